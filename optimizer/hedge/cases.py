@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from optimizer.hedge.by_work import by_work
 from optimizer.hedge.case import Case
 from optimizer.problem import Problem
 from optimizer.question.sense import PAUSES
 from twin.axes import HOUR, intervals, to_minute
 from twin.forecast.errors import Errors
 from twin.forecast.quarters import POWER, RECIPES
-from twin.forecast.scenarios import COUNT, Scenario, scenarios
+from twin.forecast.scenarios import Scenario, scenarios
 from twin.workloads.arrivals import Arrivals, expect
 from twin.workloads.envelope import envelopes
 from twin.workloads.jobs import HISTORY, Jobs
@@ -27,6 +28,15 @@ HOURLY: Final = 48.0
 """How far ahead they keep hours; from there on every :data:`FEW` hours are one interval. [h]"""
 
 FEW: Final = 4
+
+COUNT: Final = 3
+"""Courses that a decision is weighed over. [1]"""
+
+DRAWN: Final = 2
+"""For each of them so many are drawn that tell prices and weather apart. [1]"""
+
+SOON: Final = 72.0
+"""Time over which the work of courses is told apart. [h]"""
 
 OTHERS: Final = (
     *("service_racks", "terminal_price", "work_least", "work_most"),
@@ -62,7 +72,8 @@ def cases_of(
     errors
         Errors of past forecasts, kept from question to question.
     count
-        How many courses, at most. [1]
+        How many courses, at most: of :data:`DRAWN` times as many, told apart by prices and weather,
+        those that tell the work apart. [1]
     seed
         Of the days whose arrivals come again where the weather's own lies too far back.
 
@@ -73,9 +84,11 @@ def cases_of(
         it; where that is longer ago than arrivals are remembered, of other days, drawn.
     """
     site, axes = problem.site, _axes(problem)
-    drawn = scenarios(site, record, queue.instant, axes=axes, errors=errors, count=count)
-    works = [_arrivals(past, queue, axes=axes, origin=one.origin, seed=seed) for one in drawn]
-    share = _share(works, drawn, expect(past, queue.pool.kinds, queue.instant), axes=axes)
+    now, most = queue.instant, DRAWN * count
+    many = scenarios(site, record, now, axes=axes, errors=errors, count=most)
+    come = [_arrivals(past, queue, axes=axes, origin=one.origin, seed=seed) for one in many]
+    drawn, works = _few(many, come, axes=axes, count=count)
+    share = _share(works, drawn, expect(past, queue.pool.kinds, now), axes=axes)
     found = []
     rooms = envelopes(queue, axes, [work.scaled(share) for work in works])
     for one, room in zip(drawn, rooms, strict=True):
@@ -120,6 +133,23 @@ def _arrivals(
         drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
         days = int(drawn.choice(lags))
     return Repeated.of(past, kinds, now, lag=days * _DAY, span=span)
+
+
+def _few(
+    drawn: Sequence[Scenario],
+    works: Sequence[Arrivals | Repeated],
+    *,
+    axes: xr.Dataset,
+    count: int,
+) -> tuple[list[Scenario], list[Arrivals | Repeated]]:
+    """Return the courses that tell apart the work of the next days, with the probability of all."""
+    edges = axes["instant"].to_numpy()
+    end = np.array([min((edges[-1] - edges[0]) / HOUR, SOON)])
+    work = np.array([float(one.most(end).sum()) for one in works])
+    places, probability = by_work(work, np.array([one.probability for one in drawn]), count)
+    pairs = zip(places.tolist(), probability.tolist(), strict=True)
+    kept = [replace(drawn[place], probability=share) for place, share in pairs]
+    return kept, [works[place] for place in places.tolist()]
 
 
 def _share(

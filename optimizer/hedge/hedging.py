@@ -8,14 +8,13 @@ import xarray as xr
 from optimizer.compile.shift import Warm
 from optimizer.deciding import decide
 from optimizer.decision import Decision
-from optimizer.hedge.cases import cases_of
+from optimizer.hedge.cases import COUNT, cases_of
 from optimizer.hedge.hedged import decide_hedged
 from optimizer.hedge.known import Known
 from optimizer.hedge.risk import Risk
 from optimizer.policies import Optimal, View
 from optimizer.problem import Problem
 from twin.forecast.errors import Errors
-from twin.forecast.scenarios import COUNT
 from twin.site import Site
 from twin.workloads.jobs import Workload
 
