@@ -121,16 +121,12 @@ class Guard:
             nothing if the orders stand.
         """
         cold, now = cool_first(self.warm or self.planned, self.site, water), self.planned
-        charge = {
-            name: min(power, cold.tank_charge.get(name, 0.0))
-            for name, power in now.tank_charge.items()
-        }
-        given = {**cold.tank_discharge, **now.tank_discharge}
-        discharge = {name: max(p, cold.tank_discharge.get(name, 0.0)) for name, p in given.items()}
-        moved = [now.tank_charge[name] - power for name, power in charge.items()]
-        moved += [power - now.tank_discharge.get(name, 0.0) for name, power in discharge.items()]
-        if max(moved, default=0.0) <= LEAST:
+        names = {*cold.tank_charge, *cold.tank_discharge}
+        moved = [name for name in sorted(names) if _net(cold, name) < _net(now, name) - LEAST]
+        if not moved:
             return None
+        charge = {**now.tank_charge, **{n: cold.tank_charge.get(n, 0.0) for n in moved}}
+        discharge = {**now.tank_discharge, **{n: cold.tank_discharge.get(n, 0.0) for n in moved}}
         self.planned = replace(now, tank_charge=charge, tank_discharge=discharge)
         return shave(self.planned, self.site, self.cut, spare=self.spare)[0]
 
@@ -146,3 +142,8 @@ class Guard:
             return 0.0
         turned = (self.cut - self._from) * mean_way(span)
         return (self._from - self.least + turned) * span
+
+
+def _net(orders: Orders, tank: str) -> float:
+    """Return what a tank is to take, less what it is to give. [MW]"""
+    return orders.tank_charge.get(tank, 0.0) - orders.tank_discharge.get(tank, 0.0)
