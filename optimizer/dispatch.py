@@ -13,7 +13,7 @@ from optimizer.realtime.urgency import due, pressing, urgency
 from twin import steering
 from twin.labels import values_of
 from twin.physics import FloatArray
-from twin.workloads.capping import lasting_power, under
+from twin.workloads.capping import lasting_power, under, work_power
 from twin.workloads.queue import Queue
 
 START: Final = 0.5
@@ -148,9 +148,15 @@ def within(
     -------
     numpy.ndarray
         Caps, lowered as far as each kind tolerates; then the laxest jobs are dropped. [1]
+
+    Notes
+    -----
+    What runs already may run on uncapped, whatever the water is: only what is above it rises.
     """
     caps = under(queue, caps, headroom.calm_power, kept=must)
-    return under(queue, caps, headroom.work_power, kept=np.zeros_like(must))
+    risen = work_power(queue, queue.running.astype(np.float64)) + headroom.rise_power
+    most = min(headroom.work_power, risen)
+    return under(queue, caps, most, kept=np.zeros_like(must))
 
 
 def by_number(queue: Queue, caps: FloatArray) -> dict[int, float]:

@@ -10,7 +10,7 @@ from optimizer.dispatch import Orders, dispatch
 from optimizer.problem import Problem
 from optimizer.question.horizons import Promised, horizon, nothing
 from optimizer.question.positions import positions
-from optimizer.realtime.cool_first import cool_first
+from optimizer.realtime.cool_first import cool_first, water_of
 from optimizer.realtime.gentle import gentle, gently, narrowed, ready, tightest
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
@@ -19,10 +19,8 @@ from optimizer.realtime.shave import able, shave, spare_of
 from optimizer.realtime.turning import mean_way
 from optimizer.reserves.sold import sold
 from twin import axes
-from twin.equipment import CoolingPlant
 from twin.exchange import net_import
 from twin.forecast.outlook import outlook
-from twin.labels import of_owner
 from twin.site import Site
 from twin.workloads.arrivals import expect
 from twin.workloads.capping import work_power
@@ -144,6 +142,7 @@ class Steering:
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
         self._settled, self._foreseen, self._drifted = np.nan, np.nan, 0.0
+        self._turns_from: dict[str, float] = {}
         self._until = np.datetime64("NaT", "us")
         self.guard: Guard | None = None
 
@@ -166,12 +165,11 @@ class Steering:
         """
         if queue.instant != self._begun:  # else the quarter-hour is decided once more
             self._begun, self._before = queue.instant, self._carry
+            self._turns_from = self._told(queue.instant)
             self._drifted = self._drift(state, queue.instant)
         now = _interval(plan, queue.instant)
         step, drift = now.isel(time=0), self._drifted
-        to_reserves = ready(
-            self.site, plan, state, now=queue.instant, before=self._told(queue.instant)
-        )
+        to_reserves = ready(self.site, plan, state, now=queue.instant, before=self._turns_from)
         ways = tightest(gentle(self.site, state), to_reserves)
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = headroom(self.site, state, now)
@@ -179,7 +177,7 @@ class Steering:
         room = replace(room, lasting=lasting(self.site, plan, queue.instant))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         warm, less = gently(orders, ways)
-        orders = cool_first(warm, self.site, _water(self.site, state))
+        orders = cool_first(warm, self.site, water_of(self.site, state))
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps)) + less
         excess = expected + drift - room.peak_power
@@ -190,7 +188,7 @@ class Steering:
             peak=room.peak_power,
             spare=spare,
             least=shaved,
-            warm=warm,
+            unyielded=warm,
         )
         self._foresee(expected - shaved, state, queue.instant)
         return ordered
@@ -206,7 +204,7 @@ class Steering:
         """Return what batteries were told to give, less to take, until now; nothing if unknown."""
         if self.guard is None or now != self._until:
             return {}
-        last = self.guard.planned
+        last = self.guard.ordered
         names = {*last.battery_charge, *last.battery_discharge}
         charge, discharge = last.battery_charge, last.battery_discharge
         return {name: discharge.get(name, 0.0) - charge.get(name, 0.0) for name in names}
@@ -226,9 +224,3 @@ def _interval(plan: xr.Dataset, instant: np.datetime64) -> xr.Dataset:
     """Return the interval of a plan that begins at an instant."""
     place = cast(int, plan.variables["time"].to_index().get_loc(instant))
     return plan.isel(time=slice(place, place + 1))
-
-
-def _water(site: Site, state: xr.Dataset) -> dict[str, float]:
-    """Return the supply water of each circuit. [degC]"""
-    names = [plant.name for plant in site.of(CoolingPlant)]
-    return {name: float(of_owner(state, "facility_supply_temperature", name)) for name in names}

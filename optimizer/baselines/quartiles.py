@@ -99,7 +99,7 @@ def curtail(
     if full_power is not None:
         price = float(known["electricity_price"][0])
         if price + float(site.import_fees(known["time"].to_numpy()[:1])[0]) < 0:
-            most = full_power - keep * grid.import_limit
+            most = min(most, full_power - keep * grid.import_limit)
         elif price - grid.export_fee < 0:
             most = site_power
     return shared_out({str(k): float(v) for k, v in available.items()}, max(most, 0.0))

@@ -38,6 +38,9 @@ DRAWN: Final = 2
 SOON: Final = 72.0
 """Time over which the work of courses is told apart. [h]"""
 
+SAME: Final = 1e-6
+"""Share of the work by which it differs where it is the same. [1]"""
+
 OTHERS: Final = (
     *("service_racks", "terminal_price", "work_least", "work_most"),
     *("work_racks_limit", *PAUSES),
@@ -84,10 +87,16 @@ def cases_of(
         it; where that is longer ago than arrivals are remembered, of other days, drawn.
     """
     site, axes = problem.site, _axes(problem)
-    now, most = queue.instant, DRAWN * count
-    many = scenarios(site, record, now, axes=axes, errors=errors, count=most)
-    come = [_arrivals(past, queue, axes=axes, origin=one.origin, seed=seed) for one in many]
-    drawn, works = _few(many, come, axes=axes, count=count)
+    now = queue.instant
+
+    def draw(most: int) -> list[tuple[Scenario, Arrivals | Repeated]]:
+        many = scenarios(site, record, now, axes=axes, errors=errors, count=most)
+        return [
+            (one, _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)) for one in many
+        ]
+
+    pairs = _told_apart(draw(DRAWN * count), axes=axes, count=count) or draw(count)
+    drawn, works = [one for one, _ in pairs], [work for _, work in pairs]
     share = _share(works, drawn, expect(past, queue.pool.kinds, now), axes=axes)
     found = []
     rooms = envelopes(queue, axes, [work.scaled(share) for work in works])
@@ -135,21 +144,24 @@ def _arrivals(
     return Repeated.of(past, kinds, now, lag=days * _DAY, span=span)
 
 
-def _few(
-    drawn: Sequence[Scenario],
-    works: Sequence[Arrivals | Repeated],
-    *,
-    axes: xr.Dataset,
-    count: int,
-) -> tuple[list[Scenario], list[Arrivals | Repeated]]:
-    """Return the courses that tell apart the work of the next days, with the probability of all."""
+def _told_apart(
+    pairs: Sequence[tuple[Scenario, Arrivals | Repeated]], *, axes: xr.Dataset, count: int
+) -> list[tuple[Scenario, Arrivals | Repeated]]:
+    """Return the courses that tell the work of the next days apart, with the probability of all.
+
+    Nothing where the same work comes in all of them, as at the start of a record.
+    """
     edges = axes["instant"].to_numpy()
     end = np.array([min((edges[-1] - edges[0]) / HOUR, SOON)])
-    work = np.array([float(one.most(end).sum()) for one in works])
-    places, probability = by_work(work, np.array([one.probability for one in drawn]), count)
-    pairs = zip(places.tolist(), probability.tolist(), strict=True)
-    kept = [replace(drawn[place], probability=share) for place, share in pairs]
-    return kept, [works[place] for place in places.tolist()]
+    work = np.array([float(coming.most(end).sum()) for _, coming in pairs])
+    if np.ptp(work) <= SAME * work.max():
+        return []
+    places, probability = by_work(work, np.array([one.probability for one, _ in pairs]), count)
+    found = []
+    for place, share in zip(places.tolist(), probability.tolist(), strict=True):
+        one, coming = pairs[place]
+        found.append((replace(one, probability=share), coming))
+    return found
 
 
 def _share(

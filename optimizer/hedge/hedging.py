@@ -10,7 +10,7 @@ from optimizer.deciding import decide
 from optimizer.decision import Decision
 from optimizer.hedge.cases import COUNT, cases_of
 from optimizer.hedge.hedged import decide_hedged
-from optimizer.hedge.known import Known
+from optimizer.hedge.known import LEAST, Known
 from optimizer.hedge.risk import Risk
 from optimizer.policies import Optimal, View
 from optimizer.problem import Problem
@@ -57,6 +57,8 @@ class Hedger:
         export
             File for the linear model of the plan, if somebody wants it.
         """
+        if count < LEAST:
+            return decide(problem, previous=previous, export=export)
         if self._errors is None:
             self._errors = Errors(problem.site, known.record)
         self._errors.record = known.record

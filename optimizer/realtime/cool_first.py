@@ -10,9 +10,11 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+import xarray as xr
 
 from optimizer.dispatch import Orders
 from twin.equipment import CoolingPlant
+from twin.labels import of_owner
 from twin.relations import Convert
 from twin.site import Site
 
@@ -38,7 +40,8 @@ def cool_first(orders: Orders, site: Site, water: Mapping[str, float]) -> Orders
     Orders
         The same, with charge in full up to :data:`CALM` above the set point, none where a plan may
         not go, and a share of it in between. Beyond, the tank gives, at the limit of the water all
-        that it can; whether there is enough in it is left to its own controller.
+        that it can; whether there is enough in it is left to its own controller. A set point so
+        near to the limit that nothing is in between has the way to the limit instead.
     """
     circuit_of = {
         one.output: site.equipment[one.owner] for one in site.relations if isinstance(one, Convert)
@@ -57,13 +60,19 @@ def cool_first(orders: Orders, site: Site, water: Mapping[str, float]) -> Orders
     return replace(orders, tank_charge=charge, tank_discharge=discharge)
 
 
+def water_of(site: Site, state: xr.Dataset) -> dict[str, float]:
+    """Return the supply water of each circuit in a state. [degC]"""
+    names = [plant.name for plant in site.of(CoolingPlant)]
+    return {name: float(of_owner(state, "facility_supply_temperature", name)) for name in names}
+
+
 def _share(plant: CoolingPlant, orders: Orders, site: Site, water: float) -> float:
     """Return the share of charge that a circuit can spare; below 0, of discharge it lacks. [1]"""
     wanted = orders.facility_supply_set_point.get(plant.name, plant.supply_temperature)
-    first, last = wanted + CALM, plant.supply_limit - site.margins.temperature
-    if not water > first:
-        return 1.0
+    first, limit = wanted + CALM, plant.supply_limit
+    last = limit - site.margins.temperature
+    if last <= first:
+        last = limit
     if water >= last:
-        lacking, room = water - last, plant.supply_limit - last
-        return -min(lacking / room, 1.0) if room > 0.0 else -1.0
-    return (last - water) / (last - first)
+        return -min((water - last) / max(limit - last, CALM), 1.0)
+    return (last - water) / (last - first) if water > first else 1.0

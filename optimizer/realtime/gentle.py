@@ -173,6 +173,7 @@ def narrowed(
         charge, discharge = (
             float(of_owner(step, f"battery_{way}", name)) for way in ("charge", "discharge")
         )
-        free = max(charge + most.discharge - discharge, 0.0)
+        kept = min(charge, most.charge) - min(discharge, most.discharge)  # as gently() orders it
+        free = max(kept + most.discharge, 0.0)
         found[name] = min(found.get(name, free), free)
     return found

@@ -21,6 +21,9 @@ from twin.site import Site
 SOON: Final = 3.0
 """Time for which a rise of the import is expected to go on: until somebody looks again. [min]"""
 
+WORTH: Final = 0.05
+"""Share of a tank's power from which on another order within the quarter-hour is worth it. [1]"""
+
 
 @dataclass
 class Guard:
@@ -38,7 +41,7 @@ class Guard:
         Battery -> most by which it may be moved, where it holds something for others. [MW]
     least
         What is shaved from the start on, whatever the meter shows. [MW]
-    warm
+    unyielded
         The same, had no tank yielded; by default what is planned.
     cut
         What is to be shaved, that included, once the plant has followed. [MW]
@@ -49,7 +52,7 @@ class Guard:
     peak: float
     spare: Mapping[str, float] = field(default_factory=dict)
     least: float = 0.0
-    warm: Orders | None = None
+    unyielded: Orders | None = None
     cut: float = field(init=False)
     _from: float = field(init=False)
     _since: float = field(init=False, default=0.0)
@@ -58,7 +61,12 @@ class Guard:
     def __post_init__(self) -> None:
         """Begin with what is shaved already."""
         self.cut = self._from = self.least
-        self.warm = self.warm or self.planned
+        self.unyielded = self.unyielded or self.planned
+
+    @property
+    def ordered(self) -> Orders:
+        """What is ordered now: what is planned, with batteries moved by the cut."""
+        return shave(self.planned, self.site, self.cut, spare=self.spare)[0]
 
     @property
     def saved(self) -> float:
@@ -120,15 +128,18 @@ class Guard:
             With tanks that charge less or give more, never the other way within the quarter-hour;
             nothing if the orders stand.
         """
-        cold, now = cool_first(self.warm or self.planned, self.site, water), self.planned
-        names = {*cold.tank_charge, *cold.tank_discharge}
-        moved = [name for name in sorted(names) if _net(cold, name) < _net(now, name) - LEAST]
+        cold, now = cool_first(self.unyielded or self.planned, self.site, water), self.planned
+        moved = [
+            tank.owner
+            for tank in self.site.stores
+            if _net(cold, tank.owner) < _net(now, tank.owner) - WORTH * tank.discharge_limit
+        ]
         if not moved:
             return None
         charge = {**now.tank_charge, **{n: cold.tank_charge.get(n, 0.0) for n in moved}}
         discharge = {**now.tank_discharge, **{n: cold.tank_discharge.get(n, 0.0) for n in moved}}
         self.planned = replace(now, tank_charge=charge, tank_discharge=discharge)
-        return shave(self.planned, self.site, self.cut, spare=self.spare)[0]
+        return self.ordered
 
     def _cut_at(self, minutes: float) -> float:
         """Return what of the cut the plant has made true by a minute. [MW]"""

@@ -19,6 +19,9 @@ from twin.workloads.queue import Pool
 SECONDS: Final = 3600.0
 """Seconds in an hour. [s h-1]"""
 
+TINY: Final = 1e-6
+"""Share of the halls' power that is none: a circuit whose load does not hang on them. [1]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Headroom:
@@ -32,6 +35,9 @@ class Headroom:
         Most that work may draw above idle. [MW]
     calm_power
         The same, if the peak of the billing period is not to be raised. [MW]
+    rise_power
+        By how much work may rise within the interval, so that no circuit's water gets too warm
+        before its valves have followed. [MW]
     base_power, slope
         Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
     own_power
@@ -53,6 +59,7 @@ class Headroom:
     racks: float
     work_power: float
     calm_power: float
+    rise_power: float = np.inf
     base_power: float = 0.0
     slope: float = 1.0
     own_power: float = 0.0
@@ -105,11 +112,9 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     Notes
     -----
     The twin runs the site at seven powers of its halls; the greatest that keeps the import limit
-    and the capacity of each cooling plant is found between them, and with which no circuit's load
-    rises by more within the quarter-hour than its water bears until the valves have followed. The
-    peak counts the import that is planned, as its price is weighed, and the usual one, which a
-    month reaches anyway. A hard target of a partner is a limit like that of the connection: to
-    plans it is dearer than to be late.
+    and the capacity of each cooling plant is found between them. The peak counts the import that is
+    planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
+    of a partner is a limit like that of the connection: to plans it is dearer than to be late.
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
@@ -123,7 +128,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
     hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
     allowed = float(np.interp(min(supplied - sold_down, hard), power, halls))
-    allowed = min(allowed, _cooled(site, found, state, now))
+    allowed = min(allowed, _cooled(site, found))
     load, spare = _chilled(site, found)
     peak = _peak(site, state, now)
     calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
@@ -132,6 +137,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         racks=max(racks, 0.0),
         work_power=max(allowed - floor, 0.0),
         calm_power=max(calm - floor, 0.0),
+        rise_power=_rise(site, found, state, now),
         base_power=base,
         slope=(full - base) / max(halls[-1] - floor, 1e-9),
         own_power=own,
@@ -157,15 +163,32 @@ def most_export(site: Site) -> float:
     return max(site.grid.export_limit - site.margins.power * site.grid.import_limit, 0.0)
 
 
-def _cooled(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float:
-    """Return the most power of the halls that every circuit can follow. [MW]"""
-    allowed = np.inf
+def _cooled(site: Site, found: Tried) -> float:
+    """Return the most power of the halls that every circuit can carry. [MW]"""
+    return min(
+        float(np.interp(_most(site, found, plant), found.loads[plant.name], found.halls))
+        for plant in site.of(CoolingPlant)
+    )
+
+
+def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float:
+    r"""Return by how much the halls may rise within the interval, so that valves follow. [MW]
+
+    Valves that lag by :math:`\tau` leave a rise of :math:`\Delta Q`, however fast, with
+    :math:`\tau \Delta Q` of heat in the loop's :math:`K`, which its water bears up to the limit.
+    """
+    least = np.inf
     for plant in site.of(CoolingPlant):
-        drawn, most = found.loads[plant.name], _most(site, found, plant)
-        output = float(of_owner(state, "cooling_plant_output", plant.name))
-        soon = max(output, float(drawn[0])) + _rise(site, plant, state, now)
-        allowed = min(allowed, float(np.interp(min(most, soon), drawn, found.halls)))
-    return allowed
+        target = plant.supply_temperature
+        if steering.SUPPLY in now:
+            target = float(of_owner(now, steering.SUPPLY, plant.name)[0])
+        water = float(of_owner(state, "facility_supply_temperature", plant.name))
+        room = max(plant.supply_limit - max(water, target), 0.0)
+        lag = (plant.loop.valve_lag or site.contingency.valve_lag) / SECONDS
+        drawn = found.loads[plant.name]
+        share = (drawn[-1] - drawn[0]) / (found.halls[-1] - found.halls[0])
+        least = min(least, room * plant.loop.heat_capacity / lag / max(float(share), TINY))
+    return least
 
 
 def _chilled(site: Site, found: Tried) -> tuple[float, float]:
@@ -180,21 +203,6 @@ def _chilled(site: Site, found: Tried) -> tuple[float, float]:
 def _most(site: Site, found: Tried, plant: CoolingPlant) -> float:
     """Return what a cooling plant may carry, with the site's margin. [MW]"""
     return (1.0 - site.margins.power) * found.most[plant.name]
-
-
-def _rise(site: Site, plant: CoolingPlant, state: xr.Dataset, now: xr.Dataset) -> float:
-    r"""Return by how much a circuit's load may rise within the interval. [MW]
-
-    Valves that lag by :math:`\tau` leave a rise of :math:`\Delta Q`, however fast, with
-    :math:`\tau \Delta Q` of heat in the loop's :math:`K`, which its water bears up to the limit.
-    """
-    target = plant.supply_temperature
-    if steering.SUPPLY in now:
-        target = float(of_owner(now, steering.SUPPLY, plant.name)[0])
-    water = float(of_owner(state, "facility_supply_temperature", plant.name))
-    room = plant.supply_limit - max(water, target)
-    lag = (plant.loop.valve_lag or site.contingency.valve_lag) / SECONDS
-    return max(room, 0.0) * plant.loop.heat_capacity / lag
 
 
 def _own(now: xr.Dataset) -> float:

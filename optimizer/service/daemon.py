@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from optimizer.realtime.cool_first import water_of
 from optimizer.service.awaited import Awaited
 from optimizer.service.clock import BEFORE, Clock
 from optimizer.service.fallback import Source
@@ -168,7 +169,7 @@ class Service:
             self._partners.publish(plan, outcome, now=self._clock.now())
             is_held = outcome.choice.source is Source.HOLD  # what was ordered last is renewed
             sequence = self._link.freeze(now, outcome) if is_held else self._link.act(outcome)
-            self._guarding.begin(now, pilot.guard)
+            self._guarding.begin(now, pilot.guard, water_of(self.site, outcome.problem.state))
         self._partners.note(outcome)
         self._picture.add(outcome, facts.observed, plan)
         self._last, self._missing = outcome, ""

@@ -34,15 +34,21 @@ class Guarding:
 
     Notes
     -----
-    Of minutes in which nothing was heard, what was heard before them is believed.
+    Of minutes in which nothing was heard, what was heard before them is believed. Of the water
+    only the change since the first look of a quarter-hour is believed: how warm it was then the
+    estimate knows better than a sensor, which may be wrong for days.
     """
 
     def __init__(self) -> None:
         self._guard: Guard | None = None
         self._begin = self._counted = self._looked = np.datetime64("NaT", "us")
         self._energy, self._net = 0.0, np.nan
+        self._believed: Mapping[str, float] = {}
+        self._shown: dict[str, float] = {}
 
-    def begin(self, time: np.datetime64, guard: Guard | None) -> None:
+    def begin(
+        self, time: np.datetime64, guard: Guard | None, water: Mapping[str, float] | None = None
+    ) -> None:
         """Begin with a quarter-hour; one that is decided anew keeps what the meter has counted.
 
         Parameters
@@ -51,8 +57,10 @@ class Guarding:
             Its start.
         guard
             What watches it; None if nothing shall, as under HOLD.
+        water
+            Circuit -> supply water at its start, as estimated. [degC]
         """
-        self._guard = guard
+        self._guard, self._believed = guard, water or {}
         if time != self._begin:
             self._begin = self._counted = self._looked = time
             self._energy = 0.0
@@ -120,10 +128,14 @@ class Guarding:
         return orders
 
     def _cool(self, observed: xr.Dataset, guard: Guard) -> Orders | None:
-        shown = observed[WATER].where(observed[f"{WATER}_age"] <= OLDEST)
-        water = dict(
-            zip(shown["circuit"].to_numpy().tolist(), shown.to_numpy().tolist(), strict=True)
-        )
+        readings = observed[WATER].where(observed[f"{WATER}_age"] <= OLDEST).to_series()
+        shown = {str(circuit): float(value) for circuit, value in readings.dropna().items()}
+        self._shown = shown | self._shown
+        water = {
+            circuit: self._believed[circuit] + value - self._shown[circuit]
+            for circuit, value in shown.items()
+            if circuit in self._believed
+        }
         orders = guard.cool(water)
         if orders is not None:
             logger.info(

@@ -138,6 +138,7 @@ class ActivatedPlant(Plant):
         minutes, batteries = len(self._weather), [one.name for one in self.site.of(Battery)]
         self._called = {name: np.zeros(minutes) for name in signal}
         self._ordered = {name: np.full(minutes, np.nan) for name in batteries}
+        self._asked = {name: np.zeros(minutes) for name in batteries}
 
     def hold(self, held: Mapping[Key, float]) -> None:
         """Hold capacity from now on.
@@ -162,12 +163,13 @@ class ActivatedPlant(Plant):
             if charge not in courses:
                 continue
             net = self._with_room(battery, courses[charge] - courses[discharge])
+            asked = np.zeros(len(net))
             for name, signal in self._signal.items():
                 mine = self._held.get((name, battery), 0.0) * signal[span]
                 self._called[name][span] += mine
-                net = net - mine
+                asked, net = asked + mine, net - mine
             driven[charge], driven[discharge] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
-            self._ordered[battery][span] = net
+            self._ordered[battery][span], self._asked[battery][span] = net, asked
         return driven
 
     def _with_room(self, battery: str, net: FloatArray) -> FloatArray:
@@ -229,8 +231,8 @@ class ActivatedPlant(Plant):
         What stops by itself, as a battery that is full, gives more: nobody misses that.
         """
         record, worst = self.record(), np.zeros(self._clock)
-        way = np.sign(sum(self._called.values()))[: self._clock]
         for battery, told in self._ordered.items():
             did = (record["battery_charge"] - record["battery_discharge"]).sel(battery=battery)
+            way = np.sign(self._asked[battery][: self._clock])
             worst = np.maximum(worst, way * (did.to_numpy() - told[: self._clock]))
         return worst

@@ -50,9 +50,21 @@ def test_a_set_point_that_was_ordered_counts():
     assert charged(water, facility_supply_set_point={CHILLED: wanted}) == pytest.approx(1.0)
 
 
-def test_where_the_set_point_leaves_no_room_any_warmth_ends_it():
-    assert charged(LAST + 0.1, facility_supply_set_point={CHILLED: LAST}) == pytest.approx(2.0)
-    assert charged(LAST + CALM + 0.1, facility_supply_set_point={CHILLED: LAST}) == 0.0
+def test_where_the_set_point_leaves_no_room_the_way_to_the_limit_counts():
+    """Proves: from 0.5 K above a set point that is where a plan may not go, to the limit."""
+    near = {"facility_supply_set_point": {CHILLED: LAST}}
+    assert charged(LAST + CALM, **near) == pytest.approx(2.0)
+    assert charged(LAST + CALM + 0.1, **near) == pytest.approx(2.0 * 0.8)
+    assert charged(LIMIT, **near) == 0.0
+    assert cooled(LIMIT + 0.1, **near).tank_discharge["tank_1"] == pytest.approx(
+        0.2 * TANK.discharge_limit
+    )
+
+
+def test_at_the_limit_nothing_is_charged_whatever_the_set_point_is():
+    beyond = {"facility_supply_set_point": {CHILLED: LIMIT - 0.1}}
+    assert charged(LIMIT - 0.01, **beyond) == pytest.approx(2.0)
+    assert charged(LIMIT, **beyond) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -81,9 +93,9 @@ def test_water_that_nobody_knows_moves_nothing():
     assert cool_first(orders, SITE, {}) == orders
 
 
-def test_without_room_below_the_limit_all_is_given_there():
+def test_without_room_below_the_limit_all_is_given_above_it():
     strict = SITE.model_copy(
         update={"margins": SITE.margins.model_copy(update={"temperature": 0.0})}
     )
-    left = cool_first(Orders(jobs={}), strict, {CHILLED: LIMIT})
+    left = cool_first(Orders(jobs={}), strict, {CHILLED: LIMIT + CALM})
     assert left.tank_discharge["tank_1"] == TANK.discharge_limit

@@ -162,3 +162,13 @@ def test_of_several_rules_the_tightest_holds():
     one, other = Ways(charge=0.2, discharge=0.7), Ways(charge=0.5, discharge=0.3)
     found = tightest({"a": one}, {"a": other, "b": other})
     assert found == {"a": Ways(charge=0.2, discharge=0.3), "b": other}
+
+
+@pytest.mark.parametrize(("charge", "discharge", "free"), [(0.8, 0.0, 1.0), (0.0, 0.7, 0.0)])
+def test_shaving_begins_from_what_may_be_ordered(charge, discharge, free):
+    """Proves: 0.5 MW each way: what a plan wants beyond is not there to be moved."""
+    plan = decide(small_days.problem(4)).schedule.isel(time=0).copy(deep=True)
+    at = {"battery": "battery_1"}
+    plan["battery_charge"].loc[at], plan["battery_discharge"].loc[at] = charge, discharge
+    ways = {"battery_1": Ways(charge=0.5, discharge=0.5)}
+    assert narrowed({"battery_1": 9.0}, ways, plan)["battery_1"] == pytest.approx(free)

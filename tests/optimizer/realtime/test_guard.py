@@ -89,9 +89,9 @@ def test_what_was_shaved_at_the_start_counts_and_stays(guard):
 
 @pytest.fixture
 def filling():
-    """Return the guard of a quarter-hour in which a tank charges with 2 MW, a battery with 0.6."""
+    """Return the guard of a quarter-hour in which a tank charges with 0.2 MW, a battery with 0.6."""
     site = small_days.problem(1).site
-    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0}, battery_charge={"battery_1": 0.6})
+    orders = Orders(jobs={}, tank_charge={"tank_1": 0.2}, battery_charge={"battery_1": 0.6})
     return Guard(site=site, planned=orders, peak=PEAK)
 
 
@@ -106,8 +106,8 @@ def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
     """Proves: shares are of what the plan wants, whatever has yielded before."""
     at = partial(warmth, filling.site)
     assert filling.cool(at(0.0)) is None
-    assert filling.cool(at(0.25)).tank_charge["tank_1"] == pytest.approx(1.5)
-    assert filling.cool(at(0.5)).tank_charge["tank_1"] == pytest.approx(1.0)
+    assert filling.cool(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
+    assert filling.cool(at(0.5)).tank_charge["tank_1"] == pytest.approx(0.1)
     assert filling.cool(at(0.1)) is None
     assert filling.cool(at(0.52)) is None  # less than is worth an order
     beyond = filling.cool(at(2.0))

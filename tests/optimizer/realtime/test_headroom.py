@@ -1,14 +1,17 @@
 """What a partner's target leaves for work."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from optimizer.realtime.headroom import headroom
+from optimizer.dispatch import within
+from optimizer.realtime.headroom import Headroom, headroom
 from optimizer.realtime.tried import tried
 from tests import small_days
 from tests.math.promises import with_target
 from twin.equipment.contracts import LoadTargetContract
-from twin.workloads.queue import Pool
+from twin.workloads.capping import work_power
 
 
 @pytest.mark.parametrize(("price", "is_limit"), [(np.inf, True), (500.0, False)])
@@ -43,8 +46,8 @@ def test_no_target_asks_for_less_than_the_least_of_its_contract():
 
 
 @pytest.mark.parametrize("lag", [0.0, 240.0])
-@pytest.mark.parametrize("room", [0.2, 0.5])
-def test_a_load_rises_no_faster_than_valves_follow(room, lag):
+@pytest.mark.parametrize("room", [-1.0, 0.2, 0.5])
+def test_work_rises_no_faster_than_valves_follow(room, lag):
     """Proves: so many kelvins of a loop of K MWh/K, over its lag: 120 s where none is declared."""
     asked = small_days.problem()
     plant = asked.site.equipment["warm_plant"]
@@ -53,11 +56,30 @@ def test_a_load_rises_no_faster_than_valves_follow(room, lag):
     state, step = asked.state.copy(deep=True), asked.outlook.isel(time=[0], instant=[0, 1])
     at = {"circuit": "warm_plant"}
     state["facility_supply_temperature"].loc[at] = plant.supply_limit - room
-    state["cooling_plant_output"].loc[at] = output = 1.2
-    left = headroom(site, state, step)
-    most = output + room * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
-    found = tried(site, step)
-    halls = np.interp(most, found.loads["warm_plant"], found.halls)
-    busy = (site.racks - left.racks) * float(Pool.of(site).power(1.0))
-    assert left.work_power == pytest.approx(halls - found.halls[0] - busy)
-    assert left.work_power < headroom(site, asked.state, step).work_power
+    found = headroom(site, state, step)
+    load = max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
+    ran = tried(site, step)
+    each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.halls)
+    assert found.rise_power == pytest.approx(load / each)
+    assert found.work_power == headroom(site, asked.state, step).work_power
+
+
+def test_what_runs_goes_on_however_warm_the_water_is():
+    """Proves: with no rise left two running jobs stay and a third, as pressing, does not start.
+
+    Sensitivity: a bound on the load of the circuit cut what ran, most where a tank gave its cold.
+    """
+    queue = small_days.queue()
+    first = np.flatnonzero(queue.jobs.racks > 0)[:3]
+    running = np.isin(np.arange(len(queue.jobs)), first[:2])
+    queue = replace(queue, running=running)
+    caps = np.isin(np.arange(len(queue.jobs)), first).astype(float)
+    must = caps > 0
+    none = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.0)
+    kept = within(queue, caps, headroom=none, must=must)
+    power = work_power(queue, running.astype(float))
+    assert work_power(queue, kept) <= power + 1e-9
+    assert work_power(queue, caps) > power
+    assert (within(queue, running.astype(float), headroom=none, must=must) == running).all()
+    free = replace(none, rise_power=100.0)
+    assert (within(queue, caps, headroom=free, must=must) == caps).all()

@@ -102,16 +102,32 @@ def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
     assert guarding.look(BEGIN + MINUTE, meter(9.0)) is None
 
 
+def filling(believed):
+    """Return the watch of a quarter-hour in which the tank charges, and its water's limit."""
+    site, watch = moments.site(), Guarding()
+    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0})
+    limit = site.equipment["chilled_plant"].supply_limit
+    watch.begin(BEGIN, Guard(site=site, planned=orders, peak=PEAK), {"chilled_plant": believed})
+    return watch, limit
+
+
 @pytest.mark.parametrize(
     ("age", "is_moved"), [(5.0, True), (90.0, True), (91.0, False), (np.nan, False)]
 )
 @pytest.mark.parametrize("net", [1.0, np.nan])
-def test_a_tank_yields_where_its_water_is_warm_whether_the_meter_is_heard(net, age, is_moved):
-    site, watch = moments.site(), Guarding()
-    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0})
-    watch.begin(BEGIN, Guard(site=site, planned=orders, peak=PEAK))
-    limit = site.equipment["chilled_plant"].supply_limit
-    told = watch.look(BEGIN + MINUTE, meter(net, water=limit, water_age=age))
+def test_a_tank_yields_where_its_water_warms_whether_the_meter_is_heard(net, age, is_moved):
+    """Proves: a sensor 1 K off that shows 4 K more within ten minutes is believed for the 4 K."""
+    watch, limit = filling(18.0)
+    assert watch.look(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
+    told = watch.look(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
     assert (told is not None) == is_moved
     if told is not None:
-        assert store_requests(site, told)["tank_request", "tank_1"] < 0.0
+        assert limit < 18.0 + 4.0
+        assert store_requests(moments.site(), told)["tank_request", "tank_1"] < 0.0
+
+
+def test_a_sensor_that_is_wrong_moves_no_tank():
+    """Proves: 10 K too warm throughout, and nothing is asked. Sensitivity: the tank was emptied."""
+    watch, _ = filling(18.0)
+    for minute in range(1, 15):
+        assert watch.look(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
