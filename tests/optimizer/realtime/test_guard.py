@@ -89,7 +89,7 @@ def test_what_was_shaved_at_the_start_counts_and_stays(guard):
 
 @pytest.fixture
 def filling():
-    """Return the guard of a quarter-hour in which a tank charges with 0.2 MW, a battery with 0.6."""
+    """Return the guard of a quarter-hour in which tank and battery charge, with 0.2 and 0.6 MW."""
     site = small_days.problem(1).site
     orders = Orders(jobs={}, tank_charge={"tank_1": 0.2}, battery_charge={"battery_1": 0.6})
     return Guard(site=site, planned=orders, peak=PEAK)
