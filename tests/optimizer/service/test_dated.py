@@ -13,6 +13,7 @@ from optimizer.service.holding.halt import Halt
 from optimizer.service.overrides import Overrides
 from telemetry.window import Window
 from tests.telemetry.small_points import metadata_of, site, value_of
+from twin import state
 from twin.errors import Fault, StateError
 
 START = np.datetime64("2026-07-01T12:00", "us")
@@ -54,7 +55,7 @@ class Pilot:
         if self.error:
             raise self.error
         choice = SimpleNamespace(source=Source.OPTIMUM)
-        estimate = SimpleNamespace(is_useless=False)
+        estimate = SimpleNamespace(is_useless=False, state=state.rest(site(), START))
         return SimpleNamespace(choice=choice, estimate=estimate, time=START)
 
 
