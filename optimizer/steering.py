@@ -177,7 +177,7 @@ class Steering:
         room = replace(room, lasting=lasting(self.site, plan, queue.instant))
         orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         warm, less = gently(orders, ways)
-        orders = cool_first(warm, self.site, water_of(self.site, state))
+        orders = cool_first(warm, self.site, water_of(state))
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
         expected = room.import_power(work_power(queue, caps)) + less
         excess = expected + drift - room.peak_power

@@ -14,7 +14,6 @@ import xarray as xr
 
 from optimizer.dispatch import Orders
 from twin.equipment import CoolingPlant
-from twin.labels import of_owner
 from twin.relations import Convert
 from twin.site import Site
 
@@ -60,10 +59,10 @@ def cool_first(orders: Orders, site: Site, water: Mapping[str, float]) -> Orders
     return replace(orders, tank_charge=charge, tank_discharge=discharge)
 
 
-def water_of(site: Site, state: xr.Dataset) -> dict[str, float]:
+def water_of(state: xr.Dataset) -> dict[str, float]:
     """Return the supply water of each circuit in a state. [degC]"""
-    names = [plant.name for plant in site.of(CoolingPlant)]
-    return {name: float(of_owner(state, "facility_supply_temperature", name)) for name in names}
+    water = state["facility_supply_temperature"].to_series()
+    return {str(circuit): float(value) for circuit, value in water.items()}
 
 
 def _share(plant: CoolingPlant, orders: Orders, site: Site, water: float) -> float:

@@ -169,7 +169,7 @@ class Service:
             self._partners.publish(plan, outcome, now=self._clock.now())
             is_held = outcome.choice.source is Source.HOLD  # what was ordered last is renewed
             sequence = self._link.freeze(now, outcome) if is_held else self._link.act(outcome)
-            self._guarding.begin(now, pilot.guard, water_of(self.site, outcome.estimate.state))
+            self._guarding.begin(now, pilot.guard, water_of(outcome.estimate.state))
         self._partners.note(outcome)
         self._picture.add(outcome, facts.observed, plan)
         self._last, self._missing = outcome, ""
