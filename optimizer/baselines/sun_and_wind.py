@@ -33,7 +33,7 @@ def use_sun_and_wind(operation: xr.Dataset, site: Site) -> xr.Dataset:
     names = [machine.name for machine in machines]
     power = xr.DataArray(rows, dims=("time", "renewable"), coords={"renewable": names})
     total, most = power.sum("renewable"), operation["hall_power"].sum("hall") + most_export(site)
-    used = power * (most / total.where(total > most)).fillna(1.0)
+    used = power * (most / total.where(total > most)).fillna(1.0).clip(min=0.0)
     return operation.assign(
         renewable_available_power=tag(power, "renewable_available_power"),
         renewable_used_power=tag(used, "renewable_used_power"),

@@ -49,7 +49,7 @@ class Headroom:
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
     export_limit
-        Most that may be given to the grid. [MW]
+        Most that may be given to the grid; below 0 what is to be taken at least. [MW]
     work_kept
         Power above idle that work of a kind must draw, since reserves count on its stop. [MW]
     lasting
@@ -158,9 +158,9 @@ def most_export(site: Site) -> float:
     """Return the export that renewables are capped for.
 
     The margin is that of the import: what surprises the connection is the load, whichever way the
-    power flows. [MW]
+    power flows. Where no more may be given than that, as much is to be imported: below 0. [MW]
     """
-    return max(site.grid.export_limit - site.margins.power * site.grid.import_limit, 0.0)
+    return site.grid.export_limit - site.margins.power * site.grid.import_limit
 
 
 def _cooled(site: Site, found: Tried) -> float:

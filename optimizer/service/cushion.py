@@ -36,7 +36,7 @@ def spilled(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
         The same where all can be given away; otherwise the same share of each is used, and the
         promise is to be made anew.
     """
-    excess = plan["grid_export_power"] - most_export(problem.site)
+    excess = -net_import(plan) - most_export(problem.site)
     if "renewable_used_power" not in plan or not (excess > 0.0).any():
         return plan
     used = plan["renewable_used_power"]

@@ -151,6 +151,16 @@ def test_renewables_give_way_where_import_is_paid_for(site):
     assert orders.renewable_cap["sun"] >= 1.0
 
 
+def test_where_nothing_may_be_given_the_margin_is_taken(site):
+    """Proves: sun leaves 2 % of the import's 4.7 MW to the grid. Sensitivity: it left nothing, and
+    restless loads exported for hours."""
+    closed = site.replace("grid_1", export_limit=0.0)
+    orders = decide(closed, threshold, [50] * 4, queue_of(closed), own=1.0)
+    room = headroom(closed, state.rest(closed, NOW, level=0.5), known([50], own=1.0))
+    assert room.export_limit == pytest.approx(-0.094)
+    assert room.site_power(0.0) - orders.renewable_cap["sun"] == pytest.approx(0.094)
+
+
 @pytest.mark.parametrize("hours", [0.1, 2.0])
 def test_what_gives_way_leaves_the_connection_its_margin(site, hours):
     """Proves: of more than the connection bears sun covers the rest, however soon jobs end.
