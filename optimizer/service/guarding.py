@@ -63,7 +63,7 @@ class Guarding:
         self._guard, self._believed = guard, water or {}
         if time != self._begin:
             self._begin = self._counted = self._looked = time
-            self._energy = 0.0
+            self._energy, self._shown = 0.0, {}
 
     def stop(self) -> None:
         """Watch no more of this quarter-hour: a person holds the service."""

@@ -9,7 +9,7 @@ from optimizer.realtime.guard import Guard
 from optimizer.service.guarding import Guarding
 from optimizer.service.wanted import store_requests
 from tests import moments
-from twin.axes import MINUTE
+from twin.axes import MINUTE, QUARTER
 
 PEAK = 2.0
 BEGIN = np.datetime64("2026-06-16T00:00", "us")
@@ -131,3 +131,17 @@ def test_a_sensor_that_is_wrong_moves_no_tank():
     watch, _ = filling(18.0)
     for minute in range(1, 15):
         assert watch.look(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
+
+
+def test_each_quarter_hour_begins_from_its_own_estimate():
+    """Proves: 3 K more in the quarter-hour before are in the estimate, and count no second time.
+
+    Sensitivity: the change since the service began was added to each new estimate.
+    """
+    watch, _ = filling(15.0)
+    assert watch.look(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
+    assert watch.look(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
+    orders = Orders(jobs={}, tank_charge={"tank_1": 0.2})
+    guard = Guard(site=moments.site(), planned=orders, peak=PEAK)
+    watch.begin(BEGIN + QUARTER, guard, {"chilled_plant": 18.0})
+    assert watch.look(BEGIN + QUARTER + MINUTE, meter(1.0, water=18.0)) is None
