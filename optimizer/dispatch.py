@@ -71,6 +71,11 @@ class Orders:
     technology_range_set_point: Mapping[str, float] = field(default_factory=dict)
     cooling_plant_units_on: Mapping[str, float] = field(default_factory=dict)
 
+    def net(self, kind: str, store: str) -> float:
+        """Return what a battery or a tank is to take, less what it is to give. [MW]"""
+        into, out = (getattr(self, f"{kind}_{way}") for way in ("charge", "discharge"))
+        return float(into.get(store, 0.0) - out.get(store, 0.0))
+
 
 def dispatch(
     step: xr.Dataset, queue: Queue, *, headroom: Headroom, carry: Mapping[str, float]

@@ -206,8 +206,7 @@ class Steering:
             return {}
         last = self.guard.ordered
         names = {*last.battery_charge, *last.battery_discharge}
-        charge, discharge = last.battery_charge, last.battery_discharge
-        return {name: discharge.get(name, 0.0) - charge.get(name, 0.0) for name in names}
+        return {name: -last.net("battery", name) for name in names}
 
     def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
         """Note what may be shown at the end, without surprise, while the plant turns to an import.

@@ -3,7 +3,10 @@
 from typing import Annotated
 
 from twin.equipment.declaration import Declared
+from twin.equipment.loop import Loop
 from twin.units import Quantity
+
+_SECONDS = 3600.0  # in an hour
 
 
 class Contingency(Declared):
@@ -95,3 +98,7 @@ class Contingency(Declared):
     ups_autonomy: Annotated[
         float, Quantity("s", "for which the UPS carries its load alone", at_least=0)
     ] = 300.0
+
+    def lag_of(self, loop: Loop) -> float:
+        """Return the lag of the valves of a circuit: its loop's own, where it names one. [h]"""
+        return (loop.valve_lag or self.valve_lag) / _SECONDS

@@ -132,7 +132,8 @@ class Guard:
         moved = [
             tank.owner
             for tank in self.site.stores
-            if _net(cold, tank.owner) < _net(now, tank.owner) - WORTH * tank.discharge_limit
+            if cold.net("tank", tank.owner)
+            < now.net("tank", tank.owner) - WORTH * tank.discharge_limit
         ]
         if not moved:
             return None
@@ -153,8 +154,3 @@ class Guard:
             return 0.0
         turned = (self.cut - self._from) * mean_way(span)
         return (self._from - self.least + turned) * span
-
-
-def _net(orders: Orders, tank: str) -> float:
-    """Return what a tank is to take, less what it is to give. [MW]"""
-    return orders.tank_charge.get(tank, 0.0) - orders.tank_discharge.get(tank, 0.0)

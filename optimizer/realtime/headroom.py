@@ -16,9 +16,6 @@ from twin.reserved.kept import kept_at_connection, kept_by_work
 from twin.site import Site
 from twin.workloads.queue import Pool
 
-SECONDS: Final = 3600.0
-"""Seconds in an hour. [s h-1]"""
-
 TINY: Final = 1e-6
 """Share of the halls' power that is none: a circuit whose load does not hang on them. [1]"""
 
@@ -184,7 +181,7 @@ def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float
             target = float(of_owner(now, steering.SUPPLY, plant.name)[0])
         water = float(of_owner(state, "facility_supply_temperature", plant.name))
         room = max(plant.supply_limit - max(water, target), 0.0)
-        lag = (plant.loop.valve_lag or site.contingency.valve_lag) / SECONDS
+        lag = site.contingency.lag_of(plant.loop)
         drawn = found.loads[plant.name]
         share = (drawn[-1] - drawn[0]) / (found.halls[-1] - found.halls[0])
         least = min(least, room * plant.loop.heat_capacity / lag / max(float(share), TINY))

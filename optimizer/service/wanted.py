@@ -65,9 +65,7 @@ def store_requests(site: Site, orders: Orders) -> dict[Key, float]:
     found: dict[Key, float] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        into, out = (getattr(orders, f"{kind}_{way}") for way in ("charge", "discharge"))
-        net = into.get(store.owner, 0.0) - out.get(store.owner, 0.0)
-        found[f"{kind}_request", store.owner] = net
+        found[f"{kind}_request", store.owner] = orders.net(kind, store.owner)
     return found
 
 

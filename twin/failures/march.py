@@ -83,7 +83,7 @@ class March:
     def __init__(self, circuit: Circuit, aftermaths: Sequence[Aftermath]) -> None:
         plan, machine = circuit.situation.site.contingency, circuit.plant.machine
         self._afters = aftermaths
-        self._lag = np.asarray((machine.loop.valve_lag or plan.valve_lag) / SECONDS)
+        self._lag = np.asarray(plan.lag_of(machine.loop))
         self._plate_lag = plan.plate_lag / SECONDS
         shape = len(aftermaths), len(circuit.situation)
         self._target = np.broadcast_to(circuit.plant.target, shape)
