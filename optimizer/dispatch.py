@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from optimizer.realtime.headroom import Headroom
 from optimizer.realtime.urgency import due, pressing, urgency
+from optimizer.realtime.yielding import curtailed, give_less
 from twin import steering
 from twin.labels import values_of
 from twin.physics import FloatArray
@@ -34,9 +35,6 @@ FLOWS: Final = (
 
 TINY: Final = 1e-6
 """Racks, and power, that are none. [1; MW]"""
-
-UNUSED: Final = 0.01
-"""Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +122,10 @@ def dispatch(
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
     left = np.clip(wanted - used, least, most) * per_rack
-    net = headroom.import_power(lasting_power(queue, caps, hours))
-    orders = Orders(
-        jobs=by_number(queue, caps),
-        renewable_cap=_curtailed(step, net + headroom.export_limit),
-        **_flows(step),
-    )
+    room = headroom.import_power(lasting_power(queue, caps, hours)) + headroom.export_limit
+    flows = _flows(step)
+    room += give_less(flows.get("battery_discharge", {}), -room)
+    orders = Orders(jobs=by_number(queue, caps), renewable_cap=curtailed(step, room), **flows)
     return orders, dict(zip(names, left.tolist(), strict=True))
 
 
@@ -147,7 +143,7 @@ def within(
     headroom
         What the site leaves for work.
     must
-        Which must run; they may raise the peak, the others may not.
+        Which must run: they alone may raise the peak.
 
     Returns
     -------
@@ -274,20 +270,3 @@ def _widest(queue: Queue, which: NDArray[np.bool_]) -> FloatArray:
 def _flows(step: xr.Dataset) -> dict[str, dict[str, float]]:
     """Return the flows of stores and heat pumps, as the plan has them."""
     return {name: values_of(step, name) for name in FLOWS if name in step}
-
-
-def _curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
-    """Return the caps of the renewables: as planned, and no more than can be used or given away.
-
-    The room is what the export may still grow by; less than none where the jobs that run draw less
-    than the plan had counted on.
-    """
-    if "renewable_used_power" not in step:
-        return {}
-    used = values_of(step, "renewable_used_power")
-    available = values_of(step, "renewable_available_power")
-    rest = room / max(len(used), 1)
-    return {
-        name: max(power + (min(rest, 0.0) if power < available[name] - UNUSED else rest), 0.0)
-        for name, power in used.items()
-    }

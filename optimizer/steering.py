@@ -141,7 +141,7 @@ class Steering:
         self.site = site
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
-        self._settled, self._foreseen, self._drifted = np.nan, np.nan, 0.0
+        self._settled, self._foreseen, self._drifted = np.nan, (np.nan, np.nan), 0.0
         self._turns_from: dict[str, float] = {}
         self._until = np.datetime64("NaT", "us")
         self.guard: Guard | None = None
@@ -167,27 +167,32 @@ class Steering:
             self._begun, self._before = queue.instant, self._carry
             self._turns_from = self._told(queue.instant)
             self._drifted = self._drift(state, queue.instant)
-        now = _interval(plan, queue.instant)
-        step, drift = now.isel(time=0), self._drifted
+        planned, drift = _intervals(plan, queue.instant), self._drifted
         to_reserves = ready(self.site, plan, state, now=queue.instant, before=self._turns_from)
-        ways = tightest(gentle(self.site, state), to_reserves)
+        ways = tightest(gentle(self.site, state, planned), to_reserves)
+        now = gently(planned, ways)
+        step = now.isel(time=0)
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = headroom(self.site, state, now)
         room = room.without(drift - able(self.site, step, state, spare=spare))
-        room = replace(room, lasting=lasting(self.site, plan, queue.instant))
-        orders, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
-        warm, less = gently(orders, ways)
+        room = replace(
+            room,
+            lasting=lasting(self.site, plan, queue.instant),
+            export_limit=room.export_limit + min(drift, 0.0),
+        )
+        warm, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(warm, self.site, water_of(state))
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
-        expected = room.import_power(work_power(queue, caps)) + less
-        excess = expected + drift - room.peak_power
-        ordered, shaved = shave(orders, self.site, excess, spare=spare)
+        expected = max(room.import_power(work_power(queue, caps)), -room.export_limit)
+        excess, most = expected + max(drift, 0.0) - room.peak_power, expected + room.export_limit
+        ordered, shaved = shave(orders, self.site, min(excess, most), spare=spare)
         self.guard = Guard(
             site=self.site,
             planned=orders,
             peak=room.peak_power,
             spare=spare,
             least=shaved,
+            most=most,
             unyielded=warm,
         )
         self._foresee(expected - shaved, state, queue.instant)
@@ -198,7 +203,8 @@ class Steering:
         if now != self._until:
             return 0.0
         saved = self.guard.saved if self.guard else 0.0
-        return max(float(net_import(state)) + saved - self._foreseen, 0.0)
+        shown, (least, most) = float(net_import(state)) + saved, self._foreseen
+        return max(shown - most, 0.0) + min(shown - least, 0.0)
 
     def _told(self, now: np.datetime64) -> dict[str, float]:
         """Return what batteries were told to give, less to take, until now; nothing if unknown."""
@@ -211,15 +217,15 @@ class Steering:
     def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
         """Note what may be shown at the end, without surprise, while the plant turns to an import.
 
-        Meters tell the quarter-hour's mean or their newest reading: the higher is no surprise.
+        Meters tell the quarter-hour's mean or their newest reading: neither is a surprise.
         """
         before = self._settled if now == self._until else float(net_import(state))
         mean = before + (settled - before) * mean_way(axes.METERING)
-        self._settled, self._foreseen = settled, max(mean, settled)
+        self._settled, self._foreseen = settled, (min(mean, settled), max(mean, settled))
         self._until = now + axes.QUARTER
 
 
-def _interval(plan: xr.Dataset, instant: np.datetime64) -> xr.Dataset:
-    """Return the interval of a plan that begins at an instant."""
+def _intervals(plan: xr.Dataset, instant: np.datetime64) -> xr.Dataset:
+    """Return the interval of a plan that begins at an instant, and the one after it."""
     place = cast(int, plan.variables["time"].to_index().get_loc(instant))
-    return plan.isel(time=slice(place, place + 1))
+    return plan.isel(time=slice(place, place + 2))

@@ -2,18 +2,21 @@
 
 A plan is kept from the end of the window as it believes the battery to be; the battery there is
 holds less, or lost more. So each quarter-hour the measured level says what power will not fade in
-it, and what the reserves behind it leave of the level. And a battery's own controller clears the
-room for a reserve at once when it begins to hold it: so the quarter-hour before has to leave it.
+it, and what the reserves behind it leave of the level. The same where the connection leans on the
+battery: what it cannot take of the sun once it is full would be exported, what it cannot give once
+it is empty imported. And a battery's own controller clears the room for a reserve at once when it
+begins to hold it: so the quarter-hour before has to leave it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from optimizer.dispatch import Orders
-from twin import axes
+from optimizer.realtime.headroom import most_export
+from twin import axes, curtailment
+from twin.exchange import net_import
 from twin.fading import is_abrupt
 from twin.labels import of_owner
 from twin.limits import TRANSITION
@@ -37,8 +40,8 @@ class Ways:
     discharge: float
 
 
-def gentle(site: Site, state: xr.Dataset) -> dict[str, Ways]:
-    """Return what batteries may do that would otherwise fade faster than the connection's ramp.
+def gentle(site: Site, state: xr.Dataset, now: xr.Dataset) -> dict[str, Ways]:
+    """Return what batteries may do whose power may not fade within a quarter-hour.
 
     Parameters
     ----------
@@ -46,24 +49,40 @@ def gentle(site: Site, state: xr.Dataset) -> dict[str, Ways]:
         The site.
     state
         The state now.
+    now
+        A schedule from the interval on that begins now.
 
     Returns
     -------
     dict
-        Battery -> what may be ordered of it, the site's margin of levels kept; only of those that
-        :func:`twin.fading.is_abrupt` names.
+        Battery -> what may be ordered of it, the site's margin of levels kept; both ways of those
+        that :func:`twin.fading.is_abrupt` names, and of all the way that the connection leans on.
     """
     hours, found = axes.QUARTER / axes.HOUR + TAPER, {}
+    must_take, must_give = _leaning(site, state, now)
     for store in site.stores:
-        if is_abrupt(store, site):
-            level = float(of_owner(state, "battery_level", store.owner))
-            margin = store.margin(site.margins.level)
-            room, stock = store.high - margin - level, level - store.low - margin
+        if store.carrier != "medium_voltage":
+            continue
+        abrupt = is_abrupt(store, site)
+        level = float(of_owner(state, "battery_level", store.owner))
+        margin = store.margin(site.margins.level)
+        room, stock = store.high - margin - level, level - store.low - margin
+        charge = max(room, 0.0) / (store.charge_efficiency * hours)
+        discharge = max(stock, 0.0) * store.discharge_efficiency / hours
+        if abrupt or must_take or must_give:
             found[store.owner] = Ways(
-                charge=max(room, 0.0) / (store.charge_efficiency * hours),
-                discharge=max(stock, 0.0) * store.discharge_efficiency / hours,
+                charge=charge if abrupt or must_take else store.charge_limit,
+                discharge=discharge if abrupt or must_give else store.discharge_limit,
             )
     return found
+
+
+def _leaning(site: Site, state: xr.Dataset, now: xr.Dataset) -> tuple[bool, bool]:
+    """Return whether the connection could not bear an interval if no battery took, or gave."""
+    total = float(net_import(now)[0])
+    taken, given = (float(now[f"battery_{way}"][0].sum()) for way in ("charge", "discharge"))
+    most = (1.0 - site.margins.power) * float(curtailment.import_limit(site, state, now)[0])
+    return taken > 0.0 and taken - total > most_export(site), given > 0.0 and total + given > most
 
 
 def ready(
@@ -135,23 +154,23 @@ def tightest(*all_ways: Mapping[str, Ways]) -> dict[str, Ways]:
     return found
 
 
-def gently(orders: Orders, ways: Mapping[str, Ways]) -> tuple[Orders, float]:
-    """Return orders under which no battery fades faster, and how much less they give. [MW]
+def gently(now: xr.Dataset, ways: Mapping[str, Ways]) -> xr.Dataset:
+    """Return intervals of a schedule in which batteries do no more than they may.
 
     Parameters
     ----------
-    orders
-        What the plan comes to.
+    now
+        The intervals.
     ways
         As :func:`gentle` tells.
     """
-    charge, discharge, less = dict(orders.battery_charge), dict(orders.battery_discharge), 0.0
+    if not ways:
+        return now
+    charge, discharge = (now[f"battery_{way}"].copy() for way in ("charge", "discharge"))
     for name, most in ways.items():
-        for flow, limit, sign in ((charge, most.charge, -1.0), (discharge, most.discharge, 1.0)):
-            if flow.get(name, 0.0) > limit:
-                less += sign * (flow[name] - limit)
-                flow[name] = limit
-    return replace(orders, battery_charge=charge, battery_discharge=discharge), less
+        for flow, limit in ((charge, most.charge), (discharge, most.discharge)):
+            flow.loc[{"battery": name}] = flow.sel(battery=name).clip(max=limit)
+    return now.assign(battery_charge=charge, battery_discharge=discharge)
 
 
 def narrowed(
@@ -166,14 +185,13 @@ def narrowed(
     ways
         As :func:`gentle` tells.
     step
-        The interval of a schedule, from which they are moved.
+        What they are moved from, as :func:`gently` tells.
     """
     found = dict(spare)
     for name, most in ways.items():
         charge, discharge = (
             float(of_owner(step, f"battery_{way}", name)) for way in ("charge", "discharge")
         )
-        kept = min(charge, most.charge) - min(discharge, most.discharge)  # as gently() orders it
-        free = max(kept + most.discharge, 0.0)
+        free = max(charge - discharge + most.discharge, 0.0)
         found[name] = min(found.get(name, free), free)
     return found

@@ -6,6 +6,7 @@ A plant turns towards new orders slowly, so little of what is ordered late count
 what import does on its way must be foreseen. Batteries do it; tanks yield where water gets warm.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -41,6 +42,8 @@ class Guard:
         Battery -> most by which it may be moved, where it holds something for others. [MW]
     least
         What is shaved from the start on, whatever the meter shows. [MW]
+    most
+        What may be shaved before more is exported than may be. [MW]
     unyielded
         The same, had no tank yielded; by default what is planned.
     cut
@@ -52,6 +55,7 @@ class Guard:
     peak: float
     spare: Mapping[str, float] = field(default_factory=dict)
     least: float = 0.0
+    most: float = math.inf
     unyielded: Orders | None = None
     cut: float = field(init=False)
     _from: float = field(init=False)
@@ -105,6 +109,7 @@ class Guard:
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)
         wanted = max(now + (coming - allowed) / mean_way(left), self.least)
+        wanted = min(wanted, max(self.most, self.least))
         if abs(wanted - self.cut) <= LEAST:
             return None
         orders, cut = shave(self.planned, self.site, wanted, spare=self.spare)

@@ -98,8 +98,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         Its state now, with the ``peak_power`` of the billing period so far and the usual import.
     outlook
         ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
-        heat that is sold; in a schedule also what battery and renewables do, and the import that
-        it plans.
+        heat that is sold; in a schedule also what battery and renewables do, the import that it
+        plans, and what is held for reserves, in the interval after it too.
 
     Returns
     -------
@@ -112,6 +112,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     and the capacity of each cooling plant is found between them. The peak counts the import that is
     planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
     of a partner is a limit like that of the connection: to plans it is dearer than to be late.
+    A reserve may be called in its first minute, in which the plant has not yet turned: so the
+    interval before leaves its room at the connection.
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
@@ -122,7 +124,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     supplied = (1.0 - site.margins.power) * float(
         curtailment.import_limit(site, state, now)[0]
     ) + own
-    sold_up, sold_down = (float(sold[0]) for sold in kept_at_connection(site, now))
+    soon = outlook.isel(time=slice(0, 2))
+    sold_up, sold_down = (float(sold.max()) for sold in kept_at_connection(site, soon))
     hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
     allowed = float(np.interp(min(supplied - sold_down, hard), power, halls))
     allowed = min(allowed, _cooled(site, found))

@@ -310,21 +310,40 @@ def test_stores_and_renewables_follow_the_plan():
 
 
 def test_renewables_yield_where_too_little_work_runs_for_what_they_would_give():
-    """They give 20 MW beside a load of 15: 5 go out where 3 may, so each yields 1."""
+    """They give 20 MW beside a load of 15: 5 go out where 3 may, so each yields its share of 2."""
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), WINDY)
-    assert orders.renewable_cap == {"sun": 4.0, "wind": 8.0}
+    assert orders.renewable_cap == pytest.approx({"sun": 5.0 - 10.0 / 14, "wind": 9.0 - 18.0 / 14})
+
+
+def test_at_night_the_wind_yields_for_the_sun_too():
+    """Sensitivity: each was to yield 1 MW, and the sun that gives nothing yielded nothing."""
+    step = plan()
+    for word in ("renewable_used_power", "renewable_available_power"):
+        step[word].values[...] = [0.0, 14.0]
+    orders, _ = ordered(queue_of((1, 2, 10, 9)), step, WINDY)
+    assert orders.renewable_cap == pytest.approx({"sun": 0.0, "wind": 12.0})
+
+
+@pytest.mark.parametrize(("given", "left", "wind"), [(3.0, 1.0, 9.0), (0.5, 0.0, 9.0 * 12.5 / 14)])
+def test_batteries_give_less_before_the_sun_is_curtailed(given, left, wind):
+    """Proves: what is not given stays in the battery, what is curtailed is lost; 2 MW too much."""
+    step = plan().assign(battery_discharge=("battery", [given]))
+    orders, _ = ordered(queue_of((1, 2, 10, 9)), step, WINDY)
+    assert orders.battery_discharge == pytest.approx({"b": left})
+    assert orders.renewable_cap["wind"] == pytest.approx(wind)
 
 
 def test_renewables_are_capped_for_the_load_that_lasts():
     """Of 20 racks 10 are done in six minutes: what they draw takes up no wind at the end.
 
-    Sensitivity: with their 0.8 MW each may give 0.4 MW more, and 0.8 more go out than may.
+    Sensitivity: with their 0.8 MW they may give 0.8 MW more, which go out beyond what may.
     """
     orders, _ = ordered(queue_of((1, 2, 10, 9), (1, 0.1, 10, 9)), plan(batch=(20, 1.0)), WINDY)
     assert len(orders.jobs) == 2
     lasting = 10 * float(POOL.power(1.0))
-    less = (15.0 + lasting - 20.0 + 3.0) / 2
-    assert orders.renewable_cap == pytest.approx({"sun": 5.0 + less, "wind": 9.0 + less})
+    share = 1.0 + (15.0 + lasting - 20.0 + 3.0) / 14.0
+    assert share < 1.0
+    assert orders.renewable_cap == pytest.approx({"sun": 5.0 * share, "wind": 9.0 * share})
 
 
 def test_rounding_does_not_drift():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.deciding import decide
-from optimizer.realtime.headroom import headroom
+from optimizer.realtime.headroom import headroom, most_export
 from optimizer.realtime.shave import able
 from optimizer.steering import Steering
 from tests import moments, small_days
@@ -89,6 +89,43 @@ def test_import_that_nobody_foresaw_is_shaved_in_the_next_quarter_hour():
     _, calm = steered(1, power=0.0)
     _, drifted = steered(1, power=3.0)
     assert drifted > calm + 0.1
+
+
+def test_import_that_fell_short_is_made_good_where_nothing_may_be_exported():
+    """Proves: in the sun, what the last quarter-hour took less is expected again, and curtailed.
+
+    Sensitivity: the import's margin alone was kept, and a site that drew 3 % less exported.
+    """
+    sunny, site = plan().copy(deep=True), moments.site().replace("grid_1", export_limit=0.0)
+    for word in ("renewable_used_power", "renewable_available_power"):
+        sunny[word].values[...] = 9.0
+    caps = {}
+    for less in (0.0, 0.5):
+        steering, (queue, state) = Steering(site), at(0)
+        foreseen = -most_export(site)
+        steering.orders(sunny, drawing(state, foreseen), queue)
+        queue, state = at(1)
+        orders = steering.orders(sunny, drawing(state, foreseen - less), queue)
+        caps[less] = sum(orders.renewable_cap.values())
+        assert orders.battery_discharge["battery_1"] == 0.0
+    assert caps[0.0] - caps[0.5] == pytest.approx(0.5)
+
+
+def test_a_peak_is_shaved_no_further_than_the_export_allows():
+    """Proves: where nothing may be exported, no battery is moved below the import's margin.
+
+    Sensitivity: one of 3 MW gave all that the peak of 0.01 MW asked for.
+    """
+    site, (queue, state) = moments.site().replace("grid_1", export_limit=0.0), at(0)
+    site = site.replace("battery_1", power=3.0)
+    steering, quiet = Steering(site), plan().copy(deep=True)
+    for word in ("battery_charge", "battery_discharge", "grid_import_power"):
+        quiet[word].values[...] = 0.01 * (word == "grid_import_power")
+    peakless = drawing(state, 0.01, peak=0.01)
+    orders = steering.orders(quiet, peakless, queue)
+    settled = _expected(quiet, peakless, queue, orders) - given(orders)
+    assert settled == pytest.approx(-most_export(site))
+    assert steering.guard.most == pytest.approx(given(orders))
 
 
 def test_what_was_foreseen_before_a_gap_is_forgotten():

@@ -3,7 +3,7 @@
 Each seed draws a site around a declared one, a moment, weather, prices and work; one decision is
 made as the service makes it, the next an hour later, and a plant of another nature follows them.
 Every third sells reserves, which the grid calls, of batteries and of work; what is called and not
-given is a breach like any other.
+given is a breach like any other. Every fourth may export nothing.
 
 That no plan is found is an answer too, if words say why; it is counted as refused. So is a limit
 that the same plant breaks with no work and resting stores: air that comes warmer than the water may
@@ -55,6 +55,9 @@ plans, which calls are held against, take them for. [1]"""
 
 PROMISING = 3
 """Of so many sites one sells reserves. [1]"""
+
+SHUT = 4
+"""Of so many sites one may export nothing: the second of four. [1]"""
 
 DAYS = (2, 27)
 """First and last day of the synthetic month on which a problem may begin. [1]"""
@@ -194,6 +197,8 @@ def setting(seed: int) -> Setting:
     site, more = random_site(seed), np.random.default_rng([seed, 8])
     if seed % PROMISING == 0:
         site = promising(site, more)
+    if seed % SHUT == 1:
+        site = site.replace(site.grid.name, export_limit=0.0)
     hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
     end = start + np.timedelta64(HOURS, "h")

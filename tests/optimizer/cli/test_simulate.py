@@ -160,7 +160,7 @@ def test_sun_that_neither_halls_nor_export_take_is_left_unused():
     plan = use_sun_and_wind(outdoors.assign(hall_power=halls.assign_attrs(units="MW")), poor)
     used = plan["renewable_used_power"].sum("renewable").to_numpy()
     margin = poor.margins.power * poor.grid.import_limit
-    assert used.max() == pytest.approx(2.0 - margin), "the import's margin is kept with no export too"
+    assert used.max() == pytest.approx(2.0 - margin), "the margin is kept without export too"
     assert plan["renewable_available_power"].sum("renewable").to_numpy().max() > 3.0
 
 

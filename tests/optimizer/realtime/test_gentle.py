@@ -7,7 +7,6 @@ import pytest
 import xarray as xr
 
 from optimizer.deciding import decide
-from optimizer.dispatch import Orders
 from optimizer.realtime.gentle import Ways, gentle, gently, narrowed, ready, tightest
 from tests import reserve_days, small_days
 from twin.axes import QUARTER
@@ -64,24 +63,61 @@ def test_what_may_be_ordered_lasts_the_quarter_hour_and_then_fades_to_the_end(sh
     problem = beside(0.08)
     store = battery(problem.site)
     state, window = with_level(problem, share)
-    ways = gentle(problem.site, state)["battery_1"]
+    ways = gentle(problem.site, state, resting())["battery_1"]
     hours = 0.25 + TAPER
     assert ways.discharge * hours == pytest.approx(share * window * store.discharge_efficiency)
     assert ways.charge * hours == pytest.approx((1.0 - share) * window / store.charge_efficiency)
-    assert gentle(beside(0.2).site, state) == {}
+    assert gentle(beside(0.2).site, state, resting()) == {}
 
 
-def test_orders_are_held_back_and_what_they_lack_is_told():
+def resting(*, charge=0.0, discharge=0.0, net=1.0):
+    """Return the first interval of a schedule, with what its battery and its grid do. [MW]"""
+    now = decide(small_days.problem(4)).schedule.isel(time=slice(1)).copy(deep=True)
+    for word, power in {
+        "battery_charge": charge,
+        "battery_discharge": discharge,
+        "grid_import_power": max(net, 0.0),
+        "grid_export_power": max(-net, 0.0),
+    }.items():
+        now[word].values[...] = power
+    return now
+
+
+@pytest.mark.parametrize(
+    ("net", "charge", "discharge", "ways"),
+    [
+        (0.1, 0.5, 0.0, "charge"),  # without it 0.4 MW would be exported where none may be
+        (1.0, 0.5, 0.0, None),
+        (4.5, 0.0, 0.5, "discharge"),  # without it more were imported than the margin leaves
+        (3.0, 0.0, 0.5, None),
+    ],
+)
+def test_a_battery_on_which_the_connection_leans_may_not_fade(net, charge, discharge, ways):
+    """Proves: near its end it is ordered what lasts. Sensitivity: what it could not take went out.
+
+    The other way it may do all it can: so peaks are shaved.
+    """
+    problem = beside(0.2)
+    site = problem.site.replace("grid_1", export_limit=0.0)
+    state, _ = with_level(problem, 0.5)
+    store, now = battery(site), resting(net=net, charge=charge, discharge=discharge)
+    found = gentle(site, state, now).get("battery_1")
+    if ways is None:
+        assert found is None
+        return
+    lasting = gentle(beside(0.08).site, state, now)["battery_1"]
+    whole = Ways(charge=store.charge_limit, discharge=store.discharge_limit)
+    assert found == replace(whole, **{ways: getattr(lasting, ways)})
+
+
+def test_batteries_are_held_to_what_they_may():
     ways = {"battery_1": Ways(charge=0.2, discharge=0.3)}
-    given = Orders(jobs={}, battery_charge={}, battery_discharge={"battery_1": 0.8})
-    held, less = gently(given, ways)
-    assert held.battery_discharge == {"battery_1": 0.3}
-    assert less == pytest.approx(0.5)
-    taken = Orders(jobs={}, battery_charge={"battery_1": 0.8}, battery_discharge={})
-    held, less = gently(taken, ways)
-    assert held.battery_charge == {"battery_1": 0.2}
-    assert less == pytest.approx(-0.6)
-    assert gently(given, {}) == (given, 0.0)
+    for way, most in (("charge", 0.2), ("discharge", 0.3)):
+        now = resting(**{way: 0.8})
+        held = gently(now, ways)
+        assert held[f"battery_{way}"].to_numpy() == pytest.approx(most)
+        assert now[f"battery_{way}"].to_numpy() == pytest.approx(0.8)
+    assert gently(now, {}) is now
 
 
 def test_no_guard_takes_back_what_was_held():
@@ -167,8 +203,6 @@ def test_of_several_rules_the_tightest_holds():
 @pytest.mark.parametrize(("charge", "discharge", "free"), [(0.8, 0.0, 1.0), (0.0, 0.7, 0.0)])
 def test_shaving_begins_from_what_may_be_ordered(charge, discharge, free):
     """Proves: 0.5 MW each way: what a plan wants beyond is not there to be moved."""
-    plan = decide(small_days.problem(4)).schedule.isel(time=0).copy(deep=True)
-    at = {"battery": "battery_1"}
-    plan["battery_charge"].loc[at], plan["battery_discharge"].loc[at] = charge, discharge
     ways = {"battery_1": Ways(charge=0.5, discharge=0.5)}
-    assert narrowed({"battery_1": 9.0}, ways, plan)["battery_1"] == pytest.approx(free)
+    step = gently(resting(charge=charge, discharge=discharge), ways).isel(time=0)
+    assert narrowed({"battery_1": 9.0}, ways, step)["battery_1"] == pytest.approx(free)

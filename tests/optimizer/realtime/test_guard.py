@@ -53,6 +53,14 @@ def test_then_the_battery_gives_as_much_as_it_can(guard):
     assert guard.cut == pytest.approx(1.4)
 
 
+def test_no_more_is_shaved_than_may_be_exported(guard):
+    """Proves: a peak that cannot be kept any more is no reason to break the export's limit."""
+    guard.most = 0.7
+    orders = guard.look(minutes=10, mean=4.5, latest=4.5)
+    assert battery_of(orders) == pytest.approx((0.0, 0.1))
+    assert guard.cut == pytest.approx(0.7)
+
+
 def test_with_room_again_the_plan_is_taken_up_again(guard):
     """Proves: 0.3 MW are half made true in 5 minutes, and what is there goes back by half."""
     guard.look(minutes=5, mean=4.1, latest=4.1)

@@ -127,6 +127,17 @@ def test_work_leaves_room_for_what_is_sold():
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
 
 
+def test_the_quarter_hour_before_leaves_the_room_at_the_connection():
+    """Proves: what is called in its first minute finds the plant as it was ordered before."""
+    here = small_days.setting()
+    where = here.site.model_copy(update={"reserves": {"fcr": product()}})
+    plan = here.truth.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
+    plan["reserve_capacity"] = ("time", "product"), [[0.0], [0.1], [0.3]]
+    free = headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
+    kept = headroom(where, here.begin, plan)
+    assert free.export_limit - kept.export_limit == pytest.approx(0.1)
+
+
 def test_what_is_held_is_told_with_its_price():
     """Of 1.6 MW one is sold at 10 EUR/MW/h, in whole MW; one more would lose trade at 2."""
     big, whole = hand.battery(capacity=20.0, power=1.6), product(least_bid=1.0, bid_step=1.0)

@@ -1,0 +1,63 @@
+"""What batteries and renewables yield, so that no more is exported than may be."""
+
+from typing import Final
+
+import xarray as xr
+
+from twin.labels import values_of
+
+UNUSED: Final = 0.01
+"""Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
+
+TINY: Final = 1e-6
+"""Power that is none. [MW]"""
+
+
+def give_less(discharge: dict[str, float], short: float) -> float:
+    """Let batteries give less, in place, where import falls short of its least; return it. [MW]
+
+    They come before renewables: what is not given is kept, what is curtailed is lost.
+
+    Parameters
+    ----------
+    discharge
+        Battery -> what it is to give. [MW]
+    short
+        By how much import falls short; nothing changes below 0. [MW]
+    """
+    left = max(short, 0.0)
+    for name, power in discharge.items():
+        less = min(left, power)
+        discharge[name] = power - less
+        left -= less
+    return max(short, 0.0) - left
+
+
+def curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
+    """Return the caps of the renewables: as planned, and no more than can be used or given away.
+
+    Parameters
+    ----------
+    step
+        One interval of a schedule.
+    room
+        What the export may still grow by; less than none where the jobs that run draw less than
+        the plan had counted on: then all yield the same share. [MW]
+
+    Returns
+    -------
+    dict
+        Renewable -> most that it may give. [MW]
+    """
+    if "renewable_used_power" not in step:
+        return {}
+    used = values_of(step, "renewable_used_power")
+    if room < 0.0:
+        share = max(1.0 + room / max(sum(used.values()), TINY), 0.0)
+        return {name: share * power for name, power in used.items()}
+    available = values_of(step, "renewable_available_power")
+    rest = room / max(len(used), 1)
+    return {
+        name: power if power < available[name] - UNUSED else power + rest
+        for name, power in used.items()
+    }
