@@ -190,6 +190,7 @@ class Steering:
             site=self.site,
             planned=orders,
             peak=room.peak_power,
+            limit=room.import_limit,
             spare=spare,
             least=shaved,
             most=most,

@@ -1,4 +1,4 @@
-"""Within a quarter-hour: the meter's mean stays below the peak, and the water below its limit.
+"""Within a quarter-hour: the meter's mean stays below the peak, the import and water below limits.
 
 The meter averages over the quarter-hour that runs. What sun, wind or jobs did not bring in its
 first minutes can be made good in its last ones, before the peak of the billing period is raised.
@@ -38,6 +38,8 @@ class Guard:
         What the plan orders, before anything is shaved; tanks as they have yielded so far.
     peak
         Mean import that raises no peak. [MW]
+    limit
+        Import that no minute may exceed. [MW]
     spare
         Battery -> most by which it may be moved, where it holds something for others. [MW]
     least
@@ -53,6 +55,7 @@ class Guard:
     site: Site
     planned: Orders
     peak: float
+    limit: float = math.inf
     spare: Mapping[str, float] = field(default_factory=dict)
     least: float = 0.0
     most: float = math.inf
@@ -99,7 +102,9 @@ class Guard:
         -----
         With a peak :math:`P`, a mean :math:`m` over :math:`n` minutes and a meter that averages
         over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
-        import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute.
+        import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute. Beyond the
+        limit of the connection no mean helps: there so much is ordered that the part which is true
+        when somebody looks again suffices.
         """
         left = METERING - minutes
         if left <= 0.0:
@@ -109,6 +114,8 @@ class Guard:
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)
         wanted = max(now + (coming - allowed) / mean_way(left), self.least)
+        if (beyond := latest + rise * SOON - self.limit) > 0.0:
+            wanted = max(wanted, now + beyond * TRANSITION / SOON)
         wanted = min(wanted, max(self.most, self.least))
         if abs(wanted - self.cut) <= LEAST:
             return None

@@ -16,6 +16,9 @@ from twin.reserved.kept import kept_at_connection, kept_by_work
 from twin.site import Site
 from twin.workloads.queue import Pool
 
+WATCHED: Final = 0.75
+"""Share of the margin that is kept within the quarter-hour: loads are restless by the rest. [1]"""
+
 TINY: Final = 1e-6
 """Share of the halls' power that is none: a circuit whose load does not hang on them. [1]"""
 
@@ -42,6 +45,9 @@ class Headroom:
     peak_power
         Import that raises no peak, which is the greatest so far, what is usual, or what the plan
         means to take, and breaks no target of a partner. [MW]
+    import_limit
+        Most that the connection may give, with most of the site's margin kept: the rest is for
+        what is restless. [MW]
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
@@ -61,6 +67,7 @@ class Headroom:
     slope: float = 1.0
     own_power: float = 0.0
     peak_power: float = np.inf
+    import_limit: float = np.inf
     chilled_load: float = 0.0
     chilled_spare: float = 0.0
     export_limit: float = 0.0
@@ -99,7 +106,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     outlook
         ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
         heat that is sold; in a schedule also what battery and renewables do, the import that it
-        plans, and what is held for reserves, in the interval after it too.
+        plans, and what is held for reserves. Of the interval after it, if it is there, renewables
+        and reserves count too.
 
     Returns
     -------
@@ -113,7 +121,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
     of a partner is a limit like that of the connection: to plans it is dearer than to be late.
     A reserve may be called in its first minute, in which the plant has not yet turned: so the
-    interval before leaves its room at the connection.
+    interval before leaves its room at the connection. And sun that sets gives less at the end of
+    the interval than in its mean: all of it counts for the peak, what is left for the limit.
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
@@ -121,10 +130,9 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     halls = found.halls
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
     power, own = found.power, _own(now)
-    supplied = (1.0 - site.margins.power) * float(
-        curtailment.import_limit(site, state, now)[0]
-    ) + own
     soon = outlook.isel(time=slice(0, 2))
+    limit, margin = float(curtailment.import_limit(site, state, now)[0]), site.margins.power
+    supplied = (1.0 - margin) * limit + own - _setting(soon)
     sold_up, sold_down = (float(sold.max()) for sold in kept_at_connection(site, soon))
     hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
     allowed = float(np.interp(min(supplied - sold_down, hard), power, halls))
@@ -142,6 +150,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         slope=(full - base) / max(halls[-1] - floor, 1e-9),
         own_power=own,
         peak_power=peak,
+        import_limit=(1.0 - WATCHED * margin) * limit - sold_down,
         chilled_load=load,
         chilled_spare=spare,
         export_limit=most_export(site) - sold_up,
@@ -209,6 +218,19 @@ def _own(now: xr.Dataset) -> float:
     """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
     used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
     return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
+
+
+def _setting(soon: xr.Dataset) -> float:
+    """Return by how much sun and wind give less at the end of an interval than in its mean. [MW]
+
+    What they could give runs from the middle of one interval to the middle of the next.
+    """
+    name = "renewable_used_power"
+    if "renewable_available_power" not in soon:
+        return 0.0
+    able = soon["renewable_available_power"].transpose("time", ...).to_numpy()
+    used = soon[name].transpose("time", ...).to_numpy()[0] if name in soon else able[0]
+    return float(np.maximum(used - able.mean(axis=0), 0.0).sum())
 
 
 def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:

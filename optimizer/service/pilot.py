@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ from optimizer.problem import Problem
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.urgency import pressing
+from optimizer.realtime.yielding import curtailed
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.outcome import Facts, Outcome, RestError
 from optimizer.service.watching.in_service import plannable
@@ -27,7 +28,7 @@ from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.steering import SUPPLY
-from twin.workloads.capping import under, work_power
+from twin.workloads.capping import lasting_power, under, work_power
 from twin.workloads.queue import Pool, Queue
 
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
@@ -175,14 +176,17 @@ class Pilot:
         """Return what to do: by the plan, or, without one, what the rule has planned for."""
         if choice.source in {Source.OPTIMUM, Source.SHIFTED}:
             return self._steering.orders(choice.schedule, problem.state, queue)
-        first = choice.schedule.isel(time=[0], instant=[0, 1])
-        room = headroom(problem.site, problem.state, first)
+        soon = choice.schedule.isel(time=slice(2), instant=slice(3))
+        room, first = headroom(problem.site, problem.state, soon), soon.isel(time=[0])
         must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
         caps = within(queue, caps, headroom=room, must=must)
         caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))
-        step, flows = first.isel(time=0), BATTERY_FLOWS if choice.source is Source.RULE else ()
-        batteries = {name: values_of(step, name) for name in flows if name in step}
-        return Orders(jobs=by_number(queue, caps), **batteries)
+        orders, step = Orders(jobs=by_number(queue, caps)), first.isel(time=0)
+        if choice.source is Source.HOLD:
+            return orders
+        most = room.import_power(lasting_power(queue, caps, HOURS)) + room.export_limit
+        batteries = {name: values_of(step, name) for name in BATTERY_FLOWS if name in step}
+        return replace(orders, renewable_cap=curtailed(step, most), **batteries)
 
     def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
         """Return what was done in the last quarter-hour, as measured, else as ordered."""

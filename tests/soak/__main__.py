@@ -35,6 +35,7 @@ class Soak:
 _BROKER = Option(help="URL of a broker for the service, else one of our own")
 
 SOAKS = {
+    "altered": Soak(module="tests.soak.altered"),
     "compaction": Soak(module="tests.soak.compaction"),
     "flips": Soak(module="tests.soak.flips"),
     "full": Soak(module="tests.soak.full"),

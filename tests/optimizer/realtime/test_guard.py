@@ -53,6 +53,16 @@ def test_then_the_battery_gives_as_much_as_it_can(guard):
     assert guard.cut == pytest.approx(1.4)
 
 
+def test_no_minute_imports_more_than_the_connection_bears(guard):
+    """Proves: 3.5 MW rising by 0.2 a minute are 0.1 beyond 4 MW in three: 0.1 x 10/3 are ordered.
+
+    The peak has room: 15 x 9 MW. Sensitivity: import broke the limit while the sun set.
+    """
+    guard.peak, guard.limit = 9.0, 4.0
+    guard.look(minutes=5, mean=3.0, latest=3.5)
+    assert guard.cut == pytest.approx(0.1 * 10 / 3)
+
+
 def test_no_more_is_shaved_than_may_be_exported(guard):
     """Proves: a peak that cannot be kept any more is no reason to break the export's limit."""
     guard.most = 0.7

@@ -83,3 +83,20 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     assert (within(queue, running.astype(float), headroom=none, must=must) == running).all()
     free = replace(none, rise_power=100.0)
     assert (within(queue, caps, headroom=free, must=must) == caps).all()
+
+
+@pytest.mark.parametrize(("later", "less"), [(0.2, 0.9), (2.0, 0.0), (5.0, 0.0)])
+def test_sun_that_sets_carries_no_work_to_the_end_of_the_interval(later, less):
+    """Proves: 2 MW that run down to 0.2 in the middle of the next interval leave 1.1 at the end.
+
+    The peak, which is a mean, counts all of it. Sensitivity: import broke the limit each evening.
+    """
+    asked = small_days.problem()
+    site = asked.site.replace("grid_1", import_limit=0.9)
+    soon = asked.outlook.isel(time=slice(2), instant=slice(3)).copy(deep=True)
+    soon["renewable_available_power"].values[:] = [[2.0], [later]]
+    room = headroom(site, asked.state, soon)
+    steady = headroom(site, asked.state, soon.isel(time=[0], instant=[0, 1]))
+    assert steady.slope * (steady.work_power - room.work_power) == pytest.approx(less, abs=0.05)
+    assert room.own_power == steady.own_power
+    assert room.peak_power == steady.peak_power

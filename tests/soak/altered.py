@@ -1,0 +1,74 @@
+"""Altered sites: a day of plans on a plant, and no limit may be broken.
+
+Each seed draws what somebody changed in the file of a declared site (:mod:`tests.altered_sites`), a
+day, its prices and weather, and how much work there is. It is decided as in a back-test; a plant of
+another nature follows.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from optimizer.service.traces import jobs_of
+from optimizer.service.trials.setting import Setting
+from optimizer.service.world import HISTORY, World
+from tests import small_days
+from tests.altered_sites import altered
+from tests.soak import judging
+from tests.soak.replay import DAYS, month
+from twin.forecast.record import record
+
+COUNT = 25
+"""Sites of a run, unless told otherwise. [1]"""
+
+HOURS = 24
+"""Hours of a back-test. [h]"""
+
+LOADS = (0.4, 0.6, 0.75, 0.85)
+"""Mean movable work, one of which is drawn. [1]"""
+
+
+def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, object]:
+    """Run back-tests of some sites; each has a seed of its own."""
+
+    def told(number: int) -> tuple[str, str]:
+        breaches, fated = violations(number)
+        if breaches:
+            site, done = altered(number)
+            say(f"seed {number} is {site.name}, altered: {', '.join(done)}")
+        return breaches, fated
+
+    return judging.counted(count, told, seed=seed, say=say)
+
+
+def violations(seed: int) -> tuple[str, str]:
+    """Return the limits that a plant breaks in a day, in words.
+
+    Parameters
+    ----------
+    seed
+        Of everything.
+
+    Returns
+    -------
+    tuple
+        As :func:`tests.soak.judging.violations` tells.
+    """
+    return judging.violations(setting(seed), "optimal", seed=seed)
+
+
+def setting(seed: int) -> Setting:
+    """Return an altered site in a random day of a synthetic month."""
+    site, _ = altered(seed)
+    rng = np.random.default_rng([seed, 12])
+    start = np.datetime64("2026-06-01", "us") + np.timedelta64(int(rng.integers(*DAYS)), "D")
+    end = start + np.timedelta64(HOURS, "h")
+    world = World(
+        record=record(site, *month(site, start, end, rng=rng)),
+        jobs=jobs_of(small_days.files().jobs, start=start - HISTORY, end=end),
+        start=start,
+        end=end,
+        gaps=(),
+        notes=(),
+    )
+    return Setting.of(site, world, load_scale=float(rng.choice(LOADS)))

@@ -1,0 +1,169 @@
+"""Which limits a plant broke under a policy, and which it would have broken under any."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from optimizer.decision import Decision
+from optimizer.dispatch import Orders
+from optimizer.policies import Policy, View
+from optimizer.realtime.guard import Guard
+from optimizer.service.trials.backtest import make_policy
+from optimizer.service.trials.held import plant_of
+from optimizer.service.trials.playing import played
+from optimizer.service.trials.setting import Setting
+from telemetry.plants.activating import ActivatedPlant
+from twin.axes import METERING
+from twin.errors import NoScheduleError
+from twin.limits import violations as found
+
+RUN_IN = 30
+"""Minutes at the start that do not count: there the plant is put from rest under load at once, as
+none is. [min]"""
+
+NOT_GIVEN = 0.03
+"""Share of the connection by which less may be given than was called: so far plants are from what
+plans, which calls are held against, take them for. [1]"""
+
+
+def counted(
+    count: int,
+    violations: Callable[[int], tuple[str, str]],
+    *,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, object]:
+    """Return the figures of some problems, of each of which is told what it broke.
+
+    Parameters
+    ----------
+    count
+        Number of problems.
+    violations
+        Seed -> what orders broke, and what breaks under any, in words.
+    seed
+        Of the first; the others follow.
+    say
+        Told of every broken one, and of the way made.
+    """
+    begun = time.monotonic()
+    broken: dict[int, str] = {}
+    beyond: dict[int, str] = {}
+    refused: list[int] = []
+    for number in range(seed, seed + count):
+        try:
+            breaches, fated = violations(number)
+        except NoScheduleError:
+            refused.append(number)
+        except Exception as error:  # whatever goes wrong, the others are tried
+            broken[number] = f"{type(error).__name__}: {error}"
+        else:
+            if breaches:
+                broken[number] = breaches
+            if fated:
+                beyond[number] = fated
+                say(f"seed {number}, beyond any order: {fated}")
+        if number in broken:
+            say(f"seed {number}: {broken[number]}")
+        if (done := number - seed + 1) % 25 == 0:
+            say(f"{done} of {count}: {len(broken)} broken, {len(refused)} refused")
+    return {
+        "count": count,
+        "broken": len(broken),
+        "seeds_of_broken": list(broken),
+        "seconds": round(time.monotonic() - begun, 1),
+        "refused": refused,
+        "beyond_any_order": beyond,
+    }
+
+
+@dataclass(frozen=True)
+class Resting:
+    """What a policy orders, but that no work runs and no store is charged or gives.
+
+    Attributes
+    ----------
+    policy
+        The policy; heat that is sold, and set points of water, are its own.
+    """
+
+    policy: Policy
+
+    @property
+    def guard(self) -> Guard | None:
+        """Nothing within a quarter-hour."""
+        return None
+
+    def orders(self, view: View) -> Orders:
+        """Return its orders without work and stores."""
+        return replace(
+            self.policy.orders(view),
+            jobs={},
+            battery_charge={},
+            battery_discharge={},
+            tank_charge={},
+            tank_discharge={},
+        )
+
+
+def violations(here: Setting, name: str, *, seed: int) -> tuple[str, str]:
+    """Return the limits that a plant breaks under a policy, in words.
+
+    Parameters
+    ----------
+    here
+        Site, world and work.
+    name
+        The policy.
+    seed
+        Of the plant.
+
+    Returns
+    -------
+    tuple
+        Those that orders broke, and those that break without work and with resting stores too.
+
+    Raises
+    ------
+    NoScheduleError
+        If there is no plan.
+    """
+    broken = _broken(here, name, lambda policy: policy, seed=seed)
+    if broken.empty:
+        return "", ""
+    fated = broken.index.isin(_broken(here, name, Resting, seed=seed).index)
+    return _words(broken[~fated]), _words(broken[fated])
+
+
+def _broken(
+    here: Setting, name: str, ordering: Callable[[Policy], Policy], *, seed: int
+) -> pd.Series:
+    """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
+    decisions: list[Decision] = []
+    policy = ordering(make_policy(here, name, decisions.append))
+    plant = plant_of(here, seed=seed)
+    for _ in played(here, policy, plant, decisions=decisions):
+        pass
+    ran = plant.record()
+    ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
+    is_called = isinstance(plant, ActivatedPlant)
+    spared = plant.spared()[RUN_IN:] if is_called else 0.0
+    minutes = found(here.site, ran, called=spared).to_series()
+    missed = _missed(plant) if is_called else pd.Series(dtype=int)
+    return pd.concat([minutes[minutes > 0], missed[missed > 0]])
+
+
+def _missed(plant: ActivatedPlant) -> pd.Series:
+    """Return the minutes in which what was called was not given, by product or batteries. [1]"""
+    least = NOT_GIVEN * plant.site.grid.import_limit
+    told = plant.called()["reserve_missed"]
+    ordered = METERING * (told.to_numpy() > least).sum(axis=0)
+    words = [f"call of {name}" for name in told["product"].to_numpy()]
+    batteries = pd.Series({"call of batteries": int((plant.missed() > least).sum())})
+    return pd.concat([pd.Series(ordered, index=words), batteries])
+
+
+def _words(broken: pd.Series) -> str:
+    return ", ".join(f"{limit}: {count}" for limit, count in broken.items())

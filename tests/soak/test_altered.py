@@ -1,0 +1,43 @@
+"""Altered sites: what seeds draw, and one that broke a limit."""
+
+import pytest
+
+import sites
+from tests.altered_sites import ALTERATIONS, altered
+from tests.soak import altered as soak
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return [altered(seed) for seed in range(80)]
+
+
+def test_all_that_is_drawn_is_sound_and_every_change_comes(drawn):
+    done = {name for _, names in drawn for name in names}
+    assert done == {one.name for one in ALTERATIONS}
+    assert {site.name for site, _ in drawn} == {name for name in sites.names() if name != "small"}
+
+
+def test_a_seed_draws_the_same_again(drawn):
+    site, done = altered(7)
+    assert (site, done) == drawn[7]
+
+
+def test_what_is_told_is_changed(drawn):
+    for site, done in drawn:
+        assert (site.grid.export_limit == 0.0) == ("no export" in done)
+        assert ("battery_1" in site.equipment) == ("no battery" not in done)
+
+
+def test_a_narrow_connection_holds_while_the_sun_sets():
+    """Proves: 150 MW beside 240 MW of sun, 6 MW/min. Sensitivity: 10 minutes were beyond it."""
+    assert soak.violations(2) == ("", "")
+
+
+def test_a_broken_site_is_told_with_its_changes(monkeypatch):
+    monkeypatch.setattr(soak, "violations", lambda _: ("grid_export_power: 3", ""))
+    lines = []
+    figures = soak.run(1, seed=2, say=lines.append)
+    assert figures["seeds_of_broken"] == [2]
+    assert lines[0].startswith("seed 2 is iberia, altered: narrow connection, ramp, ")
+    assert lines[1] == "seed 2: grid_export_power: 3"
