@@ -120,9 +120,8 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     and the capacity of each cooling plant is found between them. The peak counts the import that is
     planned, as its price is weighed, and the usual one, which a month reaches anyway. A hard target
     of a partner is a limit like that of the connection: to plans it is dearer than to be late.
-    A reserve may be called in its first minute, in which the plant has not yet turned: so the
-    interval before leaves its room at the connection. And sun that sets gives less at the end of
-    the interval than in its mean: all of it counts for the peak, what is left for the limit.
+    A reserve may be called in its first minute: so the interval before leaves its room at the
+    connection. And sun that sets gives less at the end than in its mean, which is the peak's.
     """
     pool, now = Pool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -181,12 +181,12 @@ class Pilot:
         must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
         caps = within(queue, caps, headroom=room, must=must)
         caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))
-        orders, step = Orders(jobs=by_number(queue, caps)), first.isel(time=0)
+        jobs, step = by_number(queue, caps), first.isel(time=0)
         if choice.source is Source.HOLD:
-            return orders
+            return Orders(jobs=jobs)
         most = room.import_power(lasting_power(queue, caps, HOURS)) + room.export_limit
         batteries = {name: values_of(step, name) for name in BATTERY_FLOWS if name in step}
-        return replace(orders, renewable_cap=curtailed(step, most), **batteries)
+        return Orders(jobs=jobs, renewable_cap=curtailed(step, most), **batteries)
 
     def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
         """Return what was done in the last quarter-hour, as measured, else as ordered."""
