@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "report": "optimizer.cli.report",
     "front": "optimizer.cli.front",
     "fit": "optimizer.cli.fit",
+    "fetch": "optimizer.cli.fetch",
     "run": "optimizer.cli.run",
     "status": "optimizer.cli.status",
     "hold": "optimizer.cli.hold",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,6 +55,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon: Annotated[
         Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
     ] = None,
+    carbon_kind: Annotated[
+        Literal["direct", "lca"],
+        typer.Option(envvar="GIGATWIN_CARBON_KIND", help="Of generation only, or its life cycle."),
+    ] = "direct",
     position: PositionFile = None,
     reserves: ReserveFile = None,
     zone: Zone = None,
@@ -76,10 +80,11 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load(site)
     is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
-    files = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
+    given = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
+    files = replace(given, position=position, reserves=reserves, zone=zone or zone_of(loaded))
     settings = Settings(
         broker=broker,
-        files=replace(files, position=position, reserves=reserves, zone=zone or zone_of(loaded)),
+        files=replace(files, carbon_kind=carbon_kind),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,
@@ -94,7 +99,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Files:
     """Return the files of the world; without prices and weather nothing can be planned."""
     missing = [
-        Fault(place=name, value="", mend="name the file; whoever fetches it may write it anew")
+        Fault(place=name, value="", mend="name the file, as gigatwin fetch writes it")
         for name, path in (("--prices", prices), ("--weather", weather))
         if path is None
     ]

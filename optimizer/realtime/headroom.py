@@ -106,8 +106,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     outlook
         ``service_racks``, the weather and ``renewable_available_power`` of the interval, and the
         heat that is sold; in a schedule also what battery and renewables do, the import that it
-        plans, and what is held for reserves. Of the interval after it, if it is there, renewables
-        and reserves count too.
+        plans, and what is held for reserves. Of the next interval these and renewables count too.
 
     Returns
     -------

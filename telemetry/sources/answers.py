@@ -1,12 +1,13 @@
-"""How the weather services lay out their answers in JSON."""
+"""How services lay out their answers in JSON; those of weather as models."""
 
-from typing import Annotated, Final
+import json
+from typing import Annotated, Final, NoReturn
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from telemetry.sources.table import place, refuse
-from twin.errors import Fault
+from twin.errors import Fault, SeriesError
 
 type Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
 type Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
@@ -14,6 +15,7 @@ type Elevation = Annotated[float, Field(ge=-500.0, le=9000.0)]
 type Entry = float | str | None
 
 _MEND: Final = "write a number or null"
+_SHOWN: Final = 40  # letters of a stranger's file that a fault shows
 
 
 class Hourly(BaseModel):
@@ -103,3 +105,37 @@ def numbers(source: str, entries: list[Entry], *, name: str) -> np.ndarray:
     ]
     refuse(source, faults)
     return np.array([np.nan if entry is None else entry for entry in entries], dtype=float)
+
+
+def parsed(source: str, text: str) -> object:
+    """Return the JSON of a file; Python's reader takes NaN and half letters, and we do not.
+
+    Raises
+    ------
+    SeriesError
+        If it is none.
+    """
+    try:
+        answer = json.loads(text, parse_constant=_refuse)
+        if "\\u" in text:
+            json.dumps(answer, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        where, value = f"{source}, row {error.lineno}", error.msg
+    except (ValueError, RecursionError) as error:
+        where, value = source, str(error)
+    else:
+        return answer
+    raise SeriesError(source, [Fault(place=where, value=value, mend="give whole JSON")])
+
+
+def unfit(source: str, error: ValidationError) -> SeriesError:
+    """Return what is wrong first with an answer that is not laid out as its service does."""
+    first = error.errors()[0]
+    where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
+    fault = Fault(place=where, value=repr(first["input"])[:_SHOWN], mend=first["msg"])
+    return SeriesError(source, [fault])
+
+
+def _refuse(constant: str) -> NoReturn:
+    message = f"{constant} is no number of JSON"
+    raise ValueError(message)

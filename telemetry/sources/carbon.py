@@ -8,9 +8,10 @@ from typing import Final, Literal
 import numpy as np
 import xarray as xr
 
+from telemetry.sources.market import read_market
 from telemetry.sources.series import Rows, assemble
 from telemetry.sources.stamps import moments
-from telemetry.sources.table import Table, numbers, read_table
+from telemetry.sources.table import Table, numbers
 from telemetry.sources.zones import LOCAL_TIME, market_zone
 from twin.errors import Fault, SeriesError
 
@@ -32,7 +33,8 @@ def read_carbon(
     Parameters
     ----------
     path
-        Separated text with a column of times, as for prices.
+        Separated text with a column of times, as for prices; or an answer of Electricity Maps, or
+        of Energy-Charts, whose generation is weighed by kind of plant.
     zone
         Bidding zone (``DE-LU``) or IANA name of naive local times.
     kind
@@ -50,7 +52,7 @@ def read_carbon(
     SeriesError
         If the file holds no intensity, or not the kind asked for.
     """
-    table = read_table(path)
+    table = read_market(path)
     values, remarks = intensity(table, kind)
     stamps, notes = moments(table, zone)
     return assemble(

@@ -7,9 +7,10 @@ from typing import Final
 import xarray as xr
 
 from telemetry.sources.carbon import intensity, kinds
+from telemetry.sources.market import read_market
 from telemetry.sources.series import Rows, assemble
 from telemetry.sources.stamps import moments
-from telemetry.sources.table import Table, numbers, read_table
+from telemetry.sources.table import Table, numbers
 from twin.errors import Fault, SeriesError
 
 WANTED: Final = "price_eur_mwh, Price (EUR/MWh) or EUR_per_kWh"
@@ -34,7 +35,8 @@ def read_prices(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     ----------
     path
         Separated text with a column of times and one such as ``price_eur_mwh``,
-        ``Price (EUR/MWh)`` or ``EUR_per_kWh``, hourly or finer.
+        ``Price (EUR/MWh)`` or ``EUR_per_kWh``, hourly or finer; or an answer of Energy-Charts or
+        ENTSO-E.
     zone
         Bidding zone (``DE-LU``) or IANA name of naive local times.
 
@@ -50,7 +52,7 @@ def read_prices(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     SeriesError
         If the file holds no price in euro, or times or values that cannot be right.
     """
-    table = read_table(path)
+    table = read_market(path)
     column, factor = price_column(table)
     stamps, notes = moments(table, zone)
     values = {"electricity_price": factor * numbers(table, column, name="electricity_price")}

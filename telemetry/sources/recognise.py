@@ -5,8 +5,9 @@ from typing import Literal
 
 from telemetry.sources.carbon import kinds
 from telemetry.sources.jobs import WANTED
+from telemetry.sources.market import is_answer, read_market
 from telemetry.sources.prices import is_priced
-from telemetry.sources.table import read_table, read_text
+from telemetry.sources.table import read_text
 
 Kind = Literal["prices", "carbon", "weather", "jobs"]
 
@@ -29,9 +30,10 @@ def recognise(path: str | Path) -> Kind:
     SeriesError
         If no reader would take it; names the columns found.
     """
-    if read_text(path).lstrip().startswith(("LOCATION,", "#1", "{")):
+    text = read_text(path).lstrip()
+    if text.startswith(("LOCATION,", "#1")) or (text.startswith("{") and not is_answer(text)):
         return "weather"
-    table = read_table(path)
+    table = read_market(path)
     if set(WANTED) <= set(table.columns):
         return "jobs"
     if any(is_priced(name) for name in table.columns):

@@ -1,15 +1,14 @@
 """Read outdoor weather from a file of any of four formats."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import numpy as np
 import xarray as xr
 from pydantic import ValidationError
 
-from telemetry.sources.answers import Hourly, Pvgis
+from telemetry.sources.answers import Hourly, Pvgis, parsed, unfit
 from telemetry.sources.epw import read_epw, read_mos
 from telemetry.sources.open_meteo import read_open_meteo
 from telemetry.sources.pvgis import read_pvgis
@@ -91,7 +90,7 @@ def _record(path: str | Path) -> Record:
     if not opening.startswith("{"):
         fault = Fault(place=f"{source}, row 1", value=repr(opening[:_SHOWN]), mend=_NO_WEATHER)
         raise SeriesError(source, [fault])
-    answer = _json(source, text)
+    answer = parsed(source, text)
     told = answer if isinstance(answer, dict) else {}
     keys = set(told)
     try:
@@ -100,32 +99,9 @@ def _record(path: str | Path) -> Record:
         if {"inputs", "outputs"} <= keys:
             return read_pvgis(source, Pvgis.model_validate(answer))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
-        fault = Fault(place=where, value=repr(first["input"])[:_SHOWN], mend=first["msg"])
-        raise SeriesError(source, [fault]) from error
+        raise unfit(source, error) from error
     reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
     raise SeriesError(source, [Fault(place=source, value=str(reason), mend=_NO_WEATHER)])
-
-
-def _json(source: str, text: str) -> object:
-    """Return the JSON of a file; Python's reader takes NaN and half letters, and we do not."""
-    try:
-        answer = json.loads(text, parse_constant=_refuse)
-        if "\\u" in text:
-            json.dumps(answer, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        where, value = f"{source}, row {error.lineno}", error.msg
-    except (ValueError, RecursionError) as error:
-        where, value = source, str(error)
-    else:
-        return answer
-    raise SeriesError(source, [Fault(place=where, value=value, mend="give whole JSON")])
-
-
-def _refuse(constant: str) -> NoReturn:
-    message = f"{constant} is no number of JSON"
-    raise ValueError(message)
 
 
 def _rows(record: Record, year: int | None) -> Rows:

@@ -34,6 +34,8 @@ LIVES_IN = {
     "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.sources.sky"},
     "pyarrow": {"telemetry.archive.export"},
+    "requests": {"telemetry.sources.fetching"},
+    "urllib3": {"telemetry.sources.fetching"},
     "pyomo": {
         "optimizer.build",
         "optimizer.compile",

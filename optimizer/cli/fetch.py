@@ -1,0 +1,85 @@
+"""`gigatwin fetch`: prices, weather and carbon of a site from the services that publish them."""
+
+import os
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+import sites
+from optimizer.cli.show import JsonFile, console, write_json
+from telemetry.sources.fetched import fetch as fetch_file
+from telemetry.sources.fetched import words_of
+from telemetry.sources.services import SERVICES, Question
+from twin.axes import to_minute
+from twin.errors import Fault, SeriesError
+
+app = typer.Typer(add_completion=False, help="Fetch prices, weather or carbon into a file.")
+
+
+class What(StrEnum):
+    """What is fetched."""
+
+    PRICES = "prices"
+    WEATHER = "weather"
+    CARBON = "carbon"
+
+
+@app.command()
+def fetch(
+    site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
+    what: Annotated[What, typer.Argument(help="prices, weather or carbon.")],
+    out: Annotated[Path, typer.Option(help="File that gigatwin run reads; replaced as a whole.")],
+    service: Annotated[
+        str | None,
+        typer.Option(
+            help="energy-charts, entsoe, open-meteo, electricity-maps; the usual if none."
+        ),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="How far back.")] = 35,
+    url: Annotated[
+        str | None, typer.Option(help="Ask there instead, as of a mirror or a paid plan.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Ask a service, look at its answer, and write it in place of the file unless that tells more.
+
+    Tokens are taken from GIGATWIN_ENTSOE_TOKEN and GIGATWIN_ELECTRICITY_MAPS_TOKEN.
+    """
+    loaded, known = sites.load(site), SERVICES[what.value]
+    name = service or next(iter(known))
+    told = known.get(name)
+    asked = Question(
+        url=(url or (told.url if told else "")).rstrip("/"),
+        zone=loaded.zone,
+        latitude=loaded.latitude,
+        longitude=loaded.longitude,
+        now=np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"),
+        days=days,
+        token=_token(name, told.token) if told and told.token else "",
+        before=out,
+    )
+    found = fetch_file(what.value, name, asked, out=out)
+    console(json_file).print(f"{out}: {words_of(found)}", markup=False)
+    write_json(
+        {
+            "service": name,
+            "from": to_minute(found.begin),
+            "to": to_minute(found.end),
+            "intervals": found.intervals,
+            "kept": found.is_kept,
+        },
+        json_file,
+    )
+
+
+def _token(service: str, variable: str) -> str:
+    """Return the token of a service from the environment; on a command line others would see it."""
+    token = os.environ.get(variable, "")
+    if not token:
+        mend = f"set {variable} to the token that {service} gave you"
+        raise SeriesError(service, [Fault(place=variable, value="", mend=mend)])
+    return token

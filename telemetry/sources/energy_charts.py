@@ -1,0 +1,117 @@
+"""Answers of Energy-Charts: prices of a bidding zone, generation of a country, as tables.
+
+Carbon is what each kind of plant generated times the median of its life cycle in IPCC AR5 (2014),
+working group III, annex III, table A.III.2; kinds that the table does not name are left out.
+"""
+
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel
+
+from telemetry.sources.answers import Entry
+from telemetry.sources.table import Table
+from twin.errors import Fault, SeriesError
+
+COAL, GAS, BIOMASS, HYDRO, NUCLEAR = 820.0, 490.0, 230.0, 24.0, 12.0
+
+FACTORS: Final = {
+    "Biomass": BIOMASS,
+    "Fossil brown coal / lignite": COAL,
+    "Fossil hard coal": COAL,
+    "Fossil gas": GAS,
+    "Geothermal": 38.0,
+    "Hydro Run-of-River": HYDRO,
+    "Hydro water reservoir": HYDRO,
+    "Nuclear": NUCLEAR,
+    "Solar": 48.0,
+    "Wind offshore": 12.0,
+    "Wind onshore": 11.0,
+}
+"""Emissions of the life cycle by kind of plant, as Energy-Charts names it. [kg MWh-1]"""
+
+
+class Prices(BaseModel):
+    """An answer of ``/price``: parallel arrays, with nulls where there is none."""
+
+    unix_seconds: list[int] | None
+    price: list[float | None] | None
+    unit: str
+
+
+class Named(BaseModel):
+    """What one kind of plant generated. [MW]"""
+
+    name: str
+    data: list[float | None]
+
+
+class Production(BaseModel):
+    """An answer of ``/public_power``."""
+
+    unix_seconds: list[int] | None
+    production_types: list[Named] | None
+
+
+def prices_table(source: str, answer: Prices) -> Table:
+    """Return prices as a table, blank where the answer has null.
+
+    Raises
+    ------
+    SeriesError
+        If it holds none, or the arrays differ in length.
+    """
+    seconds, price = answer.unix_seconds or [], answer.price or []
+    _refuse_none(source, seconds, price, what="prices")
+    return made(source, seconds, **{f"price ({answer.unit})": price})
+
+
+def carbon_table(source: str, answer: Production) -> Table:
+    """Return the intensity of generation as a table, blank where nothing is known.
+
+    Raises
+    ------
+    SeriesError
+        If no kind of plant is one of :data:`FACTORS`, or the arrays differ in length.
+    """
+    seconds = answer.unix_seconds or []
+    known = [one for one in answer.production_types or [] if one.name in FACTORS]
+    for one in known:
+        _refuse_none(source, seconds, one.data, what=one.name)
+    if not known:
+        _refuse_none(source, seconds, [], what="generation")
+    power = np.array([[np.nan if v is None else max(v, 0.0) for v in one.data] for one in known])
+    factor = np.array([FACTORS[one.name] for one in known])
+    total = np.nansum(power, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.nansum(factor[:, None] * power, axis=0) / total
+    values = [None if not np.isfinite(value) else round(value, 2) for value in mean.tolist()]
+    return made(source, seconds, ci_lca=values)
+
+
+def made(source: str, seconds: list[int], /, **columns: list[Entry] | list[float | None]) -> Table:
+    """Return a table of entries at times since 1970. [s]"""
+    times = np.array(seconds, dtype="datetime64[s]")
+    texts = {
+        name: ["" if entry is None else str(entry) for entry in entries]
+        for name, entries in columns.items()
+    }
+    return Table(
+        source=source,
+        columns={"time_utc": [f"{time}Z" for time in times], **texts},
+        lines=np.arange(1, len(seconds) + 1),
+        decimal=".",
+    )
+
+
+def _refuse_none(
+    source: str, seconds: list[int], entries: list[float | None], *, what: str
+) -> None:
+    """Refuse an answer without times, or with more or fewer entries than times."""
+    if not seconds or not any(entry is not None for entry in entries):
+        mend = "the answer holds none; ask for another zone or other days, or later"
+        raise SeriesError(source, [Fault(place=f"{source}, {what}", value="none", mend=mend)])
+    if len(seconds) != len(entries):
+        mend = f"unix_seconds has {len(seconds)} entries; ask again"
+        fault = Fault(place=f"{source}, {what}", value=f"{len(entries)} entries", mend=mend)
+        raise SeriesError(source, [fault])

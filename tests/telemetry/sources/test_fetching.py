@@ -1,0 +1,209 @@
+"""Fetching: a service on loopback that is busy, broken, away, or answers what is no answer."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+
+from telemetry.sources import fetching, read_prices, read_weather
+from telemetry.sources.carbon import read_carbon
+from telemetry.sources.fetched import fetch
+from telemetry.sources.fetching import get
+from telemetry.sources.services import SERVICES, Question
+from tests.telemetry.sources.stand_in import standing_in
+from tests.telemetry.sources.test_market import document, energy_charts, series
+from twin.errors import SeriesError
+
+NOW = np.datetime64("2026-03-28T12:00", "us")
+BUSY = (429, {"Retry-After": "0"}, "too many")
+BROKEN = (503, {}, "maintenance")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(fetching, "PATIENCE", 5.0)
+    monkeypatch.setattr(fetching, "BACKOFF", 0.01)
+
+
+def told(answer, status=200):
+    return (status, {}, answer if isinstance(answer, str) else json.dumps(answer))
+
+
+def asked(service, **others):
+    given = {"zone": "DE-LU", "latitude": 50.1, "longitude": 8.65, "now": NOW, "days": 3}
+    return Question(url=service.url, **(given | others))
+
+
+def test_what_is_busy_or_broken_is_asked_again():
+    with standing_in({"/a": [BUSY, BROKEN, told("well")]}) as service:
+        assert get(f"{service.url}/a", query={"b": "c"}) == "well"
+        assert [query for _, query, _ in service.asked] == [{"b": "c"}] * 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((404, {}, "no data"), ["status 404: no data", "ask for others, or later"]),
+        ((401, {}, '{"message": "bad token"}'), ["status 401", "bad token", "valid token"]),
+        (BUSY, ["status 429: too many", "less often"]),
+        (BROKEN, ["status 503: maintenance", "ask again later"]),
+    ],
+)
+def test_what_stays_so_is_told_with_what_the_service_says(answer, words):
+    with standing_in({"/a": [answer]}) as service, pytest.raises(SeriesError) as refused:
+        get(f"{service.url}/a", query={"securityToken": "secret"})
+    for word in words:
+        assert word in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_nobody_there_is_told_without_the_token():
+    with standing_in({}) as service:
+        url = service.url
+    with pytest.raises(SeriesError, match="may this machine reach it") as refused:
+        get(url, query={"securityToken": "secret"})
+    assert "secret" not in str(refused.value)
+    with pytest.raises(SeriesError, match="write https"):
+        get("ftp://a", query={})
+
+
+def test_prices_are_fetched_as_they_came(tmp_path):
+    out = tmp_path / "prices.json"
+    with standing_in({"/price": [BROKEN, told(energy_charts(188))]}) as service:
+        found = fetch("prices", "energy-charts", asked(service), out=out)
+        _, query, _ = service.asked[-1]
+    assert query == {"bzn": "DE-LU", "start": "2026-03-25", "end": "2026-03-30"}
+    assert (found.intervals, found.is_kept) == (188, False)
+    assert found.end == np.datetime64("2026-03-29T22:00")
+    assert read_prices(out).sizes["time"] == 188
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        told(energy_charts(8)),  # ends earlier than what is there
+        (404, {}, "no data"),
+        told("<html>gone</html>"),
+        told(energy_charts(price=[None] * 8)),
+    ],
+)
+def test_a_worse_answer_never_takes_the_place_of_a_better_file(tmp_path, answer):
+    out = tmp_path / "prices.json"
+    out.write_text(json.dumps(energy_charts(96)))
+    before = out.read_bytes()
+    with standing_in({"/price": [answer]}) as service, contextlib.suppress(SeriesError):
+        assert fetch("prices", "energy-charts", asked(service), out=out).is_kept
+    assert out.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_spoilt_file_is_replaced(tmp_path):
+    out = tmp_path / "prices.json"
+    out.write_text("{")
+    with standing_in({"/price": [told(energy_charts(8))]}) as service:
+        assert not fetch("prices", "energy-charts", asked(service), out=out).is_kept
+    assert read_prices(out).sizes["time"] == 8
+
+
+def test_entsoe_is_asked_for_a_zone_by_its_code(tmp_path):
+    out = tmp_path / "prices.xml"
+    answer = document(series({1: "10.0", 3: "30.0"}))
+    with standing_in({"/api": [told(answer)]}) as service:
+        fetch("prices", "entsoe", asked(service, token="secret", zone="FR"), out=out)
+        _, query, _ = service.asked[0]
+    assert query["in_Domain"] == query["out_Domain"] == "10YFR-RTE------C"
+    assert query["documentType"] == "A44"
+    assert (query["periodStart"], query["periodEnd"]) == ("202603250000", "202603300000")
+    assert query["securityToken"] == "secret"
+    assert read_prices(out)["electricity_price"].to_numpy().tolist() == [10.0, 10.0, 30.0, 30.0]
+
+
+def test_no_data_that_come_with_status_200_are_told(tmp_path):
+    document = "Acknowledgement_MarketDocument"
+    answer = f"<{document}><Reason><text>No matching data</text></Reason></{document}>"
+    with (
+        standing_in({"/api": [told(answer)]}) as service,
+        pytest.raises(SeriesError, match="No matching data"),
+    ):
+        fetch("prices", "entsoe", asked(service, token="t"), out=tmp_path / "prices.xml")
+
+
+def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
+    hours = 24
+    answer = {
+        "latitude": 50.1,
+        "longitude": 8.65,
+        "elevation": 100.0,
+        "utc_offset_seconds": 0,
+        "hourly_units": {
+            "time": "iso8601",
+            "temperature_2m": "°C",
+            "relative_humidity_2m": "%",
+            "surface_pressure": "hPa",
+            "wind_speed_10m": "km/h",
+            "cloud_cover": "%",
+            "shortwave_radiation": "W/m²",
+        },
+        "hourly": {
+            "time": [f"2026-03-28T{hour:02d}:00" for hour in range(hours)],
+            "temperature_2m": [10.0] * hours,
+            "relative_humidity_2m": [50] * hours,
+            "surface_pressure": [1000.0] * hours,
+            "wind_speed_10m": [3.6] * hours,
+            "cloud_cover": [0] * hours,
+            "shortwave_radiation": [100.0] * hours,
+        },
+    }
+    out = tmp_path / "weather.json"
+    with standing_in({"/v1/forecast": [told(answer)]}) as service:
+        fetch("weather", "open-meteo", asked(service, days=200), out=out)
+        _, query, _ = service.asked[0]
+    assert set(query["hourly"].split(",")) == set(answer["hourly"]) - {"time"}
+    assert (query["latitude"], query["past_days"], query["timezone"]) == ("50.1", "92", "GMT")
+    assert read_weather(out)["wind_speed"].to_numpy()[0] == pytest.approx(1.0)
+    refused = told({"error": True, "reason": "Latitude must be in range"}, status=400)
+    with (
+        standing_in({"/v1/forecast": [refused]}) as service,
+        pytest.raises(SeriesError, match="Latitude must be"),
+    ):
+        fetch("weather", "open-meteo", asked(service), out=out)
+
+
+def test_history_of_carbon_grows_with_each_fetch(tmp_path):
+    """Proves: the service tells 24 hours back; what was fetched before them stays, so far asked."""
+
+    def answers(day, first):
+        hour = f"2026-03-{day}T{{:02d}}:00:00.000Z".format
+        past = [{"datetime": hour(n), "carbonIntensity": first + n} for n in range(4)]
+        ahead = [{"datetime": hour(n), "carbonIntensity": 100} for n in range(4, 8)]
+        return {
+            "/carbon-intensity/history": [told({"zone": "DE", "history": past})],
+            "/carbon-intensity/forecast": [told({"zone": "DE", "forecast": ahead})],
+        }
+
+    out = tmp_path / "carbon.json"
+    for day, first in (("24", 200), ("27", 300), ("28", 400)):
+        with standing_in(answers(day, first)) as service:
+            question = asked(service, token="secret", before=out)
+            fetch("carbon", "electricity-maps", question, out=out)
+            assert {headers["auth-token"] for _, _, headers in service.asked} == {"secret"}
+            assert service.asked[0][1] == {"zone": "DE"}
+    found = read_carbon(out, kind="lca")
+    assert found["time"].to_numpy()[0] == np.datetime64("2026-03-27T00:00")
+    values = found["carbon_intensity"].to_numpy()
+    assert values[:4].tolist() == [300, 301, 302, 303]
+    assert values[24:].tolist() == [400, 401, 402, 403, 100, 100, 100, 100]
+
+
+def test_services_are_known_by_name(tmp_path):
+    assert {what: next(iter(known)) for what, known in SERVICES.items()} == {
+        "prices": "energy-charts",
+        "weather": "open-meteo",
+        "carbon": "energy-charts",
+    }
+    with (
+        standing_in({}) as service,
+        pytest.raises(SeriesError, match="did you mean energy-charts"),
+    ):
+        fetch("prices", "energy-chart", asked(service), out=tmp_path / "prices")

@@ -1,0 +1,201 @@
+"""Answers of services of prices and carbon, as they came."""
+
+import json
+
+import numpy as np
+import pytest
+
+from telemetry.sources import read_prices
+from telemetry.sources.carbon import read_carbon
+from telemetry.sources.entsoe import AREAS, area_of
+from telemetry.sources.recognise import recognise
+from telemetry.sources.zones import LOCAL_TIME
+from twin.errors import SeriesError
+
+MIDNIGHT = 1_774_652_400  # 2026-03-28T00:00+01:00: the day before clocks go forward
+
+
+def written(tmp_path, answer, name="answer"):
+    path = tmp_path / name
+    path.write_text(answer if isinstance(answer, str) else json.dumps(answer))
+    return path
+
+
+def energy_charts(count=8, unit="EUR / MWh", **others):
+    told = {
+        "license_info": "CC BY 4.0",
+        "unix_seconds": [MIDNIGHT + 900 * number for number in range(count)],
+        "price": [float(number) for number in range(count)],
+        "unit": unit,
+        "deprecated": False,
+    }
+    return told | others
+
+
+def document(*series):
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        '<Publication_MarketDocument xmlns="urn:iec62325.351:tc57wg16:451-3:'
+        'publicationdocument:7:3">' + "".join(series) + "</Publication_MarketDocument>"
+    )
+
+
+def series(
+    points, *, sequence=None, curve="A03", resolution="PT60M", day="2026-06-01", money="EUR"
+):
+    """Return a series of four hours from 22:00 UTC of a day."""
+    rows = "".join(
+        f"<Point><position>{p}</position><price.amount>{v}</price.amount></Point>"
+        for p, v in points.items()
+    )
+    number = "classificationSequence_AttributeInstanceComponent.position"
+    following = np.datetime64(day) + 1
+    return (
+        f"<TimeSeries><currency_Unit.name>{money}</currency_Unit.name>"
+        "<price_Measure_Unit.name>MWH</price_Measure_Unit.name>"
+        + (f"<{number}>{sequence}</{number}>" if sequence else "")
+        + f"<curveType>{curve}</curveType><Period><timeInterval><start>{day}T22:00Z</start>"
+        f"<end>{following}T02:00Z</end></timeInterval><resolution>{resolution}</resolution>{rows}"
+        "</Period></TimeSeries>"
+    )
+
+
+def test_prices_of_energy_charts_are_read_over_the_change_of_clocks(tmp_path):
+    """Proves: 192 - 4 quarter-hours of two local days are one row in UTC, a null is a gap."""
+    told = energy_charts(188)
+    told["price"][5] = None
+    found = read_prices(written(tmp_path, told))
+    assert found.sizes["time"] == 188
+    assert found["time"].to_numpy()[0] == np.datetime64("2026-03-27T23:00")
+    assert found["time"].to_numpy()[-1] == np.datetime64("2026-03-29T21:45")
+    assert found["electricity_price"].to_numpy()[[4, 6]].tolist() == [4.0, 6.0]
+    assert found.attrs["gaps"] == ["2026-03-28T00:15Z/2026-03-28T00:30Z"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"price": None, "unix_seconds": None}, ["prices = none", "ask for another zone"]),
+        ({"price": [None] * 8}, ["prices = none"]),
+        ({"price": [1.0]}, ["1 entries", "unix_seconds has 8"]),
+        ({"unit": "GBP / MWh"}, ["GBP", "convert it to EUR/MWh"]),
+        ({"unix_seconds": ["noon"]}, ["unix_seconds.0", "'noon'"]),
+    ],
+)
+def test_an_answer_without_prices_is_refused_in_words(tmp_path, change, words):
+    with pytest.raises(SeriesError) as refused:
+        read_prices(written(tmp_path, energy_charts(**change)))
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_an_answer_that_is_none_says_what_the_service_says(tmp_path):
+    with pytest.raises(SeriesError, match="no such zone"):
+        read_prices(written(tmp_path, {"detail": "no such zone"}))
+    with pytest.raises(SeriesError, match="row 1"):
+        read_prices(written(tmp_path, '{"unix_seconds": [1, 2'))
+
+
+def test_carbon_is_generation_weighed_by_kind_of_plant(tmp_path):
+    """Proves: (2 x 490 + 1 x 11)/3; load is no plant, a null nothing, a pump no generation."""
+    kinds = {
+        "Load": [9.0, 9.0, 9.0, 9.0],
+        "Fossil gas": [2.0, 2.0, None, None],
+        "Wind onshore": [1.0, None, 1.0, None],
+        "Solar": [-0.1, 0.0, 0.0, None],
+    }
+    told = {
+        "unix_seconds": [MIDNIGHT + 3600 * number for number in range(4)],
+        "production_types": [{"name": name, "data": data} for name, data in kinds.items()],
+        "deprecated": False,
+    }
+    path = written(tmp_path, told)
+    found = read_carbon(path, kind="lca")
+    means = found["carbon_intensity"].to_numpy().tolist()
+    assert means[:3] == pytest.approx([991.0 / 3.0, 490.0, 11.0], abs=0.01)
+    assert recognise(path) == "carbon"
+    with pytest.raises(SeriesError, match="ask for that"):
+        read_carbon(path, kind="direct")
+
+
+def test_hours_of_electricity_maps_past_and_to_come_are_one_series(tmp_path):
+    def hour(number, value, **others):
+        return {
+            "datetime": f"2026-02-01T{number:02d}:00:00.000Z",
+            "carbonIntensity": value,
+        } | others
+
+    past = [hour(n, 300 + n, emissionFactorType="direct", isEstimated=n > 1) for n in range(4)]
+    told = {"zone": "DE", "history": past, "forecast": [hour(n, 200) for n in range(3, 6)]}
+    found = read_carbon(written(tmp_path, told), zone="DE-LU")
+    assert found["carbon_intensity"].to_numpy().tolist() == [300, 301, 302, 200, 200, 200]
+    mixed = {**told, "history": [*past[:1], hour(1, 9, emissionFactorType="lifecycle")]}
+    with pytest.raises(SeriesError, match="direct, lifecycle"):
+        read_carbon(written(tmp_path, mixed))
+    with pytest.raises(SeriesError, match="none"):
+        read_carbon(written(tmp_path, {"zone": "DE", "history": []}))
+
+
+def test_points_that_entsoe_leaves_out_repeat_the_last_one(tmp_path):
+    """Proves: positions 1 and 3 of four hours are 10, 10, 30, 30 in curve A03."""
+    path = written(tmp_path, document(series({1: "10.0", 3: "30.0"})))
+    found = read_prices(path)
+    assert found["electricity_price"].to_numpy().tolist() == [10.0, 10.0, 30.0, 30.0]
+    assert found["time"].to_numpy()[0] == np.datetime64("2026-06-01T22:00")
+    assert recognise(path) == "prices"
+
+
+def test_points_that_another_curve_leaves_out_are_gaps(tmp_path):
+    points = {number: f"{number}" for number in (1, 2, 4)}
+    found = read_prices(written(tmp_path, document(series(points, curve="A01"))))
+    assert found.attrs["gaps"] == ["2026-06-02T00:00Z/2026-06-02T01:00Z"]
+
+
+def test_the_coupled_auction_counts_and_no_other_beside_it(tmp_path):
+    """Proves: DE-LU has EXAA's prices of 10:15 as sequence 2; alone they are better than none."""
+    both = document(series({1: "9"}, sequence=2), series({1: "7"}, sequence=1))
+    assert set(read_prices(written(tmp_path, both))["electricity_price"].to_numpy()) == {7.0}
+    alone = document(series({1: "9"}, sequence=2))
+    assert set(read_prices(written(tmp_path, alone))["electricity_price"].to_numpy()) == {9.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<a><Reason><code>999</code><text>No matching data found</text></Reason></a>", "No match"),
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a/>", "declares nothing"),
+        ("<a><TimeSeries>", "cut off"),
+        (document(series({1: "1"}, money="EUR"), series({1: "1"}, money="PLN")), "one currency"),
+        (document(series({1: "1"}, money="PLN")), "convert it to EUR/MWh"),
+        (document(series({1: "1"}, resolution="P1M")), "resolution"),
+        (document(series({"x": "1"})), "positions"),
+        (document(series({1: "dear"})), "dear"),
+    ],
+)
+def test_an_answer_of_entsoe_that_is_no_prices_is_refused_in_words(tmp_path, text, words):
+    with pytest.raises(SeriesError, match=words):
+        read_prices(written(tmp_path, text))
+
+
+def test_a_real_answer_of_entsoe_is_read(shared):
+    """Its first two prices of sequence 1, which stands second in it."""
+    found = read_prices(shared / "contracts/entsoe_A44_sample.xml")
+    assert found.sizes["time"] == 192
+    assert found["electricity_price"].to_numpy()[:2].tolist() == [100.41, 101.91]
+    assert found.attrs["gaps"] == []
+
+
+@pytest.mark.parametrize("zone", AREAS)
+def test_codes_of_areas_carry_their_check_letter(zone):
+    """Proves: the sixteenth letter of an EIC is that of the fifteen before it."""
+    letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+    *body, check = AREAS[zone]
+    total = sum(letters.index(one) * (16 - place) for place, one in enumerate(body))
+    assert letters[36 - (total - 1) % 37] == check
+    assert zone in LOCAL_TIME
+
+
+def test_a_zone_without_code_is_refused_with_those_that_have_one():
+    assert area_of("de_lu") == AREAS["DE-LU"]
+    with pytest.raises(SeriesError, match="known are AT, BE"):
+        area_of("US-CAL")
