@@ -24,8 +24,8 @@ from twin.workloads.queue import Progress, Queue, advance
 
 HOURS: Final = float(QUARTER / HOUR)
 
-LOOK: Final = 3
-"""Minutes between two looks of a guard. [min]"""
+LOOK: Final = 1
+"""Minutes between two looks of a guard, as of the service. [min]"""
 
 
 def played(
@@ -108,7 +108,7 @@ def _follow(
         cooler = guard.cool(plant.water())
         if better := guard.look(minutes=minutes, mean=mean, latest=latest) or cooler:
             plant.order(points(better))
-        plant.advance(min(LOOK, METERING - minutes))
+        plant.advance(LOOK)
 
 
 def set_points(
