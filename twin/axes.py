@@ -187,13 +187,16 @@ def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndar
     Returns
     -------
     numpy.ndarray
-        Means over the wanted intervals.
+        Means over the wanted intervals; NaN where one of them touches what is unknown.
 
     Raises
     ------
     ValueError
         If the wanted grid reaches outside the given one.
     """
+    if (unknown := np.isnan(values)).any():
+        touched = regrid(unknown.astype(np.float64), edges, wanted) > 0.0
+        return np.where(touched, np.nan, regrid(np.where(unknown, 0.0, values), edges, wanted))
     given = np.asarray(edges, dtype="datetime64[us]").astype(np.int64)
     asked = np.asarray(wanted, dtype="datetime64[us]").astype(np.int64)
     if asked[0] < given[0] or asked[-1] > given[-1]:

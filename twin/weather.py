@@ -45,7 +45,10 @@ def impossible(weather: xr.Dataset) -> Iterator[Fault]:
         wrong = ~((values >= low) & (values <= high))
         if wrong.any():
             first, unit = str(weather["time"].to_numpy()[wrong][0]), vocabulary.term(name).unit
-            mend = f"must be finite and from {low:g} to {high:g} {unit}, but is not at {first}"
+            span = f"{low:g} to {high:g}" + ("" if unit == "1" else f" {unit}")
+            mend = f"must be finite and from {span}, but is not at {first}"
+            if name == "relative_humidity" and values[wrong][0] > high:
+                mend += "; is it in percent? divide it by 100"
             yield Fault(place=f"weather, {name}", value=f"{values[wrong][0]:g}", mend=mend)
 
 

@@ -83,6 +83,16 @@ def test_a_value_that_holds_on_is_taken_and_not_reckoned() -> None:
     assert (axes.regrid(values, edges, quarters) == np.repeat(values, 4)).all()
 
 
+def test_what_is_unknown_spoils_only_what_touches_it() -> None:
+    """Sensitivity: one NaN of a long series made all later means NaN."""
+    edges = np.datetime64("2026-01-01", "us") + np.arange(9) * np.timedelta64(15, "m")
+    values = np.array([1.0, np.nan, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0])
+    assert axes.regrid(values, edges, edges[::2]) == pytest.approx(
+        [np.nan, 1.0, 2.0, 3.0], nan_ok=True
+    )
+    assert axes.regrid(values, edges, edges[::4]) == pytest.approx([np.nan, 2.5], nan_ok=True)
+
+
 def test_regridding_refuses_to_reach_outside() -> None:
     edges = axes.regular(axes.utc("2023-06-28"), 2, axes.HOUR)["instant"].to_numpy()
     with pytest.raises(ValueError, match="reaches outside"):

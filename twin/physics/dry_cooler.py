@@ -97,7 +97,7 @@ def dry_cooler_outlet(
     Notes
     -----
     :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`; water that hardly flows leaves as
-    cold as the air.
+    cold as the air, and without air or surface no water is warm enough to give the heat away.
     """
     gain = _gain(
         fan_speed_share,
@@ -106,8 +106,9 @@ def dry_cooler_outlet(
         rated_conductance=rated_conductance,
         exponent=exponent,
     )
-    flowing = np.where(np.asarray(capacity_rate) > 0.0, capacity_rate, np.inf)
-    resistance = np.where(np.asarray(gain) > 0.0, 1.0 / np.maximum(gain, _LEAST_GAIN), 0.0)
+    is_flowing = np.asarray(capacity_rate) > 0.0
+    flowing = np.where(is_flowing, capacity_rate, np.inf)
+    resistance = np.where(is_flowing, 1.0 / np.maximum(gain, _LEAST_GAIN), 0.0)
     return air_temperature + heat * (resistance - 1.0 / flowing)
 
 

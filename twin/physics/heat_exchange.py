@@ -9,6 +9,9 @@ from twin.physics.numeric import Numeric
 FLOW_EXPONENT: Final = 0.8
 """Film coefficient over flow in turbulent ducts and plate channels (Dittus and Boelter). [1]"""
 
+_MOST_UNITS: Final = 1e12
+"""Transfer units that stand for endlessly many. [1]"""
+
 _LEAST_SHARE: Final = 1e-6  # of a rated flow, so that no film resistance becomes infinite
 
 
@@ -37,7 +40,8 @@ def counterflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) 
     ----------
     .. [1] W. M. Kays and A. L. London, *Compact Heat Exchangers*, 3rd ed. McGraw-Hill, 1984.
     """
-    gain = transfer_units * _mean_decay(transfer_units * (1.0 - capacity_ratio))
+    units = np.minimum(transfer_units, _MOST_UNITS)
+    gain = units * _mean_decay(units * (1.0 - capacity_ratio))
     return np.minimum(gain / (1.0 + capacity_ratio * gain), 1.0)
 
 
@@ -71,7 +75,7 @@ def crossflow_effectiveness(transfer_units: Numeric, capacity_ratio: Numeric) ->
     >>> round(float(crossflow_effectiveness(2.0, 0.5)), 3)
     0.739
     """
-    units = np.maximum(transfer_units, 0.0)
+    units = np.clip(transfer_units, 0.0, _MOST_UNITS)
     return -np.expm1(-units * _mean_decay(capacity_ratio * units**0.78))
 
 

@@ -48,11 +48,14 @@ def lorenz_cop(source_temperature: Numeric, sink_temperature: Numeric) -> Numeri
     Notes
     -----
     :math:`\bar T_s / (\bar T_s - \bar T_q)` of the Lorenz cycle, which follows both streams where
-    Carnot's has two fixed temperatures [1]_.
+    Carnot's has two fixed temperatures [1]_. Where nothing is lifted it is endless.
 
     References
     ----------
     .. [1] H. Lorenz, "Die Ermittlung der Grenzwerte der thermodynamischen Energieumwandlung,"
        Zeitschrift für die gesammte Kälte-Industrie, vol. 2, 1895.
     """
-    return (sink_temperature + KELVIN) / (sink_temperature - source_temperature)
+    lift = np.asarray(sink_temperature - source_temperature)
+    is_lifted = lift > 0.0
+    cop = (sink_temperature + KELVIN) / np.where(is_lifted, lift, 1.0)
+    return np.where(is_lifted, cop, np.inf)[()]

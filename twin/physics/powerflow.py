@@ -91,12 +91,21 @@ def load_flow(
     LoadFlow
         One row an interval; see there what is beyond the network's reach. [1, MW, Mvar]
 
+    Raises
+    ------
+    ValueError
+        If a load is not finite: the solver would take it for one that did not change.
+
     Notes
     -----
     Balanced, positive sequence, loads of constant power: Newton and Raphson solve
     :math:`S_i = U_i \sum_k Y_{ik}^* U_k^*` at every node to 1e-9 of the nominal voltage. A loading
     is the greater of both ends': the current of a line, the apparent power of a transformer.
     """
+    if (unknown := ~(np.isfinite(active) & np.isfinite(reactive))).any():
+        interval, load = np.argwhere(unknown)[0].tolist()
+        message = f"load {load} is not finite in interval {interval}: give its MW and Mvar, or 0"
+        raise ValueError(message)
     steady, changing = in_service, None
     if in_service is not None and (in_service != in_service[:1]).any():
         steady, changing = None, in_service

@@ -98,3 +98,11 @@ def test_plate_without_flow_stays_finite():
 def test_plate_pressure_drop_by_hand():
     # 2^1.85 = 3.605
     assert cold_plate_pressure_drop(2.0, 1.0, rated_drop=10.0) == pytest.approx(36.05, abs=0.01)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_an_endless_surface_exchanges_all_that_can_be(ratio):
+    """Sensitivity: infinite transfer units gave NaN."""
+    assert heat_exchange.counterflow_effectiveness(np.inf, ratio) == pytest.approx(1.0)
+    most = heat_exchange.crossflow_effectiveness(1e6, ratio)
+    assert heat_exchange.crossflow_effectiveness(np.inf, ratio) == pytest.approx(most, rel=0.01)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from twin.physics.heat_pump import lorenz_cop, mean_temperature
@@ -17,3 +18,9 @@ def test_lorenz_by_hand():
 
 def test_without_spread_it_is_carnot():
     assert lorenz_cop(26.85, 76.85) == pytest.approx(350.0 / 50.0)
+
+
+def test_where_nothing_is_lifted_the_bound_is_endless():
+    """Sensitivity: a sink colder than its source had a bound of -15.7, one as warm an exception."""
+    assert lorenz_cop(60.0, 40.0) == np.inf
+    assert lorenz_cop(np.array([50.0, 40.0]), 50.0).tolist() == pytest.approx([np.inf, 32.315])

@@ -102,6 +102,14 @@ def test_dry_cooler_outlet_and_heat_are_one_law(heat, air, speed):
     assert leaving >= air
 
 
+@pytest.mark.parametrize("missing", ["rated_conductance", "rated_air_capacity_rate"])
+def test_no_water_is_warm_enough_without_air_or_surface(missing):
+    """Sensitivity: it left colder than the air."""
+    coil = {**COIL, missing: 0.0}
+    assert dry_cooler.dry_cooler_outlet(1.0, 20.0, fan_speed_share=1.0, **coil) > 1e6
+    assert dry_cooler.dry_cooler_outlet(0.0, 20.0, fan_speed_share=1.0, **coil) == 20.0
+
+
 @given(speeds, st.floats(0, 0.5))
 def test_faster_fans_never_reject_less(speed, more):
     slow = dry_cooler.dry_cooler_heat(15.0, speed, **COIL)

@@ -48,6 +48,13 @@ def one_line(capacitance=0.0):
     )
 
 
+def test_a_load_that_is_no_number_is_refused():
+    """Sensitivity: the solver took it for one that stays, and told plausible voltages."""
+    loads = np.array([[1.0], [np.nan]])
+    with pytest.raises(ValueError, match="load 0 is not finite in interval 1"):
+        load_flow(one_line(), loads, np.zeros((2, 1)))
+
+
 def test_a_line_by_hand():
     # U2 (20 - U2) = R P, so U2^2 - 20 U2 + R P = 0 in kV, ohm, MW; R P = 19.5,
     # U2 = 10 + sqrt(100 - 19.5) = 18.9722 kV; I = 9.75/(sqrt 3 U2) = 296.71 A; loss 3 R I^2
