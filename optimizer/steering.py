@@ -17,6 +17,7 @@ from optimizer.realtime.headroom import headroom
 from optimizer.realtime.lasting import lasting
 from optimizer.realtime.shave import able, shave, spare_of
 from optimizer.realtime.turning import mean_way
+from optimizer.realtime.yielding import Yielded
 from optimizer.reserves.sold import sold
 from twin import axes
 from twin.exchange import net_import
@@ -143,7 +144,7 @@ class Steering:
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
         self._settled, self._foreseen, self._drifted = np.nan, (np.nan, np.nan), 0.0
         self._turns_from: dict[str, float] = {}
-        self._until = np.datetime64("NaT", "us")
+        self._until, self._can_yield = np.datetime64("NaT", "us"), False
         self.guard: Guard | None = None
 
     def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: Queue) -> Orders:
@@ -183,7 +184,8 @@ class Steering:
         warm, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(warm, self.site, water_of(state))
         caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
-        expected = max(room.import_power(work_power(queue, caps)), -room.export_limit)
+        given = Yielded.of(step, discharge=warm.battery_discharge, caps=warm.renewable_cap)
+        expected = room.import_power(work_power(queue, caps)) + given.less
         excess, most = expected + max(drift, 0.0) - room.peak_power, expected + room.export_limit
         ordered, shaved = shave(orders, self.site, min(excess, most), spare=spare)
         self.guard = Guard(
@@ -191,21 +193,29 @@ class Steering:
             planned=orders,
             peak=room.peak_power,
             limit=room.import_limit,
+            begin=float(net_import(state)),
+            settled=expected,
             spare=spare,
             least=shaved,
-            most=most,
+            export_limit=room.export_limit,
             unyielded=warm,
         )
-        self._foresee(expected - shaved, state, queue.instant)
+        self._foresee(expected - shaved, state, queue.instant, given)
         return ordered
 
     def _drift(self, state: xr.Dataset, now: np.datetime64) -> float:
-        """Return by how much the last quarter-hour took more than was foreseen of it. [MW]"""
+        """Return by how much the last quarter-hour took more than was foreseen of it. [MW]
+
+        Less than foreseen counts where sun, wind and batteries could have yielded more: else nobody
+        can mend it. A reserve that was called looks alike: beyond the margin nothing is made good.
+        """
         if now != self._until:
             return 0.0
         saved = self.guard.saved if self.guard else 0.0
         shown, (least, most) = float(net_import(state)) + saved, self._foreseen
-        return max(shown - most, 0.0) + min(shown - least, 0.0)
+        lacking = min(shown - least, 0.0) if self._can_yield else 0.0
+        margin = self.site.margins.power * self.site.grid.import_limit
+        return max(shown - most, 0.0) + max(lacking, -margin)
 
     def _told(self, now: np.datetime64) -> dict[str, float]:
         """Return what batteries were told to give, less to take, until now; nothing if unknown."""
@@ -215,14 +225,18 @@ class Steering:
         names = {*last.battery_charge, *last.battery_discharge}
         return {name: -last.net("battery", name) for name in names}
 
-    def _foresee(self, settled: float, state: xr.Dataset, now: np.datetime64) -> None:
+    def _foresee(
+        self, settled: float, state: xr.Dataset, now: np.datetime64, given: Yielded
+    ) -> None:
         """Note what may be shown at the end, without surprise, while the plant turns to an import.
 
-        Meters tell the quarter-hour's mean or their newest reading: neither is a surprise.
+        Meters tell the quarter-hour's mean or their newest reading: neither is a surprise. Nor is
+        sun beyond the forecast, as far as it may be used.
         """
         before = self._settled if now == self._until else float(net_import(state))
         mean = before + (settled - before) * mean_way(axes.METERING)
-        self._settled, self._foreseen = settled, (min(mean, settled), max(mean, settled))
+        self._settled, self._can_yield = settled, given.left > 0.0
+        self._foreseen = min(mean, settled) - given.more, max(mean, settled)
         self._until = now + axes.QUARTER
 
 

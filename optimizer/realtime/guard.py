@@ -16,11 +16,15 @@ from optimizer.realtime.cool_first import cool_first
 from optimizer.realtime.shave import LEAST, shave
 from optimizer.realtime.turning import mean_way
 from twin.axes import METERING
+from twin.fading import SLOW
 from twin.limits import TRANSITION
 from twin.site import Site
 
 SOON: Final = 3.0
-"""Time for which a rise of the import is expected to go on: until somebody looks again. [min]"""
+"""Time for which a rise of the import is expected to go on. [min]"""
+
+UNKNOWN: Final = -1e9
+"""Stands for an import that nobody foresaw: any other is above it. [MW]"""
 
 WORTH: Final = 0.05
 """Share of a tank's power from which on another order within the quarter-hour is worth it. [1]"""
@@ -39,13 +43,16 @@ class Guard:
     peak
         Mean import that raises no peak. [MW]
     limit
-        Import that no minute may exceed. [MW]
+        Import that no minute may exceed, once the plant has followed. [MW]
+    begin, settled
+        Net import when the quarter-hour began, and expected of what is planned once the plant has
+        followed; by default not known. [MW]
     spare
         Battery -> most by which it may be moved, where it holds something for others. [MW]
     least
         What is shaved from the start on, whatever the meter shows. [MW]
-    most
-        What may be shaved before more is exported than may be. [MW]
+    export_limit
+        Most that may be given to the grid; below 0 what is to be taken at least. [MW]
     unyielded
         The same, had no tank yielded; by default what is planned.
     cut
@@ -56,9 +63,11 @@ class Guard:
     planned: Orders
     peak: float
     limit: float = math.inf
+    begin: float = math.nan
+    settled: float = math.nan
     spare: Mapping[str, float] = field(default_factory=dict)
     least: float = 0.0
-    most: float = math.inf
+    export_limit: float = math.inf
     unyielded: Orders | None = None
     cut: float = field(init=False)
     _from: float = field(init=False)
@@ -104,7 +113,7 @@ class Guard:
         over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
         import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute. Beyond the
         limit of the connection no mean helps: there so much is ordered that the part which is true
-        when somebody looks again suffices.
+        in :data:`SOON` suffices, but for what a plant still has above it on its way down.
         """
         left = METERING - minutes
         if left <= 0.0:
@@ -114,9 +123,11 @@ class Guard:
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)
         wanted = max(now + (coming - allowed) / mean_way(left), self.least)
-        if (beyond := latest + rise * SOON - self.limit) > 0.0:
+        soon = self._course(minutes + SOON)
+        going = rise * SOON or soon - self._course(minutes)
+        if (beyond := latest + going - max(self.limit, soon)) > 0.0:
             wanted = max(wanted, now + beyond * TRANSITION / SOON)
-        wanted = min(wanted, max(self.most, self.least))
+        wanted = min(wanted, max(self._most(latest + now, minutes), self.least))
         if abs(wanted - self.cut) <= LEAST:
             return None
         orders, cut = shave(self.planned, self.site, wanted, spare=self.spare)
@@ -153,6 +164,21 @@ class Guard:
         discharge = {**now.tank_discharge, **{n: cold.tank_discharge.get(n, 0.0) for n in moved}}
         self.planned = replace(now, tank_charge=charge, tank_discharge=discharge)
         return self.ordered
+
+    def _most(self, uncut: float, minutes: float) -> float:
+        """Return what may be shaved before more is exported than may be. [MW]"""
+        return uncut + self._course(METERING) - self._course(minutes) + self.export_limit
+
+    def _course(self, minutes: float) -> float:
+        """Return the net import that is foreseen by a minute without any cut. [MW]
+
+        Set points move over ten minutes, or as slowly as the connection may follow.
+        """
+        if not math.isfinite(self.begin + self.settled):
+            return UNKNOWN
+        change = self.settled - self.begin
+        over = max(TRANSITION, abs(change) / (SLOW * self.site.grid.ramp))
+        return self.begin + change * min(minutes / over, 1.0)
 
     def _cut_at(self, minutes: float) -> float:
         """Return what of the cut the plant has made true by a minute. [MW]"""

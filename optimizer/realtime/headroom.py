@@ -148,7 +148,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         slope=(full - base) / max(halls[-1] - floor, 1e-9),
         own_power=own,
         peak_power=peak,
-        import_limit=(1.0 - WATCHED * margin) * limit - sold_down,
+        import_limit=(1.0 - WATCHED * margin) * limit,
         chilled_load=load,
         chilled_spare=spare,
         export_limit=most_export(site) - sold_up,
@@ -228,7 +228,9 @@ def _setting(soon: xr.Dataset) -> float:
         return 0.0
     able = soon["renewable_available_power"].transpose("time", ...).to_numpy()
     used = soon[name].transpose("time", ...).to_numpy()[0] if name in soon else able[0]
-    return float(np.maximum(used - able.mean(axis=0), 0.0).sum())
+    hours = soon["duration"].to_numpy()  # the middle of the longer one is further from the end
+    last = np.average(able, axis=0, weights=hours[::-1])
+    return float(np.maximum(used - last, 0.0).sum())
 
 
 def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:

@@ -1,6 +1,8 @@
 """What batteries and renewables yield, so that no more is exported than may be."""
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
 
 import xarray as xr
 
@@ -14,7 +16,7 @@ TINY: Final = 1e-6
 
 
 def give_less(discharge: dict[str, float], short: float) -> float:
-    """Let batteries give less, in place, where import falls short of its least; return it. [MW]
+    """Let batteries give less, in place, one after the other, and return how much. [MW]
 
     They come before renewables: what is not given is kept, what is curtailed is lost.
 
@@ -61,3 +63,45 @@ def curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
         name: power if power < available[name] - UNUSED else power + rest
         for name, power in used.items()
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yielded:
+    """What orders make of the power that a plan wants of batteries and renewables.
+
+    Attributes
+    ----------
+    less, more
+        What is given less than planned, and what sun and wind may give more. [MW]
+    left
+        What is given all the same, and might be yielded too. [MW]
+    """
+
+    less: float
+    more: float
+    left: float
+
+    @classmethod
+    def of(
+        cls, step: xr.Dataset, *, discharge: Mapping[str, float], caps: Mapping[str, float]
+    ) -> Self:
+        """Compare orders with one interval of a schedule.
+
+        Parameters
+        ----------
+        step
+            The interval.
+        discharge, caps
+            Battery -> what it is to give, renewable -> most that it may. [MW]
+        """
+        words = {"battery_discharge": discharge, "renewable_used_power": caps}
+        pairs = [
+            (planned, told.get(name, 0.0))
+            for word, told in words.items()
+            for name, planned in (values_of(step, word) if word in step else {}).items()
+        ]
+        return cls(
+            less=sum(max(planned - told, 0.0) for planned, told in pairs),
+            more=sum(max(told - planned, 0.0) for planned, told in pairs),
+            left=sum(min(planned, told) for planned, told in pairs),
+        )

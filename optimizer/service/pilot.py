@@ -16,7 +16,7 @@ from optimizer.problem import Problem
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.urgency import pressing
-from optimizer.realtime.yielding import curtailed
+from optimizer.realtime.yielding import curtailed, give_less
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.outcome import Facts, Outcome, RestError
 from optimizer.service.watching.in_service import plannable
@@ -186,6 +186,7 @@ class Pilot:
             return Orders(jobs=jobs)
         most = room.import_power(lasting_power(queue, caps, HOURS)) + room.export_limit
         batteries = {name: values_of(step, name) for name in BATTERY_FLOWS if name in step}
+        most += give_less(batteries.get("battery_discharge", {}), -most)
         return Orders(jobs=jobs, renewable_cap=curtailed(step, most), **batteries)
 
     def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:

@@ -64,11 +64,42 @@ def test_no_minute_imports_more_than_the_connection_bears(guard):
 
 
 def test_no_more_is_shaved_than_may_be_exported(guard):
-    """Proves: a peak that cannot be kept any more is no reason to break the export's limit."""
-    guard.most = 0.7
+    """Proves: a peak that cannot be kept any more is no reason to break the export's limit.
+
+    4.5 MW now, and 3.8 at least: 0.7 may be shaved. Where import goes down to 4.2 by itself, 0.4.
+    """
+    guard.export_limit = -3.8
     orders = guard.look(minutes=10, mean=4.5, latest=4.5)
     assert battery_of(orders) == pytest.approx((0.0, 0.1))
     assert guard.cut == pytest.approx(0.7)
+
+
+def test_what_import_falls_by_itself_is_not_shaved_beside(guard):
+    """Proves: of 5 to 4 MW half is still to come at minute 5, so of 4.5 MW only 0.2 are free."""
+    guard.begin, guard.settled, guard.export_limit = 5.0, 4.0, -3.8
+    guard.look(minutes=5, mean=4.75, latest=4.5)
+    assert guard.cut == pytest.approx(0.2)
+
+
+def test_what_import_was_not_foreseen_may_be_shaved(guard):
+    """Sensitivity: a bound reckoned from what was expected let a peak be made that all could see.
+
+    4.5 MW where 4 were expected, from begin on: 0.7 above 3.8.
+    """
+    guard.begin, guard.settled, guard.export_limit = 4.0, 4.0, -3.8
+    guard.look(minutes=10, mean=4.5, latest=4.5)
+    assert guard.cut == pytest.approx(0.7)
+
+
+def test_a_plant_on_its_way_below_the_limit_is_left_alone(guard):
+    """Proves: 5 MW that are ordered down to 3.5 pass the limit of 4 by themselves.
+
+    Sensitivity: at minute 1 all batteries were told to give.
+    """
+    guard.peak, guard.limit, guard.begin, guard.settled = 9.0, 4.0, 5.0, 3.5
+    assert guard.look(minutes=1, mean=4.9, latest=4.85) is None
+    guard.look(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
+    assert guard.cut > 0.1
 
 
 def test_with_room_again_the_plan_is_taken_up_again(guard):
