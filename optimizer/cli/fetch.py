@@ -39,7 +39,7 @@ def fetch(
             help="energy-charts, entsoe, open-meteo, electricity-maps; the usual if none."
         ),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=366, help="How far back.")] = 35,
+    days: Annotated[int, typer.Option(min=1, max=360, help="How far back.")] = 76,
     url: Annotated[
         str | None, typer.Option(help="Ask there instead, as of a mirror or a paid plan.")
     ] = None,
@@ -67,8 +67,8 @@ def fetch(
     write_json(
         {
             "service": name,
-            "from": to_minute(found.begin),
-            "to": to_minute(found.end),
+            "first": to_minute(found.begin),
+            "last": to_minute(found.end),
             "intervals": found.intervals,
             "kept": found.is_kept,
         },

@@ -4,10 +4,10 @@ Carbon is what each kind of plant generated times the median of its life cycle i
 working group III, annex III, table A.III.2; kinds that the table does not name are left out.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from telemetry.sources.answers import Entry
 from telemetry.sources.table import Table
@@ -31,10 +31,14 @@ FACTORS: Final = {
 """Emissions of the life cycle by kind of plant, as Energy-Charts names it. [kg MWh-1]"""
 
 
+type Second = Annotated[int, Field(ge=0, lt=4_102_444_800)]
+"""Seconds from 1970 to 2100. [s]"""
+
+
 class Prices(BaseModel):
     """An answer of ``/price``: parallel arrays, with nulls where there is none."""
 
-    unix_seconds: list[int] | None
+    unix_seconds: list[Second] | None
     price: list[float | None] | None
     unit: str
 
@@ -49,7 +53,7 @@ class Named(BaseModel):
 class Production(BaseModel):
     """An answer of ``/public_power``."""
 
-    unix_seconds: list[int] | None
+    unix_seconds: list[Second] | None
     production_types: list[Named] | None
 
 
@@ -67,7 +71,9 @@ def prices_table(source: str, answer: Prices) -> Table:
 
 
 def carbon_table(source: str, answer: Production) -> Table:
-    """Return the intensity of generation as a table, blank where nothing is known.
+    """Return the intensity of generation as a table, blank where a kind of plant is not told.
+
+    Kinds come in at different times: what is told of the newest hours may be the sun alone.
 
     Raises
     ------
@@ -75,16 +81,20 @@ def carbon_table(source: str, answer: Production) -> Table:
         If no kind of plant is one of :data:`FACTORS`, or the arrays differ in length.
     """
     seconds = answer.unix_seconds or []
-    known = [one for one in answer.production_types or [] if one.name in FACTORS]
+    known = [
+        one
+        for one in answer.production_types or []
+        if one.name in FACTORS and any(value is not None for value in one.data)
+    ]
     for one in known:
         _refuse_none(source, seconds, one.data, what=one.name)
     if not known:
         _refuse_none(source, seconds, [], what="generation")
     power = np.array([[np.nan if v is None else max(v, 0.0) for v in one.data] for one in known])
-    factor = np.array([FACTORS[one.name] for one in known])
-    total = np.nansum(power, axis=0)
+    runs = np.nan_to_num(power).any(axis=1)
+    factor = np.array([FACTORS[one.name] for one in known])[runs]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.nansum(factor[:, None] * power, axis=0) / total
+        mean = factor @ power[runs] / power[runs].sum(axis=0)
     values = [None if not np.isfinite(value) else round(value, 2) for value in mean.tolist()]
     return made(source, seconds, ci_lca=values)
 

@@ -57,8 +57,11 @@ AREAS: Final = {
 """Energy identification code of each bidding zone."""
 
 _RESOLUTION: Final = re.compile(r"PT(\d+)M|PT(\d+)H")
+_PERIODS: Final = 1000
+"""Most periods of a series. [1]"""
+
 _LONGEST: Final = 100_000
-"""Most intervals of a period. [1]"""
+"""Most intervals of an answer. [1]"""
 
 
 def prices_table(source: str, text: str) -> Table:
@@ -89,8 +92,12 @@ def prices_table(source: str, text: str) -> Table:
         )
     told: dict[np.datetime64, str] = {}
     for one in taken:
-        for period in one.findall("{*}Period"):
+        for period in one.findall("{*}Period")[:_PERIODS]:
             told |= dict(_prices(source, period, curve=one.findtext("{*}curveType") or ""))
+            if len(told) > _LONGEST:
+                mend = "ask for fewer days"
+                value = f"over {_LONGEST} intervals"
+                raise SeriesError(source, [Fault(place=source, value=value, mend=mend)])
     times = sorted(told)
     columns = {"time_utc": [f"{time}Z" for time in times], units[0]: [told[time] for time in times]}
     return Table(source=source, columns=columns, lines=np.arange(1, len(times) + 1), decimal=".")
@@ -98,7 +105,7 @@ def prices_table(source: str, text: str) -> Table:
 
 def _root(source: str, text: str) -> Xml.Element:
     """Return the document; one that declares entities is none of theirs."""
-    if "<!" in text.replace("<!--", ""):
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         mend = "an answer of ENTSO-E declares nothing; ask for it anew"
         raise SeriesError(source, [Fault(place=source, value="<!DOCTYPE", mend=mend)])
     try:

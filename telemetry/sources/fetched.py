@@ -1,7 +1,8 @@
-"""Fetch a series into a file that a service reads: a better one takes its place, a worse one never.
+"""Fetch a series into a file that a service reads.
 
-What a service answers is read before it is kept. An answer that ends before the file that is there
-leaves that as it is: a service that lost its newest days must not take them from whoever plans.
+What a service answers is read before it is kept. An answer that ends before the file that is there,
+or tells less of the time that both cover, leaves that as it is: a service that lost its newest days
+must not take them from whoever plans.
 """
 
 import tempfile
@@ -11,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from telemetry.durable import write_whole
 from telemetry.sources.carbon import kinds, read_carbon
@@ -18,15 +20,18 @@ from telemetry.sources.market import read_market
 from telemetry.sources.prices import read_prices
 from telemetry.sources.services import SERVICES, Question
 from telemetry.sources.weather import read_weather
-from twin.axes import edges_of, to_minute
+from twin.axes import to_minute, utc
 from twin.errors import Fault, SeriesError, nearest
 
 NAMES: Final = {
-    "prices": "electricity_price",
-    "weather": "air_temperature",
-    "carbon": "carbon_intensity",
+    "prices": ("electricity_price",),
+    "weather": ("air_temperature", "relative_humidity", "global_irradiance"),
+    "carbon": ("carbon_intensity",),
 }
-"""What is fetched -> the variable that says until when it is told."""
+"""What is fetched -> variables that must all be told."""
+
+BEYOND: Final = np.timedelta64(20, "D")
+"""No service tells of times that are further ahead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +41,11 @@ class Fetched:
     Attributes
     ----------
     begin, end
-        Of what the file tells now, UTC.
+        Starts of the first and the last interval that the file tells now, UTC.
     intervals
         Intervals that are told. [1]
     is_kept
-        Whether the file that was there is kept, as it tells of later times than the answer.
+        Whether the file that was there is kept, as it tells more than the answer.
     """
 
     begin: np.datetime64
@@ -79,16 +84,22 @@ def fetch(what: str, service: str, asked: Question, *, out: Path) -> Fetched:
     with tempfile.TemporaryDirectory(prefix="gigatwin-") as folder:
         draft = Path(folder) / f"answer of {service}"
         draft.write_text(text, encoding="utf-8")
-        begin, end, count = told(what, draft)
-    before = told(what, out) if _is_readable(what, out) else None
-    if before is not None and before[1] > end:
-        return Fetched(begin=before[0], end=before[1], intervals=before[2], is_kept=True)
-    write_whole(out, text)
-    return Fetched(begin=begin, end=end, intervals=count, is_kept=False)
+        answer = told(what, draft)
+    if answer[-1] > asked.now + BEYOND:
+        mend = "no service knows that; ask again, or another"
+        value = to_minute(answer[-1])
+        raise SeriesError(service, [Fault(place=f"{service}, last time", value=value, mend=mend)])
+    before = told(what, out) if _is_readable(what, out) else answer[:0]
+    common = before[(before >= answer[0]) & (before <= answer[-1])]
+    is_kept = bool(before.size) and (before[-1] > answer[-1] or common.size > answer.size)
+    if not is_kept:
+        write_whole(out, text)
+    known_now = before if is_kept else answer
+    return Fetched(begin=known_now[0], end=known_now[-1], intervals=known_now.size, is_kept=is_kept)
 
 
-def told(what: str, path: Path) -> tuple[np.datetime64, np.datetime64, int]:
-    """Return from when until when a file tells, and in how many intervals.
+def told(what: str, path: Path) -> NDArray[np.datetime64]:
+    """Return the starts of all intervals of which a file tells everything that it is for.
 
     Raises
     ------
@@ -96,12 +107,16 @@ def told(what: str, path: Path) -> tuple[np.datetime64, np.datetime64, int]:
         If no reader takes it, or it tells nothing.
     """
     data = _read(what, path)
-    known = np.flatnonzero(np.isfinite(data[NAMES[what]].to_numpy()))
-    if not known.size:
+    names = [name for name in NAMES[what] if name in data]
+    is_known = np.isfinite(np.stack([data[name].to_numpy() for name in names])).all(axis=0)
+    time = data["time"].to_numpy()
+    for gap in (*data.attrs["gaps"], *data.attrs["long_gaps"]):  # a reader may have filled it
+        begin, end = (utc(edge) for edge in gap.split("/"))
+        is_known &= (time < begin) | (time >= end)
+    if not is_known.any():
         mend = "nothing in it is a number; ask for other days, or later"
         raise SeriesError(path.name, [Fault(place=f"{path.name}, {what}", value="", mend=mend)])
-    edges = edges_of(data)
-    return edges[known[0]], edges[known[-1] + 1], int(known.size)
+    return np.asarray(time[is_known])
 
 
 def _read(what: str, path: Path) -> xr.Dataset:
@@ -125,8 +140,5 @@ def words_of(found: Fetched) -> str:
     """Return until when is told, in words."""
     return (
         f"{found.intervals} intervals from {to_minute(found.begin)} to {to_minute(found.end)}"
-        + (
-            "; the file that was there tells of later times than the answer, and stays"
-            * found.is_kept
-        )
+        + ("; the file that was there tells more than the answer, and stays" * found.is_kept)
     )

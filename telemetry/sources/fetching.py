@@ -1,5 +1,6 @@
 """Ask a service for a text over HTTP, again after a while where it is busy or broken."""
 
+import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -9,19 +10,28 @@ from urllib3.util.retry import Retry
 from twin.errors import Fault, SeriesError
 
 PATIENCE: Final = 30.0
-"""Longest that an answer is waited for. [s]"""
+"""Longest that is waited for the next part of an answer. [s]"""
+
+WHOLE: Final = 180.0
+"""Longest that is waited for the whole of it. [s]"""
 
 AGAIN: Final = 4
 """Times that is asked again. [1]"""
 
 BACKOFF: Final = 1.0
-"""Wait before the second time; each further one is twice as long. [s]"""
+"""The second time is at once, the third after twice this, each further one after twice that. [s]"""
 
 LONGEST: Final = 120
 """Longest wait that a service may ask for (``Retry-After``). [s]"""
 
 LARGEST: Final = 64 * 2**20
 """Most that is read of an answer. [bytes]"""
+
+PIECE: Final = 2**16
+"""Read at once. [bytes]"""
+
+SHOWN: Final = 200
+"""Of what a service says. [letters]"""
 
 PASSING: Final = (429, 500, 502, 503, 504)
 """Statuses that pass: too many questions, or the service is broken or away."""
@@ -76,21 +86,45 @@ def get(
         with requests.Session() as session:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
-            with session.get(
-                url, params=query, headers=headers, timeout=PATIENCE, stream=True
-            ) as answer:
-                raw = answer.raw.read(LARGEST + 1, decode_content=True)
+            answer = session.get(
+                url,
+                params=query,
+                headers=headers,
+                timeout=PATIENCE,
+                stream=True,
+                allow_redirects=False,  # a token is for nobody else
+            )
+            text = _read(url, answer)
     except requests.RequestException as error:
         mend = "may this machine reach it, and is it up? what is there stays as it is"
         value = type(error).__name__
-        raise SeriesError(url, [Fault(place=url, value=value, mend=mend)]) from error
-    text = bytes(raw).decode("utf-8", "replace")
-    if len(raw) > LARGEST:
-        fault = Fault(place=url, value=f"over {LARGEST} bytes", mend="ask for fewer days")
+        fault = Fault(place=url, value=value, mend=mend)
+        raise SeriesError(url, [fault]) from None  # theirs holds the question, with its token
+    if answer.is_redirect or answer.is_permanent_redirect:
+        moved = printable(answer.headers.get("Location", "").partition("?")[0])
+        mend = "the service has moved: give its new address with --url, if you trust it"
+        fault = Fault(place=url, value=f"status {answer.status_code}: {moved}", mend=mend)
         raise SeriesError(url, [fault])
     if not answer.ok:
         mend = MENDS.get(answer.status_code, "ask again later")
-        said = " ".join(text.split())[:200]
-        fault = Fault(place=url, value=f"status {answer.status_code}: {said}", mend=mend)
+        fault = Fault(place=url, value=f"status {answer.status_code}: {printable(text)}", mend=mend)
         raise SeriesError(url, [fault])
     return text
+
+
+def printable(text: str) -> str:
+    """Return the beginning of a stranger's text without what a terminal would obey."""
+    letters = "".join(one if one.isprintable() else " " for one in text[: 4 * SHOWN])
+    return " ".join(letters.split())[:SHOWN]
+
+
+def _read(url: str, answer: requests.Response) -> str:
+    """Return the text of an answer, if it is not endless in bytes or in time."""
+    raw, until = bytearray(), time.monotonic() + WHOLE
+    for piece in answer.iter_content(PIECE):
+        raw += piece
+        if len(raw) > LARGEST or time.monotonic() > until:
+            value = f"over {LARGEST} bytes" if len(raw) > LARGEST else f"over {WHOLE:g} s"
+            fault = Fault(place=url, value=value, mend="ask for fewer days, or later")
+            raise SeriesError(url, [fault])
+    return bytes(raw).decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from telemetry.sources.electricity_maps import Answer, intensity_table
 from telemetry.sources.energy_charts import Prices, Production, carbon_table
 from telemetry.sources.energy_charts import prices_table as energy_charts_prices
 from telemetry.sources.entsoe import prices_table as entsoe_prices
+from telemetry.sources.fetching import printable
 from telemetry.sources.table import Table, read_table, read_text
 from twin.errors import Fault, SeriesError
 
@@ -75,4 +76,4 @@ def answered(source: str, text: str) -> Table:
         raise unfit(source, error) from error
     said = keys & {"message", "detail", "reason"}
     value = ", ".join(str(told[key]) for key in sorted(said)) or ", ".join(sorted(keys))
-    raise SeriesError(source, [Fault(place=source, value=value[:200], mend=WANTED)])
+    raise SeriesError(source, [Fault(place=source, value=printable(value), mend=WANTED)])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from pydantic import ValidationError
 
 from telemetry.sources.answers import parsed
 from telemetry.sources.electricity_maps import Answer
@@ -29,8 +30,24 @@ WEATHER: Final = (
     "shortwave_radiation",
 )
 FORECAST_DAYS: Final = 10
+"""Days of weather ahead. [d]"""
+
 PAST_DAYS: Final = 92
 """Most days that Open-Meteo's forecasts go back. [d]"""
+
+
+_PARTED: Final = frozenset({"DK", "NO", "SE"})
+"""Countries whose grids Electricity Maps tells by bidding zone, as ``SE-SE3``."""
+
+_ITALY: Final = {
+    "IT-NORTH": "NO",
+    "IT-CNORTH": "CNO",
+    "IT-CSOUTH": "CSO",
+    "IT-SOUTH": "SO",
+    "IT-SARDINIA": "SAR",
+    "IT-SICILY": "SIC",
+}
+"""Names of its parts there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +150,16 @@ def _open_meteo(asked: Question) -> str:
 
 def _electricity_maps(asked: Question) -> str:
     """Return history, what was fetched of it before, and the forecast, as one answer."""
-    query, headers = {"zone": market_zone(asked.zone)[:2]}, {"auth-token": asked.token}
+    query, headers = {"zone": _grid_of(asked.zone)}, {"auth-token": asked.token}
     hours: dict[str, list[object]] = {"history": _kept(asked)}
     for part in ("history", "forecast"):
         path = f"{asked.url}/carbon-intensity/{part}"
-        answer = parsed(part, get(path, query=query, headers=headers))
+        try:
+            answer = parsed(part, get(path, query=query, headers=headers))
+        except SeriesError:
+            if part == "history":
+                raise
+            continue  # a forecast is not in each contract; what has been is worth more than none
         if not isinstance(answer, dict):
             mend = "it answers in another form than its version 3 does"
             raise SeriesError(path, [Fault(place=path, value="no object", mend=mend)])
@@ -145,11 +167,24 @@ def _electricity_maps(asked: Question) -> str:
     return json.dumps({"zone": query["zone"], **hours})
 
 
+def _grid_of(zone: str) -> str:
+    """Return how Electricity Maps calls the grid of a bidding zone: parts of some countries."""
+    market = market_zone(zone)
+    if market in _ITALY:
+        return f"IT-{_ITALY[market]}"
+    return (
+        f"{market[:2]}-{market}" if market[:2] in _PARTED and market[2:].isdigit() else market[:2]
+    )
+
+
 def _kept(asked: Question) -> list[object]:
     """Return the hours that were fetched before, as far back as is asked for."""
     if asked.before is None or not asked.before.exists():
         return []
-    told = Answer.model_validate_json(asked.before.read_bytes())
+    try:
+        told = Answer.model_validate_json(asked.before.read_bytes())
+    except (ValidationError, OSError):  # of another service, or spoilt: it is replaced
+        return []
     begin = f"{asked.begin}"
     hours = {one.time: one for one in told.history if one.time >= begin}
     return [one.model_dump(by_alias=True) for one in hours.values()]

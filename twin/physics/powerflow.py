@@ -37,7 +37,6 @@ TOLERANCE: Final = 1e-9
 CHUNK: Final = 4380
 """Intervals solved at once, which bounds the memory."""
 
-
 type _Columns = dict[str, FloatArray | NDArray[np.int64] | NDArray[np.int32] | BoolArray | float]
 """Attribute of power-grid-model -> its values; one number stands for all."""
 
@@ -94,7 +93,7 @@ def load_flow(
     Raises
     ------
     ValueError
-        If a load is not finite: the solver would take it for one that did not change.
+        If a load is not finite: to the solver that is one that did not change.
 
     Notes
     -----
@@ -102,8 +101,7 @@ def load_flow(
     :math:`S_i = U_i \sum_k Y_{ik}^* U_k^*` at every node to 1e-9 of the nominal voltage. A loading
     is the greater of both ends': the current of a line, the apparent power of a transformer.
     """
-    if (unknown := ~(np.isfinite(active) & np.isfinite(reactive))).any():
-        interval, load = np.argwhere(unknown)[0].tolist()
+    for interval, load in np.argwhere(~np.isfinite(active + reactive)).tolist():
         message = f"load {load} is not finite in interval {interval}: give its MW and Mvar, or 0"
         raise ValueError(message)
     steady, changing = in_service, None

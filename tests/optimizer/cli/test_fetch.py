@@ -23,8 +23,8 @@ def test_prices_of_the_sites_zone_are_fetched_and_told(tmp_path):
     assert told.exit_code == 0
     assert json.loads(told.stdout) == {
         "service": "energy-charts",
-        "from": "2026-03-27T23:00Z",
-        "to": "2026-03-28T23:00Z",
+        "first": "2026-03-27T23:00Z",
+        "last": "2026-03-28T22:45Z",
         "intervals": 96,
         "kept": False,
     }

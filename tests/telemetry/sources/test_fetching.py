@@ -75,7 +75,7 @@ def test_prices_are_fetched_as_they_came(tmp_path):
         _, query, _ = service.asked[-1]
     assert query == {"bzn": "DE-LU", "start": "2026-03-25", "end": "2026-03-30"}
     assert (found.intervals, found.is_kept) == (188, False)
-    assert found.end == np.datetime64("2026-03-29T22:00")
+    assert found.end == np.datetime64("2026-03-29T21:45")
     assert read_prices(out).sizes["time"] == 188
 
 
@@ -83,6 +83,9 @@ def test_prices_are_fetched_as_they_came(tmp_path):
     "answer",
     [
         told(energy_charts(8)),  # ends earlier than what is there
+        told(energy_charts(price=[float(n) if n < 84 else None for n in range(96)], count=96)),
+        told(energy_charts(price=[1.0, *[None] * 94, 2.0], count=96)),
+        told(energy_charts(price=[1.0, None, *[2.0] * 94], count=96)),
         (404, {}, "no data"),
         told("<html>gone</html>"),
         told(energy_charts(price=[None] * 8)),
@@ -110,11 +113,16 @@ def test_entsoe_is_asked_for_a_zone_by_its_code(tmp_path):
     out = tmp_path / "prices.xml"
     answer = document(series({1: "10.0", 3: "30.0"}))
     with standing_in({"/api": [told(answer)]}) as service:
-        fetch("prices", "entsoe", asked(service, token="secret", zone="FR"), out=out)
+        fetch(
+            "prices",
+            "entsoe",
+            asked(service, token="secret", zone="FR", now=np.datetime64("2026-06-01T12:00", "us")),
+            out=out,
+        )
         _, query, _ = service.asked[0]
     assert query["in_Domain"] == query["out_Domain"] == "10YFR-RTE------C"
     assert query["documentType"] == "A44"
-    assert (query["periodStart"], query["periodEnd"]) == ("202603250000", "202603300000")
+    assert (query["periodStart"], query["periodEnd"]) == ("202605290000", "202606030000")
     assert query["securityToken"] == "secret"
     assert read_prices(out)["electricity_price"].to_numpy().tolist() == [10.0, 10.0, 30.0, 30.0]
 
@@ -194,6 +202,78 @@ def test_history_of_carbon_grows_with_each_fetch(tmp_path):
     values = found["carbon_intensity"].to_numpy()
     assert values[:4].tolist() == [300, 301, 302, 303]
     assert values[24:].tolist() == [400, 401, 402, 403, 100, 100, 100, 100]
+
+
+def test_a_file_of_another_service_is_replaced(tmp_path):
+    """Sensitivity: it was read as history, and broke each fetch from then on."""
+    out = tmp_path / "carbon"
+    out.write_text(json.dumps(energy_charts(8)))
+    past = [{"datetime": "2026-03-28T00:00:00Z", "carbonIntensity": 1}]
+    past.append({"datetime": "2026-03-28T01:00:00Z", "carbonIntensity": 2})
+    answers = {
+        "/carbon-intensity/history": [told({"zone": "SE-SE3", "history": past})],
+        "/carbon-intensity/forecast": [told({"message": "not in your plan"}, status=403)],
+    }
+    with standing_in(answers) as service:
+        question = asked(service, token="secret", before=out, zone="SE3")
+        found = fetch("carbon", "electricity-maps", question, out=out)
+        assert service.asked[0][1] == {"zone": "SE-SE3"}
+    assert found.intervals == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_token_is_given_to_nobody_else(status):
+    with standing_in({"/b": [told("mine")]}) as other:
+        moved = (status, {"Location": f"{other.url}/b?token=secret"}, "")
+        with (
+            standing_in({"/a": [moved]}) as service,
+            pytest.raises(SeriesError, match="the service has moved") as refused,
+        ):
+            get(f"{service.url}/a", query={}, headers={"auth-token": "secret"})
+        assert other.asked == []
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        (200, {"Content-Encoding": "gzip"}, "no gzip"),
+        (200, {"Transfer-Encoding": "chunked"}, "zz"),
+    ],
+)
+def test_an_answer_that_breaks_off_is_told_in_words(spoilt):
+    with (
+        standing_in({"/a": [spoilt]}) as service,
+        pytest.raises(SeriesError, match="may this machine reach it"),
+    ):
+        get(f"{service.url}/a", query={})
+
+
+def test_an_endless_answer_is_given_up(monkeypatch):
+    monkeypatch.setattr(fetching, "LARGEST", 1000)
+    with (
+        standing_in({"/a": [told("x" * 2000)]}) as service,
+        pytest.raises(SeriesError, match="over 1000 bytes"),
+    ):
+        get(f"{service.url}/a", query={})
+
+
+def test_what_a_terminal_would_obey_is_not_told():
+    with (
+        standing_in({"/a": [(404, {}, "\x1b]0;owned\x07 no data")]}) as service,
+        pytest.raises(SeriesError) as refused,
+    ):
+        get(f"{service.url}/a", query={})
+    assert "no data" in str(refused.value)
+    assert "\x1b" not in str(refused.value)
+
+
+def test_a_stamp_of_another_year_is_no_answer(tmp_path):
+    far = energy_charts(2)
+    far["unix_seconds"][1] += 400 * 86_400
+    with standing_in({"/price": [told(far)]}) as service, pytest.raises(SeriesError):
+        fetch("prices", "energy-charts", asked(service), out=tmp_path / "prices")
+    assert not (tmp_path / "prices").exists()
 
 
 def test_services_are_known_by_name(tmp_path):

@@ -97,12 +97,16 @@ def test_an_answer_that_is_none_says_what_the_service_says(tmp_path):
 
 
 def test_carbon_is_generation_weighed_by_kind_of_plant(tmp_path):
-    """Proves: (2 x 490 + 1 x 11)/3; load is no plant, a null nothing, a pump no generation."""
+    """Proves: (2 x 490 + 1 x 11)/3; load is no plant, a pump no generation.
+
+    Where what generates elsewhere is null nothing is known: the newest hour is not all of the sun.
+    """
     kinds = {
         "Load": [9.0, 9.0, 9.0, 9.0],
-        "Fossil gas": [2.0, 2.0, None, None],
-        "Wind onshore": [1.0, None, 1.0, None],
-        "Solar": [-0.1, 0.0, 0.0, None],
+        "Fossil gas": [2.0, 2.0, 0.0, None],
+        "Wind onshore": [1.0, 0.0, 1.0, 1.0],
+        "Solar": [-0.1, 0.0, 0.0, 0.0],
+        "Nuclear": [None, None, None, None],
     }
     told = {
         "unix_seconds": [MIDNIGHT + 3600 * number for number in range(4)],
@@ -113,6 +117,7 @@ def test_carbon_is_generation_weighed_by_kind_of_plant(tmp_path):
     found = read_carbon(path, kind="lca")
     means = found["carbon_intensity"].to_numpy().tolist()
     assert means[:3] == pytest.approx([991.0 / 3.0, 490.0, 11.0], abs=0.01)
+    assert found.attrs["gaps"] == ["2026-03-28T02:00Z/2026-03-28T03:00Z"]
     assert recognise(path) == "carbon"
     with pytest.raises(SeriesError, match="ask for that"):
         read_carbon(path, kind="direct")
