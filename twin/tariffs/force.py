@@ -58,8 +58,11 @@ def _check(tariff: Tariff, days: Moments, in_order: Sequence[Tariff]) -> None:
     """Refuse days on which a tariff is not in force."""
     wrong = [day for day in np.unique(days).tolist() if not tariff.holds_on(day)]
     if wrong:
-        spans = [f"{one.valid_from} to {one.valid_to or 'further notice'}" for one in in_order]
-        mend = f"no tariff is in force; there are those of {', '.join(spans)}"
+        spans = [
+            f"from {one.valid_from} " + (f"to before {one.valid_to}" if one.valid_to else "on")
+            for one in in_order
+        ]
+        mend = f"declare a tariff that is in force then; there are those {', '.join(spans)}"
         fault = Fault(place="tariffs", value=str(wrong[0]), mend=mend)
         source = "tariffs"
         raise SeriesError(source, [fault])
