@@ -18,6 +18,7 @@ _FREE: Final = 12
 BIDDING_ZONES: Final[dict[str, str]] = {
     "AT": "10YAT-APG------L",
     "BE": "10YBE----------2",
+    "BG": "10YCA-BULGARIA-R",
     "CH": "10YCH-SWISSGRIDZ",
     "CZ": "10YCZ-CEPS-----N",
     "DE-LU": "10Y1001A1001A82H",
@@ -28,6 +29,7 @@ BIDDING_ZONES: Final[dict[str, str]] = {
     "FI": "10YFI-1--------U",
     "FR": "10YFR-RTE------C",
     "GR": "10YGR-HTSO-----Y",
+    "HR": "10YHR-HEP------M",
     "HU": "10YHU-MAVIR----U",
     "IE": "10Y1001A1001A59C",
     "IT-NORTH": "10Y1001A1001A73I",

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
+from telemetry.grid.eic import BIDDING_ZONES
 from telemetry.sources.table import Table
 from telemetry.sources.zones import market_zone
 from twin.axes import MINUTE
@@ -17,44 +18,6 @@ SEQUENCE: Final = "{*}classificationSequence_AttributeInstanceComponent.position
 
 REPEATED: Final = "A03"
 """Curve whose points hold until the next one: a repeated one is left out."""
-
-AREAS: Final = {
-    "AT": "10YAT-APG------L",
-    "BE": "10YBE----------2",
-    "BG": "10YCA-BULGARIA-R",
-    "CH": "10YCH-SWISSGRIDZ",
-    "CZ": "10YCZ-CEPS-----N",
-    "DE-LU": "10Y1001A1001A82H",
-    "DK1": "10YDK-1--------W",
-    "DK2": "10YDK-2--------M",
-    "EE": "10Y1001A1001A39I",
-    "ES": "10YES-REE------0",
-    "FI": "10YFI-1--------U",
-    "FR": "10YFR-RTE------C",
-    "GR": "10YGR-HTSO-----Y",
-    "HR": "10YHR-HEP------M",
-    "HU": "10YHU-MAVIR----U",
-    "IE": "10Y1001A1001A59C",
-    "IT-NORTH": "10Y1001A1001A73I",
-    "LT": "10YLT-1001A0008Q",
-    "LV": "10YLV-1001A00074",
-    "NL": "10YNL----------L",
-    "NO1": "10YNO-1--------2",
-    "NO2": "10YNO-2--------T",
-    "NO3": "10YNO-3--------J",
-    "NO4": "10YNO-4--------9",
-    "NO5": "10Y1001A1001A48H",
-    "PL": "10YPL-AREA-----S",
-    "PT": "10YPT-REN------W",
-    "RO": "10YRO-TEL------P",
-    "SE1": "10Y1001A1001A44P",
-    "SE2": "10Y1001A1001A45N",
-    "SE3": "10Y1001A1001A46L",
-    "SE4": "10Y1001A1001A47J",
-    "SI": "10YSI-ELES-----O",
-    "SK": "10YSK-SEPS-----K",
-}
-"""Energy identification code of each bidding zone."""
 
 _RESOLUTION: Final = re.compile(r"PT(\d+)M|PT(\d+)H")
 _PERIODS: Final = 1000
@@ -158,7 +121,7 @@ def area_of(zone: str) -> str:
         If none is known.
     """
     wanted = market_zone(zone)
-    if wanted in AREAS:
-        return AREAS[wanted]
-    mend = f"known are {', '.join(AREAS)}" + nearest(wanted, AREAS)
+    if wanted in BIDDING_ZONES:
+        return BIDDING_ZONES[wanted]
+    mend = f"known are {', '.join(BIDDING_ZONES)}" + nearest(wanted, BIDDING_ZONES)
     raise SeriesError("entsoe", [Fault(place="zone", value=zone, mend=mend)])

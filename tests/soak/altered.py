@@ -9,13 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.service.traces import jobs_of
 from optimizer.service.trials.setting import Setting
-from optimizer.service.world import HISTORY, World
-from tests import small_days
 from tests.altered_sites import altered
 from tests.soak import judging
-from tests.soak.replay import DAYS, month
+from tests.soak.replay import DAYS, month, world_of
 from twin.forecast.record import record
 
 COUNT = 25
@@ -63,12 +60,5 @@ def setting(seed: int) -> Setting:
     rng = np.random.default_rng([seed, 12])
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(int(rng.integers(*DAYS)), "D")
     end = start + np.timedelta64(HOURS, "h")
-    world = World(
-        record=record(site, *month(site, start, end, rng=rng)),
-        jobs=jobs_of(small_days.files().jobs, start=start - HISTORY, end=end),
-        start=start,
-        end=end,
-        gaps=(),
-        notes=(),
-    )
+    world = world_of(record(site, *month(site, start, end, rng=rng)), start, end)
     return Setting.of(site, world, load_scale=float(rng.choice(LOADS)))

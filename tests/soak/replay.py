@@ -79,15 +79,15 @@ def setting(seed: int) -> Setting:
     hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
     end = start + np.timedelta64(HOURS, "h")
-    world = World(
-        record=sold(site, record(site, *month(site, start, end, rng=rng)), more),
-        jobs=jobs_of(small_days.files().jobs, start=start - HISTORY, end=end),
-        start=start,
-        end=end,
-        gaps=(),
-        notes=(),
-    )
+    told = record(site, *month(site, start, end, rng=rng))
+    world = world_of(sold(site, told, more), start, end)
     return Setting.of(site, world, load_scale=float(rng.uniform(0.1, 0.9)))
+
+
+def world_of(told: xr.Dataset, start: np.datetime64, end: np.datetime64) -> World:
+    """Return a world of some series, with the jobs of the synthetic month."""
+    jobs = jobs_of(small_days.files().jobs, start=start - HISTORY, end=end)
+    return World(record=told, jobs=jobs, start=start, end=end, gaps=(), notes=())
 
 
 def month(
