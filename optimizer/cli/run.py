@@ -47,10 +47,10 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         bool, typer.Option("--shadow", help="Plan and show everything, order and publish nothing.")
     ] = False,
     prices: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_PRICES", help="File of prices.")
+        Path | None, typer.Option(envvar="GIGATWIN_PRICES", help="File; needed in real time.")
     ] = None,
     weather: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_WEATHER", help="File of weather.")
+        Path | None, typer.Option(envvar="GIGATWIN_WEATHER", help="File; needed in real time.")
     ] = None,
     carbon: Annotated[
         Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
