@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from optimizer.realtime.headroom import Headroom
 from optimizer.realtime.urgency import due, pressing, urgency
-from optimizer.realtime.yielding import curtailed, give_less
+from optimizer.realtime.yielding import curtailed
 from twin import steering
 from twin.labels import values_of
 from twin.physics import FloatArray
@@ -124,8 +124,8 @@ def dispatch(
     left = np.clip(wanted - used, least, most) * per_rack
     room = headroom.import_power(lasting_power(queue, caps, hours)) + headroom.export_limit
     flows = _flows(step)
-    room += give_less(flows.get("battery_discharge", {}), -room)
-    orders = Orders(jobs=by_number(queue, caps), renewable_cap=curtailed(step, room), **flows)
+    sun = curtailed(step, flows.get("battery_discharge", {}), room)
+    orders = Orders(jobs=by_number(queue, caps), renewable_cap=sun, **flows)
     return orders, dict(zip(names, left.tolist(), strict=True))
 
 

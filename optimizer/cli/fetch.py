@@ -2,9 +2,8 @@
 
 import os
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -13,25 +12,19 @@ import sites
 from optimizer.cli.show import JsonFile, console, write_json
 from telemetry.sources.fetched import fetch as fetch_file
 from telemetry.sources.fetched import words_of
-from telemetry.sources.services import SERVICES, Question
+from telemetry.sources.services import SERVICES, Question, service_of
 from twin.axes import to_minute
 from twin.errors import Fault, SeriesError
 
 app = typer.Typer(add_completion=False, help="Fetch prices, weather or carbon into a file.")
 
 
-class What(StrEnum):
-    """What is fetched."""
-
-    PRICES = "prices"
-    WEATHER = "weather"
-    CARBON = "carbon"
-
-
 @app.command()
 def fetch(
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
-    what: Annotated[What, typer.Argument(help="prices, weather or carbon.")],
+    what: Annotated[
+        Literal["prices", "weather", "carbon"], typer.Argument(help="prices, weather or carbon.")
+    ],
     out: Annotated[Path, typer.Option(help="File that gigatwin run reads; replaced as a whole.")],
     service: Annotated[
         str | None,
@@ -49,20 +42,19 @@ def fetch(
 
     Tokens are taken from GIGATWIN_ENTSOE_TOKEN and GIGATWIN_ELECTRICITY_MAPS_TOKEN.
     """
-    loaded, known = sites.load(site), SERVICES[what.value]
-    name = service or next(iter(known))
-    told = known.get(name)
+    loaded, name = sites.load(site), service or next(iter(SERVICES[what]))
+    told = service_of(what, name)
     asked = Question(
-        url=(url or (told.url if told else "")).rstrip("/"),
+        url=(url or told.url).rstrip("/"),
         zone=loaded.zone,
         latitude=loaded.latitude,
         longitude=loaded.longitude,
         now=np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us"),
         days=days,
-        token=_token(name, told.token) if told and told.token else "",
+        token=_token(name, told.token) if told.token else "",
         before=out,
     )
-    found = fetch_file(what.value, name, asked, out=out)
+    found = fetch_file(what, name, asked, out=out)
     console(json_file).print(f"{out}: {words_of(found)}", markup=False)
     write_json(
         {

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from optimizer.realtime.headroom import most_export
-from twin import axes, curtailment
+from optimizer.realtime.headroom import Connection
+from twin import axes
 from twin.exchange import net_import
 from twin.fading import is_abrupt
 from twin.labels import of_owner
 from twin.limits import TRANSITION
 from twin.reserved.activation import powers
-from twin.reserved.kept import kept_at_connection, kept_by
+from twin.reserved.kept import kept_by
 from twin.site import Site
 from twin.walk import TAPER
 
@@ -81,10 +81,9 @@ def _leaning(site: Site, state: xr.Dataset, now: xr.Dataset) -> tuple[bool, bool
     """Return whether the connection could not bear an interval if no battery took, or gave."""
     total = float(net_import(now)[0])
     taken, given = (float(now[f"battery_{way}"][0].sum()) for way in ("charge", "discharge"))
-    up, down = (float(sold[:2].max()) for sold in kept_at_connection(site, now))
-    limit = (1.0 - site.margins.power) * float(curtailment.import_limit(site, state, now)[0])
-    must_take = taken > 0.0 and taken - total > most_export(site) - up
-    return must_take, given > 0.0 and total + given > limit - down
+    most = Connection.of(site, state, now)
+    must_take = taken > 0.0 and taken - total > most.most_export
+    return must_take, given > 0.0 and total + given > most.most_import
 
 
 def ready(

@@ -94,6 +94,36 @@ class Headroom:
         return self.base_power + self.slope * work_power
 
 
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """What the connection may carry in the first interval of an outlook.
+
+    Attributes
+    ----------
+    limit
+        Most import that it is good for. [MW]
+    most_import, most_export
+        With the site's margin kept, and the room of reserves of this interval and the next; the
+        export below 0 where so much is to be imported at least. [MW]
+    """
+
+    limit: float
+    most_import: float
+    most_export: float
+
+    @classmethod
+    def of(cls, site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Self:
+        """Return it for a state and an outlook, as :func:`headroom` takes them."""
+        limit = float(curtailment.import_limit(site, state, _first(outlook))[0])
+        soon = outlook.isel(time=slice(0, 2))
+        up, down = (float(sold.max()) for sold in kept_at_connection(site, soon))
+        return cls(
+            limit=limit,
+            most_import=(1.0 - site.margins.power) * limit - down,
+            most_export=most_export(site) - up,
+        )
+
+
 def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     """Return what the site leaves for work in the first interval of an outlook or a schedule.
 
@@ -128,12 +158,10 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     halls = found.halls
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
     power, own = found.power, _own(now)
-    soon = outlook.isel(time=slice(0, 2))
-    limit, margin = float(curtailment.import_limit(site, state, now)[0]), site.margins.power
-    supplied = (1.0 - margin) * limit + own - _setting(soon)
-    sold_up, sold_down = (float(sold.max()) for sold in kept_at_connection(site, soon))
+    connection = Connection.of(site, state, outlook)
+    supplied = connection.most_import + own - _setting(outlook.isel(time=slice(0, 2)))
     hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
-    allowed = float(np.interp(min(supplied - sold_down, hard), power, halls))
+    allowed = float(np.interp(min(supplied, hard), power, halls))
     allowed = min(allowed, _cooled(site, found))
     load, spare = _chilled(site, found)
     peak = _peak(site, state, now)
@@ -148,10 +176,10 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         slope=(full - base) / max(halls[-1] - floor, 1e-9),
         own_power=own,
         peak_power=peak,
-        import_limit=(1.0 - WATCHED * margin) * limit,
+        import_limit=(1.0 - WATCHED * site.margins.power) * connection.limit,
         chilled_load=load,
         chilled_spare=spare,
-        export_limit=most_export(site) - sold_up,
+        export_limit=connection.most_export,
         work_kept={kind: float(power[0]) for kind, power in kept_by_work(site, now).items()},
     )
 

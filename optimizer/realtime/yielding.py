@@ -15,18 +15,32 @@ TINY: Final = 1e-6
 """Power that is none. [MW]"""
 
 
-def give_less(discharge: dict[str, float], short: float) -> float:
-    """Let batteries give less, in place, one after the other, and return how much. [MW]
+def curtailed(step: xr.Dataset, discharge: dict[str, float], room: float) -> dict[str, float]:
+    """Let batteries give less, in place, and return the caps of the renewables.
 
-    They come before renewables: what is not given is kept, what is curtailed is lost.
+    Batteries come first, one after the other: what is not given is kept, what is curtailed is lost.
 
     Parameters
     ----------
+    step
+        One interval of a schedule.
     discharge
         Battery -> what it is to give. [MW]
-    short
-        By how much import falls short; nothing changes below 0. [MW]
+    room
+        What the export may still grow by; less than none where the jobs that run draw less than
+        the plan had counted on. [MW]
+
+    Returns
+    -------
+    dict
+        Renewable -> most that it may give: as planned, and no more than can be used or given away;
+        where room lacks all yield the same share. [MW]
     """
+    return _caps(step, room + _given_less(discharge, -room))
+
+
+def _given_less(discharge: dict[str, float], short: float) -> float:
+    """Let batteries give less where import falls short, and return how much. [MW]"""
     left = max(short, 0.0)
     for name, power in discharge.items():
         less = min(left, power)
@@ -35,22 +49,8 @@ def give_less(discharge: dict[str, float], short: float) -> float:
     return max(short, 0.0) - left
 
 
-def curtailed(step: xr.Dataset, room: float) -> dict[str, float]:
-    """Return the caps of the renewables: as planned, and no more than can be used or given away.
-
-    Parameters
-    ----------
-    step
-        One interval of a schedule.
-    room
-        What the export may still grow by; less than none where the jobs that run draw less than
-        the plan had counted on: then all yield the same share. [MW]
-
-    Returns
-    -------
-    dict
-        Renewable -> most that it may give. [MW]
-    """
+def _caps(step: xr.Dataset, room: float) -> dict[str, float]:
+    """Return the caps of the renewables, once batteries have yielded what they can. [MW]"""
     if "renewable_used_power" not in step:
         return {}
     used = values_of(step, "renewable_used_power")

@@ -16,7 +16,7 @@ from optimizer.problem import Problem
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
 from optimizer.realtime.urgency import pressing
-from optimizer.realtime.yielding import curtailed, give_less
+from optimizer.realtime.yielding import curtailed
 from optimizer.service.fallback import Choice, Decide, Source, by_rule, choose
 from optimizer.service.outcome import Facts, Outcome, RestError
 from optimizer.service.watching.in_service import plannable
@@ -184,10 +184,10 @@ class Pilot:
         jobs, step = by_number(queue, caps), first.isel(time=0)
         if choice.source is Source.HOLD:
             return Orders(jobs=jobs)
-        most = room.import_power(lasting_power(queue, caps, HOURS)) + room.export_limit
+        left = room.import_power(lasting_power(queue, caps, HOURS)) + room.export_limit
         batteries = {name: values_of(step, name) for name in BATTERY_FLOWS if name in step}
-        most += give_less(batteries.get("battery_discharge", {}), -most)
-        return Orders(jobs=jobs, renewable_cap=curtailed(step, most), **batteries)
+        most = curtailed(step, batteries.get("battery_discharge", {}), left)
+        return Orders(jobs=jobs, renewable_cap=most, **batteries)
 
     def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
         """Return what was done in the last quarter-hour, as measured, else as ordered."""

@@ -6,13 +6,16 @@ from typing import Annotated, Final, NoReturn
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from telemetry.sources.table import place, refuse
+from telemetry.sources.table import Table, place, refuse
 from twin.errors import Fault, SeriesError
 
 type Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
 type Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
 type Elevation = Annotated[float, Field(ge=-500.0, le=9000.0)]
 type Entry = float | str | None
+
+LAST: Final = 4_102_444_800
+"""2100-01-01 in seconds since 1970; no answer tells of later. [s]"""
 
 _MEND: Final = "write a number or null"
 _SHOWN: Final = 40  # letters of a stranger's file that a fault shows
@@ -105,6 +108,12 @@ def numbers(source: str, entries: list[Entry], *, name: str) -> np.ndarray:
     ]
     refuse(source, faults)
     return np.array([np.nan if entry is None else entry for entry in entries], dtype=float)
+
+
+def table_of(source: str, columns: dict[str, list[str]]) -> Table:
+    """Return the table of an answer, which has no lines: its rows are numbered from 1."""
+    count = len(next(iter(columns.values())))
+    return Table(source=source, columns=columns, lines=np.arange(1, count + 1), decimal=".")
 
 
 def parsed(source: str, text: str) -> object:

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-import numpy as np
 from pydantic import BaseModel, Field
 
+from telemetry.sources.answers import table_of
 from telemetry.sources.table import Table
 from twin.errors import Fault, SeriesError
 
@@ -59,4 +59,4 @@ def intensity_table(source: str, answer: Answer) -> Table:
     texts = ["" if value is None else str(value) for value in told.values()]
     zones = [answer.zone] * len(told)
     columns = {"datetime_utc": list(told), HEADERS[kind]: texts, "Zone id": zones}
-    return Table(source=source, columns=columns, lines=np.arange(1, len(told) + 1), decimal=".")
+    return table_of(source, columns)

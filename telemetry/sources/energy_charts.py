@@ -9,21 +9,21 @@ from typing import Annotated, Final
 import numpy as np
 from pydantic import BaseModel, Field
 
-from telemetry.sources.answers import Entry
+from telemetry.sources.answers import LAST, table_of
 from telemetry.sources.table import Table
 from twin.errors import Fault, SeriesError
 
-COAL, GAS, BIOMASS, HYDRO, NUCLEAR = 820.0, 490.0, 230.0, 24.0, 12.0
+COAL, HYDRO = 820.0, 24.0
 
 FACTORS: Final = {
-    "Biomass": BIOMASS,
+    "Biomass": 230.0,
     "Fossil brown coal / lignite": COAL,
     "Fossil hard coal": COAL,
-    "Fossil gas": GAS,
+    "Fossil gas": 490.0,
     "Geothermal": 38.0,
     "Hydro Run-of-River": HYDRO,
     "Hydro water reservoir": HYDRO,
-    "Nuclear": NUCLEAR,
+    "Nuclear": 12.0,
     "Solar": 48.0,
     "Wind offshore": 12.0,
     "Wind onshore": 11.0,
@@ -31,7 +31,7 @@ FACTORS: Final = {
 """Emissions of the life cycle by kind of plant, as Energy-Charts names it. [kg MWh-1]"""
 
 
-type Second = Annotated[int, Field(ge=0, lt=4_102_444_800)]
+type Second = Annotated[int, Field(ge=0, lt=LAST)]
 """Seconds from 1970 to 2100. [s]"""
 
 
@@ -67,7 +67,7 @@ def prices_table(source: str, answer: Prices) -> Table:
     """
     seconds, price = answer.unix_seconds or [], answer.price or []
     _refuse_none(source, seconds, price, what="prices")
-    return made(source, seconds, **{f"price ({answer.unit})": price})
+    return _table(source, seconds, f"price ({answer.unit})", entries=price)
 
 
 def carbon_table(source: str, answer: Production) -> Table:
@@ -96,22 +96,14 @@ def carbon_table(source: str, answer: Production) -> Table:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = factor @ power[runs] / power[runs].sum(axis=0)
     values = [None if not np.isfinite(value) else round(value, 2) for value in mean.tolist()]
-    return made(source, seconds, ci_lca=values)
+    return _table(source, seconds, "ci_lca", entries=values)
 
 
-def made(source: str, seconds: list[int], /, **columns: list[Entry] | list[float | None]) -> Table:
+def _table(source: str, seconds: list[int], header: str, *, entries: list[float | None]) -> Table:
     """Return a table of entries at times since 1970. [s]"""
-    times = np.array(seconds, dtype="datetime64[s]")
-    texts = {
-        name: ["" if entry is None else str(entry) for entry in entries]
-        for name, entries in columns.items()
-    }
-    return Table(
-        source=source,
-        columns={"time_utc": [f"{time}Z" for time in times], **texts},
-        lines=np.arange(1, len(seconds) + 1),
-        decimal=".",
-    )
+    times = [f"{time}Z" for time in np.array(seconds, dtype="datetime64[s]")]
+    texts = ["" if entry is None else str(entry) for entry in entries]
+    return table_of(source, {"time_utc": times, header: texts})
 
 
 def _refuse_none(

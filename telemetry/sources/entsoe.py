@@ -8,6 +8,7 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 
 from telemetry.grid.eic import BIDDING_ZONES
+from telemetry.sources.answers import table_of
 from telemetry.sources.table import Table
 from telemetry.sources.zones import market_zone
 from twin.axes import MINUTE
@@ -63,7 +64,7 @@ def prices_table(source: str, text: str) -> Table:
                 raise SeriesError(source, [Fault(place=source, value=value, mend=mend)])
     times = sorted(told)
     columns = {"time_utc": [f"{time}Z" for time in times], units[0]: [told[time] for time in times]}
-    return Table(source=source, columns=columns, lines=np.arange(1, len(times) + 1), decimal=".")
+    return table_of(source, columns)
 
 
 def _root(source: str, text: str) -> Xml.Element:

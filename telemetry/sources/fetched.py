@@ -18,10 +18,10 @@ from telemetry.durable import write_whole
 from telemetry.sources.carbon import kinds, read_carbon
 from telemetry.sources.market import read_market
 from telemetry.sources.prices import read_prices
-from telemetry.sources.services import SERVICES, Question
+from telemetry.sources.services import Question, service_of
 from telemetry.sources.weather import read_weather
 from twin.axes import to_minute, utc
-from twin.errors import Fault, SeriesError, nearest
+from twin.errors import Fault, SeriesError
 
 NAMES: Final = {
     "prices": ("electricity_price",),
@@ -76,11 +76,7 @@ def fetch(what: str, service: str, asked: Question, *, out: Path) -> Fetched:
     JournalError
         If the disk does not take the file.
     """
-    known = SERVICES[what]
-    if service not in known:
-        mend = f"for {what} known are {', '.join(known)}" + nearest(service, known)
-        raise SeriesError("fetch", [Fault(place="service", value=service, mend=mend)])
-    text = known[service].ask(asked)
+    text = service_of(what, service).ask(asked)
     with tempfile.TemporaryDirectory(prefix="gigatwin-") as folder:
         draft = Path(folder) / f"answer of {service}"
         draft.write_text(text, encoding="utf-8")
@@ -89,13 +85,16 @@ def fetch(what: str, service: str, asked: Question, *, out: Path) -> Fetched:
         mend = "no service knows that; ask again, or another"
         value = to_minute(answer[-1])
         raise SeriesError(service, [Fault(place=f"{service}, last time", value=value, mend=mend)])
-    before = told(what, out) if _is_readable(what, out) else answer[:0]
+    try:
+        before = told(what, out)
+    except SeriesError:  # not there yet, or spoilt: it may be replaced
+        before = answer[:0]
     common = before[(before >= answer[0]) & (before <= answer[-1])]
     is_kept = bool(before.size) and (before[-1] > answer[-1] or common.size > answer.size)
     if not is_kept:
         write_whole(out, text)
-    known_now = before if is_kept else answer
-    return Fetched(begin=known_now[0], end=known_now[-1], intervals=known_now.size, is_kept=is_kept)
+    now = before if is_kept else answer
+    return Fetched(begin=now[0], end=now[-1], intervals=now.size, is_kept=is_kept)
 
 
 def told(what: str, path: Path) -> NDArray[np.datetime64]:
@@ -125,15 +124,6 @@ def _read(what: str, path: Path) -> xr.Dataset:
     if what == "weather":
         return read_weather(path)
     return read_carbon(path, kind="lca" if "lca" in kinds(read_market(path)) else "direct")
-
-
-def _is_readable(what: str, path: Path) -> bool:
-    """Return whether a file is there and tells something; one that is spoilt may be replaced."""
-    try:
-        told(what, path)
-    except SeriesError:
-        return False
-    return True
 
 
 def words_of(found: Fetched) -> str:

@@ -5,14 +5,12 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from telemetry.sources.answers import Entry, Hourly, numbers
+from telemetry.sources.answers import LAST, Entry, Hourly, numbers
 from telemetry.sources.record import Record
 from telemetry.sources.stamps import iso
 from telemetry.sources.table import place, refuse
 from twin.axes import HOUR
 from twin.errors import Fault, SeriesError
-
-_LAST: Final = 4_102_444_800  # 2100-01-01 in seconds since 1970
 
 _NAMES: Final = {
     "temperature_2m": "air_temperature",
@@ -94,7 +92,7 @@ def _stamps(source: str, answer: Hourly) -> np.ndarray:
     entries = answer.hourly.get("time", [])
     if answer.hourly_units.get("time") == "unixtime":
         seconds = numbers(source, entries, name="time")
-        is_time = (seconds >= 0.0) & (seconds < _LAST)
+        is_time = (seconds >= 0.0) & (seconds < LAST)
         _refuse_times(source, entries, ~is_time, mend="write seconds since 1970")
         return np.asarray(seconds.astype("datetime64[s]"), dtype="datetime64[us]")
     texts = pd.Series([str(entry) for entry in entries], dtype="str")

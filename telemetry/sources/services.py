@@ -14,7 +14,7 @@ from telemetry.sources.electricity_maps import Answer
 from telemetry.sources.entsoe import area_of
 from telemetry.sources.fetching import get
 from telemetry.sources.zones import market_zone
-from twin.errors import Fault, SeriesError
+from twin.errors import Fault, SeriesError, nearest
 
 DAY: Final = np.timedelta64(1, "D")
 
@@ -208,3 +208,18 @@ SERVICES: Final = {
     },
 }
 """What is fetched -> service; the first of each is the usual one."""
+
+
+def service_of(what: str, name: str) -> Service:
+    """Return a service by what is fetched and its name.
+
+    Raises
+    ------
+    SeriesError
+        If it is not known.
+    """
+    known = SERVICES[what]
+    if name not in known:
+        mend = f"for {what} known are {', '.join(known)}" + nearest(name, known)
+        raise SeriesError("fetch", [Fault(place="service", value=name, mend=mend)])
+    return known[name]

@@ -51,7 +51,7 @@ def violations(seed: int) -> tuple[str, str]:
     tuple
         As :func:`tests.soak.judging.violations` tells.
     """
-    return judging.violations(setting(seed), "optimal", seed=seed)
+    return judging.violations(setting(seed), seed=seed)
 
 
 def setting(seed: int) -> Setting:

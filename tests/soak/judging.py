@@ -108,15 +108,13 @@ class Resting:
         )
 
 
-def violations(here: Setting, name: str, *, seed: int) -> tuple[str, str]:
-    """Return the limits that a plant breaks under a policy, in words.
+def violations(here: Setting, *, seed: int) -> tuple[str, str]:
+    """Return the limits that a plant breaks under plans, in words.
 
     Parameters
     ----------
     here
         Site, world and work.
-    name
-        The policy.
     seed
         Of the plant.
 
@@ -130,19 +128,17 @@ def violations(here: Setting, name: str, *, seed: int) -> tuple[str, str]:
     NoScheduleError
         If there is no plan.
     """
-    broken = _broken(here, name, lambda policy: policy, seed=seed)
+    broken = _broken(here, lambda policy: policy, seed=seed)
     if broken.empty:
         return "", ""
-    fated = broken.index.isin(_broken(here, name, Resting, seed=seed).index)
+    fated = broken.index.isin(_broken(here, Resting, seed=seed).index)
     return _words(broken[~fated]), _words(broken[fated])
 
 
-def _broken(
-    here: Setting, name: str, ordering: Callable[[Policy], Policy], *, seed: int
-) -> pd.Series:
+def _broken(here: Setting, ordering: Callable[[Policy], Policy], *, seed: int) -> pd.Series:
     """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
     decisions: list[Decision] = []
-    policy = ordering(make_policy(here, name, decisions.append))
+    policy = ordering(make_policy(here, "optimal", decisions.append))
     plant = plant_of(here, seed=seed)
     for _ in played(here, policy, plant, decisions=decisions):
         pass

@@ -65,7 +65,7 @@ def violations(seed: int) -> tuple[str, str]:
     NoScheduleError
         If there is no plan.
     """
-    return judging.violations(setting(seed), "optimal", seed=seed)
+    return judging.violations(setting(seed), seed=seed)
 
 
 def setting(seed: int) -> Setting:
