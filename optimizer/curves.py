@@ -1,6 +1,6 @@
 """The twin's physics as convex segments: for each machine and interval, never below the curve.
 
-The physics is sampled over the outputs that can occur (:mod:`optimizer.reach`). The lead draw is
+The physics is sampled (:mod:`optimizer.reach`), and what cannot occur is cut off the lines. The lead draw is
 replaced by its lower convex hull, break points are set where the greatest error is least, and every
 draw is lifted until no line lies below its curve; what that costs in truth is recorded as the
 error. Of a curve with steps, such as machines that switch on, two steps between two samples look
@@ -15,14 +15,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from optimizer.reach import SAMPLES, Reach
+from optimizer.reach import SAMPLES, Asked, Reach
 from twin.physics import FloatArray
 from twin.relations import Convert
 
 MOST_SEGMENTS: Final = 4
 """Most segments of a curve. [1]"""
 
-GOOD_ENOUGH: Final = 5e-4
+GOOD_ENOUGH: Final = 3e-4
 """Error, as a share of the greatest draw, at which no further segment is added. [1]"""
 
 UNKNOWN: Final = 1e9
@@ -63,6 +63,9 @@ class Segments:
         Carrier -> draw at ``low``, ``(time,)``. [MW; m3 h-1 for water]
     slope
         Carrier -> draw per output, ``(time, segment)``. [1; m3 MWh-1 for water]
+    mean_slope
+        Carrier -> draw per output over all that the lines were laid on, backward outputs left out,
+        ``(time,)``. [1; m3 MWh-1 for water]
     error
         Carrier -> most by which the lines lie above the curve, ``(time,)``. [MW; m3 h-1]
     """
@@ -71,6 +74,7 @@ class Segments:
     width: FloatArray
     offset: Mapping[str, FloatArray]
     slope: Mapping[str, FloatArray]
+    mean_slope: Mapping[str, FloatArray]
     error: Mapping[str, FloatArray]
 
     def draw(self, carrier: str, output: FloatArray) -> FloatArray:
@@ -95,18 +99,49 @@ class Segments:
         before = np.cumsum(self.width, axis=1) - self.width
         return np.clip((output - self.low)[:, None] - before, 0.0, self.width)
 
-    def take(self, rows: slice) -> "Segments":
-        """Return the segments of some of the intervals."""
-        maps = (self.offset, self.slope, self.error)
-        offset, slope, error = ({c: v[rows] for c, v in one.items()} for one in maps)
+    def between(self, low: FloatArray, high: FloatArray) -> "Segments":
+        """Return the same lines from one output to another, within these, ``(time,)``. [MW]
+
+        Segments that lie below in every interval are left out; those above stay, without width.
+        """
+        under = self.fill(low)
+        width = self.fill(high) - under
+        (used,) = np.nonzero((width > 0.0).any(axis=0))
+        kept = slice(used[0] if len(used) else -1, None)
         return Segments(
-            low=self.low[rows], width=self.width[rows], offset=offset, slope=slope, error=error
+            low=self.low + under.sum(axis=1),
+            width=width[:, kept],
+            offset={c: self.draw(c, low) for c in self.offset},
+            slope={c: slope[:, kept] for c, slope in self.slope.items()},
+            mean_slope=self.mean_slope,
+            error=self.error,
         )
 
-    def mean_slope(self, carrier: str) -> FloatArray:
-        """Return the draw per output over the whole range, ``(time,)``. [1; m3 MWh-1 for water]"""
-        rise = (self.slope[carrier] * self.width).sum(axis=1)
-        return rise / np.maximum(self.width.sum(axis=1), LEAST_WIDTH)
+    def onward(self, right: "Segments") -> "Segments":
+        """Return these lines and, from their end on, those of another, none of them lower."""
+        end = self.low + self.width.sum(axis=1)
+        gap = {c: right.offset[c] - self.draw(c, end) for c in self.offset}
+        return Segments(
+            low=self.low,
+            width=np.concatenate([self.width, right.width], axis=1),
+            offset={c: self.offset[c] + np.maximum(gap[c], 0.0) for c in self.offset},
+            slope={c: np.concatenate([s, right.slope[c]], axis=1) for c, s in self.slope.items()},
+            mean_slope=right.mean_slope,
+            error={c: np.maximum(e, right.error[c]) + np.abs(gap[c]) for c, e in self.error.items()},
+        )
+
+    def take(self, rows: slice) -> "Segments":
+        """Return the segments of some of the intervals."""
+        maps = (self.offset, self.slope, self.mean_slope, self.error)
+        offset, slope, mean, error = ({c: v[rows] for c, v in one.items()} for one in maps)
+        return Segments(
+            low=self.low[rows],
+            width=self.width[rows],
+            offset=offset,
+            slope=slope,
+            mean_slope=mean,
+            error=error,
+        )
 
 
 def lay(convert: Convert, reach: Reach) -> Segments:
@@ -124,24 +159,34 @@ def lay(convert: Convert, reach: Reach) -> Segments:
     Segments
         As few as keep the error small, at most :data:`MOST_SEGMENTS`.
     """
-    grid = reach.outputs
-    lead = reach.draws[convert.lead]
+    lines, *others = (_laid(convert.lead, asked) for asked in reach.asked)
+    for right in others:
+        lines = lines.onward(right)
+    return lines.between(reach.low, reach.high)
+
+
+def _laid(carrier: str, asked: Asked) -> Segments:
+    """Lay segments over all outputs that were asked; a lead draw is made convex."""
+    grid, lead = asked.outputs, asked.draws[carrier]
     chords = _chords(lead)
     hull = _lower_hull(lead, chords)
     is_convex = np.allclose(hull, lead, rtol=ROUNDING, atol=0.0)
     places = _break_points(hull, chords if is_convex else _chords(hull))
     at = np.take_along_axis(grid, places, axis=0)
     width = np.diff(at, axis=0)
-    offset, slope, error = {}, {}, {}
-    for carrier, curve in reach.draws.items():
-        drawn = np.take_along_axis(hull if carrier == convert.lead else curve, places, axis=0)
-        rise = np.diff(drawn, axis=0) / np.maximum(width, LEAST_WIDTH)
-        lines = drawn[0] + rise[0] * (grid - at[0])
+    offset, slope, mean, error = {}, {}, {}, {}
+    for drawn, curve in asked.draws.items():
+        ends = np.take_along_axis(hull if drawn == carrier else curve, places, axis=0)
+        rise = np.diff(ends, axis=0) / np.maximum(width, LEAST_WIDTH)
+        lines = ends[0] + rise[0] * (grid - at[0])
         for place, bend in zip(range(1, len(rise)), np.diff(rise, axis=0), strict=True):
             lines += bend * np.maximum(grid - at[place], 0.0)
-        lift, error[carrier] = _lift(grid, curve, lines)
-        slope[carrier], offset[carrier] = rise.T, drawn[0] + lift
-    return Segments(low=at[0], width=width.T, offset=offset, slope=slope, error=error)
+        lift, error[drawn] = _lift(grid, curve, lines)
+        slope[drawn], offset[drawn] = rise.T, ends[0] + lift
+        mean[drawn] = (ends[-1] - ends[0]) / np.maximum(at[-1] - at[0], LEAST_WIDTH)
+    return Segments(
+        low=at[0], width=width.T, offset=offset, slope=slope, mean_slope=mean, error=error
+    )
 
 
 def _lower_hull(curve: FloatArray, chords: list[FloatArray]) -> FloatArray:

@@ -166,7 +166,7 @@ def _last_slope(curve: Segments, carrier: str) -> float:
     """
     (wide,) = np.nonzero(curve.width.sum(axis=1) > LEAST_WIDTH)
     if len(wide):
-        return float(curve.mean_slope(carrier)[wide[-1]])
+        return float(curve.mean_slope[carrier][wide[-1]])
     return float(curve.offset[carrier][-1] / max(curve.low[-1], LEAST_WIDTH))
 
 

@@ -1,7 +1,9 @@
 """What each machine may be asked for: the range of outputs that can occur, and what it draws there.
 
-The physics is asked once for each machine: from what it draws follows what those behind it may be
-asked for, and :mod:`optimizer.curves` lays its lines over the same numbers.
+From what a machine draws follows what those behind it may be asked for, and
+:mod:`optimizer.curves` lays its lines over the same numbers. Where stores, sun or wind have a say
+in what is asked, the lines lie on all that the machine bears: a larger battery, or more that may be
+sold, then bends none of them, and can cost nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +29,50 @@ BEYOND: Final = 0.01
 SAMPLES: Final = np.array([0.0, 0.02, *np.linspace(0.0, 1.0, 13)[1:-1], 0.98, 1.0])
 """Where on the range of outputs the physics is asked, closer at the ends. [1]"""
 
-PROBES: Final = np.flatnonzero(np.isin(SAMPLES, np.linspace(0.0, 1.0, 5)))
-"""Samples from which the range of what a machine draws is told."""
+_PROBES: Final = np.linspace(0.0, 1.0, 5)
+"""Where on the range of outputs what is drawn tells the range of draws. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the physics says at :data:`SAMPLES` of a range of outputs.
+
+    Attributes
+    ----------
+    outputs
+        Outputs, ``(sample, time)``. [MW]
+    draws
+        Carrier -> draw at each, ``(sample, time)``. [MW; m3 h-1 for water]
+    """
+
+    outputs: FloatArray
+    draws: Mapping[str, FloatArray]
+
+    @classmethod
+    def of(
+        cls,
+        convert: Convert,
+        weather: Weather,
+        ends: tuple[FloatArray, FloatArray],
+        points: SetPoints | None = None,
+    ) -> Self:
+        """Ask a conversion in its air between two outputs, ``(time,)``. [MW]"""
+        first, again = _alike(*ends, weather) if points is None else (slice(None),) * 2
+        outputs = _between(SAMPLES, *(end[first] for end in ends))
+        draws = _drawn(convert.at(points), outputs, weather.take(first))
+        every = {carrier: drawn[:, again] for carrier, drawn in draws.items()}
+        return cls(outputs=outputs[:, again], draws=every)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return what was asked of one conversion one after the other in time."""
+        return cls(
+            outputs=np.concatenate([part.outputs for part in parts], axis=1),
+            draws={
+                carrier: np.concatenate([part.draws[carrier] for part in parts], axis=1)
+                for carrier in parts[0].draws
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,57 +83,24 @@ class Reach:
     ----------
     low, high
         Least and greatest output in every interval, ``(time,)``. [MW]
-    draws
-        Carrier -> draw at :attr:`outputs`, ``(sample, time)``. [MW; m3 h-1 for water]
+    asked
+        What the physics says of outputs there and beyond, from the left.
     """
 
     low: FloatArray
     high: FloatArray
-    draws: Mapping[str, FloatArray]
-
-    @classmethod
-    def of(
-        cls,
-        convert: Convert,
-        weather: Weather,
-        *,
-        low: FloatArray,
-        high: FloatArray,
-        points: SetPoints | None = None,
-    ) -> Self:
-        """Return a range with what the physics says of it.
-
-        Parameters
-        ----------
-        convert
-            The conversion.
-        weather
-            Outdoor air on ``time``.
-        low, high
-            Least and greatest output, ``(time,)``. [MW]
-        points
-            Set points of the water; by default the declared ones.
-        """
-        first, again = _alike(low, high, weather) if points is None else (slice(None),) * 2
-        outputs = _between(low[first], high[first])
-        draws = convert.at(points).physics(outputs, weather.take(first)).draws
-        every = {c: np.broadcast_to(draws[c], outputs.shape)[:, again] for c in convert.draws}
-        return cls(low=low, high=high, draws=every)
-
-    @property
-    def outputs(self) -> FloatArray:
-        """Outputs at :data:`SAMPLES` of the range, ``(sample, time)``. [MW]"""
-        return _between(self.low, self.high)
+    asked: tuple[Asked, ...]
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Return ranges of one conversion one after the other."""
-        low, high = zip(*((part.low, part.high) for part in parts), strict=True)
-        draws = {
-            carrier: np.concatenate([part.draws[carrier] for part in parts], axis=1)
-            for carrier in parts[0].draws
-        }
-        return cls(low=np.concatenate(low), high=np.concatenate(high), draws=draws)
+        """Return ranges of one conversion one after the other in time."""
+        return cls(
+            low=np.concatenate([part.low for part in parts]),
+            high=np.concatenate([part.high for part in parts]),
+            asked=tuple(
+                Asked.joined(each) for each in zip(*(p.asked for p in parts), strict=True)
+            ),
+        )
 
 
 def _alike(
@@ -101,8 +112,14 @@ def _alike(
     return first, again.ravel()
 
 
-def _between(low: FloatArray, high: FloatArray) -> FloatArray:
-    return low + SAMPLES[:, None] * (high - low)
+def _between(shares: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    return np.asarray(low + shares[:, None] * (high - low))
+
+
+def _drawn(convert: Convert, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
+    """Return what is drawn at outputs, carrier -> ``(sample, time)``."""
+    draws = convert.physics(outputs, weather).draws
+    return {carrier: np.broadcast_to(draws[carrier], outputs.shape) for carrier in convert.draws}
 
 
 def reaches(
@@ -138,14 +155,21 @@ def reaches(
         if exchange.carrier != "grid":
             given = np.full_like(problem.hours, exchange.export_limit)
             demand[exchange.carrier] += np.stack([-problem.available(exchange), given])
+    varied = {store.carrier for store in site.stores}
+    varied |= {one.carrier for one in site.exchanges if one.carrier != "grid"}
     found: dict[str, Reach] = {}
     for convert in site.converts:
         low, high = _range(problem, convert, demand, weather)
-        reach = Reach.of(convert, weather, low=low, high=high, points=points)
-        for carrier, draws in reach.draws.items():
-            probed = draws[PROBES]
-            demand[carrier] += np.stack([probed.min(axis=0), probed.max(axis=0)])
-        found[convert.owner] = reach
+        is_varied = convert.output in varied
+        spans = _borne(problem, convert, weather) if is_varied else [(low, high)]
+        asked = tuple(Asked.of(convert, weather, span, points) for span in spans)
+        found[convert.owner] = Reach(low=low, high=high, asked=asked)
+        draws = asked[0].draws
+        if is_varied:
+            varied |= set(convert.draws)
+            draws = _drawn(convert.at(points), _between(_PROBES, low, high), weather)
+        for carrier, drawn in draws.items():
+            demand[carrier] += np.stack([drawn.min(axis=0), drawn.max(axis=0)])
     return found
 
 
@@ -167,14 +191,30 @@ def _range(
     problem: Problem, convert: Convert, demand: Mapping[str, FloatArray], weather: Weather
 ) -> tuple[FloatArray, FloatArray]:
     """Return least and greatest output that can occur, ``(time,)``. [MW]"""
-    limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
-    most = (1.0 - problem.margins.power) * limit
+    most = _most(problem, convert, weather)
     low, high = demand[convert.output]
     is_alone = sum(other.output == convert.output for other in problem.site.converts) == 1
     pad = PAD * (high - low)
     floor = np.maximum(-_way_back(problem.site, convert, weather), -most)
     low = np.clip(low - pad if is_alone else floor, floor, most)
     return low, np.clip(high + pad, low, most)
+
+
+def _most(problem: Problem, convert: Convert, weather: Weather) -> FloatArray:
+    """Return a machine's limit less the margin, ``(time,)``. [MW]"""
+    limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
+    return (1.0 - problem.margins.power) * limit
+
+
+def _borne(
+    problem: Problem, convert: Convert, weather: Weather
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Return the outputs that a machine bears, backwards apart if any may flow there. [MW]"""
+    most = _most(problem, convert, weather)
+    forward = (np.zeros_like(most), most)
+    if not _way_back(problem.site, convert, weather).any():
+        return [forward]
+    return [(-most, np.zeros_like(most)), forward]
 
 
 def _way_back(site: Site, convert: Convert, weather: Weather) -> FloatArray:

@@ -5,7 +5,7 @@ import pytest
 
 import sites
 from optimizer.curves import lay
-from optimizer.reach import Reach
+from optimizer.reach import Asked, Reach
 from tests.random_sites import random_site
 from twin.equipment import KINDS
 from twin.physics import air
@@ -39,7 +39,7 @@ def reach(convert, outside, rng):
     """Return a random range within the limit."""
     limit = np.broadcast_to(convert.limit(outside), COUNT)
     low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
-    return Reach.of(convert, outside, low=low, high=high)
+    return Reach(low=low, high=high, asked=(Asked.of(convert, outside, (low, high)),))
 
 
 @pytest.fixture(scope="module", params=SEEDS)

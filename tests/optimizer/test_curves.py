@@ -7,7 +7,7 @@ import pytest
 
 from optimizer.curves import lay
 from optimizer.inputs import inputs_of, inputs_of_all
-from optimizer.reach import Reach, reaches
+from optimizer.reach import Asked, Reach, reaches
 from tests import small_days
 from tests.math.hand import battery, grid, machine, outlook, problem, site, source
 from twin.weather import Weather
@@ -17,8 +17,9 @@ OUTSIDE = Weather.of(outlook([0.0]))
 
 def laid(draw, low=0.0, high=12.0):
     (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
-    ends = {"low": np.array([low]), "high": np.array([high])}
-    return lay(convert, Reach.of(convert, OUTSIDE, **ends))
+    ends = np.array([low]), np.array([high])
+    asked = (Asked.of(convert, OUTSIDE, ends),)
+    return lay(convert, Reach(low=ends[0], high=ends[1], asked=asked))
 
 
 def test_a_line_is_one_segment():
@@ -62,7 +63,7 @@ def test_segments_fill_in_order():
 def test_a_range_without_length_is_a_point():
     curve = laid(lambda q: q**2, low=4.0, high=4.0)
     assert curve.draw("medium_voltage", np.array([4.0])) == pytest.approx([16.0])
-    assert curve.mean_slope("medium_voltage") == pytest.approx([0.0])
+    assert curve.mean_slope["medium_voltage"] == pytest.approx([0.0])
 
 
 def test_reach_follows_demand_to_the_fence():
