@@ -1,10 +1,10 @@
 """The twin's physics as convex segments: for each machine and interval, never below the curve.
 
-The physics is sampled (:mod:`optimizer.reach`), and what cannot occur is cut off the lines. The lead draw is
-replaced by its lower convex hull, break points are set where the greatest error is least, and every
-draw is lifted until no line lies below its curve; what that costs in truth is recorded as the
-error. Of a curve with steps, such as machines that switch on, two steps between two samples look
-like one.
+The physics is sampled (:mod:`optimizer.reach`). The lead draw is replaced by its lower convex hull,
+break points are set where the greatest error is least, and every draw is lifted until no line lies
+below its curve; what that costs in truth is recorded as the error. What cannot occur is then cut
+off. Of a curve with steps, such as machines that switch on, two steps between two samples look like
+one.
 """
 
 from collections.abc import Mapping
@@ -127,7 +127,9 @@ class Segments:
             offset={c: self.offset[c] + np.maximum(gap[c], 0.0) for c in self.offset},
             slope={c: np.concatenate([s, right.slope[c]], axis=1) for c, s in self.slope.items()},
             mean_slope=right.mean_slope,
-            error={c: np.maximum(e, right.error[c]) + np.abs(gap[c]) for c, e in self.error.items()},
+            error={
+                c: np.maximum(e, right.error[c]) + np.abs(gap[c]) for c, e in self.error.items()
+            },
         )
 
     def take(self, rows: slice) -> "Segments":

@@ -54,6 +54,7 @@ class Asked:
         convert: Convert,
         weather: Weather,
         ends: tuple[FloatArray, FloatArray],
+        *,
         points: SetPoints | None = None,
     ) -> Self:
         """Ask a conversion in its air between two outputs, ``(time,)``. [MW]"""
@@ -97,9 +98,7 @@ class Reach:
         return cls(
             low=np.concatenate([part.low for part in parts]),
             high=np.concatenate([part.high for part in parts]),
-            asked=tuple(
-                Asked.joined(each) for each in zip(*(p.asked for p in parts), strict=True)
-            ),
+            asked=tuple(Asked.joined(each) for each in zip(*(p.asked for p in parts), strict=True)),
         )
 
 
@@ -162,7 +161,7 @@ def reaches(
         low, high = _range(problem, convert, demand, weather)
         is_varied = convert.output in varied
         spans = _borne(problem, convert, weather) if is_varied else [(low, high)]
-        asked = tuple(Asked.of(convert, weather, span, points) for span in spans)
+        asked = tuple(Asked.of(convert, weather, span, points=points) for span in spans)
         found[convert.owner] = Reach(low=low, high=high, asked=asked)
         draws = asked[0].draws
         if is_varied:
