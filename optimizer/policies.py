@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -254,6 +255,11 @@ def immediate(site: Site, record: xr.Dataset) -> Policy:
 def threshold(site: Site, record: xr.Dataset) -> Policy:
     """Return the policy of the cheapest known hours."""
     return Rule(site, record, rules.threshold)
+
+
+def uncapped(site: Site, record: xr.Dataset) -> Policy:
+    """Return the policy of the cheapest known hours in which power is never capped."""
+    return Rule(site, record, partial(rules.threshold, caps_work=False))
 
 
 def scaling(site: Site, record: xr.Dataset) -> Policy:

@@ -91,7 +91,9 @@ def work_only(
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=sold)
 
 
-def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
+def threshold(
+    known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site, caps_work: bool = True
+) -> Orders:
     """Return the orders of a good simple rule: work and stores follow the known prices.
 
     Parameters
@@ -105,6 +107,9 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
         The jobs.
     site
         The site.
+    caps_work
+        Whether power is capped where time allows it. The rule as the fair comparison words it
+        speaks of hours only; that which caps is harder to beat.
 
     Returns
     -------
@@ -123,7 +128,7 @@ def threshold(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
     known = sell_heat(known, site, follow_price=True)
     room = headroom(site, state, known)
     paid = _with_network(known, site)
-    caps, must = _cheapest(paid, queue, room)
+    caps, must = _cheapest(paid, queue, room, caps_work=caps_work)
     caps = within(queue, caps, headroom=room, must=must)
     power = work_power(queue, caps)
     spare = room.calm_power - power
@@ -148,7 +153,7 @@ def _heat_sold(known: xr.Dataset) -> dict[str, float]:
 
 
 def _cheapest(
-    known: xr.Dataset, queue: Queue, room: Headroom
+    known: xr.Dataset, queue: Queue, room: Headroom, *, caps_work: bool
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the caps of the jobs that run now, and which of them cannot be left for later."""
     hours = float(known["duration"][0])
@@ -157,7 +162,7 @@ def _cheapest(
     ends = (queue.jobs.deadline - queue.instant) / HOUR / hours
     must = pressing(queue, hours)
     fast, slow = _counts(queue, hours)
-    is_calm = price[0] > 0 and _load(queue, free, hours) < STRAINED
+    is_calm = caps_work and price[0] > 0 and _load(queue, free, hours) < STRAINED
     may_cap = (queue.laxity >= hours) & is_calm
     least, loss = queue.each("least_power"), queue.each("pause_loss")
     caps = np.zeros(len(queue.jobs))

@@ -36,7 +36,7 @@ type Piece = dict[str, Summary]
 def main() -> None:
     """Run the pieces and write their table, whole again after each of them."""
     told = _arguments()
-    policies = (RULE, told.policy, BOUND)
+    policies = (told.rule, told.policy, BOUND)
     found: dict[str, Piece] = {}
     seconds = dict.fromkeys(policies, 0.0)
     screen = console(None)
@@ -46,7 +46,8 @@ def main() -> None:
             kept = _kept(told, name, first, days)
             found[first][name] = Summary(**kept["policies"][name])
             seconds[name] += kept["cpu_s"]
-        write_whole(told.folder / f"{told.policy}.md", table(found, policies, seconds=seconds))
+        name = told.policy if told.rule == RULE else f"{told.policy}-{told.rule}"
+        write_whole(told.folder / f"{name}.md", table(found, policies, seconds=seconds))
         screen.print(f"{first}, {days} days: capture {_capture(found[first], policies):.1%}")
 
 
@@ -127,6 +128,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--of", choices=("weeks", "months", "quarters", "year"), default="months")
     parser.add_argument("--months", type=int, nargs="+", default=range(1, 13), metavar="MONTH")
     parser.add_argument("--policy", default="optimal", help="what is compared with the two others")
+    parser.add_argument("--rule", default=RULE, help="over which they save")
     for name in ("prices", "weather", "jobs"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()

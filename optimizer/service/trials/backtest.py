@@ -10,7 +10,7 @@ import numpy as np
 from optimizer.baselines.informed import INFORMED, Informed
 from optimizer.decision import Decision
 from optimizer.hedge.hedging import Hedging
-from optimizer.policies import Optimal, Policy, immediate, scaling, threshold
+from optimizer.policies import Optimal, Policy, immediate, scaling, threshold, uncapped
 from optimizer.service.trials.course import Step
 from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import played
@@ -25,10 +25,11 @@ from twin.given import check_given
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
 
-KNOWN: Final = (*POLICIES, "scaling", "cvar", *INFORMED)
-"""All policies: ``scaling`` is a published rule that follows the carbon of the grid; ``cvar`` is
-``optimal`` with scenarios, hedged against the dearest of them; those of
-:data:`optimizer.baselines.informed.INFORMED` are ``optimal`` told a part of what comes."""
+KNOWN: Final = (*POLICIES, "uncapped", "scaling", "cvar", *INFORMED)
+"""All policies: ``uncapped`` is ``threshold`` without caps; ``scaling`` is a published rule that
+follows the carbon of the grid; ``cvar`` is ``optimal`` with scenarios, hedged against the dearest
+of them; those of :data:`optimizer.baselines.informed.INFORMED` are ``optimal`` told a part of what
+comes."""
 
 LEAST_SEEDS: Final = 1
 """Plants that a back-test needs. [1]"""
@@ -201,6 +202,8 @@ def make_policy(
             return immediate(site, record)
         case "threshold":
             return threshold(site, record)
+        case "uncapped":
+            return uncapped(site, record)
         case "scaling":
             return scaling(site, record)
         case "optimal":
