@@ -11,6 +11,7 @@ from optimizer.problem import Problem
 from optimizer.question.horizons import Promised, horizon, nothing
 from optimizer.question.positions import positions
 from optimizer.realtime.cool_first import cool_first, water_of
+from optimizer.realtime.easing import Easing
 from optimizer.realtime.gentle import gentle, gently, narrowed, ready, tightest
 from optimizer.realtime.guard import Guard
 from optimizer.realtime.headroom import headroom
@@ -24,7 +25,6 @@ from twin.exchange import net_import
 from twin.forecast.outlook import outlook
 from twin.site import Site
 from twin.workloads.arrivals import expect
-from twin.workloads.capping import work_power
 from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue
@@ -142,7 +142,8 @@ class Steering:
         self.site = site
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
-        self._settled, self._foreseen, self._drifted = np.nan, (np.nan, np.nan), 0.0
+        self._settled, self._foreseen = np.nan, (np.nan, np.nan)
+        self._drifted = self._missed = 0.0
         self._turns_from: dict[str, float] = {}
         self._until, self._can_yield = np.datetime64("NaT", "us"), False
         self.guard: Guard | None = None
@@ -168,6 +169,7 @@ class Steering:
             self._begun, self._before = queue.instant, self._carry
             self._turns_from = self._told(queue.instant)
             self._drifted = self._drift(state, queue.instant)
+            self._missed = self.guard.missed if self.guard and queue.instant == self._until else 0.0
         planned, drift = _intervals(plan, queue.instant), self._drifted
         to_reserves = ready(self.site, plan, state, now=queue.instant, before=self._turns_from)
         ways = tightest(gentle(self.site, state, planned), to_reserves)
@@ -179,13 +181,14 @@ class Steering:
         room = replace(
             room,
             lasting=lasting(self.site, plan, queue.instant),
+            work_power=max(room.work_power - self._missed / room.slope, 0.0),
             export_limit=room.export_limit + min(drift, 0.0),
         )
         warm, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(warm, self.site, water_of(state))
-        caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
+        work = Easing.of(queue, orders.jobs)
         given = Yielded.of(step, discharge=warm.battery_discharge, caps=warm.renewable_cap)
-        expected = room.import_power(work_power(queue, caps)) + given.less
+        expected = room.import_power(work.power) + given.less
         excess, most = expected + max(drift, 0.0) - room.peak_power, expected + room.export_limit
         ordered, shaved = shave(orders, self.site, min(excess, most), spare=spare)
         self.guard = Guard(
@@ -199,6 +202,7 @@ class Steering:
             least=shaved,
             export_limit=room.export_limit,
             unyielded=warm,
+            work=work,
         )
         self._foresee(expected - shaved, state, queue.instant, given)
         return ordered

@@ -118,6 +118,7 @@ class FakeBoard:
             "ended": None,
             "missing": "",
             "awaited": "",
+            "guarded": "",
             "last_known": None,
             "asked": asked(),
             "feed": feed(),

@@ -3,7 +3,8 @@
 The meter averages over the quarter-hour that runs. What sun, wind or jobs did not bring in its
 first minutes can be made good in its last ones, before the peak of the billing period is raised.
 A plant turns towards new orders slowly, so little of what is ordered late counts in the mean, and
-what import does on its way must be foreseen. Batteries do it; tanks yield where water gets warm.
+what import does on its way must be foreseen. Batteries do it; where they do not suffice to keep the
+connection's limit work is capped; and tanks yield where water gets warm.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Final
 
 from optimizer.dispatch import Orders
 from optimizer.realtime.cool_first import cool_first
+from optimizer.realtime.easing import Easing
 from optimizer.realtime.shave import LEAST, shave
 from optimizer.realtime.turning import mean_way
 from twin.axes import METERING
@@ -54,9 +56,13 @@ class Guard:
     export_limit
         Most that may be given to the grid; below 0 what is to be taken at least. [MW]
     unyielded
-        The same, had no tank yielded; by default what is planned.
+        What the plan orders, had no tank yielded; by default what is planned.
+    work
+        The jobs that may be capped to keep the limit; by default none.
     cut
-        What is to be shaved, that included, once the plant has followed. [MW]
+        What is to be shaved, that from the start included, once the plant has followed. [MW]
+    eased
+        What of it work is to draw less. [MW]
     """
 
     site: Site
@@ -69,7 +75,10 @@ class Guard:
     least: float = 0.0
     export_limit: float = math.inf
     unyielded: Orders | None = None
+    work: Easing | None = None
     cut: float = field(init=False)
+    eased: float = field(init=False, default=0.0)
+    _excess: float = field(init=False, default=0.0)
     _from: float = field(init=False)
     _since: float = field(init=False, default=0.0)
     _energy: float = field(init=False, default=0.0)
@@ -81,13 +90,19 @@ class Guard:
 
     @property
     def ordered(self) -> Orders:
-        """What is ordered now: what is planned, with batteries moved by the cut."""
-        return shave(self.planned, self.site, self.cut, spare=self.spare)[0]
+        """What is ordered now: what is planned, less the cut."""
+        orders, _ = shave(self.planned, self.site, self.cut - self.eased, spare=self.spare)
+        return self._less_work(orders, self.eased)[0]
 
     @property
     def saved(self) -> float:
         """Mean of what is shaved beyond ``least`` over all of it, if nothing changes. [MW]"""
-        return (self._energy + self._shaved(METERING)) / METERING
+        return self._whole(METERING) / METERING
+
+    @property
+    def missed(self) -> float:
+        """Import that nobody foresaw, by the last look, if work is capped for it. [MW]"""
+        return max(self._excess, 0.0) if self.eased > 0.0 else 0.0
 
     def look(self, *, minutes: float, mean: float, latest: float) -> Orders | None:
         """Return other orders for the rest of the quarter-hour, if others are called for.
@@ -104,8 +119,9 @@ class Guard:
         Returns
         -------
         Orders or None
-            With batteries that charge less or give more, or, where there is room again, as they
-            were ordered at first; nothing if the orders stand.
+            With batteries that charge less or give more, and work that is capped if the limit asks
+            for more than they have, or, where there is room again, as they were ordered at first;
+            nothing if the orders stand.
 
         Notes
         -----
@@ -113,7 +129,8 @@ class Guard:
         over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
         import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute. Beyond the
         limit of the connection no mean helps: there so much is ordered that the part which is true
-        in :data:`SOON` suffices, but for what a plant still has above it on its way down.
+        in :data:`SOON` suffices, but for what a plant still has above it on its way down; and what
+        keeps it there stays.
         """
         left = METERING - minutes
         if left <= 0.0:
@@ -123,19 +140,46 @@ class Guard:
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)
         wanted = max(now + (coming - allowed) / mean_way(left), self.least)
-        soon = self._course(minutes + SOON)
-        going = rise * SOON or soon - self._course(minutes)
-        if (beyond := latest + going - max(self.limit, soon)) > 0.0:
-            wanted = max(wanted, now + beyond * TRANSITION / SOON)
-        wanted = min(wanted, max(self._most(latest + now, minutes), self.least))
+        uncut = latest + now - self.least
+        steady = mean + self._whole(minutes) / minutes if minutes else uncut
+        held = now + self._beyond(minutes, latest, uncut - steady)
+        if math.isfinite(self.settled):
+            self._excess = latest + now - max(self._course(minutes), self.settled)
+        wanted = min(max(wanted, held), max(self._most(latest + now, minutes), self.least))
         if abs(wanted - self.cut) <= LEAST:
             return None
-        orders, cut = shave(self.planned, self.site, wanted, spare=self.spare)
-        if abs(cut - self.cut) <= LEAST:
+        orders, shaved = shave(self.planned, self.site, wanted, spare=self.spare)
+        orders, eased = self._less_work(orders, min(wanted, held) - shaved)
+        if abs(shaved + eased - self.cut) <= LEAST:
             return None
-        self._energy += self._shaved(minutes)
-        self._from, self._since, self.cut = now, minutes, cut
+        self._energy = self._whole(minutes)
+        self._from, self._since, self.cut, self.eased = now, minutes, shaved + eased, eased
         return orders
+
+    def _beyond(self, minutes: float, latest: float, risen: float) -> float:
+        """Return what must be shaved beyond what is, to keep the limit; below 0 what need not. [MW]
+
+        Parameters
+        ----------
+        minutes
+            Minutes that are over. [min]
+        latest
+            Net import now. [MW]
+        risen
+            By how much it is above its mean, had nothing been shaved since the start. [MW]
+        """
+        soon = self._course(minutes + SOON)
+        rise = max(2.0 * risen / minutes, 0.0) if minutes else 0.0
+        going = rise * SOON or soon - self._course(minutes)
+        beyond = latest + going - max(self.limit, soon)
+        return beyond * TRANSITION / SOON if beyond > 0.0 else beyond
+
+    def _less_work(self, orders: Orders, cut: float) -> tuple[Orders, float]:
+        """Return orders with capped work, and how much less it draws. [MW]"""
+        if self.work is None or cut <= LEAST:
+            return orders, 0.0
+        jobs, eased = self.work.by(cut)
+        return replace(orders, jobs=jobs), eased
 
     def cool(self, water: Mapping[str, float]) -> Orders | None:
         """Return other orders for the rest of the quarter-hour, if water is too warm for them.
@@ -185,10 +229,10 @@ class Guard:
         way = min((minutes - self._since) / TRANSITION, 1.0)
         return self._from + (self.cut - self._from) * way
 
-    def _shaved(self, until: float) -> float:
-        """Return what is shaved beyond ``least`` from the last order on. [MW min]"""
+    def _whole(self, until: float) -> float:
+        """Return what is shaved beyond ``least`` by a minute, if nothing changes. [MW min]"""
         span = until - self._since
         if span <= 0.0:
-            return 0.0
+            return self._energy
         turned = (self.cut - self._from) * mean_way(span)
-        return (self._from - self.least + turned) * span
+        return self._energy + (self._from - self.least + turned) * span

@@ -44,6 +44,7 @@ null stands for what is not known:
   the first limit (null: none) and `failure`, the worst then;
 - `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
   decision: what it waits for;
+- `guarded`: what is done in the quarter-hour that runs and was not planned, in words, or "";
 - `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
 """
 

@@ -244,14 +244,14 @@ class Service:
             self._link.beat(self._clock.now())
 
     def _watch_quarter(self) -> None:
-        """Move stores before a peak, or as water warms; a simulated quarter-hour is over."""
+        """Move stores, or cap work, as meter and water ask; a simulated quarter-hour is over."""
         now = self._clock.now()
         if self._clock.is_simulated or not self._guarding.is_due(now):
             return
         with self._lock:
             orders = self._guarding.look(now, self._link.observed(now))
-            if orders is not None:
-                self._link.move_stores(orders, now)
+            if orders is not None and self._last is not None:
+                self._link.follow(self._last, orders, now)
 
     def _leave(self) -> None:
         """Withdraw requests before the end, and order no more: the plant's own controls rule."""
@@ -288,6 +288,7 @@ class Service:
                 "decision": show_decision(self._last, self._partners.revision),
                 "missing": self._lacking,
                 "awaited": "" if self._is_begun else self._missing,
+                "guarded": self._guarding.words,
                 "hold": show_hold(self._halt.in_force),
                 "ended": self._halt.over,
                 **self._partners.show(now),

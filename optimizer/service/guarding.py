@@ -1,6 +1,7 @@
 """The service between two decisions: moves batteries before a peak is made, tanks as water warms.
 
-Nothing is planned here: jobs, set points and everything else stay as they were decided.
+Work is capped where batteries do not suffice to keep the connection's limit. Nothing is planned
+here: which jobs run, set points and everything else stay as they were decided.
 """
 
 from collections.abc import Mapping
@@ -69,6 +70,18 @@ class Guarding:
         """Watch no more of this quarter-hour: a person holds the service."""
         self._guard = None
 
+    @property
+    def words(self) -> str:
+        """What is done in this quarter-hour that was not planned, in words; empty if nothing is."""
+        guard = self._guard
+        if guard is None or (guard.cut <= guard.least and not guard.eased):
+            return ""
+        stores, work = guard.cut - guard.eased, guard.eased
+        done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []
+        if work > 0.0:
+            done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
+        return f"the meter shows {self._net:.1f} MW from the grid: {' and '.join(done)}"
+
     def is_due(self, now: np.datetime64) -> bool:
         """Return whether it is time to read the meter.
 
@@ -120,10 +133,11 @@ class Guarding:
         orders = guard.look(minutes=minutes, mean=self._energy / minutes, latest=self._net)
         if orders is not None:
             logger.info(
-                "guarded the peak",
+                "guarded the limit" if guard.eased else "guarded the peak",
                 import_mw=round(self._net, 3),
                 peak_mw=round(guard.peak, 3),
                 less_mw=round(guard.cut, 3),
+                work_mw=round(guard.eased, 3),
             )
         return orders
 

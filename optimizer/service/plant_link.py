@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -166,9 +167,15 @@ class PlantLink:
         """Order what was decided, and return the sequence of the job orders."""
         return self._actuator.act(wanted(self._site, outcome), outcome.time)
 
-    def move_stores(self, orders: Orders, now: np.datetime64) -> None:
-        """Ask batteries and tanks for other powers; all else stays as it was ordered."""
-        self._actuator.adjust(store_requests(self._site, orders), now)
+    def follow(self, outcome: Outcome, orders: Orders, now: np.datetime64) -> None:
+        """Ask for other powers of stores and, if jobs have other caps, for these and their halls'.
+
+        All else stays as it was decided.
+        """
+        if orders.jobs == self.caps:
+            self._actuator.adjust(store_requests(self._site, orders), now)
+        else:
+            self._actuator.act(wanted(self._site, replace(outcome, orders=orders)), now)
 
     def freeze(self, now: np.datetime64, held: Outcome | None = None) -> int:
         """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""

@@ -1,7 +1,6 @@
 """Let a policy play with a plant: quarter-hour after quarter-hour, with a guard within each."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -13,16 +12,15 @@ from optimizer.realtime.guard import Guard
 from optimizer.service.trials.caller import Caller
 from optimizer.service.trials.held import hold
 from optimizer.service.trials.setting import Setting
+from optimizer.service.trials.working import Working
 from telemetry.testbed import Plant
 from twin import steering
-from twin.axes import HOUR, METERING, QUARTER
+from twin.axes import METERING
 from twin.equipment import HeatReuse
 from twin.run import Key
 from twin.site import Site
 from twin.workloads.halls import hall_powers
-from twin.workloads.queue import Progress, Queue, advance
-
-HOURS: Final = float(QUARTER / HOUR)
+from twin.workloads.queue import Progress, Queue
 
 LOOK: Final = 1
 """Minutes between two looks of a guard, as of the service. [min]"""
@@ -81,34 +79,32 @@ def quarter(
         What the policy sees at its start.
     """
     orders = policy.orders(view)
-    queue, progress = advance(view.queue, orders.jobs, hours=HOURS, arrivals=setting.workload.jobs)
+    work = Working(view.queue, setting.workload.jobs, orders.jobs)
     hold(plant, decisions, plant.now)
     racks = float(setting.truth["service_racks"].sel(time=view.now))
-    power = float(progress.work_power.sum())
-    points = partial(set_points, setting.site, service_racks=racks, work_power=power)
-    _follow(plant, orders, policy.guard, points=points)
-    return queue, progress
 
+    def follow(orders: Orders) -> None:
+        points = set_points(setting.site, orders, service_racks=racks, work_power=work.power)
+        plant.order(points)
 
-def _follow(
-    plant: Plant,
-    orders: Orders,
-    guard: Guard | None,
-    *,
-    points: Callable[[Orders], Mapping[Key, float]],
-) -> None:
-    """Let a plant follow orders for a quarter-hour, and what a guard makes of them."""
-    plant.order(points(orders))
-    if guard is None:
+    follow(orders)
+    if policy.guard is None:
         plant.advance(METERING)
-        return
+        return work.done
     plant.advance(LOOK)
     for minutes in range(LOOK, METERING, LOOK):
-        mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
-        cooler = guard.cool(plant.water())
-        if better := guard.look(minutes=minutes, mean=mean, latest=latest) or cooler:
-            plant.order(points(better))
+        if better := _better(plant, policy.guard, minutes):
+            work.change(better.jobs, minutes)
+            follow(better)
         plant.advance(LOOK)
+    return work.done
+
+
+def _better(plant: Plant, guard: Guard, minutes: int) -> Orders | None:
+    """Return what a guard makes of orders after some minutes; None if they stand."""
+    mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
+    cooler = guard.cool(plant.water())
+    return guard.look(minutes=minutes, mean=mean, latest=latest) or cooler
 
 
 def set_points(

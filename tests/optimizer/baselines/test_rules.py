@@ -1,5 +1,7 @@
 """The two simple rules: deadlines first, then the cheapest known hours."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,13 @@ def test_threshold_caps_a_job_with_time_to_spare(site):
     kind = Pool.of(site).kinds[1]
     orders = decide(site, threshold, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
     assert orders.jobs == pytest.approx({0: kind.least_power})
+
+
+def test_the_rule_by_its_letter_never_caps(site):
+    """Proves: without caps the job of the last test runs in the same hours at full power."""
+    letter = partial(threshold, caps_work=False)
+    orders = decide(site, letter, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
+    assert orders.jobs == {0: 1.0}
 
 
 def test_threshold_runs_uncapped_when_power_costs_nothing(site):

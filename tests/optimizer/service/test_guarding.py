@@ -145,3 +145,11 @@ def test_each_quarter_hour_begins_from_its_own_estimate():
     guard = Guard(site=moments.site(), planned=orders, peak=PEAK)
     watch.begin(BEGIN + QUARTER, guard, {"chilled_plant": 18.0})
     assert watch.look(BEGIN + QUARTER + MINUTE, meter(1.0, water=18.0)) is None
+
+
+def test_what_was_not_planned_is_said_in_words(guarding):
+    assert guarding.words == ""
+    looks(guarding, [2.4] * 7)
+    assert guarding.words.startswith("the meter shows 2.4 MW from the grid: batteries spare it 0.")
+    guarding.stop()
+    assert guarding.words == ""

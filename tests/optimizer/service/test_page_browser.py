@@ -354,6 +354,13 @@ def test_what_follows_a_hold_is_told(visit, board, changes, said):
     assert page.locator("#hold").is_visible()
 
 
+def test_what_is_done_within_the_quarter_hour_is_told(visit, board):
+    board.changes = {"guarded": "the meter shows 171.2 MW from the grid: jobs are capped by 9.0 MW"}
+    page = visit()
+    said = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
+    sync_api.expect(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+
+
 def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
     """Sensitivity: five limits, their times and what rests were one line after another."""
     refused = (

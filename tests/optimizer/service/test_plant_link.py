@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from optimizer.realtime.easing import Easing
 from optimizer.service import plant_link
 from optimizer.service.clock import BEFORE
 from optimizer.service.fallback import Source
@@ -173,3 +174,21 @@ def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeyp
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))
     assert link.silent(NOON + 3600 * SECOND) == ""
+
+
+def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
+    """Proves: jobs and halls have lower caps at once; where a store moves, nothing else does."""
+    link = link_to(tmp_path, is_simulated=False)
+    outcome = moments.pilot().run(moments.facts())
+    sequence, before = link.act(outcome), link._actuator.last
+    assert before.jobs
+    now = outcome.time + 5 * np.timedelta64(1, "m")
+    link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
+    assert (link._actuator._sequence, link._actuator.last.halls) == (sequence, before.halls)
+    eased, _ = Easing.of(outcome.queue, outcome.orders.jobs).by(0.05)
+    link.follow(outcome, replace(outcome.orders, jobs=eased), now)
+    after = link._actuator.last
+    assert link.caps == eased != before.jobs
+    assert link._actuator._sequence > sequence
+    assert sum(before.halls.values()) - sum(after.halls.values()) == pytest.approx(0.05, rel=0.2)
+    assert after.requests == before.requests

@@ -85,7 +85,7 @@ function say(name, text) {
 
 // What the service does now and why, in one or two sentences.
 function why(state) {
-  const { hold, ended, missing, awaited, decision, broker, mode } = state;
+  const { hold, ended, missing, awaited, decision, guarded, broker, mode } = state;
   const ordered = (text) => (mode === "shadow" ? [] : [text]); // it orders nothing there
   const said = [];
   if (hold) {
@@ -110,6 +110,7 @@ function why(state) {
     const what = decision.source === "rule" ? "a rule that is always safe" : "the last verified plan, shifted";
     said.push(`No fresh optimum: ${closed(decision.reason || "no reason known")}`, `Follows ${what}, revision ${decision.revision}.`);
   }
+  if (guarded) said.push(`Within the quarter-hour, ${closed(guarded)}`);
   if (mode === "shadow") said.push("Shadow mode: it publishes and orders nothing.");
   return said.join(" ");
 }

@@ -1,0 +1,72 @@
+"""The jobs of a quarter-hour, whose caps a guard may change within it."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Final
+
+import numpy as np
+
+from twin.axes import HOUR, METERING, MINUTE
+from twin.workloads.jobs import Jobs
+from twin.workloads.queue import Progress, Queue, advance
+
+_MINUTES: Final = float(HOUR / MINUTE)
+
+
+class Working:
+    """Jobs that run as they are ordered, from minute to minute of a quarter-hour.
+
+    Parameters
+    ----------
+    queue
+        The jobs at its start.
+    arrivals
+        All jobs of the run; those that arrive join.
+    jobs
+        Number of each job that is to run -> its cap. [1]
+    """
+
+    def __init__(self, queue: Queue, arrivals: Jobs, jobs: Mapping[int, float]) -> None:
+        self._queue, self._arrivals, self._jobs = queue, arrivals, jobs
+        self._since = 0
+        self._past: Progress | None = None
+        self._end, self._rest = self._until(METERING)
+
+    @property
+    def power(self) -> float:
+        """Mean power above idle until the end of the quarter-hour. [MW]"""
+        return float(self._rest.work_power.sum())
+
+    @property
+    def done(self) -> tuple[Queue, Progress]:
+        """The queue at the end of the quarter-hour, and what was done in it."""
+        return self._end, self._joined(self._rest, METERING)
+
+    def change(self, jobs: Mapping[int, float], minutes: int) -> None:
+        """Let other caps be in force from a minute on; the same change nothing. [1; min]"""
+        if jobs == self._jobs:
+            return
+        queue, part = self._until(minutes)
+        self._past = self._joined(part, minutes)
+        self._queue, self._jobs, self._since = queue, jobs, minutes
+        self._end, self._rest = self._until(METERING)
+
+    def _until(self, minutes: int) -> tuple[Queue, Progress]:
+        hours = (minutes - self._since) / _MINUTES
+        return advance(self._queue, self._jobs, hours=hours, arrivals=self._arrivals)
+
+    def _joined(self, part: Progress, minutes: int) -> Progress:
+        """Return what was done until a minute, the last part of it included."""
+        if self._past is None:
+            return part
+        share = self._since / minutes
+        found = {}
+        for name in (field.name for field in fields(Progress)):
+            before, after = getattr(self._past, name), getattr(part, name)
+            if name in ("work_racks", "work_power"):
+                found[name] = share * before + (1.0 - share) * after
+            elif name == "finished":
+                found[name] = np.concatenate([before, after])
+            else:
+                found[name] = before + after
+        return Progress(**found)

@@ -1,0 +1,60 @@
+"""Jobs of a quarter-hour whose caps change within it."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from optimizer.service.trials.working import Working
+from tests import small_days
+from twin.workloads.queue import advance
+
+CAPPED = 0.9
+
+
+@pytest.fixture
+def begun():
+    """Return the jobs of the first moment that have arrived, all ordered to run."""
+    queue, arrivals = small_days.queue(), small_days.setting().workload.jobs
+    return queue, arrivals, dict.fromkeys(queue.jobs.number.tolist(), 1.0)
+
+
+def test_the_same_caps_change_nothing(begun):
+    queue, arrivals, jobs = begun
+    work = Working(queue, arrivals, jobs)
+    work.change(dict(jobs), 7)
+    (end, done), (there, whole) = work.done, advance(queue, jobs, hours=0.25, arrivals=arrivals)
+    assert end.instant == there.instant
+    assert end.rest == pytest.approx(there.rest)
+    assert vars(done).keys() == {field.name for field in fields(whole)}
+    assert done.work_done == pytest.approx(whole.work_done)
+
+
+def test_what_is_done_before_and_after_adds_up(begun):
+    """Proves: five minutes of full power and ten of nine tenths, weighted by their time."""
+    queue, arrivals, jobs = begun
+    less = dict.fromkeys(jobs, CAPPED)
+    work = Working(queue, arrivals, jobs)
+    full = work.power
+    work.change(less, 5)
+    middle, before = advance(queue, jobs, hours=5 / 60, arrivals=arrivals)
+    end, after = advance(middle, less, hours=10 / 60, arrivals=arrivals)
+    found, done = work.done
+    assert work.power == pytest.approx(after.work_power.sum())
+    assert work.power < full
+    assert done.work_power == pytest.approx((before.work_power + 2.0 * after.work_power) / 3.0)
+    assert done.work_done == pytest.approx(before.work_done + after.work_done)
+    assert done.lateness == pytest.approx(before.lateness + after.lateness)
+    assert found.rest == pytest.approx(end.rest)
+    assert found.instant == queue.instant + np.timedelta64(15, "m")
+
+
+def test_a_job_that_ends_before_a_change_is_told_once(begun):
+    queue, arrivals, jobs = begun
+    whole = advance(queue, jobs, hours=0.25, arrivals=arrivals)[1]
+    work = Working(queue, arrivals, jobs)
+    for minute in (3, 6, 9, 12):
+        work.change(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)
+    finished = work.done[1].finished.tolist()
+    assert len(finished) == len(set(finished))
+    assert set(finished) <= set(whole.finished.tolist()) | set(jobs)
