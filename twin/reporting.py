@@ -5,7 +5,7 @@ came after them, before you file. Figures that no run can know are left to whoev
 """
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,10 +13,12 @@ import xarray as xr
 
 from twin import vocabulary
 from twin.axes import HOUR, to_minute
+from twin.carbon_accounts import carbon_figures
 from twin.degree_days import cooling_degree_days
 from twin.effectiveness import COOLING, NAMES, indicators, lacking, own_renewables
 from twin.equipment import Accelerators, Battery, HeatReuse, Renewable
 from twin.errors import Fault, ProblemError
+from twin.figure import METERS, Figure, metered, unknown
 from twin.site import Site
 from twin.tariffs.periods import year_ends
 from twin.units import written
@@ -26,7 +28,7 @@ KILO: Final = 1e3
 
 RATES: Final = (
     *(*NAMES, *COOLING, "genset_output", "heat_reuse_power"),
-    *("renewable_used_power", "carbon_intensity"),
+    *("renewable_used_power", "matched_power", "carbon_intensity"),
 )
 """Words that figures sum, as far as a run has them; none is ever below 0."""
 
@@ -37,32 +39,6 @@ ROUNDING: Final = 1e-9
 """So far below 0 may arithmetic leave a rate, in its own unit."""
 
 IDLE: Final = "unknown: nothing was drawn that it is over"
-
-METERS: Final = "whoever meters it"
-"""Who knows what a machine of the site did, where no file tells it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """One figure of a report.
-
-    Attributes
-    ----------
-    key
-        Its sign in the regulation, or our word where it has none.
-    meaning, unit
-        What it is.
-    value
-        Its value; None where whoever files has to know it, or nothing was drawn that it is over.
-    basis
-        Where the value comes from, or who knows it.
-    """
-
-    key: str
-    meaning: str
-    unit: str
-    value: float | None
-    basis: str
 
 
 def year_of(run: xr.Dataset, time_zone: str) -> float:
@@ -118,13 +94,14 @@ def figures(
     ]
     if faults := [*faults, *below_zero(whole), *_more_than_all(whole)]:
         raise ProblemError("run", faults)
-    told = indicators(run, carbon_intensity=carbon_intensity)
+    found = indicators(run, carbon_intensity=carbon_intensity)
     gone = lacking(site, run)
     return (
         *_installed(site),
         *_used(site, run, gone),
         *_renewable(site, run, gone),
-        *_indicators(told, gone),
+        *_indicators(found, gone),
+        *carbon_figures(site, whole, is_own_known="renewable_used_power" not in gone),
     )
 
 
@@ -185,54 +162,56 @@ def _first(run: xr.Dataset, name: str, holds: np.ndarray) -> str:
 
 def _installed(site: Site) -> Iterator[Figure]:
     power = sum(hall.full_power for hall in site.of(Accelerators))
-    yield _told("P_IT", "installed power demand of the IT", "kW", KILO * power, "site file")
+    yield Figure("P_IT", "installed power demand of the IT", "kW", KILO * power, "site file")
     batteries = [b.capacity for b in site.of(Battery) if b.local_controller]
     meaning = "battery capacity that may serve the grid"
-    yield _told("C_BtG", meaning, "kWh", KILO * sum(batteries, 0.0), "site file")
+    yield Figure("C_BtG", meaning, "kWh", KILO * sum(batteries, 0.0), "site file")
 
 
 def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
     energy = "energy of the whole site, own generation included"
-    yield _told("E_DC", energy, "kWh", KILO * _sum(run, "facility_power"), "run")
+    yield Figure("E_DC", energy, "kWh", KILO * _sum(run, "facility_power"), "run")
     inner = KILO * _sum(run, "it_power")
-    yield _told("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
+    yield Figure("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
     backup = "energy of backup generators"
-    yield _metered("E_DC-BG", backup, KILO * _sum(run, "genset_output"), {"genset_output"} & gone)
+    yield metered(
+        "E_DC-BG", backup, KILO * _sum(run, "genset_output"), gone={"genset_output"} & gone
+    )
     cooling = KILO * sum(_sum(run, name) for name in COOLING)
     plants = "energy of cooling plants, CDU pumps and hall fans"
-    yield _metered("cooling", plants, cooling, {*COOLING} & gone)
-    yield _told("W_IN", "water taken in", "m3", _sum(run, "water_use"), "run")
-    yield _unknown("W_IN-POT", "of it potable", "m3", "the water contract")
+    yield metered("cooling", plants, cooling, gone={*COOLING} & gone)
+    yield Figure("W_IN", "water taken in", "m3", _sum(run, "water_use"), "run")
+    yield unknown("W_IN-POT", "of it potable", "m3", to="the water contract")
     reused = _sum(run, "heat_reuse_power")
-    yield _metered("E_REUSE", "heat reused", KILO * reused, {"heat_reuse_power"} & gone)
+    yield metered("E_REUSE", "heat reused", KILO * reused, gone={"heat_reuse_power"} & gone)
     if reused > 0.0:
         warmth, meaning = _temperature_of_heat(site, run), "mean temperature of that heat"
         if warmth is None:
-            yield _unknown("T_WH", meaning, "degC", "whoever meters the heat")
+            yield unknown("T_WH", meaning, "degC", to="whoever meters the heat")
         else:
-            yield _told("T_WH", meaning, "degC", warmth, "site file, by heat")
+            yield Figure("T_WH", meaning, "degC", warmth, "site file, by heat")
     if "rack_inlet_temperature" in run:
         inlet = float(run["rack_inlet_temperature"].weighted(run["duration"]).mean())
-        yield _told("T_IN", "mean temperature of the air into racks", "degC", inlet, "run")
+        yield Figure("T_IN", "mean temperature of the air into racks", "degC", inlet, "run")
     if "air_temperature" in run:
         degrees = cooling_degree_days(run, site.time_zone)
-        yield _told("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
+        yield Figure("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
 
 
 def _renewable(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
     own, meaning = own_renewables(run), "renewable energy made on site and used there"
     energy = KILO * float(own @ run["duration"])
-    figure = _metered("E_RES-OOS", meaning, energy, {"renewable_used_power"} & gone)
+    figure = metered("E_RES-OOS", meaning, energy, gone={"renewable_used_power"} & gone)
     bought = [source.name for source in site.of(Renewable) if source.price > 0.0]
     if bought and figure.value:  # no site file tells where they stand
         paid = f"with {', '.join(bought)}, paid by contract: E_RES-PPA if not on site"
         figure = replace(figure, basis=f"{figure.basis}; {paid}")
     yield figure
-    yield _unknown("E_RES-PPA", "renewable energy by purchase agreements", "kWh", "the contracts")
-    yield _unknown("E_RES-GOO", "renewable energy by guarantees of origin", "kWh", "the registry")
+    yield unknown("E_RES-PPA", "renewable energy by purchase agreements", "kWh", to="the contracts")
+    yield unknown("E_RES-GOO", "renewable energy by guarantees of origin", "kWh", to="the registry")
 
 
-def _indicators(told: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
+def _indicators(found: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
     over = {"erf": "heat_reuse_power", "ref": "renewable_used_power"}
     own = "run; without further purchase agreements and guarantees of origin"
     words = {
@@ -243,29 +222,14 @@ def _indicators(told: xr.Dataset, gone: Set[str]) -> Iterator[Figure]:
         "cue": ("CUE", "carbon of the import over the energy of the IT", "run; location-based"),
     }
     for name, (key, meaning, basis) in words.items():
-        if name in told:
-            value, unit = float(told[name]), str(told[name].attrs["units"])
+        if name in found:
+            value, unit = float(found[name]), str(found[name].attrs["units"])
             if over.get(name) in gone:
-                yield _unknown(key, meaning, unit, METERS)
+                yield unknown(key, meaning, unit, to=METERS)
             elif np.isfinite(value):
-                yield _told(key, meaning, unit, value, basis)
+                yield Figure(key, meaning, unit, value, basis)
             else:
                 yield Figure(key=key, meaning=meaning, unit=unit, value=None, basis=IDLE)
-
-
-def _told(key: str, meaning: str, unit: str, value: float, basis: str) -> Figure:
-    return Figure(key=key, meaning=meaning, unit=unit, value=value, basis=basis)
-
-
-def _metered(key: str, meaning: str, energy: float, gone: Set[str]) -> Figure:
-    """Return a figure of machines: what none of them tells is not known, and not 0. [kWh]"""
-    if gone:
-        return _unknown(key, meaning, "kWh", METERS)
-    return _told(key, meaning, "kWh", energy, "run")
-
-
-def _unknown(key: str, meaning: str, unit: str, basis: str) -> Figure:
-    return Figure(key=key, meaning=meaning, unit=unit, value=None, basis=f"known by {basis}")
 
 
 def _sum(run: xr.Dataset, name: str) -> float:

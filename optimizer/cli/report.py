@@ -14,7 +14,8 @@ from optimizer.service.reported import ends, joined
 from telemetry.durable import write_whole
 from twin.axes import to_minute
 from twin.duties import Verdict
-from twin.reporting import Figure, figures, year_of
+from twin.figure import Figure
+from twin.reporting import figures, year_of
 from twin.units import written
 
 app = typer.Typer(add_completion=False, help="Sum up a year for the regulator.")
