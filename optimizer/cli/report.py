@@ -26,7 +26,7 @@ NOTE: Final = (
 
 COLUMNS: Final = ("figure", "", "value", "unit", "from")
 
-WHOLE: Final = {"kW", "kWh", "m3"}
+WHOLE: Final = {"kW", "kWh", "m3", "kg"}
 """Units in which nobody asks for less than one."""
 
 

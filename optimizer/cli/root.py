@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "front": "optimizer.cli.front",
     "fit": "optimizer.cli.fit",
     "fetch": "optimizer.cli.fetch",
+    "config": "optimizer.cli.config",
     "run": "optimizer.cli.run",
     "status": "optimizer.cli.status",
     "hold": "optimizer.cli.hold",

@@ -8,10 +8,13 @@ from typing import Annotated, Literal
 import typer
 
 import sites
+from optimizer.cli.config import CHECK, show
 from optimizer.cli.operate import StateFolder
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.cli.zone import Zone
+from optimizer.service.clock import RealClock
 from optimizer.service.plant import synthetic_files
+from optimizer.service.preflight import looks
 from optimizer.service.settings import PAGE_PORT, Settings
 from optimizer.service.start import serve
 from optimizer.service.world import Files, zone_of
@@ -76,6 +79,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     key: Key = None,
     protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
     state: StateFolder = None,
+    check: Annotated[
+        bool, typer.Option(CHECK, help="Look at all that it needs, start nothing, and end.")
+    ] = False,
 ) -> None:
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load(site)
@@ -93,7 +99,11 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=tls_of(ca, certificate, key),
         protocol=protocol.version,
     )
-    serve(loaded, settings, state or state_folder(loaded.name))
+    folder = state or state_folder(loaded.name)
+    if not check:
+        serve(loaded, settings, folder)
+    elif not show(looks(loaded, settings, folder, now=RealClock().now())):
+        raise typer.Exit(1)
 
 
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Files:

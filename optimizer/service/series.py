@@ -132,8 +132,12 @@ class Series:
         now
             The time, UTC.
         """
-        ends = {name: to_minute(end) for name, end in self._ends.items()}
-        return {"until": ends, "short": sorted(self._short(now))}
+        return {"until": self.until, "short": sorted(self._short(now))}
+
+    @property
+    def until(self) -> Mapping[str, str]:
+        """Until when prices and weather are told."""
+        return {name: to_minute(end) for name, end in self._ends.items()}
 
     def _absent(self) -> str:
         """Return which files are not there, where nothing was read yet: plans will want them."""

@@ -19,10 +19,10 @@ from optimizer.service.overrides import Overrides
 from optimizer.service.page import PageServer
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
+from optimizer.service.preflight import refuse_name
 from optimizer.service.settings import Settings
 from telemetry.durable import write_whole
 from twin.errors import Fault, JournalError, ServiceError
-from twin.names import NAMES, may_go_out
 from twin.site import Site
 
 logger = structlog.get_logger(__name__)
@@ -48,9 +48,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
     PageError
         If the page's port is taken.
     """
-    if not may_go_out(site.name):  # in shadow nobody else would tell
-        mend = f"rename its file: a site that is served has a name of {NAMES}"
-        raise ServiceError("site", [Fault(place="name", value=ascii(site.name), mend=mend)])
+    refuse_name(site)
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(ending())

@@ -1,0 +1,118 @@
+"""What a start would meet, from a folder, two files, a port and a broker."""
+
+import json
+import socket
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import sites
+from optimizer.cli.root import app
+from optimizer.service import preflight
+from optimizer.service.folder import StateFolder
+from optimizer.service.preflight import looks
+from optimizer.service.settings import Settings
+from telemetry.client import Client
+from telemetry.codec import encode
+from telemetry.metadata.listing import points_of
+from tests import small_days
+from tests.feeds import jwks, key
+from tests.waiting import DEADLINE
+from twin.axes import utc
+
+SMALL = sites.load("small")
+NOW = utc("2026-06-16T10:00")
+NOBODY = "mqtt://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(preflight, "SECONDS", 0.5)
+
+
+def told(folder, site=SMALL, now=NOW, **words):
+    """Return what is looked at by its name, without series and broker unless words say so."""
+    settings = Settings(broker=NOBODY, files=small_days.files(), page_port=0, is_simulated=True)
+    found = looks(site, replace(settings, **words), folder, now=now)
+    return {look.what: look for look in islice(found, None if "broker" in words else 5)}
+
+
+def test_what_is_there_is_told_and_nothing_is_made(tmp_path):
+    """Proves: a first start would make its folder; to look makes nothing."""
+    folder = tmp_path / "state"
+    found = told(folder, is_simulated=False, broker=NOBODY)
+    assert found["site"].found.startswith("small: ")
+    assert found["series"].found.startswith("prices until 2026-")
+    assert found["state"].found == f"{folder}: none yet, the first start makes it"
+    assert found["partners"].found.startswith(f"none in {folder}/keys/partners")
+    assert found["page"].found == "a free port is taken"
+    assert "nothing listens there" in found["broker and plant"].fault
+    assert not folder.exists()
+
+
+def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
+    """Proves: a site that cannot be served, files old or gone, another's folder and key."""
+    folder = tmp_path / "state"
+    with StateFolder(folder, site="rhine"):
+        pass
+    keys = folder / "keys" / "partners"
+    keys.mkdir(parents=True)
+    (keys / "gridco.json").write_text("{}")
+    missing = replace(small_days.files(), prices=tmp_path / "gone.csv")
+    unnamed = SMALL.model_copy(update={"name": "small#1"})
+    found = told(folder, unnamed, files=missing, is_simulated=False)
+    assert "rename its file" in found["site"].fault
+    assert "gone.csv: no such file" in found["series"].fault
+    assert "name another folder with --state" in found["state"].fault
+    assert "gridco.json" in found["partners"].fault
+    late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
+    assert "fetch it anew" in late["series"].fault
+
+
+def test_partners_are_named(tmp_path):
+    keys = tmp_path / "keys" / "partners"
+    keys.mkdir(parents=True)
+    (keys / "gridco.json").write_text(json.dumps(jwks(key("gridco"))))
+    assert told(tmp_path)["partners"].found.startswith("gridco; codes of a demonstration")
+
+
+def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "another port with --page" in told(tmp_path, page_port=port)["page"].fault
+        monkeypatch.setattr(preflight, "is_running", lambda _: True)
+        assert "by the service that runs" in told(tmp_path, page_port=port)["page"].found
+
+
+def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
+    """Proves: a bus without metadata is at fault; then points are as declared, or told apart."""
+    silent = told(tmp_path, broker=embedded.url)["broker and plant"]
+    assert "let the plant's gateway say its metadata" in silent.fault
+    plant = Client(embedded.url, client_id="plant")
+    plant.connect()
+    receipts = [plant.publish(*encode(one), qos=1, retain=True) for one in points_of(SMALL)]
+    assert all(receipt.wait(DEADLINE) for receipt in receipts)
+    heard = told(tmp_path, broker=embedded.url)["broker and plant"]
+    assert heard.fault == ""
+    assert "points and 0 racks heard" in heard.found
+    equipment = {name: one for name, one in SMALL.equipment.items() if name != "tank_1"}
+    without = SMALL.with_equipment(equipment)
+    other = told(tmp_path, without, broker=embedded.url)["broker and plant"].found
+    assert "tank_1" in other
+    plant.stop()
+
+
+def test_the_command_takes_what_run_takes_and_fails_with_the_first_fault(tmp_path):
+    files = small_days.files()
+    words = ["config", "check", "small", "--broker", NOBODY, "--page", "0"]
+    words += ["--prices", str(files.prices), "--weather", str(files.weather)]
+    words += ["--state", str(tmp_path / "state")]
+    words += ["--clock", "simulated"]
+    told = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert told.exit_code == 1
+    assert "nothing listens there" in told.output
+    assert "read as the simulated plant tells the time" in told.output
+    assert not (tmp_path / "state").exists()
