@@ -20,6 +20,7 @@ from optimizer.service.start import serve
 from optimizer.service.world import Files, zone_of
 from telemetry.home import state_folder
 from twin.errors import Fault, ProblemError
+from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
 
@@ -30,6 +31,10 @@ PositionFile = Annotated[
 ReserveFile = Annotated[
     Path | None,
     typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserves: prices, and what is sold."),
+]
+
+Check = Annotated[
+    bool, typer.Option(CHECK, help="Look at all that it needs, start nothing, and end.")
 ]
 
 
@@ -79,18 +84,16 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     key: Key = None,
     protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
     state: StateFolder = None,
-    check: Annotated[
-        bool, typer.Option(CHECK, help="Look at all that it needs, start nothing, and end.")
-    ] = False,
+    check: Check = False,
 ) -> None:
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load(site)
     is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
     given = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
-    files = replace(given, position=position, reserves=reserves, zone=zone or zone_of(loaded))
+    bought = replace(given, position=position, reserves=reserves, carbon_kind=carbon_kind)
     settings = Settings(
         broker=broker,
-        files=replace(files, carbon_kind=carbon_kind),
+        files=replace(bought, zone=zone or zone_of(loaded)),
         is_shadow=shadow,
         is_simulated=clock is Clock.SIMULATED,
         is_synthetic=is_synthetic,
@@ -99,10 +102,14 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         tls=tls_of(ca, certificate, key),
         protocol=protocol.version,
     )
-    folder = state or state_folder(loaded.name)
-    if not check:
-        serve(loaded, settings, folder)
-    elif not show(looks(loaded, settings, folder, now=RealClock().now())):
+    _begin(loaded, settings, state or state_folder(loaded.name), is_only_looked_at=check)
+
+
+def _begin(site: Site, settings: Settings, folder: Path, *, is_only_looked_at: bool) -> None:
+    """Run the service, or look at what it would meet."""
+    if not is_only_looked_at:
+        serve(site, settings, folder)
+    elif not show(looks(site, settings, folder, now=RealClock().now())):
         raise typer.Exit(1)
 
 
