@@ -10,7 +10,6 @@ import xarray as xr
 
 from optimizer.question import promised, sense
 from optimizer.question.moves import Moves
-from optimizer.question.places import where
 from optimizer.reserves import capacity
 from twin import curtailment, vocabulary
 from twin import state as states
@@ -20,6 +19,7 @@ from twin.forecast.record import WEATHER
 from twin.given import check_given
 from twin.labels import of_owner, off_axes, values_of
 from twin.physics import FloatArray
+from twin.places import where
 from twin.relations import Exchange, Store
 from twin.site import Margins, Site
 from twin.unavoidable import least_import

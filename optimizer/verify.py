@@ -13,12 +13,13 @@ import xarray as xr
 from twin import axes, coherence, connection, limits, simulation, steering, vocabulary
 from twin.breach import Breach, judged
 from twin.equipment import CoolingPlant, HeatReuse
-from twin.errors import Fault, GigatwinError, StateError
+from twin.errors import GigatwinError, StateError
 from twin.exchange import net_import
 from twin.failures.coverage import Coverage, coverage
 from twin.given import check_given
 from twin.labels import of_owner, off_axes
 from twin.physics.numeric import BoolArray
+from twin.places import where
 from twin.relations import Store
 from twin.reserved import backing
 from twin.site import Site
@@ -167,8 +168,8 @@ def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     faults += off_axes(schedule, coherence.AXES, "schedule")
     for name in names:
         values = schedule[name].to_numpy()
-        if not (np.isfinite(values) & (values >= 0.0)).all():
-            faults.append(Fault(place=name, value="", mend="must be finite and not negative"))
+        wrong = ~(np.isfinite(values) & (values >= 0.0))
+        faults += where(schedule[name], wrong, "must be finite and not negative", of="schedule")
     if faults:
         raise StateError("schedule", faults)
 

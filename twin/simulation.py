@@ -14,6 +14,7 @@ from twin.given import check_given
 from twin.labels import of_owner, values_of
 from twin.paths import without_path
 from twin.physics import FloatArray
+from twin.places import where
 from twin.run import Key, Run, run
 from twin.site import Site
 from twin.weather import POSSIBLE, Weather, impossible
@@ -208,11 +209,10 @@ def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
                 faults.append(Fault(place=f"operation, {name}", value=owner, mend=mend))
                 continue
             values = of_owner(operation, name, owner)
-        is_power = np.isfinite(values) & (values >= 0)
-        if not is_power.all():
-            first = str(operation["time"].to_numpy()[~is_power][0])
-            mend = f"must be finite and not negative, but is not at {first}"
-            faults.append(Fault(place=f"operation, {name}, {owner}", value="", mend=mend))
+        wrong = ~(np.isfinite(values) & (values >= 0.0))
+        if wrong.any():
+            given = operation[name].sel({dim: [owner]}).transpose(dim, "time")
+            faults += where(given, wrong[None], "must be finite and not negative", of="operation")
         orders[name, owner] = values
     if faults:
         raise StateError(site.name, faults)

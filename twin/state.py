@@ -12,6 +12,7 @@ from twin.errors import Fault, StateError
 from twin.given import check_given
 from twin.labels import off_axes, values_of
 from twin.physics import FloatArray
+from twin.places import where
 from twin.site import Site
 
 AXES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -131,9 +132,8 @@ def check(site: Site, state: xr.Dataset) -> xr.Dataset:
             mend = f"the site has {wants}"
             faults.append(Fault(place=f"state, {dim}", value=str(has), mend=mend))
     for name in NAMES:
-        if not np.isfinite(state[name].to_numpy()).all():
-            shown = str(state[name].to_numpy())
-            faults.append(Fault(place=f"state, {name}", value=shown, mend="must be finite"))
+        wrong = ~np.isfinite(state[name].to_numpy())
+        faults += where(state[name], wrong, "must be finite", of="state")
     if not faults:
         faults = [*_impossible(site, state)]
     if faults:

@@ -6,13 +6,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from optimizer.question.places import where
 from twin.axes import to_minute
 from twin.equipment.contracts import DayAhead, HourlyMatching
 from twin.errors import Fault
 from twin.exchange import net_import
 from twin.physics import FloatArray
 from twin.physics.numeric import BoolArray
+from twin.places import where
 from twin.promises import Commitment
 from twin.site import Site
 

@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 
 from optimizer.question import promised
-from optimizer.question.places import where
 from twin import vocabulary
 from twin.bounds import GREATEST_INTENSITY, GREATEST_PRICE, GREATEST_WEIGHTS
 from twin.equipment import CoolingPlant
 from twin.errors import Fault
 from twin.labels import values_of
 from twin.physics import FloatArray
+from twin.places import where
 from twin.site import Site
 from twin.weather import POSSIBLE
 from twin.workloads.queue import Pool

@@ -269,10 +269,11 @@ def last_segments(width: FloatArray) -> BoolArray:
     Parameters
     ----------
     width
-        Lengths of the segments, ``(time, segment)``. [MW]
+        Lengths of the segments, ``(time, segment)``; a last one without any lies beyond what may be
+        asked for. [MW]
     """
     is_last = np.zeros(width.shape, dtype=bool)
-    is_last[:, -1] = width.sum(axis=1) > LEAST_WIDTH
+    is_last[:, -1] = width[:, -1] > LEAST_WIDTH
     return is_last
 
 

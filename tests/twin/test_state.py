@@ -81,4 +81,4 @@ def test_all_that_is_not_finite_is_told_at_once(small, nonsense):
     with pytest.raises(StateError) as refused:
         state.check(small, broken)
     places = {fault.place for fault in refused.value.faults}
-    assert places == {"state, battery_level", "state, peak_power"}
+    assert places == {"state, battery_level, battery_1", "state, peak_power"}

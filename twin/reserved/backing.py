@@ -16,6 +16,7 @@ from twin.equipment import Battery, Transformer
 from twin.errors import Fault
 from twin.exchange import net_import
 from twin.physics import FloatArray
+from twin.places import where
 from twin.relations import Store
 from twin.reserved.activation import LEAST, courses, powers, put_off
 from twin.reserves import Reserve, begins, is_open, is_valid
@@ -76,8 +77,9 @@ def faults(schedule: xr.Dataset) -> Iterator[Fault]:
         values, wanted = schedule[word], axes_of[word]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
             yield Fault(place=word, value="", mend=f"must stand on {', '.join(sorted(wanted))}")
-        elif not (np.isfinite(values.to_numpy()) & (values.to_numpy() >= 0.0)).all():
-            yield Fault(place=word, value="", mend="must be finite and not negative")
+            continue
+        wrong = ~(np.isfinite(values.to_numpy()) & (values.to_numpy() >= 0.0))
+        yield from where(values, wrong, "must be finite and not negative", of="schedule")
 
 
 @dataclass(frozen=True, kw_only=True)
