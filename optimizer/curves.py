@@ -117,6 +117,11 @@ class Segments:
             error=self.error,
         )
 
+    def secant(self, carrier: str) -> FloatArray:
+        """Return the slope from end to end of the segments, ``(time,)``. [1; m3 MWh-1 for water]"""
+        rise = (self.slope[carrier] * self.width).sum(axis=1)
+        return np.asarray(rise / np.maximum(self.width.sum(axis=1), LEAST_WIDTH))
+
     def onward(self, right: "Segments") -> "Segments":
         """Return these lines and, from their end on, those of another, none of them lower."""
         end = self.low + self.width.sum(axis=1)

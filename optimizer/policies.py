@@ -258,7 +258,7 @@ def threshold(site: Site, record: xr.Dataset) -> Policy:
 
 
 def uncapped(site: Site, record: xr.Dataset) -> Policy:
-    """Return the policy of the cheapest known hours in which power is never capped."""
+    """Return the policy of the cheapest known hours, capped by no price but by limits alone."""
     return Rule(site, record, partial(rules.threshold, caps_work=False))
 
 

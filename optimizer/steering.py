@@ -14,7 +14,7 @@ from optimizer.realtime.cool_first import cool_first, water_of
 from optimizer.realtime.easing import Easing
 from optimizer.realtime.gentle import gentle, gently, narrowed, ready, tightest
 from optimizer.realtime.guard import Guard
-from optimizer.realtime.headroom import headroom
+from optimizer.realtime.headroom import Headroom, headroom
 from optimizer.realtime.lasting import lasting
 from optimizer.realtime.shave import able, shave, spare_of
 from optimizer.realtime.turning import mean_way
@@ -165,25 +165,21 @@ class Steering:
         Orders
             Within what the site leaves, and without raising the peak by what was not foreseen.
         """
-        if queue.instant != self._begun:  # else the quarter-hour is decided once more
+        is_again = queue.instant == self._begun
+        if not is_again:
             self._begun, self._before = queue.instant, self._carry
             self._turns_from = self._told(queue.instant)
             self._drifted = self._drift(state, queue.instant)
-            self._missed = self.guard.missed if self.guard and queue.instant == self._until else 0.0
+            is_next = queue.instant == self._until
+            self._missed = self.guard.missed if self.guard and is_next else 0.0
         planned, drift = _intervals(plan, queue.instant), self._drifted
         to_reserves = ready(self.site, plan, state, now=queue.instant, before=self._turns_from)
         ways = tightest(gentle(self.site, state, planned), to_reserves)
         now = gently(planned, ways)
         step = now.isel(time=0)
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
-        room = headroom(self.site, state, now)
-        room = room.without(drift - able(self.site, step, state, spare=spare))
-        room = replace(
-            room,
-            lasting=lasting(self.site, plan, queue.instant),
-            work_power=max(room.work_power - self._missed / room.slope, 0.0),
-            export_limit=room.export_limit + min(drift, 0.0),
-        )
+        room = self._room(state, now, able=able(self.site, step, state, spare=spare))
+        room = replace(room, lasting=lasting(self.site, plan, queue.instant))
         warm, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(warm, self.site, water_of(state))
         work = Easing.of(queue, orders.jobs)
@@ -191,21 +187,36 @@ class Steering:
         expected = room.import_power(work.power) + given.less
         excess, most = expected + max(drift, 0.0) - room.peak_power, expected + room.export_limit
         ordered, shaved = shave(orders, self.site, min(excess, most), spare=spare)
-        self.guard = Guard(
-            site=self.site,
-            planned=orders,
-            peak=room.peak_power,
-            limit=room.import_limit,
-            begin=float(net_import(state)),
-            settled=expected,
-            spare=spare,
-            least=shaved,
-            export_limit=room.export_limit,
-            unyielded=warm,
-            work=work,
+        before, self.guard = (
+            self.guard,
+            Guard(
+                site=self.site,
+                planned=orders,
+                peak=room.peak_power,
+                limit=room.import_limit,
+                begin=float(net_import(state)),
+                settled=expected,
+                spare=spare,
+                least=shaved,
+                export_limit=room.export_limit,
+                unyielded=warm,
+                work=work,
+            ),
         )
         self._foresee(expected - shaved, state, queue.instant, given)
+        if is_again and before and before.cut > before.least:
+            self.guard.take_over(before)
+            return self.guard.ordered
         return ordered
+
+    def _room(self, state: xr.Dataset, now: xr.Dataset, *, able: float) -> Headroom:
+        """Return what the site leaves, less what was not foreseen and batteries are not able to."""
+        room = headroom(self.site, state, now).without(self._drifted - able)
+        return replace(
+            room,
+            work_power=max(room.work_power - self._missed / room.slope, 0.0),
+            export_limit=room.export_limit + min(self._drifted, 0.0),
+        )
 
     def _drift(self, state: xr.Dataset, now: np.datetime64) -> float:
         """Return by how much the last quarter-hour took more than was foreseen of it. [MW]

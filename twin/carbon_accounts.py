@@ -5,7 +5,9 @@ own sun and wind :math:`R_t`, all in the same interval,
 
 .. math::
     C_{location} = \sum E_t c_t, \quad C_{market} = \sum \max(E_t - M_t, 0) c_{residual}, \quad
-    S = \frac{\sum \min(E_t + R_t, M_t + R_t)}{\sum (E_t + R_t)}
+    S = \frac{\sum (\min(E_t, M_t) + R_t)}{\sum (E_t + R_t + G_t)}
+
+with what generators gave, :math:`G_t`. :math:`R_t` is what was used as it came, as in REF.
 
 References
 ----------
@@ -20,7 +22,7 @@ import xarray as xr
 
 from twin.effectiveness import own_renewables
 from twin.equipment import HourlyMatching
-from twin.figure import Figure, unknown
+from twin.figure import IDLE, Figure, unknown
 from twin.site import Site
 
 
@@ -36,7 +38,7 @@ def carbon_figures(site: Site, run: xr.Dataset, *, is_own_known: bool = True) ->
         ``duration`` and, if known, ``renewable_used_power``, ``matched_power`` [MW] and
         ``carbon_intensity`` [kg MWh-1].
     is_own_known
-        Whether it tells what own sun and wind gave.
+        Whether it tells what own sun, wind and generators gave.
 
     Yields
     ------
@@ -49,22 +51,29 @@ def carbon_figures(site: Site, run: xr.Dataset, *, is_own_known: bool = True) ->
     if "carbon_intensity" in run:
         carbon = float((bought * run["carbon_intensity"]) @ hours)
         yield Figure("carbon", "carbon of the import", "kg", carbon, "run; location-based")
-    contracts = site.of(HourlyMatching)
+    contracts = site.of(HourlyMatching)  # one at most
+    is_told = "matched_power" in run or all(one.band_power > 0.0 for one in contracts)
     matched = xr.zeros_like(bought)
     for contract in contracts:
         matched = matched + contract.matched_power(run)
     names = ", ".join(contract.name for contract in contracts)
-    for contract in contracts:  # a site has one at most
+    key, meaning = "carbon-market", "carbon of what no contract matches"
+    for contract in contracts:
         above = float((bought - matched).clip(min=0.0) @ hours)
         carbon, basis = above * contract.residual_intensity, f"run and {names}; market-based"
-        yield Figure("carbon-market", "carbon of what no contract matches", "kg", carbon, basis)
-    share, meaning = "carbon-free", "share of the energy free of carbon, hour by hour"
-    if not is_own_known:
-        yield unknown(share, meaning, "1", to="whoever meters own sun and wind")
+        lost = unknown(key, meaning, "kg", to=f"{names}: no file tells matched_power")
+        yield Figure(key, meaning, "kg", carbon, basis) if is_told else lost
+    key, meaning = "carbon-free", "share of the energy free of carbon, hour by hour"
+    if not (is_own_known and is_told):
+        who = (
+            f"{names}: no file tells matched_power" if is_own_known else "whoever meters own power"
+        )
+        yield unknown(key, meaning, "1", to=who)
         return
     own = own_renewables(run)
-    whole = float((bought + own) @ hours)
+    made = run["genset_output"].sum("genset") if "genset_output" in run else xr.zeros_like(own)
+    whole = float((bought + own + made) @ hours)
     free = float((own + np.minimum(bought, matched)) @ hours)
     basis = f"run and {names}" if contracts else "run; own sun and wind only"
-    if whole > 0.0:
-        yield Figure(share, meaning, "1", free / whole, basis)
+    share = free / whole if whole > 0.0 else None
+    yield Figure(key, meaning, "1", share, basis if whole > 0.0 else IDLE)

@@ -4,6 +4,8 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Final
 
+IDLE: Final = "unknown: nothing was drawn that it is over"
+
 METERS: Final = "whoever meters it"
 """Who knows what a machine of the site did, where no file tells it."""
 

@@ -18,7 +18,7 @@ from twin.degree_days import cooling_degree_days
 from twin.effectiveness import COOLING, NAMES, indicators, lacking, own_renewables
 from twin.equipment import Accelerators, Battery, HeatReuse, Renewable
 from twin.errors import Fault, ProblemError
-from twin.figure import METERS, Figure, metered, unknown
+from twin.figure import IDLE, METERS, Figure, metered, unknown
 from twin.site import Site
 from twin.tariffs.periods import year_ends
 from twin.units import written
@@ -37,8 +37,6 @@ TEMPERATURES: Final = ("air_temperature", "rack_inlet_temperature")
 
 ROUNDING: Final = 1e-9
 """So far below 0 may arithmetic leave a rate, in its own unit."""
-
-IDLE: Final = "unknown: nothing was drawn that it is over"
 
 
 def year_of(run: xr.Dataset, time_zone: str) -> float:
@@ -101,7 +99,9 @@ def figures(
         *_used(site, run, gone),
         *_renewable(site, run, gone),
         *_indicators(found, gone),
-        *carbon_figures(site, whole, is_own_known="renewable_used_power" not in gone),
+        *carbon_figures(
+            site, whole, is_own_known=not {"renewable_used_power", "genset_output"} & gone
+        ),
     )
 
 

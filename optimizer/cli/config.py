@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import typer
+from rich.markup import escape
 
 from optimizer.cli.show import console, table
 from optimizer.loading import load
@@ -37,7 +38,8 @@ def show(looks: Iterable[Look]) -> bool:
     """Print what was looked at; return whether nothing is at fault."""
     screen, shown, is_fine = console(None), table("Configuration", "", "", "found"), True
     for look in looks:
-        shown.add_row(look.what, "fault" if look.fault else "ok", look.fault or look.found)
+        told = escape(look.fault or look.found)
+        shown.add_row(look.what, "fault" if look.fault else "ok", told)
         is_fine &= not look.fault
     screen.print(shown)
     return is_fine

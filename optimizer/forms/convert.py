@@ -39,7 +39,7 @@ def shape(convert: Convert, inputs: Inputs) -> Shape:
 def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of a conversion: its segments."""
     curve = inputs.curves[convert.owner]
-    steepness = curve.slope[convert.lead] - curve.mean_slope[convert.lead][:, None]
+    steepness = curve.slope[convert.lead] - curve.secant(convert.lead)[:, None]
     found = {"low": curve.low, "width": curve.width, "steepness": steepness}
     for carrier in convert.draws:
         found[f"{carrier}_offset"], found[f"{carrier}_slope"] = (

@@ -82,6 +82,7 @@ class Guard:
     _from: float = field(init=False)
     _since: float = field(init=False, default=0.0)
     _energy: float = field(init=False, default=0.0)
+    _asked: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         """Begin with what is shaved already."""
@@ -103,6 +104,12 @@ class Guard:
     def missed(self) -> float:
         """Import that nobody foresaw, by the last look, if work is capped for it. [MW]"""
         return max(self._excess, 0.0) if self.eased > 0.0 else 0.0
+
+    def take_over(self, before: "Guard") -> None:
+        """Go on with what was cut before the quarter-hour was decided anew."""
+        self._from, self._since = before._from, before._since
+        self._energy, self._asked = before._energy, before._asked
+        self.cut, self.eased = max(before.cut, self.least), before.eased
 
     def look(self, *, minutes: float, mean: float, latest: float) -> Orders | None:
         """Return other orders for the rest of the quarter-hour, if others are called for.
@@ -129,8 +136,7 @@ class Guard:
         over :math:`N`, the rest of the quarter-hour may import :math:`(N P - n m)/(N - n)`. An
         import that rose evenly since the start rises by :math:`2 (l - m)/n` in a minute. Beyond the
         limit of the connection no mean helps: there so much is ordered that the part which is true
-        in :data:`SOON` suffices, but for what a plant still has above it on its way down; and what
-        keeps it there stays.
+        in :data:`SOON` suffices, but for what a plant still has above it on its way down.
         """
         left = METERING - minutes
         if left <= 0.0:
@@ -140,9 +146,7 @@ class Guard:
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)
         wanted = max(now + (coming - allowed) / mean_way(left), self.least)
-        uncut = latest + now - self.least
-        steady = mean + self._whole(minutes) / minutes if minutes else uncut
-        held = now + self._beyond(minutes, latest, uncut - steady)
+        held = self._held(minutes, mean=mean, latest=latest)
         if math.isfinite(self.settled):
             self._excess = latest + now - max(self._course(minutes), self.settled)
         wanted = min(max(wanted, held), max(self._most(latest + now, minutes), self.least))
@@ -152,27 +156,28 @@ class Guard:
         orders, eased = self._less_work(orders, min(wanted, held) - shaved)
         if abs(shaved + eased - self.cut) <= LEAST:
             return None
+        self._asked = self._asked_by(minutes)
         self._energy = self._whole(minutes)
         self._from, self._since, self.cut, self.eased = now, minutes, shaved + eased, eased
         return orders
 
-    def _beyond(self, minutes: float, latest: float, risen: float) -> float:
-        """Return what must be shaved beyond what is, to keep the limit; below 0 what need not. [MW]
+    def _held(self, minutes: float, *, mean: float, latest: float) -> float:
+        """Return the cut that keeps the limit, however fast the plant follows. [MW]
 
-        Parameters
-        ----------
-        minutes
-            Minutes that are over. [min]
-        latest
-            Net import now. [MW]
-        risen
-            By how much it is above its mean, had nothing been shaved since the start. [MW]
+        Machines may follow at once, as racks do, or over :data:`TRANSITION`. So only what the meter
+        shows as room is given back; and a rise counts that both ways of following leave as one.
         """
-        soon = self._course(minutes + SOON)
-        rise = max(2.0 * risen / minutes, 0.0) if minutes else 0.0
+        now, soon = self._cut_at(minutes), self._course(minutes + SOON)
+        rise = 0.0
+        if minutes:
+            slow = latest + now - self.least - mean - self._whole(minutes) / minutes
+            fast = latest + self.cut - self.least - mean - self._asked_by(minutes) / minutes
+            rise = max(2.0 * min(slow, fast) / minutes, 0.0)
         going = rise * SOON or soon - self._course(minutes)
         beyond = latest + going - max(self.limit, soon)
-        return beyond * TRANSITION / SOON if beyond > 0.0 else beyond
+        if beyond <= 0.0:
+            return max(self.cut, now) + beyond
+        return max(self.cut + beyond, now + beyond * TRANSITION / SOON)
 
     def _less_work(self, orders: Orders, cut: float) -> tuple[Orders, float]:
         """Return orders with capped work, and how much less it draws. [MW]"""
@@ -228,6 +233,10 @@ class Guard:
         """Return what of the cut the plant has made true by a minute. [MW]"""
         way = min((minutes - self._since) / TRANSITION, 1.0)
         return self._from + (self.cut - self._from) * way
+
+    def _asked_by(self, until: float) -> float:
+        """Return what has been asked beyond ``least`` by a minute. [MW min]"""
+        return self._asked + (self.cut - self.least) * max(until - self._since, 0.0)
 
     def _whole(self, until: float) -> float:
         """Return what is shaved beyond ``least`` by a minute, if nothing changes. [MW min]"""

@@ -173,7 +173,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         calm_power=max(calm - floor, 0.0),
         rise_power=_rise(site, found, state, now),
         base_power=base,
-        slope=(full - base) / max(halls[-1] - floor, 1e-9),
+        slope=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
         own_power=own,
         peak_power=peak,
         import_limit=(1.0 - WATCHED * site.margins.power) * connection.limit,

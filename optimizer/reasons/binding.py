@@ -269,8 +269,7 @@ def last_segments(width: FloatArray) -> BoolArray:
     Parameters
     ----------
     width
-        Lengths of the segments, ``(time, segment)``; a last one without any lies beyond what may be
-        asked for. [MW]
+        Lengths of the segments, ``(time, segment)``; none where a last one is out of reach. [MW]
     """
     is_last = np.zeros(width.shape, dtype=bool)
     is_last[:, -1] = width[:, -1] > LEAST_WIDTH

@@ -201,6 +201,7 @@ class Service:
         text = f"{kind}{error}"
         logger.error("no schedule", site=self.site.name, time=to_second(now), because=text)
         with self._lock:
+            self._guarding.stop()
             self._missing = text
             if self._is_left:
                 return -1
@@ -249,8 +250,7 @@ class Service:
         if self._clock.is_simulated or not self._guarding.is_due(now):
             return
         with self._lock:
-            orders = self._guarding.look(now, self._link.observed(now))
-            if orders is not None and self._last is not None:
+            if self._last and (orders := self._guarding.look(now, self._link.observed(now))):
                 self._link.follow(self._last, orders, now)
 
     def _leave(self) -> None:
@@ -288,7 +288,7 @@ class Service:
                 "decision": show_decision(self._last, self._partners.revision),
                 "missing": self._lacking,
                 "awaited": "" if self._is_begun else self._missing,
-                "guarded": self._guarding.words,
+                "guarded": self._guarding.words(now),
                 "hold": show_hold(self._halt.in_force),
                 "ended": self._halt.over,
                 **self._partners.show(now),

@@ -67,14 +67,17 @@ class Guarding:
             self._energy, self._shown = 0.0, {}
 
     def stop(self) -> None:
-        """Watch no more of this quarter-hour: a person holds the service."""
+        """Watch no more of this quarter-hour: a person holds the service, or it has no plan."""
         self._guard = None
 
-    @property
-    def words(self) -> str:
-        """What is done in this quarter-hour that was not planned, in words; empty if nothing is."""
+    def words(self, now: np.datetime64) -> str:
+        """Return what the meter has changed of this quarter-hour's plan; empty if nothing."""
         guard = self._guard
-        if guard is None or (guard.cut <= guard.least and not guard.eased):
+        if (
+            guard is None
+            or guard.cut <= guard.least
+            or not self._begin <= now < self._begin + QUARTER
+        ):
             return ""
         stores, work = guard.cut - guard.eased, guard.eased
         done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []

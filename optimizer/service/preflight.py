@@ -107,6 +107,12 @@ def _series(site: Site, settings: Settings, now: np.datetime64) -> str:
 
 
 def _state(site: Site, path: Path) -> str:
+    home = next(one for one in (path, *path.parents) if one.exists())
+    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+        mend = (
+            "it must be a folder where the service's user may write; or name another with --state"
+        )
+        raise ServiceError("state", [Fault(place=str(home), value="not writable", mend=mend)])
     if not (path / SCHEMA_FILE).exists():
         return f"{path}: none yet, the first start makes it"
     check_layout(path)
@@ -114,9 +120,6 @@ def _state(site: Site, path: Path) -> str:
     if before and before != site.name:
         mend = f"this is its state, not that of {site.name}; name another folder with --state"
         raise ServiceError("state", [Fault(place=str(path), value=before, mend=mend)])
-    if not os.access(path, os.W_OK):
-        mend = "give its user the right to write there, or name another folder with --state"
-        raise ServiceError("state", [Fault(place=str(path), value="not writable", mend=mend)])
     return f"{path}{', a service runs on it' if is_running(path) else ''}"
 
 
@@ -136,11 +139,12 @@ def _page(settings: Settings, path: Path) -> str:
     try:
         with socket.create_server((LOOPBACK, port)):
             pass
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         if is_running(path):
             return f"port {port} is taken, as by the service that runs"
         mend = "end what listens there, or give another port with --page"
-        fault = Fault(place="page", value=f"port {port}: {error.strerror}", mend=mend)
+        why = getattr(error, "strerror", None) or error
+        fault = Fault(place="page", value=f"port {port}: {why}", mend=mend)
         raise ServiceError("page", [fault]) from error
     return f"port {port} is free" if port else "a free port is taken"
 
@@ -148,7 +152,8 @@ def _page(settings: Settings, path: Path) -> str:
 def _plant(site: Site, settings: Settings) -> str:
     """Return what is heard of the plant, and where it and the site file do not agree."""
     discovery = Discovery(site.name)
-    count = listen(settings.broker, discovery, seconds=SECONDS, tls=settings.tls)
+    url, protocol = settings.broker, settings.protocol
+    count = listen(url, discovery, seconds=SECONDS, tls=settings.tls, protocol=protocol)
     points = list(discovery.points.values())
     if not points:
         others = ", ".join(name for name, _ in discovery.strangers.most_common(SHOWN))

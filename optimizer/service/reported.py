@@ -17,7 +17,7 @@ from twin.reporting import below_zero, untold, words_of
 from twin.units import canonical
 
 OWNERS: Final = {
-    **dict.fromkeys((*NAMES, "carbon_intensity", "air_temperature"), ()),
+    **dict.fromkeys((*NAMES, "carbon_intensity", "matched_power", "air_temperature"), ()),
     "heat_reuse_power": ("heat_reuse",),
     "renewable_used_power": ("renewable",),
 }

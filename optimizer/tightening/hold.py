@@ -101,13 +101,16 @@ class Held:
         """Return the pieces to try next: the neighbours of those that are empty or full.
 
         Ways that rest are turned alternately, since what goes in must come out in another interval.
+        Pieces without width lie beyond what may be asked for: there nothing is tried.
         """
         here = stacked(self.names, values)[self.steps, self.piece]
         wide = self.width[np.arange(len(self.steps)), self.piece]
         empty, full = here <= AT_END, here >= wide - AT_END
         if not self.is_chain:
             return np.where(empty, (self.steps + turn) % 2, self.piece)
-        return np.clip(self.piece + full - empty, 0, self.width.shape[1] - 1)
+        has = self.width > AT_END
+        first, last = has.argmax(axis=1), self.width.shape[1] - 1 - has[:, ::-1].argmax(axis=1)
+        return np.clip(self.piece + full - empty, first, last)
 
 
 def joined(held: list[Held]) -> list[Held]:

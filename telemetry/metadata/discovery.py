@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from telemetry import topics
 from telemetry.address import Tls
@@ -163,12 +163,19 @@ class Discovery:
         return [*lines, *_missing("accelerators", {"racks", "chips_per_rack"})]
 
 
-def listen(url: str, discovery: Discovery, *, seconds: float, tls: Tls | None = None) -> int:
+def listen(
+    url: str,
+    discovery: Discovery,
+    *,
+    seconds: float,
+    tls: Tls | None = None,
+    protocol: Literal["3.1.1", "5"] = "3.1.1",
+) -> int:
     """Listen to a broker for a while; return how many messages were heard.
 
     Parameters
     ----------
-    url, tls
+    url, tls, protocol
         Of the broker.
     discovery
         Hears what decodes.
@@ -180,7 +187,8 @@ def listen(url: str, discovery: Discovery, *, seconds: float, tls: Tls | None = 
     BrokerError
         If there is no connection, or the broker does not let us hear.
     """
-    client = Client(url, client_id=f"gigatwin-discover-{os.getpid()}", is_clean=True, tls=tls)
+    name = f"gigatwin-discover-{os.getpid()}"
+    client = Client(url, client_id=name, is_clean=True, tls=tls, protocol=protocol)
     receipt = client.subscribe(*discovery.filters, qos=0)
     client.connect()
     count = 0

@@ -151,7 +151,7 @@ class Bare:
                 fed[f"{c.owner}/{carrier}"] = -curve.slope[carrier]
                 rest[carrier] -= curve.offset[carrier]
             if c.owner in self.lids:
-                lead = curve.slope[c.lead] - curve.mean_slope[c.lead][:, None]
+                lead = curve.slope[c.lead] - curve.secant(c.lead)[:, None]
                 fed[f"{c.owner}/lid"] = lead
                 self.row_low[self.lids[c.owner]] = -np.inf
         for s in self.site.stores:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from optimizer.curves import lay
+from optimizer.forms.convert import numbers
 from optimizer.inputs import inputs_of, inputs_of_all
+from optimizer.plan import solve_problem
 from optimizer.reach import Asked, Reach, reaches
 from tests import small_days
 from tests.math.hand import battery, grid, machine, outlook, problem, site, source
@@ -118,3 +120,36 @@ def test_curves_laid_at_once_are_those_of_each(choice):
                 least = np.abs(curve.draw(carrier, middle) - other.draw(carrier, middle))
                 assert (least <= curve.error[carrier] + other.error[carrier] + 1e-9).all()
         assert together.worth == pytest.approx(alone.worth, rel=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
+def test_a_machine_gives_all_that_it_may_be_asked_for(share):
+    """Proves: full segments break no lid, and a site whose service takes all racks has a plan.
+
+    Sensitivity: the lid was that of all that a machine bears; where the range begins high, it cut
+    up to a third of it off.
+    """
+    asked = small_days.problem(4)
+    busy = asked.outlook["service_racks"]
+    most = busy.copy(data=np.full(busy.shape, share * asked.site.racks))
+    full = replace(asked, outlook=asked.outlook.assign(service_racks=most))
+    inputs = inputs_of(full)
+    for convert in full.site.converts:
+        found = numbers(convert, inputs)
+        lid = (found["steepness"] * found["width"]).sum(axis=1)
+        assert lid == pytest.approx(np.zeros(len(lid)), abs=1e-9)
+    assert solve_problem(full).objective > 0.0
+
+
+def test_lines_that_are_cut_stay_where_they_are():
+    """Proves: of lines over -12 to 12 those from -2 to 4 are left, and one without width."""
+    (convert,) = machine("one", "rack", draws={"medium_voltage": lambda q: q**2}).given
+    ends = np.array([-12.0]), np.array([12.0])
+    asked = (Asked.of(convert, OUTSIDE, ends),)
+    whole = lay(convert, Reach(low=ends[0], high=ends[1], asked=asked))
+    cut = lay(convert, Reach(low=np.array([-2.0]), high=np.array([4.0]), asked=asked))
+    assert cut.width == pytest.approx(np.array([[2.0, 4.0, 0.0]]))
+    for output in (-2.0, 0.0, 3.0, 4.0):
+        at = np.array([output])
+        assert cut.draw("medium_voltage", at) == pytest.approx(whole.draw("medium_voltage", at))
+    assert cut.mean_slope["medium_voltage"] == whole.mean_slope["medium_voltage"]

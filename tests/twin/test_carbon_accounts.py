@@ -66,4 +66,19 @@ def test_a_report_leaves_the_share_to_whoever_meters_the_sun():
     """Proves: small has sun and wind; of a run that tells nothing of them no share is told."""
     told = {one.key: one for one in figures(sites.load("small"), run())}
     assert told["carbon-free"].value is None
-    assert told["carbon-free"].basis == "known by whoever meters own sun and wind"
+    assert told["carbon-free"].basis == "known by whoever meters own power"
+
+
+def test_what_is_matched_and_not_told_is_not_known(matching):
+    """Proves: a contract without a band, of whose hours no file tells, is no import unmatched."""
+    open_one = matching.replace("ppa_1", band_power="0 MW")
+    found = by_key(open_one, run())
+    assert found["carbon-market"].value is found["carbon-free"].value is None
+    assert found["carbon-free"].basis == "known by ppa_1: no file tells matched_power"
+    told = by_key(open_one, run(matched_power=("time", np.full(HOURS, 9.0), {"units": "MW"})))
+    assert told["carbon-free"].value == pytest.approx(1.0)
+
+
+def test_what_generators_give_is_not_free(matching):
+    found = by_key(matching, run(genset_output=hourly(1.0, "genset", "genset_1")))
+    assert found["carbon-free"].value == pytest.approx(4.0 / 10.0)

@@ -1,5 +1,7 @@
 """Work that yields within a quarter-hour, and the guard that asks it to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,15 +26,18 @@ def site():
 @pytest.fixture
 def easing(site):
     """Return two jobs of 4 racks that run, of kinds 0 and 1, and one of 2 racks that waits."""
-    jobs = Jobs(
-        number=np.array([7, 8, 9]),
-        kind=np.array([0, 1, 1]),
-        arrival=np.full(3, NOW),
-        deadline=np.full(3, NOW + np.timedelta64(20, "h")),
-        length=np.full(3, 5.0),
-        racks=np.array([4.0, 4.0, 2.0]),
+    return Easing.of(open_queue(Pool.of(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95})
+
+
+def jobs_of(count):
+    return Jobs(
+        number=np.array([7, 8, 9])[:count],
+        kind=np.array([0, 1, 1])[:count],
+        arrival=np.full(count, NOW),
+        deadline=np.full(count, NOW + np.timedelta64(20, "h")),
+        length=np.full(count, 5.0),
+        racks=np.array([4.0, 4.0, 2.0])[:count],
     )
-    return Easing.of(open_queue(Pool.of(site), jobs, NOW), {7: 1.0, 8: 0.95})
 
 
 def guard_of(site, easing, **more):
@@ -103,3 +108,45 @@ def test_what_nobody_foresaw_is_told_for_the_next_quarter_hour(site, easing):
     assert guard.missed == 0.0
     guard.look(minutes=5, mean=3.95, latest=4.06)
     assert guard.missed == pytest.approx(0.16)
+
+
+def _followed(guard, bare, delay):
+    """Return import and cut, minute by minute, of a plant that follows within some minutes."""
+    shown, cuts, done, begin, at = [], [], 0.0, 0.0, 0
+    for minute, free in enumerate(bare, start=1):
+        done = begin + (guard.cut - begin) * min((minute - at) / delay, 1.0)
+        shown.append(free - done)
+        if guard.look(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
+            begin, at = done, minute
+        cuts.append(guard.cut)
+    return np.array(shown), np.array(cuts)
+
+
+@pytest.mark.parametrize("delay", [0.01, 1.0, 4.0, 10.0], ids=lambda d: f"{d:g} min")
+@pytest.mark.parametrize("rise", [0.0, 0.5], ids=["at once", "sun"])
+def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
+    """Proves: 178 MW behind 170 settle below, and no more than half of what was capped returns.
+
+    Sensitivity: reckoned as following over ten minutes only, racks that follow at once were capped
+    by 38 MW and let go every other minute, until the quarter-hour's end.
+    """
+    large = load("rhine")
+    jobs = replace(jobs_of(2), racks=np.array([700.0, 700.0]))
+    easing = Easing.of(open_queue(Pool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
+    guard = Guard(
+        site=large, planned=Orders(jobs={7: 1.0, 8: 0.95}), peak=999.0, limit=170.0, work=easing,
+        spare={"battery_1": 0.0},
+    )  # fmt: skip
+    shown, cuts = _followed(guard, 178.0 + rise * np.arange(14.0), delay)
+    assert shown[-3:].max() <= 170.0 + 2.0 * rise + 0.3
+    turns = np.diff(np.sign(np.diff(cuts)[np.diff(cuts) != 0.0]))
+    assert np.count_nonzero(turns) <= 2, cuts
+
+
+def test_a_quarter_hour_decided_anew_keeps_the_cut(site, easing):
+    guard, anew = (guard_of(site, easing, spare={"battery_1": 0.0}) for _ in range(2))
+    guard.look(minutes=5, mean=4.06, latest=4.06)
+    anew.take_over(guard)
+    assert anew.ordered.jobs == pytest.approx(guard.ordered.jobs)
+    assert anew.saved == pytest.approx(guard.saved)
+    assert anew.look(minutes=8, mean=4.0, latest=LIMIT) is None

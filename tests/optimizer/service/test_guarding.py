@@ -148,8 +148,11 @@ def test_each_quarter_hour_begins_from_its_own_estimate():
 
 
 def test_what_was_not_planned_is_said_in_words(guarding):
-    assert guarding.words == ""
+    soon = BEGIN + 2 * MINUTE
+    assert guarding.words(soon) == ""
     looks(guarding, [2.4] * 7)
-    assert guarding.words.startswith("the meter shows 2.4 MW from the grid: batteries spare it 0.")
+    said = "the meter shows 2.4 MW from the grid: batteries spare it 0."
+    assert guarding.words(soon).startswith(said)
+    assert guarding.words(BEGIN + QUARTER) == ""
     guarding.stop()
-    assert guarding.words == ""
+    assert guarding.words(soon) == ""

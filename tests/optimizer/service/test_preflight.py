@@ -10,10 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
+from optimizer.cli.config import show
 from optimizer.cli.root import app
 from optimizer.service import preflight
 from optimizer.service.folder import StateFolder
-from optimizer.service.preflight import looks
+from optimizer.service.preflight import Look, looks
 from optimizer.service.settings import Settings
 from telemetry.client import Client
 from telemetry.codec import encode
@@ -85,6 +86,20 @@ def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, mon
         assert "another port with --page" in told(tmp_path, page_port=port)["page"].fault
         monkeypatch.setattr(preflight, "is_running", lambda _: True)
         assert "by the service that runs" in told(tmp_path, page_port=port)["page"].found
+
+
+def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
+    """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "state"):
+        assert "must be a folder" in told(path)["state"].fault
+    assert "port 70000" in told(tmp_path, page_port=70_000)["page"].fault
+
+
+def test_a_look_is_shown_as_it_is_worded(capsys):
+    """Sensitivity: a title in brackets was taken for markup, and lost or an error."""
+    assert show([Look(what="site", found="Hall [new] of [/var/lib/x]")])
+    assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 
 def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):

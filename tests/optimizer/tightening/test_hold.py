@@ -1,0 +1,23 @@
+"""Pieces of a chain that are held while a search goes on."""
+
+import numpy as np
+
+from optimizer.tightening.hold import Held
+
+
+def test_a_piece_without_width_is_left_at_once():
+    """Proves: before and behind what may be asked for there are pieces that are none.
+
+    Sensitivity: both empty and full, one was never left, and the output stayed at the least.
+    """
+    held = Held(
+        names=("one.segment",),
+        steps=np.arange(3),
+        piece=np.array([1, 0, 3]),
+        width=np.array([[0.0, 2.0, 3.0, 0.0]] * 3),
+        is_chain=True,
+    )
+    values = {"one.segment": np.array([[0.0, 0.0, 0.0, 0.0], [0.0] * 4, [0.0, 2.0, 3.0, 0.0]])}
+    assert held.moved(values, 0).tolist() == [1, 1, 2]
+    full = {"one.segment": np.array([[0.0, 2.0, 0.0, 0.0]] * 3)}
+    assert held.moved(full, 0).tolist()[0] == 2
