@@ -16,6 +16,9 @@ from twin.reserved.kept import kept_at_connection, kept_by_work
 from twin.site import Site
 from twin.workloads.queue import Pool
 
+WARMED: Final = 0.75
+"""Share of the way to its limit by which a rise may warm water: no lag is known well. [1]"""
+
 WATCHED: Final = 0.75
 """Share of the margin that is kept within the quarter-hour: loads are restless by the rest. [1]"""
 
@@ -36,8 +39,7 @@ class Headroom:
     calm_power
         The same, if the peak of the billing period is not to be raised. [MW]
     rise_power
-        By how much work may rise within the interval, so that no circuit's water gets too warm
-        before its valves have followed. [MW]
+        By how much work may rise before valves follow, and no circuit gets too warm. [MW]
     base_power, slope
         Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
     own_power
@@ -46,8 +48,7 @@ class Headroom:
         Import that raises no peak, which is the greatest so far, what is usual, or what the plan
         means to take, and breaks no target of a partner. [MW]
     import_limit
-        Most that the connection may give, with most of the site's margin kept: the rest is for
-        what is restless. [MW]
+        Most that the connection may give; of the margin a rest is left to what is restless. [MW]
     chilled_load, chilled_spare
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
@@ -210,7 +211,7 @@ def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float
     r"""Return by how much the halls may rise within the interval, so that valves follow. [MW]
 
     Valves that lag by :math:`\tau` leave a rise of :math:`\Delta Q`, however fast, with
-    :math:`\tau \Delta Q` of heat in the loop's :math:`K`, which its water bears up to the limit.
+    :math:`\tau \Delta Q` of heat in the loop's :math:`K`: its water bears that near its limit.
     """
     least = np.inf
     for plant in site.of(CoolingPlant):
@@ -218,11 +219,10 @@ def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float
         if steering.SUPPLY in now:
             target = float(of_owner(now, steering.SUPPLY, plant.name)[0])
         water = float(of_owner(state, "facility_supply_temperature", plant.name))
-        room = max(plant.supply_limit - max(water, target), 0.0)
+        room = WARMED * max(plant.supply_limit - max(water, target), 0.0)
         lag = site.contingency.lag_of(plant.loop)
-        drawn = found.loads[plant.name]
-        share = (drawn[-1] - drawn[0]) / (found.halls[-1] - found.halls[0])
-        least = min(least, room * plant.loop.heat_capacity / lag / max(float(share), TINY))
+        share = max(float(np.ptp(found.loads[plant.name]) / np.ptp(found.halls)), TINY)
+        least = min(least, room * plant.loop.heat_capacity / lag / share)
     return least
 
 

@@ -29,7 +29,7 @@ def found():
 def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
     whole = solve_whole([inputs_of(one) for one in together()]).objective
     assert tuple(found.decisions) == NAMES
-    assert cost(found) == pytest.approx(whole, rel=1e-6)
+    assert whole * (1.0 - 1e-9) <= cost(found) <= whole * (1.0 + 1e-5)  # waste is kept out after it
     assert all(one.verdict.is_safe for one in found.decisions.values())
     assert np.abs(np.sum(found.nets, axis=0)).max() < 1e-6
     assert found.nets[0].sum() > 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimizer.dispatch import within
-from optimizer.realtime.headroom import Headroom, headroom
+from optimizer.realtime.headroom import WARMED, Headroom, headroom
 from optimizer.realtime.tried import tried
 from tests import small_days
 from tests.math.promises import with_target
@@ -48,7 +48,7 @@ def test_no_target_asks_for_less_than_the_least_of_its_contract():
 @pytest.mark.parametrize("lag", [0.0, 240.0])
 @pytest.mark.parametrize("room", [-1.0, 0.2, 0.5])
 def test_work_rises_no_faster_than_valves_follow(room, lag):
-    """Proves: so many kelvins of a loop of K MWh/K, over its lag: 120 s where none is declared."""
+    """Proves: three quarters of the kelvins of a loop, over its lag: 120 s where none is told."""
     asked = small_days.problem()
     plant = asked.site.equipment["warm_plant"]
     loop = plant.loop.model_copy(update={"valve_lag": lag})
@@ -57,7 +57,7 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     at = {"circuit": "warm_plant"}
     state["facility_supply_temperature"].loc[at] = plant.supply_limit - room
     found = headroom(site, state, step)
-    load = max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
+    load = WARMED * max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
     ran = tried(site, step)
     each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.halls)
     assert found.rise_power == pytest.approx(load / each)

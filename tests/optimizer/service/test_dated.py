@@ -67,7 +67,7 @@ def service(monkeypatch, tmp_path):
     made._partners = Partners()
     made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1, act=lambda *_: -1)
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
-    made._guarding = SimpleNamespace(begin=lambda *_: None)
+    made._guarding = SimpleNamespace(begin=lambda *_: None, stop=lambda: None)
     made._halt = Halt(
         Overrides(tmp_path / "hold.json"),
         clock=made._clock,
