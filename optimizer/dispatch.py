@@ -166,6 +166,11 @@ def by_number(queue: Queue, caps: FloatArray) -> dict[int, float]:
     return dict(zip(queue.jobs.number[on].tolist(), caps[on].tolist(), strict=True))
 
 
+def in_order(queue: Queue, jobs: Mapping[int, float]) -> FloatArray:
+    """Return the cap of each job of a queue by the numbers of those that run, 0 for others. [1]"""
+    return np.array([jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+
+
 def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray]:
     """Return the racks and the power above idle planned for each kind.
 

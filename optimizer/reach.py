@@ -158,9 +158,12 @@ def reaches(
     varied |= {one.carrier for one in site.exchanges if one.carrier != "grid"}
     found: dict[str, Reach] = {}
     for convert in site.converts:
-        low, high = _range(problem, convert, demand, weather)
+        limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
+        most = (1.0 - problem.margins.power) * limit
+        back = np.minimum(_way_back(site, convert, weather), most)
+        low, high = _range(site, convert, demand[convert.output], bears=(-back, most))
         is_varied = convert.output in varied
-        spans = _borne(problem, convert, weather) if is_varied else [(low, high)]
+        spans = _borne(convert, most) if is_varied else [(low, high)]
         asked = tuple(Asked.of(convert, weather, span, points=points) for span in spans)
         found[convert.owner] = Reach(low=low, high=high, asked=asked)
         draws = asked[0].draws
@@ -187,33 +190,21 @@ def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
 
 
 def _range(
-    problem: Problem, convert: Convert, demand: Mapping[str, FloatArray], weather: Weather
+    site: Site, convert: Convert, demand: FloatArray, *, bears: tuple[FloatArray, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return least and greatest output that can occur, ``(time,)``. [MW]"""
-    most = _most(problem, convert, weather)
-    low, high = demand[convert.output]
-    is_alone = sum(other.output == convert.output for other in problem.site.converts) == 1
+    """Return least and greatest output that can occur within what a machine bears. [MW]"""
+    (low, high), (floor, most) = demand, bears
+    is_alone = sum(other.output == convert.output for other in site.converts) == 1
     pad = PAD * (high - low)
-    floor = np.maximum(-_way_back(problem.site, convert, weather), -most)
     low = np.clip(low - pad if is_alone else floor, floor, most)
     return low, np.clip(high + pad, low, most)
 
 
-def _most(problem: Problem, convert: Convert, weather: Weather) -> FloatArray:
-    """Return a machine's limit less the margin, ``(time,)``. [MW]"""
-    limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
-    return (1.0 - problem.margins.power) * limit
-
-
-def _borne(
-    problem: Problem, convert: Convert, weather: Weather
-) -> list[tuple[FloatArray, FloatArray]]:
-    """Return the outputs that a machine bears, backwards apart if any may flow there. [MW]"""
-    most = _most(problem, convert, weather)
-    forward = (np.zeros_like(most), most)
-    if not _way_back(problem.site, convert, weather).any():
-        return [forward]
-    return [(-most, np.zeros_like(most)), forward]
+def _borne(convert: Convert, most: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+    """Return the outputs that a machine bears, backwards apart where the grid is that way. [MW]"""
+    nothing = np.zeros_like(most)
+    back = [(-most, nothing)] if convert.output in FEEDS else []
+    return [*back, (nothing, most)]
 
 
 def _way_back(site: Site, convert: Convert, weather: Weather) -> FloatArray:

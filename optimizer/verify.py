@@ -19,7 +19,7 @@ from twin.failures.coverage import Coverage, coverage
 from twin.given import check_given
 from twin.labels import of_owner, off_axes
 from twin.physics.numeric import BoolArray
-from twin.places import where
+from twin.places import below_nothing
 from twin.relations import Store
 from twin.reserved import backing
 from twin.site import Site
@@ -167,9 +167,7 @@ def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     faults = [*axes.faults_of(schedule, state["instant"].to_numpy()), *backing.faults(schedule)]
     faults += off_axes(schedule, coherence.AXES, "schedule")
     for name in names:
-        values = schedule[name].to_numpy()
-        wrong = ~(np.isfinite(values) & (values >= 0.0))
-        faults += where(schedule[name], wrong, "must be finite and not negative", of="schedule")
+        faults += below_nothing(schedule[name], of="schedule")
     if faults:
         raise StateError("schedule", faults)
 

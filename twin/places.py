@@ -39,3 +39,10 @@ def where(
     more = f" (and {others} more)" if others else ""
     unit = f" {written(array.attrs.get('units', '1'))}".removesuffix(" 1")
     yield Fault(place=place, value=f"{array.to_numpy()[first]:.9g}{unit}{more}", mend=mend)
+
+
+def below_nothing(array: xr.DataArray, *, of: str) -> Iterator[Fault]:
+    """Yield the fault of a word whose values are not all finite and 0 or more."""
+    values = array.to_numpy()
+    wrong = ~(np.isfinite(values) & (values >= 0.0))
+    yield from where(array, wrong, "must be finite and not negative", of=of)

@@ -14,7 +14,7 @@ from twin.given import check_given
 from twin.labels import of_owner, values_of
 from twin.paths import without_path
 from twin.physics import FloatArray
-from twin.places import where
+from twin.places import below_nothing
 from twin.run import Key, Run, run
 from twin.site import Site
 from twin.weather import POSSIBLE, Weather, impossible
@@ -209,10 +209,8 @@ def orders_of(site: Site, operation: xr.Dataset) -> dict[Key, FloatArray]:
                 faults.append(Fault(place=f"operation, {name}", value=owner, mend=mend))
                 continue
             values = of_owner(operation, name, owner)
-        wrong = ~(np.isfinite(values) & (values >= 0.0))
-        if wrong.any():
             given = operation[name].sel({dim: [owner]}).transpose(dim, "time")
-            faults += where(given, wrong[None], "must be finite and not negative", of="operation")
+            faults += below_nothing(given, of="operation")
         orders[name, owner] = values
     if faults:
         raise StateError(site.name, faults)

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from optimizer.dispatch import in_order
 from twin.physics import FloatArray
 from twin.workloads.capping import work_power
 from twin.workloads.queue import Queue
@@ -29,8 +30,7 @@ class Easing:
     @classmethod
     def of(cls, queue: Queue, jobs: Mapping[int, float]) -> Self:
         """Return what jobs can yield that were ordered by their numbers."""
-        caps = np.array([jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-        return cls(queue=queue, caps=caps)
+        return cls(queue=queue, caps=in_order(queue, jobs))
 
     @property
     def power(self) -> float:

@@ -91,9 +91,7 @@ class StateFolder:
         content = read_json(path)
         check_layout(self.path)
         before = site_of(self.path)
-        if site and before and before != site:
-            mend = f"this is its state, not that of {site}; name another folder with --state"
-            raise ServiceError("state", [Fault(place=str(path), value=before, mend=mend)])
+        refuse_other(self.path, site)
         if site and not before:
             write_json(path, content | named)
 
@@ -122,6 +120,22 @@ def check_layout(folder: Path) -> None:
     size = f"{path.stat().st_size} B"
     mend = f'it is damaged; write {{"version": {SCHEMA}}} into it if all else there is whole'
     raise ServiceError("state", [Fault(place=str(path), value=size, mend=mend)])
+
+
+def refuse_other(folder: Path, site: str) -> None:
+    """Refuse a folder that keeps the state of another site; any will do without a name.
+
+    Raises
+    ------
+    ServiceError
+        If it is another's.
+    """
+    before = site_of(folder)
+    if site and before and before != site:
+        mend = f"this is its state, not that of {site}; name another folder with --state"
+        raise ServiceError(
+            "state", [Fault(place=str(folder / SCHEMA_FILE), value=before, mend=mend)]
+        )
 
 
 def site_of(folder: Path) -> str:

@@ -73,11 +73,7 @@ class Guarding:
     def words(self, now: np.datetime64) -> str:
         """Return what the meter has changed of this quarter-hour's plan; empty if nothing."""
         guard = self._guard
-        if (
-            guard is None
-            or guard.cut <= guard.least
-            or not self._begin <= now < self._begin + QUARTER
-        ):
+        if guard is None or guard.cut <= guard.least or not self._is_running(now):
             return ""
         stores, work = guard.cut - guard.eased, guard.eased
         done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []
@@ -93,8 +89,8 @@ class Guarding:
         now
             The service's time.
         """
-        is_running = self._begin <= now < self._begin + QUARTER
-        return self._guard is not None and bool(is_running and now - self._counted >= READ)
+        is_late = bool(now - self._counted >= READ)
+        return self._guard is not None and self._is_running(now) and is_late
 
     def look(self, now: np.datetime64, observed: xr.Dataset) -> Orders | None:
         """Count what the meter shows, and return other orders if they are called for.
@@ -112,7 +108,7 @@ class Guarding:
         Orders or None
             As :class:`optimizer.realtime.guard.Guard` gives them, at most once a minute.
         """
-        if self._guard is None or not self._begin <= now < self._begin + QUARTER:
+        if self._guard is None or not self._is_running(now):
             return None
         is_heard = self._count(now, observed)
         minutes = float((now - self._begin) / MINUTE)
@@ -121,6 +117,9 @@ class Guarding:
         self._looked = now
         cooler = self._cool(observed, self._guard)
         return (self._shave(minutes, self._guard) if is_heard else None) or cooler
+
+    def _is_running(self, now: np.datetime64) -> bool:
+        return bool(self._begin <= now < self._begin + QUARTER)
 
     def _count(self, now: np.datetime64, observed: xr.Dataset) -> bool:
         """Add what the meter shows; return whether it is heard."""

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from optimizer.service.folder import SCHEMA_FILE, check_layout, site_of
+from optimizer.service.folder import SCHEMA_FILE, check_layout, refuse_other
 from optimizer.service.holding.control import is_running
 from optimizer.service.partners.parties import SENDER, read_partners, read_sender
 from optimizer.service.series import Series
@@ -116,10 +116,7 @@ def _state(site: Site, path: Path) -> str:
     if not (path / SCHEMA_FILE).exists():
         return f"{path}: none yet, the first start makes it"
     check_layout(path)
-    before = site_of(path)
-    if before and before != site.name:
-        mend = f"this is its state, not that of {site.name}; name another folder with --state"
-        raise ServiceError("state", [Fault(place=str(path), value=before, mend=mend)])
+    refuse_other(path, site.name)
     return f"{path}{', a service runs on it' if is_running(path) else ''}"
 
 

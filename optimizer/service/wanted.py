@@ -2,9 +2,7 @@
 
 from typing import Final
 
-import numpy as np
-
-from optimizer.dispatch import Orders
+from optimizer.dispatch import Orders, in_order
 from optimizer.service.outcome import Outcome
 from optimizer.service.water import water_requests
 from telemetry.actuator import Wanted
@@ -38,7 +36,7 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
         set points of the water where the plan has chosen them.
     """
     orders, queue = outcome.orders, outcome.queue
-    caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
+    caps = in_order(queue, orders.jobs)
     halls = site.of(Accelerators)
     apart = outcome.apart
     without = {

@@ -16,7 +16,7 @@ from twin.equipment import Battery, Transformer
 from twin.errors import Fault
 from twin.exchange import net_import
 from twin.physics import FloatArray
-from twin.places import where
+from twin.places import below_nothing
 from twin.relations import Store
 from twin.reserved.activation import LEAST, courses, powers, put_off
 from twin.reserves import Reserve, begins, is_open, is_valid
@@ -78,8 +78,7 @@ def faults(schedule: xr.Dataset) -> Iterator[Fault]:
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
             yield Fault(place=word, value="", mend=f"must stand on {', '.join(sorted(wanted))}")
             continue
-        wrong = ~(np.isfinite(values.to_numpy()) & (values.to_numpy() >= 0.0))
-        yield from where(values, wrong, "must be finite and not negative", of="schedule")
+        yield from below_nothing(values, of="schedule")
 
 
 @dataclass(frozen=True, kw_only=True)
