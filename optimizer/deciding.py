@@ -87,6 +87,8 @@ def decide(
                 explanation=_reasons(solution, schedule, verdict, last=last),
                 attempts=attempt,
                 warm=solution.warm,
+                objective=solution.objective,
+                bound=solution.relaxed,
             )
         warm = solution.warm
         asked = _safer(asked, schedule, verdict, share=share)

@@ -27,6 +27,10 @@ class Decision:
         How often it was sought. [1]
     warm
         What the next decision's solve may begin from.
+    objective
+        What the schedule weighs: money and penalties. [EUR]
+    bound
+        Least that any schedule of the same problem could weigh. [EUR]
     """
 
     schedule: xr.Dataset
@@ -34,6 +38,8 @@ class Decision:
     explanation: Explanation
     attempts: int = 1
     warm: Warm | None = None
+    objective: float = np.nan
+    bound: float = np.nan
 
     @property
     def start(self) -> np.datetime64:

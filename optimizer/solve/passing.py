@@ -7,6 +7,7 @@ import highspy
 import numpy as np
 
 from optimizer.compile.arrays import Arrays
+from optimizer.solve.variant import varied_costs, varied_options
 from twin.errors import SolverError
 
 
@@ -22,6 +23,7 @@ def pass_model(
 ) -> None:
     """Hand the model over; with a number that is none the solver would run for ever."""
     costs, offset = arrays.accounts.weighted(prices, len(arrays.column_low))
+    costs = varied_costs(costs)
     numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
     if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):
         message = "the model holds what is not a number"
@@ -52,7 +54,7 @@ def ask(status: Any, what: str, *, may_warn: bool = False) -> None:
 
 def set_options(solver: Any, options: Mapping[str, Any]) -> None:
     """Set options of the solver, and refuse what it does not know."""
-    for name, value in options.items():
+    for name, value in varied_options(options).items():
         ask(solver.setOptionValue(name, value), f"option {name}")
 
 

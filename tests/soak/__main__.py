@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
@@ -16,7 +16,7 @@ KEYS = ("name", "count", "broken", "seeds_of_broken", "seconds")
 class Option:
     """A word of one soak, handed to its `run` by name."""
 
-    kind: type = str
+    kind: Callable[[str], object] = str
     default: object = None
     help: str = ""
 
@@ -30,6 +30,13 @@ class Soak:
 
     module: str
     options: dict[str, Option] = field(default_factory=dict)
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        message = f"{text} is less than 1"
+        raise argparse.ArgumentTypeError(message)
+    return count
 
 
 _BROKER = Option(help="URL of a broker for the service, else one of our own")
@@ -56,7 +63,13 @@ SOAKS = {
         },
     ),
     "memory": Soak(module="tests.soak.memory"),
-    "replay": Soak(module="tests.soak.replay"),
+    "replay": Soak(
+        module="tests.soak.replay",
+        options={
+            "ties": Option(kind=bool, default=False, help="follow other equal optima too"),
+            "variants": Option(kind=_count, default=5, help="paths of the solver, with --ties"),
+        },
+    ),
     "service": Soak(module="tests.soak.site_hours", options={"broker": _BROKER}),
 }
 """Name of a soak -> where it is, and the words that it alone knows."""
@@ -90,17 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         own.add_argument("--seed", type=int, default=0, help="of all that is drawn")
         own.add_argument("--json", metavar="FILE", help="write the figures; - is standard output")
         for word, option in soak.options.items():
-            own.add_argument(
-                f"--{word}", type=option.kind, default=option.default, help=option.help
-            )
+            how = {"action": "store_true"} if option.kind is bool else {"type": option.kind}
+            own.add_argument(f"--{word}", default=option.default, help=option.help, **how)
     return parser
-
-
-def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        message = f"{text} is less than 1"
-        raise argparse.ArgumentTypeError(message)
-    return count
 
 
 if __name__ == "__main__":

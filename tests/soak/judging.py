@@ -108,7 +108,14 @@ class Resting:
         )
 
 
-def violations(here: Setting, *, seed: int) -> tuple[str, str]:
+def unchanged(policy: Policy) -> Policy:
+    """Return the policy itself."""
+    return policy
+
+
+def violations(
+    here: Setting, *, seed: int, ordering: Callable[[Policy], Policy] = unchanged
+) -> tuple[str, str]:
     """Return the limits that a plant breaks under plans, in words.
 
     Parameters
@@ -117,6 +124,8 @@ def violations(here: Setting, *, seed: int) -> tuple[str, str]:
         Site, world and work.
     seed
         Of the plant.
+    ordering
+        Planning policy -> what the plant follows; by default the policy itself.
 
     Returns
     -------
@@ -128,7 +137,7 @@ def violations(here: Setting, *, seed: int) -> tuple[str, str]:
     NoScheduleError
         If there is no plan.
     """
-    broken = _broken(here, lambda policy: policy, seed=seed)
+    broken = _broken(here, ordering, seed=seed)
     if broken.empty:
         return "", ""
     fated = broken.index.isin(_broken(here, Resting, seed=seed).index)

@@ -11,6 +11,7 @@ be is beyond any order. It is told apart, never left out.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -23,6 +24,7 @@ from tests import small_days
 from tests.random_promises import promising, sold
 from tests.random_sites import random_site
 from tests.soak import judging
+from tests.soak.ties import Ties
 from twin.forecast.record import record
 from twin.site import Site
 
@@ -42,9 +44,30 @@ DAYS = (2, 27)
 """First and last day of the synthetic month on which a problem may begin. [1]"""
 
 
-def run(count: int, *, seed: int, say: Callable[[str], None]) -> dict[str, object]:
-    """Decide and follow some problems; each has a seed of its own."""
-    return judging.counted(count, violations, seed=seed, say=say)
+def run(
+    count: int, *, seed: int, say: Callable[[str], None], ties: bool = False, variants: int = 5
+) -> dict[str, object]:
+    """Decide and follow some problems; each has a seed of its own.
+
+    Parameters
+    ----------
+    count, seed, say
+        As for :func:`tests.soak.judging.counted`.
+    ties
+        Whether other equal optima of each problem are followed too.
+    variants
+        Paths of the solver on which these are looked for. [1]
+    """
+    if not ties:
+        return judging.counted(count, violations, seed=seed, say=say)
+    found = Ties(variants)
+    figures = judging.counted(count, partial(violations_of_ties, found), seed=seed, say=say)
+    return figures | found.figures()
+
+
+def violations_of_ties(ties: Ties, seed: int) -> tuple[str, str]:
+    """Return the limits that a plant breaks under any of the optima of a random problem."""
+    return ties.violations(setting(seed), seed=seed)
 
 
 def violations(seed: int) -> tuple[str, str]:
