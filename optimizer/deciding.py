@@ -88,7 +88,7 @@ def decide(
                 attempts=attempt,
                 warm=solution.warm,
                 objective=solution.objective,
-                bound=solution.relaxed,
+                relaxed=solution.relaxed,
             )
         warm = solution.warm
         asked = _safer(asked, schedule, verdict, share=share)

@@ -29,8 +29,9 @@ class Decision:
         What the next decision's solve may begin from.
     objective
         What the schedule weighs: money and penalties. [EUR]
-    bound
-        Least that any schedule of the same problem could weigh. [EUR]
+    relaxed
+        Objective if units were fractions and machines could waste: no schedule of the same problem
+        weighs less, except one that sells fewer reserves. [EUR]
     """
 
     schedule: xr.Dataset
@@ -39,7 +40,7 @@ class Decision:
     attempts: int = 1
     warm: Warm | None = None
     objective: float = np.nan
-    bound: float = np.nan
+    relaxed: float = np.nan
 
     @property
     def start(self) -> np.datetime64:

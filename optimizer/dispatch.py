@@ -152,10 +152,10 @@ def within(
 
     Notes
     -----
-    What runs already may run on uncapped, whatever the water is: only what is above it rises.
+    What runs may go on under its caps, whatever the water is: only what is above them rises.
     """
     caps = under(queue, caps, headroom.calm_power, kept=must)
-    risen = work_power(queue, queue.running.astype(np.float64)) + headroom.rise_power
+    risen = work_power(queue, queue.caps) + headroom.rise_power
     most = min(headroom.work_power, risen)
     return under(queue, caps, most, kept=np.zeros_like(must))
 

@@ -25,6 +25,7 @@ from twin.exchange import net_import
 from twin.forecast.outlook import outlook
 from twin.site import Site
 from twin.workloads.arrivals import expect
+from twin.workloads.capping import work_power
 from twin.workloads.envelope import envelope
 from twin.workloads.jobs import Jobs
 from twin.workloads.queue import Queue
@@ -143,7 +144,7 @@ class Steering:
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
         self._settled, self._foreseen = np.nan, (np.nan, np.nan)
-        self._drifted = self._missed = 0.0
+        self._drifted = self._missed = self._drawn = 0.0
         self._turns_from: dict[str, float] = {}
         self._until, self._can_yield = np.datetime64("NaT", "us"), False
         self.guard: Guard | None = None
@@ -165,8 +166,9 @@ class Steering:
         Orders
             Within what the site leaves, and without raising the peak by what was not foreseen.
         """
-        is_again = queue.instant == self._begun
+        is_again, drawn = queue.instant == self._begun, work_power(queue, queue.caps)
         if not is_again:
+            self._drawn = drawn
             self._begun, self._before = queue.instant, self._carry
             self._turns_from = self._told(queue.instant)
             self._drifted = self._drift(state, queue.instant)
@@ -179,7 +181,9 @@ class Steering:
         step = now.isel(time=0)
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = self._room(state, now, able=able(self.site, step, state, spare=spare))
-        room = replace(room, lasting=lasting(self.site, plan, queue.instant))
+        risen = max(drawn - self._drawn, 0.0)  # since this quarter-hour was first given orders
+        left = max(room.rise_power - risen, 0.0)
+        room = replace(room, rise_power=left, lasting=lasting(self.site, plan, queue.instant))
         warm, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(warm, self.site, water_of(state))
         work = Easing.of(queue, orders.jobs)

@@ -125,7 +125,7 @@ class QueueSnapshot:
     running: NDArray[np.bool_]
 
     def queue(self, site: Site) -> Queue:
-        """Return the queue as the twin runs it.
+        """Return the queue as the twin runs it; the message gives no caps, so running jobs have 1.
 
         Raises
         ------
@@ -138,5 +138,5 @@ class QueueSnapshot:
             jobs=self.jobs.jobs(tuple(site.work)),
             done=self.done,
             ran=self.ran,
-            running=self.running,
+            caps=self.running.astype(np.float64),
         )

@@ -110,7 +110,7 @@ def waited(queue, quarters=1, caps=None):
 def running(queue, count, *, ran=9.0):
     """Return a queue whose first jobs run."""
     on = np.arange(len(queue.jobs)) < count
-    return replace(queue, running=on, ran=np.where(on, ran, 0.0))
+    return replace(queue, caps=on.astype(float), ran=np.where(on, ran, 0.0))
 
 
 def pressed(queue, *places):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -89,7 +89,7 @@ class Pilot:
             If the question has no sense.
         """
         begun = time.perf_counter()
-        queue = facts.queue
+        queue = replace(facts.queue, caps=self._caps_of(facts.queue))
         believed = self._estimate(facts)
         problem, absent = self._question(facts, believed.state)
         last = self._decision
@@ -97,7 +97,7 @@ class Pilot:
             last = None
         lost = f"telemetry: {'; '.join(believed.said)}" if believed.is_useless else ""
         hold = facts.hold or lost
-        caps = self._running(queue)
+        caps = queue.caps
         if hold:
             power = work_power(queue, caps)
             choice = by_rule(problem, power, source=Source.HOLD, reason=hold)
@@ -165,8 +165,8 @@ class Pilot:
         known = Known(record=facts.record, queue=facts.queue, past=facts.past)
         return partial(self.decide, known=known)
 
-    def _running(self, queue: Queue) -> FloatArray:
-        """Return the caps of the jobs that run, in the order of the queue. [1]"""
+    def _caps_of(self, queue: Queue) -> FloatArray:
+        """Return the caps of the jobs that run, as last ordered, in the order of the queue. [1]"""
         known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
         return np.where(queue.running, known, 0.0)
 

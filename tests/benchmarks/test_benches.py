@@ -57,6 +57,7 @@ def test_rows_are_chosen_by_group_or_name():
         command.chosen(["twin.nothing"])
 
 
+@pytest.mark.slow
 def test_the_command_knows_its_words(root):
     words = [root / "dev", "bench", "nothing"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd="/")
@@ -86,6 +87,7 @@ def test_the_load_flow_both_ways():
     assert 0.9 < both[0].figures["least_voltage"] < 1.0
 
 
+@pytest.mark.slow
 def test_the_site_both_ways(tmp_path):
     both = []
     for way in (site_year.ours, site_year.limit):

@@ -4,9 +4,10 @@ import pytest
 
 from optimizer.plan import solve_problem
 from tests.math.other_model import drawn, least_cost, ours
+from tests.seeds import seeds
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(range(60)))
 def test_a_random_site_costs_the_same_by_another_model(seed):
     """Proves: connection, fees, peak, battery, sun, work and lateness, at prices below zero too.
 

@@ -8,6 +8,7 @@ from optimizer.front import sensitivities
 from optimizer.reasons.softened import softened
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
 from tests.math.reserved import ahead, held_by, product
+from tests.seeds import seeds
 from twin.site import Margins
 
 
@@ -187,7 +188,7 @@ def exactly(prices, load, of, *, wear, level, export_limit):
     return found.fun
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(range(40)))
 def test_where_power_is_paid_for_no_way_is_better(seed):
     """Proves: at prices from -100 to 20 a battery does the best that one without circles can."""
     rng = np.random.default_rng([seed, 11])

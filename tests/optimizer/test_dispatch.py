@@ -48,7 +48,7 @@ def queue_of(*rows, running=()):
     )
     queue = open_queue(POOL, jobs, NOW)
     on = np.isin(jobs.number, running)
-    return Queue(**{**vars(queue), "running": on, "ran": np.where(on, 9.0, 0.0)})
+    return Queue(**{**vars(queue), "caps": on.astype(float), "ran": np.where(on, 9.0, 0.0)})
 
 
 def plan(gang=(0.0, 1.0), batch=(0.0, 1.0)):
@@ -227,6 +227,7 @@ def test_of_what_must_run_the_shortest_comes_first():
     assert urgency(queue, pressing(queue, 0.25)).tolist() == [1, 2, 0, 3]
 
 
+@pytest.mark.slow
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=2, max_size=5),
     laxities=st.lists(st.integers(-8, 0), min_size=5, max_size=5),

@@ -13,7 +13,9 @@ NOTHING = 1e-7
 """Share of an objective that is no difference."""
 
 
-@pytest.fixture(scope="module", params=[1.0, -0.4], ids=["dear", "free"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(1.0, marks=pytest.mark.slow), -0.4], ids=["dear", "free"]
+)
 def asked(request):
     """Return a day's question, its prices turned for the second.
 

@@ -24,6 +24,7 @@ def test_the_collector_is_as_before(is_on):
         gc.unfreeze()
 
 
+@pytest.mark.slow
 def test_the_service_does_not_load_what_its_solver_needs():
     """Pyomo takes a third of a start, and only the process of the solver uses it."""
     told = subprocess.run(

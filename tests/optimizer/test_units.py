@@ -128,6 +128,7 @@ def test_units_carry_what_is_asked_of_them(asked):
     )
 
 
+@pytest.mark.slow
 def test_rules_cost_and_never_save(plain, asked):
     assert solve_problem(asked).objective >= solve_problem(plain).objective - 1e-6
     stricter = ruled(plain, **RULES | {"start_cost": 500.0})

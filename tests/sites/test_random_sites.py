@@ -5,10 +5,11 @@ import pytest
 
 from sites.sizing import mild
 from tests.random_sites import random_site
+from tests.seeds import seeds
 from twin.relations import ENERGY_SIGN
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(range(8)))
 def test_energy_closes_at_every_machine(seed):
     site = random_site(seed)
     for convert in site.converts:

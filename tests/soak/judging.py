@@ -108,14 +108,7 @@ class Resting:
         )
 
 
-def unchanged(policy: Policy) -> Policy:
-    """Return the policy itself."""
-    return policy
-
-
-def violations(
-    here: Setting, *, seed: int, ordering: Callable[[Policy], Policy] = unchanged
-) -> tuple[str, str]:
+def violations(here: Setting, *, seed: int, made: list[Decision] | None = None) -> tuple[str, str]:
     """Return the limits that a plant breaks under plans, in words.
 
     Parameters
@@ -124,8 +117,8 @@ def violations(
         Site, world and work.
     seed
         Of the plant.
-    ordering
-        Planning policy -> what the plant follows; by default the policy itself.
+    made
+        Filled with the decisions, if given.
 
     Returns
     -------
@@ -137,16 +130,22 @@ def violations(
     NoScheduleError
         If there is no plan.
     """
-    broken = _broken(here, ordering, seed=seed)
+    decisions: list[Decision] = [] if made is None else made
+    broken = _broken(here, lambda policy: policy, seed=seed, decisions=decisions)
     if broken.empty:
         return "", ""
-    fated = broken.index.isin(_broken(here, Resting, seed=seed).index)
+    fated = broken.index.isin(_broken(here, Resting, seed=seed, decisions=[]).index)
     return _words(broken[~fated]), _words(broken[fated])
 
 
-def _broken(here: Setting, ordering: Callable[[Policy], Policy], *, seed: int) -> pd.Series:
+def _broken(
+    here: Setting,
+    ordering: Callable[[Policy], Policy],
+    *,
+    seed: int,
+    decisions: list[Decision],
+) -> pd.Series:
     """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
-    decisions: list[Decision] = []
     policy = ordering(make_policy(here, "optimal", decisions.append))
     plant = plant_of(here, seed=seed)
     for _ in played(here, policy, plant, decisions=decisions):

@@ -6,6 +6,8 @@ import sites
 from tests.altered_sites import ALTERATIONS, altered
 from tests.soak import altered as soak
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def drawn():

@@ -29,6 +29,7 @@ def read(folder, seconds, **words):
     return flips.read(folder, seconds, flips.Tally(), **words)
 
 
+@pytest.mark.slow
 def test_what_is_whole_is_no_fault(copy):
     assert read(copy, flips.ARCHIVED) == []
     told = flips.write(copy, is_whole=True)
@@ -37,6 +38,7 @@ def test_what_is_whole_is_no_fault(copy):
     assert flips.again(copy) == []
 
 
+@pytest.mark.slow
 def test_what_is_absent_without_a_word_is_a_fault(copy):
     faults = read(copy, [*flips.ARCHIVED, 305])
     assert "racks power is absent without a word in [305]" in faults

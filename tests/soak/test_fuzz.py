@@ -37,6 +37,7 @@ def test_a_reader_that_breaks_is_told_with_the_seed_that_does_it_again(monkeypat
     assert "KeyError" in again["faults"][0]
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_slow_is_told(monkeypatch):
     def read(raw):
         if raw != b"good":

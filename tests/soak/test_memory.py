@@ -1,10 +1,12 @@
 """The soak of memory: what it tells, and that it sees growth."""
 
 import numpy as np
+import pytest
 
 from tests.soak import memory
 
 
+@pytest.mark.slow
 def test_an_archive_lives_on_and_growth_is_told(monkeypatch):
     """Proves: a megabyte kept by each deletion is found, and a plateau is not."""
     said = []

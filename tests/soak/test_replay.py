@@ -20,13 +20,22 @@ BROKE = {
     991404: "energy behind a reserve that a call had used and a plan an hour old gave away",
     991035: "a battery that cleared the room for a reserve when it began, faster than the ramp",
 }
+QUICK = {8, 991100}
+"""Those that `./dev test` runs; CI runs all."""
 
 
-@pytest.mark.parametrize("seed", BROKE, ids=BROKE.get)
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, id=what, marks=() if seed in QUICK else pytest.mark.slow)
+        for seed, what in BROKE.items()
+    ],
+)
 def test_what_broke_once_does_not_break_again(seed):
     assert replay.violations(seed) == ("", "")
 
 
+@pytest.mark.slow
 def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
     """Proves: air of 39.0 degC, forecast as 36.1, leaves no way to water of 39.2, even at rest.
 

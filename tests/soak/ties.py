@@ -1,20 +1,17 @@
-"""Solve each problem along several paths of the solver, and follow every plan that differs.
+"""Solve each problem along several paths of the solver, and follow each plan on the plant.
 
-Of several equal optima another processor may return another one. So each question that a policy
-asks is solved again with other seeds, other simplex strategies and costs perturbed by 1e-7: the
-objective must be the same, and a plan that differs must keep every limit on the plant too.
+Of several equal optima another processor may return another one. So each problem is solved again
+with other seeds, other simplex strategies and costs perturbed by 1e-7: the objective must be the
+same, and the plant must keep every limit under each plan.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
 
-from optimizer.deciding import decide
 from optimizer.decision import Decision
-from optimizer.dispatch import Orders
-from optimizer.policies import Optimal, View
-from optimizer.problem import Problem
-from optimizer.realtime.guard import Guard
 from optimizer.service.trials.setting import Setting
 from optimizer.solve.variant import SolverVariant, solving_as
 from tests.soak import judging
@@ -26,39 +23,6 @@ PLAN_TOLERANCE = 1e-3
 """Difference of a plan's powers and levels that is none. [MW; MWh]"""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A problem, the decision in force before it, and the decision that was made."""
-
-    problem: Problem
-    previous: Decision | None
-    decision: Decision
-
-
-@dataclass
-class Recorder:
-    """A planning policy, and every problem that it solves."""
-
-    policy: Optimal
-    asked: list[Asked]
-
-    @property
-    def guard(self) -> Guard | None:
-        """What watches the quarter-hour that runs."""
-        return self.policy.guard
-
-    def orders(self, view: View) -> Orders:
-        """Return the orders of the policy."""
-        previous = self.policy.last
-        is_due = self.policy.is_due(view.now) or view.is_called
-        problem = self.policy.asks(view) if is_due else None
-        orders = self.policy.orders(view)
-        made = self.policy.last
-        if problem is not None and made is not None and not made.explanation.degraded:
-            self.asked.append(Asked(problem, previous, made))
-        return orders
-
-
 @dataclass
 class Ties:
     """What other equal optima of some problems came to.
@@ -68,18 +32,15 @@ class Ties:
     variants
         Paths of the solver for each problem. [1]
     solved, differing
-        Problems solved again, and plans of them that were other plans. [1]
-    followed
-        Runs of a plant under such plans. [1]
-    largest_difference
+        Problems solved again, and those of them with another plan. [1]
+    difference
         Largest difference of objectives that no gap explains, as a share. [1]
     """
 
     variants: int
     solved: int = 0
     differing: int = 0
-    followed: int = 0
-    largest_difference: float = 0.0
+    difference: float = 0.0
 
     def figures(self) -> dict[str, object]:
         """Return the figures by their JSON keys."""
@@ -87,8 +48,7 @@ class Ties:
             "variants": self.variants,
             "solved_again": self.solved,
             "differing_plans": self.differing,
-            "followed": self.followed,
-            "objective_difference": self.largest_difference,
+            "objective_difference": self.difference,
         }
 
     def violations(self, here: Setting, *, seed: int) -> tuple[str, str]:
@@ -111,51 +71,47 @@ class Ties:
         NoScheduleError
             If there is no plan.
         """
-        asked: list[Asked] = []
-        broken, fated = judging.violations(
-            here, seed=seed, ordering=lambda policy: Recorder(policy, asked)
-        )
-        found = [broken] if broken else []
+        usual: list[Decision] = []
+        broken, fated = judging.violations(here, seed=seed, made=usual)
+        found = [broken]
         for number in range(self.variants):
-            variant = SolverVariant.drawn(number)
-            faults, differs = self._compared(asked, variant)
-            found += [f"variant {number}: {fault}" for fault in faults]
-            if differs:
-                self.followed += 1
-                with solving_as(variant):
-                    broken, more = judging.violations(here, seed=seed)
-                found += [f"variant {number}: {broken}"] if broken else []
-                fated = fated or more
-        return "; ".join(found), fated
+            made: list[Decision] = []
+            with solving_as(SolverVariant.drawn(number)):
+                broken, beyond = judging.violations(here, seed=seed, made=made)
+            faults = [*self._compared(usual, made), broken]
+            found += [f"variant {number}: {fault}" for fault in faults if fault]
+            fated = fated or beyond
+        return "; ".join(filter(None, found)), fated
 
-    def _compared(self, asked: list[Asked], variant: SolverVariant) -> tuple[list[str], bool]:
-        """Return how objectives of a variant are wrong, in words, and whether any plan differs."""
-        faults, differs = [], False
-        for one in asked:
-            with solving_as(variant):
-                other = decide(one.problem, previous=one.previous)
+    def _compared(self, usual: Sequence[Decision], made: Sequence[Decision]) -> list[str]:
+        """Return how objectives differ that may not, in words, up to the first other plan.
+
+        After that the plant stands elsewhere, and the next problem is another one.
+        """
+        faults = []
+        for one, other in zip(usual, made, strict=False):
             self.solved += 1
-            if fault := self._objective_fault(one.decision, other):
-                faults.append(f"{one.problem.site.name} {one.decision.start}: {fault}")
-            if is_other_plan(one.decision, other):
+            faults.append(self._objective_fault(one, other))
+            if is_other_plan(one, other):
                 self.differing += 1
-                differs = True
-        return faults, differs
+                break
+        return faults
 
     def _objective_fault(self, one: Decision, other: Decision) -> str:
         """Return how two objectives differ though they may not; empty if they do not."""
-        if one.attempts != other.attempts or one.attempts > 1:
-            return ""  # of other problems: the second attempt widens margins by what the first did
+        if one.attempts > 1 or other.attempts > 1:
+            return ""  # margins were widened by what the first plan broke: these are other problems
         scale = max(sum(abs(money) for money in one.explanation.accounts.values()), 1.0)
-        gaps = (one.objective - one.bound) + (other.objective - other.bound)
-        bounds = abs(one.bound - other.bound) / scale
-        beyond = max(abs(one.objective - other.objective) - gaps, 0.0) / scale
-        self.largest_difference = max(self.largest_difference, bounds, beyond)
-        if max(bounds, beyond) <= OBJECTIVE_TOLERANCE:
+        gaps = sum(max(each.objective - each.relaxed, 0.0) for each in (one, other))
+        linear = abs(one.relaxed - other.relaxed)
+        beyond = max(abs(one.objective - other.objective) - gaps, 0.0)
+        share = max(linear, beyond) / scale
+        self.difference = max(self.difference, share)
+        if share <= OBJECTIVE_TOLERANCE:
             return ""
         return (
-            f"objectives {one.objective:.2f} and {other.objective:.2f} EUR, "
-            f"of linear models {one.bound:.2f} and {other.bound:.2f} EUR"
+            f"{one.start}: objectives {one.objective:.2f} and {other.objective:.2f} EUR, "
+            f"of linear models {one.relaxed:.2f} and {other.relaxed:.2f} EUR"
         )
 
 

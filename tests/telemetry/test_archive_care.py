@@ -20,6 +20,7 @@ from tests.telemetry.archives import fill
 from twin.errors import ArchiveError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_verify_counts_what_is_there(tmp_path, is_compacted):
     found = verify(fill(tmp_path, range(0, 100, 5), is_compacted=is_compacted))
@@ -29,6 +30,7 @@ def test_verify_counts_what_is_there(tmp_path, is_compacted):
     assert found.bytes_per_point > 0
 
 
+@pytest.mark.slow
 def test_verify_lists_what_is_spoilt_and_the_rest_is_read(tmp_path):
     folder = fill(tmp_path, range(0, 4000, 50), is_compacted=True)
     chunks = sorted((folder / "store" / "chunks").iterdir(), key=lambda path: path.stat().st_size)
@@ -97,6 +99,7 @@ def spoil(path, share):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_a_backup_with_losses_replaces_nothing_unless_forced(tmp_path):
     """Forty changed bytes replaced a sound archive, and the command said that all was well."""
     folder = fill(tmp_path, range(0, 4000, 50), is_compacted=True)
@@ -140,6 +143,7 @@ def run(*words):
     return told, json.loads(told.stdout)  # and nothing else stands there, no log either
 
 
+@pytest.mark.slow
 def test_the_commands_say_what_they_did(tmp_path):
     fill(tmp_path, range(0, 100, 5))
     state = ("--state", tmp_path)
@@ -188,6 +192,7 @@ def test_losses_stand_under_their_headings(tmp_path, monkeypatch):
     assert second[head.index("reason")] == "cut"
 
 
+@pytest.mark.slow
 def test_what_commits_leave_does_not_pile_up(tmp_path, monkeypatch):
     """Proves: a year of commits leaves no million files, and no file of heads for each of them."""
     monkeypatch.setattr(forgetting, "KEPT_HEADS", 3)

@@ -56,6 +56,7 @@ def test_a_clock_that_is_set_back_while_it_is_waited_for_is_told(monkeypatch):
         ticks.await_later(now)
 
 
+@pytest.mark.slow
 def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
     """Proves: a machine that starts with its clock in 1970 keeps its archive, however long.
 

@@ -21,6 +21,7 @@ def fill(heard, seconds):
     heard.archive.commit(everything=True)
 
 
+@pytest.mark.slow
 def test_compaction_changes_nothing_that_is_read(heard):
     fill(heard, range(0, 4000, 17))
     before = {group: heard.open(group).load() for group in ("racks", "points")}
@@ -32,6 +33,7 @@ def test_compaction_changes_nothing_that_is_read(heard):
     assert store.is_dir()
 
 
+@pytest.mark.slow
 def test_an_hour_is_compacted_once_its_late_readings_have_had_their_time(heard):
     fill(heard, range(0, HOUR + 30, 30))
     assert heard.archive.keep_up() == 0
@@ -41,6 +43,7 @@ def test_an_hour_is_compacted_once_its_late_readings_have_had_their_time(heard):
     assert seconds_of(heard.open("racks")) == list(range(0, HOUR + 2000, 30))
 
 
+@pytest.mark.slow
 def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neighbours(heard):
     fill(heard, range(0, 4000, 10))
     heard.archive.keep_up(is_whole=True)
@@ -66,6 +69,7 @@ def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neig
     assert minute["power_count"].values.tolist() == [7, 7]
 
 
+@pytest.mark.slow
 def test_roll_ups_by_hand(heard):
     """Seconds 0 to 119 of value 0 to 119: minutes of 0..59 and 60..119, means 29.5 and 89.5."""
     heard.hear(metadata())
@@ -90,6 +94,7 @@ def test_roll_ups_by_hand(heard):
         assert chips["power_mean"].attrs["units"] == "W"
 
 
+@pytest.mark.slow
 def test_the_greatest_numbers_roll_up(heard):
     """Their sum overflowed: a mean of infinity, and a warning."""
     great = float(np.finfo(np.float64).max)
@@ -104,6 +109,7 @@ def test_the_greatest_numbers_roll_up(heard):
         assert points["value_max"].values.max() == great
 
 
+@pytest.mark.slow
 def test_sparse_plants_are_rolled_up_by_the_hour(heard):
     for step in range(9):
         heard.hear(batch("r0001", 900 * step, interval=np.timedelta64(900, "s")), tick(900 * step))
@@ -115,6 +121,7 @@ def test_sparse_plants_are_rolled_up_by_the_hour(heard):
     assert hours["power_count"].values.tolist() == [4, 4, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["one by one", "many"])
 def test_one_wrong_interval_makes_no_day_sparse(heard, way):
     """Whoever spoke last before the first commit of a day decided for all of it."""
@@ -139,6 +146,7 @@ def test_one_wrong_interval_makes_no_day_sparse(heard, way):
         assert (counts == 3).all()
 
 
+@pytest.mark.slow
 def test_points_that_are_heard_often_are_not_sparse_though_racks_are(heard):
     for rack in range(3):
         heard.hear(batch(f"r000{rack}", 0, interval=np.timedelta64(900, "s")))
@@ -149,6 +157,7 @@ def test_points_that_are_heard_often_are_not_sparse_though_racks_are(heard):
     assert heard.open("racks", resolution="1h")["power_count"].values[0, :, 0].tolist() == [1] * 3
 
 
+@pytest.mark.slow
 def test_each_level_is_kept_for_its_time(tmp_path):
     heard = Heard(tmp_path, retention={"raw": timedelta(days=1), "1min": timedelta(days=2)})
     day = 86_400
@@ -167,6 +176,7 @@ def test_each_level_is_kept_for_its_time(tmp_path):
     assert hours.values.tolist() == [4, 4, 4, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["tick", "value"])
 def test_one_wrong_stamp_lets_nothing_grow_old(heard, wrong):
     """A moment that hardly anybody spoke of emptied the archive of all that was older."""
@@ -178,6 +188,7 @@ def test_one_wrong_stamp_lets_nothing_grow_old(heard, wrong):
     assert seconds_of(heard.open("racks")) == [0, 30, 60, 90]
 
 
+@pytest.mark.slow
 def test_a_reader_sees_an_hour_whole_while_it_is_compacted(heard):
     fill(heard, range(0, 4000, 10))
     opened = heard.open("racks")
@@ -185,6 +196,7 @@ def test_a_reader_sees_an_hour_whole_while_it_is_compacted(heard):
     assert opened["power"].isel(rack=1, chip=0).values.tolist() == [1.0] * 400
 
 
+@pytest.mark.slow
 def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
     fill(heard, range(0, 4000, 10))
     before = heard.open("racks").load()
@@ -201,6 +213,7 @@ def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
     assert heard.open("racks").load().identical(before)
 
 
+@pytest.mark.slow
 def test_a_view_that_is_too_old_says_so(heard):
     fill(heard, range(0, 4000, 100))
     opened = heard.open("racks")

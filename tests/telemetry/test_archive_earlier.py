@@ -134,6 +134,7 @@ def test_what_points_were_is_bound_together(tmp_path, monkeypatch):
     assert Counted.made == 2
 
 
+@pytest.mark.slow
 def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
     """Proves: two gateways that differ for ever fill no archive, nor slow each commit of it."""
     for second in range(0, 600, 60):

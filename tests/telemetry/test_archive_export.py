@@ -48,6 +48,7 @@ def test_exports_hold_what_was_heard(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".draft")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_roll_ups_that_are_not_made_yet_are_no_rows(tmp_path, ending):
     """Proves: before the compaction nothing is exported, and it is said why; then what was heard.

@@ -99,6 +99,7 @@ def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, m
     assert heads.hold(store, Seals(store))
 
 
+@pytest.mark.slow
 def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypatch):
     monkeypatch.setattr(heads, "PROCESSOR", 2)
     shutil.copy(WITHOUT_END, folder / "store" / HEADS)
@@ -111,6 +112,7 @@ def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypa
     assert "gone back to" in verify(folder).lost[0]["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"no heads", bytes(2000)])
 def test_heads_that_are_none_are_told(folder, data):
     (folder / "store" / HEADS).write_bytes(data)
@@ -123,6 +125,7 @@ def test_heads_that_can_be_read_and_not_written_are_mended_at_the_start(half_spo
     assert len(archive.set_aside) == 1
 
 
+@pytest.mark.slow
 def test_heads_that_spoil_while_they_are_written_are_mended(half_spoilt, tmp_path):
     spoilt, sound = half_spoilt
     folder = shutil.copytree(spoilt, tmp_path / "archive")

@@ -155,6 +155,7 @@ def chips_of(heard, chips, milliseconds, *, is_last=True):
     return heard.open("racks")["power"].values[0, 0].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_compacted", [False, True])
 def test_a_late_batch_takes_no_place_that_is_filled(heard, is_compacted):
     """It overwrote what was there, and where it lacked a chip it was mixed with it."""

@@ -85,6 +85,7 @@ class Model:
         assert np.array_equal(np.where(np.isnan(found), -np.inf, found), greatest)
 
 
+@pytest.mark.slow
 @BOTH
 def test_late_readings_between_compactions(heard, group):
     """One late reading hid 63 points for its minute, and their roll-ups lost it for ever."""
@@ -102,6 +103,7 @@ def test_late_readings_between_compactions(heard, group):
         model.check()
 
 
+@pytest.mark.slow
 @BOTH
 def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
     model = Model(heard, group, np.random.default_rng(0))
@@ -118,6 +120,7 @@ def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
     assert np.array_equal(before.values.T, np.broadcast_to(wanted, before.values.T.shape))
 
 
+@pytest.mark.slow
 @BOTH
 def test_an_archive_with_hidden_neighbours_shows_them_again(heard, group, monkeypatch):
     """Minutes as an earlier version wrote them: only what was said, in blocks of their own."""

@@ -29,6 +29,7 @@ class Broker:
         return len(self.heard) <= self.most
 
 
+@pytest.mark.slow
 def test_a_replay_says_what_was_said(tmp_path):
     folder = fill(tmp_path, range(0, 200, 5), is_compacted=True)
     broker = Broker()

@@ -18,6 +18,7 @@ from tests.telemetry.heard import Heard, seconds_of
 from twin.errors import ArchiveError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_late", [False, True])
 def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late):
     """The hour was found by its first variable: with that gone, all others were dropped."""
@@ -43,6 +44,7 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
     assert [one["variable"] for one in verify(tmp_path / "archive").lost] == ["power"]
 
 
+@pytest.mark.slow
 def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
@@ -93,6 +95,7 @@ def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
     assert Heard(heard.folder).archive.set_aside == []
 
 
+@pytest.mark.slow
 def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
     """It had: every round of upkeep failed from then on, and nothing old was ever deleted."""
     commits = heard.folder / "archive" / "store" / "snapshots"
@@ -122,6 +125,7 @@ def halve(heard, part):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+@pytest.mark.slow
 def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
     for second in (0, 60):
         heard.hear(batch("r0001", second), tick(second))

@@ -173,6 +173,7 @@ MUTE = "no welcome"
 """What is said once one has waited in vain."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

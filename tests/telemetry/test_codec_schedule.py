@@ -154,6 +154,7 @@ def test_junk_is_refused_and_nothing_else_happens(payload):
             reader(payload)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -21,6 +21,7 @@ def test_the_rules_name_every_point_of_the_contract_and_no_other(told):
     assert len(named) > 200
 
 
+@pytest.mark.slow
 def test_every_valid_example_is_read(told):
     counts = Counter()
     for one in told:
@@ -100,6 +101,7 @@ def test_only_its_writer_sends_the_values_of_a_point(told):
     assert refused > 150
 
 
+@pytest.mark.slow
 def test_fields_of_a_later_version_are_read_past(told):
     for one in told:
         document = one.examples()[0]

@@ -49,6 +49,7 @@ def test_other_questions_are_refused(payload):
         custody.decode_held(SOURCE, payload)
 
 
+@pytest.mark.slow
 @given(
     st.binary(max_size=60)
     | st.recursive(st.integers() | st.booleans(), st.lists).map(

@@ -53,6 +53,7 @@ def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monke
     assert not said
 
 
+@pytest.mark.slow
 def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, monkeypatch):
     monkeypatch.setattr("telemetry.intake.archiving.SILENCE", 0.1)
     with Service(tmp_path) as service:
@@ -119,6 +120,7 @@ def test_the_same_metadata_again_takes_no_room(tmp_path):
         until(lambda: service.ingester.counters["repeated"] == 1)
 
 
+@pytest.mark.slow
 def test_what_an_earlier_process_left_is_taken_up(tmp_path):
     status = JobStatus(site="rhine", sequence=7, is_applied=True)
     with Service(tmp_path) as service:
@@ -134,6 +136,7 @@ def test_what_an_earlier_process_left_is_taken_up(tmp_path):
         assert service.racks()["power"].values[0, 0, 0] == 0.0
 
 
+@pytest.mark.slow
 def test_the_journal_is_trimmed_and_what_is_said_once_stays_known(tmp_path):
     status = JobStatus(site="rhine", sequence=7, is_applied=True)
     with Service(tmp_path, segment_bytes=4096) as service:

@@ -74,6 +74,7 @@ def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
     until(lambda: len([one for one in service.wire.acknowledged if one.qos]) == 3)
 
 
+@pytest.mark.slow
 def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
     with Service(tmp_path, archive=archive) as service:
@@ -85,6 +86,7 @@ def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
 
+@pytest.mark.slow
 def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypatch):
     monkeypatch.setitem(READERS, Kind.JOB_STATUS, fail)
     archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
@@ -129,6 +131,7 @@ def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
     assert service.ingester.trouble == ""  # it is meant to have ended
 
 
+@pytest.mark.slow
 def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(), batch("r0001", 0), batch("r0001", 900), tick(900))
@@ -140,6 +143,7 @@ def test_a_spoilt_archive_is_made_anew_from_the_journal(tmp_path):
     assert open_archive("rhine", group="points", root=tmp_path)["unit"].values.tolist() == ["%"]
 
 
+@pytest.mark.slow
 def test_a_journal_that_ends_before_the_archive_is_written_on_behind_it(tmp_path):
     """What came next lay where archived frames had been, and was not read after a kill."""
     with Service(tmp_path) as service:
@@ -189,6 +193,7 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
         assert service.ingester.damage.words == ""
 
 
+@pytest.mark.slow
 def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_path):
     """Sensitivity: between the two 10 minutes were missing, and `archive verify` found all well."""
     for second in range(0, 1800, 900):

@@ -22,6 +22,7 @@ from tests.waiting import until
 FAR = 72 * 365 * 86_400
 
 
+@pytest.mark.slow
 def test_verdicts_outlive_a_double_and_an_archive_that_reads_again(tmp_path):
     """A spike that came twice was good, and after the archive fell behind every spike was."""
     said = [value(0, 50.0), value(100, 51.0), value(101, 400.0), value(200, 52.0)]

@@ -112,6 +112,7 @@ def test_chips_keep_their_places_in_a_replay(tmp_path):
     assert np.array_equal(broker.heard[0].values, values, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "interval"), [([0, 1, 9], 1), ([0, 900, 1800], 900), ([0, 7200], 900), ([0], 1)]
 )
@@ -142,6 +143,7 @@ def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
     assert [(one.time, one.is_last) for one in decided] == [(one.time, False) for one in ticks]
 
 
+@pytest.mark.slow
 def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
     """The service's own clock yields each quarter-hour, and the replay waits for its word."""
     fill(tmp_path, range(0, 3600, 300))
@@ -220,6 +222,7 @@ def test_the_command_replays(tmp_path, embedded, connected):
     assert listener.take(timeout=LONG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "start", "expected"),
     [

@@ -8,15 +8,12 @@ import pytest
 import sites
 from tests.random_sites import random_site
 from tests.runs import random_run, steady, total
+from tests.seeds import seeds
 from twin import run, state
 from twin.equipment import Accelerators, CoolingPlant, Ups
 from twin.simulation import simulate
 
-QUICK = 20
-SEEDS = [
-    *range(QUICK),
-    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(QUICK, 200)),
-]
+SEEDS = seeds(range(200), quick=3)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

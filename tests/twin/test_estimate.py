@@ -271,6 +271,7 @@ def test_a_meter_around_zero_gives_no_negative_power():
     assert float(believed.state["grid_export_power"]) == 0.0
 
 
+@pytest.mark.slow
 def test_a_sensor_that_is_stuck_is_left_out_and_said():
     """Charging goes on; the sensor stands, though it never showed a number twice before."""
     operation = run(40, charge=0.02)
@@ -298,6 +299,7 @@ def test_a_sensor_that_drifts_is_said_and_the_bounds_hold_the_truth():
     assert all(one.said == () for one in believed[20:190])
 
 
+@pytest.mark.slow
 def test_what_was_learned_goes_on_from_estimate_to_estimate():
     """Readings better than a good instrument's make the bounds narrower."""
     noise = np.random.default_rng(10).normal(0.0, 0.001, 60)

@@ -5,6 +5,7 @@ import pytest
 
 from tests.random_sites import random_site
 from tests.runs import steady
+from tests.seeds import seeds
 from twin import state
 from twin.equipment import Genset
 from twin.physics import air
@@ -12,11 +13,7 @@ from twin.relations import ENERGY_SIGN
 from twin.simulation import simulate
 from twin.weather import Weather
 
-QUICK = 8
-SEEDS = [
-    *range(QUICK),
-    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(QUICK, 24)),
-]
+SEEDS = seeds(range(24), quick=3)
 LOADS = np.linspace(0.0, 1.0, 101)[:, None]
 
 DIPS = {"cooling_plant": 2e-3}

@@ -7,6 +7,7 @@ import pytest
 
 import sites
 from tests.random_sites import random_site
+from tests.seeds import seeds
 from tests.twin.steady import heat_of, ruled, sky
 from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
 from twin.equipment.heat_rejection import CoolingTower
@@ -80,7 +81,7 @@ def test_a_colder_sky_never_costs_more(name):
         assert (cold <= warm * 1.0011).all()
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", seeds(range(20)))
 def test_no_limit_is_broken_at_random_sites(seed):
     """At the most heat and the least flow that may be, chips, air and coolant keep their limits."""
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from twin.savings import DECLARED, FLOW, FREE, RAMPED, courses
 from twin.spare import coldest_held
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [FLOW, FREE, RAMPED])
 @pytest.mark.parametrize("air", [37.0, 39.0, 42.0, 50.0])
 @pytest.mark.parametrize("share", [0.7, 1.0])

@@ -6,6 +6,7 @@ import pytest
 
 import sites
 from tests.random_sites import random_site
+from tests.seeds import seeds
 from twin.equipment import Battery, Grid, Ups
 from twin.errors import SiteError
 from twin.site import Margins
@@ -16,7 +17,7 @@ def small():
     return sites.load("small")
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(range(6)))
 def test_what_draws_a_carrier_runs_before_what_delivers_it(seed):
     delivered = set()
     for convert in random_site(seed).converts:

@@ -5,6 +5,7 @@ import pytest
 
 import sites
 from tests.random_sites import random_site
+from tests.seeds import seeds
 from twin import axes, state
 from twin.errors import StateError, UnitError
 
@@ -34,7 +35,7 @@ def test_an_import_of_nothing_is_not_the_idle_import(small):
     assert float(state.rest(small, grid_import_power=0.0)["grid_import_power"]) == 0.0
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(range(6)))
 def test_every_site_has_a_sound_state_with_or_without_stores(seed):
     site = random_site(seed)
     state.check(site, state.rest(site))

@@ -69,6 +69,7 @@ def test_noise_and_what_no_meter_could_show_do_not_follow_the_clock():
     assert clocked(size=0.1, days=3) == []
 
 
+@pytest.mark.slow
 def test_nothing_is_identified_by_a_meter_that_errs_in_the_afternoon():
     """Proves: a tenth of the conductance lost by a meter alone is no finding.
 

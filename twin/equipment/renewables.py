@@ -96,7 +96,8 @@ class Photovoltaic(Renewable):
             middle, weather.attrs["latitude"], weather.attrs["longitude"]
         )
         zenith = sun["apparent_zenith"].to_numpy()
-        split = pvlib.irradiance.erbs(ghi, zenith, middle)
+        day = middle.day_of_year.to_numpy()
+        split = pvlib.irradiance.erbs(ghi, zenith, day)
         plane = pvlib.irradiance.get_total_irradiance(
             self.tilt,
             self._azimuth(weather.attrs["latitude"]),
@@ -105,7 +106,7 @@ class Photovoltaic(Renewable):
             np.asarray(split["dni"]),
             ghi,
             np.asarray(split["dhi"]),
-            dni_extra=np.asarray(pvlib.irradiance.get_extra_radiation(middle)),
+            dni_extra=np.asarray(pvlib.irradiance.get_extra_radiation(day)),
             model="haydavies",
         )["poa_global"]
         plane = np.nan_to_num(np.asarray(plane), nan=0.0)

@@ -58,10 +58,12 @@ def under(queue: Queue, caps: FloatArray, limit: float, *, kept: NDArray[np.bool
     Returns
     -------
     numpy.ndarray
-        Caps, lowered as far as each kind tolerates; then the laxest jobs are dropped. [1]
+        Caps, lowered as far as each kind tolerates, or to the cap that a job runs at already if
+        that is lower; then the laxest jobs are dropped. [1]
     """
     caps = caps.copy()
-    least = np.where(kept, caps, np.minimum(queue.each("least_power"), caps))
+    tolerated = np.minimum(queue.each("least_power"), np.where(queue.running, queue.caps, 1.0))
+    least = np.where(kept, caps, np.minimum(tolerated, caps))
     laxest = np.argsort(-queue.laxity, kind="stable")
     for job in [None, *laxest[(caps > 0)[laxest] & ~kept[laxest]].tolist()]:
         if job is not None:

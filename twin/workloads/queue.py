@@ -86,8 +86,9 @@ class Queue:
         Hours of their length that are done. [h]
     ran
         Hours since their last start; 0 for a job that waits. [h]
-    running
-        Whether they run.
+    caps
+        Power of the racks of each running job, as a share of the uncapped rack; 0 for a job that
+        waits. [1]
     """
 
     instant: np.datetime64
@@ -95,7 +96,12 @@ class Queue:
     jobs: Jobs
     done: FloatArray
     ran: FloatArray
-    running: NDArray[np.bool_]
+    caps: FloatArray
+
+    @property
+    def running(self) -> NDArray[np.bool_]:
+        """Whether each job runs."""
+        return self.caps > 0.0
 
     @property
     def rest(self) -> FloatArray:
@@ -119,7 +125,7 @@ class Queue:
             jobs=self.jobs.take(which),
             done=self.done[which],
             ran=self.ran[which],
-            running=self.running[which],
+            caps=self.caps[which],
         )
 
     def joined(self, new: Jobs) -> Self:
@@ -130,7 +136,7 @@ class Queue:
             jobs=self.jobs.then(new),
             done=np.concatenate([self.done, nothing]),
             ran=np.concatenate([self.ran, nothing]),
-            running=np.concatenate([self.running, nothing > 0]),
+            caps=np.concatenate([self.caps, nothing]),
         )
 
     def each(self, name: str) -> FloatArray:
@@ -183,7 +189,7 @@ def open_queue(pool: Pool, jobs: Jobs, instant: np.datetime64) -> Queue:
         jobs=here,
         done=nothing,
         ran=nothing,
-        running=np.zeros(len(here), dtype=bool),
+        caps=nothing,
     )
 
 
@@ -240,7 +246,7 @@ def advance(
         pauses=int(paused.sum()),
         finished=jobs.number[finished],
     )
-    left = replace(queue, done=done, ran=np.where(on, queue.ran + ran, 0.0), running=on)
+    left = replace(queue, done=done, ran=np.where(on, queue.ran + ran, 0.0), caps=cap)
     return _join(left, ~finished, hours, arrivals), progress
 
 

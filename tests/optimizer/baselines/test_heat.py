@@ -47,6 +47,7 @@ def test_dear_power_sells_none():
     assert sold(decision.schedule) == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("price", [-100.0, 0.0, 60.0, 300.0])
 @pytest.mark.parametrize("changed", [{}, {**heated.HUNGRY, "heat_price": "400 EUR/MWh"}])
 def test_nothing_is_burnt_for_heat(price, changed):
@@ -135,6 +136,7 @@ def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
         assert found == pytest.approx(share * heat)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["threshold", "optimal"])
 def test_the_plant_sells_what_it_is_told_and_is_paid(policy):
     trial = run(heated.setting(2), policy, seed=0, listen=lambda *_: None)

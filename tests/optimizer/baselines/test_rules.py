@@ -225,6 +225,7 @@ def test_caps_share_out_what_is_expected_and_the_rest():
     assert shared_out({"sun": 0.0}, 2.0) == {"sun": 2.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [immediate, threshold])
 def test_a_busy_day_is_done_in_time(site, rule):
     """60 % load for a day, jobs of 15 min to 6 h: nothing late, everything done by its end."""

@@ -97,6 +97,7 @@ def test_the_folder_holds_the_same_results(rule_day):
     assert (folder / "immediate_0.png").exists()
 
 
+@pytest.mark.slow
 def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
     """Proves: without carbon a run tells none, and `report` no CUE of it.
 
@@ -148,6 +149,7 @@ def test_what_cannot_be_written_is_told_before_the_work(run, tmp_path, option, m
     assert "reading the series" not in result.output
 
 
+@pytest.mark.slow
 def test_without_a_file_of_jobs_ours_are_taken_and_a_policy_is_run_once():
     told = ["backtest", "small", "--start", "2026-06-16", "--days", "1", "--json", "-"]
     for name in ("prices", "weather"):
@@ -220,6 +222,7 @@ def test_results_stay_whole_when_the_next_run_is_refused(run, rule_day, tmp_path
     assert (folder / "results.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, tmp_path):
     """Proves: a folder is one back-test. Sensitivity: the first policy's numbers were lost."""
     folder = shutil.copytree(rule_day[1], tmp_path / "run")

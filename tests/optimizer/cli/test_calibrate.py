@@ -48,6 +48,7 @@ def test_a_report_a_proposal_and_a_picture(file, tmp_path):
     assert "rejection" in proposed["warm_plant"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", [(), ("--start", "2026-06-10T06:00", "--end", "2026-06-17T18:00")])
 def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
     """Proves: a run of ten days tells the fouling of its CDUs from a part of them.
@@ -63,6 +64,7 @@ def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
     assert found["value"] == pytest.approx(0.85, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_telemetry_of_another_site_is_told(file):
     told = CliRunner().invoke(app, ["calibrate", "rhine", "--telemetry", str(file), "--json", "-"])
     (said, *_) = json.loads(told.stdout)["said"]

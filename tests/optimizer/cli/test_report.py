@@ -66,6 +66,7 @@ def test_files_of_another_site_are_refused_with_both_names(days):
         )
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path):
     path, told = tmp_path / "meter.nc", next(iter(days))
     with xr.open_dataset(told, engine="h5netcdf", decode_timedelta=False) as run:
@@ -78,6 +79,7 @@ def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path)
         assert [line for line in found["notes"] if "its site" in line] == notes
 
 
+@pytest.mark.slow
 def test_a_course_of_a_back_test_tells_its_site(tmp_path):
     here = small_days.setting(1)
     write_trial(tmp_path, here.site, run(here, "immediate", seed=0, listen=lambda *_: None))

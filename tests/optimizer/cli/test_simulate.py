@@ -203,6 +203,7 @@ def test_load_below_that_of_idle_racks_is_told(run, tmp_path):
     assert not [note for note in idle["notes"] if note.startswith("load.csv")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "count"), [("15min", 96), ("1h", 24), ("5 min", 288)])
 def test_every_step_writes_its_intervals(run, tmp_path, step, count):
     result = run("--step", step, "--out", tmp_path / "run.nc")

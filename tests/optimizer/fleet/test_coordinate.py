@@ -81,6 +81,7 @@ def test_the_order_of_sites_changes_nothing(seed):
     assert costs[0] == pytest.approx(costs[1], rel=3e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_dearer_data_never_costs_less(seed):
     found = []

@@ -153,6 +153,7 @@ def dearer(decision):
     return replace(decision, explanation=dear)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [(), (True,)])
 def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails):
     """Proves: where units or the twin undo what the linear models gain, nothing moves."""
@@ -171,6 +172,7 @@ def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
     assert (nets_of(found) == nets_of(fleet)).all()
 
 
+@pytest.mark.slow
 def test_a_closed_border_leaves_sites_as_they_are_alone():
     closed = share(alone(), {"union": route(hosts=["north"], origins=["north"])}, block=2.0)
     found = decide_fleet(closed)
@@ -208,6 +210,7 @@ def test_a_fleet_that_makes_no_sense_is_refused_whole():
         share(alone(), {"union": route(data="1e4 GB/MWh", data_price="100 EUR/GB")})
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told():
     with pytest.raises(ServiceError, match="start a scheduler there"):
         decide_fleet(together(), cluster="tcp://127.0.0.1:9")

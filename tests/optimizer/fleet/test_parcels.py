@@ -37,7 +37,7 @@ def queue(*rows, at=NOW):
         jobs=jobs,
         done=done.astype(float),
         ran=done.astype(float),
-        running=running.astype(bool),
+        caps=running.astype(float),
     )
 
 

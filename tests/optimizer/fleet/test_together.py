@@ -36,6 +36,7 @@ def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
     assert found.nets[2].sum() < -0.5
 
 
+@pytest.mark.slow
 def test_many_sites_settle_by_prices_and_pay_no_more_than_the_gap(found, monkeypatch):
     monkeypatch.setattr(room, "FEW", 2)
     many = decide_together(together(), previous={})
@@ -57,6 +58,7 @@ def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
         decide_together(problems, previous={})
 
 
+@pytest.mark.slow
 def test_many_sites_know_which_units_ran(monkeypatch):
     """Proves: what is settled by prices goes on from the units of the decision in force.
 

@@ -72,7 +72,7 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     queue = small_days.queue()
     first = np.flatnonzero(queue.jobs.racks > 0)[:3]
     running = np.isin(np.arange(len(queue.jobs)), first[:2])
-    queue = replace(queue, running=running)
+    queue = replace(queue, caps=running.astype(float))
     caps = np.isin(np.arange(len(queue.jobs)), first).astype(float)
     must = caps > 0
     none = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.0)
@@ -83,6 +83,22 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     assert (within(queue, running.astype(float), headroom=none, must=must) == running).all()
     free = replace(none, rise_power=100.0)
     assert (within(queue, caps, headroom=free, must=must) == caps).all()
+
+
+def test_less_capping_of_running_jobs_is_a_rise_too():
+    """Proves: two jobs capped at 0.6 draw 0.106 MW more uncapped, and may draw 0.05 MW more.
+
+    Sensitivity: what ran counted as uncapped, and lifted caps alone warmed water over its limit.
+    """
+    queue = small_days.queue()
+    two = np.arange(len(queue.jobs)) < 2
+    queue = replace(queue, caps=np.where(two, 0.6, 0.0))
+    drawn = work_power(queue, queue.caps)
+    room = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.05)
+    lifted = within(queue, two.astype(float), headroom=room, must=two)
+    assert work_power(queue, two.astype(float)) == pytest.approx(drawn + 0.1063, abs=1e-4)
+    assert work_power(queue, lifted) == pytest.approx(drawn + 0.05)
+    assert ((lifted > 0.0) == two).all()
 
 
 @pytest.mark.parametrize(("later", "less"), [(0.2, 0.9), (2.0, 0.0), (5.0, 0.0)])

@@ -18,6 +18,7 @@ from optimizer.solve import Solver
 from tests import reserve_days
 from tests.math.hand import battery, grid, problem, solved
 from tests.math.reserved import ahead, held_by, offered, product
+from tests.seeds import seeds
 
 NOTHING = 1e-9
 """Capacity that is none. [MW]"""
@@ -163,7 +164,7 @@ def day(seed, *, lowest, efficiencies=(1.0,), count=8):
     return problem(held_by(store, *products, connection=connection), look, level=0.5)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(range(30)))
 def test_bids_are_whole_and_no_store_runs_in_a_circle(seed):
     """Proves: also where power is paid for, and a battery that loses some would burn it."""
     plan = solve_problem(day(seed, lowest=-60.0, efficiencies=(0.9, 0.7), count=12))
@@ -202,6 +203,7 @@ def greatest(solver, columns, *, cost):
     return most
 
 
+@pytest.mark.slow
 def test_little_is_lost_against_the_best_of_all_whole_bids():
     """Proves: of what reserves are worth, on days whose steps are coarse and all bids are tried.
 

@@ -124,6 +124,7 @@ def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
     assert (before < racks).any()
 
 
+@pytest.mark.slow
 def test_what_a_heat_wave_forbids_is_not_kept_on():
     hot = changed(next_question(), air_temperature=2.4)
     try:
@@ -134,7 +135,11 @@ def test_what_a_heat_wave_forbids_is_not_kept_on():
     assert is_safe(hot, choice)
 
 
-@pytest.mark.parametrize("spoil", [*PHYSICS, *FORM], ids=lambda spoil: spoil.__name__)
+@pytest.mark.parametrize(
+    "spoil",
+    [*PHYSICS, *(pytest.param(one, marks=pytest.mark.slow) for one in FORM)],
+    ids=lambda spoil: spoil.__name__,
+)
 def test_a_solver_that_lies_is_caught(spoil):
     choice = chosen(question(), lies(spoil))
     assert choice.source is Source.RULE
@@ -156,6 +161,7 @@ MALFORMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_no_schedule_at_all_ends_no_service(spoil):
     choice = chosen(question(), lies(spoil))
@@ -193,6 +199,7 @@ def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
     assert chosen(question(), fails, last).source is Source.RULE
 
 
+@pytest.mark.slow
 def test_where_nothing_is_possible_that_is_said_by_name():
     problem = question()
     grid = problem.site.grid.name
@@ -234,6 +241,7 @@ def hot_from(hours, problem=None):
     return replace(problem, outlook=outlook)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hours", "planned"), [(3.0, 3.0), (20.0, 20.0), (100.0, 48.0)])
 def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
     """Proves: an optimum until the first hour that nobody can make safe, or of the two days judged.
@@ -257,6 +265,7 @@ def test_until_what_is_to_come_nothing_stored_is_sold():
         assert level[-1] > level[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [Source.RULE, Source.HOLD])
 def test_a_rule_plans_until_what_is_to_come(source):
     choice = by_rule(hot_from(20.0), RUNNING, source=source, reason="pumps")
@@ -265,6 +274,7 @@ def test_a_rule_plans_until_what_is_to_come(source):
     assert float(choice.schedule["duration"].sum()) == 20.0
 
 
+@pytest.mark.slow
 def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
     """Proves: the water rises less with work at rest, which is said; nothing else is planned.
 
@@ -281,6 +291,7 @@ def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
     assert "facility_supply_temperature of warm_plant is broken by " in words
 
 
+@pytest.mark.slow
 def test_work_that_rests_goes_on_to():
     """Sensitivity: caps of the first quarter-hour stood, below what inference needed later."""
     choice = chosen(hot_from(0.75), fails, power=0.0)

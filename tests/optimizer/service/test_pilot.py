@@ -70,6 +70,7 @@ def test_a_first_quarter_hour_is_planned_and_ordered():
     assert outcome.estimate.said == ()
 
 
+@pytest.mark.slow
 def test_quarter_hours_follow_one_another():
     pilot, outcome = begun(moments.pilot().decide)
     for _ in range(3):
@@ -364,7 +365,7 @@ def test_without_jobs_there_is_nothing_to_order():
         jobs=queue.jobs.take(slice(0)),
         done=queue.done[:0],
         ran=queue.ran[:0],
-        running=queue.running[:0],
+        caps=queue.caps[:0],
     )
     for hold in ("", "pumps"):
         outcome = moments.pilot(fails).run(moments.facts(moments.calm(), empty, hold=hold))

@@ -41,6 +41,7 @@ def told(folder, site=SMALL, now=NOW, **words):
     return {look.what: look for look in islice(found, None if "broker" in words else 5)}
 
 
+@pytest.mark.slow
 def test_what_is_there_is_told_and_nothing_is_made(tmp_path):
     """Proves: a first start would make its folder; to look makes nothing."""
     folder = tmp_path / "state"
@@ -102,6 +103,7 @@ def test_a_look_is_shown_as_it_is_worded(capsys):
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
     """Proves: a bus without metadata is at fault; then points are as declared, or told apart."""
     silent = told(tmp_path, broker=embedded.url)["broker and plant"]
@@ -120,6 +122,7 @@ def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
     plant.stop()
 
 
+@pytest.mark.slow
 def test_the_command_takes_what_run_takes_and_fails_with_the_first_fault(tmp_path):
     files = small_days.files()
     words = ["config", "check", "small", "--broker", NOBODY, "--page", "0"]

@@ -184,6 +184,7 @@ def test_a_time_that_is_replayed_has_no_fetcher(copies):
     assert told(copies, "2026-07-04T00:00Z", is_recorded=True) == ("", [])
 
 
+@pytest.mark.slow
 def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     words = (
         "import sys, sites; from pathlib import Path; from optimizer.service.series import Series\n"

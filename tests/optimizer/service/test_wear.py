@@ -67,6 +67,7 @@ def test_what_is_kept_comes_back(tmp_path):
     assert isinstance(every[0].points[EIR], Point)
 
 
+@pytest.mark.slow
 def test_a_calibration_is_begun_once_a_day(tmp_path):
     """There is no archive: the process ends by itself, and nothing is kept."""
     wear = Wear(moments.site(), tmp_path)

@@ -225,6 +225,7 @@ def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
     assert script.heard(Kind.TICK)[-1].is_last
 
 
+@pytest.mark.slow
 def test_at_native_rate_every_rack_speaks_every_second(scene):
     def stopping(tick):
         simulated.stop()  # waits for nobody any more

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from telemetry.archive import losses
 from telemetry.codec import encode
 from telemetry.intake.kept import Kept, spoilt
@@ -55,6 +57,7 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
         assert [frame.topic for frame in service.journal.read()] == [ITEMS[0][0]]
 
 
+@pytest.mark.slow
 def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
     """Proves: units that came after the file was written, and are behind the archive, are known.
 

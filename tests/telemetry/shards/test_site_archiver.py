@@ -27,6 +27,7 @@ from tests.telemetry.shards.journaling import append, clock_at, recorded
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_several_journals_become_one_archive(tmp_path):
     journals = {name: Journal(tmp_path / name, clock=clock_at(200)) for name in ("a", "b")}
     append(journals["b"], metadata())
@@ -65,6 +66,7 @@ def check(folder, seconds):
     assert points["value"].sel(point=POINT).values.tolist() == list(range(seconds))
 
 
+@pytest.mark.slow
 def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     """Readings written where archived ones had stood were passed over without a word."""
     recorded(tmp_path, [batch("r0001", second) for second in range(9)], is_simulated=False)
@@ -110,6 +112,7 @@ def test_a_segment_that_is_deleted_before_it_was_read_is_told(tmp_path):
     assert "it was cut" in lost["reason"]
 
 
+@pytest.mark.slow
 def test_a_hall_may_have_a_name_of_two_words(tmp_path):
     """Sensitivity: its archive could not be opened again: it was set aside at each start."""
     name = "Halle Süd @2"
@@ -128,6 +131,7 @@ def test_a_hall_may_have_a_name_of_two_words(tmp_path):
 FAR = 72 * 365 * 86_400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "is_simulated"),
     [
@@ -148,6 +152,7 @@ def test_one_wrong_stamp_stops_no_recording(tmp_path, wrong, is_simulated):
         assert ((times - START) / np.timedelta64(1, "s")).tolist() == list(range(0, 120, 10))
 
 
+@pytest.mark.slow
 def test_a_simulated_plant_may_begin_anew_at_a_later_date(tmp_path):
     samples = [batch(f"r{rack:04d}", second) for second in (0, 1) for rack in range(1, 5)]
     later = [batch(f"r{rack:04d}", FAR) for rack in range(1, 5)] + [archives.tick(FAR)]
@@ -194,6 +199,7 @@ def test_a_recording_judges_what_it_archives(tmp_path):
     assert [names[code] for code in points["quality"].values.tolist()] == ["late", "good", "range"]
 
 
+@pytest.mark.slow
 def test_coverage_of_a_recording_by_hand(tmp_path):
     """Of 0 to 500 s, heard at 0, 100, 400 and 500: 200 s more silence than allowed."""
     said = [value(second, 1.0) for second in (0, 100, 400, 500)]
@@ -202,6 +208,7 @@ def test_coverage_of_a_recording_by_hand(tmp_path):
     assert archiver.coverage == {"points": 1, "worst": [worst]}
 
 
+@pytest.mark.slow
 def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):

@@ -6,6 +6,7 @@ import shutil
 import time
 
 import numpy as np
+import pytest
 
 from telemetry.archive import Archive, losses
 from telemetry.archive import open as open_archive
@@ -18,6 +19,7 @@ from tests.telemetry.archives import START, batch
 from tests.telemetry.shards.journaling import append, clock_at, recorded
 
 
+@pytest.mark.slow
 def test_what_is_late_in_a_copy_put_back_is_not_held_for_known(tmp_path):
     """Batches that a source sent again stood where archived ones had been, and were not taken."""
     recorded(tmp_path, [batch("r0001", 0)], is_simulated=False)

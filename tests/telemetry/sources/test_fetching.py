@@ -41,6 +41,7 @@ def test_what_is_busy_or_broken_is_asked_again():
         assert [query for _, query, _ in service.asked] == [{"b": "c"}] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -79,6 +80,7 @@ def test_prices_are_fetched_as_they_came(tmp_path):
     assert read_prices(out).sizes["time"] == 188
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer",
     [
@@ -178,6 +180,7 @@ def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
         fetch("weather", "open-meteo", asked(service), out=out)
 
 
+@pytest.mark.slow
 def test_history_of_carbon_grows_with_each_fetch(tmp_path):
     """Proves: the service tells 24 hours back; what was fetched before them stays, so far asked."""
 
@@ -221,6 +224,7 @@ def test_a_file_of_another_service_is_replaced(tmp_path):
     assert found.intervals == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_token_is_given_to_nobody_else(status):
     with standing_in({"/b": [told("mine")]}) as other:

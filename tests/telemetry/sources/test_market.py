@@ -48,7 +48,7 @@ def series(
         for p, v in points.items()
     )
     number = "classificationSequence_AttributeInstanceComponent.position"
-    following = np.datetime64(day) + 1
+    following = np.datetime64(day) + np.timedelta64(1, "D")
     return (
         f"<TimeSeries><currency_Unit.name>{money}</currency_Unit.name>"
         "<price_Measure_Unit.name>MWH</price_Measure_Unit.name>"

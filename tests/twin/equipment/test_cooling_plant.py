@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sites.loading import load
 from tests.random_sites import random_site
+from tests.seeds import seeds
 from twin import vocabulary
 from twin.equipment.cooling_plant import CoolingPlant
 
@@ -186,7 +187,7 @@ def test_texts_with_units_are_read(chilled_plant: CoolingPlant) -> None:
         CoolingPlant.model_validate(chilled_plant.model_dump())
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", seeds(range(12)))
 def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> None:
     """At any load, to 0.1 %: between the fan speeds that are tried the sum is flat.
 
@@ -202,7 +203,7 @@ def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> Non
             assert (cold <= 1.001 * warm).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(range(6)))
 def test_no_plant_beats_the_best_chillers_sold(seed: int, outdoors) -> None:
     """Proves: what compressors carry at random sites takes at least 1 / 0.78 of Carnot's power.
 

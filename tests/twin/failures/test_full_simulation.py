@@ -62,6 +62,7 @@ def check(seeds):
     return reached, near
 
 
+@pytest.mark.slow
 def test_a_few_failures_are_followed_as_in_a_full_simulation():
     reached, near = check(range(8))
     assert reached

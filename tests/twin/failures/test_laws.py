@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from tests.seeds import seeds
 from tests.twin.failures.drawing import drawn
 from twin.contingency import Contingency
 from twin.failures.coverage import QUICK
@@ -24,6 +25,7 @@ def times(site, start, operation, failures=None):
     return time_to_limit(site, start, operation, failures=failures)["time_to_limit"].to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_more_load_never_gives_more_time(seed):
     site, start, operation, _ = drawn(seed)
@@ -34,7 +36,7 @@ def test_more_load_never_gives_more_time(seed):
     assert (more <= less * 1.01).all()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(SEEDS))
 def test_a_fuller_tank_never_gives_less_time(seed):
     site, start, operation, _ = drawn(seed)
     if "tank_level" not in start:
@@ -50,7 +52,7 @@ def test_a_fuller_tank_never_gives_less_time(seed):
         assert (less <= more * ROUNDING).all()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(SEEDS))
 def test_what_stands_by_never_gives_less_time(seed):
     site, start, operation, _ = drawn(seed)
     canonical = {"canonical": True}
@@ -88,7 +90,7 @@ def test_all_failures_at_once_are_each_as_alone():
     assert together == pytest.approx(alone, rel=2e-3)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", seeds(SEEDS))
 def test_the_quick_steps_of_a_verdict_lose_little(seed):
     """Proves: within hours. Later a tank runs dry in steps of a quarter-hour, and water that
     settles some tenths of a K below a limit may touch it; a verdict asks for minutes."""

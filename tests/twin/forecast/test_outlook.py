@@ -23,6 +23,7 @@ def whole(site, series):
     return record(site, *series)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in power")  # of negative pressure
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 @pytest.mark.parametrize(
     "now", ["2023-06-20T00:00", "2023-06-20T10:30", "2023-06-20T10:45", "2023-06-23T17:07"]

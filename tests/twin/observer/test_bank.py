@@ -79,6 +79,7 @@ def test_the_noise_of_a_model_is_learned():
     assert bank.spread < 0.02
 
 
+@pytest.mark.slow
 def test_bounds_hold_the_truth_whatever_makes_the_noise():
     """Proves: 95 % bounds are honest, with noise unlike what was believed beforehand."""
     rng = np.random.default_rng(3)

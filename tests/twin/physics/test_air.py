@@ -72,6 +72,7 @@ def test_dew_point_agrees_with_psychrolib(oracle, weather):
     assert air.dew_point_temperature(*weather) == pytest.approx(known, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_wet_bulb_agrees_with_the_equation_of_state():
     coolprop = pytest.importorskip("CoolProp.HumidAirProp")
     known = coolprop.HAPropsSI("B", "T", 308.15, "R", 0.3, "P", 101325) - 273.15

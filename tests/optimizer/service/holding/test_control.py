@@ -72,6 +72,7 @@ def test_a_fault_of_the_service_is_told_and_it_goes_on(folder):
     assert command(folder, "echo") == {"told": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [

@@ -47,6 +47,7 @@ def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_p
     assert list(read_results(tmp_path / "run").policies) == ["threshold"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -217,6 +217,7 @@ def warm(setting):
     return Setting.of(strict(setting.site), replace(setting.world, record=record), load_scale=0.6)
 
 
+@pytest.mark.slow
 def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
     """Proves: on a warm day each quarter-hour has at least the units that its plan tells.
 

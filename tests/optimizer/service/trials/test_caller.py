@@ -131,6 +131,7 @@ def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
     assert given == pytest.approx([4.0, 6.0, 0.0])
 
 
+@pytest.mark.slow
 def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
     """At 02:15 an hour of all that was sold at the gate of 22:00: it is given, and paid."""
     world = small_days.world(2)

@@ -13,6 +13,8 @@ from twin.errors import NoScheduleError, ProblemError
 from twin.plots import plot_fleet
 from twin.routes import Route
 
+pytestmark = pytest.mark.slow
+
 HOURS = 3
 ROUTE = {"kind": "batch", "transfer_time": "30 min", "window": "4 h", "cost": "1 EUR/MWh"}
 

@@ -150,6 +150,7 @@ def test_the_chillers_of_a_plan_are_asked_for():
     assert ("cooling_plant_units_request", PLANT) not in usual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.3, 0.2, 0.01, 0.0])
 def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(level):
     """Proves: after it has ridden through a black-out the site is planned, and takes nothing of it.
