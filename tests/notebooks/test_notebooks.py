@@ -65,7 +65,7 @@ def test_its_functions_are_short(path):
             assert node.end_lineno - node.lineno < MOST_LINES, node.name
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @each
 def test_it_runs(path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
