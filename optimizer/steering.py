@@ -144,7 +144,8 @@ class Steering:
         self._carry: dict[str, float] = {}
         self._before, self._begun = self._carry, np.datetime64("NaT", "us")
         self._settled, self._foreseen = np.nan, (np.nan, np.nan)
-        self._drifted = self._missed = self._drawn = 0.0
+        self._drifted = self._missed = 0.0
+        self._drawn_at, self._drawn = np.datetime64("NaT", "us"), 0.0
         self._turns_from: dict[str, float] = {}
         self._until, self._can_yield = np.datetime64("NaT", "us"), False
         self.guard: Guard | None = None
@@ -166,9 +167,8 @@ class Steering:
         Orders
             Within what the site leaves, and without raising the peak by what was not foreseen.
         """
-        is_again, drawn = queue.instant == self._begun, work_power(queue, queue.caps)
+        is_again = queue.instant == self._begun
         if not is_again:
-            self._drawn = drawn
             self._begun, self._before = queue.instant, self._carry
             self._turns_from = self._told(queue.instant)
             self._drifted = self._drift(state, queue.instant)
@@ -181,9 +181,9 @@ class Steering:
         step = now.isel(time=0)
         spare = narrowed(spare_of(self.site, plan, state, now=queue.instant), ways, step)
         room = self._room(state, now, able=able(self.site, step, state, spare=spare))
-        risen = max(drawn - self._drawn, 0.0)  # since this quarter-hour was first given orders
-        left = max(room.rise_power - risen, 0.0)
-        room = replace(room, rise_power=left, lasting=lasting(self.site, plan, queue.instant))
+        room = replace(
+            self.within_rise(room, queue), lasting=lasting(self.site, plan, queue.instant)
+        )
         warm, self._carry = dispatch(step, queue, headroom=room, carry=self._before)
         orders = cool_first(warm, self.site, water_of(state))
         work = Easing.of(queue, orders.jobs)
@@ -212,6 +212,22 @@ class Steering:
             self.guard.take_over(before)
             return self.guard.ordered
         return ordered
+
+    def within_rise(self, room: Headroom, queue: Queue) -> Headroom:
+        """Return the headroom, less what work rose since the quarter-hour was first given orders.
+
+        Parameters
+        ----------
+        room
+            What the site leaves.
+        queue
+            The jobs now, under the caps in force.
+        """
+        drawn = work_power(queue, queue.caps)
+        if queue.instant != self._drawn_at:
+            self._drawn_at, self._drawn = queue.instant, drawn
+        left = room.rise_power - max(drawn - self._drawn, 0.0)
+        return replace(room, rise_power=max(left, 0.0))
 
     def _room(self, state: xr.Dataset, now: xr.Dataset, *, able: float) -> Headroom:
         """Return what the site leaves, less what was not foreseen and batteries are not able to."""

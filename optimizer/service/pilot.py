@@ -178,6 +178,7 @@ class Pilot:
             return self._steering.orders(choice.schedule, problem.state, queue)
         soon = choice.schedule.isel(time=slice(2), instant=slice(3))
         room, first = headroom(problem.site, problem.state, soon), soon.isel(time=[0])
+        room = self._steering.within_rise(room, queue)
         must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
         caps = within(queue, caps, headroom=room, must=must)
         caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))

@@ -38,7 +38,7 @@ class SolverVariant:
     random_seed
         Of HiGHS, and of the perturbation of costs.
     simplex_strategy
-        One of :data:`STRATEGIES`.
+        One of :data:`STRATEGIES`, for a solve from nothing.
     cost_perturbation
         Share by which each cost is changed at the most. [1]
     """
@@ -71,12 +71,16 @@ def solving_as(variant: SolverVariant) -> Iterator[None]:
 
 
 def varied_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a solver, with those of the variant in force."""
+    """Return options of a solver, with those of the variant in force.
+
+    The strategy holds for the first solve, which names the solver. From a basis on the dual side
+    stays: the primal one stalls for minutes there.
+    """
     variant = _in_force.get()
     if variant is None:
         return dict(options)
-    path = {"random_seed": variant.random_seed, "simplex_strategy": variant.simplex_strategy}
-    return {**options, **path}
+    strategy = {"simplex_strategy": variant.simplex_strategy} if "solver" in options else {}
+    return {**options, "random_seed": variant.random_seed, **strategy}
 
 
 def varied_costs(costs: FloatArray) -> FloatArray:

@@ -1,12 +1,13 @@
 """Between two plans: the question of the moment, and orders that raise no unforeseen peak."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from optimizer.deciding import decide
-from optimizer.realtime.headroom import headroom, most_export
+from optimizer.realtime.headroom import Headroom, headroom, most_export
 from optimizer.realtime.shave import able
 from optimizer.steering import Steering
 from tests import moments, small_days
@@ -172,6 +173,24 @@ def test_what_was_foreseen_before_a_gap_is_forgotten():
     _, calm = steered(5, power=0.0)
     _, drifted = steered(5, power=3.0)
     assert drifted == pytest.approx(calm)
+
+
+def test_a_quarter_hour_decided_twice_rises_once():
+    """Proves: 0.3 MW that work rose since the first orders leave 0.2 of 0.5 MW, and then a new 0.5.
+
+    Sensitivity: each decision within a quarter-hour had the whole rise of the valves to itself.
+    """
+    steering, queue = Steering(moments.site()), small_days.queue()
+    room = Headroom(racks=28.0, work_power=9.0, calm_power=9.0, rise_power=0.5)
+    assert steering.within_rise(room, queue).rise_power == 0.5
+    ran = np.where(np.arange(len(queue.jobs)) < 2, 1.0, 0.0)
+    on = replace(queue, caps=ran)
+    rose = work_power(queue, ran)
+    assert 0.2 < rose < 0.5
+    assert steering.within_rise(room, on).rise_power == pytest.approx(0.5 - rose)
+    assert steering.within_rise(room, replace(on, caps=0.0 * ran)).rise_power == 0.5
+    later = replace(on, instant=on.instant + QUARTER)
+    assert steering.within_rise(room, later).rise_power == 0.5
 
 
 def test_the_same_quarter_hour_twice_is_no_drift():

@@ -5,7 +5,6 @@ with other seeds, other simplex strategies and costs perturbed by 1e-7: the obje
 same, and the plant must keep every limit under each plan.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +31,7 @@ class Ties:
     variants
         Paths of the solver for each problem. [1]
     solved, differing
-        Problems solved again, and those of them with another plan. [1]
+        First problems solved again, and those of them with another plan. [1]
     difference
         Largest difference of objectives that no gap explains, as a share. [1]
     """
@@ -78,27 +77,18 @@ class Ties:
             made: list[Decision] = []
             with solving_as(SolverVariant.drawn(number)):
                 broken, beyond = judging.violations(here, seed=seed, made=made)
-            faults = [*self._compared(usual, made), broken]
+            faults = (self._compared(usual[0], made[0]), broken)
             found += [f"variant {number}: {fault}" for fault in faults if fault]
             fated = fated or beyond
         return "; ".join(filter(None, found)), fated
 
-    def _compared(self, usual: Sequence[Decision], made: Sequence[Decision]) -> list[str]:
-        """Return how objectives differ that may not, in words, up to the first other plan.
+    def _compared(self, one: Decision, other: Decision) -> str:
+        """Return how objectives of a problem differ that may not, in words; empty if they do not.
 
-        After that the plant stands elsewhere, and the next problem is another one.
+        The first problem of a run is the same on each path; after it the plant stands elsewhere.
         """
-        faults = []
-        for one, other in zip(usual, made, strict=False):
-            self.solved += 1
-            faults.append(self._objective_fault(one, other))
-            if is_other_plan(one, other):
-                self.differing += 1
-                break
-        return faults
-
-    def _objective_fault(self, one: Decision, other: Decision) -> str:
-        """Return how two objectives differ though they may not; empty if they do not."""
+        self.solved += 1
+        self.differing += is_other_plan(one, other)
         if one.attempts > 1 or other.attempts > 1:
             return ""  # margins were widened by what the first plan broke: these are other problems
         scale = max(sum(abs(money) for money in one.explanation.accounts.values()), 1.0)
