@@ -101,7 +101,7 @@ RAW: Final = Level(
     width={"racks": 64, "points": 1024},
 )
 """Whole hours. A block of 180 s of one rack lets the day of a chip and a moment of all of them be
-read both from about a hundredth of the site's data; see ADR 040."""
+read both from about a hundredth of the site's data; see ADR 023."""
 
 SPARSE: Final = Level(
     name="sparse",

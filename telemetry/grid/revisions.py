@@ -1,7 +1,7 @@
 """The durable memory of a feed: which numbers are used, what was sent, what partners answered.
 
 A number is on disk before the document that bears it leaves, so that no restart uses it again. The
-first of a run is no lower than the clock, so that no older memory, put back, does (ADR 066).
+first of a run is no lower than the clock, so that no older memory, put back, does (ADR 019).
 What may have left before a crash may be sent again, word for word, until the next supersedes it.
 """
 

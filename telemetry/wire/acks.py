@@ -3,7 +3,7 @@
 NATS 2.10 that is killed while its store is empty counts from 0 again, and takes what comes next
 for what it has delivered already: up to hundreds of messages are lost that it has acknowledged.
 So a session that outlives its connections never lets the store become empty: the newest of its
-messages stays unacknowledged until a newer one is durable. See ADR 049.
+messages stays unacknowledged until a newer one is durable. See ADR 022.
 """
 
 import time

@@ -76,7 +76,7 @@ def _check_points(stand: Stand, tally: Tally) -> list[str]:
 def _may_keep(stand: Stand) -> int:
     """Return how many points NATS may have kept back: 2.10 one a death of their ingester.
 
-    It was about to hand them to whom was killed, and knows of them no more (ADR 049).
+    It was about to hand them to whom was killed, and knows of them no more (ADR 022).
     """
     log = stand.broker.folder / "log"
     said = log.read_text(errors="replace") if log.exists() else ""

@@ -113,7 +113,7 @@ class Stand:
         """Let the source deliver all it holds, then end; return what did not go well.
 
         NATS is started anew: only this has 2.10 hand out most of what it was about to give to an
-        ingester that was killed (ADR 049).
+        ingester that was killed (ADR 022).
         """
         self.until(self.is_back, "not back after the last kill")
         if self.name == "nats":

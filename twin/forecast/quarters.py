@@ -28,7 +28,7 @@ RECIPES: Final = {
 """How each word is continued.
 
 Price and carbon: of a few dozen tried on 2022 in four zones, among the least mean errors over the
-week ahead and over its first two days (ADR 046). Weather: of a few dozen tried on DE-LU, 2023, the
+week ahead and over its first two days (ADR 021). Weather: of a few dozen tried on DE-LU, 2023, the
 least mean errors over 48 h; pressure, which that file lacks: judged.
 """
 
