@@ -128,7 +128,9 @@ def test_an_unknown_word_shows_what_there_is(clone):
     assert "./dev check" in done.stderr
 
 
-@pytest.mark.parametrize(("word", "module"), [("bench", "benchmarks"), ("soak", "soak")])
+@pytest.mark.parametrize(
+    ("word", "module"), [("bench", "benchmarks"), ("soak", "soak"), ("golden", "golden")]
+)
 def test_benches_and_soaks_run_with_what_tests_need(clone, word, module):
     clone.put_python("python3.13")
     done = clone.run(word, "twin", "--json", "-")
