@@ -27,6 +27,14 @@ OPTIONS: Final[dict[str, Any]] = {
 }
 """What the solver is told once. Presolving halves a solve from nothing; a basis it would drop."""
 
+ENDS: Final = (
+    highspy.HighsModelStatus.kOptimal,
+    highspy.HighsModelStatus.kInfeasible,
+    highspy.HighsModelStatus.kUnboundedOrInfeasible,
+    highspy.HighsModelStatus.kTimeLimit,
+)
+"""How a run may end; after any other end, such as `Unknown`, the model is solved from nothing."""
+
 STATUS: Final = np.array([highspy.HighsBasisStatus(number) for number in range(5)], dtype=object)
 """Number of a status -> the solver's word for it."""
 
@@ -145,7 +153,8 @@ class Solver:
         self._presolve(self._is_cold)
         if not self._is_cold:
             go_on(self._highs)
-        if self._highs.run() == highspy.HighsStatus.kError:
+        is_failed = self._highs.run() == highspy.HighsStatus.kError
+        if is_failed or self._highs.getModelStatus() not in ENDS:
             self._run_anew()
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kUnboundedOrInfeasible:
             self._presolve(False)

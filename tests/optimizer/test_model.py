@@ -80,6 +80,37 @@ class _Cut:
         return self._solution
 
 
+class _GivesUp:
+    """A solver whose first run makes no step, so that it ends in another way than an optimum."""
+
+    def __init__(self, highs):
+        self._real, self.runs = highs, 0
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+    def run(self):
+        self.runs += 1
+        most = 0 if self.runs == 1 else 10**6
+        self._real.setOptionValue("simplex_iteration_limit", most)
+        self._real.setOptionValue("presolve", "off")
+        return self._real.run()
+
+
+def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
+    """Proves: a run that ends with neither an optimum nor a proof is followed by another one.
+
+    Sensitivity: on one path of the solver a plan failed with "Unknown", which another run solved.
+    """
+    usual = Solver(arrays, PRICES).run()
+    solver = Solver(arrays, PRICES)
+    gives_up = _GivesUp(solver._highs)
+    monkeypatch.setattr(solver, "_highs", gives_up)
+    found = solver.run()
+    assert gives_up.runs == 2
+    assert found.objective == pytest.approx(usual.objective, rel=1e-9)
+
+
 def test_a_price_that_rewards_breaches_without_end_is_an_error(arrays):
     with pytest.raises(SolverError, match="the solver ended with"):
         Solver(arrays, PRICES | {"ramp": -1.0}).run()
