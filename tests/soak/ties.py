@@ -33,7 +33,8 @@ class Ties:
     solved, differing
         First problems solved again, and those of them with another plan. [1]
     difference
-        Largest difference of objectives that no gap explains, as a share. [1]
+        Largest difference of objectives, at the costs before perturbation, beyond the sum of their
+        gaps, as a share of the money that changes hands. [1]
     """
 
     variants: int
@@ -91,18 +92,14 @@ class Ties:
         self.differing += is_other_plan(one, other)
         if one.attempts > 1 or other.attempts > 1:
             return ""  # margins were widened by what the first plan broke: these are other problems
+        usual, found = (sum(made.explanation.accounts.values()) for made in (one, other))
+        gaps = sum(max(made.objective - made.relaxed, 0.0) for made in (one, other))
         scale = max(sum(abs(money) for money in one.explanation.accounts.values()), 1.0)
-        gaps = sum(max(each.objective - each.relaxed, 0.0) for each in (one, other))
-        linear = abs(one.relaxed - other.relaxed)
-        beyond = max(abs(one.objective - other.objective) - gaps, 0.0)
-        share = max(linear, beyond) / scale
+        share = max(abs(usual - found) - gaps, 0.0) / scale
         self.difference = max(self.difference, share)
         if share <= OBJECTIVE_TOLERANCE:
             return ""
-        return (
-            f"{one.start}: objectives {one.objective:.2f} and {other.objective:.2f} EUR, "
-            f"of linear models {one.relaxed:.2f} and {other.relaxed:.2f} EUR"
-        )
+        return f"{one.start}: objectives {usual:.2f} and {found:.2f} EUR, gaps of {gaps:.2f} EUR"
 
 
 def is_other_plan(one: Decision, other: Decision) -> bool:
