@@ -3,45 +3,41 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from sites.catalogue import data, names
+from sites.catalogue import series_file, site_names
 
 if TYPE_CHECKING:
-    from sites.cases.book import outcomes
-    from sites.declarations import parameters
-    from sites.duty_files import duties_of
-    from sites.loading import load
-    from sites.proportions import doubts
-    from sites.reference import pages
-    from sites.routes import load_routes
-    from sites.sizing import demand, ratings
-    from sites.tariff_files import read_tariffs
+    from sites.loading import load_routes, load_site, load_tariffs, national_limits
+    from sites.plausibility import design_loads, implausible_values, rated_outputs
+    from sites.reference import reference_pages
+    from sites.schema import declared_values
+    from sites.validation.report import validation_results
 
 __all__ = [
-    "data",
-    "demand",
-    "doubts",
-    "duties_of",
-    "load",
+    "declared_values",
+    "design_loads",
+    "implausible_values",
     "load_routes",
-    "names",
-    "outcomes",
-    "pages",
-    "parameters",
-    "ratings",
-    "read_tariffs",
+    "load_site",
+    "load_tariffs",
+    "national_limits",
+    "rated_outputs",
+    "reference_pages",
+    "series_file",
+    "site_names",
+    "validation_results",
 ]
 
 _HOME: Final = {
-    "demand": "sites.sizing",
-    "doubts": "sites.proportions",
-    "duties_of": "sites.duty_files",
-    "load": "sites.loading",
-    "load_routes": "sites.routes",
-    "outcomes": "sites.cases.book",
-    "pages": "sites.reference",
-    "parameters": "sites.declarations",
-    "ratings": "sites.sizing",
-    "read_tariffs": "sites.tariff_files",
+    "design_loads": "sites.plausibility",
+    "implausible_values": "sites.plausibility",
+    "national_limits": "sites.loading",
+    "load_site": "sites.loading",
+    "load_routes": "sites.loading",
+    "validation_results": "sites.validation.report",
+    "reference_pages": "sites.reference",
+    "declared_values": "sites.schema",
+    "rated_outputs": "sites.plausibility",
+    "load_tariffs": "sites.loading",
 }
 
 

@@ -8,23 +8,26 @@ from typing import Final, Literal
 
 from twin.errors import Fault, SiteError, nearest
 
-Purpose = Literal["decision", "validation"]
+SitePurpose = Literal["decision", "validation"]
 
-ROOM: Final = Path(__file__).parent
-STANDARD: Final = ROOM / "standard"
-DATA: Final = ROOM / "data"
-HOMES: Final[dict[Purpose, Path]] = {"decision": ROOM, "validation": ROOM / "validation"}
+SITES_DIR: Final = Path(__file__).parent
+STANDARD_DIR: Final = SITES_DIR / "standard"
+DATA_DIR: Final = SITES_DIR / "data"
+SITE_DIRS: Final[dict[SitePurpose, Path]] = {
+    "decision": SITES_DIR,
+    "validation": SITES_DIR / "validation",
+}
 """Folders of the declared sites, by what the sites are for."""
 
-GREATEST_SIZE: Final = 1_000_000
+MAX_FILE_BYTES: Final = 1_000_000
 """A site file longer than this is not one. [bytes]"""
-LONGEST_LINE: Final = 1_000
+MAX_LINE_BYTES: Final = 1_000
 """The parser takes time with the square of a dotted key's length. [bytes]"""
 
-DEEPEST: Final = 8
+MAX_NESTING: Final = 8
 """So deep may tables and lists stand, as `hours` in `tariffs.x.peaks.windows` does."""
 
-ABOUT: Final = ("source", "note")
+DESCRIPTIVE_KEYS: Final = ("source", "note")
 """Keys of a standard machine that tell about it and are no parameters."""
 
 _AT: Final = re.compile(r"at line (\d+)")
@@ -36,11 +39,11 @@ _BARE: Final = re.compile(r"""\s*([\w.-]+)\s*=\s*([^\s"'\[{#][^"'#]*?)\s*(?:#.*)
 _BACKSLASH: Final = re.compile(r'"[^"]*\\[^"]*"')
 """A backslash in double quotes, where it begins an escape."""
 
-Table = dict[str, object]
+TomlTable = dict[str, object]
 """What a TOML table holds, unchecked."""
 
 
-def names(purpose: Purpose = "decision") -> tuple[str, ...]:
+def site_names(purpose: SitePurpose = "decision") -> tuple[str, ...]:
     """Return the names of the declared sites, sorted.
 
     Parameters
@@ -49,10 +52,10 @@ def names(purpose: Purpose = "decision") -> tuple[str, ...]:
         ``decision`` for the reference sites that plans are made for, ``validation`` for plants that
         exist, of which enough is published to hold the twin to.
     """
-    return tuple(sorted(path.stem for path in HOMES[purpose].glob("*.toml")))
+    return tuple(sorted(path.stem for path in SITE_DIRS[purpose].glob("*.toml")))
 
 
-def data(name: str) -> Path:
+def series_file(name: str) -> Path:
     """Return the file of a synthetic series that the house ships; see ``sites/data/README.md``.
 
     Parameters
@@ -70,14 +73,14 @@ def data(name: str) -> Path:
     SiteError
         If there is no such series.
     """
-    files = {path.stem.removeprefix("synthetic_"): path for path in DATA.glob("synthetic_*")}
+    files = {path.stem.removeprefix("synthetic_"): path for path in DATA_DIR.glob("synthetic_*")}
     if name in files:
         return files[name]
     mend = f"there are {', '.join(sorted(files))}{nearest(name, files)}"
     raise SiteError("sites/data", [Fault(place="series", value=f'"{name}"', mend=mend)])
 
 
-def locate(site: str | Path) -> Path:
+def find_site_file(site: str | Path) -> Path:
     """Return the file of a site.
 
     Parameters
@@ -97,7 +100,7 @@ def locate(site: str | Path) -> Path:
     """
     if str(site).endswith(".toml"):
         return Path(site)
-    known = {name: home for purpose, home in HOMES.items() for name in names(purpose)}
+    known = {name: home for purpose, home in SITE_DIRS.items() for name in site_names(purpose)}
     if str(site) in known:
         return known[str(site)] / f"{site}.toml"
     mend = f"give a path ending in .toml, or one of {', '.join(known)}"
@@ -105,7 +108,7 @@ def locate(site: str | Path) -> Path:
     raise SiteError(str(site), [fault])
 
 
-def read(path: Path) -> Table:
+def read_toml(path: Path) -> TomlTable:
     """Return the table that a TOML file holds.
 
     Parameters
@@ -125,17 +128,17 @@ def read(path: Path) -> Table:
     """
     try:
         with path.open("rb") as file:
-            content = file.read(GREATEST_SIZE + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise _refused(path, "file", f"cannot be read: {error.strerror}") from error
-    if len(content) > GREATEST_SIZE:
-        raise _refused(path, "file", f"a site file has at most {GREATEST_SIZE:,} bytes")
+    if len(content) > MAX_FILE_BYTES:
+        raise _refused(path, "file", f"a site file has at most {MAX_FILE_BYTES:,} bytes")
     for number, text in enumerate(content.splitlines(), start=1):
-        if len(text) > LONGEST_LINE:
-            raise _refused(path, f"line {number}", f"a line has at most {LONGEST_LINE:,} bytes")
+        if len(text) > MAX_LINE_BYTES:
+            raise _refused(path, f"line {number}", f"a line has at most {MAX_LINE_BYTES:,} bytes")
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
-        deep = _too_deep(table, DEEPEST)
+        deep = _too_deep(table, MAX_NESTING)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _refused(path, f"line {line}", "save the file as UTF-8 text") from error
@@ -144,25 +147,25 @@ def read(path: Path) -> Table:
     except (RecursionError, ValueError) as error:  # thousands of brackets
         raise _refused(path, "TOML", "nested too deep") from error
     if deep is not None:
-        mend = f"tables and lists are nested deeper than {DEEPEST}; nothing of a site is"
+        mend = f"tables and lists are nested deeper than {MAX_NESTING}; nothing of a site is"
         raise _refused(path, f"[{'.'.join(deep)}]", mend)
     return table
 
 
 @lru_cache
-def standards(family: str) -> dict[str, Table]:
+def standard_machines(family: str) -> dict[str, TomlTable]:
     """Return the standard machines of a family by name; empty if there are none."""
-    path = STANDARD / f"{family}.toml"
-    table = read(path) if family in families() else {}
+    path = STANDARD_DIR / f"{family}.toml"
+    table = read_toml(path) if family in machine_families() else {}
     return {name: entry for name, entry in table.items() if isinstance(entry, dict)}
 
 
-def families() -> tuple[str, ...]:
+def machine_families() -> tuple[str, ...]:
     """Return the families of which there are standard machines, sorted."""
-    return tuple(sorted(path.stem for path in STANDARD.glob("*.toml")))
+    return tuple(sorted(path.stem for path in STANDARD_DIR.glob("*.toml")))
 
 
-def complete(table: Table, family: str, *, place: str) -> tuple[Table, list[Fault]]:
+def apply_standards(table: TomlTable, family: str, *, place: str) -> tuple[TomlTable, list[Fault]]:
     """Fill in the parameters of the standard machines that a table and its inner tables name.
 
     Parameters
@@ -188,21 +191,21 @@ def complete(table: Table, family: str, *, place: str) -> tuple[Table, list[Faul
         own = _over(entry, own)
     for key, value in own.items():
         if isinstance(value, dict):
-            own[key], more = complete(value, key, place=f"{place}.{key}".removeprefix("."))
+            own[key], more = apply_standards(value, key, place=f"{place}.{key}".removeprefix("."))
             faults += more
     return own, faults
 
 
-def _entry(name: object, family: str, place: str) -> tuple[Table, list[Fault]]:
-    known = standards(family)
+def _entry(name: object, family: str, place: str) -> tuple[TomlTable, list[Fault]]:
+    known = standard_machines(family)
     if isinstance(name, str) and name in known:
-        return {k: v for k, v in known[name].items() if k not in ABOUT}, []
+        return {k: v for k, v in known[name].items() if k not in DESCRIPTIVE_KEYS}, []
     listed = f"there are {', '.join(sorted(known))}" if known else "there is none"
     mend = f"no such standard {family}; {listed}{nearest(str(name), known)}"
     return {}, [Fault(place=f"[{place}] standard", value=f'"{name}"', mend=mend)]
 
 
-def _over(entry: Table, own: Table) -> Table:
+def _over(entry: TomlTable, own: TomlTable) -> TomlTable:
     """Return the entry with the site's own values over it, table by table."""
     merged = dict(entry)
     for key, value in own.items():
@@ -252,9 +255,9 @@ def _is_value(text: str) -> bool:
 
 
 def _refused(path: Path, place: str, mend: str) -> SiteError:
-    return SiteError(shown(path), [Fault(place=place, value="", mend=mend)])
+    return SiteError(display_path(path), [Fault(place=place, value="", mend=mend)])
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return how messages name a file of a site: those of the house from the room on."""
-    return f"sites/{path.relative_to(ROOM)}" if path.is_relative_to(ROOM) else str(path)
+    return f"sites/{path.relative_to(SITES_DIR)}" if path.is_relative_to(SITES_DIR) else str(path)

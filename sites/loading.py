@@ -1,21 +1,41 @@
-"""From a site file to a frozen, validated site; all faults of a file are told together."""
+"""From a site file to a frozen, validated site; all faults of a file are told together.
 
-from collections.abc import Mapping, Sequence
+Tables of a file as they stand there: their entries, their names, numbers that no site has.
+
+The routes of a fleet from a TOML file: which work may move from where to where.
+
+What countries ask of their data centres, in files of this room.
+
+Tariffs in files of their own: the examples of this room, and what planners compare.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from pydantic import ValidationError
 
-from sites.catalogue import Table, complete, locate, read, shown
-from sites.checks import check, check_time_zone
-from sites.faults import faults_of, spot, written
-from sites.tables import absurd, cleaned, entries, named
+from sites.catalogue import (
+    SITES_DIR,
+    TomlTable,
+    apply_standards,
+    display_path,
+    find_site_file,
+    read_toml,
+)
+from sites.checks import site_issues, tariff_date_issues, time_zone_issues
+from sites.schema import issues_from_pydantic, key_location, toml_text
+from twin.duties import Duties
 from twin.equipment import KINDS, Equipment
 from twin.errors import Fault, SiteError, nearest
+from twin.routes import Route
 from twin.site import Site
+from twin.tariffs.declaration import Tariff
 
 
-def load(site: str | Path) -> Site:
+def load_site(site: str | Path) -> Site:
     """Return a site from its file.
 
     Parameters
@@ -33,11 +53,11 @@ def load(site: str | Path) -> Site:
     SiteError
         If the file has faults; all of them, each with place, value and mend.
     """
-    path = locate(site)
-    return build(read(path), path.stem, source=shown(path))
+    path = find_site_file(site)
+    return build_site(read_toml(path), path.stem, source=display_path(path))
 
 
-def build(table: Table, name: str, *, source: str) -> Site:
+def build_site(table: TomlTable, name: str, *, source: str) -> Site:
     """Return a site from the table that its file holds.
 
     Parameters
@@ -67,30 +87,32 @@ def build(table: Table, name: str, *, source: str) -> Site:
         raise SiteError(source, [Fault(place="numbers", value="", mend=mend)]) from error
 
 
-def _build(table: Table, name: str, *, source: str) -> Site:
-    wild = list(absurd(table))
+def _build(table: TomlTable, name: str, *, source: str) -> Site:
+    wild = list(out_of_range_issues(table))
     faults: list[Fault] = []
-    table = {key: cleaned(value) for key, value in table.items()}
-    machines = _machines(entries(table, "equipment", faults), faults)
+    table = {key: without_out_of_range(value) for key, value in table.items()}
+    machines = _machines(named_tables(table, "equipment", faults), faults)
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
-    values, more = complete(plain, "", place="")
-    work, others = complete(dict(entries(table, "work", faults)), "", place="work")
+    values, more = apply_standards(plain, "", place="")
+    work, others = apply_standards(dict(named_tables(table, "work", faults)), "", place="work")
     faults += more + others
-    kinds = {kind: named(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()}
-    values = named(values, name, faults) | {"equipment": machines, "work": kinds}
+    kinds = {
+        kind: with_name(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()
+    }
+    values = with_name(values, name, faults) | {"equipment": machines, "work": kinds}
     for group in {"reserves", "tariffs"} & values.keys():
         values[group] = {
-            one: named(entry, one, faults, place=f"{group}.{one}")
-            for one, entry in entries(values, group, faults).items()
+            one: with_name(entry, one, faults, place=f"{group}.{one}")
+            for one, entry in named_tables(values, group, faults).items()
         }
-    zone = [*check_time_zone(values), *check_time_zone(values, "market_time_zone")]
+    zone = [*time_zone_issues(values), *time_zone_issues(values, "market_time_zone")]
     values |= dict.fromkeys((fault.place for fault in zone), "UTC")  # to look at the rest
     try:
         site = Site.model_validate(values)
     except ValidationError as error:
-        faults += faults_of(error, Site, table=values, unfilled=_unfilled(faults))
+        faults += issues_from_pydantic(error, Site, table=values, unfilled=_unfilled(faults))
     else:
-        faults += [] if faults or wild else check(site)
+        faults += [] if faults or wild else site_issues(site)
     told = {fault.place for fault in wild}  # what stands for them is a fault there too
     faults = wild + zone + [fault for fault in faults if fault.place not in told]
     if faults:
@@ -99,7 +121,7 @@ def _build(table: Table, name: str, *, source: str) -> Site:
     return site.model_copy(update={"work": {kind.name: kind for kind in longest_first}})
 
 
-def _machines(tables: Mapping[str, Table], faults: list[Fault]) -> dict[str, Equipment]:
+def _machines(tables: Mapping[str, TomlTable], faults: list[Fault]) -> dict[str, Equipment]:
     """Return the machines that can be built, and note the faults of the others."""
     machines = {}
     for name, entry in tables.items():
@@ -107,18 +129,20 @@ def _machines(tables: Mapping[str, Table], faults: list[Fault]) -> dict[str, Equ
         kind = str(entry.get("kind", ""))
         if kind not in KINDS:
             mend = f"there is {', '.join(sorted(KINDS))}{nearest(kind, KINDS)}"
-            value = written(kind) if kind else ""
-            faults.append(Fault(place=spot(place, "kind"), value=value, mend=mend))
+            value = toml_text(kind) if kind else ""
+            faults.append(Fault(place=key_location(place, "kind"), value=value, mend=mend))
             continue
-        values, more = complete(entry, kind, place=place)
+        values, more = apply_standards(entry, kind, place=place)
         faults += more
         del values["kind"]
-        values = named(values, name, faults, place=place)
+        values = with_name(values, name, faults, place=place)
         try:
             machines[name] = KINDS[kind].model_validate(values)
         except ValidationError as error:
             lacking = _unfilled(more)
-            faults += faults_of(error, KINDS[kind], table=values, place=place, unfilled=lacking)
+            faults += issues_from_pydantic(
+                error, KINDS[kind], table=values, place=place, unfilled=lacking
+            )
     return machines
 
 
@@ -126,3 +150,238 @@ def _unfilled(faults: Sequence[Fault]) -> list[str]:
     """Return the tables whose standard nobody knows."""
     ending = "] standard"
     return [f.place[1 : -len(ending)] for f in faults if f.place.endswith(ending)]
+
+
+MAX_ABSOLUTE_VALUE: Final = 1e12
+"""No number of a site is greater, in whatever unit."""
+
+
+def named_tables(table: TomlTable, group: str, faults: list[Fault]) -> dict[str, TomlTable]:
+    """Return the inner tables of a group, and note what is none.
+
+    Parameters
+    ----------
+    table
+        Content of a file.
+    group
+        Such as ``equipment``.
+    faults
+        Where faults are noted.
+
+    Returns
+    -------
+    dict
+        Name -> table.
+    """
+    inner = table.get(group, {})
+    if not isinstance(inner, dict):
+        mend = f"write one table [{group}.<name>] for each"
+        faults.append(Fault(place=group, value=toml_text(inner), mend=mend))
+        return {}
+    found = {}
+    for name, entry in inner.items():
+        if not isinstance(entry, dict):
+            mend = f"write a table [{group}.{name}]"
+            faults.append(Fault(place=key_location(group, name), value=toml_text(entry), mend=mend))
+        elif not name.isidentifier():
+            mend = "a name has letters, digits and _ only, and begins with a letter"
+            faults.append(Fault(place=key_location(group, name), value="", mend=mend))
+        else:
+            found[name] = entry
+    return found
+
+
+def with_name(values: object, name: str, faults: list[Fault], *, place: str = "") -> TomlTable:
+    """Return a table with its name, and note a fault if it names itself.
+
+    Parameters
+    ----------
+    values
+        The table; what is none counts as an empty one.
+    name
+        Its name.
+    faults
+        Where the fault is noted.
+    place
+        Where the table stands; empty for a whole file.
+    """
+    table: TomlTable = values if isinstance(values, dict) else {}
+    if "name" in table:
+        mend = (
+            f"remove the key; the name is {name}, as the {'table' if place else 'file'} is called"
+        )
+        faults.append(
+            Fault(place=key_location(place, "name"), value=toml_text(table["name"]), mend=mend)
+        )
+    return table | {"name": name}
+
+
+def out_of_range_issues(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
+    """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900.
+
+    Parameters
+    ----------
+    value
+        A table, or what stands in one.
+    place, key
+        Where it stands.
+    """
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from out_of_range_issues(inner, f"{place}.{key}".strip("."), name)
+    elif isinstance(value, list):
+        found = (fault for inner in value for fault in out_of_range_issues(inner, place, key))
+        yield from islice(found, 1)  # a list has one key, however many numbers it has
+    elif _is_absurd(value):
+        mend = f"every number must be between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
+        yield Fault(place=key_location(place, key), value=toml_text(value), mend=mend)
+
+
+def without_out_of_range(value: object) -> object:
+    """Return a value without absurd numbers, so that the other faults can be told too.
+
+    Parameters
+    ----------
+    value
+        A table, or what stands in one.
+    """
+    if isinstance(value, dict):
+        return {name: without_out_of_range(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return (
+            None
+            if any(map(_is_absurd, value))
+            else [without_out_of_range(inner) for inner in value]
+        )
+    return None if _is_absurd(value) else value
+
+
+def _is_absurd(value: object) -> bool:
+    return isinstance(value, int | float) and not -MAX_ABSOLUTE_VALUE < value < MAX_ABSOLUTE_VALUE
+
+
+def load_routes(path: str | Path) -> Mapping[str, Route]:
+    """Return the routes that a file declares.
+
+    Parameters
+    ----------
+    path
+        A TOML file with one table ``[routes.<name>]`` for each route, and nothing else.
+
+    Returns
+    -------
+    Mapping
+        Name -> route.
+
+    Raises
+    ------
+    SiteError
+        If the file has faults; all of them, each with place, value and mend.
+    """
+    table = read_toml(Path(path))
+    faults = [
+        Fault(place=key, value="", mend="a file of routes has tables [routes.<name>] only")
+        for key in table
+        if key != "routes"
+    ]
+    entries, routes = table.get("routes", {}), {}
+    if not isinstance(entries, dict) or not entries:
+        mend = "write one table [routes.<name>] for each route"
+        faults.append(Fault(place="routes", value=toml_text(entries), mend=mend))
+        entries = {}
+    for name, entry in entries.items():
+        place = f"routes.{name}"
+        if not isinstance(entry, dict):
+            mend = f"write a table [{place}]"
+            faults.append(Fault(place=place, value=toml_text(entry), mend=mend))
+            continue
+        try:
+            routes[name] = Route.model_validate(entry)
+        except ValidationError as error:
+            faults += issues_from_pydantic(error, Route, table=entry, place=place)
+    if faults:
+        raise SiteError(display_path(Path(path)), faults)
+    return routes
+
+
+NATIONAL_LIMITS_DIR: Final = SITES_DIR / "duties"
+
+
+def national_limits(time_zone: str) -> Duties | None:
+    """Return the duties of sites in a time zone, None where the house knows of none.
+
+    Parameters
+    ----------
+    time_zone
+        IANA zone of the site.
+
+    Raises
+    ------
+    SiteError
+        If a file of this room has faults.
+    """
+    for path in sorted(NATIONAL_LIMITS_DIR.glob("*.toml")):
+        table = read_toml(path)
+        try:
+            found = Duties.model_validate(table)
+        except ValidationError as error:
+            faults = issues_from_pydantic(error, Duties, table=table, place="duties")
+            raise SiteError(display_path(path), faults) from error
+        if time_zone in found.time_zones:
+            return found
+    return None
+
+
+TARIFFS_DIR: Final = SITES_DIR / "tariffs"
+
+
+def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
+    """Return the tariffs of a file.
+
+    Parameters
+    ----------
+    name
+        Name of an example (``germany``, ``spain``, ``nordic``), or a path that ends in ``.toml``: a
+        file of tables ``[tariffs.<name>]``; what else it holds is not looked at.
+
+    Returns
+    -------
+    Mapping
+        Name -> tariff.
+
+    Raises
+    ------
+    SiteError
+        If there is no such example, or the file has faults, as a site with these tariffs would.
+    """
+    path = _locate(name)
+    tables = read_toml(path).get("tariffs")
+    table = {"tariffs": tables if isinstance(tables, dict) else {}}
+    faults = list(out_of_range_issues(table))
+    wild = {fault.place for fault in faults}
+    found = {}
+    for key, entry in named_tables(
+        {"tariffs": without_out_of_range(table["tariffs"])}, "tariffs", faults
+    ).items():
+        values = with_name(entry, key, faults, place=f"tariffs.{key}")
+        try:
+            found[key] = Tariff.model_validate(values)
+        except ValidationError as error:
+            more = issues_from_pydantic(error, Tariff, table=values, place=f"tariffs.{key}")
+            faults += [fault for fault in more if fault.place not in wild]
+    faults = faults or list(tariff_date_issues(found))
+    if not found and not faults:
+        faults = [Fault(place="tariffs", value="", mend="add a table [tariffs.<name>]")]
+    if faults:
+        raise SiteError(display_path(path), faults)
+    return found
+
+
+def _locate(name: str | Path) -> Path:
+    if str(name).endswith(".toml"):
+        return Path(name)
+    known = sorted(path.stem for path in TARIFFS_DIR.glob("*.toml"))
+    if str(name) in known:
+        return TARIFFS_DIR / f"{name}.toml"
+    mend = f"give a path ending in .toml, or one of {', '.join(known)}{nearest(str(name), known)}"
+    raise SiteError(str(name), [Fault(place="tariffs", value=f'"{name}"', mend=mend)])

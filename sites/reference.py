@@ -8,19 +8,21 @@ from typing import Final, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sites.catalogue import ABOUT, Table, families, standards
-from sites.declarations import inner_models, kind_of, quantity
+from sites.catalogue import DESCRIPTIVE_KEYS, TomlTable, machine_families, standard_machines
+from sites.schema import declared_quantity, model_kind, nested_models
 from twin.equipment import KINDS
 from twin.site import Site
 from twin.units import Meaning, written
 
-NOTICE = "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
+GENERATED_NOTICE = (
+    "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
+)
 
 _SOURCE: Final = re.compile(r"^ *\.\. (\[\d+\]) (.*?)(?=^ *\.\. \[|\Z)", re.MULTILINE | re.DOTALL)
 """A reference of a docstring: its number and its text."""
 
 
-def pages() -> Mapping[str, str]:
+def reference_pages() -> Mapping[str, str]:
     """Return the text of each reference page by its file name."""
     return {"equipment.md": _equipment(), "standard-machines.md": _standard_machines()}
 
@@ -28,7 +30,7 @@ def pages() -> Mapping[str, str]:
 def _equipment() -> str:
     head = [
         "# Site files: tables and parameters",
-        NOTICE,
+        GENERATED_NOTICE,
         'A quantity is written as a text with its unit, such as `"5.2 MW"`; units that convert '
         "are understood, and a bare number is a fault unless the unit is 1. Parameters without a "
         "default must be given, by the site or by its `standard` machine.",
@@ -37,7 +39,9 @@ def _equipment() -> str:
         "## Machines: tables `[equipment.<name>]`",
     ]
     body = [text for kind in sorted(KINDS) for text in _model(KINDS[kind], title=f"### `{kind}`")]
-    parts = [text for model in _parts() for text in _model(model, title=f"### `{kind_of(model)}`")]
+    parts = [
+        text for model in _parts() for text in _model(model, title=f"### `{model_kind(model)}`")
+    ]
     return "\n\n".join([*head, *body, "## Tables within tables", *parts]) + "\n"
 
 
@@ -47,9 +51,9 @@ def _parts() -> list[type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {}
     while waiting:
         for field in waiting.pop().model_fields.values():
-            inner = [m for m in inner_models(field.annotation) if m.model_fields.keys() - {"name"}]
-            fresh = [model for model in inner if kind_of(model) not in found]
-            found |= {kind_of(model): model for model in fresh}
+            inner = [m for m in nested_models(field.annotation) if m.model_fields.keys() - {"name"}]
+            fresh = [model for model in inner if model_kind(model) not in found]
+            found |= {model_kind(model): model for model in fresh}
             waiting += fresh
     return [found[kind] for kind in sorted(found)]
 
@@ -68,7 +72,7 @@ def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
 
 
 def _row(name: str, field: FieldInfo) -> str:
-    declared = quantity(field)
+    declared = declared_quantity(field)
     unit = written(declared.unit) if declared else "-"
     meaning = declared.meaning if declared else _told(field)
     bounds = ", ".join(_bounds(field))
@@ -83,7 +87,7 @@ def _told(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
-    declared = quantity(field)
+    declared = declared_quantity(field)
     if declared:
         for sign, bound in (
             (">", declared.above),
@@ -110,9 +114,9 @@ def _default(field: FieldInfo) -> str:
 
 def _shape(annotation: object) -> str:
     """Return in words what an annotation without a quantity holds."""
-    inner = inner_models(annotation)
+    inner = nested_models(annotation)
     if inner:
-        return "table: " + " or ".join(f"`{kind_of(model)}`" for model in inner)
+        return "table: " + " or ".join(f"`{model_kind(model)}`" for model in inner)
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{word}`" for word in get_args(annotation))
     if annotation is bool:
@@ -128,16 +132,19 @@ def _shape(annotation: object) -> str:
 def _standard_machines() -> str:
     head = [
         "# Standard machines",
-        NOTICE,
+        GENERATED_NOTICE,
         'A table of a site file takes their parameters with `standard = "name"`; what it says '
         "itself wins. Every number has a source; what is assumed is said.",
     ]
-    return "\n\n".join([*head, *(text for family in families() for text in _family(family))]) + "\n"
+    return (
+        "\n\n".join([*head, *(text for family in machine_families() for text in _family(family))])
+        + "\n"
+    )
 
 
 def _family(family: str) -> Iterator[str]:
     yield f"## `{family}`"
-    for name, entry in standards(family).items():
+    for name, entry in standard_machines(family).items():
         yield f"### `{name}`"
         yield "\n".join(f"- `{key}` = {_value(entry[key])}" for key in _parameters(entry))
         yield f"Source: {entry['source']}."
@@ -145,8 +152,8 @@ def _family(family: str) -> Iterator[str]:
             yield f"Note: {entry['note']}"
 
 
-def _parameters(entry: Table) -> list[str]:
-    return [key for key in entry if key not in ABOUT]
+def _parameters(entry: TomlTable) -> list[str]:
+    return [key for key in entry if key not in DESCRIPTIVE_KEYS]
 
 
 def _value(value: object) -> str:

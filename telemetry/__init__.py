@@ -7,19 +7,19 @@ from importlib import import_module
 from typing import Final
 
 _MODULES: Final = {
-    "Plant": "telemetry.testbed",
-    "follow": "telemetry.grid.following",
+    "SimulatedFacility": "telemetry.simulator.plant",
+    "follow": "telemetry.feed.subscriber",
     "open": "telemetry.archive",
-    "open_view": "telemetry.view_store",
+    "open_view": "telemetry.archive.view_store",
 }
 
-__all__ = ["Plant", "follow", "open", "open_view", "sources"]
+__all__ = ["SimulatedFacility", "follow", "open", "open_view", "series"]
 
 
 def __getattr__(name: str) -> object:
     """Fetch a public name from its module."""
-    if name == "sources":
-        return import_module("telemetry.sources")
+    if name == "series":
+        return import_module("telemetry.series")
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     message = f"module 'telemetry' has no attribute {name!r}"

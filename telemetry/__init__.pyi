@@ -1,7 +1,7 @@
-from telemetry import sources as sources
+from telemetry import series as series
 from telemetry.archive import open
-from telemetry.grid.following import follow
-from telemetry.testbed import Plant
-from telemetry.view_store import open_view
+from telemetry.archive.view_store import open_view
+from telemetry.feed.subscriber import follow
+from telemetry.simulator.plant import SimulatedFacility
 
-__all__ = ["Plant", "follow", "open", "open_view", "sources"]
+__all__ = ["SimulatedFacility", "follow", "open", "open_view", "series"]

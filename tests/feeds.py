@@ -4,21 +4,20 @@ from collections import defaultdict
 
 import numpy as np
 
-from telemetry import security
-from telemetry.client import Message
-from telemetry.codec.schedule import read_schedule, read_status
-from telemetry.codec.strict import milliseconds
-from telemetry.feed import Feed
-from telemetry.grid.partners import Partner
-from telemetry.keys import jwks, new_key
-from telemetry.wire.mailbox import Receipt
+from telemetry.feed import signing
+from telemetry.feed.partners import Partner
+from telemetry.feed.publisher import SchedulePublisher
+from telemetry.feed.signing import generate_key, public_jwk_set
+from telemetry.messages.feed_documents import read_schedule, read_status
+from telemetry.messages.strict_json import to_milliseconds
+from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 
 START = np.datetime64("2026-06-16T12:00", "us")
 QUARTER_MS = 900_000
 MINUTE = np.timedelta64(1, "m")
-NOW = milliseconds("test", START)
+NOW = to_milliseconds("test", START)
 
-KEYS = defaultdict(new_key)
+KEYS = defaultdict(generate_key)
 
 
 def key(name):
@@ -27,17 +26,17 @@ def key(name):
 
 
 def partner(name="tso-1"):
-    return Partner.demonstration(name, jwks(key(name)))
+    return Partner.demonstration(name, public_jwk_set(key(name)))
 
 
 def keys(name="tso-1", site="rhine"):
     """Return what a partner's key file holds."""
-    return {"partner": name, "key": key(name).private, "site": jwks(key(site))}
+    return {"partner": name, "key": key(name).private, "site": public_jwk_set(key(site))}
 
 
 def plan(start=START, *, count=96, site="rhine", power=100.0, valid=60, **meta):
     """Return a plan of constant power, made when it begins; `valid` is in minutes."""
-    begin = milliseconds("test", start)
+    begin = to_milliseconds("test", start)
     row = {
         "baseline_mw": power,
         "p10_mw": power - 5.0,
@@ -112,7 +111,7 @@ def schedule(revision=1, *, name="tso-1", **others):
 
 
 def signed(document, *, by="rhine", kind="schedule"):
-    return security.sign(document, key(by), kind=kind).encode()
+    return signing.sign_document(document, key(by), kind=kind).encode()
 
 
 def acknowledgement(revision=1, *, code="A01", name="tso-1", by=None, **others):
@@ -125,10 +124,10 @@ def acknowledgement(revision=1, *, code="A01", name="tso-1", by=None, **others):
         "revision": revision,
         "code": code,
         "reasons": [{"code": "A01" if code == "A01" else "A51", "text": "because"}],
-        "time": milliseconds("test", START),
+        "time": to_milliseconds("test", START),
     } | others
     payload = signed(document, by=by or name, kind="ack")
-    return Message(topic=f"feed/v1/{name}/rhine/ack", payload=payload, qos=1)
+    return ReceivedMessage(topic=f"feed/v1/{name}/rhine/ack", payload=payload, qos=1)
 
 
 class Wire:
@@ -156,7 +155,7 @@ class Wire:
         assert qos == 1
         assert retain
         self.sent.append((topic, payload))
-        receipt = Receipt()
+        receipt = PublishToken()
         receipt.settle(True)
         return receipt
 
@@ -173,7 +172,7 @@ class Bench:
 
     def __init__(self, folder, *names, start=START):
         self.folder, self.wires = folder, {}
-        self.feed = Feed(
+        self.feed = SchedulePublisher(
             self.connect,
             site="rhine",
             partners=[partner(name) for name in names or ("tso-1",)],
@@ -188,11 +187,17 @@ class Bench:
 
     def documents(self, name="tso-1"):
         sent = [p for topic, p in self.wires[name].sent if topic.endswith("/schedule")]
-        return [read_schedule(security.verify(payload, jwks(key("rhine")))) for payload in sent]
+        return [
+            read_schedule(signing.verify_signature(payload, public_jwk_set(key("rhine"))))
+            for payload in sent
+        ]
 
     def states(self, name="tso-1"):
         sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
-        return [read_status(security.verify(p, jwks(key("rhine")), kind="status")) for p in sent]
+        return [
+            read_status(signing.verify_signature(p, public_jwk_set(key("rhine")), kind="status"))
+            for p in sent
+        ]
 
     def answer(self, revision, **others):
         return self.feed.handle_ack(acknowledgement(revision, **others))

@@ -40,7 +40,7 @@ HUNGRY = {"rated_heat": "200 MW", "contract_power": "200 MW", "base_share": 1.0}
 
 def heated(**changed):
     """Return the small site with a heat pump."""
-    small = sites.load("small")
+    small = sites.load_site("small")
     pump = HeatReuse.model_validate(PUMP | changed)
     return small.with_equipment({**small.equipment, "pump": pump})
 
@@ -54,7 +54,7 @@ def problem(**changed):
 @cache
 def large_problem():
     """Return the question of the synthetic day for a whole gigafactory, over four hours."""
-    site = sites.load("baltica")
+    site = sites.load_site("baltica")
     world = read_world(site, small_days.files(), start=small_days.START, days=1)
     here, pool = Setting.of(site, world, load_scale=0.6), Pool.of(site)
     grid = axes.horizon(world.start, [(4, 15.0)])

@@ -1,14 +1,14 @@
 """One good message of every kind on the wire, for tests that spoil it."""
 
-from telemetry.codec.dispatch import READERS
-from telemetry.topics import PATTERNS, Kind
+from telemetry.messages.codec import DECODERS
+from telemetry.messages.topics import TOPIC_PATTERNS, TopicKind
 
 NAMES = {"site": "rhine", "hall": "hall_1", "rack": "r0001"}
 POINT = "CDU/LiquidTemperature/rhine/cdu_1/001"
 TOPICS = {
-    Kind.POINT_VALUE: f"BMS/v1/PUB/Value/{POINT}",
-    Kind.POINT_METADATA: f"BMS/v1/PUB/Metadata/{POINT}",
-} | {kind: PATTERNS[kind].format(**NAMES) for kind in PATTERNS if kind in READERS}
+    TopicKind.POINT_VALUE: f"BMS/v1/PUB/Value/{POINT}",
+    TopicKind.POINT_METADATA: f"BMS/v1/PUB/Metadata/{POINT}",
+} | {kind: TOPIC_PATTERNS[kind].format(**NAMES) for kind in TOPIC_PATTERNS if kind in DECODERS}
 
 ORDER = {"sequence": 1, "issued": 1781611200000, "expires": 1781611200000}
 HEAD = {"v": 1, "site": "rhine"}
@@ -26,8 +26,8 @@ CAP = HEAD | {"hall": "hall_1", "power_cap_mw": 80.0} | ORDER
 SAID = {"applied": True, "reason": ""}
 CHIPS = {name: [1.0] for name in ("power", "temperature", "utilisation", "memory", "clock")}
 GOOD = {
-    Kind.POINT_VALUE: {"value": 1.0, "timestamp": 1781611200000, "quality": 1},
-    Kind.POINT_METADATA: {
+    TopicKind.POINT_VALUE: {"value": 1.0, "timestamp": 1781611200000, "quality": 1},
+    TopicKind.POINT_METADATA: {
         "objectType": "CDU",
         "pointType": "LiquidTemperature",
         "objectId": "cdu_1/001",
@@ -36,7 +36,7 @@ GOOD = {
         "processArea": ["Secondary"],
         "isSetpoint": False,
     },
-    Kind.RACK_BATCH_JSON: HEAD
+    TopicKind.RACK_BATCH_JSON: HEAD
     | CHIPS
     | {
         "hall": "hall_1",
@@ -46,13 +46,13 @@ GOOD = {
         "time": 1781611200000,
         "interval_ms": 1000,
     },
-    Kind.CAP_ORDER: CAP,
-    Kind.CAP_STATUS: CAP | SAID,
-    Kind.JOB_ORDERS: HEAD | ORDER | {"caps": {"1": 1.0}},
-    Kind.JOB_STATUS: HEAD | SAID | {"sequence": 1},
-    Kind.JOB_QUEUE: HEAD | JOBS | RUNS,
-    Kind.JOB_HISTORY: HEAD | JOBS,
-    Kind.TICK: HEAD
+    TopicKind.CAP_ORDER: CAP,
+    TopicKind.CAP_STATUS: CAP | SAID,
+    TopicKind.JOB_ORDERS: HEAD | ORDER | {"caps": {"1": 1.0}},
+    TopicKind.JOB_STATUS: HEAD | SAID | {"sequence": 1},
+    TopicKind.JOB_QUEUE: HEAD | JOBS | RUNS,
+    TopicKind.JOB_HISTORY: HEAD | JOBS,
+    TopicKind.TICK: HEAD
     | {
         "time": 1781611200000,
         "interval_s": 900.0,
@@ -62,6 +62,6 @@ GOOD = {
         "points": 0,
         "is_last": False,
     },
-    Kind.DECIDED: HEAD | {"time": 1781611200000, "sequence": -1},
+    TopicKind.DECIDED: HEAD | {"time": 1781611200000, "sequence": -1},
 }
 """Documents that decode from :data:`TOPICS`; rack batches in binary are none."""

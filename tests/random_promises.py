@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sites.checks import check
+from sites.checks import site_issues
 from twin import vocabulary
 from twin.equipment import Battery, CarbonBudget, LoadTargetContract
 from twin.reserves import Reserve, edges
@@ -62,7 +62,7 @@ def products(site, rng):
     for name, terms in drawn.items():
         told = {"name": name, "price": rng.uniform(2.0, 20.0)} | COMMON | sold | terms
         one = Reserve.model_validate(told, context={"canonical": True})
-        if not check(site.model_copy(update={"reserves": {name: one}})):
+        if not site_issues(site.model_copy(update={"reserves": {name: one}})):
             found[name] = one
     return found
 

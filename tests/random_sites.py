@@ -4,8 +4,8 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 import sites
-from sites.checks import check
-from sites.declarations import quantity
+from sites.checks import site_issues
+from sites.schema import declared_quantity
 from twin.equipment import (
     Battery,
     CoolingPlant,
@@ -33,7 +33,7 @@ def random_site(seed):
     """Return a sound site: a declared one with other parameters, and without some machines."""
     for attempt in range(100):
         site = drawn(seed, attempt)
-        if not check(site):
+        if not site_issues(site):
             return site
     message = f"no sound site from seed {seed}"
     raise AssertionError(message)
@@ -42,7 +42,7 @@ def random_site(seed):
 def drawn(seed, attempt):
     """Return a declared site with other parameters, without some machines; it may be unsound."""
     rng = np.random.default_rng([seed, attempt])
-    base = sites.load(str(rng.choice(sites.names())))
+    base = sites.load_site(str(rng.choice(sites.site_names())))
     gensets = {genset.name: genset for genset in base.of(Genset)}
     base = base.with_equipment({n: m for n, m in base.equipment.items() if n not in gensets})
     seeds = {machine.kind: rng.integers(2**32) for machine in base.equipment.values()}
@@ -104,7 +104,7 @@ def draw(table, rng):
     """Return the parameters of a table, spread; curves stay as they are."""
     values = table.model_dump()
     for name, field in type(table).model_fields.items():
-        value, declared = getattr(table, name), quantity(field)
+        value, declared = getattr(table, name), declared_quantity(field)
         value = SOUTH if name == "azimuth" and value is None else value
         if isinstance(value, BaseModel):
             values[name] = draw(value, rng)

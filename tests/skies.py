@@ -9,4 +9,4 @@ from optimizer.service.plant import setting_of
 @cache
 def minutes(name, *, days):
     """Return the surroundings of a declared site for some days."""
-    return setting_of(sites.load(name), steps=96 * days).surroundings
+    return setting_of(sites.load_site(name), steps=96 * days).surroundings

@@ -22,13 +22,13 @@ START = "2026-06-16"
 
 def files(**others):
     """Return the synthetic files, some replaced."""
-    own = {name: sites.data(name) for name in ("prices", "weather", "jobs")}
+    own = {name: sites.series_file(name) for name in ("prices", "weather", "jobs")}
     return Files(**(own | others))
 
 
 @cache
 def world(days=1):
-    return read_world(sites.load("small"), files(), start=START, days=days)
+    return read_world(sites.load_site("small"), files(), start=START, days=days)
 
 
 @cache
@@ -36,7 +36,7 @@ def setting(hours=24):
     """Return the setting of a run that is cut after some hours."""
     whole = world()
     end = whole.start + np.timedelta64(round(hours * 60), "m")
-    return Setting.of(sites.load("small"), replace(whole, end=end), load_scale=0.6)
+    return Setting.of(sites.load_site("small"), replace(whole, end=end), load_scale=0.6)
 
 
 @cache

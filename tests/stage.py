@@ -17,11 +17,11 @@ from typing import Self
 from optimizer.service.demo.day import EXAMPLE, PARTNER
 from optimizer.service.demo.process import Process
 from optimizer.service.holding.control import command
-from telemetry import topics
-from telemetry.client import Client
-from telemetry.durable import write_whole
-from telemetry.keys import make_keys, partner_keys
-from telemetry.topics import Kind
+from telemetry.feed.signing import create_partner_keys, load_or_create_key
+from telemetry.files import write_atomic
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
 from tests.waiting import until
 from twin.errors import ServiceError
 
@@ -124,11 +124,13 @@ class Ear:
         self._moment = max(time.monotonic(), self._moment + 1e-6)
         return self._moment
 
-    def of(self, kind: Kind, since: float = 0.0) -> list[Heard]:
+    def of(self, kind: TopicKind, since: float = 0.0) -> list[Heard]:
         """Return what was heard of a kind of topic since a moment."""
         with self._news:
             heard = list(self.heard)
-        return [one for one in heard if one.at >= since and topics.parse(one.topic).kind == kind]
+        return [
+            one for one in heard if one.at >= since and topics.parse_topic(one.topic).kind == kind
+        ]
 
     def until[T](self, found: Callable[[], T], timeout: float = DEADLINE) -> T:
         """Return what is found, once it is something."""
@@ -157,10 +159,10 @@ class Stage:
         )
         self.begun = 0.0
         self._words: Sequence[str] = ()
-        site = make_keys(self.state / "keys")
+        site = load_or_create_key(self.state / "keys")
         self.keys = folder / f"{PARTNER}.keys.json"
-        public = partner_keys(self.keys, partner=PARTNER, site=site)
-        write_whole(self.state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
+        public = create_partner_keys(self.keys, partner=PARTNER, site=site)
+        write_atomic(self.state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
 
     def __enter__(self) -> Self:
         return self

@@ -8,11 +8,12 @@ import typer
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.folder import StateFolder
-from telemetry.archive import Archive, copying, verifying
+from telemetry.archive import Archive, verification
+from telemetry.archive import backup as archive_backup
 from telemetry.archive.export import export as write_export
-from telemetry.archive.reading import Group, Resolution
-from telemetry.archive.reading import open as open_archive
-from telemetry.home import state_folder
+from telemetry.archive.reader import ArchiveGroup, Resolution
+from telemetry.archive.reader import open as open_archive
+from telemetry.files import state_folder
 from twin.errors import ArchiveError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="See to a telemetry archive.")
@@ -31,7 +32,7 @@ State = Annotated[
 ]
 
 
-GROUPS: Final[dict[str, Group | None]] = {
+GROUPS: Final[dict[str, ArchiveGroup | None]] = {
     "variables": None,
     "points": "points",
     "racks": "racks",
@@ -51,7 +52,7 @@ def _folder(site: str, state: Path | None) -> Path:
 @app.command()
 def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
     """Read every block and hold its checksum; list what is lost, and exit 1 if anything is."""
-    found = verifying.verify(_folder(site, state), site)
+    found = verification.verify(_folder(site, state), site)
     screen = console(json_file)
     screen.print(
         f"{site}: {found.blocks:,} blocks, {found.stored / _MEGABYTE:,.1f} MB, {found.points:,} "
@@ -110,7 +111,7 @@ def export(  # noqa: PLR0913  (one parameter an option of the command line)
             message = f"there is no {told}: choose from {', '.join(known)}"
             raise ArchiveError(message)
     opened = open_archive(
-        site if GROUPS[group] else sites.load(site),
+        site if GROUPS[group] else sites.load_site(site),
         start=start,
         end=end,
         group=GROUPS[group],
@@ -130,7 +131,7 @@ def backup(
     json_file: JsonFile = None,
 ) -> None:
     """Write the archive into one file as it is now; the service may run."""
-    size = copying.backup(_folder(site, state), to)
+    size = archive_backup.backup(_folder(site, state), to)
     console(json_file).print(f"{to}: {size / _MEGABYTE:,.1f} MB")
     write_json({"file": str(to), "bytes": size}, json_file)
 
@@ -148,6 +149,6 @@ def restore(
     """Put a backup in the archive's place; what is there is set aside. Stop the service before."""
     folder = _folder(site, state)
     with StateFolder(folder.parent):
-        found = copying.restore(source, folder, site, is_forced=force)
+        found = archive_backup.restore(source, folder, site, is_forced=force)
     console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
     write_json({"points": found.points, "lost": found.lost}, json_file)

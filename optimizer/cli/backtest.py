@@ -32,7 +32,7 @@ from optimizer.service.trials.results import COMPARED, Results, Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.trial import Trial
 from optimizer.service.world import Files, World, read_world, zone_of
-from telemetry.durable import write_whole
+from telemetry.files import write_atomic
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
@@ -121,11 +121,11 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     named = [name.strip() for name in policies.split(",") if name.strip()]
     names = policies_of(named, place="--policies")
     screen = console(json_file)
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     files = Files(
         prices=prices,
         weather=weather,
-        jobs=jobs or sites.data("jobs"),
+        jobs=jobs or sites.series_file("jobs"),
         carbon=carbon,
         zone=zone or zone_of(loaded),
         carbon_kind=carbon_kind,
@@ -144,7 +144,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         _tell_earlier(screen, results, write_results(out, results))
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     if markdown is not None:
-        write_whole(markdown, _markdown(results))
+        write_atomic(markdown, _markdown(results))
 
 
 def _show(screen: Console, results: Results) -> None:

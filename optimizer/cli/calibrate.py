@@ -17,8 +17,7 @@ from optimizer.cli.proving import prove_all
 from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
 from optimizer.service.calibrations import FILE, is_due, keep, kept
 from optimizer.service.trials.results import SITE
-from telemetry.durable import write_whole
-from telemetry.home import state_folder
+from telemetry.files import state_folder, write_atomic
 from twin import axes
 from twin.axes import to_minute
 from twin.calibrate import Calibration, Estimated, Grade, calibrate
@@ -63,7 +62,7 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
     json_file: JsonFile = None,
 ) -> None:
     """Fit parameters to telemetry, each with its error, and name what it cannot tell."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     path = Path(state or state_folder(loaded.name)) / FILE
     if trial is not None:
         prove_all(loaded, trial, json_file)
@@ -159,7 +158,7 @@ def _show(
     if told.unknown:
         screen.print(f"not told by this history, left as they are: {', '.join(told.unknown)}")
     if out is not None:
-        write_whole(out, proposal(told))
+        write_atomic(out, proposal(told))
         screen.print(f"wrote {out}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import

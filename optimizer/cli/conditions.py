@@ -15,7 +15,7 @@ import sites
 from optimizer.cli.zone import known_zone
 from optimizer.service.notes import notes_on
 from optimizer.service.world import read_outdoors
-from telemetry.sources import between, read_carbon, read_load
+from telemetry.series import between, read_carbon, read_load
 from twin import axes
 from twin.equipment import Accelerators
 from twin.errors import Fault, ProblemError, UnitError
@@ -119,7 +119,7 @@ def grid_of(start: str, days: int, step: str) -> xr.Dataset:
 
 def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Dataset, Remarks]:
     """Return the intervals with the weather of a file; without one the synthetic must do."""
-    edges, file = grid["instant"].to_numpy(), path or sites.data("weather")
+    edges, file = grid["instant"].to_numpy(), path or sites.series_file("weather")
     read = read_outdoors(site, file, start=edges[0], end=edges[-1])
     has = read["instant"].to_numpy()
     if path is None and not has[0] <= edges[0] <= edges[-1] <= has[-1]:

@@ -57,7 +57,7 @@ def demo(
 ) -> None:
     """Run broker, simulated plant, service, partner and page for a day, and sum up."""
     typed = float(os.environ.get("GIGATWIN_TYPED", time.time()))
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     screen = console(json_file)
     screen.print(
         f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic: made by us, "

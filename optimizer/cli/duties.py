@@ -37,7 +37,7 @@ def judged_duties(
     ProblemError
         If that is no day, or one after the run.
     """
-    known = sites.duties_of(site.time_zone)
+    known = sites.national_limits(site.time_zone)
     day = None if opened is None else _first_day(opened, run)
     if known is None:
         return (), [] if day is None else [f"no limits of law are known for {site.time_zone}"]

@@ -39,7 +39,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
         raise ProblemError("command", [Fault(place="--at", value=at, mend=mend)])
     screen = console(json_file)
     if run is not None:
-        loaded = sites.load(site)
+        loaded = sites.load_site(site)
         check_site(run, loaded)
         told = read_decision(run, at, policy=policy, seed=seed)
         screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")

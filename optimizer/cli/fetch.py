@@ -10,9 +10,8 @@ import typer
 
 import sites
 from optimizer.cli.show import JsonFile, console, write_json
-from telemetry.sources.fetched import fetch as fetch_file
-from telemetry.sources.fetched import words_of
-from telemetry.sources.services import SERVICES, Question, service_of
+from telemetry.series.providers import DATA_SERVICES, SeriesQuery, describe_result, find_service
+from telemetry.series.providers import fetch_series as fetch_file
 from twin.axes import to_minute
 from twin.errors import Fault, SeriesError
 
@@ -42,9 +41,9 @@ def fetch(
 
     Tokens are taken from GIGATWIN_ENTSOE_TOKEN and GIGATWIN_ELECTRICITY_MAPS_TOKEN.
     """
-    loaded, name = sites.load(site), service or next(iter(SERVICES[what]))
-    told = service_of(what, name)
-    asked = Question(
+    loaded, name = sites.load_site(site), service or next(iter(DATA_SERVICES[what]))
+    told = find_service(what, name)
+    asked = SeriesQuery(
         url=(url or told.url).rstrip("/"),
         zone=loaded.zone,
         latitude=loaded.latitude,
@@ -55,7 +54,7 @@ def fetch(
         before=out,
     )
     found = fetch_file(what, name, asked, out=out)
-    console(json_file).print(f"{out}: {words_of(found)}", markup=False)
+    console(json_file).print(f"{out}: {describe_result(found)}", markup=False)
     write_json(
         {
             "service": name,

@@ -81,13 +81,13 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
         fault = Fault(place="--out", value=str(out), mend="say with --days how long to run")
         raise ProblemError("command", [fault])
     screen = console(json_file)
-    loaded = [sites.load(name) for name in names]
+    loaded = [sites.load_site(name) for name in names]
     ways = sites.load_routes(routes) if routes else _anywhere(move, transfer_cost)
     check(loaded, ways)
     given = {"prices": prices, "weather": weather, "jobs": jobs, "carbon": carbon}
     files = {kind: _files(kind, told, loaded) for kind, told in given.items()}
     loads = _loads(load_scale, loaded)
-    ours = {k: None if sites.data(k) in v else v for k, v in files.items() if k != "carbon"}
+    ours = {k: None if sites.series_file(k) in v else v for k, v in files.items() if k != "carbon"}
     name_synthetic(screen, ours)
     for name, route in ways.items():
         screen.print(f"{name}: {_words(route)}", markup=False)
@@ -132,7 +132,7 @@ def _plan(
 
 def _files(kind: str, told: Sequence[str], loaded: Sequence[Site]) -> list[Path | None]:
     """Return the file of each site: its own, or that for all; synthetic if none is named."""
-    usual = None if kind == "carbon" else sites.data(kind)
+    usual = None if kind == "carbon" else sites.series_file(kind)
     found = _each(kind, told, loaded, what="FILE")
     return [usual if word is None else Path(word) for word in found]
 
@@ -183,7 +183,7 @@ def _worlds(
     found = []
     for n, site in enumerate(loaded):
         own = {kind: paths[n] for kind, paths in files.items()}
-        prices, weather = (own[kind] or sites.data(kind) for kind in ("prices", "weather"))
+        prices, weather = (own[kind] or sites.series_file(kind) for kind in ("prices", "weather"))
         given = Files(
             prices=prices,
             weather=weather,

@@ -14,7 +14,7 @@ from optimizer.policies import REPLAN
 from optimizer.service.trials.archive import write_trial
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.sharing import Shared, run_shared
-from telemetry.durable import write_json
+from telemetry.files import write_json_atomic
 from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.plots import plot_fleet
@@ -86,7 +86,7 @@ def run(
     result = {**found.as_json(), **said}
     if out is not None:
         _write(out, settings, found)
-        write_json(out / RESULTS, result)
+        write_json_atomic(out / RESULTS, result)
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     return result
 

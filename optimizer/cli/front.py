@@ -51,11 +51,11 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Plan the next week at several prices of carbon, and value each limit at today's."""
-    tried, screen, loaded = _numbers(carbon_prices), console(json_file), sites.load(site)
+    tried, screen, loaded = _numbers(carbon_prices), console(json_file), sites.load_site(site)
     files = Files(
-        prices=prices or sites.data("prices"),
-        weather=weather or sites.data("weather"),
-        jobs=jobs or sites.data("jobs"),
+        prices=prices or sites.series_file("prices"),
+        weather=weather or sites.series_file("weather"),
+        jobs=jobs or sites.series_file("jobs"),
         carbon=carbon,
         zone=zone or zone_of(loaded),
     )

@@ -9,12 +9,10 @@ import structlog
 import typer
 
 from optimizer.cli.tls import Ca, Certificate, Key, tls_of
-from telemetry.client import Client
-from telemetry.home import state_folder
-from telemetry.outbox import Outbox
-from telemetry.publisher import Publisher
-from telemetry.sources.dcgm import Chip, batch_of
-from telemetry.sources.dcgm_rack import DcgmRack
+from telemetry.delivery.publisher import LosslessPublisher, SpoolStore
+from telemetry.files import state_folder
+from telemetry.mqtt.client import Client
+from telemetry.series.dcgm import DcgmChip, DcgmRackReader, to_rack_batch
 from twin.errors import SeriesError
 
 _logger = structlog.get_logger(__name__)
@@ -53,8 +51,8 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     name = f"dcgm-{site}-{hall}-{rack}"
     folder = state or state_folder(site) / "sources"
     client = Client(broker, client_id=name, tls=tls_of(ca, certificate, key))
-    publisher = Publisher(client, outbox := Outbox(folder / name))
-    hosts = _Hosts(DcgmRack(exporter, path=folder / f"{name}.json", each=chips))
+    publisher = LosslessPublisher(client, outbox := SpoolStore(folder / name))
+    hosts = _Hosts(DcgmRackReader(exporter, path=folder / f"{name}.json", each=chips))
     client.start()
     publisher.start()
     boot, sequence, said = int(time.time()), 0, ""
@@ -68,7 +66,9 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
                 continue
             sequence += 1
             key_of = (boot, sequence)
-            batch = batch_of(heard, (site, hall, rack), key=key_of, time=now, interval=interval)
+            batch = to_rack_batch(
+                heard, (site, hall, rack), key=key_of, time=now, interval=interval
+            )
             publisher.publish([batch])
             if said != (said := client.trouble or publisher.trouble) and said:
                 _logger.warning("held and not durable", reason=said)
@@ -91,11 +91,11 @@ def _await_next(period: float) -> None:
 class _Hosts:
     """The hosts of a rack; what is wrong with them is told when it begins and when it ends."""
 
-    def __init__(self, rack: DcgmRack) -> None:
+    def __init__(self, rack: DcgmRackReader) -> None:
         self.rack = rack
         self._told: dict[str, str] = {}
 
-    def read(self, patience: float) -> list[Chip]:
+    def read(self, patience: float) -> list[DcgmChip]:
         """Return the accelerators in their places; none if nothing is known of any."""
         try:
             return self.rack.read(patience)

@@ -9,7 +9,7 @@ import typer
 
 import sites
 from optimizer.service.folder import SCHEMA_FILE, check_layout, site_of
-from telemetry.home import state_folder
+from telemetry.files import state_folder
 from twin.errors import Fault, ServiceError
 
 SiteName = Annotated[str, typer.Argument(help="Name of the site, or path of its file.")]
@@ -39,9 +39,9 @@ def state_of(site: str, state: Path | None) -> Path:
     """
     folder = state or state_folder(site)
     if state is None and site_of(folder) != site:  # the path of a file, or none ever ran by default
-        folder = state_folder(sites.load(site).name)
+        folder = state_folder(sites.load_site(site).name)
     named = site_of(folder)
-    if named and named != site and named != sites.load(site).name:
+    if named and named != site and named != sites.load_site(site).name:
         mend = f"this is the state of {named}; name that site, or the folder of {site} with --state"
         raise ServiceError("state", [Fault(place=str(folder), value=site, mend=mend)])
     return folder

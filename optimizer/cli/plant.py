@@ -22,9 +22,9 @@ from optimizer.service.plant import (
     setting_of,
     write,
 )
-from telemetry.agents.runner import SimulatedSite
-from telemetry.agents.scene import Report
-from telemetry.client import Client
+from telemetry.mqtt.client import Client
+from telemetry.simulator.scenario import SimulationProgress
+from telemetry.simulator.site import SimulatedSite
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
 
@@ -64,7 +64,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Run a simulated plant in lockstep with a service, and settle what it did."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
     client = Client(
         broker,
@@ -92,7 +92,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     write_json(judgement.as_json(), json_file)
 
 
-def _tell(report: Report) -> None:
+def _tell(report: SimulationProgress) -> None:
     if report.done % HOUR == 0 or report.done == report.steps:
         _logger.info(
             "plant",

@@ -9,7 +9,13 @@ from rich.progress import Progress
 
 from optimizer.cli.show import console, table, write_json
 from optimizer.service.plant import setting_of
-from telemetry.trials.acceptance import COVERAGE, DAYS, MOST, Result, prove
+from telemetry.simulator.acceptance import (
+    BOUND_COVERAGE,
+    MAX_ERRORS,
+    PERIOD_DAYS,
+    AcceptanceResult,
+    run_acceptance,
+)
 from twin.site import Site
 
 QUARTERS: Final = 96
@@ -31,32 +37,38 @@ def prove_all(site: Site, seeds: int, json_file: str | None) -> None:
         Where the figures go too.
     """
     screen = console(json_file)
-    surroundings = setting_of(site, steps=2 * DAYS * QUARTERS).surroundings
+    surroundings = setting_of(site, steps=2 * PERIOD_DAYS * QUARTERS).surroundings
     results = []
-    shown = table(f"{site.name}: calibrated on {DAYS} days", "seed", *COLUMNS, numbers=COLUMNS)
+    shown = table(
+        f"{site.name}: calibrated on {PERIOD_DAYS} days", "seed", *COLUMNS, numbers=COLUMNS
+    )
     with Progress(console=screen, transient=True) as progress:
         for seed in progress.track(range(seeds), description="plants"):
-            result = prove(site, surroundings, seed=seed)
+            result = run_acceptance(site, surroundings, seed=seed)
             results.append(result)
             shown.add_row(str(seed), *_row(result))
     worst = _worst(results)
     shown.add_section()
     shown.add_row("all", *(f"{worst[name]:.3%}" for name in ("cv_rmse", "nmbe")), *_rest(worst))
-    limits = [f"{MOST['cv_rmse']:.1%}", f"{MOST['nmbe']:.1%}", f"{MOST['temperature_rmse']:g}"]
-    low, high = COVERAGE
-    shown.add_row("allowed", *limits, f"{MOST['identified']:.1%}", f"{low:.0%} to {high:.0%}")
+    limits = [
+        f"{MAX_ERRORS['cv_rmse']:.1%}",
+        f"{MAX_ERRORS['nmbe']:.1%}",
+        f"{MAX_ERRORS['temperature_rmse']:g}",
+    ]
+    low, high = BOUND_COVERAGE
+    shown.add_row("allowed", *limits, f"{MAX_ERRORS['identified']:.1%}", f"{low:.0%} to {high:.0%}")
     screen.print(shown)
-    is_passed = all(worst[name] <= most for name, most in MOST.items())
+    is_passed = all(worst[name] <= most for name, most in MAX_ERRORS.items())
     is_passed &= low <= worst["coverage"] <= high
     screen.print("passed" if is_passed else "FAILED")
-    content = {"site": site.name, "is_passed": is_passed, "worst": worst, "allowed": MOST}
+    content = {"site": site.name, "is_passed": is_passed, "worst": worst, "allowed": MAX_ERRORS}
     rows = [asdict(result) for result in results]
-    write_json({**content, "coverage_allowed": list(COVERAGE), "seeds": rows}, json_file)
+    write_json({**content, "coverage_allowed": list(BOUND_COVERAGE), "seeds": rows}, json_file)
     if not is_passed:
         raise typer.Exit(1)
 
 
-def _row(result: Result) -> tuple[str, ...]:
+def _row(result: AcceptanceResult) -> tuple[str, ...]:
     return (
         f"{result.score.cv_rmse:.3%}",
         f"{result.score.nmbe:+.3%}",
@@ -74,7 +86,7 @@ def _rest(worst: dict[str, float]) -> tuple[str, ...]:
     )
 
 
-def _worst(results: Sequence[Result]) -> dict[str, float]:
+def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
     """Return the worst of each figure; of the bounds, the share of all samples."""
     return {
         "cv_rmse": max(result.score.cv_rmse for result in results),

@@ -7,10 +7,9 @@ import typer
 
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, tls_of
-from telemetry.client import Client
-from telemetry.home import state_folder
-from telemetry.lockstep import Decisions, ticked
-from telemetry.replay import play, said
+from telemetry.files import state_folder
+from telemetry.mqtt.client import Client
+from telemetry.simulator.replay import DecisionWaiter, publish_replay, read_messages, with_ticks
 from twin.axes import utc
 
 app = typer.Typer(add_completion=False, help="Play what was heard of a site once more.")
@@ -42,17 +41,17 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     """Publish points, their metadata and rack batches with the times they had."""
     folder = (state or state_folder(site)) / "archive"
     first, last = utc(start), utc(end)
-    stretch = said(folder, site, start=first, end=last)
+    stretch = read_messages(folder, site, start=first, end=last)
     client = Client(
         broker, client_id=f"gigatwin-replay-{site}", is_clean=True, tls=tls_of(ca, certificate, key)
     )
     decide = None
     if ticks:
-        stretch = ticked(stretch, site, start=first, end=last)
-        decide = Decisions(client, site).wait
+        stretch = with_ticks(stretch, site, start=first, end=last)
+        decide = DecisionWaiter(client, site).wait
     client.connect()
     try:
-        count = play(stretch, client, speed=speed, decide=decide)
+        count = publish_replay(stretch, client, speed=speed, decide=decide)
     finally:
         client.stop()
     console(json_file).print(f"{site}: {count:,} messages, all acknowledged by the broker")

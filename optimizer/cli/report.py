@@ -11,7 +11,7 @@ import sites
 from optimizer.cli.duties import LIMITS, judged_duties, rows_of, told_duties
 from optimizer.cli.show import JsonFile, console, markdown_table, output_option, table, write_json
 from optimizer.service.reported import ends, joined
-from telemetry.durable import write_whole
+from telemetry.files import write_atomic
 from twin.axes import to_minute
 from twin.duties import Verdict
 from twin.figure import Figure
@@ -47,7 +47,7 @@ def report(
     json_file: JsonFile = None,
 ) -> None:
     """Tell energy, water, heat and renewables of a year, and PUE, WUE, ERF and REF."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     run, holes = joined(files, site=loaded.name)
     told = figures(loaded, run, carbon_intensity=run.get("carbon_intensity"))
     first, last = run["time"].to_numpy()[0], ends(run)[-1]
@@ -70,7 +70,7 @@ def report(
     for note in notes:
         screen.print(f"- {note}", markup=False)
     if markdown is not None:
-        write_whole(markdown, _page(title, told, verdicts, notes))
+        write_atomic(markdown, _page(title, told, verdicts, notes))
     result = {"site": loaded.name, "start": to_minute(first), "end": to_minute(last)}
     rows = {one.key: vars(one) for one in told}
     told_all = {"figures": rows, "duties": told_duties(verdicts)}

@@ -59,7 +59,7 @@ class Commands(TyperGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a terminal may lack letters that tables have
                 stream.reconfigure(errors="replace")
-        load("telemetry.logs").configure_logs()  # by itself a log goes where JSON may go
+        load("telemetry.logging").configure_logging()  # by itself a log goes where JSON may go
         try:
             return super().invoke(ctx)
         except GigatwinError as error:

@@ -18,7 +18,7 @@ from optimizer.service.preflight import looks
 from optimizer.service.settings import PAGE_PORT, Settings
 from optimizer.service.start import serve
 from optimizer.service.world import Files, zone_of
-from telemetry.home import state_folder
+from telemetry.files import state_folder
 from twin.errors import Fault, ProblemError
 from twin.site import Site
 
@@ -87,7 +87,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     check: Check = False,
 ) -> None:
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
     given = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
     bought = replace(given, position=position, reserves=reserves, carbon_kind=carbon_kind)

@@ -15,7 +15,7 @@ from rich.console import Console
 import sites
 from optimizer.cli.conditions import LoadFile, Zone, grid_of, halls_on, outdoors_on
 from optimizer.cli.show import JsonFile, console, picture_option, table, tell, write_json
-from telemetry.sources import read_jobs
+from telemetry.series import read_jobs
 from twin.equipment import Accelerators
 from twin.physics import FloatArray
 from twin.savings import FIXED, WAYS, Course, courses
@@ -80,7 +80,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Compare fixed flow with the cheapest safe flow and supply temperatures, month by month."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     screen = console(json_file)
     first, count = YEAR if weather else SYNTHETIC
     grid = grid_of(start or first, days or count, step)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.models import OptionInfo
 
-from telemetry.durable import is_stream, write_whole
+from telemetry.files import is_stream, write_atomic
 from twin.errors import Fault, ProblemError
 
 PICTURES: Final = (".png", ".svg", ".pdf")
@@ -226,4 +226,4 @@ def write_json(content: object, file: str | None) -> None:
         sys.stdout.write(text)
         return
     path = Path(file)  # where a link to a file stands its file is written
-    write_whole(path if is_stream(path) else path.resolve(), text)
+    write_atomic(path if is_stream(path) else path.resolve(), text)

@@ -128,7 +128,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Run the twin of a site through a weather at a load, and sum up what it draws."""
-    loaded, screen = sites.load(site), console(json_file)
+    loaded, screen = sites.load_site(site), console(json_file)
     detail = _detail(level, level_step, slice(begin, end), seed=seed)
     if out is not None and detail is None:
         made_file(out, "--out")
@@ -265,7 +265,7 @@ def _stream(
 
 def _synthetic(weather: Path | None) -> Path | None:
     """Return the synthetic carbon that goes with synthetic weather; None beside a file's."""
-    return sites.data("prices") if weather is None else None
+    return sites.series_file("prices") if weather is None else None
 
 
 def _table(summary: Mapping[str, float | None], title: str) -> Table:

@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 
 PAGES: Final = Path("docs/reference")
-TITLES: Final[dict[catalogue.Purpose, str]] = {
+TITLES: Final[dict[catalogue.SitePurpose, str]] = {
     "decision": "Declared sites",
     "validation": "Existing plants that validate holds the twin to; no sites to plan for",
 }
@@ -38,7 +38,7 @@ def list_sites(json_file: JsonFile = None) -> None:
     """List the declared sites, and apart from them the plants that the twin is held to."""
     found, screen = [], console(json_file)
     for purpose, title in TITLES.items():
-        heads = [_head(name) | {"purpose": purpose} for name in sites.names(purpose)]
+        heads = [_head(name) | {"purpose": purpose} for name in sites.site_names(purpose)]
         shown = table(title, "name", "zone", "title")
         for head in heads:
             shown.add_row(head["name"], head["zone"], head["title"])
@@ -56,19 +56,23 @@ def check(
 
     What only looks odd, such as a store that is empty in seconds, is no fault: the site is sound.
     """
-    names = [site] if site else [name for home in catalogue.HOMES for name in sites.names(home)]
+    names = (
+        [site]
+        if site
+        else [name for home in catalogue.SITE_DIRS for name in sites.site_names(home)]
+    )
     screen = console(json_file)
     faults: list[tuple[str, Fault]] = []
     odd: list[tuple[str, Fault]] = []
     for name in names:
         try:
-            loaded = sites.load(name)
+            loaded = sites.load_site(name)
         except SiteError as error:
             screen.print(str(error), markup=False, soft_wrap=True, style="red")
             faults += [(name, fault) for fault in error.faults]
         else:
             screen.print(f"{name} is sound", markup=False)
-            for doubt in sites.doubts(loaded):
+            for doubt in sites.implausible_values(loaded):
                 screen.print(f"  doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
                 odd.append((name, doubt))
     write_json({"sites": names, "faults": _told(faults), "doubts": _told(odd)}, json_file)
@@ -83,7 +87,7 @@ def _told(found: Iterable[tuple[str, Fault]]) -> list[dict[str, object]]:
 @app.command()
 def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
     """Show a site: its machines, what they carry with every rack at full work, and its work."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     screen = console(json_file)
     screen.print(f"[bold]{loaded.name}[/]: {escape(loaded.title)}")
     screen.print(
@@ -95,7 +99,7 @@ def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
         screen.print(line, markup=False)
     for shown in (_machines(loaded), _chain(loaded), _work(loaded)):
         screen.print(shown)
-    write_json({"sites": [{"name": loaded.name, **sites.parameters(loaded)}]}, json_file)
+    write_json({"sites": [{"name": loaded.name, **sites.declared_values(loaded)}]}, json_file)
 
 
 @app.command()
@@ -106,7 +110,7 @@ def reference(
     """Write the reference pages of site files and standard machines, from the code."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for name, text in sites.pages().items():
+    for name, text in sites.reference_pages().items():
         (folder / name).write_text(text, encoding="utf-8")
         files.append(str(folder / name))
         console(json_file).print(f"wrote {folder / name}", markup=False)
@@ -114,7 +118,7 @@ def reference(
 
 
 def _head(name: str) -> dict[str, str]:
-    head = catalogue.read(catalogue.locate(name))
+    head = catalogue.read_toml(catalogue.find_site_file(name))
     return {"name": name} | {key: str(head.get(key, "")) for key in ("zone", "title")}
 
 
@@ -134,7 +138,7 @@ def _span(terms: "Tariff | Reserve") -> str:
 def _machines(site: "Site") -> Table:
     shown = table("Machines", "name", "kind", "parameters")
     for name, machine in site.equipment.items():
-        values = sites.parameters(machine, only_set=True)
+        values = sites.declared_values(machine, only_set=True)
         told = ", ".join(_flat({key: value for key, value in values.items() if key != "kind"}))
         shown.add_row(name, machine.kind.replace("_", " "), told)
     return shown
@@ -155,9 +159,9 @@ def _chain(site: "Site") -> Table:
     title = "From the racks to the grid, on a mild day"
     shown = table(title, "machine", "delivers", *numbers, numbers=numbers)
     full, idle, most = (
-        sites.demand(site, busy=1.0),
-        sites.demand(site, busy=0.0),
-        sites.ratings(site),
+        sites.design_loads(site, busy=1.0),
+        sites.design_loads(site, busy=0.0),
+        sites.rated_outputs(site),
     )
     for convert in site.converts:
         row = idle[convert.output], full[convert.output], most[convert.owner]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.view_store import StoredView
+from telemetry.archive.view_store import ViewStore
 from twin.effectiveness import NAMES
 from twin.exceedance import beyond
 from twin.frost import WORDS
@@ -89,7 +89,7 @@ def stream(
     block = block_steps(site, detail.level)
     origin = {"site": site.name, "inputs": _digest(site, operation)}
     origin |= {name: str(value) for name, value in asdict(detail).items()}
-    store = StoredView.open(folder, window.edges[:-1], block=block, origin=origin)
+    store = ViewStore.open(folder, window.edges[:-1], block=block, origin=origin)
     summed: list[xr.Dataset] = []
     written = blocks(
         site,

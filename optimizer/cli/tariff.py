@@ -49,9 +49,9 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Print the bill line by line, every branch of the network charge, and the hours of use."""
-    loaded = sites.load(site)
+    loaded = sites.load_site(site)
     if rules is not None:
-        loaded = loaded.with_tariffs(sites.read_tariffs(rules))
+        loaded = loaded.with_tariffs(sites.load_tariffs(rules))
     if not loaded.tariffs:
         mend = "declares no tariff: add a table [tariffs.<name>], or name a file with --rules"
         raise _refused(loaded.name, mend)

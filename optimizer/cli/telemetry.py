@@ -14,12 +14,13 @@ from optimizer.cli.gateway import dcgm
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
 from optimizer.service.folder import StateFolder
-from telemetry.archive.places import name_bucket
-from telemetry.home import state_folder
-from telemetry.metadata.discovery import Discovery, listen
-from telemetry.metadata.topology import SHOWN, compare, racks_apart
-from telemetry.shards.recording import Recording
-from telemetry.shards.shard_process import Task
+from telemetry.archive.storage import set_bucket
+from telemetry.files import state_folder
+from telemetry.ingest.ingester import IngesterConfig
+from telemetry.ingest.recorder import RecorderSupervisor
+from telemetry.points.discovery import SiteDiscovery
+from telemetry.points.discovery import discover as discovery_discover
+from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
 from twin.errors import ArchiveError, Fault, ProblemError, SiteError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
@@ -89,7 +90,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Record all that a site says, losing nothing, until Ctrl-C; no service need run."""
-    task = Task(
+    task = IngesterConfig(
         url=broker,
         client_id="",
         topics={},
@@ -102,8 +103,8 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     folder = state or state_folder(site)
     with StateFolder(folder):
         if store is not None:
-            name_bucket(folder / "archive", store)
-        recording = Recording(
+            set_bucket(folder / "archive", store)
+        recording = RecorderSupervisor(
             site, task, folder=folder, halls=hall or (), types=kind or (), is_simulated=simulated
         )
         _record(recording, seconds)
@@ -119,7 +120,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         raise ArchiveError(message)
 
 
-def _record(recording: Recording, seconds: float | None) -> None:
+def _record(recording: RecorderSupervisor, seconds: float | None) -> None:
     """Record until it is time to end."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -148,26 +149,28 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Listen to a plant and write a draft of its site file; tell where a file differs from it."""
     _expect_new(out, json_file)
-    discovery = Discovery(site)
-    loaded = None if against is None else sites.load(against)
+    discovery = SiteDiscovery(site)
+    loaded = None if against is None else sites.load_site(against)
     screen = console("-" if out is None else json_file)
     screen.print(f"listening to {site} for {seconds:g} s")
-    heard = listen(broker, discovery, seconds=seconds, tls=tls_of(ca, certificate, key))
+    heard = discovery_discover(broker, discovery, seconds=seconds, tls=tls_of(ca, certificate, key))
     if discovery.strangers:
-        others = ", ".join(f"{name} ({n})" for name, n in discovery.strangers.most_common(SHOWN))
+        others = ", ".join(
+            f"{name} ({n})" for name, n in discovery.strangers.most_common(MAX_NAMES_LISTED)
+        )
         words = f"passed over, as their tag paths do not begin with {site}: points of {others}"
         screen.print(words, markup=False)
-    for reason in list(discovery.refused.values())[:SHOWN]:
+    for reason in list(discovery.refused.values())[:MAX_NAMES_LISTED]:
         screen.print(f"refused: {reason}", markup=False)
-    if (more := len(discovery.refused) - SHOWN) > 0:
+    if (more := len(discovery.refused) - MAX_NAMES_LISTED) > 0:
         screen.print(f"and what came on {more} more topics")
     _write(discovery.draft(), out)
     differences: list[str] = []
     apart: list[str] = []
     if loaded is not None:
         points = list(discovery.points.values())
-        differences = compare(loaded, points, discovery.batches)
-        apart = sorted(racks_apart(loaded, points, discovery.batches))
+        differences = compare_topology(loaded, points, discovery.batches)
+        apart = sorted(mismatched_racks(loaded, points, discovery.batches))
         screen.print(f"{len(differences)} differences from {against}", markup=False)
         for difference in differences:
             screen.print(f"  {difference}", markup=False)
@@ -220,7 +223,9 @@ app.command()(dcgm)
 class _Watch:
     """Tells when a recording is over, and how it goes once a minute."""
 
-    def __init__(self, recording: Recording, ended: threading.Event, seconds: float | None) -> None:
+    def __init__(
+        self, recording: RecorderSupervisor, ended: threading.Event, seconds: float | None
+    ) -> None:
         self._recording = recording
         self._ended = ended
         self._left = seconds

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from telemetry.address import Tls
+from telemetry.mqtt.connection import TlsFiles
 
 Ca = Annotated[Path | None, typer.Option(envvar="GIGATWIN_CA", help="Of the broker's signer.")]
 Certificate = Annotated[
@@ -27,6 +27,6 @@ class Protocol(StrEnum):
         return "5" if self is Protocol.V5 else "3.1.1"
 
 
-def tls_of(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | None:
+def tls_of(ca: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles | None:
     """Return what is told of certificates; None if nothing is."""
-    return Tls(ca=ca, certificate=certificate, key=key) if ca or certificate or key else None
+    return TlsFiles(ca=ca, certificate=certificate, key=key) if ca or certificate or key else None

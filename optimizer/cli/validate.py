@@ -8,8 +8,14 @@ from typing import Annotated
 import typer
 
 from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
-from sites.cases.book import outcomes, skipped
-from sites.cases.page import error_words, page, passed_words, tolerance_words
+from sites.validation.report import (
+    describe_passed,
+    format_error,
+    format_tolerance,
+    skipped_cases,
+    validation_page,
+    validation_results,
+)
 
 app = typer.Typer(add_completion=False, help="Hold the twin to published numbers.")
 
@@ -22,7 +28,7 @@ def validate(
 ) -> None:
     """Compute every case anew; the exit code is 1 if one of them fails, not if one is skipped."""
     screen = console(json_file)
-    found, missing = outcomes(), skipped()
+    found, missing = validation_results(), skipped_cases()
     shown = table("Cases", "no.", "case", "points", "greatest error", "tolerance", "")
     for outcome in found:
         case = outcome.case
@@ -30,19 +36,19 @@ def validate(
             str(case.number or ""),
             case.title,
             str(len(case.points)),
-            error_words(outcome, outcome.worst),
-            tolerance_words(outcome),
+            format_error(outcome, outcome.worst),
+            format_tolerance(outcome),
             "pass" if outcome.passes else "FAIL",
         )
     for skip in missing:
         shown.add_row(str(skip.number or ""), skip.title, "", "", "", "skipped")
     screen.print(shown)
     failed = [outcome.case.title for outcome in found if not outcome.passes]
-    screen.print(passed_words(found, missing))
+    screen.print(describe_passed(found, missing))
     for skip in missing:
         screen.print(f"- skipped: {skip.title}, {skip.because}", markup=False, soft_wrap=True)
     if markdown is not None:
-        markdown.write_text(page(found, missing), encoding="utf-8")
+        markdown.write_text(validation_page(found, missing), encoding="utf-8")
         screen.print(f"wrote {markdown}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from telemetry.sources import zones
+from telemetry import market_zones
 
 
 def known_zone(zone: str | None) -> str | None:
     """Return the zone as it was given; a name that nobody knows is told before any file is read."""
     if zone is not None:
-        zones.time_zone(zone)
+        market_zones.time_zone(zone)
     return zone
 
 

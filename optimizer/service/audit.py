@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from telemetry.durable import failure, sync_folder, write
+from telemetry.files import disk_error, sync_folder, write_all
 from twin.errors import Fault, JournalError, ServiceError
 
 GENESIS: Final = "0" * 64
@@ -105,7 +105,7 @@ class Audit:
             with self._path.open("ab", buffering=0) as file:
                 end = file.seek(0, os.SEEK_END)
                 try:
-                    write(file.fileno(), line)
+                    write_all(file.fileno(), line)
                     os.fdatasync(file.fileno())
                 except OSError:
                     file.truncate(end)
@@ -113,7 +113,7 @@ class Audit:
             if is_new:
                 sync_folder(self._path.parent)
         except OSError as error:
-            raise failure(self._path, error) from error
+            raise disk_error(self._path, error) from error
 
     def _mend(self) -> None:
         """Go to the end of the record; a last line without an end is set aside."""

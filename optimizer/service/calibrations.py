@@ -7,7 +7,7 @@ from typing import Final, cast
 import numpy as np
 
 from optimizer.service.folder import read_json
-from telemetry.durable import write_whole
+from telemetry.files import write_atomic
 from twin.calibration.drift import Point, Week
 
 FILE: Final = "calibrations.json"
@@ -53,7 +53,7 @@ def keep(path: Path, week: Week) -> None:
         }
         for one in weeks
     ]
-    write_whole(path, json.dumps({"calibrations": content}))
+    write_atomic(path, json.dumps({"calibrations": content}))
 
 
 def is_due(path: Path, now: np.datetime64) -> bool:

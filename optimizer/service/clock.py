@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from telemetry.samples import PointValue, QueueSnapshot, RackBatch, Sample, Tick
+from telemetry.messages.models import PointValue, QueueSnapshot, RackBatch, Sample, SimulationTick
 from twin.axes import QUARTER
 
 GLANCE: Final = 0.2
@@ -116,7 +116,7 @@ class SimulatedClock:
     is_simulated = True
 
     def __init__(self) -> None:
-        self._ticks: queue.SimpleQueue[Tick] = queue.SimpleQueue()
+        self._ticks: queue.SimpleQueue[SimulationTick] = queue.SimpleQueue()
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
         self._heard = self._alive = time.monotonic()
@@ -144,7 +144,7 @@ class SimulatedClock:
     def listen(self, sample: Sample) -> None:
         """Count rack batches and points, and take note of the queue and of ticks."""
         self._alive = time.monotonic()
-        if not isinstance(sample, Tick):  # a plant that waits repeats it
+        if not isinstance(sample, SimulationTick):  # a plant that waits repeats it
             self._heard = time.monotonic()
         match sample:
             case RackBatch():
@@ -154,7 +154,7 @@ class SimulatedClock:
                 _note(self._points, sample.time, sample.point)
             case QueueSnapshot():
                 self._queue = sample.time
-            case Tick():
+            case SimulationTick():
                 self._is_begun, self._is_over = True, sample.is_last
                 self._ticks.put(sample)
 
@@ -181,7 +181,7 @@ class SimulatedClock:
             self._now = self._done = tick.time
             yield tick.time
 
-    def _await(self, tick: Tick, stop: Event) -> None:
+    def _await(self, tick: SimulationTick, stop: Event) -> None:
         """Wait for what was sent before a tick: a broker may deliver topics out of order.
 
         Points come at QoS 0 and may be lost: silence ends the wait. Before the first decision
@@ -208,7 +208,7 @@ def _note(heard: dict[np.datetime64, set[str]], time: np.datetime64, name: str) 
         heard.setdefault(time, set()).add(name)
 
 
-def _within(heard: dict[np.datetime64, set[str]], tick: Tick) -> int:
+def _within(heard: dict[np.datetime64, set[str]], tick: SimulationTick) -> int:
     """Return how many samples are stamped in the interval of a tick, repeated ones counted once."""
     begin = tick.time - tick.interval
     return sum(len(names) for moment, names in list(heard.items()) if begin < moment <= tick.time)

@@ -8,8 +8,8 @@ import numpy as np
 from optimizer.service.decisions import NO_PLAN, NONE_EVENT
 from optimizer.service.outcome import Outcome
 from optimizer.service.picture import show_decision
-from telemetry.codec.documents import Acknowledgement
-from telemetry.metadata.apart import told as told_apart
+from telemetry.messages.feed_documents import Acknowledgement
+from telemetry.points.topology import describe_excluded as told_apart
 from twin.axes import to_second
 from twin.errors import one_line
 from twin.exchange import net_import

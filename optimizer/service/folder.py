@@ -8,7 +8,7 @@ from typing import IO, Final, Self
 
 import structlog
 
-from telemetry.durable import read_sealed, write_json
+from telemetry.files import read_json_with_checksum, write_json_atomic
 from twin.errors import Fault, JournalError, ServiceError
 
 SCHEMA: Final = 1
@@ -86,14 +86,14 @@ class StateFolder:
         path = self.path / SCHEMA_FILE
         named = {"site": site} if site else {}
         if not path.exists():
-            write_json(path, {"version": SCHEMA, **named})
+            write_json_atomic(path, {"version": SCHEMA, **named})
             return
         content = read_json(path)
         check_layout(self.path)
         before = site_of(self.path)
         refuse_other(self.path, site)
         if site and not before:
-            write_json(path, content | named)
+            write_json_atomic(path, content | named)
 
 
 def check_layout(folder: Path) -> None:
@@ -159,7 +159,7 @@ def read_json(path: Path) -> dict[str, object]:
         The file; what it kept is lost where its checksum, if it has one, differs.
     """
     try:
-        return read_sealed(path)
+        return read_json_with_checksum(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

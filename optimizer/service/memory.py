@@ -6,7 +6,7 @@ from typing import Final, cast
 import numpy as np
 
 from optimizer.service.folder import read_json
-from telemetry.durable import sealed, write_whole
+from telemetry.files import json_with_checksum, write_atomic
 from twin import state as states
 from twin.errors import GigatwinError
 from twin.estimate import Estimate, sizes_of
@@ -37,7 +37,7 @@ def keep(path: Path, estimate: Estimate) -> None:
         "silence": estimate.silence,
         "learned": [[*key, told(known)] for key, known in estimate.memory.items()],
     }
-    write_whole(path, sealed(content))
+    write_atomic(path, json_with_checksum(content))
 
 
 def recall(path: Path, site: Site) -> Estimate | None:

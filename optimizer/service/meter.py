@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.sources.stamps import moments
-from telemetry.sources.table import Table, numbers, place, read_table, refuse
+from telemetry.series.table import TextTable, cell_location, parse_numbers, raise_faults, read_table
+from telemetry.series.timestamps import row_times
 from twin.axes import HOUR, QUARTER
 from twin.errors import Fault
 from twin.exchange import net_import
@@ -53,9 +53,9 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[Moments, FloatAr
         mend = f"needs exactly one of {', '.join(POWERS)}"
         raise table.unfit(mend)
     (column,) = found
-    values = numbers(table, column, name=column)
+    values = parse_numbers(table, column, name=column)
     _refuse_export(table, column, values)
-    starts, _ = moments(table, zone)
+    starts, _ = row_times(table, zone)
     power = POWERS[column][1] * values
     check(starts, power, source=table.source)
     return starts, power
@@ -78,15 +78,15 @@ def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:
     return course["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)
 
 
-def _refuse_export(table: Table, column: str, values: FloatArray) -> None:
+def _refuse_export(table: TextTable, column: str, values: FloatArray) -> None:
     """Refuse rows whose import is negative: it would be billed as nothing."""
     mend = "an import is never negative; write what was taken, 0 where the site fed in"
     faults = [
         Fault(
-            place=place(table.source, row=table.lines[row], name=column),
+            place=cell_location(table.source, row=table.lines[row], name=column),
             value=f"{values[row]:g} {POWERS[column][0]}",
             mend=mend,
         )
         for row in np.flatnonzero(values < 0.0)
     ]
-    refuse(table.source, faults)
+    raise_faults(table.source, faults)

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from optimizer.service.holding.holds import Hold, Kept, read_holds
-from telemetry.durable import sealed, write_whole
+from telemetry.files import json_with_checksum, write_atomic
 from twin.errors import Fault, JournalError, ServiceError, one_line
 
 LONGEST: Final = 24.0 * 31.0
@@ -168,7 +168,7 @@ class Overrides:
         self._holds = holds
         rows = [asdict(one.hold) for one in holds]
         try:
-            write_whole(self._path, sealed({"holds": rows}) if rows else "{}")
+            write_atomic(self._path, json_with_checksum({"holds": rows}) if rows else "{}")
             self.trouble = ""
         except (OSError, JournalError) as error:
             if not self.trouble:

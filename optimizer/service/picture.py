@@ -10,7 +10,7 @@ import xarray as xr
 from optimizer.service.holding.holds import Hold
 from optimizer.service.outcome import Outcome
 from optimizer.service.partners.asked import show_asked
-from telemetry.codec.documents import Plan
+from telemetry.messages.feed_documents import ScheduleDraft
 from twin import limits
 from twin.axes import QUARTER, to_second
 from twin.equipment import Battery, Tank
@@ -52,10 +52,12 @@ class Picture:
         }
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DAY)
         self._last: Outcome | None = None
-        self._told: Plan | None = None
+        self._told: ScheduleDraft | None = None
         self._known: Row | None = None
 
-    def add(self, outcome: Outcome, observed: xr.Dataset, plan: Plan | None = None) -> None:
+    def add(
+        self, outcome: Outcome, observed: xr.Dataset, plan: ScheduleDraft | None = None
+    ) -> None:
         """Take in a quarter-hour: what was measured when it began, and what is planned.
 
         Parameters

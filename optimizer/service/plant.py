@@ -16,8 +16,8 @@ from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from optimizer.service.watching.in_service import RATINGS
 from optimizer.service.world import DAY, Files, read_world, zone_of
-from telemetry.agents.scene import Outcome, Scene
-from telemetry.durable import write_json
+from telemetry.files import write_json_atomic
+from telemetry.simulator.scenario import SimulationResult, SimulationScenario
 from twin.axes import QUARTER, to_minute
 from twin.errors import Fault, SiteError
 from twin.limits import violations
@@ -36,9 +36,9 @@ COURSE: Final = "plant.nc"
 def synthetic_files(site: Site) -> Files:
     """Return the series that ship with gigatwin: made by us, and good for demos only."""
     return Files(
-        prices=sites.data("prices"),
-        weather=sites.data("weather"),
-        jobs=sites.data("jobs"),
+        prices=sites.series_file("prices"),
+        weather=sites.series_file("weather"),
+        jobs=sites.series_file("jobs"),
         zone=zone_of(site),
     )
 
@@ -70,7 +70,7 @@ def setting_of(
     return Setting.of(site, world, load_scale=load_scale)
 
 
-def scene_of(setting: Setting, *, seed: int, absent: Sequence[str] = ()) -> Scene:
+def scene_of(setting: Setting, *, seed: int, absent: Sequence[str] = ()) -> SimulationScenario:
     """Return what a simulated plant is told of its world.
 
     Parameters
@@ -94,7 +94,7 @@ def scene_of(setting: Setting, *, seed: int, absent: Sequence[str] = ()) -> Scen
     if strangers:
         faults = [Fault(place="out of service", value=name, mend=mend) for name in strangers]
         raise SiteError(site.name, faults)
-    return Scene(
+    return SimulationScenario(
         site=setting.site,
         surroundings=setting.surroundings,
         begin=setting.begin,
@@ -148,7 +148,7 @@ class Judgement:
         }
 
 
-def judge(setting: Setting, outcome: Outcome, *, seed: int) -> Judgement:
+def judge(setting: Setting, outcome: SimulationResult, *, seed: int) -> Judgement:
     """Settle what a simulated plant really did.
 
     Parameters
@@ -192,4 +192,4 @@ def write(folder: Path, site: Site, judgement: Judgement) -> None:
     """Write a judgement and the course behind it, each file whole or not at all."""
     title = f"{site.name}, simulated plant {judgement.seed}"
     write_netcdf(folder / COURSE, judgement.course, site=site.name, title=title)
-    write_json(folder / RESULT, judgement.as_json())
+    write_json_atomic(folder / RESULT, judgement.as_json())

@@ -17,23 +17,24 @@ from optimizer.service.wanted import store_requests, wanted
 from optimizer.service.watching.told_jobs import ToldJobs
 from optimizer.service.water import refusal, show_water
 from optimizer.service.wear import Wear
-from telemetry import quality, topics
-from telemetry.actuator import Actuator
 from telemetry.archive import Archive
-from telemetry.archive.seconds import second_of
-from telemetry.client import Client
-from telemetry.ingest import Ingester
-from telemetry.journal import Journal
-from telemetry.judging.bands import LIMITS, read_limits
-from telemetry.metadata.apart import Apart
-from telemetry.quality import Flag
-from telemetry.samples import Sample
-from telemetry.window import Window
+from telemetry.archive.commit_batch import epoch_second
+from telemetry.commands import CommandPublisher
+from telemetry.ingest.pipeline import IngestPipeline
+from telemetry.journal.writer import Journal
+from telemetry.live.state import LiveState
+from telemetry.messages import topics
+from telemetry.messages.models import Sample
+from telemetry.mqtt.client import Client
+from telemetry.points.limits import LIMITS_FILE, read_site_limits
+from telemetry.points.topology import RackNameMismatch
+from telemetry.quality import checks
+from telemetry.quality.checks import QualityFlag
 from twin.exchange import net_import
 from twin.site import Site
 from twin.spans import in_words
 
-TAKEN: Final = (Flag.GOOD, "batch good", "duplicate")
+TAKEN: Final = (QualityFlag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
 
 GLANCE: Final = 5.0
@@ -67,13 +68,13 @@ class PlantLink:
             protocol=settings.protocol,
             tls=settings.tls,
         )
-        self._client.subscribe(topics.METADATA, qos=0)
-        self._client.subscribe(*topics.listening(site.name))
-        self._client.subscribe(topics.filter_of(topics.Kind.HELD, site=site.name), qos=0)
+        self._client.subscribe(topics.METADATA_FILTER, qos=0)
+        self._client.subscribe(*topics.service_filters(site.name))
+        self._client.subscribe(topics.topic_filter(topics.TopicKind.HELD, site=site.name), qos=0)
         self._journal = Journal(folder / "journal")
         self._archive = Archive(folder / "archive", site.name)
-        self.window = Window(site, limits=read_limits(folder / LIMITS))
-        self._ingester = Ingester(
+        self.window = LiveState(site, limits=read_site_limits(folder / LIMITS_FILE))
+        self._ingester = IngestPipeline(
             self._client,
             self._journal,
             window=self.window,
@@ -81,10 +82,10 @@ class PlantLink:
             quarantine=folder / "quarantine",
             is_simulated=settings.is_simulated,
         )
-        self._actuator = Actuator(
+        self._actuator = CommandPublisher(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
-        self.apart = Apart(site)
+        self.apart = RackNameMismatch(site)
         self._ingester.listen(self.apart.hear, from_before=True)  # a name is said once a day
         self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
         self.jobs = ToldJobs(site, self.window)
@@ -114,7 +115,7 @@ class PlantLink:
     # --- what is heard
 
     def observed(self, now: np.datetime64) -> xr.Dataset:
-        """Return the newest good readings; see :meth:`telemetry.window.Window.observed`."""
+        """Return the newest good readings; see :meth:`telemetry.live.state.LiveState.observed`."""
         return self.window.observed(now)
 
     def meter(self, now: np.datetime64) -> float:
@@ -127,7 +128,9 @@ class PlantLink:
         return float(net_import(past).mean())
 
     def racks_apart(self, now: np.datetime64) -> tuple[str, ...]:
-        """Return the racks that are not acted on; see :class:`telemetry.metadata.apart.Apart`."""
+        """Return the racks that are not acted on; see
+        :class:`telemetry.points.topology.RackNameMismatch`.
+        """
         return self.apart.racks(now, self.window.period)
 
     def water_refusal(self, now: np.datetime64) -> str:
@@ -149,7 +152,7 @@ class PlantLink:
         moment = time.monotonic()
         if now != BEFORE and not self._is_simulated and moment - self._looked >= GLANCE:
             self._looked = moment
-            longest = quality.PERIODS * self.window.period
+            longest = checks.STALE_PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
             span = in_words(float(longest / np.timedelta64(1, "s")))
@@ -239,13 +242,13 @@ class PlantLink:
         return {
             "age_s": age_of(observed),
             "messages": counters.get("messages", 0),
-            "points": window.get(Flag.GOOD, 0),
+            "points": window.get(QualityFlag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
             "passed": {name: window[name] for name in PASSED if name in window},
-            "stale": _stale(observed, quality.PERIODS * self.window.period),
+            "stale": _stale(observed, checks.STALE_PERIODS * self.window.period),
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
-            "coverage": self._ingester.coverage.worst(second_of(now)),
+            "coverage": self._ingester.coverage.worst(epoch_second(now)),
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
             "racks_apart": list(self.racks_apart(now)),
@@ -288,7 +291,7 @@ def age_of(observed: xr.Dataset) -> float | None:
     Parameters
     ----------
     observed
-        What is known; see :meth:`telemetry.window.Window.observed`.
+        What is known; see :meth:`telemetry.live.state.LiveState.observed`.
     """
     sensors = (name for name in _names(observed) if name not in LIFE)
     age = min((float(observed[f"{name}_age"].min()) for name in sensors), default=np.inf)

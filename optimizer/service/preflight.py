@@ -17,8 +17,8 @@ from optimizer.service.holding.control import is_running
 from optimizer.service.partners.parties import SENDER, read_partners, read_sender
 from optimizer.service.series import Series
 from optimizer.service.settings import Settings
-from telemetry.metadata.discovery import Discovery, listen
-from telemetry.metadata.topology import SHOWN, compare
+from telemetry.points.discovery import SiteDiscovery, discover
+from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
 from twin.errors import Fault, GigatwinError, ServiceError
 from twin.names import NAMES, may_go_out
 from twin.site import Site
@@ -148,20 +148,20 @@ def _page(settings: Settings, path: Path) -> str:
 
 def _plant(site: Site, settings: Settings) -> str:
     """Return what is heard of the plant, and where it and the site file do not agree."""
-    discovery = Discovery(site.name)
+    discovery = SiteDiscovery(site.name)
     url, protocol = settings.broker, settings.protocol
-    count = listen(url, discovery, seconds=SECONDS, tls=settings.tls, protocol=protocol)
+    count = discover(url, discovery, seconds=SECONDS, tls=settings.tls, protocol=protocol)
     points = list(discovery.points.values())
     if not points:
-        others = ", ".join(name for name, _ in discovery.strangers.most_common(SHOWN))
+        others = ", ".join(name for name, _ in discovery.strangers.most_common(MAX_NAMES_LISTED))
         seen = f"{count} messages in {SECONDS:g} s" + (f", points of {others}" if others else "")
         mend = (
             f"let the plant's gateway say its metadata, with tag paths that begin with {site.name}"
         )
         raise ServiceError("plant", [Fault(place=site.name, value=seen, mend=mend)])
-    differences = compare(site, points, discovery.batches)
+    differences = compare_topology(site, points, discovery.batches)
     heard = f"{len(points)} points and {len(discovery.batches)} racks heard in {SECONDS:g} s"
     if not differences:
         return f"{heard}, as the site file has them"
-    first = "; ".join(differences[:SHOWN])
+    first = "; ".join(differences[:MAX_NAMES_LISTED])
     return f"{heard}; {len(differences)} differences from the site file: {first}"

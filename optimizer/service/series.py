@@ -11,7 +11,7 @@ import xarray as xr
 
 from optimizer.hedge.known import LEAST
 from optimizer.service.world import HISTORY, Files, notes_of, read_series
-from telemetry.durable import ABSENT, Stamp, stamp
+from telemetry.files import NO_FILE_STAMP, FileStamp, file_stamp
 from twin import axes
 from twin.axes import to_minute
 from twin.equipment import Renewable
@@ -72,7 +72,7 @@ class Series:
         named = (files.prices, files.weather, files.carbon, files.position, files.reserves)
         self._back = LOOKED_BACK if site.scenarios.count >= LEAST else HISTORY
         self._paths = [path for path in named if path]
-        self._stamps: Mapping[Path, Stamp] = {}
+        self._stamps: Mapping[Path, FileStamp] = {}
         self._read_at = np.datetime64("NaT", "us")
         self._record: xr.Dataset | None = None
         self._parts: list[xr.Dataset] = []
@@ -96,7 +96,7 @@ class Series:
         """
         if self._rehearsal is not None:
             self._rehearsal.join()  # threads that load the same libraries may see halves of them
-        stamps = {path: stamp(path) for path in self._paths}
+        stamps = {path: file_stamp(path) for path in self._paths}
         is_old = not abs(now - self._read_at) < DAY
         if self._record is None or stamps != self._stamps or is_old:
             try:
@@ -160,7 +160,7 @@ class Series:
             if self._ends[name] >= wanted:
                 continue
             when = f"{in_words(abs(left))} {'ahead' if left > 0.0 else 'ago'}"
-            written = np.datetime64(self._stamps.get(path, ABSENT)[0] // 1000, "us")
+            written = np.datetime64(self._stamps.get(path, NO_FILE_STAMP)[0] // 1000, "us")
             age = in_words(max(float((now - written) / SECOND), 0.0))
             found[name] = (
                 f"{path.name} tells {name} until {to_minute(self._ends[name])}, {when}; {reason}: "

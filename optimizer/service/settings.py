@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from optimizer.service.world import Files
-from telemetry.address import Tls
+from telemetry.mqtt.connection import TlsFiles
 
 PAGE_PORT: Final = 8440
 """Port of the page unless its user says otherwise."""
@@ -43,5 +43,5 @@ class Settings:
     is_synthetic: bool = False
     page_port: int | None = PAGE_PORT
     page_hosts: tuple[str, ...] = ()
-    tls: Tls | None = None
+    tls: TlsFiles | None = None
     protocol: Literal["3.1.1", "5"] = "3.1.1"

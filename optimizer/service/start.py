@@ -21,7 +21,7 @@ from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.preflight import refuse_name
 from optimizer.service.settings import Settings
-from telemetry.durable import write_whole
+from telemetry.files import write_atomic
 from twin.errors import Fault, JournalError, ServiceError
 from twin.site import Site
 
@@ -83,7 +83,7 @@ def serve(site: Site, settings: Settings, path: Path) -> None:
 def note_page(path: Path, url: str) -> None:
     """Write down where the page is, as a convenience: a disk that is full stops no start."""
     try:
-        write_whole(path, url)
+        write_atomic(path, url)
     except (OSError, JournalError) as error:
         logger.warning("where the page is stands in no file", url=url, because=str(error))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 import sites
-from telemetry.sources import read_jobs
+from telemetry.series import read_jobs
 from twin.axes import QUARTER
 from twin.workloads.jobs import hours_of
 
@@ -25,7 +25,7 @@ def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataF
     Returns
     -------
     pandas.DataFrame
-        As :func:`telemetry.sources.read_jobs` gives them; ``attrs["hours"]`` has for how long
+        As :func:`telemetry.series.read_jobs` gives them; ``attrs["hours"]`` has for how long
         traces tell, without what lies between one and the next.
 
     Notes
@@ -33,7 +33,7 @@ def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataF
     A trace longer than a year ends where that of the next year begins.
     """
     first, last = (pd.Timestamp(moment) for moment in (start, end - QUARTER))
-    if path == sites.data("jobs"):
+    if path == sites.series_file("jobs"):
         return _months(read_jobs(path, year=last.year), first, last)
     whole = [read_jobs(path, year=year) for year in range(first.year, last.year + 1)]
     ended = [one[one["arrival"] < later["arrival"].min()] for one, later in pairwise(whole)]

@@ -5,8 +5,8 @@ from typing import Final
 from optimizer.dispatch import Orders, in_order
 from optimizer.service.outcome import Outcome
 from optimizer.service.water import water_requests
-from telemetry.actuator import Wanted
-from telemetry.metadata.listing import racks_of
+from telemetry.commands import PlantCommands
+from telemetry.points.site_points import rack_ids
 from twin.equipment import Accelerators, Cdu, HeatReuse
 from twin.run import Key
 from twin.site import Site
@@ -17,7 +17,7 @@ ROOM: Final = 0.03
 """Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
 
 
-def wanted(site: Site, outcome: Outcome) -> Wanted:
+def wanted(site: Site, outcome: Outcome) -> PlantCommands:
     """Return a decision as what is ordered of a plant.
 
     Parameters
@@ -41,7 +41,7 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
     apart = outcome.apart
     without = {
         hall.name: tuple(
-            rack.removeprefix(f"{hall.name}-") for rack in racks_of(hall) if rack in apart
+            rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in apart
         )
         for hall in halls
     }
@@ -55,7 +55,7 @@ def wanted(site: Site, outcome: Outcome) -> Wanted:
         rooms[hall.name] = min(powers[hall.name] * left * (1.0 + ROOM), hall.full_power * left)
     told = {name: names for name, names in without.items() if names}
     requests = _requests(site, outcome, orders)
-    return Wanted(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
+    return PlantCommands(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
 
 
 def store_requests(site: Site, orders: Orders) -> dict[Key, float]:

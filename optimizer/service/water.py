@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders
-from telemetry.metadata.listing import units_of
+from telemetry.points.site_points import unit_ids
 from twin import steering
 from twin.equipment import Cdu, CoolingPlant
 from twin.run import Key
@@ -132,7 +132,7 @@ def _kind(word: str) -> type[CoolingPlant] | type[Cdu]:
 def _objects(site: Site, owner: str) -> list[str]:
     """Return the objects that have the points of a machine: itself, or each unit of a bank."""
     machine = site.equipment[owner]
-    return units_of(machine) if isinstance(machine, Cdu) else [owner]
+    return unit_ids(machine) if isinstance(machine, Cdu) else [owner]
 
 
 def _value(observed: xr.Dataset, name: str, owner: str) -> float:

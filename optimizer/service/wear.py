@@ -16,8 +16,8 @@ import structlog
 import telemetry
 from optimizer.service.calibrations import DUE, FILE, is_due, keep, kept
 from optimizer.service.watching.alarms import Severity
-from telemetry.durable import ABSENT, stamp
-from telemetry.logs import logged
+from telemetry.files import NO_FILE_STAMP, file_stamp
+from telemetry.logging import run_with_logging
 from twin.calibrate import calibrate
 from twin.calibration.drift import Change, Week, changes
 from twin.errors import GigatwinError
@@ -57,7 +57,7 @@ class Wear:
         self._next: np.datetime64 | None = None
         self._begun = np.datetime64(0, "us")
         self._process: BaseProcess | None = None
-        self._stamp = ABSENT
+        self._stamp = NO_FILE_STAMP
         self._changes: tuple[Change, ...] = ()
 
     def look(self, now: np.datetime64) -> None:
@@ -80,7 +80,9 @@ class Wear:
         if is_due(self._path, now):
             context = multiprocessing.get_context("spawn")
             self._process = context.Process(
-                target=logged, args=(calibrate_week, self._site, self._folder, now), daemon=True
+                target=run_with_logging,
+                args=(calibrate_week, self._site, self._folder, now),
+                daemon=True,
             )
             self._begun = now
             self._process.start()
@@ -95,8 +97,8 @@ class Wear:
 
     def changes(self) -> tuple[Change, ...]:
         """Return what has changed, read anew when there is another calibration."""
-        found = stamp(self._path)
-        if found not in (self._stamp, ABSENT):
+        found = file_stamp(self._path)
+        if found not in (self._stamp, NO_FILE_STAMP):
             self._stamp, self._changes = found, changes(kept(self._path))
         return self._changes
 

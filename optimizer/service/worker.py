@@ -18,7 +18,7 @@ from optimizer.decision import Decision
 from optimizer.hedge.known import Known
 from optimizer.loading import load
 from optimizer.problem import Problem
-from telemetry.logs import logged
+from telemetry.logging import run_with_logging
 from twin.errors import GigatwinError, NoScheduleError, SolverError
 
 DEADLINE: Final = 60.0
@@ -148,7 +148,7 @@ class Worker:
     def _start(self) -> None:
         self._pipe, theirs = self._context.Pipe()
         self._process = self._context.Process(
-            target=logged, args=(_serve, theirs, self._solve), name="solver", daemon=True
+            target=run_with_logging, args=(_serve, theirs, self._solve), name="solver", daemon=True
         )
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it is for the service
         try:

@@ -12,16 +12,16 @@ import xarray as xr
 from optimizer.reserves import capacity
 from optimizer.service.notes import notes_on, told_of
 from optimizer.service.traces import jobs_of
-from telemetry.sources import (
+from telemetry.market_zones import is_known_zone
+from telemetry.series import (
     between,
-    only,
     read_carbon,
     read_positions,
     read_prices,
     read_reserves,
     read_weather,
+    select_variables,
 )
-from telemetry.sources.zones import is_known
 from twin import axes, vocabulary
 from twin.axes import QUARTER
 from twin.equipment import DayAhead
@@ -184,7 +184,7 @@ def read_series(
     prices = read_prices(files.prices, zone=files.zone)
     weather = read_outdoors(site, files.weather, start=start, end=end)
     return [
-        (files.prices.name, only(prices, "electricity_price")),
+        (files.prices.name, select_variables(prices, "electricity_price")),
         ((files.carbon or files.prices).name, carbon_of(prices, files)),
         (files.weather.name, weather),
         *((str(part.attrs["source"]), part) for part in market_of(site, files)),
@@ -198,7 +198,7 @@ def notes_of(site: Site, parts: Sequence[tuple[str, xr.Dataset]]) -> list[str]:
 
 def zone_of(site: Site) -> str:
     """Return the zone of naive local times of a site's files: its market's, else its own clock."""
-    return site.zone if is_known(site.zone) else site.time_zone
+    return site.zone if is_known_zone(site.zone) else site.time_zone
 
 
 def carbon_of(prices: xr.Dataset, files: Files) -> xr.Dataset:

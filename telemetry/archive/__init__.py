@@ -15,10 +15,16 @@ see to it        ``verifying``, ``copying``, ``export``, ``whole``
 ===============  ================================================================================
 """
 
-from telemetry.archive.minutes import LATENESS, REACH
-from telemetry.archive.reading import open
-from telemetry.archive.recall import recall
-from telemetry.archive.seconds import BELIEVED, CODES
+from telemetry.archive.buffer import ALLOWED_LATENESS_S, MAX_BACKFILL_S
+from telemetry.archive.commit_batch import QUALITY_CODES, TRUSTED_CODES
+from telemetry.archive.reader import open
 from telemetry.archive.writer import Archive
 
-__all__ = ["BELIEVED", "CODES", "LATENESS", "REACH", "Archive", "open", "recall"]
+__all__ = [
+    "ALLOWED_LATENESS_S",
+    "MAX_BACKFILL_S",
+    "QUALITY_CODES",
+    "TRUSTED_CODES",
+    "Archive",
+    "open",
+]

@@ -8,15 +8,15 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from telemetry.archive.whole import whole
+from telemetry.files import replace_when_written
 from twin.errors import ArchiveError
 
-ROWS: Final = 600
+SECONDS_PER_BLOCK: Final = 600
 """Seconds that are held in memory at once."""
 
-FORMATS: Final = (".parquet", ".nc", ".csv")
+EXPORT_SUFFIXES: Final = (".parquet", ".nc", ".csv")
 
-NOTHING: Final = (
+EMPTY_EXPORT_MESSAGE: Final = (
     "nothing was heard in this span, or its hours are not rolled up yet: name another, or"
     " `gigatwin archive compact`"
 )
@@ -44,14 +44,14 @@ def export(dataset: xr.Dataset, to: Path) -> int:
     writers = {".parquet": _parquet, ".nc": _netcdf, ".csv": _csv}
     write = writers.get(to.suffix)
     if write is None:
-        message = f"{to}: an export ends in {', '.join(FORMATS)}"
+        message = f"{to}: an export ends in {', '.join(EXPORT_SUFFIXES)}"
         raise ArchiveError(message)
     if to.suffix != ".nc":
         _check(dataset, to)
-    with whole(to) as draft:
+    with replace_when_written(to) as draft:
         rows = write(dataset, draft)
         if not rows:
-            raise ArchiveError(NOTHING)
+            raise ArchiveError(EMPTY_EXPORT_MESSAGE)
     return rows
 
 
@@ -59,8 +59,8 @@ def _tables(dataset: xr.Dataset) -> Iterator[dict[str, np.ndarray]]:
     """Yield columns of equal length; rows of which nothing was heard are left out."""
     names = [str(name) for name in dataset.data_vars]
     dims = [str(dim) for dim in next(iter(dataset.data_vars.values())).dims]
-    for first in range(0, dataset.sizes["time"], ROWS):
-        part = dataset.isel(time=slice(first, first + ROWS)).load()
+    for first in range(0, dataset.sizes["time"], SECONDS_PER_BLOCK):
+        part = dataset.isel(time=slice(first, first + SECONDS_PER_BLOCK)).load()
         shape = tuple(part.sizes[dim] for dim in dims)
         values = {name: part[name].transpose(*dims).to_numpy() for name in names}
         heard = np.zeros(shape, dtype=np.bool_)
@@ -85,7 +85,7 @@ def _check(dataset: xr.Dataset, to: Path) -> None:
     """Refuse a dataset that is no table: its variables have not all the same axes."""
     found = [tuple(str(dim) for dim in array.dims) for array in dataset.data_vars.values()]
     if not found:
-        raise ArchiveError(NOTHING)
+        raise ArchiveError(EMPTY_EXPORT_MESSAGE)
     if len(set(found)) != 1:
         site = dataset.attrs.get("site", "SITE")
         command = f"gigatwin archive export {site}"

@@ -24,24 +24,24 @@ import numpy as np
 import zarr
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
-from telemetry.samples import CHIP_VARIABLES, PointMetadata
+from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
 
-LAYOUT: Final = 2
+LAYOUT_VERSION: Final = 2
 """Version of the layout; another one is refused."""
 
-ABSENT: Final = -1
+NO_QUALITY: Final = -1
 """Stands in ``quality`` where nothing was heard."""
 
-SECOND: Final = 1
-MINUTE: Final = 60
-HOUR: Final = 3600
-DAY: Final = 86_400
+SECOND_S: Final = 1
+MINUTE_S: Final = 60
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
 
-type Array = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
+type ZarrArray = zarr.Array[ArrayV2Metadata] | zarr.Array[ArrayV3Metadata]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
+class ResolutionLevel:
     """How finely, and in which pieces, a group is kept.
 
     Attributes
@@ -80,32 +80,32 @@ class Level:
         else:
             day = np.datetime64(f"{month}-{period[6:8]}", "s")
             first = int(day.astype(np.int64))
-            last = first + DAY
+            last = first + DAY_S
         return first, (last - first) // self.step
 
 
 _OPEN_COLUMNS: Final = {"racks": 1, "points": 64}
 _WIDE: Final = {"racks": 2048, "points": 65_536}
 
-OPEN: Final = Level(
-    name="open", step=SECOND, block=MINUTE, shard=MINUTE, columns=_OPEN_COLUMNS, width=_WIDE
+OPEN_MINUTES: Final = ResolutionLevel(
+    name="open", step=SECOND_S, block=MINUTE_S, shard=MINUTE_S, columns=_OPEN_COLUMNS, width=_WIDE
 )
 """Minutes as they are committed; what stands here goes before what is compacted."""
 
-RAW: Final = Level(
+COMPACTED_HOURS: Final = ResolutionLevel(
     name="raw",
-    step=SECOND,
+    step=SECOND_S,
     block=180,
-    shard=HOUR,
+    shard=HOUR_S,
     columns={"racks": 1, "points": 16},
     width={"racks": 64, "points": 1024},
 )
 """Whole hours. A block of 180 s of one rack lets the day of a chip and a moment of all of them be
 read both from about a hundredth of the site's data; see ADR 023."""
 
-SPARSE: Final = Level(
+SPARSE_SECONDS: Final = ResolutionLevel(
     name="sparse",
-    step=SECOND,
+    step=SECOND_S,
     block=1,
     shard=1,
     columns={"racks": 64, "points": 4096},
@@ -113,16 +113,16 @@ SPARSE: Final = Level(
 )
 """Single seconds, of a plant that speaks once in many minutes."""
 
-ROLLED: Final = {
-    "1min": Level(
+ROLLUPS: Final = {
+    "1min": ResolutionLevel(
         name="1min",
-        step=MINUTE,
+        step=MINUTE_S,
         block=60,
         shard=60,
         columns={"racks": 4, "points": 64},
         width=_WIDE,
     ),
-    "15min": Level(
+    "15min": ResolutionLevel(
         name="15min",
         step=900,
         block=4,
@@ -131,9 +131,9 @@ ROLLED: Final = {
         width=_WIDE,
         is_monthly=True,
     ),
-    "1h": Level(
+    "1h": ResolutionLevel(
         name="1h",
-        step=HOUR,
+        step=HOUR_S,
         block=1,
         shard=1,
         columns={"racks": 256, "points": 4096},
@@ -143,39 +143,39 @@ ROLLED: Final = {
 }
 """Levels of roll-ups, by name."""
 
-FINEST: Final = (RAW, SPARSE, OPEN)
+SECOND_LEVELS: Final = (COMPACTED_HOURS, SPARSE_SECONDS, OPEN_MINUTES)
 """Levels of single seconds; the later ones go before."""
 
-LEVELS: Final = {level.name: level for level in (*FINEST, *ROLLED.values())}
+LEVELS_BY_NAME: Final = {level.name: level for level in (*SECOND_LEVELS, *ROLLUPS.values())}
 """All levels, by name."""
 
-STATISTICS: Final = {"min": "f", "mean": "f", "max": "f", "count": "uint16"}
+ROLLUP_STATISTICS: Final = {"min": "f", "mean": "f", "max": "f", "count": "uint16"}
 """What is rolled up; ``f`` stands for the type of the values themselves."""
 
-LABELS: Final = {"racks": "rack", "points": "point"}
+LABEL_AXES: Final = {"racks": "rack", "points": "point"}
 """Group -> name of its second axis."""
 
-VARIABLES: Final[dict[str, dict[str, tuple[str, float]]]] = {
+GROUP_ARRAYS: Final[dict[str, dict[str, tuple[str, float]]]] = {
     "racks": dict.fromkeys(CHIP_VARIABLES, ("float32", np.nan)),
-    "points": {"value": ("float64", np.nan), "quality": ("int8", ABSENT)},
+    "points": {"value": ("float64", np.nan), "quality": ("int8", NO_QUALITY)},
 }
 """Group -> name of an array -> its type and what stands where nothing was heard."""
 
 _FIELDS: Final = tuple(field.name for field in fields(PointMetadata))
 
 
-def rolled_names(group: str) -> dict[str, tuple[str, float]]:
+def rollup_arrays(group: str) -> dict[str, tuple[str, float]]:
     """Return the arrays of a level of roll-ups: name -> type and what stands for nothing."""
     found: dict[str, tuple[str, float]] = {}
-    for name, (kind, absent) in VARIABLES[group].items():
+    for name, (kind, absent) in GROUP_ARRAYS[group].items():
         if name != "quality":
-            for statistic, of in STATISTICS.items():
+            for statistic, of in ROLLUP_STATISTICS.items():
                 is_count = of != "f"
                 found[f"{name}_{statistic}"] = (of, 0.0) if is_count else (kind, absent)
     return found
 
 
-def array(root: zarr.Group, path: str) -> Array:
+def open_array(root: zarr.Group, path: str) -> ZarrArray:
     """Return an array of a store."""
     found = root[path]
     if not isinstance(found, zarr.Array):
@@ -184,17 +184,17 @@ def array(root: zarr.Group, path: str) -> Array:
     return found
 
 
-def is_spare(path: str) -> bool:
+def is_expendable(path: str) -> bool:
     """Return whether an archive can go on without an array: one of a day or a month."""
     return path.count("/") > 1
 
 
-def where(path: str, place: tuple[int, ...]) -> dict[str, str]:
+def describe_shard(path: str, place: tuple[int, ...]) -> dict[str, str]:
     """Return in words what a shard of an array tells of, or all of it if no place is given."""
     group, name, *rest = path.split("/")
     if not rest:
         return {"group": group, "variable": name}
-    level = LEVELS.get(name, OPEN)
+    level = LEVELS_BY_NAME.get(name, OPEN_MINUTES)
     first, rows = level.rows(rest[0])
     last = first + rows * level.step
     found = {"group": group, "level": name, "variable": rest[-1]}
@@ -207,36 +207,36 @@ def where(path: str, place: tuple[int, ...]) -> dict[str, str]:
     return found | span
 
 
-def labels_of(root: zarr.Group, group: str) -> list[str]:
+def read_labels(root: zarr.Group, group: str) -> list[str]:
     """Return the labels of a group in the order of their columns; none if it is not there."""
     if group not in root:
         return []
-    return [str(label) for label in np.asarray(array(root, f"{group}/{LABELS[group]}")[:])]
+    return [str(label) for label in np.asarray(open_array(root, f"{group}/{LABEL_AXES[group]}")[:])]
 
 
-def metadata_of(root: zarr.Group) -> dict[str, PointMetadata]:
+def read_all_metadata(root: zarr.Group) -> dict[str, PointMetadata]:
     """Return what is known of points: point -> metadata."""
     if "points" not in root:
         return {}
-    texts = [str(text) for text in np.asarray(array(root, "points/metadata")[:])]
+    texts = [str(text) for text in np.asarray(open_array(root, "points/metadata")[:])]
     return {
-        label: read_metadata(text)
-        for label, text in zip(labels_of(root, "points"), texts, strict=True)
+        label: metadata_from_json(text)
+        for label, text in zip(read_labels(root, "points"), texts, strict=True)
         if text
     }
 
 
-def told(metadata: PointMetadata) -> str:
+def metadata_to_json(metadata: PointMetadata) -> str:
     """Return metadata as text."""
     return json.dumps({name: getattr(metadata, name) for name in _FIELDS}, separators=(",", ":"))
 
 
 def days_between(first: int, last: int) -> Sequence[str]:
     """Return the UTC days that a span of seconds touches; the last second is not included."""
-    return [OPEN.period(day * DAY) for day in range(first // DAY, -(-last // DAY))]
+    return [OPEN_MINUTES.period(day * DAY_S) for day in range(first // DAY_S, -(-last // DAY_S))]
 
 
-def read_metadata(text: str) -> PointMetadata:
+def metadata_from_json(text: str) -> PointMetadata:
     """Return the metadata that was written as this text."""
     written = json.loads(text)
     for name in ("process_area", "serves"):
@@ -244,3 +244,8 @@ def read_metadata(text: str) -> PointMetadata:
     states = written["state_text"]
     written["state_text"] = tuple((int(value), str(said)) for value, said in states)
     return PointMetadata(**written)
+
+
+type ShardIndex = tuple[int, ...]
+
+MAIN_BRANCH: Final = "main"

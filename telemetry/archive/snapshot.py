@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
 
 import icechunk
 import numpy as np
@@ -12,27 +11,30 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 
-from telemetry.archive.blocks import Grid, Values
-from telemetry.archive.files import Files
-from telemetry.archive.layout import (
-    DAY,
-    FINEST,
-    HOUR,
-    LABELS,
-    LAYOUT,
-    OPEN,
-    VARIABLES,
-    Level,
-    array,
-    days_between,
-    rolled_names,
+from telemetry.archive.chunk_io import (
+    AnyArray,
+    ArraySelection,
+    ChunkReader,
+    CorruptionHandler,
+    Int64Array,
+    ShardGrid,
 )
-from telemetry.archive.pieces import Forgive, Pieces
-from telemetry.archive.plan import Numbers, Part
-from telemetry.archive.seals import Guard, Seals
+from telemetry.archive.layout import (
+    DAY_S,
+    GROUP_ARRAYS,
+    HOUR_S,
+    LABEL_AXES,
+    LAYOUT_VERSION,
+    MAIN_BRANCH,
+    OPEN_MINUTES,
+    SECOND_LEVELS,
+    ResolutionLevel,
+    days_between,
+    open_array,
+    rollup_arrays,
+)
+from telemetry.archive.repository_files import LocalObjects, ManifestChecker, ManifestChecksums
 from twin.errors import ArchiveError
-
-BRANCH: Final = "main"
 
 
 class Snapshot:
@@ -47,7 +49,7 @@ class Snapshot:
     guard
         Checks the files that say where objects lie, where nobody reads them past the session.
     forgive
-        See :class:`telemetry.archive.pieces.Pieces`.
+        See :class:`telemetry.archive.chunk_io.ChunkReader`.
 
     Raises
     ------
@@ -58,24 +60,24 @@ class Snapshot:
     def __init__(
         self,
         session: icechunk.Session,
-        files: Files | None = None,
+        files: LocalObjects | None = None,
         *,
-        guard: Guard | None = None,
-        forgive: Forgive | None = None,
+        guard: ManifestChecker | None = None,
+        forgive: CorruptionHandler | None = None,
     ) -> None:
         self.guard = files.guard if files is not None else guard
         self.store: Store = session.store
         self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
-        found = self.root.attrs.get("layout", LAYOUT)
-        if found != LAYOUT:
+        found = self.root.attrs.get("layout", LAYOUT_VERSION)
+        if found != LAYOUT_VERSION:
             message = (
-                f"the archive has layout {found}, this gigatwin knows {LAYOUT}: "
+                f"the archive has layout {found}, this gigatwin knows {LAYOUT_VERSION}: "
                 "read it with the version that wrote it, or name another folder"
             )
             raise ArchiveError(message)
-        self.pieces = Pieces(self.store, files, forgive=forgive)
-        self._grids: dict[str, Grid | None] = {}
-        for group, label in LABELS.items():
+        self.pieces = ChunkReader(self.store, files, forgive=forgive)
+        self._grids: dict[str, ShardGrid | None] = {}
+        for group, label in LABEL_AXES.items():
             self.check(f"{group}/{label}")
         self.check("points/metadata")
 
@@ -85,7 +87,7 @@ class Snapshot:
         repository: icechunk.Repository,
         folder: Path | None = None,
         *,
-        seals: Seals | None = None,
+        seals: ManifestChecksums | None = None,
     ) -> "Snapshot":
         """Return the last commit.
 
@@ -104,12 +106,12 @@ class Snapshot:
             If what says where things lie is not what was written.
         """
         if folder is None:
-            return cls(repository.readonly_session(BRANCH))
-        seals = seals or Seals(folder)
-        head = repository.lookup_branch(BRANCH)
+            return cls(repository.readonly_session(MAIN_BRANCH))
+        seals = seals or ManifestChecksums(folder)
+        head = repository.lookup_branch(MAIN_BRANCH)
         seals.check_head(head)
         session = repository.readonly_session(snapshot_id=head)
-        return cls(session, Files(folder, repository, head, seals=seals))
+        return cls(session, LocalObjects(folder, repository, head, seals=seals))
 
     def check(self, path: str) -> None:
         """Hold that what says where the objects of an array lie is what was written.
@@ -130,12 +132,12 @@ class Snapshot:
         """Return the UTC days of which something was heard."""
         return self.names(f"{group}/heard")
 
-    def grid(self, path: str) -> Grid | None:
+    def grid(self, path: str) -> ShardGrid | None:
         """Return the grid of an array; None if it is not there."""
         if path not in self._grids:
             self.check(path)
             try:
-                self._grids[path] = Grid.of(array(self.root, path))
+                self._grids[path] = ShardGrid.of(open_array(self.root, path))
             except KeyError:
                 self._grids[path] = None
         return self._grids[path]
@@ -144,7 +146,7 @@ class Snapshot:
         """Look anew at an array that was changed within this session."""
         self._grids.pop(path, None)
 
-    def heard(self, group: str, first: int, last: int) -> Numbers:
+    def heard(self, group: str, first: int, last: int) -> Int64Array:
         """Return the seconds of a span of which something was heard. [s since 1970]
 
         Parameters
@@ -158,13 +160,13 @@ class Snapshot:
         known = set(self.days(group))
         if not known:
             return np.empty(0, dtype=np.int64)
-        begin = OPEN.rows(min(known))[0]
-        end = OPEN.rows(max(known))[0] + DAY
+        begin = OPEN_MINUTES.rows(min(known))[0]
+        end = OPEN_MINUTES.rows(max(known))[0] + DAY_S
         for day in days_between(max(first, begin), min(last, end)):
             if day in known:
-                start, _ = OPEN.rows(day)
+                start, _ = OPEN_MINUTES.rows(day)
                 self.check(f"{group}/heard/{day}")
-                held = array(self.root, f"{group}/heard/{day}")
+                held = open_array(self.root, f"{group}/heard/{day}")
                 (rows,) = np.nonzero(np.asarray(held[:]))
                 seconds = rows.astype(np.int64) + start
                 found.append(seconds[(seconds >= first) & (seconds < last)])
@@ -175,11 +177,11 @@ class Snapshot:
         group: str,
         name: str,
         *,
-        seconds: Numbers,
-        columns: Numbers,
-        chips: Numbers | None = None,
-        levels: Sequence[Level] = FINEST,
-    ) -> Values:
+        seconds: Int64Array,
+        columns: Int64Array,
+        chips: Int64Array | None = None,
+        levels: Sequence[ResolutionLevel] = SECOND_LEVELS,
+    ) -> AnyArray:
         """Return values at some seconds of some columns.
 
         Parameters
@@ -193,8 +195,8 @@ class Snapshot:
         levels
             Where they stand; of several the last that tells anything of a cell goes before.
         """
-        kind, absent = {**VARIABLES[group], **rolled_names(group)}[name]
-        part = Part(rows=seconds, columns=columns, chips=chips)
+        kind, absent = {**GROUP_ARRAYS[group], **rollup_arrays(group)}[name]
+        part = ArraySelection(rows=seconds, columns=columns, chips=chips)
         found = np.full(part.shape, absent, dtype=kind)
         is_over = False
         for level in levels:
@@ -206,7 +208,7 @@ class Snapshot:
                     continue
                 start, _ = level.rows(period)
                 rows = (seconds[where] - start) // level.step
-                inside = _within(Part(rows=rows, columns=columns, chips=chips), grid)
+                inside = _within(ArraySelection(rows=rows, columns=columns, chips=chips), grid)
                 is_there |= self._into(path, grid, inside, into=found[where], is_over=is_over)
             is_over |= is_there
         return found
@@ -214,10 +216,10 @@ class Snapshot:
     def _into(
         self,
         path: str,
-        grid: Grid,
-        inside: tuple[Part, NDArray[np.bool_], NDArray[np.bool_] | None],
+        grid: ShardGrid,
+        inside: tuple[ArraySelection, NDArray[np.bool_], NDArray[np.bool_] | None],
         *,
-        into: Values,
+        into: AnyArray,
         is_over: bool,
     ) -> bool:
         """Read what an array has, if anything; it may be narrower than what is wanted of it."""
@@ -233,22 +235,28 @@ class Snapshot:
         return is_there
 
 
-def _within(part: Part, grid: Grid) -> tuple[Part, NDArray[np.bool_], NDArray[np.bool_] | None]:
+def _within(
+    part: ArraySelection, grid: ShardGrid
+) -> tuple[ArraySelection, NDArray[np.bool_], NDArray[np.bool_] | None]:
     """Return what of a part an array has, and which columns and chips these are."""
     is_column = part.columns < grid.shape[1]
     is_chip = None if part.chips is None else part.chips < grid.shape[2]
     chips = part.chips if part.chips is None or is_chip is None else part.chips[is_chip]
-    return Part(rows=part.rows, columns=part.columns[is_column], chips=chips), is_column, is_chip
+    return (
+        ArraySelection(rows=part.rows, columns=part.columns[is_column], chips=chips),
+        is_column,
+        is_chip,
+    )
 
 
-def _by_period(level: Level, seconds: Numbers) -> list[tuple[str, slice]]:
+def _by_period(level: ResolutionLevel, seconds: Int64Array) -> list[tuple[str, slice]]:
     """Return the periods of some seconds, and which of them lie in each."""
     if not len(seconds):
         return []
     if level.is_monthly:
         marks = seconds.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     else:
-        marks = seconds // DAY
+        marks = seconds // DAY_S
     edges = [0, *(np.flatnonzero(np.diff(marks)) + 1).tolist(), len(seconds)]
     return [
         (level.period(int(seconds[first])), slice(first, last)) for first, last in pairwise(edges)
@@ -259,6 +267,6 @@ async def _listed(store: Store, path: str) -> list[str]:
     return [name async for name in store.list_dir(path) if name != "zarr.json"]
 
 
-def hour_of(second: int) -> int:
+def start_of_hour(second: int) -> int:
     """Return the start of the hour that a second lies in. [s since 1970]"""
-    return second // HOUR * HOUR
+    return second // HOUR_S * HOUR_S

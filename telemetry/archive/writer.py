@@ -3,6 +3,8 @@
 A reading is in memory until its minute is closed; the journal holds it until a commit says that it
 need not. So nothing is lost by a crash, and nothing doubled: of what the journal is replayed into
 it :class:`Archive` passes over what it has; the rest has the cell of its label and second.
+
+The repository that one archive writes: locked at each commit, opened anew after one fails.
 """
 
 import threading
@@ -15,21 +17,34 @@ from typing import Final
 
 import structlog
 
-from telemetry.archive.gathering import COUNTED, Batches, Gathering, News, joined
-from telemetry.archive.keeper import Keeper
-from telemetry.archive.losses import tell
-from telemetry.archive.marks import BEFORE_ALL, Mark
-from telemetry.archive.minutes import REACH
-from telemetry.archive.places import KEPT
-from telemetry.archive.retention import RETENTION
-from telemetry.archive.seconds import Taken
-from telemetry.archive.upkeep import Upkeep
-from telemetry.journal import Position
-from telemetry.quality import Flag
-from telemetry.samples import Sample
+from telemetry.archive.buffer import (
+    MAX_BACKFILL_S,
+    WRITE_COUNTERS,
+    RackBatchBlock,
+    WriteBuffer,
+    merge_metadata,
+)
+from telemetry.archive.commit_batch import MIN_SECOND, Checkpoint, CommitBatch
+from telemetry.archive.loss_log import LossEntry, append_losses, describe_losses
+from telemetry.archive.maintenance import DEFAULT_RETENTION, MaintenanceRound
+from telemetry.archive.metadata_history import PendingMetadata
+from telemetry.archive.recovery import STORAGE_ERRORS, commit_lock, open_or_recover, roll_back
+from telemetry.archive.repository import (
+    ArchiveRepository,
+    ClockLagConfirmation,
+    ClockLagError,
+    ColumnIndex,
+    ConcurrentWriterError,
+    wait_until_after,
+)
+from telemetry.archive.repository_files import CorruptRepositoryError
+from telemetry.archive.storage import LAST_MESSAGES_FILE, RepositoryLocation
+from telemetry.journal.format import JournalPosition
+from telemetry.messages.models import Sample
+from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError
 
-MOST_BYTES: Final = 2 * 1024**3
+MAX_BUFFER_BYTES: Final = 2 * 1024**3
 """Readings in memory above which new ones are left to the journal. [B]"""
 
 _logger = structlog.get_logger(__name__)
@@ -49,7 +64,7 @@ class Archive:
         :attr:`is_behind`. [B]
     retention
         Level -> how long it is kept, where that is not
-        :data:`telemetry.archive.retention.RETENTION`.
+        :data:`telemetry.archive.maintenance.DEFAULT_RETENTION`.
 
     Attributes
     ----------
@@ -71,37 +86,37 @@ class Archive:
         folder: Path,
         site_name: str,
         *,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int = MAX_BUFFER_BYTES,
         retention: Mapping[str, timedelta] | None = None,
     ) -> None:
-        self.counters = Counter(dict.fromkeys(COUNTED, 0))
+        self.counters = Counter(dict.fromkeys(WRITE_COUNTERS, 0))
         self.folder = Path(folder)
-        self.kept = self.folder / KEPT
+        self.kept = self.folder / LAST_MESSAGES_FILE
         self.site_name = site_name
         self._most_bytes = most_bytes
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
-        kept = {**RETENTION, **(retention or {})}
-        self._upkeep = Upkeep(site_name, retention=kept)
-        self._reach = max(kept["raw"].total_seconds(), REACH)
-        self._keeper = Keeper(self.folder, site_name)
-        self._taken: Taken | None = None
+        kept = {**DEFAULT_RETENTION, **(retention or {})}
+        self._upkeep = MaintenanceRound(site_name, retention=kept)
+        self._reach = max(kept["raw"].total_seconds(), MAX_BACKFILL_S)
+        self._keeper = RepositoryWriter(self.folder, site_name)
+        self._taken: CommitBatch | None = None
         self._taken_bytes = 0
         self._is_behind = False
         self._gathered = self._new()
 
     @property
-    def position(self) -> Position | None:
+    def position(self) -> JournalPosition | None:
         """Where the journal must be read from after a crash; None for all of it."""
         return self.positions.get("")
 
     @property
-    def positions(self) -> Mapping[str, Position]:
+    def positions(self) -> Mapping[str, JournalPosition]:
         """The same by journal, where a site has several."""
         return self._keeper.mark.position
 
     @property
-    def seen(self) -> Mapping[str, Position]:
+    def seen(self) -> Mapping[str, JournalPosition]:
         """Up to where each journal had been added at the last commit."""
         return self._keeper.mark.seen
 
@@ -109,10 +124,10 @@ class Archive:
     def closed(self) -> int | None:
         """First second that is not closed by a commit; None before the first. [s since 1970]"""
         closed = self._keeper.mark.closed
-        return None if closed == BEFORE_ALL else closed
+        return None if closed == MIN_SECOND else closed
 
     @property
-    def complete(self) -> Position | None:
+    def complete(self) -> JournalPosition | None:
         """Up to where the journal has been added, committed or not; None for nothing of it."""
         return self._gathered.minutes.complete.get("")
 
@@ -144,7 +159,12 @@ class Archive:
         return self._is_behind
 
     def add(
-        self, sample: Sample, position: Position, *, flag: Flag = Flag.GOOD, journal: str = ""
+        self,
+        sample: Sample,
+        position: JournalPosition,
+        *,
+        flag: QualityFlag = QualityFlag.GOOD,
+        journal: str = "",
     ) -> str:
         """Take a sample; those that are neither readings nor metadata are none of ours.
 
@@ -170,7 +190,7 @@ class Archive:
         return refused
 
     def add_racks(
-        self, batches: Batches, position: Position, *, journal: str = ""
+        self, batches: RackBatchBlock, position: JournalPosition, *, journal: str = ""
     ) -> Sequence[int]:
         """Take many rack batches up to a position; return the places of those that are too old."""
         with self._mutex:
@@ -178,7 +198,7 @@ class Archive:
             self._watch()
         return refused
 
-    def advance(self, position: Position, journal: str = "") -> None:
+    def advance(self, position: JournalPosition, journal: str = "") -> None:
         """Take down that every sample of a journal up to here has been added."""
         with self._mutex:
             self._gathered.minutes.advance(position, journal)
@@ -205,7 +225,7 @@ class Archive:
             before = self._keeper.mark
             with self._mutex:
                 refused = list(self._gathered.refusals.take())
-            tell(self.folder, refused)
+            append_losses(self.folder, refused)
             with self._mutex:
                 everything = everything or self.is_full
                 later = self._gathered.minutes.take(everything=everything, is_told=bool(refused))
@@ -216,7 +236,7 @@ class Archive:
                 if taken is None and not (everything and news):
                     return False
                 self._gathered.news = {}
-            taken = replace(taken or Taken(seconds={}, mark=before), heard=heard)
+            taken = replace(taken or CommitBatch(seconds={}, mark=before), heard=heard)
             try:
                 self._keeper.write(taken, news, columns=columns, is_sparse=is_sparse)
             except ArchiveError as error:
@@ -243,7 +263,7 @@ class Archive:
         if not is_whole and not self._upkeep.is_due(self._keeper.mark.closed):
             return 0
         with self._committing:
-            nothing = Taken(seconds={}, mark=self._keeper.mark)
+            nothing = CommitBatch(seconds={}, mark=self._keeper.mark)
             try:
                 count = self._keeper.keep_up(self._upkeep, is_whole=is_whole)
             except ArchiveError as error:
@@ -274,9 +294,9 @@ class Archive:
         self._gathered = self._new()
         self._taken, self._taken_bytes = None, 0
 
-    def _new(self) -> Gathering:
+    def _new(self) -> WriteBuffer:
         mark, labels = self._keeper.mark, self._keeper.labels
-        return Gathering(self.site_name, mark, labels, counters=self.counters, reach=self._reach)
+        return WriteBuffer(self.site_name, mark, labels, counters=self.counters, reach=self._reach)
 
     def _watch(self) -> None:
         """Leave the rest to the journal if there is too much in memory."""
@@ -286,10 +306,10 @@ class Archive:
             self._is_behind = True
             _logger.warning("archive falls behind", place=str(self.folder), limit=self._most_bytes)
 
-    def _look_again(self, taken: Taken, news: News, *, before: Mark) -> None:
+    def _look_again(self, taken: CommitBatch, news: PendingMetadata, *, before: Checkpoint) -> None:
         """After a commit that failed: see what became of it, and keep what is still to write."""
         with self._mutex:
-            self._gathered.news = joined(news, self._gathered.news)
+            self._gathered.news = merge_metadata(news, self._gathered.news)
             if self._keeper.mark == before:
                 return
             if self._keeper.mark == taken.mark:  # it was written
@@ -297,3 +317,123 @@ class Archive:
             else:  # spoilt and made anew, or another process wrote
                 self._forget()
                 self._is_behind = True
+
+
+class RepositoryWriter:
+    """Whoever writes the repository of an archive.
+
+    Parameters
+    ----------
+    folder
+        Of the archive; made if missing.
+    site
+        Name of its site.
+
+    Attributes
+    ----------
+    trouble
+        Why the last write failed, and what to do about it; empty if it did not.
+    set_aside
+        Copies of repositories that were spoilt.
+    """
+
+    def __init__(self, folder: Path, site: str) -> None:
+        self.trouble = ""
+        self.set_aside: list[Path] = []
+        self._folder = folder
+        self._site = site
+        self._doubt = ClockLagConfirmation()
+        self._given_up: list[LossEntry] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with commit_lock(folder):
+                self._store = self._open()
+        except OSError as error:
+            message = f"{folder}: {error.strerror}; name another state folder"
+            raise ArchiveError(message) from error
+
+    @property
+    def troubles(self) -> tuple[str, str]:
+        """The trouble, and what was spoilt and had to be let go since the start, in words."""
+        lost = [*self._given_up, *self._store.given_up]
+        return self.trouble, describe_losses(
+            self._folder, lost, RepositoryLocation.of(self._folder).mend
+        )
+
+    @property
+    def mark(self) -> Checkpoint:
+        """How far the repository reaches."""
+        return self._store.mark
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """Group -> labels in the order of their columns."""
+        return self._store.labels
+
+    def write(
+        self, taken: CommitBatch, news: PendingMetadata, *, columns: ColumnIndex, is_sparse: bool
+    ) -> None:
+        """Write readings in one transaction; see
+        :meth:`telemetry.archive.repository.ArchiveRepository.write`.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be written; it is opened anew then, and may reach less far.
+        """
+        try:
+            with commit_lock(self._folder):
+                self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
+        except ClockLagError as error:
+            self.trouble = f"{self._folder}: cannot be written: {error}; set it right, or wait"
+            if self._doubt.is_over(error):
+                self._go_back(str(error))
+            raise ArchiveError(self.trouble) from error
+        except (CorruptRepositoryError, ConcurrentWriterError, *STORAGE_ERRORS) as error:
+            raise self._failed("written", error) from error
+        self._doubt.is_over(None)
+        self.trouble = ""
+
+    def keep_up(self, upkeep: MaintenanceRound, *, is_whole: bool) -> int:
+        """Do what is needed once an hour; return how many hours were compacted.
+
+        Raises
+        ------
+        ArchiveError
+            If it cannot be done; it is opened anew then, and may reach less far.
+        """
+        try:
+            with commit_lock(self._folder):
+                wait_until_after(self._store.written)  # Icechunk's own words for it name no mend
+                return upkeep.run(self._store, is_whole=is_whole)
+        except ClockLagError:
+            raise  # nothing is spoilt, and the next write tells
+        except (ArchiveError, *STORAGE_ERRORS) as error:
+            raise self._failed("compacted", error) from error
+
+    def _go_back(self, reason: str) -> None:
+        """Go back to a commit from before the clock, if there is one that is kept."""
+        with commit_lock(self._folder):
+            found = roll_back(self._folder, self._site, reason)
+        self._doubt.is_over(None)  # where there is none, it is tried again after as long
+        if found is not None:
+            self._given_up += self._store.given_up
+            self._store, aside = found
+            self.set_aside.append(aside)
+
+    def _failed(self, what: str, error: Exception) -> ArchiveError:
+        """Open the repository anew, and return the error that tells why."""
+        reason, place = str(error).partition("\n")[0], RepositoryLocation.of(self._folder)
+        mend = "end it" if isinstance(error, ConcurrentWriterError) else place.mend
+        self.trouble = f"{place.url or self._folder}: cannot be {what}: {reason}; {mend}"
+        self._given_up += self._store.given_up
+        with commit_lock(self._folder):
+            self._store = self._open(is_tried=True)
+        return ArchiveError(self.trouble)
+
+    def _open(self, *, is_tried: bool = False) -> ArchiveRepository:
+        """Open the repository; take down whether it was set aside."""
+        store, aside = open_or_recover(self._folder, self._site, is_tried=is_tried)
+        if aside is not None:
+            self.set_aside.append(aside)
+        return store

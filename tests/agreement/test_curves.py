@@ -74,7 +74,7 @@ def test_lead_draws_are_convex(case):
 def test_every_kind_that_converts_is_tried():
     tried = {
         site.equipment[convert.owner].kind
-        for site in (*map(sites.load, sites.names()), *map(random_site, SEEDS))
+        for site in (*map(sites.load_site, sites.site_names()), *map(random_site, SEEDS))
         for convert in site.converts
     }
     assert set(KINDS) - tried == {

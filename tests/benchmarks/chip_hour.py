@@ -85,7 +85,7 @@ def _span(seconds: int) -> slice:
 
 
 def _run() -> tuple[Site, xr.Dataset]:
-    site = sites.load("rhine")
+    site = sites.load_site("rhine")
     told = operation(site, 1, step=QUARTER)
     return site, twin.simulate(site, twin.rest(site, told["time"].to_numpy()[0]), told)
 

@@ -1,9 +1,9 @@
 """The bench of the feed: a schedule checked, signed, verified and read, beside its signature."""
 
-from telemetry import security
-from telemetry.codec.schedule import check, dataset_of, read_schedule
-from telemetry.keys import jwks
-from telemetry.topics import Kind
+from telemetry.feed import signing
+from telemetry.feed.signing import public_jwk_set
+from telemetry.messages.feed_documents import check_schema, read_schedule, schedule_dataset
+from telemetry.messages.topics import TopicKind
 from tests import feeds
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 
@@ -14,23 +14,23 @@ COUNT = 200
 def ours(_: Place) -> Measured:
     """Check a schedule by its contract, sign it, and do what a partner does with it."""
     key, document = feeds.key("rhine"), feeds.schedule()
-    known = jwks(key)
+    known = public_jwk_set(key)
     with cpu() as clock:
         for _count in range(COUNT):
-            check(document, Kind.SCHEDULE)
-            signed = security.sign(document, key)
-            read = read_schedule(security.verify(signed, known))
-            dataset_of(read)
+            check_schema(document, TopicKind.SCHEDULE)
+            signed = signing.sign_document(document, key)
+            read = read_schedule(signing.verify_signature(signed, known))
+            schedule_dataset(read)
     return Measured(value=COUNT / clock.seconds, cost=clock.seconds)
 
 
 def limit(_: Place) -> Measured:
     """Only sign it and verify the signature."""
     key, document = feeds.key("rhine"), feeds.schedule()
-    known = jwks(key)
+    known = public_jwk_set(key)
     with cpu() as clock:
         for _count in range(COUNT):
-            security.verify(security.sign(document, key), known)
+            signing.verify_signature(signing.sign_document(document, key), known)
     return Measured(value=COUNT / clock.seconds, cost=clock.seconds)
 
 

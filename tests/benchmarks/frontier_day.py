@@ -42,7 +42,7 @@ def follow(site: Site, other: np.ndarray, gpu: np.ndarray) -> tuple[np.ndarray, 
 
 def ours(_place: Place, seconds: int = SECONDS) -> Measured:
     """Follow the day with names, units and checks."""
-    site, work = sites.load("frontier"), day(seconds)
+    site, work = sites.load_site("frontier"), day(seconds)
     follow(site, *day(60))  # compiled and imported
     with cpu() as clock:
         racks, total = follow(site, *work)

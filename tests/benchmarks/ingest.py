@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from telemetry.archive import open as open_archive
-from telemetry.samples import CHIP_VARIABLES
+from telemetry.messages.models import CHIP_VARIABLES
 from tests.benchmarks import ingest_points, load
 from tests.benchmarks.bench import Bench, Measured
 from tests.benchmarks.ingest_shard import topic

@@ -10,14 +10,14 @@ import numpy as np
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.client import Client
-from telemetry.codec import encode
-from telemetry.ingest import Ingester
-from telemetry.journal import Journal
-from telemetry.metadata.listing import list_points
-from telemetry.samples import PointValue
-from telemetry.shards.site_archiver import SiteArchiver
-from telemetry.window import Window
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.ingest.pipeline import IngestPipeline
+from telemetry.journal.writer import Journal
+from telemetry.live.state import LiveState
+from telemetry.messages import encode
+from telemetry.messages.models import PointValue
+from telemetry.mqtt.client import Client
+from telemetry.points.site_points import list_points
 from tests.benchmarks import load
 from tests.benchmarks.ingest_shard import say, until_closed
 
@@ -29,7 +29,7 @@ def archive(folder, site, *shards):
     """Archive what one site said, in one shard of its name or in several."""
     folder = Path(folder)
     kept = Archive(folder / site / "archive", site)
-    running = SiteArchiver(kept, {one: folder / "journals" / one for one in shards or (site,)})
+    running = JournalArchiver(kept, {one: folder / "journals" / one for one in shards or (site,)})
     ended = until_closed()
     say("ready")  # before there is anybody else who writes lines
     thread = threading.Thread(target=running.run)
@@ -53,7 +53,7 @@ def plant(port, racks, begin, seconds):
 def points(port, count):
     """Send what the points of a site are, and values of them, a second after another."""
     say("ready")
-    site = sites.load(SITE)
+    site = sites.load_site(SITE)
     listed = [one for one in list_points(site) if not one.meaning.is_ours]
     pipe = load.Pipe(int(port), "plant")
     packets = [encode(one.metadata) for one in listed]
@@ -119,8 +119,8 @@ def service(url, folder, count):
     client = Client(url, client_id="points", protocol="5")
     journal = Journal(folder / "journal")
     kept = Archive(folder / "archive", SITE)
-    window = Window(sites.load(SITE))
-    ingester = Ingester(client, journal, window=window, archive=kept)
+    window = LiveState(sites.load_site(SITE))
+    ingester = IngestPipeline(client, journal, window=window, archive=kept)
     ended = until_closed()
     say("ready")
     ingester.start()

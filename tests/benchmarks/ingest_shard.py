@@ -4,9 +4,9 @@ import sys
 import threading
 from pathlib import Path
 
-from telemetry.client import Client
-from telemetry.journal import Journal
-from telemetry.shards.shard import Shard
+from telemetry.ingest.ingester import Ingester
+from telemetry.journal.writer import Journal
+from telemetry.mqtt.client import Client
 
 
 def topic(site):
@@ -37,7 +37,7 @@ def main(url, folder, site, *filters):
     client = Client(url, client_id=site, protocol="5")
     client.subscribe(*(filters or (topic(site),)))
     journal = Journal(folder / "journals" / site)
-    running = Shard(client, journal)
+    running = Ingester(client, journal)
     ended = until_closed()
     say("ready")  # before there is anybody else who writes lines
     thread = threading.Thread(target=running.run)

@@ -10,8 +10,8 @@ from pathlib import Path
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from telemetry.client import Client
-from telemetry.shards.site_archiver import FRUGAL
+from telemetry.ingest.journal_archiver import ALLOCATOR_ENVIRONMENT
+from telemetry.mqtt.client import Client
 from tests.brokers import Broker
 from tests.held import held_mb
 
@@ -40,7 +40,7 @@ class Part:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | FRUGAL,
+            env=os.environ | ALLOCATOR_ENVIRONMENT,
         )
         self.told("ready")
         self.before = self.cpu()

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from telemetry.journaling.batch_header import FORMAT, HEADER, MAGIC
-from telemetry.samples import CHIP_VARIABLES
+from telemetry.messages.models import CHIP_VARIABLES
+from telemetry.messages.rack_batch_header import BATCH_FORMAT, BATCH_HEADER, BATCH_MAGIC
 from tests.waiting import until
 
 CHIPS = 72
@@ -21,7 +21,7 @@ UNDERWAY = 50_000
 SLICES = 10
 """Writes a second, so that the load is even."""
 
-_HEAD = HEADER.size
+_HEAD = BATCH_HEADER.size
 _TIME = struct.calcsize("<4sBBHIQ")
 _SEQUENCE = struct.calcsize("<4sBBHI")
 
@@ -81,7 +81,7 @@ class Packets:
     def _packet(self, site, rack):
         topic = f"dc/v1/{site}/hall_1/r{rack + 1:04d}/tele".encode()
         rows = len(CHIP_VARIABLES)
-        head = HEADER.pack(MAGIC, FORMAT, 0, _HEAD, 1, 0, 0, rows, CHIPS, 1000)
+        head = BATCH_HEADER.pack(BATCH_MAGIC, BATCH_FORMAT, 0, _HEAD, 1, 0, 0, rows, CHIPS, 1000)
         return publish(topic, head + bytes(self._boards.shape[1]))
 
 

@@ -55,7 +55,7 @@ def limit(_place: Place, days: int = DAYS) -> Measured:
 
 def _run(days: int):
     """Return rhine and a run of it, which is not part of the measure."""
-    site = sites.load("rhine")
+    site = sites.load_site("rhine")
     told = operation(site, days, step=QUARTER)
     return site, twin.simulate(site, twin.rest(site, np.datetime64("2026-01-01", "us")), told)
 

@@ -26,11 +26,11 @@ from zarr.core.sync import sync
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.gathering import Batches
-from telemetry.archive.layout import DAY, HOUR, RAW
-from telemetry.archive.opening import locked, opened
-from telemetry.journal import Position
-from telemetry.samples import CHIP_VARIABLES
+from telemetry.archive.buffer import RackBatchBlock
+from telemetry.archive.layout import COMPACTED_HOURS, DAY_S, HOUR_S
+from telemetry.archive.recovery import commit_lock, open_or_recover
+from telemetry.journal.format import JournalPosition
+from telemetry.messages.models import CHIP_VARIABLES
 from tests.benchmarks.bench import Bench, Measured
 from tests.benchmarks.load import BOARDS, CHIPS, board_of, boards
 
@@ -43,8 +43,8 @@ READS = 9
 
 NAME = "GIGATWIN_READS"
 IS_WHOLE = bool(os.environ.get("GIGATWIN_BENCH_READ_WHOLE"))
-LAID = RACKS if IS_WHOLE else min(RACKS, RAW.width["racks"])
-SECONDS = DAY if IS_WHOLE else HOUR
+LAID = RACKS if IS_WHOLE else min(RACKS, COMPACTED_HOURS.width["racks"])
+SECONDS = DAY_S if IS_WHOLE else HOUR_S
 LABELS = [f"hall_1/r{rack + 1:04d}" for rack in range(RACKS)]
 
 
@@ -74,27 +74,27 @@ def _hour(root):
     """Let the archive take an hour and compact it; return what a value takes. [B]"""
     archive, whole = Archive(root / "archive", SITE), boards()
     racks = np.arange(RACKS)
-    for second in range(HOUR):
+    for second in range(HOUR_S):
         archive.add_racks(
-            Batches(
+            RackBatchBlock(
                 labels=LABELS,
                 seconds=np.full(RACKS, START + second),
                 values=whole[board_of(START + second, racks)],
                 intervals=np.ones(RACKS),
             ),
-            Position(1, second + 1),
+            JournalPosition(1, second + 1),
         )
-        archive.advance(Position(1, second + 1))
+        archive.advance(JournalPosition(1, second + 1))
         if second % 60 == 59:
             archive.commit(everything=True)
     archive.keep_up(is_whole=True)
-    values = RACKS * CHIPS * len(CHIP_VARIABLES) * HOUR
+    values = RACKS * CHIPS * len(CHIP_VARIABLES) * HOUR_S
     return {"bytes_a_value": _chunks(root) / values, "values_of_the_hour": values}
 
 
 def _chunks(root):
     """Return what the last commit holds of objects: those of one day, by their keys. [B]"""
-    store, _ = opened(root / "archive", SITE)
+    store, _ = open_or_recover(root / "archive", SITE)
     session = store.repository.readonly_session("main").store
     return sum(sync(session.getsize(key)) for key in _listed(session, "") if "/c/" in key)
 
@@ -108,8 +108,8 @@ def _listed(session, prefix):
 
 def _day(root):
     """Lay the objects of the hour's power down for the other hours of the day too."""
-    with locked(root / "archive"):
-        store, _ = opened(root / "archive", SITE)
+    with commit_lock(root / "archive"):
+        store, _ = open_or_recover(root / "archive", SITE)
         draft = store.begin()
         session = draft.session.store
         period = str(np.datetime64(START, "s"))[:10].replace("-", "")
@@ -118,9 +118,9 @@ def _day(root):
             if not key.startswith(f"{power}/c/0/" if IS_WHOLE else f"{power}/c/0/0/"):
                 continue
             data = sync(session.get(key, default_buffer_prototype()))
-            for hour in range(1, DAY // HOUR):
+            for hour in range(1, DAY_S // HOUR_S):
                 sync(session.set(key.replace("/c/0/", f"/c/{hour}/", 1), data))
-        draft.hear("racks", range(START, START + DAY))
+        draft.hear("racks", range(START, START + DAY_S))
         store.end(draft, "hours laid down", store.mark)
     return {"bytes": _chunks(root), "laid": LAID}
 
@@ -142,7 +142,7 @@ def power(root):
 
 def expected(second, rack, chip):
     """Return what a chip said; an hour is like any other."""
-    return boards()[board_of(START + second % HOUR, rack), 0, chip]
+    return boards()[board_of(START + second % HOUR_S, rack), 0, chip]
 
 
 def _took(work, *, times=READS, before=lambda: None):
@@ -204,7 +204,7 @@ def chip_day(chips, number):
 def chip_day_told(number):
     """Return what it has to be."""
     rack, chip = _chip(number)
-    return expected(np.arange(DAY), rack, chip)
+    return expected(np.arange(DAY_S), rack, chip)
 
 
 def _moment(number):
@@ -227,7 +227,7 @@ def size(_place):
 
 
 NOTE = (
-    f"{RACKS:,} racks of {CHIPS} chips, {DAY:,} seconds, {LAID:,} racks of them beyond the first "
+    f"{RACKS:,} racks of {CHIPS} chips, {DAY_S:,} seconds, {LAID:,} racks of them beyond the first "
     f"hour; median of {READS} reads by the wall clock, "
     "each of another chip or moment and equal to what was sent"
 )

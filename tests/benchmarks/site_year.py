@@ -8,7 +8,7 @@ import xarray as xr
 import sites
 import telemetry
 from optimizer.cli.streaming import Detail, stream
-from telemetry.view_store import RESOLUTION
+from telemetry.archive.view_store import TEMPERATURE_RESOLUTION_K
 from tests.benchmarks import behind
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from twin import axes, state, vocabulary
@@ -61,7 +61,7 @@ def operation(site: Site, days: int, *, step: np.timedelta64 = axes.MINUTE) -> x
 
 def ours(place: Place, days: int = DAYS) -> Measured:
     """Stream the year as the command does, with names, units and checks."""
-    site = sites.load("rhine")
+    site = sites.load_site("rhine")
     told = operation(site, days)
     detail = Detail(level="rack", step=axes.MINUTE)
     stream(site, operation(site, 1), detail, folder=place.scratch / "first")  # compiled
@@ -76,14 +76,14 @@ def ours(place: Place, days: int = DAYS) -> Measured:
 
 def limit(place: Place, days: int = DAYS) -> Measured:
     """Run it on bare arrays, racks and units compiled, and write them pressed as ours are."""
-    site = sites.load("rhine")
+    site = sites.load_site("rhine")
     told = operation(site, days)
     run_bare(site, operation(site, 1), place.scratch)  # compiled
     with cpu() as clock:
         power, files = run_bare(site, told, place.scratch)
     rows = {}
     for file, (name, (kind, _)) in zip(files, packed(site).items(), strict=True):
-        scale = RESOLUTION if kind is np.int16 else 1.0
+        scale = TEMPERATURE_RESOLUTION_K if kind is np.int16 else 1.0
         rows[name] = scale * file.rows(samples(days), kind).astype(np.float64)
     return Measured(value=clock.seconds, figures=_figures(rows, power))
 

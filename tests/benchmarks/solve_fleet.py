@@ -61,10 +61,10 @@ class Fleet:
     @cached_property
     def members(self) -> tuple[tuple[Site, object], ...]:
         """The sites with twelve kinds of work, and the series that all of them see."""
-        data = {name: sites.data(name) for name in ("prices", "weather", "jobs")}
+        data = {name: sites.series_file(name) for name in ("prices", "weather", "jobs")}
         return tuple(
             (_with_kinds(site), read_world(site, Files(**data), start=START, days=DAYS).record)
-            for site in map(sites.load, SITES)
+            for site in map(sites.load_site, SITES)
         )
 
     def inputs(self, cycle: int) -> list[Inputs]:

@@ -89,8 +89,8 @@ class Wide:
 
 @cache
 def _base(name: str) -> tuple[Site, xr.Dataset]:
-    site = sites.load(name)
-    data = {word: sites.data(word) for word in ("prices", "weather", "jobs")}
+    site = sites.load_site(name)
+    data = {word: sites.series_file(word) for word in ("prices", "weather", "jobs")}
     return site, read_world(site, Files(**data), start=START, days=DAYS).record
 
 

@@ -19,7 +19,7 @@ from optimizer.service.trials.backtest import backtest
 from optimizer.service.trials.results import COMPARED, Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
-from telemetry.durable import write_json, write_whole
+from telemetry.files import write_atomic, write_json_atomic
 
 WEEK_FROM: Final = 8
 """Day of the month on which its week begins: no week meets the end of a billing period."""
@@ -47,7 +47,7 @@ def main() -> None:
             found[first][name] = Summary(**kept["policies"][name])
             seconds[name] += kept["cpu_s"]
         name = told.policy if told.rule == RULE else f"{told.policy}-{told.rule}"
-        write_whole(told.folder / f"{name}.md", table(found, policies, seconds=seconds))
+        write_atomic(told.folder / f"{name}.md", table(found, policies, seconds=seconds))
         screen.print(f"{first}, {days} days: capture {_capture(found[first], policies):.1%}")
 
 
@@ -55,11 +55,11 @@ def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[
     """Return the results of a policy over a piece, run only if they are not there."""
     path: Path = told.folder / f"{first}-{days}-{policy}.json"
     if not path.exists():
-        site = sites.load(told.site)
+        site = sites.load_site(told.site)
         files = Files(prices=told.prices, weather=told.weather, jobs=told.jobs, zone=site.zone)
         world = read_world(site, files, start=first, days=days)
         setting = Setting.of(site, world, load_scale=LOAD_SCALE)
-        write_json(path, backtest(setting, policies=[policy]).as_json())
+        write_json_atomic(path, backtest(setting, policies=[policy]).as_json())
     kept: dict[str, Any] = json.loads(path.read_text())
     return kept
 

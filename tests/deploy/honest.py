@@ -4,13 +4,13 @@ import struct
 import threading
 import time
 
-from telemetry import topics
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
 from tests.benchmarks.load import length_of
 from tests.waiting import DEADLINE
 
 SERVICE, NODES, PARTNER, OTHER = "gigatwin-small", "nodes-small", "gridco", "otherco"
-RACK = topics.build(Kind.RACK_BATCH, site="small", hall="hall_1", rack="r0001")
+RACK = topics.build_topic(TopicKind.RACK_BATCH, site="small", hall="hall_1", rack="r0001")
 BESIDE = "dc/v1/small/hall_1/r0001/tele/json"
 """A topic of the same rack that the service hears too, and the nodes may use."""
 REQUEST = f"feed/v1/{PARTNER}/small/request"

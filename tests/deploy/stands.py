@@ -2,7 +2,8 @@
 
 import subprocess
 
-from telemetry.client import Client, Tls
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.connection import TlsFiles
 from tests.brokers import Broker, free_port
 from tests.conftest import ROOT
 from tests.waiting import DEADLINE
@@ -55,7 +56,7 @@ class Stand:
                 "certificate": self.certificates / f"{user}.crt",
                 "key": self.certificates / f"{user}.key",
             }
-        return Tls(ca=self.certificates / "ca.crt", **own)
+        return TlsFiles(ca=self.certificates / "ca.crt", **own)
 
     def client(self, user, *, client_id=None, url=None):
         """Return a client, which ends with the test; with a URL it has no certificate."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from telemetry.codec import decode
+from telemetry.messages import decode
 from tests.conftest import ROOT
 from tests.waiting import DEADLINE, until
 

@@ -8,9 +8,8 @@ import threading
 
 import pytest
 
-from telemetry import topics
-from telemetry.codec import decode
-from telemetry.topics import Kind
+from telemetry.messages import decode, topics
+from telemetry.messages.topics import TopicKind
 from tests.benchmarks.load import publish as packet
 from tests.deploy.honest import (
     BESIDE,
@@ -31,7 +30,7 @@ from twin.errors import WireError
 
 pytestmark = pytest.mark.slow
 
-SCHEDULE = topics.build(Kind.SCHEDULE, site="small", partner=PARTNER)
+SCHEDULE = topics.build_topic(TopicKind.SCHEDULE, site="small", partner=PARTNER)
 RETAIN = 0x01
 
 

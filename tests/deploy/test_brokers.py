@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from telemetry import topics
-from telemetry.client import Client
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
 from tests.deploy import stands
 from tests.telemetry.clients import LONG, taken, until_told
 from twin.errors import BrokerError
@@ -24,19 +24,29 @@ SERVICE, PLANT, PARTNER, OTHER = "gigatwin-small", "plant-small", "gridco", "oth
 
 def of_site(kind, **names):
     wanted = NAMES | names
-    pattern = topics.PATTERNS[kind]
-    return topics.build(kind, **{key: wanted[key] for key in wanted if f"{{{key}}}" in pattern})
+    pattern = topics.TOPIC_PATTERNS[kind]
+    return topics.build_topic(
+        kind, **{key: wanted[key] for key in wanted if f"{{{key}}}" in pattern}
+    )
 
 
 RACKS = {
-    of_site(kind) for kind in (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON, Kind.HELD, Kind.CAP_STATUS)
+    of_site(kind)
+    for kind in (
+        TopicKind.RACK_BATCH,
+        TopicKind.RACK_BATCH_JSON,
+        TopicKind.HELD,
+        TopicKind.CAP_STATUS,
+    )
 }
-DURABLE = {of_site(Kind.DURABLE)}
-JOBS = {of_site(kind) for kind in (Kind.JOB_QUEUE, Kind.JOB_HISTORY, Kind.JOB_STATUS)}
-POINTS = {topics.point_value(TAG), topics.point_metadata(TAG)}
-REQUESTS = {topics.point_value(TAG, "GIGATWIN")}
-CAPS, ORDERS = {of_site(Kind.CAP_ORDER)}, {of_site(Kind.JOB_ORDERS)}
-TICK, DECIDED = {of_site(Kind.TICK)}, {of_site(Kind.DECIDED)}
+DURABLE = {of_site(TopicKind.DURABLE)}
+JOBS = {
+    of_site(kind) for kind in (TopicKind.JOB_QUEUE, TopicKind.JOB_HISTORY, TopicKind.JOB_STATUS)
+}
+POINTS = {topics.value_topic(TAG), topics.metadata_topic(TAG)}
+REQUESTS = {topics.value_topic(TAG, "GIGATWIN")}
+CAPS, ORDERS = {of_site(TopicKind.CAP_ORDER)}, {of_site(TopicKind.JOB_ORDERS)}
+TICK, DECIDED = {of_site(TopicKind.TICK)}, {of_site(TopicKind.DECIDED)}
 
 
 def feed(partner, *kinds):
@@ -46,14 +56,14 @@ def feed(partner, *kinds):
 def said(partner):
     """Return what a service says to a partner, and what it hears."""
     asked = f"feed/v1/{partner}/small/request"
-    return feed(partner, Kind.SCHEDULE, Kind.FEED_STATUS), {
-        *feed(partner, Kind.ACKNOWLEDGEMENT),
+    return feed(partner, TopicKind.SCHEDULE, TopicKind.FEED_STATUS), {
+        *feed(partner, TopicKind.ACKNOWLEDGEMENT),
         asked,
     }
 
 
 OUT, BACK = said(PARTNER)
-TARGETS, STATES = {of_site(Kind.LOAD_TARGET)}, {of_site(Kind.POWER_STATE)}
+TARGETS, STATES = {of_site(TopicKind.LOAD_TARGET)}, {of_site(TopicKind.POWER_STATE)}
 WRITES = {
     SERVICE: REQUESTS | CAPS | DURABLE | ORDERS | DECIDED | OUT | STATES,
     "bms-small": POINTS,
@@ -72,7 +82,7 @@ READS = {
     PARTNER: OUT | BACK | STATES,
     OTHER: set(),
 }
-SCHEDULE = of_site(Kind.SCHEDULE)
+SCHEDULE = of_site(TopicKind.SCHEDULE)
 TOPICS = sorted(set().union(*WRITES.values()))
 
 
@@ -123,7 +133,7 @@ def test_everybody_hears_and_says_what_they_must_and_nothing_else(stand):
 
 
 def test_the_service_and_a_partner_may_hear_all_that_they_ask_for_at_once(stand):
-    assert stand.connected(SERVICE).subscribe(*topics.listening("small")).wait(LONG)
+    assert stand.connected(SERVICE).subscribe(*topics.service_filters("small")).wait(LONG)
     assert stand.connected(PARTNER).subscribe("feed/v1/gridco/#").wait(LONG)
 
 
@@ -179,7 +189,7 @@ def test_mosquitto_refuses_too_large_a_payload(mosquitto):
 
 
 def test_nats_lets_too_large_a_payload_through_and_the_service_drops_it(nats):
-    assert dropped(nats) == ((of_site(Kind.RACK_BATCH), 300_000),)
+    assert dropped(nats) == ((of_site(TopicKind.RACK_BATCH), 300_000),)
 
 
 def test_nats_hangs_up_on_who_publishes_at_qos_2(nats):
@@ -197,7 +207,7 @@ def test_nats_hangs_up_on_who_publishes_at_qos_2(nats):
 def dropped(stand):
     """Return what the service had to drop of a payload that is too large."""
     service = stand.connected(SERVICE)
-    topic = of_site(Kind.RACK_BATCH)
+    topic = of_site(TopicKind.RACK_BATCH)
     service.subscribe(topic).wait(LONG)
     own = stand.tls("nodes-small")
     command = ["mosquitto_pub", "-p", str(stand.broker.port), "-t", topic, "-q", "1", "-s"]
@@ -238,7 +248,7 @@ def publish(client, topic, payload, *, retain=True):
 
 
 def test_who_takes_the_services_client_id_hears_nothing_of_it(stand):
-    service, queue = stand.connected(SERVICE), of_site(Kind.JOB_QUEUE)
+    service, queue = stand.connected(SERVICE), of_site(TopicKind.JOB_QUEUE)
     service.subscribe(queue).wait(LONG)
     service.stop()
     publish(stand.connected(PLANT), queue, b"jobs", retain=False)

@@ -7,14 +7,14 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli.root import app
-from telemetry.codec import encode
-from telemetry.metadata.listing import points_of
+from telemetry.messages import encode
+from telemetry.points.site_points import announced_metadata
 from tests.deploy import stands
 from tests.waiting import DEADLINE
 
 pytestmark = pytest.mark.slow
 
-SMALL = sites.load("small")
+SMALL = sites.load_site("small")
 PATIENT = ("3", "10", "60")  # seconds: a slow broker needs longer for what it has retained
 
 
@@ -24,7 +24,9 @@ def stand(request, tmp_path, certificates):
     running = getattr(stands, request.param)(tmp_path, certificates)
     running.broker.start()
     plant = running.connected("plant-small" if request.param == "mosquitto" else "bms-small")
-    receipts = [plant.publish(*encode(one), qos=1, retain=True) for one in points_of(SMALL)]
+    receipts = [
+        plant.publish(*encode(one), qos=1, retain=True) for one in announced_metadata(SMALL)
+    ]
     assert all(receipt.wait(DEADLINE) for receipt in receipts)
     yield running
     running.close()
@@ -41,7 +43,7 @@ def told(stand, *words):
 
 
 def test_a_site_is_drafted_by_who_may_hear_it_and_no_other(stand, tmp_path):
-    count = len(list(points_of(SMALL)))
+    count = len(list(announced_metadata(SMALL)))
     for seconds in PATIENT:
         words = ["--seconds", seconds, "--out", str(tmp_path / f"{seconds}.toml")]
         if (found := told(stand, "discover", "small", *words))["points"] >= count:
@@ -50,7 +52,7 @@ def test_a_site_is_drafted_by_who_may_hear_it_and_no_other(stand, tmp_path):
 
 
 def test_a_site_is_recorded_by_halls_and_types(stand, tmp_path):
-    count = len(list(points_of(SMALL)))
+    count = len(list(announced_metadata(SMALL)))
     for seconds in PATIENT:
         words = ["--hall", "hall_1", "--hall", "hall_2", "--type", "Rack", "--seconds", seconds]
         words += ["--state", str(tmp_path / seconds)]

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 from optimizer.cli.run import app
-from telemetry.sources.services import SERVICES
+from telemetry.series.providers import DATA_SERVICES
 from tests.conftest import ROOT
 
 UNIT = ROOT / "deploy" / "systemd" / "gigatwin@.service"
@@ -56,8 +56,11 @@ def test_the_example_names_all_that_a_service_takes_from_the_environment_and_not
     options = get_command(app).params
     taken = {option.envvar for option in options if option.envvar}
     words = set(re.findall(r"\$(GIGATWIN_\w+)", UNIT.read_text() + FETCH.read_text()))
-    tokens = {one.token for known in SERVICES.values() for one in known.values() if one.token}
-    assert words == {"GIGATWIN_OPTIONS", *(f"GIGATWIN_FETCH_{what.upper()}" for what in SERVICES)}
+    tokens = {one.token for known in DATA_SERVICES.values() for one in known.values() if one.token}
+    assert words == {
+        "GIGATWIN_OPTIONS",
+        *(f"GIGATWIN_FETCH_{what.upper()}" for what in DATA_SERVICES),
+    }
     assert named == taken | words | tokens
 
 
@@ -65,7 +68,7 @@ def test_what_is_fetched_is_what_the_service_reads():
     """Proves: the files of the example are those that the unit of the same site writes."""
     (folder,) = set(re.findall(r"--out (\S+)/\w+ ", FETCH.read_text()))
     told = dict(re.findall(r"^#?GIGATWIN_(\w+)=(/\S+)$", EXAMPLE.read_text(), re.MULTILINE))
-    for what in SERVICES:
+    for what in DATA_SERVICES:
         assert told[what.upper()] == f"{folder.replace('%i', 'small')}/{what}"
         assert f"gigatwin fetch %i {what} --out {folder}/{what} " in FETCH.read_text()
     assert f"StateDirectory={folder.removeprefix('/var/lib/')}" in FETCH.read_text()

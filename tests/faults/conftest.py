@@ -2,17 +2,17 @@
 
 import pytest
 
-from telemetry import topics
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
 from tests.stage import SITE, Ear, Stage
 
 HEARD = (
-    Kind.SCHEDULE,
-    Kind.FEED_STATUS,
-    Kind.CAP_ORDER,
-    Kind.JOB_ORDERS,
-    Kind.TICK,
-    Kind.RACK_BATCH,
+    TopicKind.SCHEDULE,
+    TopicKind.FEED_STATUS,
+    TopicKind.CAP_ORDER,
+    TopicKind.JOB_ORDERS,
+    TopicKind.TICK,
+    TopicKind.RACK_BATCH,
 )
 REQUESTS = "BMS/v1/GIGATWIN/Value/#"
 
@@ -32,4 +32,4 @@ def ear(stage):
 
 
 def listening(broker):
-    return Ear(broker, *(topics.filter_of(kind, site=SITE) for kind in HEARD), REQUESTS)
+    return Ear(broker, *(topics.topic_filter(kind, site=SITE) for kind in HEARD), REQUESTS)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from telemetry import topics
-from telemetry.client import Client
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
 from tests.soak.promises import broken_promises
 from tests.stage import DEADLINE, SITE
 from tests.waiting import until
@@ -26,7 +26,7 @@ class Echo:
         self._heard, self._held, self._receipts = set(), [], []
         self._client = Client(broker, client_id="echo", is_clean=True)
         self._client.subscribe(
-            topics.filter_of(Kind.RACK_BATCH, site=SITE), f"BMS/v1/PUB/Value/+/+/{SITE}/#"
+            topics.topic_filter(TopicKind.RACK_BATCH, site=SITE), f"BMS/v1/PUB/Value/+/+/{SITE}/#"
         )
         self._client.connect(DEADLINE)
 

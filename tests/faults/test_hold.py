@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from telemetry.topics import Kind
+from telemetry.messages.topics import TopicKind
 from tests.faults.words import caps, requests, schedules, states
 from tests.stage import DEADLINE
 
@@ -70,7 +70,7 @@ def is_effective(ear, since):
 
 def ticks(ear, since, until):
     """Return how many ticks came; without one nothing was decided, however slow the machine is."""
-    return sum(one.at < until for one in ear.of(Kind.TICK, since))
+    return sum(one.at < until for one in ear.of(TopicKind.TICK, since))
 
 
 def check_held(ear, since):

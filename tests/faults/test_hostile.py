@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from telemetry import topics
-from telemetry.client import Client
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
 from tests.faults.words import schedules
 from tests.stage import DEADLINE, SITE
 
@@ -23,15 +23,20 @@ TOPICS = [
     "BMS/v1/PUB/Metadata/PowerMeter/ActivePower/small/grid_1/power",
     "BMS/v1/PUB/Value/Nobody/Knows/this/point",
     *(
-        topics.build(kind, site=SITE, hall="hall_1", rack="r0001")
-        for kind in (Kind.RACK_BATCH, Kind.RACK_BATCH_JSON)
+        topics.build_topic(kind, site=SITE, hall="hall_1", rack="r0001")
+        for kind in (TopicKind.RACK_BATCH, TopicKind.RACK_BATCH_JSON)
     ),
-    topics.build(Kind.CAP_STATUS, site=SITE, hall="hall_1"),
+    topics.build_topic(TopicKind.CAP_STATUS, site=SITE, hall="hall_1"),
     *(
-        topics.build(kind, site=SITE)
-        for kind in (Kind.JOB_STATUS, Kind.JOB_QUEUE, Kind.JOB_HISTORY, Kind.TICK)
+        topics.build_topic(kind, site=SITE)
+        for kind in (
+            TopicKind.JOB_STATUS,
+            TopicKind.JOB_QUEUE,
+            TopicKind.JOB_HISTORY,
+            TopicKind.TICK,
+        )
     ),
-    topics.build(Kind.ACKNOWLEDGEMENT, site=SITE, partner="tso-1"),
+    topics.build_topic(TopicKind.ACKNOWLEDGEMENT, site=SITE, partner="tso-1"),
 ]
 
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry import security
-from telemetry.client import Client
-from telemetry.keys import private_key
-from telemetry.security import FLEX
+from telemetry.feed import signing
+from telemetry.feed.signing import FLEX_KIND, private_key_from_jwk
+from telemetry.mqtt.client import Client
 from tests.faults.words import schedules
 from tests.stage import DEADLINE, PARTNER, Stage
 from tests.telemetry.grid.flexing import content, event, target
@@ -38,7 +37,7 @@ class Operator:
     """A system operator who sets targets and hears power states."""
 
     def __init__(self, stage):
-        self.key = private_key(json.loads(stage.keys.read_bytes())["key"])
+        self.key = private_key_from_jwk(json.loads(stage.keys.read_bytes())["key"])
         self.site = json.loads(stage.keys.read_bytes())["site"]
         self.client = Client(stage.broker, client_id="operator", is_clean=True)
         self.client.connect(DEADLINE)
@@ -46,7 +45,7 @@ class Operator:
         self.heard = []
 
     def set(self, *targets, at):
-        signed = security.sign({"targets": list(targets)}, self.key, kind=FLEX)
+        signed = signing.sign_document({"targets": list(targets)}, self.key, kind=FLEX_KIND)
         told = event(data=signed, source=f"//grid/v1/isv/{PARTNER}", at=iso(at))
         assert self.client.publish(TOPIC, json.dumps(told).encode(), qos=1).wait(DEADLINE)
         return told["correlationid"]
@@ -57,7 +56,7 @@ class Operator:
         self.client.acknowledge(messages)
         for message in messages:
             told = json.loads(message.payload)
-            security.verify(told["data"], self.site, kind=FLEX)
+            signing.verify_signature(told["data"], self.site, kind=FLEX_KIND)
             self.heard.append((told, content(told["data"])["feeds"]["small"]))
         return self.heard
 

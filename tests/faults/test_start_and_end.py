@@ -7,9 +7,9 @@ import urllib.request
 
 import pytest
 
-from telemetry import topics
-from telemetry.broker import EmbeddedBroker
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests.brokers import free_port
 from tests.faults import hanging
 from tests.faults.conftest import listening
@@ -78,9 +78,9 @@ def test_sigterm_ends_it_clean(stage, ear):
     for point, said in requests(ear).items():
         assert said[-1][1] is None, point
     assert not (stage.state / "control.sock").exists()
-    status = topics.filter_of(Kind.FEED_STATUS, site=SITE)
+    status = topics.topic_filter(TopicKind.FEED_STATUS, site=SITE)
     with Ear(stage.broker, status, name="late-comer") as late:
-        kept = late.until(lambda: late.of(Kind.FEED_STATUS))[0]
+        kept = late.until(lambda: late.of(TopicKind.FEED_STATUS))[0]
     assert kept.is_retained
     assert kept.document["state"] == "offline"
 

@@ -2,25 +2,25 @@
 
 import json
 
-from telemetry.topics import Kind, parse
+from telemetry.messages.topics import TopicKind, parse_topic
 
 
 def schedules(ear, since=0.0, source=None):
     """Return the documents that were published, oldest first."""
-    found = [one.document for one in ear.of(Kind.SCHEDULE, since) if not one.is_retained]
+    found = [one.document for one in ear.of(TopicKind.SCHEDULE, since) if not one.is_retained]
     return [one for one in found if source in {None, one["meta"]["source"]}]
 
 
 def states(ear, since=0.0, state=None):
     """Return when the feed was said to be in a state, and the words."""
-    found = [(one.at, one.document) for one in ear.of(Kind.FEED_STATUS, since)]
+    found = [(one.at, one.document) for one in ear.of(TopicKind.FEED_STATUS, since)]
     return [(at, told) for at, told in found if state in {None, told["state"]}]
 
 
 def caps(ear, since=0.0, until=float("inf")):
     """Return hall -> the caps that were ordered, oldest first. [MW]"""
     found = {}
-    for one in ear.of(Kind.CAP_ORDER, since):
+    for one in ear.of(TopicKind.CAP_ORDER, since):
         if one.at < until:
             found.setdefault(one.document["hall"], []).append(one.document["power_cap_mw"])
     return found
@@ -29,8 +29,8 @@ def caps(ear, since=0.0, until=float("inf")):
 def requests(ear, since=0.0, until=float("inf")):
     """Return point -> when and what was requested; heartbeats are no requests."""
     found = {}
-    for one in ear.of(Kind.POINT_VALUE, since):
-        point = parse(one.topic).point
+    for one in ear.of(TopicKind.POINT_VALUE, since):
+        point = parse_topic(one.topic).point
         if one.at < until and "eartbeat" not in point:
             found.setdefault(point, []).append((one.at, json.loads(one.payload)["value"]))
     return found

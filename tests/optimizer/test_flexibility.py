@@ -18,7 +18,7 @@ LIMIT, EXPORT, RAMP = 100.0, 20.0, 10.0
 @pytest.fixture(scope="module")
 def site():
     """Return a site without margins: 100 MW connection, lossless 40 MWh battery of 10 MW."""
-    exact = sites.load("small").with_margins(Margins(power=0.0, temperature="0 K", level=0.0))
+    exact = sites.load_site("small").with_margins(Margins(power=0.0, temperature="0 K", level=0.0))
     wide = exact.replace("grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min")
     return wide.replace(
         "battery_1",

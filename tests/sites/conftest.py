@@ -3,14 +3,14 @@
 import pytest
 
 from sites import catalogue
-from sites.loading import build
+from sites.loading import build_site
 from twin.errors import SiteError
 
 
 @pytest.fixture
 def table():
     """Return the table of the small site, for a test to change."""
-    return catalogue.read(catalogue.locate("small"))
+    return catalogue.read_toml(catalogue.find_site_file("small"))
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def told():
 
     def faults(table):
         try:
-            build(table, "spoilt", source="spoilt.toml")
+            build_site(table, "spoilt", source="spoilt.toml")
         except SiteError as error:
             return [str(fault) for fault in error.faults]
         return []

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from sites import catalogue
-from sites.cases import book, energyplus, networks, page
-from sites.cases.case import Case, judge
+from sites.validation import report, tools
+from sites.validation.cases import ValidationCase, evaluate_case
 
-PAGE = catalogue.ROOM.parent / "docs" / "validation.md"
-CASES = list(book.cases())
+PAGE = catalogue.SITES_DIR.parent / "docs" / "validation.md"
+CASES = list(report.validation_cases())
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,13 @@ def found():
 
 def outcome(found, case):
     if case.title not in found:
-        found[case.title] = judge(case)
+        found[case.title] = evaluate_case(case)
     return found[case.title]
 
 
 def hand(*values, expected=(10.0, 20.0), **changed):
     """Return a case whose values are given."""
-    case = Case(
+    case = ValidationCase(
         number=0,
         title="by hand",
         unit="MW",
@@ -37,7 +37,7 @@ def hand(*values, expected=(10.0, 20.0), **changed):
         source="this test",
         compute=lambda: np.array(values),
     )
-    return judge(replace(case, **changed))
+    return evaluate_case(replace(case, **changed))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
@@ -73,35 +73,35 @@ def test_a_twin_that_is_wrong_by_thrice_the_tolerance_fails(case, found):
     """No case is so wide that it could not fail."""
     right = outcome(found, case).found
     wrong = right * (1.0 + 3.0 * case.tolerance) if case.is_relative else right + 3 * case.tolerance
-    assert not judge(replace(case, compute=lambda: wrong)).passes
+    assert not evaluate_case(replace(case, compute=lambda: wrong)).passes
 
 
 def test_stored_hours_and_networks_are_there():
-    assert len(energyplus.case().points) >= 60
-    assert {case.unit for case in networks.cases()} == {"1", "MW"}
+    assert len(tools.energyplus_case().points) >= 60
+    assert {case.unit for case in tools.load_flow_cases()} == {"1", "MW"}
 
 
 def test_words_of_errors_by_hand():
     share, unit = hand(10.05, 20.0), hand(10.005, 20.0, is_relative=False)
-    assert page.error_words(share, share.errors[0]) == "0.5 %"
-    assert page.error_words(share, share.errors[1]) == "< 0.001 %"
-    assert page.error_words(unit, unit.errors[0]) == "0.005 MW"
-    assert page.tolerance_words(unit) == "0.01 MW"
+    assert report.format_error(share, share.errors[0]) == "0.5 %"
+    assert report.format_error(share, share.errors[1]) == "< 0.001 %"
+    assert report.format_error(unit, unit.errors[0]) == "0.005 MW"
+    assert report.format_tolerance(unit) == "0.01 MW"
 
 
 def test_a_page_tells_what_fails():
-    text = page.page([hand(10.05, 20.0), hand(11.0, 20.0, title="a wrong one")])
+    text = report.validation_page([hand(10.05, 20.0), hand(11.0, 20.0, title="a wrong one")])
     assert "1 of 2 cases pass, 4 points in all." in text
     assert "| a wrong one | 2 | 10 % | 1 % | **fail** |" in text.replace("|  |", "|")
     assert "| one | 10 | 11 | 10 % |" in text
     many = hand(
         *np.linspace(1.0, 1.09, 20), expected=(1.0,) * 20, points=tuple(map(str, range(20)))
     )
-    assert "20 points; the worst three:" in page.page([many])
+    assert "20 points; the worst three:" in report.validation_page([many])
 
 
 @pytest.mark.slow
 def test_the_committed_page_is_what_the_code_writes(found):
     written = PAGE.read_text(encoding="utf-8")
-    told = page.page([outcome(found, case) for case in CASES])
+    told = report.validation_page([outcome(found, case) for case in CASES])
     assert written == told, "run `./dev gigatwin validate --markdown docs/validation.md`"

@@ -21,14 +21,16 @@ MODELS = KINDS | {
 }
 
 ENTRIES = [
-    (family, name) for family in catalogue.families() for name in catalogue.standards(family)
+    (family, name)
+    for family in catalogue.machine_families()
+    for name in catalogue.standard_machines(family)
 ]
 
 
 def refusal(path, content):
     path.write_bytes(content)
     with pytest.raises(SiteError) as caught:
-        catalogue.read(path)
+        catalogue.read_toml(path)
     (fault,) = caught.value.faults
     return str(fault)
 
@@ -89,22 +91,22 @@ def test_no_mend_is_told_where_none_is_sure(tmp_path, line):
 def test_a_byte_order_mark_is_no_fault(tmp_path):
     path = tmp_path / "site.toml"
     path.write_bytes(b"\xef\xbb\xbfa = 1")
-    assert catalogue.read(path) == {"a": 1}
+    assert catalogue.read_toml(path) == {"a": 1}
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(SiteError, match="file: cannot be read: No such file"):
-        catalogue.read(tmp_path / "none.toml")
+        catalogue.read_toml(tmp_path / "none.toml")
 
 
 def test_a_site_that_is_not_declared():
     with pytest.raises(SiteError, match="did you mean rhine"):
-        catalogue.locate("rine")
+        catalogue.find_site_file("rine")
 
 
 def test_a_site_wins_over_its_standard():
     own = {"kind": "cdu", "standard": "row_1300_kw", "approach": "5 K"}
-    filled, faults = catalogue.complete(own, "", place="")
+    filled, faults = catalogue.apply_standards(own, "", place="")
     assert faults == []
     assert filled["approach"] == "5 K"
     assert filled["rated_heat"] == "1300 kW"
@@ -113,24 +115,26 @@ def test_a_site_wins_over_its_standard():
 
 def test_inner_tables_take_standards_too():
     own = {"throughput": {"standard": "blackwell_training"}}
-    filled, _ = catalogue.complete(own, "", place="")
+    filled, _ = catalogue.apply_standards(own, "", place="")
     assert filled["throughput"]["power_points"][-1] == 1.0
 
 
 @pytest.mark.parametrize("family", [300 * "x", "../standard/chillers", ""])
 def test_a_family_that_no_file_can_have_has_no_standard_machines(family):
-    assert catalogue.standards(family) == {}
+    assert catalogue.standard_machines(family) == {}
 
 
 @pytest.mark.parametrize(("family", "name"), ENTRIES)
 def test_every_standard_machine_has_a_source(family, name):
-    assert len(catalogue.standards(family)[name]["source"]) > 20
+    assert len(catalogue.standard_machines(family)[name]["source"]) > 20
 
 
 @pytest.mark.parametrize(("family", "name"), ENTRIES)
 def test_every_standard_machine_has_parameters_of_its_kind(family, name):
-    entry = catalogue.standards(family)[name]
-    parameters = {key: value for key, value in entry.items() if key not in catalogue.ABOUT}
+    entry = catalogue.standard_machines(family)[name]
+    parameters = {
+        key: value for key, value in entry.items() if key not in catalogue.DESCRIPTIVE_KEYS
+    }
     assert parameters
     assert faults(family, parameters) == []
 
@@ -144,30 +148,36 @@ def faults(family, parameters):
 
 
 def test_names():
-    assert set(sites.names()) >= {"iberia", "rhine", "small"}
+    assert set(sites.site_names()) >= {"iberia", "rhine", "small"}
 
 
 def test_shipped_series():
-    assert sites.data("weather").name == "synthetic_weather.json"
+    assert sites.series_file("weather").name == "synthetic_weather.json"
     with pytest.raises(SiteError, match="there are jobs, prices, weather; did you mean prices"):
-        sites.data("price")
+        sites.series_file("price")
 
 
 RATED = [
-    name for name, entry in catalogue.standards("accelerators").items() if "chip_power" in entry
+    name
+    for name, entry in catalogue.standard_machines("accelerators").items()
+    if "chip_power" in entry
 ]
 
 
 @pytest.mark.parametrize("name", RATED)
 def test_at_full_work_a_part_draws_its_rated_power(name):
-    entry, _ = catalogue.complete({"standard": name, "racks": 1}, "accelerators", place="hall")
+    entry, _ = catalogue.apply_standards(
+        {"standard": name, "racks": 1}, "accelerators", place="hall"
+    )
     hall = KINDS["accelerators"].model_validate(entry | {"name": "hall"})
     assert hall.chip_draw(hall.rack_power) == pytest.approx(hall.chip_power, rel=0.01)
 
 
 @pytest.mark.parametrize("name", RATED)
 def test_a_part_keeps_its_case_limit_in_the_warmest_allowed_air_or_water(name):
-    entry, _ = catalogue.complete({"standard": name, "racks": 1}, "accelerators", place="hall")
+    entry, _ = catalogue.apply_standards(
+        {"standard": name, "racks": 1}, "accelerators", place="hall"
+    )
     hall = KINDS["accelerators"].model_validate(entry | {"name": "hall"})
     cold = hall.inlet_temperature_limit if hall.is_air_cooled else 40.0
     assert hall.chip_temperature(hall.rack_power, cold) < hall.chip_temperature_limit

@@ -5,8 +5,8 @@ import pytest
 
 import sites
 from sites import loading
-from sites.catalogue import HOMES
-from sites.loading import build
+from sites.catalogue import SITE_DIRS
+from sites.loading import build_site
 from twin.paths import BOUGHT, SUPPLIERS
 from twin.relations import ENERGY_SIGN
 
@@ -35,7 +35,7 @@ def test_the_kind_that_delivers_a_carrier_is_named(table, told):
 def test_every_carrier_has_its_kinds():
     """Proves: the kinds that messages name are those that deliver, in all declared sites."""
     assert set(SUPPLIERS) == set(ENERGY_SIGN) - BOUGHT
-    loaded = [sites.load(name) for home in HOMES for name in sites.names(home)]
+    loaded = [sites.load_site(name) for home in SITE_DIRS for name in sites.site_names(home)]
     for site in loaded:
         for convert in site.converts:
             assert site.equipment[convert.owner].kind in SUPPLIERS[convert.output].split()
@@ -78,7 +78,7 @@ def test_numbers_that_overflow_elsewhere(table, told, monkeypatch):
     def overflow(_):
         return np.float64(1e300) * np.float64(1e300)
 
-    monkeypatch.setattr(loading, "check", overflow)
+    monkeypatch.setattr(loading, "site_issues", overflow)
     (fault,) = told(table)
     assert fault.startswith("numbers: no site has such numbers together (overflow")
     assert fault.endswith("one is far too small or far too large")
@@ -228,9 +228,9 @@ def test_two_kinds_for_the_same_jobs(table, told):
 
 def test_a_market_may_keep_another_day(table, told):
     """Proves: the clock of the market is declared if it is not the usual one, and checked."""
-    assert build(table, "sound", source="sound.toml").market_day_zone == "Europe/Brussels"
+    assert build_site(table, "sound", source="sound.toml").market_day_zone == "Europe/Brussels"
     table["market_time_zone"] = "Europe/Athens"
-    assert build(table, "sound", source="sound.toml").market_day_zone == "Europe/Athens"
+    assert build_site(table, "sound", source="sound.toml").market_day_zone == "Europe/Athens"
     table["market_time_zone"] = "Europe/Athen"
     assert told(table)[0].startswith('market_time_zone = "Europe/Athen": write an IANA name')
 

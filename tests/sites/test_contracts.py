@@ -2,7 +2,7 @@
 
 import pytest
 
-from sites.loading import build
+from sites.loading import build_site
 
 TSO = {"kind": "load_target", "partner": "tso-1", "up_price": "500 EUR/MWh"}
 PPA = {"kind": "hourly_matching", "residual_intensity": "600 kg/MWh"}
@@ -22,7 +22,7 @@ def with_contracts(table, contracts, *, carbon="average"):
 
 
 def test_all_of_them_may_stand_together(table):
-    found = build(with_contracts(table, ALL, carbon="matched"), "mine", source="mine.toml")
+    found = build_site(with_contracts(table, ALL, carbon="matched"), "mine", source="mine.toml")
     assert found.equipment["cap"].amount == pytest.approx(9e6)  # kg
     assert found.equipment["tso_1"].issuer == "tso-1"
     assert [one.owner for one in found.commitments] == ["market", "cap", "well", "ppa"]

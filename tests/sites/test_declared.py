@@ -9,9 +9,9 @@ from twin.physics import air, atmosphere
 from twin.weather import Weather
 
 
-@pytest.fixture(scope="module", params=sites.names())
+@pytest.fixture(scope="module", params=sites.site_names())
 def site(request):
-    return sites.load(request.param)
+    return sites.load_site(request.param)
 
 
 def test_every_site_is_sound(site):
@@ -20,13 +20,15 @@ def test_every_site_is_sound(site):
 
 @pytest.mark.parametrize("name", ["baltica", "gallia", "iberia", "rhine"])
 def test_a_gigafactory_has_about_100_000_accelerators(name):
-    site = sites.load(name)
+    site = sites.load_site(name)
     assert 100_000 <= site.racks * site.equipment["hall_1"].chips_per_rack <= 101_000
     assert 150 <= site.grid.import_limit <= 250
 
 
 def test_small_is_a_fiftieth_of_rhine():
-    small, rhine = (sites.demand(sites.load(name), busy=1.0) for name in ("small", "rhine"))
+    small, rhine = (
+        sites.design_loads(sites.load_site(name), busy=1.0) for name in ("small", "rhine")
+    )
     for carrier in ("grid", "critical", "warm", "chilled"):
         assert small[carrier] * 50 == pytest.approx(rhine[carrier], rel=0.03)
 
@@ -41,7 +43,7 @@ def test_small_is_a_fiftieth_of_rhine():
     ],
 )
 def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity):
-    site = sites.load(name)
+    site = sites.load_site(name)
     pressure = atmosphere.standard_pressure(site.elevation)
     hottest = Weather(
         air_temperature=np.array([temperature]),
@@ -51,14 +53,14 @@ def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity
         humidity_ratio=np.array([air.humidity_ratio(temperature, humidity, pressure=pressure)]),
         air_pressure=np.array([pressure]),
     )
-    full = sites.demand(site, busy=1.0)
+    full = sites.design_loads(site, busy=1.0)
     for plant in site.of(CoolingPlant):
         assert plant.limit(hottest)[0] > full[plant.serves]
 
 
 def test_demand_by_hand():
     """28 racks of 132 kW are 3.696 MW; the busway of 4 MW loses 1.5 % x 4 x 0.924^2 = 51.2 kW."""
-    asked = sites.demand(sites.load("small"), busy=1.0)
+    asked = sites.design_loads(sites.load_site("small"), busy=1.0)
     assert asked["rack"] == pytest.approx(3.696)
     assert asked["liquid"] == pytest.approx(0.868 * 3.696)
     assert asked["air"] == pytest.approx(0.132 * 3.696 + 0.0512, abs=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sites import catalogue
-from sites.loading import build
+from sites.loading import build_site
 from twin.errors import SiteError
 
 JUNK = [
@@ -49,7 +49,7 @@ def answer():
 
     def faults(table):
         try:
-            build(table, "junk", source="junk.toml")
+            build_site(table, "junk", source="junk.toml")
         except SiteError as error:
             return error.faults
         return ()
@@ -60,10 +60,10 @@ def answer():
 @pytest.mark.parametrize("junk", JUNK, ids=lambda junk: repr(junk)[:20])
 def test_junk_in_any_place(answer, junk):
     rng = np.random.default_rng(0)
-    everywhere = list(spots(catalogue.read(catalogue.locate("small"))))
+    everywhere = list(spots(catalogue.read_toml(catalogue.find_site_file("small"))))
     for index in rng.choice(len(everywhere), 20, replace=False):
         *path, key = everywhere[index]
-        table = catalogue.read(catalogue.locate("small"))
+        table = catalogue.read_toml(catalogue.find_site_file("small"))
         inside = table
         for step in path:
             inside = inside[step]

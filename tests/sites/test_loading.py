@@ -4,7 +4,7 @@ import pytest
 
 import sites
 from sites import catalogue
-from sites.loading import build
+from sites.loading import build_site
 from twin.errors import SiteError
 
 
@@ -14,12 +14,14 @@ def test_a_sound_table_has_no_faults(table, told):
 
 def test_units_are_converted(table):
     table["equipment"]["battery_1"]["capacity"] = "1600 kWh"
-    assert build(table, "small", source="").equipment["battery_1"].capacity == pytest.approx(1.6)
+    assert build_site(table, "small", source="").equipment["battery_1"].capacity == pytest.approx(
+        1.6
+    )
 
 
 def test_work_stands_longest_first(table):
     table["work"] = dict(reversed(table["work"].items()))
-    assert list(build(table, "small", source="").work) == ["training", "batch"]
+    assert list(build_site(table, "small", source="").work) == ["training", "batch"]
 
 
 @pytest.mark.parametrize(
@@ -167,14 +169,14 @@ def test_faults_of_all_tables_are_told_together(table, told):
 def test_the_error_names_file_and_count(table):
     table["latitude"] = 95
     with pytest.raises(SiteError, match=r"my\.toml has 1 fault\n  latitude = 95: must be"):
-        build(table, "my", source="my.toml")
+        build_site(table, "my", source="my.toml")
 
 
 def test_a_path_is_loaded(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text((sites.catalogue.ROOM / "small.toml").read_text())
-    assert sites.load(path).name == "mine"
-    assert sites.load(str(path)).racks == 28
+    path.write_text((sites.catalogue.SITES_DIR / "small.toml").read_text())
+    assert sites.load_site(path).name == "mine"
+    assert sites.load_site(str(path)).racks == 28
 
 
 def test_the_face_has_no_other_names():
@@ -220,7 +222,7 @@ def test_a_standard_that_nobody_knows_is_told_alone(table, told):
 
 
 def test_a_standard_of_a_network_is_told_alone(told):
-    table = catalogue.read(catalogue.locate("rhine"))
+    table = catalogue.read_toml(catalogue.find_site_file("rhine"))
     table["network"]["cables"]["coupler_1"]["standard"] = "busbar"
     (fault,) = told(table)
     assert fault.startswith('[network.cables.coupler_1] standard = "busbar": no such standard')
@@ -240,9 +242,9 @@ def test_a_standard_of_a_network_is_told_alone(told):
     ],
 )
 def test_every_parameter_that_is_missing_has_its_mend(told, place, mend):
-    table = catalogue.read(catalogue.locate("rhine"))
+    table = catalogue.read_toml(catalogue.find_site_file("rhine"))
     *path, key = place.split(".")
-    full, _ = catalogue.complete(table, "", place="")
+    full, _ = catalogue.apply_standards(table, "", place="")
     inner = full
     for step in path:
         inner = inner[step]

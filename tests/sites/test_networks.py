@@ -8,7 +8,7 @@ from sites import catalogue
 @pytest.fixture
 def table():
     """Return the table of the site with a network, for a test to change."""
-    return catalogue.read(catalogue.locate("rhine"))
+    return catalogue.read_toml(catalogue.find_site_file("rhine"))
 
 
 def test_a_cable_leads_from_one_node_to_another(table, told):

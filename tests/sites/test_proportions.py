@@ -9,7 +9,7 @@ import sites
 from optimizer.cli.root import app
 from sites import catalogue
 
-SMALL = catalogue.locate("small").read_text()
+SMALL = catalogue.find_site_file("small").read_text()
 
 
 def doubted(tmp_path, old, new):
@@ -17,19 +17,21 @@ def doubted(tmp_path, old, new):
     assert old in SMALL
     path = tmp_path / "odd.toml"
     path.write_text(SMALL.replace(old, new))
-    return [str(doubt) for doubt in sites.doubts(sites.load(path))]
+    return [str(doubt) for doubt in sites.implausible_values(sites.load_site(path))]
 
 
-@pytest.mark.parametrize("name", [name for home in catalogue.HOMES for name in sites.names(home)])
+@pytest.mark.parametrize(
+    "name", [name for home in catalogue.SITE_DIRS for name in sites.site_names(home)]
+)
 def test_declared_sites_raise_no_doubt(name):
-    assert list(sites.doubts(sites.load(name))) == []
+    assert list(sites.implausible_values(sites.load_site(name))) == []
 
 
 @pytest.mark.parametrize("name", ["münchen", "small (2)", "a+b", "..", "-small", "s" * 33])
 def test_a_name_under_which_no_service_runs_is_told(tmp_path, name):
     path = tmp_path / f"{name}.toml"
     path.write_text(SMALL)
-    (doubt,) = sites.doubts(sites.load(path))
+    (doubt,) = sites.implausible_values(sites.load_site(path))
     assert "no service runs under this name: rename the file" in str(doubt)
 
 
@@ -87,13 +89,13 @@ def test_sizes_that_do_not_go_together_are_doubted(tmp_path, old, new, told):
 
 def test_a_connection_beyond_its_voltage_is_doubted(tmp_path):
     """Proves: below ten times the halls the current is judged: 1950 MW / (sqrt(3) 110 kV)."""
-    text = catalogue.locate("rhine").read_text()
+    text = catalogue.find_site_file("rhine").read_text()
     assert '"235 MW"' in text
     path = tmp_path / "odd.toml"
     path.write_text(text.replace('"235 MW"', '"1.9 GW"'))
-    assert list(sites.doubts(sites.load(path))) == []
+    assert list(sites.implausible_values(sites.load_site(path))) == []
     path.write_text(text.replace('"235 MW"', '"1.95 GW"'))
-    (doubt,) = map(str, sites.doubts(sites.load(path)))
+    (doubt,) = map(str, sites.implausible_values(sites.load_site(path)))
     assert doubt == (
         "equipment.grid_1 = import of 1950 MW: at 110 kV that is 10,235 A; is it in MW?"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sites.sizing import mild
+from sites.plausibility import mild_weather
 from tests.random_sites import random_site
 from tests.seeds import seeds
 from twin.relations import ENERGY_SIGN
@@ -13,8 +13,8 @@ from twin.relations import ENERGY_SIGN
 def test_energy_closes_at_every_machine(seed):
     site = random_site(seed)
     for convert in site.converts:
-        output = np.linspace(0.0, 1.0, 9)[:, None] * convert.limit(mild(site))
-        flows = convert.physics(output, mild(site))
+        output = np.linspace(0.0, 1.0, 9)[:, None] * convert.limit(mild_weather(site))
+        flows = convert.physics(output, mild_weather(site))
         drawn = sum(ENERGY_SIGN[carrier] * draw for carrier, draw in flows.draws.items())
         given = ENERGY_SIGN[convert.output] * output + flows.heat
         np.testing.assert_allclose(drawn, given, rtol=1e-9, atol=1e-9)

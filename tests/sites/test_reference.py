@@ -5,18 +5,18 @@ import pytest
 import sites
 from sites import catalogue
 
-FOLDER = catalogue.ROOM.parent / "docs" / "reference"
+FOLDER = catalogue.SITES_DIR.parent / "docs" / "reference"
 
 
-@pytest.mark.parametrize("page", sorted(sites.pages()))
+@pytest.mark.parametrize("page", sorted(sites.reference_pages()))
 def test_the_committed_page_is_what_the_code_writes(page):
     written = (FOLDER / page).read_text(encoding="utf-8")
-    assert written == sites.pages()[page], "run `./dev gigatwin sites reference`"
+    assert written == sites.reference_pages()[page], "run `./dev gigatwin sites reference`"
 
 
 def test_a_parameter_has_unit_bounds_and_meaning():
     row = "| `rating` | MW |  | > 0 | rated output of the whole bank |"
-    assert row in sites.pages()["equipment.md"]
+    assert row in sites.reference_pages()["equipment.md"]
 
 
 def test_what_a_meaning_cites_stands_below_its_table():
@@ -24,7 +24,7 @@ def test_what_a_meaning_cites_stands_below_its_table():
 
     Sensitivity: a number in brackets that leads nowhere.
     """
-    page = sites.pages()["equipment.md"]
+    page = sites.reference_pages()["equipment.md"]
     table = page.split("### `contingency`")[1].split("### ")[0]
     assert '- [2] K. Khankari, "Rate of heating analysis of data centers during power' in table
     assert page.count("\n- [") == 3
@@ -32,7 +32,7 @@ def test_what_a_meaning_cites_stands_below_its_table():
 
 def test_units_are_written_as_site_files_write_them():
     """Proves: a price of energy is told in EUR/MWh, a flow in kg/s, none with a power of -1."""
-    page = sites.pages()["equipment.md"]
+    page = sites.reference_pages()["equipment.md"]
     assert "| `import_fee` | EUR/MWh |" in page
     assert "| `air_flow` | kg/s |" in page
     assert "-1 |" not in page
@@ -43,7 +43,7 @@ def test_every_parameter_says_what_it_is():
 
     Sensitivity: of `time_zone`, `daily_shape` and `hours` the page said "text" and "list".
     """
-    page = sites.pages()["equipment.md"]
+    page = sites.reference_pages()["equipment.md"]
     bare = {
         line.split("|")[1].strip()
         for line in page.splitlines()

@@ -7,10 +7,10 @@ import pytest
 
 import sites
 from sites import catalogue
-from sites.loading import build
+from sites.loading import build_site
 from twin.errors import SiteError
 
-DOCS = catalogue.ROOM.parent / "docs" / "planners.md"
+DOCS = catalogue.SITES_DIR.parent / "docs" / "planners.md"
 
 
 def example():
@@ -21,7 +21,7 @@ def example():
 
 def declared(change=lambda _: None):
     """Return the table of the small site with the example's reserves, changed."""
-    table = catalogue.read(catalogue.ROOM / "small.toml")
+    table = catalogue.read_toml(catalogue.SITES_DIR / "small.toml")
     table["reserves"] = example()
     table["equipment"]["battery_1"]["local_controller"] = True
     table["work"]["batch"]["pause_time"] = "5 min"
@@ -31,15 +31,15 @@ def declared(change=lambda _: None):
 
 def faults(change):
     with pytest.raises(SiteError) as caught:
-        build(declared(change), "small", source="small.toml")
+        build_site(declared(change), "small", source="small.toml")
     return str(caught.value)
 
 
 def test_the_example_of_the_docs_is_a_site():
-    site = build(declared(), "small", source="small.toml")
+    site = build_site(declared(), "small", source="small.toml")
     assert list(site.reserves) == ["fcr", "fcr_d_up", "mfrr"]
     assert site.reserves["mfrr"].full_activation == 12.5
-    assert sites.load("small").reserves == {}
+    assert sites.load_site("small").reserves == {}
 
 
 def put(table, value, *path):
@@ -53,7 +53,9 @@ CALLS = {"kind": "load_target", "up_price": "500 EUR/MWh", "activates": ["mfrr"]
 
 
 def test_a_contract_may_call_what_waits_for_an_order():
-    found = build(declared(lambda table: put(table, CALLS, *TSO)), "small", source="small.toml")
+    found = build_site(
+        declared(lambda table: put(table, CALLS, *TSO)), "small", source="small.toml"
+    )
     assert found.equipment["tso_1"].activates == ("mfrr",)
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sites import synthetic
+from sites import synthetic_series
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    synthetic.write(folder)
+    synthetic_series.write_series(folder)
     return folder
 
 
@@ -18,7 +18,7 @@ def made(tmp_path_factory):
     "name", ["synthetic_jobs.csv", "synthetic_prices.csv", "synthetic_weather.json"]
 )
 def test_the_committed_file_is_what_the_generator_writes(made, name):
-    assert (synthetic.FOLDER / name).read_bytes() == (made / name).read_bytes()
+    assert (synthetic_series.DATA_DIR / name).read_bytes() == (made / name).read_bytes()
 
 
 def test_prices_have_negative_hours_and_an_evening_peak(made):
@@ -31,7 +31,7 @@ def test_prices_have_negative_hours_and_an_evening_peak(made):
 
 
 def test_weather_is_possible():
-    weather = synthetic.make_weather(np.random.default_rng(3))
+    weather = synthetic_series.make_weather(np.random.default_rng(3))
     assert weather["temperature_2m"].between(0.0, 42.0).all()
     assert weather["relative_humidity_2m"].between(5.0, 100.0).all()
     assert weather["shortwave_radiation"].between(0.0, 1000.0).all()
@@ -39,6 +39,6 @@ def test_weather_is_possible():
 
 
 def test_jobs_are_in_order_and_mostly_short():
-    jobs = synthetic.make_jobs(np.random.default_rng(3))
+    jobs = synthetic_series.make_jobs(np.random.default_rng(3))
     assert jobs["arrival_time"].is_monotonic_increasing
     assert jobs["length"].median() < 6.0 < jobs["length"].max()

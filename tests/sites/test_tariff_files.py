@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import sites
-from sites.catalogue import DEEPEST
-from sites.tariff_files import EXAMPLES
+from sites.catalogue import MAX_NESTING
+from sites.loading import TARIFFS_DIR
 from twin import axes
 from twin.axes import QUARTER
 from twin.equipment.declaration import Declared
@@ -15,7 +15,7 @@ from twin.errors import SiteError
 from twin.tariffs.declaration import Tariff
 from twin.tariffs.force import bills
 
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.toml"))
+NAMES = sorted(path.stem for path in TARIFFS_DIR.glob("*.toml"))
 START = axes.utc("2022-12-31T23:00")
 YEAR = START + np.arange(35_040) * QUARTER
 """2023 in Berlin and Madrid."""
@@ -24,7 +24,7 @@ YEAR = START + np.arange(35_040) * QUARTER
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_bills_a_year_and_says_what_is_assumed(name):
     """Proves: 150 MW all of 2023 have a bill of plausible size, and prices that are ours say so."""
-    rules = sites.read_tariffs(name)
+    rules = sites.load_tariffs(name)
     assert all(
         tariff.status == "assumed" and "assumed" in tariff.source for tariff in rules.values()
     )
@@ -36,7 +36,7 @@ def test_an_example_bills_a_year_and_says_what_is_assumed(name):
 def test_the_german_example_takes_the_cheapest_branch():
     """Proves: 8,760 h of use pay a tenth of 150 x 90,000 + 1,314,000 x 4 = 18,756,000 EUR."""
     (found,) = bills(
-        sites.read_tariffs("germany"), YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin"
+        sites.load_tariffs("germany"), YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin"
     )
     assert found.branch == "band_load"
     network = sum(float(line.money) for line in found.lines if line.group == "network")
@@ -44,7 +44,7 @@ def test_the_german_example_takes_the_cheapest_branch():
 
 
 def test_spanish_contracts_never_fall():
-    (tariff,) = sites.read_tariffs("spain").values()
+    (tariff,) = sites.load_tariffs("spain").values()
     powers = [contract.power for contract in tariff.contracted]
     assert powers == sorted(powers)
 
@@ -53,20 +53,20 @@ def test_a_span_over_a_year_end_is_billed_by_the_year():
     """Proves: of one tariff two bills, each with its own peak: an hour of 2022, an hour of 2023."""
     starts = START - 4 * QUARTER + np.arange(8) * QUARTER
     power = np.repeat([9.0, 3.0], 4)
-    found = bills(sites.read_tariffs("germany"), starts, power, time_zone="Europe/Berlin")
+    found = bills(sites.load_tariffs("germany"), starts, power, time_zone="Europe/Berlin")
     assert [one.peak for one in found] == [9.0, 3.0]
 
 
 def test_a_strange_name_is_told(tmp_path):
     with pytest.raises(SiteError, match=r"germany, nordic, spain; did you mean spain\?"):
-        sites.read_tariffs("spian")
+        sites.load_tariffs("spian")
     empty = tmp_path / "empty.toml"
     empty.write_text("tariffs = 3\n", encoding="utf-8")
     with pytest.raises(SiteError, match=r"add a table \[tariffs\.<name>\]"):
-        sites.read_tariffs(empty)
+        sites.load_tariffs(empty)
     empty.write_text("[tariffs]\na = 3\n[tariffs.b]\nvalid_from = 2026-01-01\n", encoding="utf-8")
     with pytest.raises(SiteError, match=r"write a table \[tariffs\.a\](?s:.*)status: is missing"):
-        sites.read_tariffs(empty)
+        sites.load_tariffs(empty)
 
 
 RULE = 'status = "assumed"\nsource = "assumed"\nstanding = [{ name = "fee", price = "9 EUR" }]\n'
@@ -102,7 +102,7 @@ def test_a_file_is_refused_for_what_a_site_is_refused_for(tmp_path, text, told):
     path = tmp_path / "rules.toml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SiteError, match=told) as caught:
-        sites.read_tariffs(path)
+        sites.load_tariffs(path)
     assert len(caught.value.faults) == 1
 
 
@@ -115,7 +115,7 @@ def test_every_table_of_a_tariff_can_stand_in_a_file():
         inner = max(map(depth, get_args(kind)), default=0)
         return inner + (get_origin(kind) is tuple)
 
-    assert 2 + depth(Tariff) == DEEPEST  # below the file and [tariffs]
+    assert 2 + depth(Tariff) == MAX_NESTING  # below the file and [tariffs]
 
 
 def test_a_peak_of_some_hours_is_billed_from_a_file(tmp_path):
@@ -130,5 +130,5 @@ def test_a_peak_of_some_hours_is_billed_from_a_file(tmp_path):
     day = START + np.arange(96) * QUARTER  # from midnight in Berlin
     power = np.zeros(96)
     power[[12, 28]] = [9.0, 4.0]
-    (found,) = bills(sites.read_tariffs(path), day, power, time_zone="Europe/Berlin")
+    (found,) = bills(sites.load_tariffs(path), day, power, time_zone="Europe/Berlin")
     assert float(found.total) == pytest.approx(4_800.0)

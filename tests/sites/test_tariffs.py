@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from sites.loading import build
+from sites.loading import build_site
 
 TABLES = """
 [tariffs.first]
@@ -46,7 +46,7 @@ def with_tariffs(table):
 
 
 def test_tariffs_are_read_with_their_units_and_days(with_tariffs):
-    first, second = build(with_tariffs, "small", source="small.toml").tariffs.values()
+    first, second = build_site(with_tariffs, "small", source="small.toml").tariffs.values()
     assert (first.name, first.valid_from) == ("first", date(2026, 1, 1))
     assert first.energy[0].price == pytest.approx(12.0)
     assert first.peaks[0].price == pytest.approx(15_600.0)
@@ -79,7 +79,7 @@ def test_a_tariff_without_peaks_goes_with_any(with_tariffs, told):
     """
     del with_tariffs["tariffs"]["first"]["peaks"]
     assert not told(with_tariffs)
-    site = build(with_tariffs, "small", source="small.toml")
+    site = build_site(with_tariffs, "small", source="small.toml")
     assert site.tariffs["first"].billing is None
     assert site.billing.span == "year"
 

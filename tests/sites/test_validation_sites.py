@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 import sites
-from sites.catalogue import ROOM
+from sites.catalogue import SITES_DIR
 from tests.runs import steady
 from twin import state
 from twin.equipment import Accelerators, CoolingPlant
 from twin.simulation import simulate
 
 
-@pytest.mark.parametrize("name", sites.names("validation"))
+@pytest.mark.parametrize("name", sites.site_names("validation"))
 def test_every_validation_site_is_sound(name):
-    assert sites.load(name).relations
+    assert sites.load_site(name).relations
 
 
 def test_they_are_no_sites_to_decide_for():
-    assert "frontier" in sites.names("validation")
-    assert set(sites.names()).isdisjoint(sites.names("validation"))
+    assert "frontier" in sites.site_names("validation")
+    assert set(sites.site_names()).isdisjoint(sites.site_names("validation"))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_they_are_no_sites_to_decide_for():
 )
 def test_frontier_draws_its_published_power(cpu, gpu, power):
     """Cabinets and the pumps of the CDUs, as the machine's own twin counts them."""
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     hall = site.equipment["hall_1"]
     operation = steady(site, count=2)
     operation["hall_power"][:] = hall.racks * hall.chassis.cabinet_power(cpu, gpu)
@@ -42,16 +42,16 @@ def test_frontier_draws_its_published_power(cpu, gpu, power):
 
 def test_a_rack_of_frontier_draws_what_the_green500_says():
     """The test system of June 2022 is one such rack: 19.2 PFlop/s at 62.8 GFlop/s a watt."""
-    cabinet = sites.load("frontier").equipment["hall_1"].chassis.cabinet_power(0.33, 0.79)
+    cabinet = sites.load_site("frontier").equipment["hall_1"].chassis.cabinet_power(0.33, 0.79)
     assert cabinet == pytest.approx(19.2 / 62.8, rel=0.01)
 
 
 PLACE = ("title", "zone", "time_zone", "latitude", "longitude", "elevation", "kind", "serves")
 
 
-@pytest.mark.parametrize("name", sites.names("validation"))
+@pytest.mark.parametrize("name", sites.site_names("validation"))
 def test_every_number_names_its_source_or_says_that_it_is_assumed(name):
-    text = (ROOM / "validation" / f"{name}.toml").read_text(encoding="utf-8")
+    text = (SITES_DIR / "validation" / f"{name}.toml").read_text(encoding="utf-8")
     for line in text.splitlines():
         word, _, value = line.partition(" = ")
         said, _, note = value.partition(" # ")
@@ -67,7 +67,7 @@ def test_every_number_names_its_source_or_says_that_it_is_assumed(name):
 )
 def test_hosts_draw_their_published_greatest_power(name, low, high):
     """About 17 MW and about 10 MW, all in all, on a mild day at full work."""
-    site = sites.load(name)
+    site = sites.load_site(name)
     operation = steady(site, count=2, share=1.0)
     run = simulate(site, state.rest(site), operation)
     assert low < float(run["facility_power"][-1]) < high
@@ -75,12 +75,14 @@ def test_hosts_draw_their_published_greatest_power(name, low, high):
 
 def test_hosts_have_their_published_size_and_water():
     chips = {
-        name: sum(hall.racks * hall.chips_per_rack for hall in sites.load(name).of(Accelerators))
+        name: sum(
+            hall.racks * hall.chips_per_rack for hall in sites.load_site(name).of(Accelerators)
+        )
         for name in ("jupiter", "leonardo", "frontier")
     }
     assert chips["jupiter"] == pytest.approx(24_000, rel=0.02)  # about 24,000 in 125 racks
     assert chips["leonardo"] == pytest.approx(4 * 3_456, rel=0.01)
     assert chips["frontier"] == 37_888
-    warm, chilled = sites.load("leonardo").of(CoolingPlant)
+    warm, chilled = sites.load_site("leonardo").of(CoolingPlant)
     assert (warm.supply_temperature, warm.temperature_range) == (37.0, 10.0)  # 37 to 47 degC
     assert (chilled.supply_temperature, chilled.temperature_range) == (19.0, 7.0)  # 19 to 26 degC

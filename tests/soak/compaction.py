@@ -17,10 +17,10 @@ import numpy as np
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.gathering import Batches
-from telemetry.archive.reading import snapshot_of
-from telemetry.archive.verifying import verify
-from telemetry.journal import Position
+from telemetry.archive.buffer import RackBatchBlock
+from telemetry.archive.reader import open_snapshot
+from telemetry.archive.verification import verify
+from telemetry.journal.format import JournalPosition
 
 COUNT = 200
 """Kills of a soak unless told otherwise."""
@@ -110,7 +110,7 @@ def write(folder: Path) -> None:
             for which, at in ((~is_late, now), (is_late, now - DELAY)):
                 if at >= START:
                     _add(archive, [labels[r] for r in racks[which]], at, racks[which], position)
-            archive.advance(Position(1, position))
+            archive.advance(JournalPosition(1, position))
         archive.commit(everything=True)
         second += HOUR
         draft = told.with_suffix(".draft")
@@ -127,13 +127,13 @@ def _add(archive: Archive, labels: list[str], at: int, racks: np.ndarray, positi
         CHIPS, dtype=np.float32
     )
     archive.add_racks(
-        Batches(
+        RackBatchBlock(
             labels=labels,
             seconds=np.full(len(racks), at),
             values=values.astype(np.float32),
             intervals=np.ones(len(racks)),
         ),
-        Position(1, position),
+        JournalPosition(1, position),
     )
 
 
@@ -144,7 +144,7 @@ def check(folder: Path) -> list[str]:
     if not (folder / "archive" / "store").is_dir():
         return [] if end == START else ["it is gone"]
     try:
-        snapshot_of(folder / "archive")
+        open_snapshot(folder / "archive")
         verdict = verify(folder / "archive")
         chips = open_archive(SITE, group="racks", root=folder).load()
     except Exception as error:  # whatever it is, it does not open

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from telemetry.archive import Archive, losses
-from telemetry.codec import encode
-from telemetry.intake.kept import Kept
-from telemetry.journal import Journal
-from telemetry.journaling.progress import Progress
-from telemetry.journaling.tail import archived
-from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.archive import Archive, loss_log
+from telemetry.archive.last_messages import LastMessageStore
+from telemetry.delivery.tracker import DeliveryTracker
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.journal.follower import read_archived
+from telemetry.journal.writer import Journal
+from telemetry.messages import encode
 from tests.telemetry.archives import SITE, batch, metadata, value
 
 SEGMENT = 20_000
@@ -44,7 +44,7 @@ def make(folder: Path) -> None:
     archive.keep_up()
     _append(journal, *WAITING)
     journal.close()
-    kept = Kept(archive.kept)
+    kept = LastMessageStore(archive.kept)
     for item in KEPT:
         kept.put(*item)
     kept.write()
@@ -52,23 +52,23 @@ def make(folder: Path) -> None:
 
 def recall(folder: Path) -> list[str]:
     """Take up what is said once; return what does not hold."""
-    kept = Kept(folder / "archive" / "kept.jsonl")
+    kept = LastMessageStore(folder / "archive" / "kept.jsonl")
     found = []
     for item in kept.read():
         found.append(item)
         kept.put(*item)
     if wrong := [item for item in found if item not in KEPT]:
         return [f"what is said once lies: {wrong[0]}"]
-    is_told = any(one.get("group") == "kept" for one in losses.read(folder / "archive"))
+    is_told = any(one.get("group") == "kept" for one in loss_log.read_losses(folder / "archive"))
     return [] if is_told or len(found) == len(KEPT) else ["what is said once is absent"]
 
 
 def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
     """Start as a recording does, take in what comes, and end; return what is known to be lost."""
     journal = _journal(folder)
-    progress = Progress(folder / "journal")
+    progress = DeliveryTracker(folder / "journal")
     progress.recover(journal)
-    position = archived(folder / "journal")
+    position = read_archived(folder / "journal")
     if position is not None:
         journal.trim(position)
     archive = Archive(folder / "archive", SITE)
@@ -107,8 +107,8 @@ def _journal(folder: Path) -> Journal:
     return Journal(folder / "journal", segment_bytes=SEGMENT)
 
 
-def _archiver(archive: Archive, folder: Path) -> SiteArchiver:
-    return SiteArchiver(
+def _archiver(archive: Archive, folder: Path) -> JournalArchiver:
+    return JournalArchiver(
         archive,
         {"a": folder / "journal"},
         quarantine=folder / "quarantine",

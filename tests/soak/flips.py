@@ -21,9 +21,9 @@ import numpy as np
 import xarray as xr
 
 from telemetry.archive import open as open_archive
-from telemetry.archive.files import _manifest
-from telemetry.archive.verifying import verify
-from telemetry.samples import CHIP_VARIABLES
+from telemetry.archive.repository_files import _manifest
+from telemetry.archive.verification import verify
+from telemetry.messages.models import CHIP_VARIABLES
 from tests.soak.flipped_site import (
     ARCHIVED,
     CHIPS,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sites import catalogue, loading
-from telemetry.judging import bands
-from telemetry.sources import read_positions, read_reserves, recognise
-from telemetry.sources.bundle import read as read_bundle
-from telemetry.sources.load import read_load
+from telemetry.points import limits
+from telemetry.series import read_positions, read_reserves, recognise
+from telemetry.series.bundle import read as read_bundle
+from telemetry.series.workload import read_load
 from tests.soak.mutating import Spoil
 from tests.soak.ways_in import MESSAGE, TABLE, Reader
 from twin.errors import SeriesError, SiteError
@@ -31,17 +31,17 @@ def files() -> list[Reader]:
     series = in_file(lambda path: (recognise(path), read_bundle(path, year=2026)), "series")
     load = in_file(read_load, "load")
     bought, held = in_file(read_positions, "position"), in_file(read_reserves, "reserves")
-    site = (catalogue.HOMES["decision"] / "small.toml").read_bytes()
-    limits = json.dumps({"facility_flow/warm_plant": {"high": 900, "flat_for": 60.5}}).encode()
-    table = json.dumps(catalogue.read(catalogue.HOMES["decision"] / "small.toml")).encode()
+    site = (catalogue.SITE_DIRS["decision"] / "small.toml").read_bytes()
+    limits_ = json.dumps({"facility_flow/warm_plant": {"high": 900, "flat_for": 60.5}}).encode()
+    table = json.dumps(catalogue.read_toml(catalogue.SITE_DIRS["decision"] / "small.toml")).encode()
     files = [
         *((name, text, series, SeriesError, spoils) for name, text, spoils in _series()),
         ("load", _load(), load, SeriesError, TABLE),
         ("position", _market("position_mw,imbalance_eur_mwh", 1), bought, SeriesError, TABLE),
         ("reserves", _market("fcr_mw,fcr_eur_mw_h", 4), held, SeriesError, TABLE),
-        ("site file", site, in_file(loading.load, "site.toml"), SiteError, TABLE),
+        ("site file", site, in_file(loading.load_site, "site.toml"), SiteError, TABLE),
         ("site", table, _build, SiteError, MESSAGE),
-        ("limits", limits, in_file(bands.read_limits, "limits.json"), SiteError, MESSAGE),
+        ("limits", limits_, in_file(limits.read_site_limits, "limits.json"), SiteError, MESSAGE),
     ]
     return [
         Reader(
@@ -66,7 +66,7 @@ def _build(raw: bytes) -> None:
     except (ValueError, RecursionError):
         return
     if isinstance(table, dict) and raw.count(b"[") + raw.count(b"{") < 500:  # as deep as it gets
-        loading.build(table, "small", source="small.toml")
+        loading.build_site(table, "small", source="small.toml")
 
 
 def _market(columns: str, step: int) -> bytes:

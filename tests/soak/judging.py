@@ -14,7 +14,7 @@ from optimizer.service.trials.backtest import make_policy
 from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.setting import Setting
-from telemetry.plants.activating import ActivatedPlant
+from telemetry.simulator.reserve_activation import ReserveFacility
 from twin.axes import METERING
 from twin.errors import NoScheduleError
 from twin.limits import violations as found
@@ -152,14 +152,14 @@ def _broken(
         pass
     ran = plant.record()
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
-    is_called = isinstance(plant, ActivatedPlant)
+    is_called = isinstance(plant, ReserveFacility)
     spared = plant.spared()[RUN_IN:] if is_called else 0.0
     minutes = found(here.site, ran, called=spared).to_series()
     missed = _missed(plant) if is_called else pd.Series(dtype=int)
     return pd.concat([minutes[minutes > 0], missed[missed > 0]])
 
 
-def _missed(plant: ActivatedPlant) -> pd.Series:
+def _missed(plant: ReserveFacility) -> pd.Series:
     """Return the minutes in which what was called was not given, by product or batteries. [1]"""
     least = NOT_GIVEN * plant.site.grid.import_limit
     told = plant.called()["reserve_missed"]

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from optimizer.service.demo.sweep import sweep
-from telemetry import topics
-from telemetry.broker import EmbeddedBroker
-from telemetry.codec import decode
-from telemetry.samples import Tick
-from telemetry.topics import Kind
+from telemetry.messages import decode, topics
+from telemetry.messages.models import SimulationTick
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests.soak.promises import broken_promises, schedules
 from tests.stage import GLANCE, SITE, UNHURRIED, Ear, Heard, Stage, cpu_seconds
 
@@ -41,7 +40,13 @@ REACH = {True: 4.0, False: 1.0}
 READY = 5.0
 """Time within which a killed service promises to be ready again. [s]"""
 
-HEARD = (Kind.SCHEDULE, Kind.FEED_STATUS, Kind.RACK_BATCH, Kind.TICK, Kind.DECIDED)
+HEARD = (
+    TopicKind.SCHEDULE,
+    TopicKind.FEED_STATUS,
+    TopicKind.RACK_BATCH,
+    TopicKind.TICK,
+    TopicKind.DECIDED,
+)
 
 type Say = Callable[[str], None]
 
@@ -129,7 +134,7 @@ def _day(
     folder: Path, url: str, moments: list[Kill], *, steps: int, say: Say, restarts: Restarts
 ) -> dict[str, list[str] | object]:
     """Run a day, kill the service at its moments, and return what came of it."""
-    filters = [topics.filter_of(kind, site=SITE) for kind in HEARD]
+    filters = [topics.topic_filter(kind, site=SITE) for kind in HEARD]
     with Stage(folder, url) as stage, Ear(url, *filters) as ear:
         stage.serve("--page", "0")
         stage.attend()
@@ -164,7 +169,7 @@ def _day(
         "steps": steps,
         "schedules": len(sent),
         "repeated_word_for_word": sum(max(copies.values()) - 1 for copies in sent.values()),
-        "rack_batches": len(ear.of(Kind.RACK_BATCH)),
+        "rack_batches": len(ear.of(TopicKind.RACK_BATCH)),
         "refused_by_the_plant": result["messages"].get("refused", 0),
     }
 
@@ -181,22 +186,22 @@ def _await(kill: Kill, stage: Stage, ear: Ear) -> None:
 
 def _tick(ear: Ear, step: int, since: float) -> float:
     """Return when the first tick of a step or a later one came that is new; 0 if none has. [s]"""
-    found = [one.at for one in ear.of(Kind.TICK, since) if _read(one).step >= step]
+    found = [one.at for one in ear.of(TopicKind.TICK, since) if _read(one).step >= step]
     return found[0] if found else since * _is_over(ear)
 
 
-def _read(heard: Heard) -> Tick:
+def _read(heard: Heard) -> SimulationTick:
     tick = decode(heard.topic, heard.payload)
-    if not isinstance(tick, Tick):
+    if not isinstance(tick, SimulationTick):
         raise TypeError(heard.topic)
     return tick
 
 
 def _step(ear: Ear) -> int:
-    ticks = ear.of(Kind.TICK)
+    ticks = ear.of(TopicKind.TICK)
     return _read(ticks[-1]).step if ticks else 0
 
 
 def _is_over(ear: Ear) -> bool:
-    ticks = ear.of(Kind.TICK)
+    ticks = ear.of(TopicKind.TICK)
     return bool(ticks) and _read(ticks[-1]).is_last

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from telemetry.archive import Archive
-from telemetry.journal import Position
+from telemetry.journal.format import JournalPosition
 from tests.held import held_mb
 from tests.soak.quiet import quiet
 from tests.telemetry.archives import SITE, batch, metadata, value
@@ -51,7 +51,7 @@ def run(count: int, *, seed: int, say: Say) -> dict[str, object]:
     dice = np.random.default_rng(seed)
     with quiet(), tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         archive = Archive(Path(scratch) / "archive", SITE)
-        archive.add(metadata(), Position(1, 30))
+        archive.add(metadata(), JournalPosition(1, 30))
         for hour in range(count):
             _live(archive, hour, dice)
             held.append(_held())
@@ -74,8 +74,8 @@ def _live(archive: Archive, hour: int, dice: np.random.Generator) -> None:
     """Take in an hour of readings, a commit a minute, and do what is due at its end."""
     for second in range(hour * 3600, (hour + 1) * 3600, 60):
         for rack in range(RACKS):
-            archive.add(batch(f"r{rack:04d}", second, value=dice.random()), Position(1, 30))
-        archive.add(value(second, float(second)), Position(1, 30))
+            archive.add(batch(f"r{rack:04d}", second, value=dice.random()), JournalPosition(1, 30))
+        archive.add(value(second, float(second)), JournalPosition(1, 30))
         if archive.is_due:
             archive.commit()
     archive.keep_up(is_whole=True)

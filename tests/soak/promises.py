@@ -9,11 +9,11 @@ import numpy as np
 import telemetry
 from optimizer.service.audit import AUDIT, read_audit
 from optimizer.service.demo.day import PARTNER
-from telemetry.codec import decode
-from telemetry.journal import Journal
-from telemetry.samples import CHIP_VARIABLES, RackBatch
-from telemetry.security import verify
-from telemetry.topics import Kind
+from telemetry.feed.signing import verify_signature
+from telemetry.journal.writer import Journal
+from telemetry.messages import decode
+from telemetry.messages.models import CHIP_VARIABLES, RackBatch
+from telemetry.messages.topics import TopicKind
 from tests.stage import SITE, Ear, Stage
 from twin.axes import QUARTER
 from twin.errors import GigatwinError
@@ -35,7 +35,7 @@ def broken_promises(stage: Stage, ear: Ear, result: dict, *, steps: int) -> Iter
 def schedules(ear: Ear) -> dict[int, Counter[bytes]]:
     """Return revision -> each payload that was published under it, and how often."""
     found: dict[int, Counter[bytes]] = {}
-    for one in ear.of(Kind.SCHEDULE):
+    for one in ear.of(TopicKind.SCHEDULE):
         found.setdefault(one.document["revision"], Counter())[one.payload] += 1
     return found
 
@@ -45,7 +45,7 @@ def _revisions(ear: Ear) -> Iterator[str]:
     for revision, payloads in sent.items():
         if len(payloads) > 1:
             yield f"revision {revision} was published with {len(payloads)} contents"
-    order = [one.document["revision"] for one in ear.of(Kind.SCHEDULE)]
+    order = [one.document["revision"] for one in ear.of(TopicKind.SCHEDULE)]
     if order != sorted(order):
         yield "revisions went out in another order than their numbers"
 
@@ -71,7 +71,7 @@ def _decisions(stage: Stage, result: dict, *, steps: int) -> Iterator[str]:
 
 def _samples(stage: Stage, ear: Ear, result: dict) -> Iterator[str]:
     """Yield what is lost of the rack batches that the broker has taken."""
-    batches = [decode(one.topic, one.payload) for one in ear.of(Kind.RACK_BATCH)]
+    batches = [decode(one.topic, one.payload) for one in ear.of(TopicKind.RACK_BATCH)]
     sent = {(one.hall, one.rack, one.boot, one.sequence): one for one in batches}
     if len(sent) != result["messages"]["batches"]:
         yield f"{len(sent)} rack batches went over the broker, not {result['messages']['batches']}"
@@ -125,12 +125,12 @@ def _files(stage: Stage) -> Iterator[str]:
 
 def _last_schedule(stage: Stage, ear: Ear) -> Iterator[str]:
     """Yield what is wrong with the last schedule: on disk, and retained for who comes later."""
-    if not (heard := ear.of(Kind.SCHEDULE)):
+    if not (heard := ear.of(TopicKind.SCHEDULE)):
         yield "no schedule was published"
         return
     last = heard[-1]
     with Ear(stage.broker, last.topic, name="late-comer") as late:
-        kept = late.until(lambda: late.of(Kind.SCHEDULE))[-1]
+        kept = late.until(lambda: late.of(TopicKind.SCHEDULE))[-1]
     if kept.payload != last.payload:
         yield "the retained schedule is not the last that was published"
     revision = json.loads((stage.state / "feed" / "state.json").read_text())["revision"]
@@ -141,6 +141,6 @@ def _last_schedule(stage: Stage, ear: Ear) -> Iterator[str]:
         yield f"the last schedule is not on disk as it was published: {path.name}"
     known = json.loads(stage.keys.read_text())["site"]
     try:
-        verify(last.payload, known)
+        verify_signature(last.payload, known)
     except GigatwinError as error:
         yield f"the last schedule is not signed: {error}"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from telemetry.archive import open as open_archive
-from telemetry.archive.verifying import verify
+from telemetry.archive.verification import verify
 from tests.soak import source
 from tests.soak.source import CHIPS, POINT, RACKS, SITE, START, read_numbers
 from tests.soak.stand import Stand

@@ -7,18 +7,26 @@ from functools import cache, partial
 
 import numpy as np
 
-from telemetry import codec, security, topics
-from telemetry.address import parse as parse_url
-from telemetry.codec import schedule as documents
-from telemetry.codec.dsx_flex import read_load_targets
-from telemetry.codec.market_document import as_market_document
-from telemetry.codec.strict import LARGEST
-from telemetry.journaling.frames import Position, header, pack, unpack, whole
-from telemetry.keys import jwks
-from telemetry.samples import CHIP_VARIABLES, RackBatch
-from telemetry.sources.dcgm import read_dcgm
-from telemetry.topics import Kind
-from telemetry.wire.packets import publishes
+from telemetry import messages
+from telemetry.feed import signing
+from telemetry.feed.flex_messages import read_load_targets
+from telemetry.feed.signing import public_jwk_set
+from telemetry.journal.format import (
+    JournalPosition,
+    decode_records,
+    encode_record,
+    intact_length,
+    segment_header,
+)
+from telemetry.messages import feed_documents as documents
+from telemetry.messages import topics
+from telemetry.messages.feed_documents import to_market_document
+from telemetry.messages.models import CHIP_VARIABLES, RackBatch
+from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.connection import parse_broker_url as parse_url
+from telemetry.mqtt.connection import parse_publishes
+from telemetry.series.dcgm import parse_exporter_text
 from tests import feeds
 from tests.messages import GOOD, TOPICS
 from tests.soak.given_files import files
@@ -40,17 +48,17 @@ def _messages() -> list[Reader]:
     """Return the readers of messages that nobody signs."""
     found = []
     for kind, topic in TOPICS.items():
-        valid = [_batch(72)] if kind is Kind.RACK_BATCH else [json.dumps(GOOD[kind]).encode()]
-        if kind is Kind.RACK_BATCH_JSON:
+        valid = [_batch(72)] if kind is TopicKind.RACK_BATCH else [json.dumps(GOOD[kind]).encode()]
+        if kind is TopicKind.RACK_BATCH_JSON:
             columns = {name: [0.5] * 72 for name in CHIP_VARIABLES}
             valid.append(json.dumps(GOOD[kind] | columns).encode())
         found.append(
             Reader(
                 name=str(kind),
-                share=20.0 if kind in {Kind.RACK_BATCH, Kind.POINT_VALUE} else 8.0,
+                share=20.0 if kind in {TopicKind.RACK_BATCH, TopicKind.POINT_VALUE} else 8.0,
                 valid=valid,
                 read=_told_again(topic),
-                spoils=TEXT if kind is Kind.RACK_BATCH else MESSAGE,
+                spoils=TEXT if kind is TopicKind.RACK_BATCH else MESSAGE,
             )
         )
     return found
@@ -59,7 +67,7 @@ def _messages() -> list[Reader]:
 def _packed() -> list[Reader]:
     """Return the readers of packed lists of jobs: what is inside is spoilt, or the pack."""
     found = []
-    for kind in (Kind.JOB_QUEUE, Kind.JOB_HISTORY):
+    for kind in (TopicKind.JOB_QUEUE, TopicKind.JOB_HISTORY):
         text, read = json.dumps(GOOD[kind]).encode(), _told_again(TOPICS[kind])
         found += [
             Reader(
@@ -79,9 +87,9 @@ def _told_again(topic: str) -> Callable[[bytes], None]:
     """Return a reader that writes what it took, and reads that, to the same bytes."""
 
     def read(payload: bytes) -> None:
-        sample = codec.decode(topic, payload)
-        place, told = codec.encode(sample)
-        if codec.encode(codec.decode(place, told))[1] != told:
+        sample = messages.decode(topic, payload)
+        place, told = messages.encode(sample)
+        if messages.encode(messages.decode(place, told))[1] != told:
             raise AssertionError("what was read is not what is written")
 
     return read
@@ -99,13 +107,15 @@ def _batch(chips: int) -> bytes:
         interval=np.timedelta64(1, "s"),
         values=values.reshape(len(CHIP_VARIABLES), chips),
     )
-    return codec.encode(batch)[1]
+    return messages.encode(batch)[1]
 
 
 def _documents() -> list[Reader]:
     """Return the readers of the feed: signatures, and what they sign."""
     schedule = json.dumps(feeds.schedule(count=96)).encode()
-    answer = security.verify(feeds.acknowledgement().payload, jwks(feeds.key("tso-1")), kind="ack")
+    answer = signing.verify_signature(
+        feeds.acknowledgement().payload, public_jwk_set(feeds.key("tso-1")), kind="ack"
+    )
     status = {
         "v": 1,
         "site": "rhine",
@@ -115,13 +125,13 @@ def _documents() -> list[Reader]:
         "reason": "all is well",
         "revision": 1,
     }
-    known = jwks(feeds.key("rhine"))
+    known = public_jwk_set(feeds.key("rhine"))
     signed = feeds.signed(feeds.schedule(count=96))
 
     def read_schedule(payload: bytes) -> None:
         found = documents.read_schedule(payload)
-        documents.dataset_of(found)
-        as_market_document(found)
+        documents.schedule_dataset(found)
+        to_market_document(found)
 
     return [
         Reader(name="schedule", share=1.0, valid=[schedule], read=read_schedule, spoils=MESSAGE),
@@ -144,14 +154,14 @@ def _documents() -> list[Reader]:
             name="signature",
             share=2.0,
             valid=[signed],
-            read=lambda payload: security.verify(payload, known),
+            read=lambda payload: signing.verify_signature(payload, known),
         ),
     ]
 
 
 def _targets() -> list[Reader]:
     """Return the readers of what a grid partner asks for: the event, and what is signed in it."""
-    keys = jwks(feeds.key("tso-1"))
+    keys = public_jwk_set(feeds.key("tso-1"))
     whole_event = flexing.event(flexing.target(50.0, start=flexing.NOW, tags=["feed-a"]))
     inner = flexing.content(whole_event["data"])
 
@@ -159,10 +169,12 @@ def _targets() -> list[Reader]:
         read_load_targets(flexing.TOPIC, payload, issuer="tso-1", keys=keys)
 
     def signed(raw: bytes) -> bytes:
-        if len(raw) > LARGEST:
+        if len(raw) > MAX_PAYLOAD_BYTES:
             return raw  # the event around it would be refused unread
         try:
-            inside = security.sign(json.loads(raw), feeds.key("tso-1"), kind=security.FLEX)
+            inside = signing.sign_document(
+                json.loads(raw), feeds.key("tso-1"), kind=signing.FLEX_KIND
+            )
         except (ValueError, RecursionError):
             return raw  # nobody could sign it
         return json.dumps(whole_event | {"data": inside}).encode()
@@ -194,13 +206,15 @@ def _wire() -> list[Reader]:
         b"\x30\x0c\x00\x05a/b/cpayload"[:14],
         b"\x32\x10\x00\x05a/b/c\x00\x07\x00payload" * 3,
     ]
-    segment = header(1) + b"".join(pack("a/b", bytes(n), 1_781_611_200_000_000) for n in range(9))
+    segment = segment_header(1) + b"".join(
+        encode_record("a/b", bytes(n), 1_781_611_200_000_000) for n in range(9)
+    )
     return [
         Reader(
             name="topic",
             share=6.0,
             valid=names,
-            read=lambda raw: topics.parse(raw.decode("utf-8", "surrogateescape")),
+            read=lambda raw: topics.parse_topic(raw.decode("utf-8", "surrogateescape")),
         ),
         Reader(
             name="packets",  # a stream of messages, so that what it may take grows with it
@@ -222,7 +236,7 @@ def _wire() -> list[Reader]:
             name="prometheus",
             share=4.0,
             valid=[_exporter()],
-            read=lambda raw: read_dcgm(raw.decode("utf-8", "replace")),
+            read=lambda raw: parse_exporter_text(raw.decode("utf-8", "replace")),
             refusals=(SeriesError,),
         ),
     ]
@@ -230,14 +244,14 @@ def _wire() -> list[Reader]:
 
 def _packets(raw: bytes) -> None:
     for is_5 in (False, True):
-        found, end = publishes(raw, 0, is_5=is_5)
+        found, end = parse_publishes(raw, 0, is_5=is_5)
         if not 0 <= end <= len(raw) or sum(len(one[1]) for one in found) > len(raw):
             raise AssertionError("more was found than came")
 
 
 def _journal(raw: bytes) -> None:
-    end = whole(raw, 1)
-    frames = list(unpack(raw[:end], Position(1, 0)))
+    end = intact_length(raw, 1)
+    frames = list(decode_records(raw[:end], JournalPosition(1, 0)))
     if end > len(raw) or (frames and frames[-1].position.offset != end):
         raise AssertionError("a frame ends where no frame ends")
 

@@ -19,7 +19,7 @@ import xarray as xr
 from optimizer.service.traces import jobs_of
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import HISTORY, World, carbon_of, read_outdoors
-from telemetry.sources import only, read_prices
+from telemetry.series import read_prices, select_variables
 from tests import small_days
 from tests.random_promises import promising, sold
 from tests.random_sites import random_site
@@ -134,4 +134,4 @@ def month(
         air_temperature=air.assign_attrs(weather["air_temperature"].attrs),
         wind_speed=wind.assign_attrs(weather["wind_speed"].attrs),
     )
-    return [only(prices, "electricity_price"), carbon, weather]
+    return [select_variables(prices, "electricity_price"), carbon, weather]

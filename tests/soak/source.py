@@ -17,11 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from telemetry.client import Client
-from telemetry.codec import encode
-from telemetry.outbox import Outbox
-from telemetry.publisher import Publisher
-from telemetry.samples import PointValue, RackBatch
+from telemetry.delivery.publisher import LosslessPublisher, SpoolStore
+from telemetry.messages import encode
+from telemetry.messages.models import PointValue, RackBatch
+from telemetry.mqtt.client import Client
 
 SITE, HALL = "rhine", "hall_1"
 RACKS, CHIPS = 12, 4
@@ -80,8 +79,8 @@ def main(url, folder):
     """Publish until the standard input ends."""
     folder = Path(folder)
     client = Client(url, client_id="source", is_clean=True)
-    outbox = Outbox(folder / "outbox")
-    publisher = Publisher(client, outbox, period=ASKED)
+    outbox = SpoolStore(folder / "outbox")
+    publisher = LosslessPublisher(client, outbox, period=ASKED)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     client.start()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from telemetry.shards.parts import PLANT
+from telemetry.ingest.recorder import PLANT_PARTITION
 from tests import brokers
 from tests.soak import source
 from tests.soak.source import SITE
@@ -32,8 +32,8 @@ EARLY = 0.2
 LOAD = 1.0
 """Longest time under load before a kill. [s]"""
 
-SHARDS = (source.HALL, PLANT)
-TARGETS = {source.HALL: 6, PLANT: 2, "archiver": 4, "broker": 5, "source": 2, "all": 1}
+SHARDS = (source.HALL, PLANT_PARTITION)
+TARGETS = {source.HALL: 6, PLANT_PARTITION: 2, "archiver": 4, "broker": 5, "source": 2, "all": 1}
 """Who is killed, and how often relative to the others."""
 
 SYNCED = brokers.NATS.replace(
@@ -149,7 +149,7 @@ class Stand:
     def _kill(self, target: str) -> None:
         """Kill someone; whoever would start him again does so at once."""
         self.mark()
-        self.deaths += target in (PLANT, "archiver", "all")
+        self.deaths += target in (PLANT_PARTITION, "archiver", "all")
         if target in SHARDS and (pid := self._ingester(target)) is not None:
             os.kill(pid, signal.SIGKILL)
         if target in ("archiver", "all"):

@@ -17,7 +17,9 @@ def drawn():
 def test_all_that_is_drawn_is_sound_and_every_change_comes(drawn):
     done = {name for _, names in drawn for name in names}
     assert done == {one.name for one in ALTERATIONS}
-    assert {site.name for site, _ in drawn} == {name for name in sites.names() if name != "small"}
+    assert {site.name for site, _ in drawn} == {
+        name for name in sites.site_names() if name != "small"
+    }
 
 
 def test_a_seed_draws_the_same_again(drawn):

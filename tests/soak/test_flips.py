@@ -6,8 +6,8 @@ import random
 import pytest
 
 from telemetry.archive import Archive
-from telemetry.archive.losses import FILE
-from telemetry.archive.verifying import verify
+from telemetry.archive.loss_log import LOSS_LOG_FILE
+from telemetry.archive.verification import verify
 from tests.soak import flips, full
 from tests.telemetry.archives import batch
 
@@ -43,7 +43,9 @@ def test_what_is_absent_without_a_word_is_a_fault(copy):
     faults = read(copy, [*flips.ARCHIVED, 305])
     assert "racks power is absent without a word in [305]" in faults
     assert "points value is absent without a word in [305]" in faults
-    (copy / "archive" / FILE).write_text('{"group": "all", "from": "2026-07-01T00:05:00Z"}\n')
+    (copy / "archive" / LOSS_LOG_FILE).write_text(
+        '{"group": "all", "from": "2026-07-01T00:05:00Z"}\n'
+    )
     assert read(copy, [*flips.ARCHIVED, 305]) == []
     assert read(copy, [], sure=[305]) != []  # what came after the change must be there
 
@@ -75,11 +77,11 @@ def test_a_changed_file_of_what_is_said_once_is_noticed(copy, how):
     )
     assert {one["group"] for one in verify(copy / "archive").lost} == {"kept"}
     assert flips.recall(copy) == []
-    told = (copy / "archive" / FILE).read_text()
+    told = (copy / "archive" / LOSS_LOG_FILE).read_text()
     assert "kept.jsonl" in told
     assert flips.recall(copy) == []
-    assert (copy / "archive" / FILE).read_text() == told
-    (copy / "archive" / FILE).unlink()
+    assert (copy / "archive" / LOSS_LOG_FILE).read_text() == told
+    (copy / "archive" / LOSS_LOG_FILE).unlink()
     assert flips.recall(copy) == ["what is said once is absent"]
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from telemetry.archive import Archive
-from telemetry.journal import Position
-from telemetry.samples import PointValue
+from telemetry.journal.format import JournalPosition
+from telemetry.messages.models import PointValue
 from tests.soak import ingest, source
 from tests.soak.readback import check
 from tests.soak.source import SECOND, START, Numbers
@@ -33,10 +33,10 @@ def archive(stand, seconds, *, change=None, points=range(10)):
         for batch in source.batches(second, (1, second)):
             if change and second == 4:
                 batch.values[change] += 1.0
-            kept.add(batch, Position(1, second + 1))
+            kept.add(batch, JournalPosition(1, second + 1))
     for second in points:
         one = PointValue(point=source.POINT, time=START + second * SECOND, value=float(second))
-        kept.add(one, Position(1, second + 1))
+        kept.add(one, JournalPosition(1, second + 1))
     kept.commit(everything=True)
 
 

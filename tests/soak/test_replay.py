@@ -2,7 +2,7 @@
 
 import pytest
 
-from sites.checks import check
+from sites.checks import site_issues
 from tests.random_sites import drawn
 from tests.soak import replay
 from twin.equipment import Accelerators
@@ -47,7 +47,7 @@ def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
         for hall in site.of(Accelerators)
     }
     sound = site.with_equipment({**site.equipment, **halls})
-    assert check(sound) == []
+    assert site_issues(sound) == []
     monkeypatch.setattr(replay, "random_site", lambda _: sound)
     broken, fated = replay.violations(51008)
     assert broken == ""

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from telemetry.archive import Archive
-from telemetry.codec import decode, encode
-from telemetry.journal import Journal, Position
-from telemetry.quality import Flag
-from telemetry.samples import PointMetadata, PointValue, RackBatch, Tick
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
+from telemetry.messages import decode, encode
+from telemetry.messages.models import PointMetadata, PointValue, RackBatch, SimulationTick
+from telemetry.quality.checks import QualityFlag
 
 START = np.datetime64("2026-07-01T00:00:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -53,7 +54,7 @@ def metadata(point=POINT, unit="%"):
 
 
 def tick(seconds, step=0):
-    return Tick(
+    return SimulationTick(
         site=SITE,
         time=START + seconds * SECOND,
         interval=QUARTER,
@@ -77,12 +78,12 @@ def messages(seconds):
 def fill(folder, seconds, *, is_compacted=False):
     """Archive two racks, and a battery whose last reading is bad; return the archive's folder."""
     archive = Archive(folder / "archive", SITE)
-    archive.add(metadata(), Position(1, 30))
+    archive.add(metadata(), JournalPosition(1, 30))
     for second in seconds:
-        archive.add(batch("r0001", second), Position(1, 30))
-        archive.add(batch("r0002", second, value=1.0), Position(1, 30))
-        archive.add(value(second, float(second)), Position(1, 30))
-    archive.add(value(99, None), Position(1, 30), flag=Flag.BAD_SOURCE)
+        archive.add(batch("r0001", second), JournalPosition(1, 30))
+        archive.add(batch("r0002", second, value=1.0), JournalPosition(1, 30))
+        archive.add(value(second, float(second)), JournalPosition(1, 30))
+    archive.add(value(99, None), JournalPosition(1, 30), flag=QualityFlag.BAD_SOURCE)
     archive.commit(everything=True)
     if is_compacted:
         archive.keep_up(is_whole=True)

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from telemetry.client import Client
-from telemetry.metadata.listing import list_points
-from telemetry.outbox import Outbox
-from telemetry.window import Window
+from telemetry.delivery.publisher import SpoolStore
+from telemetry.live.state import LiveState
+from telemetry.mqtt.client import Client
+from telemetry.points.site_points import list_points
 from tests import brokers
 from tests.feeds import Bench
 from tests.telemetry import journals
@@ -94,7 +94,7 @@ def journal(folder):
 @pytest.fixture
 def window():
     """Return a window that knows what all points of `small` are."""
-    whole = Window(site())
+    whole = LiveState(site())
     for listed in list_points(site()):
         whole.add(listed.metadata)
     return whole
@@ -112,7 +112,7 @@ def box(tmp_path):
     opened = []
 
     def make(**words):
-        opened.append(Outbox(tmp_path / "box", **words))
+        opened.append(SpoolStore(tmp_path / "box", **words))
         return opened[-1]
 
     yield make

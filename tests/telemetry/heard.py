@@ -5,8 +5,8 @@ import numpy as np
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.journal import Position
-from telemetry.quality import Flag
+from telemetry.journal.format import JournalPosition
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.archives import START
 
 
@@ -19,14 +19,14 @@ class Heard:
         self.lost = folder / "archive"
         self.offset = 20
 
-    def hear(self, *samples, flag=Flag.GOOD):
+    def hear(self, *samples, flag=QualityFlag.GOOD):
         for sample in samples:
             self.offset += 10
-            assert self.archive.add(sample, Position(1, self.offset), flag=flag) == ""
-            self.archive.advance(Position(1, self.offset))
+            assert self.archive.add(sample, JournalPosition(1, self.offset), flag=flag) == ""
+            self.archive.advance(JournalPosition(1, self.offset))
 
     def open(self, group=None, **span):
-        site = sites.load("rhine") if group is None else "rhine"
+        site = sites.load_site("rhine") if group is None else "rhine"
         return open_archive(site, group=group, root=self.folder, **span)
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.client import Client
-from telemetry.codec import encode
-from telemetry.ingest import Ingester
-from telemetry.journal import Journal
-from telemetry.samples import Tick
-from telemetry.topics import listening
-from telemetry.window import Window
-from telemetry.wire.mailbox import Message
+from telemetry.ingest.pipeline import IngestPipeline
+from telemetry.journal.writer import Journal
+from telemetry.live.state import LiveState
+from telemetry.messages import encode
+from telemetry.messages.models import SimulationTick
+from telemetry.messages.topics import service_filters
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import ReceivedMessage
 
-SITE = sites.load("rhine")
+SITE = sites.load_site("rhine")
 
 
 class Wire:
@@ -38,7 +38,7 @@ class Wire:
 
     def send_raw(self, *items, qos=1):
         with self._filled:
-            self.sent += [Message(topic, payload, qos) for topic, payload in items]
+            self.sent += [ReceivedMessage(topic, payload, qos) for topic, payload in items]
             self._filled.notify()
 
     def take(self, limit=1000, timeout=0.1):
@@ -59,8 +59,8 @@ class Service:
         self.wire = Wire()
         self.journal = Journal(folder / "journal", segment_bytes=segment_bytes)
         self.archive = archive or Archive(folder / "archive", "rhine")
-        self.window = Window(SITE)
-        self.ingester = Ingester(
+        self.window = LiveState(SITE)
+        self.ingester = IngestPipeline(
             self.wire,
             self.journal,
             window=self.window,
@@ -100,13 +100,13 @@ def start(command, folder):
 
 def main(url, folder):
     client = Client(url, client_id="ingester")
-    client.subscribe(*listening("rhine"))
+    client.subscribe(*service_filters("rhine"))
     journal = Journal(folder / "journal")
-    window = Window(SITE)
+    window = LiveState(SITE)
     archive = Archive(folder / "archive", "rhine")
-    ingester = Ingester(client, journal, window=window, archive=archive, is_simulated=True)
+    ingester = IngestPipeline(client, journal, window=window, archive=archive, is_simulated=True)
     ended = threading.Event()
-    ingester.listen(lambda sample: ended.set() if isinstance(sample, Tick) else None)
+    ingester.listen(lambda sample: ended.set() if isinstance(sample, SimulationTick) else None)
     ingester.recover()
     client.connect()
     ingester.start()

@@ -1,6 +1,6 @@
 """Journals of one clock that stands, and what is in them."""
 
-from telemetry.journal import Journal
+from telemetry.journal.writer import Journal
 
 SECOND = 1_000_000_000
 NOW = 1_795_577_746

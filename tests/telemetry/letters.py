@@ -1,20 +1,20 @@
 """Batches of one rack, as an outbox holds them and as they come."""
 
-from telemetry.codec import encode
-from telemetry.outbox import Letter
-from telemetry.wire.mailbox import Message
+from telemetry.delivery.publisher import SpooledBatch
+from telemetry.messages import encode
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.archives import batch
 
 SOURCE = "dc/v1/rhine/hall_1/r0001/tele"
 
 
 def letters(*sequences, boot=1, size=100, source=SOURCE):
-    return [Letter(source, boot, sequence, bytes(size)) for sequence in sequences]
+    return [SpooledBatch(source, boot, sequence, bytes(size)) for sequence in sequences]
 
 
 def batches(*sequences):
     return [
-        Message(SOURCE, payload, 1)
+        ReceivedMessage(SOURCE, payload, 1)
         for sequence in sequences
         for _, payload in [encode(batch("r0001", sequence, sequence=sequence))]
     ]

@@ -1,16 +1,16 @@
 """Orders to the site `small`: what is wanted, and a wire that keeps what is ordered."""
 
 import sites
-from telemetry.actuator import Actuator, Wanted
-from telemetry.codec import decode
-from telemetry.metadata.binding import Binder
-from telemetry.metadata.listing import points_of
-from telemetry.samples import PointValue
+from telemetry.commands import CommandPublisher, PlantCommands
+from telemetry.messages import decode
+from telemetry.messages.models import PointValue
+from telemetry.points.binding import PointBinder
+from telemetry.points.site_points import announced_metadata
 from twin import axes
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 NOW = axes.utc("2026-06-16T08:00")
-WANTED = Wanted(
+WANTED = PlantCommands(
     jobs={7: 0.75, 12: 1.0},
     halls={"hall_1": 1.25, "hall_2": 0.5},
     requests={
@@ -45,8 +45,8 @@ class Wire:
 
 
 def bound():
-    binder = Binder(SITE)
-    for metadata in points_of(SITE):
+    binder = PointBinder(SITE)
+    for metadata in announced_metadata(SITE):
         binder.learn(metadata)
     return binder
 
@@ -60,6 +60,6 @@ def making(wire, folder):
 
     def make(binder=None):
         path = folder / "orders.json"
-        return Actuator(wire, "small", binder=binder or bound(), path=path)
+        return CommandPublisher(wire, "small", binder=binder or bound(), path=path)
 
     return make

@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 
 import sites
-from telemetry.metadata.listing import list_points
-from telemetry.samples import PointValue, RackBatch
+from telemetry.messages.models import PointValue, RackBatch
+from telemetry.points.site_points import list_points
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -15,7 +15,7 @@ SECOND = np.timedelta64(1, "s")
 
 @cache
 def site():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 @cache

@@ -5,13 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry import actuator
-from telemetry.actuator import BEATS, VALIDITY, Wanted
-from telemetry.job_samples import JobOrders
-from telemetry.metadata.binding import Binder
-from telemetry.metadata.listing import points_of
-from telemetry.metadata.points import INTEGRATION
-from telemetry.samples import CapOrder, Decided, PointValue, Tick
+from telemetry import commands
+from telemetry.commands import COMMAND_VALIDITY, HEARTBEAT_VARIABLES, PlantCommands
+from telemetry.messages.models import (
+    CapOrder,
+    DecisionNotice,
+    JobOrders,
+    PointValue,
+    SimulationTick,
+)
+from telemetry.points.binding import PointBinder
+from telemetry.points.catalogue import INTEGRATION_NAME
+from telemetry.points.site_points import announced_metadata
 from tests.telemetry.ordering import NOW, SITE, WANTED, bound, making, point
 from twin import axes
 
@@ -28,7 +33,7 @@ def test_caps_and_jobs_are_ordered_and_expire(made, wire):
     assert jobs.caps == {7: 0.75, 12: 1.0}
     for order in (*caps, jobs):
         assert order.sequence == sequence
-        assert (order.issued, order.expires) == (NOW, NOW + VALIDITY)
+        assert (order.issued, order.expires) == (NOW, NOW + COMMAND_VALIDITY)
 
 
 def test_requests_are_in_the_units_of_the_wire(made, wire):
@@ -41,12 +46,12 @@ def test_requests_are_in_the_units_of_the_wire(made, wire):
             point(binder, "technology_supply_request", "cdu_1/002"): 38.5,
         }
     )
-    assert {sample.sender for sample in wire.of(PointValue)} == {INTEGRATION}
+    assert {sample.sender for sample in wire.of(PointValue)} == {INTEGRATION_NAME}
 
 
 def test_a_plant_that_speaks_another_unit_is_told_in_it(made, wire):
-    binder = Binder(SITE)
-    for metadata in points_of(SITE):
+    binder = PointBinder(SITE)
+    for metadata in announced_metadata(SITE):
         binder.learn(replace(metadata, unit="MW") if metadata.unit == "kW" else metadata)
     made(binder).act(WANTED, NOW)
     assert wire.requests()[point(binder, "battery_request", "battery_1")] == pytest.approx(-0.3)
@@ -55,8 +60,8 @@ def test_a_plant_that_speaks_another_unit_is_told_in_it(made, wire):
 def test_only_points_that_name_us_are_written(made, wire):
     """The battery belongs to somebody else, the tank is not announced: neither is told anything."""
     stranger = bound()
-    binder = Binder(SITE)
-    for metadata in points_of(SITE):
+    binder = PointBinder(SITE)
+    for metadata in announced_metadata(SITE):
         if "battery" in metadata.point and metadata.integration:
             binder.learn(replace(metadata, integration="SOMEBODY"))
         elif "tank" not in metadata.point:
@@ -76,7 +81,7 @@ WATER = ("technology_supply_request", "cdu_1/002")
 def handed_over(binder, *key, **changes):
     """Let the plant announce anew what a point is; return the point."""
     where = point(binder, *key)
-    known = next(metadata for metadata in points_of(SITE) if metadata.point == where)
+    known = next(metadata for metadata in announced_metadata(SITE) if metadata.point == where)
     assert binder.learn(replace(known, **changes)) is None
     return where
 
@@ -87,10 +92,10 @@ def test_a_point_that_is_given_to_another_integration_is_written_no_more(made, w
     ordering = made(binder)
     ordering.act(WANTED, NOW)
     lost = [handed_over(binder, *WATER, integration="MEPAI")]
-    lost += [handed_over(binder, word, "", integration="MEPAI") for word in BEATS]
+    lost += [handed_over(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES]
     wire.sent.clear()
     ordering.act(WANTED, NOW)
-    ordering.act(Wanted(), NOW)
+    ordering.act(PlantCommands(), NOW)
     ordering.withdraw(NOW)
     ordering.beat(1.75e12, NOW)
     assert not set(lost) & set(wire.requests())
@@ -101,7 +106,7 @@ def test_a_point_that_comes_back_waits_for_a_person(made, wire):
     binder = bound()
     lost = handed_over(binder, *WATER, integration="MEPAI")
     assert "integration was 'GIGATWIN' and is 'MEPAI'" in binder.unknown[lost]
-    binder.learn(next(metadata for metadata in points_of(SITE) if metadata.point == lost))
+    binder.learn(next(metadata for metadata in announced_metadata(SITE) if metadata.point == lost))
     made(binder).act(WANTED, NOW)
     assert lost not in wire.requests()
     binder.accept(lost)
@@ -125,9 +130,9 @@ def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeyp
     ordering = made(binder)
     ordering.act(WANTED, NOW)
     asked = wire.asked()
-    clock = actuator.time.monotonic()
+    clock = commands.time.monotonic()
     for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
-        monkeypatch.setattr(actuator.time, "monotonic", lambda at=clock + later: at)
+        monkeypatch.setattr(commands.time, "monotonic", lambda at=clock + later: at)
         wire.sent.clear()
         ordering.repeat(NOW + np.timedelta64(int(later), "s"))
         assert wire.requests() == expected
@@ -145,8 +150,8 @@ def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
             ordering.withdraw(NOW)
         case "simulated":
             ordering.decided(NOW, 1)
-    later = actuator.time.monotonic() + (3600.0 if way == "old" else 150.0)
-    monkeypatch.setattr(actuator.time, "monotonic", lambda: later)
+    later = commands.time.monotonic() + (3600.0 if way == "old" else 150.0)
+    monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
     ordering.repeat(NOW)
     assert wire.asked() == {}
@@ -155,15 +160,15 @@ def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
 def test_our_heartbeat_carries_the_repetition(made, wire, monkeypatch):
     ordering = made()
     ordering.act(WANTED, NOW)
-    later = actuator.time.monotonic() + 150.0
-    monkeypatch.setattr(actuator.time, "monotonic", lambda: later)
+    later = commands.time.monotonic() + 150.0
+    monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
     ordering.beat(None, NOW)
     assert len(wire.asked()) == len(("battery", "water", "our heartbeat"))
 
 
 def test_a_request_that_no_point_takes_is_left_out(made, wire):
-    made().act(Wanted(requests={("battery_request", "battery_9"): 1.0}), NOW)
+    made().act(PlantCommands(requests={("battery_request", "battery_9"): 1.0}), NOW)
     assert wire.asked() == {}
     assert len(wire.of(JobOrders)) == 1
 
@@ -193,11 +198,11 @@ def test_what_a_killed_service_asked_is_withdrawn_by_the_next(made, wire):
 
 def test_a_simulated_plant_is_told_that_it_may_go_on(made, wire):
     made().decided(NOW, -1)
-    assert wire.sent == [Decided(site="small", time=NOW, sequence=-1)]
+    assert wire.sent == [DecisionNotice(site="small", time=NOW, sequence=-1)]
 
 
 def tick(time):
-    return Tick(
+    return SimulationTick(
         site="small",
         time=time,
         interval=axes.QUARTER,
@@ -216,21 +221,23 @@ def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, mon
     ours.hear(tick(NOW))  # it may still be on its way
     ours.hear(tick(NOW + axes.QUARTER))  # not decided yet
     assert wire.of(JobOrders) == first
-    monkeypatch.setattr(actuator, "PATIENCE", -1.0)
+    monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
     ours.hear(tick(NOW))
     again = wire.of(JobOrders)[-1]
     assert again.caps == first[0].caps
     assert again.sequence > first[0].sequence
-    assert wire.of(Decided)[-1] == Decided(site="small", time=NOW, sequence=again.sequence)
+    assert wire.of(DecisionNotice)[-1] == DecisionNotice(
+        site="small", time=NOW, sequence=again.sequence
+    )
 
 
 def test_who_ordered_nothing_orders_nothing_again(made, wire, monkeypatch):
-    monkeypatch.setattr(actuator, "PATIENCE", -1.0)
+    monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
     ours = made()
     ours.decided(NOW, -1)
     ours.hear(tick(NOW))
     assert wire.of(JobOrders) == []
-    assert [decided.sequence for decided in wire.of(Decided)] == [-1, -1]
+    assert [decided.sequence for decided in wire.of(DecisionNotice)] == [-1, -1]
 
 
 def test_heartbeats_are_ours_and_the_echo_of_the_plant_s(made, wire):
@@ -249,9 +256,9 @@ def test_heartbeats_are_not_kept_without_a_connection_and_orders_are(made, wire)
     ordering = made(binder)
     ordering.act(WANTED, NOW)
     ordering.beat(1.75e12, NOW)
-    assert wire.unkept == {point(binder, word, "") for word in BEATS}
+    assert wire.unkept == {point(binder, word, "") for word in HEARTBEAT_VARIABLES}
 
 
 def test_without_points_there_is_no_heartbeat(made, wire):
-    made(Binder(SITE)).beat(1.75e12, NOW)
+    made(PointBinder(SITE)).beat(1.75e12, NOW)
     assert wire.sent == []

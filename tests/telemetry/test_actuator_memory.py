@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from telemetry import actuator
-from telemetry.actuator import BEATS, VALIDITY, Wanted
-from telemetry.client import Receipt
-from telemetry.job_samples import JobOrders
-from telemetry.samples import CapOrder
+from telemetry import commands
+from telemetry.commands import COMMAND_VALIDITY, HEARTBEAT_VARIABLES, PlantCommands
+from telemetry.messages.models import CapOrder, JobOrders
+from telemetry.mqtt.queues import PublishToken
 from tests.telemetry.ordering import NOW, WANTED, bound, making, point
 from twin.errors import JournalFullError
 
@@ -24,10 +23,10 @@ def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
     frozen = made()
     first = frozen.act(WANTED, NOW)
     wire.sent.clear()
-    second = frozen.freeze(NOW + VALIDITY)
+    second = frozen.freeze(NOW + COMMAND_VALIDITY)
     (jobs,) = wire.of(JobOrders)
     assert jobs.caps == {7: 0.75, 12: 1.0}
-    assert jobs.expires == NOW + 2 * VALIDITY
+    assert jobs.expires == NOW + 2 * COMMAND_VALIDITY
     assert {cap.hall: cap.power_cap for cap in wire.of(CapOrder)} == {"hall_1": 1.25, "hall_2": 0.5}
     assert second > first
     values = wire.requests()
@@ -57,7 +56,7 @@ def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
 
     def publish(*_, qos=0, **__):
         assert qos
-        receipts.append(Receipt())
+        receipts.append(PublishToken())
         return receipts[-1]
 
     monkeypatch.setattr(wire, "publish", publish)
@@ -72,7 +71,11 @@ def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
 def test_withdrawing_leaves_the_heartbeats(made, wire):
     binder = bound()
     made(binder).withdraw(NOW)
-    ours = {where for (word, _), where in binder.integration_points.items() if word not in BEATS}
+    ours = {
+        where
+        for (word, _), where in binder.integration_points.items()
+        if word not in HEARTBEAT_VARIABLES
+    }
     assert set(wire.requests()) == ours
     assert len(ours) < len(binder.integration_points)
 
@@ -90,13 +93,13 @@ def test_what_expired_before_a_restart_is_not_ordered_anew(made, wire):
     """Proves: after days a HOLD does not put jobs and caps of then into force again."""
     made().act(WANTED, NOW)
     wire.sent.clear()
-    assert made().freeze(NOW + VALIDITY) > 0
+    assert made().freeze(NOW + COMMAND_VALIDITY) > 0
     wire.sent.clear()
     late = made()
-    assert late.freeze(NOW + 3 * VALIDITY) == late.freeze(NOW + 4 * VALIDITY) == -1
+    assert late.freeze(NOW + 3 * COMMAND_VALIDITY) == late.freeze(NOW + 4 * COMMAND_VALIDITY) == -1
     assert wire.of(JobOrders) == wire.of(CapOrder) == []
-    assert late.act(WANTED, NOW + 4 * VALIDITY) > 0
-    assert late.freeze(NOW + 5 * VALIDITY) > 0
+    assert late.act(WANTED, NOW + 4 * COMMAND_VALIDITY) > 0
+    assert late.freeze(NOW + 5 * COMMAND_VALIDITY) > 0
 
 
 def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
@@ -104,7 +107,7 @@ def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
     kept = json.loads((tmp_path / "orders.json").read_text())
     del kept["issued"], kept["checksum"]
     (tmp_path / "orders.json").write_text(json.dumps(kept))
-    assert made().freeze(NOW + 9 * VALIDITY) > 0
+    assert made().freeze(NOW + 9 * COMMAND_VALIDITY) > 0
 
 
 def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
@@ -126,7 +129,7 @@ def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):
 
 
 def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
-    made().act(Wanted(), NOW)
+    made().act(PlantCommands(), NOW)
     assert made().freeze(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [{}, {}]
 
@@ -153,7 +156,7 @@ def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
 def test_a_broken_file_orders_nothing(made, tmp_path, content):
     (tmp_path / "orders.json").write_bytes(content)
     broken = made()
-    assert broken.last == Wanted()
+    assert broken.last == PlantCommands()
     assert broken.freeze(NOW) == -1
     assert broken.act(WANTED, NOW) > 0
     assert made().last.jobs == WANTED.jobs
@@ -163,7 +166,7 @@ def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
     def refuse(*_):
         raise JournalFullError(errno.errorcode[errno.ENOSPC])
 
-    monkeypatch.setattr(actuator, "write_whole", refuse)
+    monkeypatch.setattr(commands, "write_atomic", refuse)
     full = made()
     assert full.act(WANTED, NOW) > 0
     assert full.freeze(NOW) > 0
@@ -171,7 +174,7 @@ def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
 
 
 def test_sequences_rise_within_a_millisecond(made, monkeypatch):
-    monkeypatch.setattr(actuator.time, "time", lambda: 1.8e9)
+    monkeypatch.setattr(commands.time, "time", lambda: 1.8e9)
     ordering = made()
     numbers = [ordering.act(WANTED, NOW), ordering.freeze(NOW), ordering.act(WANTED, NOW)]
     assert numbers == sorted(set(numbers))
@@ -182,7 +185,7 @@ def test_sequences_rise_over_a_restart_though_the_clock_was_set_back(made, monke
     made().act(WANTED, NOW)
     numbers = []
     for way, clock in zip(ways, (1.9e9, 1.2e9), strict=True):
-        monkeypatch.setattr(actuator.time, "time", lambda at=clock: at)
+        monkeypatch.setattr(commands.time, "time", lambda at=clock: at)
         order = made()
         numbers.append(order.act(WANTED, NOW) if way == "act" else order.freeze(NOW))
     assert numbers[1] > numbers[0]

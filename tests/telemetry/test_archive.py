@@ -12,10 +12,11 @@ import pytest
 import sites
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.patience import MEMORY
-from telemetry.archive.store import Store, on_disk
-from telemetry.journal import Journal, Position
-from telemetry.quality import Flag
+from telemetry.archive.repository import ArchiveRepository
+from telemetry.archive.storage import CACHE_LIMITS, local_storage
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry import archives
 from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
 from tests.telemetry.heard import Heard, seconds_of
@@ -36,9 +37,11 @@ def test_nothing_is_there_before_the_first_commit(heard):
 def test_what_icechunk_remembers_is_bounded(tmp_path):
     """Proves: a new archive, and one that is opened, do not grow by each commit for days."""
     for _ in range(2):
-        caching = Store.open(on_disk(tmp_path / "store"), "rhine").repository.config.caching
-        assert caching.num_snapshot_nodes == MEMORY.num_snapshot_nodes
-        assert caching.num_chunk_refs == MEMORY.num_chunk_refs
+        caching = ArchiveRepository.open(
+            local_storage(tmp_path / "store"), "rhine"
+        ).repository.config.caching
+        assert caching.num_snapshot_nodes == CACHE_LIMITS.num_snapshot_nodes
+        assert caching.num_chunk_refs == CACHE_LIMITS.num_chunk_refs
 
 
 def test_a_minute_is_committed_once_it_is_closed(heard):
@@ -66,9 +69,9 @@ def test_a_tick_closes_the_interval_that_it_ends(heard):
 def test_the_position_goes_no_further_than_what_is_still_open(heard):
     heard.hear(*(batch("r0001", second) for second in range(0, 120)))
     heard.archive.commit()
-    assert heard.archive.position == Position(1, 20 + 60 * 10)  # the 60 first seconds
+    assert heard.archive.position == JournalPosition(1, 20 + 60 * 10)  # the 60 first seconds
     heard.archive.commit(everything=True)
-    assert heard.archive.position == Position(1, 20 + 120 * 10)
+    assert heard.archive.position == JournalPosition(1, 20 + 120 * 10)
 
 
 def test_stragglers_within_the_watermark_go_with_their_minute(heard):
@@ -80,7 +83,7 @@ def test_stragglers_within_the_watermark_go_with_their_minute(heard):
 
 def test_other_sites_are_refused(tmp_path):
     archive = Archive(tmp_path, "gallia")
-    assert archive.add(batch("r0001", 0), Position(1, 30)) == "of rhine, not of gallia"
+    assert archive.add(batch("r0001", 0), JournalPosition(1, 30)) == "of rhine, not of gallia"
 
 
 def test_new_racks_points_and_chips_get_room(heard):
@@ -102,7 +105,7 @@ def test_variables_are_bound_by_metadata_in_canonical_units(heard):
     heard.archive.commit()
     heard.hear(value(900, 25.0), tick(900))
     heard.archive.commit()
-    capacity = sites.load("rhine").equipment["battery_1"].capacity
+    capacity = sites.load_site("rhine").equipment["battery_1"].capacity
     opened = heard.open()
     level = opened["battery_level"]
     assert level.dims == ("time", "battery")
@@ -117,7 +120,7 @@ def test_of_two_points_of_one_quantity_the_second_is_read_while_the_first_is_sil
     Sensitivity: the first name alone was read, and calibration had no level any more.
     """
     renamed = "BESS/GenericPoint/rhine/b1/soc"
-    capacity = sites.load("rhine").equipment["battery_1"].capacity
+    capacity = sites.load_site("rhine").equipment["battery_1"].capacity
     heard.hear(metadata(), metadata(renamed), tick(0), value(0, 50.0), value(10, 40.0))
     heard.hear(value(11, 39.0, point=renamed), value(310, 30.0, point=renamed))
     heard.hear(value(311, 29.0, point=renamed), value(700, 20.0, point=renamed))
@@ -142,9 +145,9 @@ def test_metadata_stands_beside_the_values(heard):
 def test_bad_readings_are_kept_and_not_believed(heard):
     heard.hear(metadata(), tick(0))
     heard.hear(value(0, 50.0))
-    heard.hear(value(1, 99.0), flag=Flag.RANGE)
-    heard.hear(value(2, None), flag=Flag.BAD_SOURCE)
-    heard.hear(value(3, 40.0), flag=Flag.LATE)
+    heard.hear(value(1, 99.0), flag=QualityFlag.RANGE)
+    heard.hear(value(2, None), flag=QualityFlag.BAD_SOURCE)
+    heard.hear(value(3, 40.0), flag=QualityFlag.LATE)
     heard.archive.commit(everything=True)
     points = heard.open("points")
     assert points["quality"].values[:, 0].tolist() == [1, 2, 0, 5]

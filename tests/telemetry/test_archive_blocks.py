@@ -5,22 +5,20 @@ import numpy as np
 import pytest
 import zarr
 
-from telemetry.archive.blocks import Made
-from telemetry.archive.files import Files
-from telemetry.archive.layout import MINUTE, OPEN, RAW, VARIABLES
-from telemetry.archive.pieces import Pieces
-from telemetry.archive.places import STORE
-from telemetry.archive.plan import Part
+from telemetry.archive.chunk_io import ArraySelection, ArraySpec, ChunkReader
+from telemetry.archive.layout import COMPACTED_HOURS, GROUP_ARRAYS, MINUTE_S, OPEN_MINUTES
+from telemetry.archive.repository import ArchiveRepository
+from telemetry.archive.repository_files import LocalObjects
 from telemetry.archive.snapshot import Snapshot
-from telemetry.archive.store import Store, on_disk
+from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
 from twin.errors import ArchiveError
 
 DAY = 1_782_864_000  # 2026-07-01 in seconds since 1970
 
 
 def made(level, *, name="power", columns=5, chips=3):
-    kind, absent = VARIABLES["racks"][name]
-    return Made(
+    kind, absent = GROUP_ARRAYS["racks"][name]
+    return ArraySpec(
         group="racks",
         level=level,
         period="20260701",
@@ -36,8 +34,10 @@ def made(level, *, name="power", columns=5, chips=3):
 def store(request, tmp_path):
     """Return a store, and the folder that it lies in if it is on a disk."""
     if request.param == "disk":
-        return Store.open(on_disk(tmp_path / STORE), "rhine"), tmp_path / STORE
-    return Store.open(icechunk.in_memory_storage(), "rhine"), None
+        return ArchiveRepository.open(
+            local_storage(tmp_path / REPOSITORY_FOLDER), "rhine"
+        ), tmp_path / REPOSITORY_FOLDER
+    return ArchiveRepository.open(icechunk.in_memory_storage(), "rhine"), None
 
 
 def numbers(rows, columns, chips, seed=1):
@@ -50,10 +50,10 @@ def put(store, level, second, values, *, columns):
     store.end(draft, "put", store.mark)
 
 
-@pytest.mark.parametrize("level", [OPEN, RAW])
+@pytest.mark.parametrize("level", [OPEN_MINUTES, COMPACTED_HOURS])
 def test_plain_zarr_reads_what_we_write_and_we_read_the_same(store, level):
     held, folder = store
-    values = numbers(2 * MINUTE, 5, 3)
+    values = numbers(2 * MINUTE_S, 5, 3)
     put(held, level, DAY + 7260, values, columns=range(5))
     plain = zarr.open_group(held.repository.readonly_session("main").store, mode="r")
     whole = plain[f"racks/{level.name}/20260701/power"][7200:7500]
@@ -74,18 +74,18 @@ def test_plain_zarr_reads_what_we_write_and_we_read_the_same(store, level):
 
 def test_cells_that_are_not_told_stay(store):
     held, folder = store
-    values = numbers(MINUTE, 5, 3)
-    put(held, OPEN, DAY, values, columns=range(5))
-    late = np.full((MINUTE, 2, 3), np.nan, dtype=np.float32)
+    values = numbers(MINUTE_S, 5, 3)
+    put(held, OPEN_MINUTES, DAY, values, columns=range(5))
+    late = np.full((MINUTE_S, 2, 3), np.nan, dtype=np.float32)
     late[17, 1] = 9.0
-    put(held, OPEN, DAY, late, columns=[1, 3])
+    put(held, OPEN_MINUTES, DAY, late, columns=[1, 3])
     found = Snapshot.last(held.repository, folder).read(
         "racks",
         "power",
-        seconds=DAY + np.arange(MINUTE),
+        seconds=DAY + np.arange(MINUTE_S),
         columns=np.arange(5),
         chips=np.arange(3),
-        levels=[OPEN],
+        levels=[OPEN_MINUTES],
     )
     values[17, 3] = 9.0
     assert np.array_equal(found, values)
@@ -93,9 +93,9 @@ def test_cells_that_are_not_told_stay(store):
 
 def test_minutes_go_before_hours_block_by_block(store):
     held, folder = store
-    hours, minutes = numbers(180, 2, 3), numbers(MINUTE, 1, 3, seed=2)
-    put(held, RAW, DAY, hours, columns=[0, 1])
-    put(held, OPEN, DAY + MINUTE, minutes, columns=[1])
+    hours, minutes = numbers(180, 2, 3), numbers(MINUTE_S, 1, 3, seed=2)
+    put(held, COMPACTED_HOURS, DAY, hours, columns=[0, 1])
+    put(held, OPEN_MINUTES, DAY + MINUTE_S, minutes, columns=[1])
     found = Snapshot.last(held.repository, folder).read(
         "racks", "power", seconds=DAY + np.arange(180), columns=np.arange(2), chips=np.arange(3)
     )
@@ -105,10 +105,10 @@ def test_minutes_go_before_hours_block_by_block(store):
 
 def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
     held, folder = store
-    put(held, RAW, DAY, numbers(180, 5, 3), columns=range(5))
+    put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
     more = numbers(180, 70, 7, seed=3)
     draft = held.begin()
-    draft.put(made(RAW, columns=70, chips=7), DAY + 180, more, columns=np.arange(70))
+    draft.put(made(COMPACTED_HOURS, columns=70, chips=7), DAY + 180, more, columns=np.arange(70))
     held.end(draft, "put", held.mark)
     found = Snapshot.last(held.repository, folder).read(
         "racks",
@@ -125,13 +125,13 @@ def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):
-    held = Store.open(on_disk(tmp_path / STORE), "rhine")
-    put(held, RAW, DAY, numbers(180, 5, 3), columns=range(5))
-    (chunk,) = (tmp_path / STORE / "chunks").iterdir()
+    held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
+    put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
+    (chunk,) = (tmp_path / REPOSITORY_FOLDER / "chunks").iterdir()
     data = bytearray(chunk.read_bytes())
     data[100] ^= 1
     chunk.write_bytes(data)
-    for folder in (tmp_path / STORE, None):
+    for folder in (tmp_path / REPOSITORY_FOLDER, None):
         snapshot = Snapshot.last(held.repository, folder)
         with pytest.raises(ArchiveError, match=r"racks/raw/20260701/power: a block is not what"):
             snapshot.read(
@@ -144,24 +144,24 @@ def test_a_flipped_bit_is_noticed(tmp_path):
 
 
 def test_objects_are_found_on_disk_without_the_store(tmp_path):
-    held = Store.open(on_disk(tmp_path / STORE), "rhine")
+    held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)
-    put(held, RAW, DAY, values, columns=range(5))
+    put(held, COMPACTED_HOURS, DAY, values, columns=range(5))
     session = held.repository.readonly_session("main")
-    files = Files(tmp_path / STORE, held.repository, session.snapshot_id)
+    files = LocalObjects(tmp_path / REPOSITORY_FOLDER, held.repository, session.snapshot_id)
     grid = Snapshot(session).grid("racks/raw/20260701/power")
     into = np.zeros((2, 5, 3), dtype=np.float32)
-    part = Part(rows=np.array([3, 5]), columns=np.arange(5), chips=np.arange(3))
-    Pieces(None, files).read("racks/raw/20260701/power", grid, part, into=into)
+    part = ArraySelection(rows=np.array([3, 5]), columns=np.arange(5), chips=np.arange(3))
+    ChunkReader(None, files).read("racks/raw/20260701/power", grid, part, into=into)
     assert np.array_equal(into, values[[3, 5]])
 
 
 def test_a_manifest_of_another_format_is_left_to_the_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.archive.files._KIND", b"\x03\x02\x01")
-    held = Store.open(on_disk(tmp_path / STORE), "rhine")
+    monkeypatch.setattr("telemetry.archive.repository_files._KIND", b"\x03\x02\x01")
+    held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)
-    put(held, RAW, DAY, values, columns=range(5))
-    found = Snapshot.last(held.repository, tmp_path / STORE).read(
+    put(held, COMPACTED_HOURS, DAY, values, columns=range(5))
+    found = Snapshot.last(held.repository, tmp_path / REPOSITORY_FOLDER).read(
         "racks", "power", seconds=np.array([DAY]), columns=np.arange(5), chips=np.arange(3)
     )
     assert np.array_equal(found[0], values[0])

@@ -14,14 +14,14 @@ import pytest
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.copying import backup
-from telemetry.archive.places import FILE, Place, name_bucket
-from telemetry.archive.verifying import verify
-from telemetry.codec import encode
-from telemetry.journal import Journal
-from telemetry.shards.recording import Recording
-from telemetry.shards.shard_process import Task
-from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.archive.backup import backup
+from telemetry.archive.storage import LOCATION_FILE, RepositoryLocation, set_bucket
+from telemetry.archive.verification import verify
+from telemetry.ingest.ingester import IngesterConfig
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.ingest.recorder import RecorderSupervisor
+from telemetry.journal.writer import Journal
+from telemetry.messages import encode
 from tests import brokers
 from tests.telemetry.archives import POINT, SITE, START, batch, metadata, value
 from tests.waiting import DEADLINE, until
@@ -39,26 +39,26 @@ SECONDS = [*range(0, 200, 10), *range(3600, 3800, 10)]
 )
 def test_a_url_that_is_none_of_a_bucket_is_refused(tmp_path, url):
     with pytest.raises(ArchiveError, match="s3://bucket/prefix"):
-        name_bucket(tmp_path, url)
-    assert not (tmp_path / FILE).exists()
+        set_bucket(tmp_path, url)
+    assert not (tmp_path / LOCATION_FILE).exists()
 
 
 def test_an_archive_stays_where_it_began(tmp_path):
     Archive(tmp_path, SITE)
     with pytest.raises(ArchiveError, match="has its values in store"):
-        name_bucket(tmp_path, "s3://bucket/prefix")
-    name_bucket(tmp_path / "new", "s3://bucket/prefix")
-    name_bucket(tmp_path / "new", "s3://bucket/prefix")
-    assert Place.of(tmp_path / "new").url == "s3://bucket/prefix"
+        set_bucket(tmp_path, "s3://bucket/prefix")
+    set_bucket(tmp_path / "new", "s3://bucket/prefix")
+    set_bucket(tmp_path / "new", "s3://bucket/prefix")
+    assert RepositoryLocation.of(tmp_path / "new").url == "s3://bucket/prefix"
     with pytest.raises(ArchiveError, match="has its values in s3://bucket/prefix"):
-        name_bucket(tmp_path / "new", "s3://bucket/other")
+        set_bucket(tmp_path / "new", "s3://bucket/other")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"bucket": 1}'])
 def test_a_spoilt_name_of_a_bucket_is_told(tmp_path, text):
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / LOCATION_FILE).write_text(text)
     with pytest.raises(ArchiveError, match="write"):
-        Place.of(tmp_path)
+        RepositoryLocation.of(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +91,10 @@ def bucket(server, tmp_path, monkeypatch):
 def fill(folder, url=None, *, seconds=SECONDS):
     """Record some seconds, one reading of them late, and compact them."""
     if url is not None:
-        name_bucket(folder / "archive", url)
+        set_bucket(folder / "archive", url)
     journal = Journal(folder / "journal")
     archive = Archive(folder / "archive", SITE)
-    archiver = SiteArchiver(archive, {"a": folder / "journal"}, is_simulated=True)
+    archiver = JournalArchiver(archive, {"a": folder / "journal"}, is_simulated=True)
     journal.append([encode(metadata())])
     for second in seconds:
         racks = [encode(batch(rack, second)) for rack in ("r0001", "r0002")]
@@ -177,10 +177,10 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, mo
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     url = f"s3://nowhere/rhine?endpoint=http://127.0.0.1:{brokers.free_port()}"
-    name_bucket(tmp_path, url)
+    set_bucket(tmp_path, url)
     with pytest.raises(ArchiveError, match="see to the object store"):
         Archive(tmp_path, SITE)
-    assert list(tmp_path.glob("store*")) == [tmp_path / FILE]
+    assert list(tmp_path.glob("store*")) == [tmp_path / LOCATION_FILE]
 
 
 def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
@@ -196,7 +196,7 @@ def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "testing")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"s3://bucket/rhine?endpoint=http://127.0.0.1:{silent.getsockname()[1]}"
-        name_bucket(tmp_path, url)
+        set_bucket(tmp_path, url)
         with pytest.raises(ArchiveError, match=r"timed out.*see to the object store"):
             Archive(tmp_path, SITE)
         with pytest.raises(ArchiveError, match="timed out"):
@@ -223,7 +223,7 @@ def test_a_bucket_that_was_emptied_is_told_and_begun_anew(bucket, server, tmp_pa
 
 @pytest.mark.slow
 def test_a_backup_of_a_bucket_is_left_to_its_store(bucket, tmp_path):
-    name_bucket(tmp_path, bucket)
+    set_bucket(tmp_path, bucket)
     with pytest.raises(ArchiveError, match="let that store copy the bucket"):
         backup(tmp_path, tmp_path / "file.tar")
 
@@ -232,12 +232,12 @@ def test_a_backup_of_a_bucket_is_left_to_its_store(bucket, tmp_path):
 def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    name_bucket(
+    set_bucket(
         tmp_path / "archive", f"s3://nowhere/rhine?endpoint=http://127.0.0.1:{brokers.free_port()}"
     )
     url = f"mqtt://127.0.0.1:{brokers.free_port()}"
-    task = Task(url=url, client_id="", topics={}, folder="")
-    with Recording(SITE, task, folder=tmp_path) as running:
+    task = IngesterConfig(url=url, client_id="", topics={}, folder="")
+    with RecorderSupervisor(SITE, task, folder=tmp_path) as running:
         until(lambda: "archive" in running.troubles, deadline=4 * DEADLINE)
         assert "see to the object store" in running.troubles["archive"]
         assert running.counters["commits"] == 0
@@ -255,7 +255,7 @@ def test_a_store_that_may_be_read_only_is_told_as_that(bucket, tmp_path, monkeyp
         raise OSError(message)
 
     with monkeypatch.context() as denied:
-        denied.setattr("telemetry.archive.store.Store.write", refuse)
+        denied.setattr("telemetry.archive.repository.ArchiveRepository.write", refuse)
         with pytest.raises(ArchiveError, match=r"^s3://.*AccessDenied; see to the object store"):
             archive.commit(everything=True)
     assert "see to the object store" in archive.trouble

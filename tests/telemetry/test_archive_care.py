@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from optimizer.cli.root import app
 from optimizer.service.folder import StateFolder
-from telemetry.archive import Archive, forgetting
+from telemetry.archive import Archive, repository
 from telemetry.archive import open as open_archive
-from telemetry.archive.copying import backup, restore
-from telemetry.archive.losses import tell
-from telemetry.archive.verifying import verify
+from telemetry.archive.backup import backup, restore
+from telemetry.archive.loss_log import append_losses
+from telemetry.archive.verification import verify
 from tests.telemetry.archives import fill
 from twin.errors import ArchiveError
 
@@ -181,7 +181,7 @@ def test_who_would_write_beside_another_is_refused(tmp_path, words):
 
 def test_losses_stand_under_their_headings(tmp_path, monkeypatch):
     told = {"group": "points", "variable": "metadata", "reason": "torn", "columns": "0 to 9"}
-    tell(fill(tmp_path, range(0, 100, 5)), [told, {"group": "all", "reason": "cut"}])
+    append_losses(fill(tmp_path, range(0, 100, 5)), [told, {"group": "all", "reason": "cut"}])
     monkeypatch.setenv("COLUMNS", "160")
     shown = CliRunner().invoke(app, ["archive", "verify", "rhine", "--state", str(tmp_path)])
     assert shown.exit_code == 1
@@ -195,7 +195,7 @@ def test_losses_stand_under_their_headings(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_what_commits_leave_does_not_pile_up(tmp_path, monkeypatch):
     """Proves: a year of commits leaves no million files, and no file of heads for each of them."""
-    monkeypatch.setattr(forgetting, "KEPT_HEADS", 3)
+    monkeypatch.setattr(repository, "MAX_OLD_HEADS", 3)
     folder = fill(tmp_path, range(0, 3600, 60), is_compacted=True)
     files = {}
     for begin in (3600, 7200, 10_800):

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from telemetry.archive import Archive, ticks
-from telemetry.archive.verifying import verify
-from telemetry.journal import Position
+from telemetry.archive import Archive, repository
+from telemetry.archive.verification import verify
+from telemetry.journal.format import JournalPosition
 from tests.telemetry.archives import SITE, batch
 from twin.errors import ArchiveError
 
@@ -18,7 +18,7 @@ def set_back(monkeypatch, seconds):
 
 
 def add(archive, seconds):
-    archive.add(batch("r0001", seconds, sequence=seconds), Position(1, 30 * seconds))
+    archive.add(batch("r0001", seconds, sequence=seconds), JournalPosition(1, 30 * seconds))
 
 
 def test_a_clock_that_is_set_back_spoils_nothing(tmp_path, monkeypatch):
@@ -43,7 +43,7 @@ def test_commits_of_one_tick_follow_one_another(monkeypatch):
     now = TRUE()
     ticking = iter([now, now, now + 0.04, now + 0.06])
     monkeypatch.setattr(time, "time", lambda: next(ticking))
-    ticks.await_later(now)
+    repository.wait_until_after(now)
     assert next(ticking, None) is None
 
 
@@ -52,8 +52,8 @@ def test_a_clock_that_is_set_back_while_it_is_waited_for_is_told(monkeypatch):
     now = TRUE()
     ticking = iter([now, now - 3600.0])
     monkeypatch.setattr(time, "time", lambda: next(ticking))
-    with pytest.raises(ticks.ClockError, match="3600 s behind"):
-        ticks.await_later(now)
+    with pytest.raises(repository.ClockLagError, match="3600 s behind"):
+        repository.wait_until_after(now)
 
 
 @pytest.mark.slow
@@ -66,10 +66,14 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
     add(archive, 1)
     archive.commit(everything=True)
     moment = [0.0]
-    archive._keeper._doubt = ticks.Doubt(lambda: moment[0])
-    set_back(monkeypatch, 9.0 * ticks.LONGEST)
+    archive._keeper._doubt = repository.ClockLagConfirmation(lambda: moment[0])
+    set_back(monkeypatch, 9.0 * repository.ROLLBACK_CLOCK_LAG_S)
     add(archive, 2)
-    for moment[0] in (0.0, ticks.PROOF, ticks.PROOF + 1.0):
+    for moment[0] in (
+        0.0,
+        repository.ROLLBACK_CONFIRMATION_S,
+        repository.ROLLBACK_CONFIRMATION_S + 1.0,
+    ):
         with pytest.raises(ArchiveError, match=r"behind the last commit; set it right, or wait"):
             archive.commit(everything=True)
     assert archive.set_aside == []
@@ -81,12 +85,15 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
 
 def test_a_clock_is_believed_once_it_has_been_far_behind_for_a_while():
     moment = [0.0]
-    doubt = ticks.Doubt(lambda: moment[0])
-    far, near = ticks.ClockError(ticks.LONGEST + 1.0), ticks.ClockError(60.0)
+    doubt = repository.ClockLagConfirmation(lambda: moment[0])
+    far, near = (
+        repository.ClockLagError(repository.ROLLBACK_CLOCK_LAG_S + 1.0),
+        repository.ClockLagError(60.0),
+    )
     assert not doubt.is_over(far)
-    moment[0] = ticks.PROOF
+    moment[0] = repository.ROLLBACK_CONFIRMATION_S
     assert doubt.is_over(far)
     assert not doubt.is_over(near)  # it was set, and counts anew
     assert not doubt.is_over(far)
-    moment[0] = 3.0 * ticks.PROOF
+    moment[0] = 3.0 * repository.ROLLBACK_CONFIRMATION_S
     assert not doubt.is_over(None)

@@ -5,9 +5,9 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from telemetry.archive.gathering import Batches
-from telemetry.journal import Position
-from telemetry.quality import Flag
+from telemetry.archive.buffer import RackBatchBlock
+from telemetry.journal.format import JournalPosition
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.archives import POINT, START, batch, metadata, tick, value
 from tests.telemetry.heard import Heard, seconds_of
 from twin.errors import ArchiveError
@@ -49,8 +49,8 @@ def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neig
     heard.archive.keep_up(is_whole=True)
     heard.hear(batch("r0002", 125, value=7.0), batch("r0001", 131, value=8.0))
     heard.hear(batch("r0001", 130, value=9.0))  # in the place of another
-    heard.hear(value(130, None), flag=Flag.BAD_SOURCE)  # in the place of a good one
-    heard.hear(value(131, None), flag=Flag.BAD_SOURCE)
+    heard.hear(value(130, None), flag=QualityFlag.BAD_SOURCE)  # in the place of a good one
+    heard.hear(value(131, None), flag=QualityFlag.BAD_SOURCE)
     heard.archive.commit(everything=True)
     for _ in range(2):  # before and after the next compaction
         chips = heard.open("racks")["power"].isel(chip=0)
@@ -74,7 +74,7 @@ def test_roll_ups_by_hand(heard):
     """Seconds 0 to 119 of value 0 to 119: minutes of 0..59 and 60..119, means 29.5 and 89.5."""
     heard.hear(metadata())
     fill(heard, range(120))
-    heard.hear(value(120, 1e9), flag=Flag.RANGE)  # kept, and not believed
+    heard.hear(value(120, 1e9), flag=QualityFlag.RANGE)  # kept, and not believed
     heard.archive.commit(everything=True)
     heard.archive.keep_up(is_whole=True)
     points = heard.open("points", resolution="1min").sel(point=POINT)
@@ -131,13 +131,13 @@ def test_one_wrong_interval_makes_no_day_sparse(heard, way):
     if way == "one by one":
         heard.hear(batch("r0000", 100, interval=minute))
     else:
-        wrong = Batches(
+        wrong = RackBatchBlock(
             labels=["hall_1/r0000", "hall_1/r0001"],
             seconds=np.full(2, int(START.astype("datetime64[s]").astype(int)) + 100),
             values=np.ones((2, 5, 3), dtype=np.float32),
             intervals=np.array([1.0, 61.0]),
         )
-        assert heard.archive.add_racks(wrong, Position(1, 9999)) == []
+        assert heard.archive.add_racks(wrong, JournalPosition(1, 9999)) == []
     heard.hear(tick(119))  # of a plant that closes quarters of an hour and speaks in between
     heard.archive.commit(everything=True)
     heard.archive.keep_up(is_whole=True)
@@ -205,7 +205,7 @@ def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
         raise OSError(28, "no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr("telemetry.archive.upkeep.compact", fail)
+        patch.setattr("telemetry.archive.maintenance.compact_hours", fail)
         with pytest.raises(ArchiveError, match=r"cannot be compacted: .*no room"):
             heard.archive.keep_up(is_whole=True)
     assert heard.open("racks").load().identical(before)

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.archive import Archive, recall
+from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.earlier import note, turns_of
-from telemetry.archive.layout import told
-from telemetry.archive.reading import snapshot_of
-from telemetry.journal import Position
-from telemetry.metadata.binding import Binder
+from telemetry.archive.layout import metadata_to_json
+from telemetry.archive.metadata_history import read_changes, record_changes
+from telemetry.archive.reader import open_snapshot
+from telemetry.ingest.recovery import recent_readings
+from telemetry.journal.format import JournalPosition
+from telemetry.points.binding import PointBinder
 from tests.telemetry.archives import POINT, metadata, value
 
-PLACE = Position(1, 30)
+PLACE = JournalPosition(1, 30)
 
 
 def written(folder, *samples):
@@ -28,7 +29,7 @@ def written(folder, *samples):
 
 
 def levels(folder):
-    found = open_archive(sites.load("rhine"), root=folder)["battery_level"]
+    found = open_archive(sites.load_site("rhine"), root=folder)["battery_level"]
     return found.squeeze().values.tolist()
 
 
@@ -53,9 +54,9 @@ def test_values_keep_the_unit_of_their_time(tmp_path):
 def test_a_start_recalls_nothing_of_another_unit(tmp_path):
     written(tmp_path, metadata(unit="%"), value(0, 50.0))
     written(tmp_path, metadata(unit="1"), value(900, 0.5))
-    assert list(recall(tmp_path / "archive", "rhine")) == []
+    assert list(recent_readings(tmp_path / "archive", "rhine")) == []
     written(tmp_path, value(1800, 0.25))
-    assert [one.value for one in recall(tmp_path / "archive", "rhine")] == [0.25]
+    assert [one.value for one in recent_readings(tmp_path / "archive", "rhine")] == [0.25]
 
 
 def test_metadata_that_is_said_again_takes_nothing_away(tmp_path):
@@ -108,13 +109,15 @@ def test_changes_of_all_points_at_once_are_written_once():
     """Sensitivity: 13 s for 2,000 points, hours for those of a site: each with all before."""
     root = SimpleNamespace(attrs=Attributes())
     points = [f"Sensor/Temperature/rhine/{number}/t" for number in range(9)]
-    before = {one: told(metadata(one, unit="C")) for one in points}
-    note(root, before, {one: [metadata(one, unit="degC")] for one in points}, span=(0, 60))
+    before = {one: metadata_to_json(metadata(one, unit="C")) for one in points}
+    record_changes(
+        root, before, {one: [metadata(one, unit="degC")] for one in points}, span=(0, 60)
+    )
     assert root.attrs.written == 1
-    assert list(turns_of(root)) == points
+    assert list(read_changes(root)) == points
 
 
-class Counted(Binder):
+class Counted(PointBinder):
     """Knows how many there are."""
 
     made = 0
@@ -126,7 +129,7 @@ class Counted(Binder):
 
 def test_what_points_were_is_bound_together(tmp_path, monkeypatch):
     """Sensitivity: one for each change, 60 ms each at `rhine`: it took minutes to open."""
-    monkeypatch.setattr("telemetry.archive.machines.Binder", Counted)
+    monkeypatch.setattr("telemetry.archive.reader.PointBinder", Counted)
     for second, unit in enumerate(["%", "1", "%", "1"]):
         written(tmp_path, metadata(unit=unit), value(3600 * second, 0.5))
         written(tmp_path, value(3600 * second + 1800, 0.5))
@@ -140,15 +143,15 @@ def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
     for second in range(0, 600, 60):
         unit = "%" if second % 120 else "1"
         written(tmp_path, metadata(unit=unit), value(second, 0.5), value(second + 59, 0.5))
-    root = snapshot_of(tmp_path / "archive").root
-    assert [len(turns) for turns in turns_of(root).values()] == [1]
+    root = open_snapshot(tmp_path / "archive").root
+    assert [len(turns) for turns in read_changes(root).values()] == [1]
     assert levels(tmp_path)[2:] == pytest.approx([np.nan] * 18, nan_ok=True)
     archive = Archive(tmp_path / "archive", "rhine", retention={"raw": timedelta(days=1)})
     for second in range(3):
         archive.add(value(3 * 86_400 + second, 0.5), PLACE)
     archive.commit(everything=True)
     archive.keep_up(is_whole=True)
-    assert turns_of(snapshot_of(tmp_path / "archive").root) == {}
+    assert read_changes(open_snapshot(tmp_path / "archive").root) == {}
     assert levels(tmp_path) == [0.4] * 3
 
 

@@ -16,8 +16,8 @@ from optimizer.cli.root import app
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.export import export
-from telemetry.journal import Position
-from telemetry.metadata.listing import list_points
+from telemetry.journal.format import JournalPosition
+from telemetry.points.site_points import list_points
 from tests.telemetry.archives import POINT, fill
 from twin.errors import ArchiveError
 
@@ -101,8 +101,8 @@ def test_a_moment_with_an_offset_is_that_moment(tmp_path, start):
 def test_what_fits_in_no_table_says_what_to_type(tmp_path):
     folder = fill(tmp_path, range(0, 100, 5))
     archive = Archive(folder, "rhine")
-    for listed in list_points(sites.load("rhine")):
-        archive.add(listed.metadata, Position(1, 31))
+    for listed in list_points(sites.load_site("rhine")):
+        archive.add(listed.metadata, JournalPosition(1, 31))
     archive.commit(everything=True)
     file = tmp_path / "a.csv"
     for words, reason in (

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive, apart, heads
+from telemetry.archive import Archive, repository_files
 from telemetry.archive import open as open_archive
-from telemetry.archive.seals import HEADS, Seals, SpoiltError
-from telemetry.archive.verifying import verify
-from telemetry.journal import Position
+from telemetry.archive.repository_files import HEAD_FILE, CorruptRepositoryError, ManifestChecksums
+from telemetry.archive.verification import verify
+from telemetry.journal.format import JournalPosition
 from tests.telemetry.archives import SECOND, START, batch, fill
 from twin.errors import ArchiveError
 
@@ -23,10 +23,10 @@ TRY = """
 import sys
 from pathlib import Path
 import icechunk
-from telemetry.archive.opening import FAILURES
-from telemetry.archive.panics import panics_as_errors
-from telemetry.archive.snapshot import BRANCH
-from telemetry.archive.store import on_disk, told
+from telemetry.archive.recovery import STORAGE_ERRORS
+from telemetry.archive.storage import panics_as_errors
+from telemetry.archive.layout import MAIN_BRANCH
+from telemetry.archive.storage import local_storage; from telemetry.archive.repository import commit_metadata
 
 path = Path(sys.argv[1])
 sound = path.read_bytes()
@@ -35,12 +35,12 @@ for at in range(int(sys.argv[2]), len(sound)):
     print(at, flush=True)
     try:
         with panics_as_errors():
-            held = icechunk.Repository.open(on_disk(path.parent))
-            told(held)
-    except FAILURES:
+            held = icechunk.Repository.open(local_storage(path.parent))
+            commit_metadata(held)
+    except STORAGE_ERRORS:
         continue
     try:
-        is_whole = bool(list(held.ancestry(branch=BRANCH)))
+        is_whole = bool(list(held.ancestry(branch=MAIN_BRANCH)))
     except BaseException:
         is_whole = False
     if not is_whole:
@@ -59,7 +59,7 @@ def folder(tmp_path):
 def half_spoilt(tmp_path_factory):
     """Return an archive whose heads can be read and not written."""
     folder = fill(tmp_path_factory.mktemp("half"), range(0, 240, 60))
-    path, at = folder / "store" / HEADS, 0
+    path, at = folder / "store" / HEAD_FILE, 0
     sound = path.read_bytes()
     while at < len(sound):
         path.write_bytes(sound)
@@ -88,21 +88,21 @@ def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, m
         tries.append(given)
         return run(*given, **options)
 
-    monkeypatch.setattr(apart.subprocess, "run", counted)
-    assert heads.hold(store, Seals(store))
+    monkeypatch.setattr(repository_files.subprocess, "run", counted)
+    assert repository_files.verify_head(store, ManifestChecksums(store))
     assert not tries
     (store / "seals").unlink()  # or those of an older gigatwin
-    assert not heads.hold(store, Seals(store))
-    assert not heads.hold(store, Seals(store))
+    assert not repository_files.verify_head(store, ManifestChecksums(store))
+    assert not repository_files.verify_head(store, ManifestChecksums(store))
     assert len(tries) == 1
     Archive(folder, "rhine")  # who writes seals what could be read
-    assert heads.hold(store, Seals(store))
+    assert repository_files.verify_head(store, ManifestChecksums(store))
 
 
 @pytest.mark.slow
 def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypatch):
-    monkeypatch.setattr(heads, "PROCESSOR", 2)
-    shutil.copy(WITHOUT_END, folder / "store" / HEADS)
+    monkeypatch.setattr(repository_files, "HEAD_CHECK_CPU_S", 2)
+    shutil.copy(WITHOUT_END, folder / "store" / HEAD_FILE)
     with pytest.raises(
         ArchiveError, match="cannot be opened: the file of heads is spoilt: reading"
     ):
@@ -115,9 +115,9 @@ def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypa
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [b"", b"no heads", bytes(2000)])
 def test_heads_that_are_none_are_told(folder, data):
-    (folder / "store" / HEADS).write_bytes(data)
-    with pytest.raises(SpoiltError, match=r"the file of heads is spoilt: \S"):
-        heads.hold(folder / "store", Seals(folder / "store"))
+    (folder / "store" / HEAD_FILE).write_bytes(data)
+    with pytest.raises(CorruptRepositoryError, match=r"the file of heads is spoilt: \S"):
+        repository_files.verify_head(folder / "store", ManifestChecksums(folder / "store"))
 
 
 def test_heads_that_can_be_read_and_not_written_are_mended_at_the_start(half_spoilt, tmp_path):
@@ -129,19 +129,19 @@ def test_heads_that_can_be_read_and_not_written_are_mended_at_the_start(half_spo
 def test_heads_that_spoil_while_they_are_written_are_mended(half_spoilt, tmp_path):
     spoilt, sound = half_spoilt
     folder = shutil.copytree(spoilt, tmp_path / "archive")
-    path = folder / "store" / HEADS
+    path = folder / "store" / HEAD_FILE
     bad = path.read_bytes()
     path.write_bytes(sound)
     archive = Archive(folder, "rhine")
     assert not archive.set_aside
     path.write_bytes(bad)
-    archive.add(batch("r0001", 300), Position(1, 10_000))
+    archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
     with pytest.raises(ArchiveError, match="behind the journal; it is being read again"):
         archive.commit(everything=True)
     assert len(archive.set_aside) == 1
     archive.rewind()
     archive.caught_up()
-    archive.add(batch("r0001", 300), Position(1, 10_000))
+    archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
     assert archive.commit(everything=True)
     assert "gone back to" in verify(folder).lost[0]["reason"]
     held = open_archive("rhine", group="racks", root=tmp_path)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.archive import REACH, losses
-from telemetry.archive.gathering import Batches
-from telemetry.archive.refusals import MOST
-from telemetry.archive.slabs import STRIP_BYTES
-from telemetry.journal import Position
-from telemetry.quality import Flag
+from telemetry.archive import MAX_BACKFILL_S, loss_log
+from telemetry.archive.buffer import RackBatchBlock
+from telemetry.archive.commit_batch import BLOCK_OVERHEAD_BYTES
+from telemetry.archive.loss_log import MAX_LABELS_LISTED
+from telemetry.journal.format import JournalPosition
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.archives import POINT, START, batch, value
 from tests.telemetry.heard import seconds_of
 from twin.errors import ArchiveError
@@ -38,29 +38,29 @@ def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
     heard.hear(batch("r0001", 40 * days))
     heard.archive.commit(everything=True)
     heard.hear(batch("r0001", 10 * days))
-    reason = heard.archive.add(value(39 * days - 1, 1.0), Position(1, 900))
-    assert f"more than {REACH} s older" in reason
-    assert "2678400 s older" in heard.archive.add(batch("r0001", 8 * days), Position(1, 900))
+    reason = heard.archive.add(value(39 * days - 1, 1.0), JournalPosition(1, 900))
+    assert f"more than {MAX_BACKFILL_S} s older" in reason
+    assert "2678400 s older" in heard.archive.add(batch("r0001", 8 * days), JournalPosition(1, 900))
     assert heard.archive.counters["too_late"] == 2
     heard.archive.commit(everything=True)
     assert seconds_of(heard.open("racks")) == [10 * days, 40 * days]
-    lost = [(one["group"], one["columns"], one["from"]) for one in losses.read(heard.lost)]
+    lost = [(one["group"], one["columns"], one["from"]) for one in loss_log.read_losses(heard.lost)]
     assert lost == [
         ("points", POINT, "2026-08-08T23:59:59Z"),
         ("racks", "hall_1/r0001", "2026-07-09T00:00:00Z"),
     ]
     heard.archive.commit(everything=True)
-    assert len(losses.read(heard.lost)) == 2
+    assert len(loss_log.read_losses(heard.lost)) == 2
 
 
 def test_of_many_labels_the_losses_name_some(heard):
     heard.hear(batch("r0001", 40 * 86_400))
     heard.archive.commit(everything=True)
-    for number in range(MOST + 50):
-        heard.archive.add(value(0, 1.0, point=f"A/B/{number}"), Position(1, 900))
+    for number in range(MAX_LABELS_LISTED + 50):
+        heard.archive.add(value(0, 1.0, point=f"A/B/{number}"), JournalPosition(1, 900))
     heard.archive.commit(everything=True)
-    lost = losses.read(heard.lost)
-    assert len(lost) == MOST + 1
+    lost = loss_log.read_losses(heard.lost)
+    assert len(lost) == MAX_LABELS_LISTED + 1
     assert lost[-1]["columns"] == "others"
     assert lost[-1]["reason"].startswith("50 readings")
 
@@ -80,7 +80,7 @@ def test_of_one_second_the_newest_good_value_stays(heard, is_late):
     heard.hear(within(0, 900, 1.0), within(0, 100, 2.0), within(1, 0, 3.0), within(1, 600, 4.0))
     heard.hear(within(2, 0, 5.0))
     for second in (2, 3):
-        heard.hear(within(second, 900, None, quality=0), flag=Flag.BAD_SOURCE)
+        heard.hear(within(second, 900, None, quality=0), flag=QualityFlag.BAD_SOURCE)
     heard.hear(within(3, 100, 6.0))
     heard.archive.commit(everything=True)
     points = heard.open("points")
@@ -106,8 +106,8 @@ def test_nothing_takes_no_place_of_a_value_whatever_its_quality(heard, is_late):
 @pytest.mark.parametrize("is_committed", [False, True])
 def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
     """It was judged beside what had come since, and believed."""
-    heard.hear(value(0, 60.0), flag=Flag.RATE)
-    heard.hear(value(1, None), flag=Flag.BAD_SOURCE)
+    heard.hear(value(0, 60.0), flag=QualityFlag.RATE)
+    heard.hear(value(1, None), flag=QualityFlag.BAD_SOURCE)
     if is_committed:
         heard.archive.commit(everything=True)
     heard.hear(value(0, 60.0), value(1, 40.0))
@@ -120,7 +120,7 @@ def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
 
 def racks(milliseconds, labels, numbers):
     """Return batches of moments of the first second."""
-    return Batches(
+    return RackBatchBlock(
         labels=[f"hall_1/{label}" for label in labels],
         seconds=np.full(len(labels), int(START.astype("datetime64[s]").astype(int))),
         stamps=np.array(milliseconds, dtype=np.int16),
@@ -136,7 +136,7 @@ def test_of_one_second_the_newest_batch_of_a_rack_stays(heard):
         racks([750, 0], ["b", "d"], [6, 8]),
     )
     for number, batches in enumerate(pieces):
-        assert heard.archive.add_racks(batches, Position(1, 100 + number)) == []
+        assert heard.archive.add_racks(batches, JournalPosition(1, 100 + number)) == []
     heard.archive.commit(everything=True)
     chips = heard.open("racks")["power"].isel(time=0, chip=2)
     assert chips.values.tolist() == [4, 6, 7, 8]
@@ -181,7 +181,7 @@ def test_what_waits_for_a_commit_is_the_newest_batch_too(heard, monkeypatch):
         raise OSError(28, "no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr("telemetry.archive.store.Store.write", fail)
+        patch.setattr("telemetry.archive.repository.ArchiveRepository.write", fail)
         chips_of(heard, [1, 2, 3], 500, is_last=False)
         with pytest.raises(ArchiveError):
             heard.archive.commit(everything=True)
@@ -193,7 +193,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
     heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
     heard.archive.commit(everything=True)
     heard.hear(*(batch("r0199", second) for second in range(100)))
-    assert heard.archive._gathered.minutes.size == 100 * (5 * 3 * 4 + STRIP_BYTES)
+    assert heard.archive._gathered.minutes.size == 100 * (5 * 3 * 4 + BLOCK_OVERHEAD_BYTES)
     heard.hear(batch("r0002", 7))
     heard.archive.commit(everything=True)
     chips = heard.open("racks")["power"].isel(chip=0)
@@ -202,7 +202,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
 
 
 def test_much_that_came_late_waits_for_no_minute(heard, monkeypatch):
-    monkeypatch.setattr("telemetry.archive.minutes.MOST_LATE", 1000)
+    monkeypatch.setattr("telemetry.archive.buffer.MAX_LATE_BYTES", 1000)
     heard.hear(batch("r0001", 500))
     heard.archive.commit(everything=True)
     heard.hear(*(batch("r0001", second) for second in range(17)))

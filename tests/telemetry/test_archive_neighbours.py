@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from telemetry.archive.writing import Writer
-from telemetry.samples import CHIP_VARIABLES
+from telemetry.archive.transaction import MinuteWriter
+from telemetry.messages.models import CHIP_VARIABLES
 from tests.telemetry.archives import START, batch, value
 
 HOURS = 1
@@ -130,7 +130,7 @@ def test_an_archive_with_hidden_neighbours_shows_them_again(heard, group, monkey
     heard.archive.commit(everything=True)
     heard.archive.keep_up(is_whole=True)
     with monkeypatch.context() as patch:
-        patch.setattr(Writer, "_over", lambda *given: given[-1])
+        patch.setattr(MinuteWriter, "_over", lambda *given: given[-1])
         model.hear(model.names[:1], 610)
         heard.archive.commit(everything=True)
     for _ in range(2):

@@ -3,9 +3,9 @@
 import icechunk
 import pytest
 
-from telemetry.archive.opening import FAILURES, opened
-from telemetry.archive.places import STORE
-from telemetry.archive.reading import snapshot_of
+from telemetry.archive.reader import open_snapshot
+from telemetry.archive.recovery import STORAGE_ERRORS, open_or_recover
+from telemetry.archive.storage import REPOSITORY_FOLDER
 
 
 class PanicException(BaseException):
@@ -25,25 +25,25 @@ def breaks(monkeypatch, error, *, times=1):
 
 
 def test_a_panic_is_an_error_that_is_handled(monkeypatch, tmp_path):
-    (tmp_path / STORE).mkdir()
+    (tmp_path / REPOSITORY_FOLDER).mkdir()
     breaks(monkeypatch, PanicException("range start index 919 out of range"))
     with pytest.raises(RuntimeError, match="is spoilt: range start index 919") as caught:
-        snapshot_of(tmp_path)
-    assert isinstance(caught.value, FAILURES)
+        open_snapshot(tmp_path)
+    assert isinstance(caught.value, STORAGE_ERRORS)
 
 
 def test_other_ends_of_the_process_stay_what_they_are(monkeypatch, tmp_path):
-    (tmp_path / STORE).mkdir()
+    (tmp_path / REPOSITORY_FOLDER).mkdir()
     breaks(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        snapshot_of(tmp_path)
+        open_snapshot(tmp_path)
 
 
 def test_an_archive_that_panics_is_kept_aside_and_goes_on(monkeypatch, tmp_path):
     folder = tmp_path / "archive"
     folder.mkdir()
-    opened(folder, "rhine")
+    open_or_recover(folder, "rhine")
     breaks(monkeypatch, PanicException("index out of bounds"))
-    store, aside = opened(folder, "rhine")
+    store, aside = open_or_recover(folder, "rhine")
     assert store.site == "rhine"
     assert aside.is_dir()

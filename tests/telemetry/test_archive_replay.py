@@ -5,10 +5,10 @@ import pytest
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.codec import decode, encode
-from telemetry.journal import Position
-from telemetry.quality import Flag
-from telemetry.replay import play, said
+from telemetry.journal.format import JournalPosition
+from telemetry.messages import decode, encode
+from telemetry.quality.checks import QualityFlag
+from telemetry.simulator.replay import publish_replay, read_messages
 from tests.telemetry.archives import START, batch, fill, metadata
 from twin.errors import ArchiveError, BrokerError
 
@@ -34,7 +34,9 @@ def test_a_replay_says_what_was_said(tmp_path):
     folder = fill(tmp_path, range(0, 200, 5), is_compacted=True)
     broker = Broker()
     span = {"start": "2026-07-01T00:01:00", "end": "2026-07-01T00:02:30"}
-    assert play(said(folder, "rhine", **span), broker, speed=0.0) == len(broker.heard)
+    assert publish_replay(read_messages(folder, "rhine", **span), broker, speed=0.0) == len(
+        broker.heard
+    )
     (first, *rest) = broker.heard
     assert decode(*first[:2]) == metadata()
     assert first[2]
@@ -58,30 +60,30 @@ def test_a_replay_keeps_its_pace(tmp_path):
         waits.append(seconds)
         now[0] += seconds
 
-    stretch = said(folder, "rhine", start="2026-07-01T00:00:00", end="2026-07-01T00:00:50")
-    play(stretch, Broker(), speed=5.0, clock=lambda: now[0], sleep=sleep)
+    stretch = read_messages(folder, "rhine", start="2026-07-01T00:00:00", end="2026-07-01T00:00:50")
+    publish_replay(stretch, Broker(), speed=5.0, clock=lambda: now[0], sleep=sleep)
     assert waits == [2.0] * 4  # ten seconds of data each
 
 
 def test_a_replay_that_nobody_takes_is_told(tmp_path):
     folder = fill(tmp_path, range(0, 100, 10))
-    stretch = said(folder, "rhine", start="2026-07-01", end="2026-07-02")
+    stretch = read_messages(folder, "rhine", start="2026-07-01", end="2026-07-02")
     with pytest.raises(BrokerError, match="not acknowledged"):
-        play(stretch, Broker(most=3), speed=0.0)
+        publish_replay(stretch, Broker(most=3), speed=0.0)
     with pytest.raises(ArchiveError, match="no stretch of time"):
-        list(said(folder, "rhine", start="2026-07-02", end="2026-07-01"))
+        list(read_messages(folder, "rhine", start="2026-07-02", end="2026-07-01"))
 
 
 def test_a_replay_becomes_the_archive_that_it_came_from(tmp_path):
     folder = fill(tmp_path, range(0, 100, 5))
     again = Archive(tmp_path / "again" / "archive", "rhine")
-    for second in said(folder, "rhine", start="2026-07-01", end="2026-07-02"):
+    for second in read_messages(folder, "rhine", start="2026-07-01", end="2026-07-02"):
         for topic, payload, _ in second.messages:
             sample = decode(topic, payload)
             is_bad = getattr(sample, "quality", 1) != 1
-            flag = Flag.BAD_SOURCE if is_bad else Flag.GOOD
+            flag = QualityFlag.BAD_SOURCE if is_bad else QualityFlag.GOOD
             assert encode(sample) == (topic, payload)
-            again.add(sample, Position(1, 30), flag=flag)
+            again.add(sample, JournalPosition(1, 30), flag=flag)
     again.commit(everything=True)
     for group in ("racks", "points"):
         first, second = (

@@ -4,11 +4,17 @@ import random
 
 import pytest
 
-from telemetry.archive import losses
-from telemetry.archive.layout import is_spare, where
-from telemetry.archive.seals import FILE, Guard, Seals, SpoiltError
-from telemetry.journal import Journal, Position
-from telemetry.journaling.tail import ARCHIVED, Tail, archived
+from telemetry.archive import loss_log
+from telemetry.archive.layout import describe_shard, is_expendable
+from telemetry.archive.repository_files import (
+    CHECKSUM_FILE,
+    CorruptRepositoryError,
+    ManifestChecker,
+    ManifestChecksums,
+)
+from telemetry.journal.follower import ARCHIVED_FILE, JournalFollower, read_archived
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
 
 NAMES = [f"{number:020d}" for number in range(12)]
 
@@ -22,14 +28,14 @@ def store(tmp_path):
         (tmp_path / "snapshots" / name).write_bytes(name.encode() * 3)
         for one in NAMES[4 + 2 * number : 6 + 2 * number]:
             (tmp_path / "manifests" / one).write_bytes(one.encode() * 3)
-        Seals(tmp_path).renew(name)
+        ManifestChecksums(tmp_path).renew(name)
     return tmp_path
 
 
 def test_what_is_sealed_is_believed_and_a_changed_byte_is_not(store):
-    seals = Seals(store)
+    seals = ManifestChecksums(store)
     seals.check_head(NAMES[3])
-    guard = Guard(seals, {"racks/open/20260701/power": NAMES[4:6]})
+    guard = ManifestChecker(seals, {"racks/open/20260701/power": NAMES[4:6]})
     guard.check("racks/open/20260701/power")
     guard.check("of another")
     for name in NAMES[4:]:
@@ -37,45 +43,45 @@ def test_what_is_sealed_is_believed_and_a_changed_byte_is_not(store):
     path = store / "manifests" / NAMES[5]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     guard.check("racks/open/20260701/power")  # it was looked at
-    with pytest.raises(SpoiltError, match="is not what was written") as caught:
-        Guard(seals, {"a": NAMES[4:6]}).check("a")
+    with pytest.raises(CorruptRepositoryError, match="is not what was written") as caught:
+        ManifestChecker(seals, {"a": NAMES[4:6]}).check("a")
     assert caught.value.path == "a"
     path.unlink()
-    with pytest.raises(SpoiltError, match="is gone"):
+    with pytest.raises(CorruptRepositoryError, match="is gone"):
         seals.check("manifests", NAMES[5])
 
 
 def test_a_head_is_the_last_or_a_later_one(store):
-    seals = Seals(store)
-    with pytest.raises(SpoiltError, match="not its last commit"):
+    seals = ManifestChecksums(store)
+    with pytest.raises(CorruptRepositoryError, match="not its last commit"):
         seals.check_head(NAMES[1])
     later = "9" * 20
     (store / "snapshots" / later).write_bytes(b"committed, and not sealed yet")
     seals.check_head(later)
     seals.renew(NAMES[1])  # gone back to
-    Seals(store).check_head(NAMES[1])
+    ManifestChecksums(store).check_head(NAMES[1])
 
 
 def test_a_torn_record_is_no_seal_and_the_next_stands_in_its_place(store):
-    path = store / FILE
+    path = store / CHECKSUM_FILE
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    seals = Seals(store)
+    seals = ManifestChecksums(store)
     assert seals.snapshots[-1] != NAMES[3]
     seals.check_head(NAMES[3])  # as if it had just been committed
     seals.renew(NAMES[3])
-    assert Seals(store).snapshots[-1] == NAMES[3]
+    assert ManifestChecksums(store).snapshots[-1] == NAMES[3]
     assert len(path.read_bytes()) == len(whole)
 
 
 def test_a_changed_seal_seals_nothing(store):
-    path, dice = store / FILE, random.Random(4)
+    path, dice = store / CHECKSUM_FILE, random.Random(4)
     whole = path.read_bytes()
     for _ in range(300):
         data = bytearray(whole)
         data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
         path.write_bytes(data)
-        seals = Seals(store)
+        seals = ManifestChecksums(store)
         for name in NAMES[4:]:
             seals.check("manifests", name)
 
@@ -85,46 +91,48 @@ def test_what_is_gone_is_forgotten_and_the_order_of_commits_kept(store):
         (store / "snapshots" / name).unlink()
     for name in NAMES[4:8]:
         (store / "manifests" / name).unlink()
-    Seals(store).renew(NAMES[3])
-    after = Seals(store)
+    ManifestChecksums(store).renew(NAMES[3])
+    after = ManifestChecksums(store)
     assert after.snapshots == NAMES[2:4]
-    assert (store / FILE).stat().st_size == 33 * (2 + 4)
+    assert (store / CHECKSUM_FILE).stat().st_size == 33 * (2 + 4)
     after.check_head(NAMES[3])
 
 
 def test_losses_are_told_for_ever_and_a_spoilt_line_as_it_stands(tmp_path):
-    losses.tell(tmp_path, [where("racks/raw/20260701/power", (3, 1)) | {"reason": "spoilt"}])
-    with (tmp_path / losses.FILE).open("a") as file:
+    loss_log.append_losses(
+        tmp_path, [describe_shard("racks/raw/20260701/power", (3, 1)) | {"reason": "spoilt"}]
+    )
+    with (tmp_path / loss_log.LOSS_LOG_FILE).open("a") as file:
         file.write("half a li\n")
-    first, second = losses.read(tmp_path)
+    first, second = loss_log.read_losses(tmp_path)
     assert first["from"] == "2026-07-01T03:00:00Z"
     assert first["to"] == "2026-07-01T04:00:00Z"
     assert first["columns"] == "64 to 127"
     assert second == {"reason": "half a li"}
-    assert losses.read(tmp_path / "nothing") == []
-    losses.tell(None, [{"reason": "said only"}])
+    assert loss_log.read_losses(tmp_path / "nothing") == []
+    loss_log.append_losses(None, [{"reason": "said only"}])
 
 
 def test_only_arrays_of_a_period_can_be_spared():
-    assert is_spare("racks/heard/20260701")
-    assert is_spare("points/1h/202607/value_mean")
-    assert not is_spare("racks/rack")
-    assert not is_spare("")
-    assert where("points/1h/202607/value_mean", ())["to"] == "2026-08-01T00:00:00Z"
+    assert is_expendable("racks/heard/20260701")
+    assert is_expendable("points/1h/202607/value_mean")
+    assert not is_expendable("racks/rack")
+    assert not is_expendable("")
+    assert describe_shard("points/1h/202607/value_mean", ())["to"] == "2026-08-01T00:00:00Z"
 
 
 def test_a_changed_note_lets_go_of_nothing(tmp_path):
     journal = Journal(tmp_path)
-    Tail(tmp_path, None).archived(Position(12, 345))
-    assert archived(tmp_path) == Position(12, 345)
-    path = tmp_path / ARCHIVED
+    JournalFollower(tmp_path, None).archived(JournalPosition(12, 345))
+    assert read_archived(tmp_path) == JournalPosition(12, 345)
+    path = tmp_path / ARCHIVED_FILE
     whole = path.read_bytes()
     for at in range(len(whole)):
         for bit in range(8):
             data = bytearray(whole)
             data[at] ^= 1 << bit
             path.write_bytes(data)
-            assert archived(tmp_path) is None
+            assert read_archived(tmp_path) is None
     journal.close()
 
 
@@ -132,7 +140,7 @@ def test_a_journal_that_begins_after_the_archive_is_noticed(tmp_path):
     journal = Journal(tmp_path)
     journal.append([("a", b"b")])
     end = journal.end
-    assert not Tail(tmp_path, None).is_cut
-    assert not Tail(tmp_path, end).is_cut
-    assert Tail(tmp_path, Position(end.segment - 1, 16)).is_cut
+    assert not JournalFollower(tmp_path, None).is_cut
+    assert not JournalFollower(tmp_path, end).is_cut
+    assert JournalFollower(tmp_path, JournalPosition(end.segment - 1, 16)).is_cut
     journal.close()

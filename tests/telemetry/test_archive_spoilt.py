@@ -6,12 +6,12 @@ import pytest
 
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.archive.marks import Mark
-from telemetry.archive.reading import snapshot_of
-from telemetry.archive.snapshot import BRANCH
-from telemetry.archive.store import on_disk
-from telemetry.archive.verifying import verify
-from telemetry.journal import Position
+from telemetry.archive.commit_batch import Checkpoint
+from telemetry.archive.layout import MAIN_BRANCH
+from telemetry.archive.reader import open_snapshot
+from telemetry.archive.storage import local_storage
+from telemetry.archive.verification import verify
+from telemetry.journal.format import JournalPosition
 from tests.telemetry import archives
 from tests.telemetry.archives import QUARTER, START, batch, tick
 from tests.telemetry.heard import Heard, seconds_of
@@ -24,17 +24,17 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
     """The hour was found by its first variable: with that gone, all others were dropped."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
-        archive.add(batch("r0001", second), Position(1, second + 1))
+        archive.add(batch("r0001", second), JournalPosition(1, second + 1))
     archive.commit(everything=True)
     if is_late:
         archive.keep_up(is_whole=True)
-    snapshot = snapshot_of(tmp_path / "archive")
+    snapshot = open_snapshot(tmp_path / "archive")
     level = "raw" if is_late else "open"
     for name in snapshot.guard._nodes[f"racks/{level}/20260701/power"]:
         path = tmp_path / "archive" / "store" / "manifests" / name
         path.write_bytes(path.read_bytes()[:-1])
     archive = Archive(tmp_path / "archive", "rhine")
-    archive.add(batch("r0001", 5), Position(1, 200))
+    archive.add(batch("r0001", 5), JournalPosition(1, 200))
     archive.commit(everything=True)
     archive.keep_up(is_whole=True)
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
@@ -48,9 +48,9 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
 def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
-        archive.add(batch("r0001", second), Position(1, second + 1))
+        archive.add(batch("r0001", second), JournalPosition(1, second + 1))
     archive.commit(everything=True)
-    for name in snapshot_of(tmp_path / "archive").guard._nodes["racks/open/20260701/memory"]:
+    for name in open_snapshot(tmp_path / "archive").guard._nodes["racks/open/20260701/memory"]:
         path = tmp_path / "archive" / "store" / "manifests" / name
         path.write_bytes(path.read_bytes()[:-1])
     archive = Archive(tmp_path / "archive", "rhine")
@@ -63,12 +63,14 @@ def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
 
 
 def test_a_wrong_reach_is_noticed():
-    told = Mark(position={"a": Position(7, 100)}, seen={"a": Position(7, 120)}, closed=60).told()
-    assert Mark.read(told).closed == 60
+    told = Checkpoint(
+        position={"a": JournalPosition(7, 100)}, seen={"a": JournalPosition(7, 120)}, closed=60
+    ).told()
+    assert Checkpoint.read(told).closed == 60
     with pytest.raises(ValueError, match="not what was written"):
-        Mark.read({**told, "position": "a@7:900"})
+        Checkpoint.read({**told, "position": "a@7:900"})
     del told["checksum"]  # as commits had none
-    assert Mark.read(told).position == {"a": Position(7, 100)}
+    assert Checkpoint.read(told).position == {"a": JournalPosition(7, 100)}
 
 
 def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
@@ -115,8 +117,8 @@ def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
 
 def first_commit(heard):
     """Return the name of the first commit: what all others descend from."""
-    store = icechunk.Repository.open(on_disk(heard.folder / "archive" / "store"))
-    return [*store.ancestry(branch=BRANCH)][-1].id
+    store = icechunk.Repository.open(local_storage(heard.folder / "archive" / "store"))
+    return [*store.ancestry(branch=MAIN_BRANCH)][-1].id
 
 
 def halve(heard, part):
@@ -159,7 +161,7 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
     for second in range(3):
         heard.hear(batch("r0001", second, interval=QUARTER), tick(second))
         heard.archive.commit()
-    snapshot = snapshot_of(heard.folder / "archive")
+    snapshot = open_snapshot(heard.folder / "archive")
     (name,) = snapshot.guard._nodes["racks/sparse/20260701/power"]
     path = heard.folder / "archive" / "store" / "manifests" / name
     data = bytearray(path.read_bytes())

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from telemetry import broker as brokers
-from telemetry.broker import EmbeddedBroker
-from telemetry.client import Client
+from telemetry.mqtt import embedded_broker as brokers
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from tests.telemetry.clients import LONG, taken
 from tests.waiting import until
 from twin.errors import BrokerError
@@ -63,7 +63,7 @@ def test_a_free_port_that_is_taken_meanwhile_is_left(embedded, monkeypatch):
 
 OWNER = """
 import sys
-from telemetry.broker import EmbeddedBroker
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 broker = EmbeddedBroker()
 broker.start()
 sys.stdout.write(f"{broker.port}\\n")
@@ -97,7 +97,7 @@ def test_ctrl_c_does_not_reach_it(embedded):
 
 
 def test_retained_messages_outlive_its_segments(monkeypatch):
-    monkeypatch.setattr(brokers, "SEGMENT", (100_000, 2))
+    monkeypatch.setattr(brokers, "SEGMENT_BYTES_AND_COUNT", (100_000, 2))
     with EmbeddedBroker() as broker:
         sender = connected(broker, "sender")
         for number in range(2500):

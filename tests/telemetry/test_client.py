@@ -6,9 +6,17 @@ import threading
 
 import pytest
 
-from telemetry.client import Client, Tls
-from telemetry.wire import session
-from telemetry.wire.mailbox import BYTES, Inbox, Letter, Message, Outbox, Receipt
+from telemetry.mqtt import network_loop
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.connection import TlsFiles
+from telemetry.mqtt.queues import (
+    MAX_INBOX_BYTES,
+    IncomingQueue,
+    OutgoingMessage,
+    OutgoingQueue,
+    PublishToken,
+    ReceivedMessage,
+)
 from tests import brokers
 from tests.telemetry.clients import LONG, until_told
 from tests.waiting import until
@@ -48,9 +56,9 @@ def test_ports_have_defaults():
 
 def test_certificates_need_tls_and_files(tmp_path):
     with pytest.raises(BrokerError, match="mqtts"):
-        Client("mqtt://host", client_id="c", tls=Tls())
+        Client("mqtt://host", client_id="c", tls=TlsFiles())
     with pytest.raises(BrokerError, match=r"certificates cannot be used .*none\.pem"):
-        Client("mqtts://host", client_id="c", tls=Tls(ca=tmp_path / "none.pem"))
+        Client("mqtts://host", client_id="c", tls=TlsFiles(ca=tmp_path / "none.pem"))
 
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0"])
@@ -113,16 +121,16 @@ def test_what_found_no_room_is_told_for_a_while(made, monkeypatch):
     assert client.trouble == ""
     client.publish("b", b"", qos=1)
     assert f"{client.url}: 1 messages found no room" in client.trouble
-    monkeypatch.setattr("telemetry.client.OVERFLOW", 0.0)
+    monkeypatch.setattr("telemetry.mqtt.client.OVERFLOW_REPORT_S", 0.0)
     assert client.trouble == ""
 
 
 def letter(topic, payload=b"", *, is_newest=True):
-    return Letter(topic, payload, 1, False, Receipt(), 0, is_newest)
+    return OutgoingMessage(topic, payload, 1, False, PublishToken(), 0, is_newest)
 
 
 def test_letters_go_in_the_order_of_the_last_on_each_topic():
-    outbox = Outbox(10)
+    outbox = OutgoingQueue(10)
     for topic, payload in (("a", b"1"), ("b", b"1"), ("a", b"2")):
         outbox.post(letter(topic, payload))
     outbox.post(letter("b", b"x", is_newest=False))
@@ -132,7 +140,7 @@ def test_letters_go_in_the_order_of_the_last_on_each_topic():
 
 
 def test_a_letter_that_could_not_go_is_first_again_unless_a_newer_one_came():
-    outbox = Outbox(10)
+    outbox = OutgoingQueue(10)
     for one in (letter("a"), letter("b", is_newest=False)):
         outbox.post(one)
     first, second = outbox.take(), outbox.take()
@@ -195,8 +203,8 @@ def test_no_broker_is_told_and_survived(made, answer, told):
 
 
 def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
-    monkeypatch.setattr(session, "GREETING", 0.2)
-    monkeypatch.setattr(session, "TICK", 0.05)
+    monkeypatch.setattr(network_loop, "CONNACK_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(network_loop, "SELECT_TIMEOUT_S", 0.05)
     with listening(b"") as url:
         client = made(url)
         client.start()
@@ -205,11 +213,11 @@ def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
 
 
 def test_an_inbox_drops_qos_0_first_and_then_says_that_it_is_full():
-    inbox = Inbox(2)
-    assert [inbox.put(Message("a", b"")) for _ in range(3)] == [True, True, False]
-    assert inbox.put(Message("a", b"", 1))
+    inbox = IncomingQueue(2)
+    assert [inbox.put(ReceivedMessage("a", b"")) for _ in range(3)] == [True, True, False]
+    assert inbox.put(ReceivedMessage("a", b"", 1))
     assert not inbox.is_full
-    assert inbox.put(Message("a", b"", 1))
+    assert inbox.put(ReceivedMessage("a", b"", 1))
     assert inbox.is_full
     assert len(inbox.take(3, 0.0)) == 3
     assert not inbox.is_full
@@ -217,13 +225,13 @@ def test_an_inbox_drops_qos_0_first_and_then_says_that_it_is_full():
 
 
 def test_an_inbox_counts_bytes_too():
-    inbox = Inbox(100)
-    inbox.put(Message("a", bytes(BYTES), 1))
+    inbox = IncomingQueue(100)
+    inbox.put(ReceivedMessage("a", bytes(MAX_INBOX_BYTES), 1))
     assert inbox.is_full
 
 
 def test_a_receipt_waits_for_all_answers():
-    receipt = Receipt(2)
+    receipt = PublishToken(2)
     receipt.settle(is_granted=True)
     assert not receipt.wait(0.0)
     receipt.settle(is_granted=True)

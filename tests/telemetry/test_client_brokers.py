@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from telemetry.broker import EmbeddedBroker
-from telemetry.client import Tls, Will
-from telemetry.wire import session
+from telemetry.mqtt import network_loop
+from telemetry.mqtt.connection import TlsFiles
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
+from telemetry.mqtt.queues import LastWill
 from tests import brokers
 from tests.telemetry.clients import LONG, taken, until_told
 from tests.waiting import until
@@ -51,9 +52,9 @@ def test_a_retained_message_comes_to_those_who_come_later(broker, connected):
 @pytest.mark.slow
 def test_a_will_is_said_for_the_dead_only(broker, connected):
     watcher = connected(broker.url, "will/#")
-    polite = connected(broker.url, will=Will("will/polite", b"gone"))
+    polite = connected(broker.url, will=LastWill("will/polite", b"gone"))
     polite.stop()
-    killed = connected(broker.url, will=Will("will/killed", b"gone"))
+    killed = connected(broker.url, will=LastWill("will/killed", b"gone"))
     killed._session._link._paho._sock.shutdown(socket.SHUT_RDWR)
     assert taken(watcher, 1)[0].topic == "will/killed"
 
@@ -170,8 +171,8 @@ def test_two_clients_of_one_name_are_told(mosquitto, connected, made, protocol):
 def test_a_frozen_broker_is_noticed(mosquitto, connected, monkeypatch):
     client = connected(mosquitto.url)
     mosquitto.pause()
-    monkeypatch.setattr(session, "SILENCE", 0.3)
-    monkeypatch.setattr(session, "GREETING", 0.3)
+    monkeypatch.setattr(network_loop, "MAX_SILENCE_S", 0.3)
+    monkeypatch.setattr(network_loop, "CONNACK_TIMEOUT_S", 0.3)
     until(lambda: not client.is_connected, deadline=LONG)
     until(
         lambda: "fell silent" in client.trouble or "does not answer" in client.trouble,
@@ -291,11 +292,11 @@ def test_both_sides_show_their_certificates(run, authority, connected, made):
     broker = run("mosquitto", f"{brokers.MOSQUITTO}{lines}require_certificate true\n")
     url = broker.url.replace("mqtt:", "mqtts:")
     ca = authority / "ca.pem"
-    ours = Tls(ca=ca, certificate=authority / "client.pem", key=authority / "client.key")
+    ours = TlsFiles(ca=ca, certificate=authority / "client.pem", key=authority / "client.key")
     client = connected(url, "a", tls=ours)
     assert client.publish("a", bytes(200_000), qos=1).wait(LONG)
     assert len(taken(client, 1)[0].payload) == 200_000
-    for tls, told in [(Tls(), "not trusted"), (Tls(ca=ca), "certificate of ours")]:
+    for tls, told in [(TlsFiles(), "not trusted"), (TlsFiles(ca=ca), "certificate of ours")]:
         until_told(made(url, tls=tls), told)
     until_told(made(broker.url), "hung up before")
 

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from joserfc.jwk import RSAKey
 
-from telemetry import security
-from telemetry.codec.dsx_flex import read_load_targets, write_power_state
-from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget
-from telemetry.keys import jwks
-from telemetry.security import FLEX
+from telemetry.feed import signing
+from telemetry.feed.flex_messages import (
+    FeedTarget,
+    LoadTarget,
+    PowerFeedState,
+    read_load_targets,
+    write_power_state,
+)
+from telemetry.feed.signing import FLEX_KIND, public_jwk_set
 from tests.feeds import key
 from tests.telemetry.grid.flexing import (
     STATUS,
@@ -26,7 +30,7 @@ from tests.telemetry.grid.flexing import (
 )
 from twin.errors import WireError
 
-KEYS = jwks(key("tso-1"))
+KEYS = public_jwk_set(key("tso-1"))
 NOON = np.datetime64("2026-07-01T12:00", "us")
 HOUR = np.timedelta64(1, "h")
 
@@ -136,7 +140,7 @@ def test_a_target_that_breaks_the_contract_is_refused(wrong, told):
 @pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
 def test_numbers_that_are_none_are_refused_under_a_good_signature(number):
     text = json.dumps({"targets": [target(5.5, "watt")]}).replace("5.5", number)
-    signed = security.jws.serialize_compact(
+    signed = signing.jws.serialize_compact(
         {"alg": "ES256", "kid": key("tso-1").kid}, text, key("tso-1")._key
     )
     with pytest.raises(WireError, match="number"):
@@ -147,21 +151,21 @@ def test_a_target_signed_with_rs256_is_read():
     own = RSAKey.generate_key(2048)
     content = json.dumps({"targets": [target(80.0)]})
     header = {"alg": "RS256", "kid": own.thumbprint()}
-    signed = security.jws.serialize_compact(header, content, own, algorithms=["RS256"])
+    signed = signing.jws.serialize_compact(header, content, own, algorithms=["RS256"])
     both = {"keys": [*KEYS["keys"], own.as_dict(private=False)]}
     found = read_load_targets(TOPIC, payload(data=signed), issuer="tso-1", keys=both)
     assert [one.power for one in found.targets] == [80.0]
 
 
 def test_an_acknowledgement_of_the_feed_passes_for_no_target():
-    signed = security.sign({"targets": [target()]}, key("tso-1"), kind="ack")
+    signed = signing.sign_document({"targets": [target()]}, key("tso-1"), kind="ack")
     with pytest.raises(WireError, match="typ"):
         read(payload(data=signed))
 
 
 def test_a_power_state_fits_the_contract(contract):
     asked = LoadTarget(start=NOON, end=NOON + HOUR, feeds=(), power=90.0, is_best_effort=False)
-    state = FeedState(
+    state = PowerFeedState(
         least=60.0,
         most=150.0,
         targets=[FeedTarget(target=asked, is_active=True, correlation=event()["id"])],
@@ -185,7 +189,7 @@ def test_a_power_state_fits_the_contract(contract):
     validator(contract, "PowerStateStatusEvent").validate(sent)
     told = content(sent["data"])
     validator(contract, "PowerStateStatusData").validate(told)
-    assert security.verify(sent["data"], jwks(key("rhine")), kind=FLEX)
+    assert signing.verify_signature(sent["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
     feed = told["feeds"]["rhine"]
     assert feed["metadata"]["power_minimum"] == {"value": 60.0, "unit": "megawatt"}
     assert feed["calculated_load"] == {"value": 88.0, "unit": "megawatt"}
@@ -200,7 +204,7 @@ def test_the_example_for_partners_is_read():
     chapter = page.split("## Setting a load target")[1].split("\n## ")[0]
     blocks = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
     envelope, told = map(json.loads, blocks)
-    signed = security.sign(told, key("tso-1"), kind=FLEX)
+    signed = signing.sign_document(told, key("tso-1"), kind=FLEX_KIND)
     found = read(json.dumps(envelope | {"data": signed}).encode())
     (one,) = found.targets
     assert (one.power, one.feeds, one.end - one.start) == (120.0, ("rhine",), 2 * HOUR)

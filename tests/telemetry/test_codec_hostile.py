@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.codec import decode
-from telemetry.codec.dispatch import READERS
-from telemetry.topics import Kind
+from telemetry.messages import decode
+from telemetry.messages.codec import DECODERS
+from telemetry.messages.topics import TopicKind
 from tests.messages import GOOD, TOPICS
 from twin.errors import WireError
 
@@ -24,8 +24,8 @@ def refused(topic, payload):
 
 
 def test_every_reader_is_tried():
-    assert set(TOPICS) == set(READERS)
-    assert set(GOOD) | {Kind.RACK_BATCH} == set(READERS)
+    assert set(TOPICS) == set(DECODERS)
+    assert set(GOOD) | {TopicKind.RACK_BATCH} == set(DECODERS)
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -86,7 +86,7 @@ def test_a_field_of_another_type_is_refused(kind, field):
     value = GOOD[kind][field]
     others = ["x", True, 1.5, None, [None], {}]
     for other in others:
-        may_be_null = kind is Kind.POINT_VALUE and field == "value"
+        may_be_null = kind is TopicKind.POINT_VALUE and field == "value"
         if type(other) is type(value) or (other is None and may_be_null):
             continue
         refused(TOPICS[kind], json.dumps(GOOD[kind] | {field: other}).encode())
@@ -125,7 +125,7 @@ def test_unknown_fields_are_read_past_but_watched(kind):
     ],
 )
 def test_the_quick_way_is_as_strict(payload):
-    refused(TOPICS[Kind.POINT_VALUE], payload)
+    refused(TOPICS[TopicKind.POINT_VALUE], payload)
 
 
 @given(payload=st.binary(max_size=200), kind=st.sampled_from(list(TOPICS)))

@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from telemetry.codec import decode, encode
-from telemetry.codec.jobs import PLAIN, UNPACKED
-from telemetry.codec.strict import LARGEST
-from telemetry.samples import JobColumns, JobHistory, QueueSnapshot
+from telemetry.messages import decode, encode
+from telemetry.messages.jobs import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
+from telemetry.messages.models import JobColumns, JobHistory, QueueSnapshot
+from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
 from twin.errors import WireError
 
 NOW = np.datetime64("2026-11-28T08:00", "us")
@@ -52,14 +52,14 @@ def packed(**changes):
 )
 def test_the_jobs_of_a_large_site_are_within_a_message_and_come_back_whole(told):
     topic, payload = encode(told)
-    assert len(payload) <= LARGEST
-    assert len(gzip.decompress(payload)) > 2 * LARGEST
+    assert len(payload) <= MAX_PAYLOAD_BYTES
+    assert len(gzip.decompress(payload)) > 2 * MAX_PAYLOAD_BYTES
     assert encode(decode(topic, payload)) == (topic, payload)
 
 
 def test_a_short_list_is_text_that_people_can_read():
     _, payload = encode(queue(300))
-    assert len(payload) <= PLAIN
+    assert len(payload) <= MAX_PLAIN_BYTES
     assert json.loads(payload)["site"] == "rhine"
 
 
@@ -78,7 +78,7 @@ def test_text_that_others_packed_is_read():
         b"\x1f\x8b",
         packed(running=[1, 0, 0]),
         packed(site="gallia"),
-        pack(b"[" * (UNPACKED + 1)),
+        pack(b"[" * (MAX_UNPACKED_BYTES + 1)),
         pack(pack(b"{}")),
     ],
 )
@@ -88,9 +88,9 @@ def test_what_is_no_whole_list_in_one_gzip_is_refused(payload):
 
 
 def test_what_would_fill_the_memory_is_refused_at_its_bound():
-    bomb = pack(b" " * (60 * UNPACKED))
-    assert len(bomb) < LARGEST
-    with pytest.raises(WireError, match=f"{UNPACKED + 1} bytes"):
+    bomb = pack(b" " * (60 * MAX_UNPACKED_BYTES))
+    assert len(bomb) < MAX_PAYLOAD_BYTES
+    with pytest.raises(WireError, match=f"{MAX_UNPACKED_BYTES + 1} bytes"):
         decode(TOPIC, bomb)
 
 

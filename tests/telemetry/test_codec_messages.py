@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.codec import decode, encode
-from telemetry.samples import (
+from telemetry.messages import decode, encode
+from telemetry.messages.models import (
     CapOrder,
     CapStatus,
-    Decided,
+    DecisionNotice,
     JobColumns,
     JobHistory,
     JobOrders,
@@ -20,7 +20,7 @@ from telemetry.samples import (
     PointMetadata,
     PointValue,
     QueueSnapshot,
-    Tick,
+    SimulationTick,
 )
 from twin.errors import WireError
 
@@ -72,7 +72,7 @@ SAMPLES = st.one_of(
         reason=TEXTS,
     ),
     st.builds(
-        Tick,
+        SimulationTick,
         site=NAMES,
         time=TIMES,
         interval=st.integers(1, 86_400).map(lambda s: np.timedelta64(s, "s")),
@@ -82,7 +82,7 @@ SAMPLES = st.one_of(
         points=COUNTS,
         is_last=st.booleans(),
     ),
-    st.builds(Decided, site=NAMES, time=TIMES, sequence=st.integers(-1, 2**53)),
+    st.builds(DecisionNotice, site=NAMES, time=TIMES, sequence=st.integers(-1, 2**53)),
 )
 
 
@@ -214,7 +214,7 @@ def test_nothing_that_is_not_finite_is_sent(wrong):
 def test_no_moment_but_one_of_this_century_is_sent():
     for time in ("NaT", "1969-12-31", "2100-01-01"):
         with pytest.raises(WireError, match="2000 to 2099"):
-            encode(Decided(site="rhine", time=np.datetime64(time, "us"), sequence=-1))
+            encode(DecisionNotice(site="rhine", time=np.datetime64(time, "us"), sequence=-1))
 
 
 def queue_with(**changes):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from telemetry.codec import decode, encode
-from telemetry.codec.rack_batch import encode_batch_json
-from telemetry.journaling.batch_header import HEADER
-from telemetry.samples import RackBatch
+from telemetry.messages import decode, encode
+from telemetry.messages.models import RackBatch
+from telemetry.messages.rack_batch import encode_batch_json
+from telemetry.messages.rack_batch_header import BATCH_HEADER
 from twin.errors import WireError
 
 BLOCKS = arrays.arrays(
@@ -76,7 +76,7 @@ def test_one_number_that_is_missing_is_a_fault(place):
 
 def test_the_layout_is_as_agreed():
     assert TOPIC == "dc/v1/rhine/hall_1/r0001/tele"
-    assert HEADER.unpack_from(PAYLOAD) == (
+    assert BATCH_HEADER.unpack_from(PAYLOAD) == (
         b"GTRB",
         1,
         0,
@@ -111,8 +111,8 @@ def header(**changes):
         "chips",
         "span",
     )
-    fields = dict(zip(names, HEADER.unpack_from(PAYLOAD), strict=True))
-    return HEADER.pack(*{**fields, **changes}.values()) + PAYLOAD[36:]
+    fields = dict(zip(names, BATCH_HEADER.unpack_from(PAYLOAD), strict=True))
+    return BATCH_HEADER.pack(*{**fields, **changes}.values()) + PAYLOAD[36:]
 
 
 @pytest.mark.parametrize(

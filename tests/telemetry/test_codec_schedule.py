@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.codec import schedule as codec
-from telemetry.codec.market_document import NAMESPACE, as_market_document, revision_number
+from telemetry.messages import feed_documents as codec
+from telemetry.messages.feed_documents import ESMP_NAMESPACE, revision_number, to_market_document
 from tests.feeds import START, acknowledgement, schedule
 from twin import vocabulary
 from twin.errors import WireError
@@ -43,7 +43,7 @@ def changed(path, value, document=None):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_schemas_are_of_the_dialect_that_they_name(kind):
-    schema = codec.schema(kind)
+    schema = codec.document_schema(kind)
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -58,7 +58,7 @@ def leaves(schema, path=""):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_says_what_it_means_and_every_number_its_unit(kind):
-    schema = codec.schema(kind)
+    schema = codec.document_schema(kind)
     wrong = []
     for path, field in leaves(schema):
         target = schema["$defs"][field["$ref"].split("/")[-1]] if "$ref" in field else field
@@ -74,7 +74,7 @@ def test_every_field_says_what_it_means_and_every_number_its_unit(kind):
 def test_market_days_of_all_lengths_are_read(count):
     document = schedule(count=count)
     assert read(document) == document
-    assert codec.dataset_of(document).sizes["time"] == count
+    assert codec.schedule_dataset(document).sizes["time"] == count
 
 
 @pytest.mark.parametrize("entry", [{}, 0, None])
@@ -169,21 +169,21 @@ def test_any_value_in_any_field_is_read_or_refused(value, name):
         found = codec.read_schedule(json.dumps(document).encode())
     except WireError:
         return
-    codec.dataset_of(found)
-    as_market_document(found)
+    codec.schedule_dataset(found)
+    to_market_document(found)
 
 
 def test_an_acknowledgement_always_has_a_reason():
     assert acknowledgement().payload
     document = {"v": 1, "site": "s", "partner": "p", "mrid": "m", "revision": 1, "code": "A01"}
     with pytest.raises(WireError, match="reasons"):
-        codec.check(document | {"reasons": [], "time": 1781611200000}, "ack")
+        codec.check_schema(document | {"reasons": [], "time": 1781611200000}, "ack")
 
 
 def test_arrays_split_import_and_export():
     document = changed(["intervals", 2, "scheduled_mw"], -12.5)
     document["intervals"][2] |= {"p10_mw": -20.0, "p90_mw": 3.0, "baseline_mw": -1.0}
-    data = codec.dataset_of(document)
+    data = codec.schedule_dataset(document)
     assert data["grid_import_power"].to_numpy()[1:4].tolist() == [100.0, 0.0, 100.0]
     assert data["grid_export_power"].to_numpy()[1:4].tolist() == [0.0, 12.5, 0.0]
     assert data["grid_import_band"].to_numpy()[2].tolist() == [0.0, 3.0]
@@ -195,22 +195,22 @@ def test_arrays_split_import_and_export():
 
 
 def test_arrays_can_be_kept_in_a_file(tmp_path):
-    data = codec.dataset_of(schedule())
+    data = codec.schedule_dataset(schedule())
     data.to_netcdf(tmp_path / "schedule.nc", engine="h5netcdf")
     assert (tmp_path / "schedule.nc").stat().st_size > 0
 
 
 def xml(document):
-    return ElementTree.fromstring(as_market_document(document))
+    return ElementTree.fromstring(to_market_document(document))
 
 
 def text_of(element, *names):
-    return element.findtext("/".join(f"{{{NAMESPACE}}}{name}" for name in names))
+    return element.findtext("/".join(f"{{{ESMP_NAMESPACE}}}{name}" for name in names))
 
 
 def test_the_market_document_has_the_header_in_the_order_of_the_standard():
     root = xml(schedule(revision=17))
-    names = [child.tag.removeprefix(f"{{{NAMESPACE}}}") for child in root]
+    names = [child.tag.removeprefix(f"{{{ESMP_NAMESPACE}}}") for child in root]
     assert names == [
         "mRID",
         "revisionNumber",
@@ -232,14 +232,14 @@ def test_the_market_document_has_the_header_in_the_order_of_the_standard():
     assert text_of(root, "type") == "A14"
     assert text_of(root, "createdDateTime") == "2026-06-16T12:00:00Z"
     assert text_of(root, "schedule_Time_Period.timeInterval", "end") == "2026-06-17T12:00Z"
-    domain = root.find(f"{{{NAMESPACE}}}domain.mRID")
+    domain = root.find(f"{{{ESMP_NAMESPACE}}}domain.mRID")
     assert (domain.text, domain.get("codingScheme")) == ("10Y1001A1001A82H", "A01")
 
 
 def filled(series, count):
     """Return the values of a curve of type A03: what is left out repeats."""
     found = {}
-    for point in series.iter(f"{{{NAMESPACE}}}Point"):
+    for point in series.iter(f"{{{ESMP_NAMESPACE}}}Point"):
         found[int(text_of(point, "position"))] = float(text_of(point, "quantity"))
     values, last = [], None
     for position in range(1, count + 1):
@@ -253,7 +253,7 @@ def test_points_that_repeat_are_left_out_and_export_is_production():
     net = [100.0] * 96
     for place, power in ((3, 90.125), (4, 90.125), (5, -12.0)):
         net[place] = document["intervals"][place]["scheduled_mw"] = power
-    consumption, production = xml(document).iter(f"{{{NAMESPACE}}}TimeSeries")
+    consumption, production = xml(document).iter(f"{{{ESMP_NAMESPACE}}}TimeSeries")
     values, count = filled(consumption, 96)
     assert values == [max(power, 0.0) for power in net]
     assert count == 4  # at positions 1, 4, 6 and 7
@@ -269,8 +269,8 @@ def test_no_power_is_told_without_a_sign():
     document = schedule()
     for place, row in enumerate(document["intervals"]):
         row["scheduled_mw"] = (0.0, -0.0, -5.0)[min(place % 4, 2)]
-    for series in xml(document).iter(f"{{{NAMESPACE}}}TimeSeries"):
-        points = [text_of(one, "quantity") for one in series.iter(f"{{{NAMESPACE}}}Point")]
+    for series in xml(document).iter(f"{{{ESMP_NAMESPACE}}}TimeSeries"):
+        points = [text_of(one, "quantity") for one in series.iter(f"{{{ESMP_NAMESPACE}}}Point")]
         assert set(points) <= {"0", "5"}
         assert all(first != second for first, second in itertools.pairwise(points))
 
@@ -286,4 +286,4 @@ def test_revision_numbers_have_three_digits_for_ever():
 )
 def test_a_short_document_that_is_long_is_not_even_looked_at(kind, reader):
     with pytest.raises(WireError, match="at most 16384 bytes are read"):
-        reader(b"[" * (codec.LONGEST[kind] + 1))
+        reader(b"[" * (codec.MAX_DOCUMENT_BYTES[kind] + 1))

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from telemetry.codec import decode
-from telemetry.metadata.bms_rules import EXTENSIBLE, RULES
+from telemetry.messages import decode
+from telemetry.messages.bms_contract import EXTENSIBLE_OBJECTS, RULES_BY_OBJECT
 from tests.telemetry.contract import as_payload, messages, read_contract
 from twin.errors import WireError
 
@@ -17,7 +17,7 @@ def told(shared):
 
 def test_the_rules_name_every_point_of_the_contract_and_no_other(told):
     named = {(one.object_type, one.point_type) for one in told if not one.is_value}
-    assert named == {(kind, point) for kind, points in RULES.items() for point in points}
+    assert named == {(kind, point) for kind, points in RULES_BY_OBJECT.items() for point in points}
     assert len(named) > 200
 
 
@@ -48,7 +48,7 @@ def test_every_spoilt_example_is_refused_for_its_reason(told):
     """
     count, known = 0, set()
     for one in told:
-        shape = one.is_value or RULES[one.object_type][one.point_type]
+        shape = one.is_value or RULES_BY_OBJECT[one.object_type][one.point_type]
         examples = one.examples()[-1:] if shape in known else one.examples()
         known.add(shape)
         for document in examples:
@@ -69,7 +69,7 @@ def test_points_and_senders_out_of_the_lists_are_refused(told):
             (one.topic.replace(f"/{kind}/", "/Teapot/"), "an object is one of"),
             (one.topic.replace(f"/{point}/", f"/{point}s/"), f"a point of {kind} is one of"),
         ):
-            if one.is_value and word.startswith("a point") and kind in EXTENSIBLE:
+            if one.is_value and word.startswith("a point") and kind in EXTENSIBLE_OBJECTS:
                 continue  # of these a vendor may have more
             with pytest.raises(WireError, match=word):
                 decode(topic, payload)
@@ -88,7 +88,7 @@ def test_only_its_writer_sends_the_values_of_a_point(told):
     }
     example = as_payload({"value": 1.0, "timestamp": 1_781_611_200_000, "quality": 1})
     refused = 0
-    for kind, points in RULES.items():
+    for kind, points in RULES_BY_OBJECT.items():
         for point in points:
             for sender in ("PUB", "MEPAI"):
                 topic = f"BMS/v1/{sender}/Value/{kind}/{point}/rhine/x"

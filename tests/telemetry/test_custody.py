@@ -6,23 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry import custody
-from telemetry.codec.rack_batch import encode_batch_json
-from telemetry.custody import DURABLE, HELD, Durable, Held
-from telemetry.journal import Journal
-from telemetry.journaling.progress import FILE, Boot, Progress
-from telemetry.topics import Kind, parse
-from telemetry.wire.mailbox import Message
+from telemetry.delivery import protocol
+from telemetry.delivery.protocol import ACK_SUFFIX, REPORT_SUFFIX, SelectiveAck, SenderReport
+from telemetry.delivery.tracker import TRACKER_FILE, BootProgress, DeliveryTracker
+from telemetry.journal.writer import Journal
+from telemetry.messages.rack_batch import encode_batch_json
+from telemetry.messages.topics import TopicKind, parse_topic
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, batches
 from twin.errors import WireError
 
 
 def test_words_are_read_as_they_were_told():
-    held = [Held(boot=1, first=4, last=9), Held(boot=2, first=1, last=0)]
-    assert custody.decode_held(SOURCE, custody.encode_held(held)) == held
-    durable = [Durable(boot=2, through=7, missing=((9, 9), (11, 20)))]
-    assert custody.decode_durable(SOURCE, custody.encode_durable(durable)) == durable
+    held = [SenderReport(boot=1, first=4, last=9), SenderReport(boot=2, first=1, last=0)]
+    assert protocol.decode_report(SOURCE, protocol.encode_report(held)) == held
+    durable = [SelectiveAck(boot=2, through=7, missing=((9, 9), (11, 20)))]
+    assert protocol.decode_ack(SOURCE, protocol.encode_ack(durable)) == durable
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_words_are_read_as_they_were_told():
 )
 def test_other_questions_are_refused(payload):
     with pytest.raises(WireError):
-        custody.decode_held(SOURCE, payload)
+        protocol.decode_report(SOURCE, payload)
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_other_questions_are_refused(payload):
 )
 @settings(max_examples=300, deadline=None)
 def test_any_payload_is_read_or_refused(payload):
-    for read in (custody.decode_held, custody.decode_durable):
+    for read in (protocol.decode_report, protocol.decode_ack):
         try:
             read(SOURCE, payload)
         except WireError:
@@ -68,7 +68,7 @@ def test_any_payload_is_read_or_refused(payload):
 @given(st.lists(st.integers(0, 40)), st.integers(0, 45))
 @settings(max_examples=300, deadline=None)
 def test_gaps_are_those_of_a_plain_set(sequences, last):
-    boot, seen = Boot(-1), set(sequences)
+    boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
         boot.take(sequence)
     missing = {n for first, end in boot.missing(last) for n in range(first, end + 1)}
@@ -79,7 +79,7 @@ def test_gaps_are_those_of_a_plain_set(sequences, last):
 @given(st.lists(st.integers(0, 40)), st.integers(0, 45))
 @settings(max_examples=300, deadline=None)
 def test_what_a_source_let_go_of_is_counted_as_lost(sequences, first):
-    boot, seen = Boot(-1), set(sequences)
+    boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
         boot.take(sequence)
     assert boot.let_go(first) == len(set(range(first)) - seen)
@@ -87,7 +87,7 @@ def test_what_a_source_let_go_of_is_counted_as_lost(sequences, first):
 
 
 def asked(*held):
-    return Message(SOURCE + HELD, custody.encode_held(list(held)))
+    return ReceivedMessage(SOURCE + REPORT_SUFFIX, protocol.encode_report(list(held)))
 
 
 def told(progress, *held):
@@ -95,86 +95,109 @@ def told(progress, *held):
     said = []
     progress.answer([asked(*held)], lambda *words: said.append(words))
     ((topic, payload),) = said
-    assert topic == SOURCE + DURABLE
-    return custody.decode_durable(topic, payload)
+    assert topic == SOURCE + ACK_SUFFIX
+    return protocol.decode_ack(topic, payload)
 
 
 def test_a_word_that_somebody_else_forged_lasts_until_the_source_speaks(tmp_path):
     """All that it would ever send was told to be durable."""
-    progress = Progress(tmp_path)
-    told(progress, Held(boot=1, first=1, last=0))
+    progress = DeliveryTracker(tmp_path)
+    told(progress, SenderReport(boot=1, first=1, last=0))
     progress.note(batches(1, 2))
-    told(progress, Held(boot=1, first=custody.LAST, last=custody.LAST))
-    assert told(progress, Held(boot=1, first=1, last=3)) == [Durable(boot=1, through=0)]
+    told(progress, SenderReport(boot=1, first=protocol.MAX_SEQUENCE, last=protocol.MAX_SEQUENCE))
+    assert told(progress, SenderReport(boot=1, first=1, last=3)) == [
+        SelectiveAck(boot=1, through=0)
+    ]
     progress.note(batches(1, 2, 3))
-    assert told(progress, Held(boot=1, first=1, last=3)) == [Durable(boot=1, through=3)]
+    assert told(progress, SenderReport(boot=1, first=1, last=3)) == [
+        SelectiveAck(boot=1, through=3)
+    ]
 
 
 def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
-    progress = Progress(tmp_path)
+    progress = DeliveryTracker(tmp_path)
     progress.note(batches(1))  # nobody has asked yet: not even remembered
-    assert told(progress, Held(boot=1, first=1, last=0)) == [Durable(boot=1, through=0)]
+    assert told(progress, SenderReport(boot=1, first=1, last=0)) == [
+        SelectiveAck(boot=1, through=0)
+    ]
     progress.note(batches(1, 2, 5))
-    assert told(progress, Held(boot=1, first=1, last=6)) == [Durable(boot=1, through=2)]
-    again = told(progress, Held(boot=1, first=1, last=8))  # 3, 4 and 6 should be here by now
-    assert again == [Durable(boot=1, through=2, missing=((3, 4), (6, 6)))]
+    assert told(progress, SenderReport(boot=1, first=1, last=6)) == [
+        SelectiveAck(boot=1, through=2)
+    ]
+    again = told(
+        progress, SenderReport(boot=1, first=1, last=8)
+    )  # 3, 4 and 6 should be here by now
+    assert again == [SelectiveAck(boot=1, through=2, missing=((3, 4), (6, 6)))]
     progress.note(batches(3, 4, 6, 7, 8))
-    assert told(progress, Held(boot=1, first=3, last=8)) == [Durable(boot=1, through=8)]
+    assert told(progress, SenderReport(boot=1, first=3, last=8)) == [
+        SelectiveAck(boot=1, through=8)
+    ]
     assert progress.lost == 0
 
 
 def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
-    progress = Progress(tmp_path)
-    told(progress, Held(boot=1, first=1, last=0))
+    progress = DeliveryTracker(tmp_path)
+    told(progress, SenderReport(boot=1, first=1, last=0))
     progress.note(batches(1, 2, 5))
-    assert told(progress, Held(boot=1, first=5, last=5)) == [Durable(boot=1, through=5)]
+    assert told(progress, SenderReport(boot=1, first=5, last=5)) == [
+        SelectiveAck(boot=1, through=5)
+    ]
     assert progress.lost == 2
 
 
 def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
-    progress = Progress(tmp_path)
-    told(progress, Held(boot=1, first=1, last=0))
+    progress = DeliveryTracker(tmp_path)
+    told(progress, SenderReport(boot=1, first=1, last=0))
     progress.note(batches(1, 2, 5, 9))
-    told(progress, Held(boot=1, first=1, last=9))
-    (answer,) = told(progress, Held(boot=1, first=1, last=9))
+    told(progress, SenderReport(boot=1, first=1, last=9))
+    (answer,) = told(progress, SenderReport(boot=1, first=1, last=9))
     assert answer.missing == ((3, 4), (6, 8))
-    (answer,) = told(progress, Held(boot=1, first=1, last=9, gone=((3, 6),)))
-    assert answer == Durable(boot=1, through=6, missing=((7, 8),))
+    (answer,) = told(progress, SenderReport(boot=1, first=1, last=9, gone=((3, 6),)))
+    assert answer == SelectiveAck(boot=1, through=6, missing=((7, 8),))
     assert progress.lost == 3
 
 
 def test_a_boot_that_holds_nothing_more_is_forgotten(tmp_path):
-    progress = Progress(tmp_path)
-    told(progress, Held(boot=1, first=1, last=0))
+    progress = DeliveryTracker(tmp_path)
+    told(progress, SenderReport(boot=1, first=1, last=0))
     progress.note(batches(1, 2))
-    told(progress, Held(boot=2, first=1, last=0))
-    assert told(progress, Held(boot=1, first=1, last=2)) == [Durable(boot=1, through=0)]
+    told(progress, SenderReport(boot=2, first=1, last=0))
+    assert told(progress, SenderReport(boot=1, first=1, last=2)) == [
+        SelectiveAck(boot=1, through=0)
+    ]
 
 
 def test_batches_as_json_count_too(tmp_path):
-    progress = Progress(tmp_path)
-    told(progress, Held(boot=1, first=0, last=0))
+    progress = DeliveryTracker(tmp_path)
+    told(progress, SenderReport(boot=1, first=0, last=0))
     topic, payload = encode_batch_json(batch("r0001", 0, sequence=0))
-    progress.note([Message(topic, payload, 1), Message(topic, b'{"boot":1,"sequence":"x"}', 1)])
-    assert told(progress, Held(boot=1, first=0, last=0)) == [Durable(boot=1, through=0)]
+    progress.note(
+        [
+            ReceivedMessage(topic, payload, 1),
+            ReceivedMessage(topic, b'{"boot":1,"sequence":"x"}', 1),
+        ]
+    )
+    assert told(progress, SenderReport(boot=1, first=0, last=0)) == [
+        SelectiveAck(boot=1, through=0)
+    ]
 
 
 def test_questions_are_no_messages_of_the_journal(tmp_path):
-    progress = Progress(tmp_path)
-    data, questions = progress.sift([*batches(1), asked(Held(boot=1, first=1, last=1))])
+    progress = DeliveryTracker(tmp_path)
+    data, questions = progress.sift([*batches(1), asked(SenderReport(boot=1, first=1, last=1))])
     assert [one.topic for one in data] == [SOURCE]
     assert len(questions) == 1
-    progress.answer([Message(SOURCE + HELD, b"nonsense")], print)
+    progress.answer([ReceivedMessage(SOURCE + REPORT_SUFFIX, b"nonsense")], print)
     assert progress.refused == 1
 
 
 @pytest.mark.parametrize(
     "topic",
     [
-        SOURCE + HELD,
+        SOURCE + REPORT_SUFFIX,
         SOURCE,
-        SOURCE + DURABLE,
-        HELD,
+        SOURCE + ACK_SUFFIX,
+        REPORT_SUFFIX,
         "dc/v1/rhine/hall_1/tele/held",
         "dc/v1/rhine/hall_1//tele/held",
         "dc/v1/rhine/hall_1/r/1/tele/held",
@@ -187,28 +210,28 @@ def test_questions_are_no_messages_of_the_journal(tmp_path):
 def test_only_what_asks_is_sifted(tmp_path, topic):
     """A point whose path ends like that was taken for a question: never durable, never answered."""
     try:
-        is_question = parse(topic).kind is Kind.HELD
+        is_question = parse_topic(topic).kind is TopicKind.HELD
     except WireError:
         is_question = False
-    message = Message(topic, b"", 1)
-    data, questions = Progress(tmp_path).sift([message])
+    message = ReceivedMessage(topic, b"", 1)
+    data, questions = DeliveryTracker(tmp_path).sift([message])
     assert (data, questions) == (([], [message]) if is_question else ([message], []))
 
 
 def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
-    journal, progress = Journal(tmp_path), Progress(tmp_path)
-    told(progress, Held(boot=1, first=1, last=0))
+    journal, progress = Journal(tmp_path), DeliveryTracker(tmp_path)
+    told(progress, SenderReport(boot=1, first=1, last=0))
     for part in (batches(1, 2), batches(4)):
         end = journal.append([(one.topic, one.payload) for one in part])
         progress.note(part)
         if end.offset and part[0] == batches(1)[0]:
             progress.save(end)
     journal.close()
-    journal, after = Journal(tmp_path), Progress(tmp_path)
+    journal, after = Journal(tmp_path), DeliveryTracker(tmp_path)
     after.recover(journal)
-    told(after, Held(boot=1, first=1, last=4))
-    assert told(after, Held(boot=1, first=1, last=4)) == [
-        Durable(boot=1, through=2, missing=((3, 3),))
+    told(after, SenderReport(boot=1, first=1, last=4))
+    assert told(after, SenderReport(boot=1, first=1, last=4)) == [
+        SelectiveAck(boot=1, through=2, missing=((3, 3),))
     ]
 
 
@@ -224,7 +247,7 @@ def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
     ],
 )
 def test_a_spoilt_file_of_sources_is_no_reason_to_stop(tmp_path, text):
-    (tmp_path / FILE).write_text(text)
-    progress = Progress(tmp_path)
+    (tmp_path / TRACKER_FILE).write_text(text)
+    progress = DeliveryTracker(tmp_path)
     progress.recover(Journal(tmp_path))
-    told(progress, Held(boot=1, first=1, last=0))
+    told(progress, SenderReport(boot=1, first=1, last=0))

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from optimizer.cli import gateway
 from optimizer.cli.root import app
-from telemetry.client import Client
-from telemetry.codec import decode, encode
-from telemetry.outbox import Outbox
-from telemetry.sources.dcgm import batch_of, get_dcgm, read_dcgm
+from telemetry.delivery.publisher import SpoolStore
+from telemetry.messages import decode, encode
+from telemetry.mqtt.client import Client
+from telemetry.series.dcgm import fetch_exporter, parse_exporter_text, to_rack_batch
 from tests import brokers
 from tests.waiting import until
 from twin.errors import SeriesError
@@ -43,11 +43,11 @@ def test_an_exporter_is_read_by_hand():
     """97 % is 0.97; 135,000 of 180,000 MiB are 0.75 of the memory."""
     text = TEXT + other(TEXT, gpu="1") + other(TEXT, Hostname="n1")
     text += 'DCGM_FI_PROF_GR_ENGINE_ACTIVE{gpu="1",Hostname="n2"} 0.5 1700000000000\n'
-    chips = read_dcgm(text)
+    chips = parse_exporter_text(text)
     assert [(chip.host, chip.number) for chip in chips] == [("n1", 0), ("n2", 0), ("n2", 1)]
     assert chips[1].values == pytest.approx((913.482, 51.0, 0.97, 0.75, 1965.0))
     assert chips[2].values[2] == 0.5
-    batch = batch_of(
+    batch = to_rack_batch(
         chips,
         ("rhine", "hall_1", "r0001"),
         key=(1, 2),
@@ -65,32 +65,32 @@ def test_what_an_exporter_lacks_is_named_at_once():
         line for line in other(TEXT, gpu="1").splitlines() if "GPU_TEMP" not in line
     )
     with pytest.raises(SeriesError) as raised:
-        read_dcgm(lacking)
+        parse_exporter_text(lacking)
     assert "n2 gpu 0: let the exporter tell DCGM_FI_DEV_FB_USED" in str(raised.value)
     assert "n2 gpu 1: let the exporter tell DCGM_FI_DEV_GPU_TEMP" in str(raised.value)
     for text in ("", "nonsense {", 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} NaN'):
         with pytest.raises(SeriesError, match="none of an accelerator"):
-            read_dcgm(text)
+            parse_exporter_text(text)
 
 
 def test_numbers_of_accelerators_are_plain_digits():
     for number in ("\u00b2", "\u0663", "9" * 5000, ""):
         with pytest.raises(SeriesError, match="none of an accelerator"):
-            read_dcgm(other(TEXT, gpu=number))
+            parse_exporter_text(other(TEXT, gpu=number))
 
 
 def test_a_long_text_of_an_exporter_is_refused_and_a_long_label_costs_no_square():
     with pytest.raises(SeriesError, match="ask it for fewer metrics"):
-        read_dcgm(TEXT * 2000)
+        parse_exporter_text(TEXT * 2000)
     long = TEXT.replace("UUID=", f"{'x' * 100_000} UUID=")
-    assert read_dcgm(long)  # by the square of its length it would take minutes
+    assert parse_exporter_text(long)  # by the square of its length it would take minutes
 
 
 def test_an_exporter_that_is_not_there_is_told():
     with pytest.raises(SeriesError, match="is dcgm-exporter running there"):
-        get_dcgm(f"http://127.0.0.1:{brokers.free_port()}/metrics")
+        fetch_exporter(f"http://127.0.0.1:{brokers.free_port()}/metrics")
     with pytest.raises(SeriesError, match="write http"):
-        get_dcgm("file:///etc/passwd")
+        fetch_exporter("file:///etc/passwd")
 
 
 def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
@@ -163,6 +163,6 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
     payloads = [one for one in messages if one.topic.endswith("/tele")]
     batches = [decode(one.topic, one.payload) for one in payloads]
     assert [one.sequence for one in batches] == [1, 2]
-    with closing(Outbox(tmp_path / "dcgm-rhine-hall_1-r0001")) as outbox:
+    with closing(SpoolStore(tmp_path / "dcgm-rhine-hall_1-r0001")) as outbox:
         assert outbox.size > 0  # nobody has said it is durable
     assert batches[0].values[:, 0].tolist() == pytest.approx([913.482, 51, 0.97, 0.75, 1965])

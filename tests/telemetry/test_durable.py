@@ -6,25 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.durable import checksum, failure, read_sealed, sealed, write_whole
+from telemetry.files import (
+    checksum,
+    disk_error,
+    json_with_checksum,
+    read_json_with_checksum,
+    write_atomic,
+)
 from twin.errors import JournalError
 
 
 def test_folders_are_made(tmp_path):
-    write_whole(tmp_path / "a" / "b" / "note.txt", "whole")
+    write_atomic(tmp_path / "a" / "b" / "note.txt", "whole")
     assert (tmp_path / "a" / "b" / "note.txt").read_text() == "whole"
 
 
 def test_a_file_can_be_read_by_others(tmp_path):
-    write_whole(tmp_path / "note.txt", "whole")
+    write_atomic(tmp_path / "note.txt", "whole")
     assert (tmp_path / "note.txt").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_text_that_breaks_off_leaves_the_old_file_whole(tmp_path):
     path = tmp_path / "note.txt"
-    write_whole(path, "old")
+    write_atomic(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "new \ud800")  # a character that no file can hold
+        write_atomic(path, "new \ud800")  # a character that no file can hold
     assert path.read_text() == "old"
 
 
@@ -37,11 +43,11 @@ def test_a_disk_that_takes_nothing_is_told_and_not_its_clearing_up(tmp_path, mon
     for name in ("open", "unlink"):
         monkeypatch.setattr(Path, name, refuse)
     with pytest.raises(JournalError, match=r"note\.txt: Read-only file system; see to the disk"):
-        write_whole(tmp_path / "note.txt", "new")
+        write_atomic(tmp_path / "note.txt", "new")
 
 
 def test_a_full_disk_names_a_mend_that_there_is(tmp_path):
-    error = failure(tmp_path / "note.txt", OSError(errno.ENOSPC, "No space left on device"))
+    error = disk_error(tmp_path / "note.txt", OSError(errno.ENOSPC, "No space left on device"))
     assert str(error).endswith("note.txt: No space left on device; make room on the disk")
 
 
@@ -51,21 +57,21 @@ def test_a_text_has_the_checksum_that_earlier_versions_wrote():
 
 
 def checksum_of(content):
-    return json.loads(sealed(content))["checksum"]
+    return json.loads(json_with_checksum(content))["checksum"]
 
 
 def test_every_flipped_bit_of_what_a_file_says_is_noticed(tmp_path):
     """Sensitivity: without the checksum a 1.5 that has become a 9.5 is read like any other."""
     path, content = tmp_path / "kept.json", {"halls": {"hall_1": 1.5}, "text": "grün", "none": None}
-    write_whole(path, sealed(content))
+    write_atomic(path, json_with_checksum(content))
     whole = path.read_bytes()
-    assert read_sealed(path) == content
+    assert read_json_with_checksum(path) == content
     for place in range(8 * len(whole)):
         spoilt = bytearray(whole)
         spoilt[place // 8] ^= 1 << place % 8
         path.write_bytes(spoilt)
         try:
-            found = read_sealed(path)
+            found = read_json_with_checksum(path)
         except ValueError:
             continue
         found = {name: value for name, value in found.items() if value != checksum_of(content)}
@@ -74,14 +80,14 @@ def test_every_flipped_bit_of_what_a_file_says_is_noticed(tmp_path):
 
 def test_keys_that_are_numbers_are_sealed_as_json_writes_them(tmp_path):
     path = tmp_path / "kept.json"
-    write_whole(path, sealed({"promised": {1781568000000: {0: 1.1}}}))
-    assert read_sealed(path) == {"promised": {"1781568000000": {"0": 1.1}}}
+    write_atomic(path, json_with_checksum({"promised": {1781568000000: {0: 1.1}}}))
+    assert read_json_with_checksum(path) == {"promised": {"1781568000000": {"0": 1.1}}}
 
 
 def test_a_file_of_before_the_checksum_is_read(tmp_path):
     path = tmp_path / "kept.json"
     path.write_text('{\n  "a": 1\n}\n')
-    assert read_sealed(path) == {"a": 1}
+    assert read_json_with_checksum(path) == {"a": 1}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 99_999, '{"a": 1, "checksum": 7}'])
@@ -89,4 +95,4 @@ def test_what_is_no_object_or_not_the_one_that_was_sealed_is_refused(tmp_path, t
     path = tmp_path / "kept.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
-        read_sealed(path)
+        read_json_with_checksum(path)

@@ -10,20 +10,20 @@ import sys
 import numpy as np
 import pytest
 
-from telemetry import security
-from telemetry.codec.schedule import read_status
-from telemetry.codec.strict import FIRST
-from telemetry.grid import eic, revisions
-from telemetry.grid.revisions import KEPT
-from telemetry.keys import jwks
-from telemetry.wire.mailbox import Receipt
+from telemetry import market_zones
+from telemetry.feed import revisions, signing
+from telemetry.feed.revisions import MAX_DOCUMENTS
+from telemetry.feed.signing import public_jwk_set
+from telemetry.messages.feed_documents import read_status
+from telemetry.messages.strict_json import MIN_TIME_MS
+from telemetry.mqtt.queues import PublishToken
 from tests.feeds import NOW, START, Bench, key, plan
 from twin.axes import MINUTE
 from twin.errors import JournalError, WireError
 
 pytestmark = pytest.mark.usefixtures("from_one")
 
-SITE_KEYS = jwks(key("rhine"))
+SITE_KEYS = public_jwk_set(key("rhine"))
 
 
 def test_numbers_rise_and_each_document_names_the_one_before(bench):
@@ -32,7 +32,7 @@ def test_numbers_rise_and_each_document_names_the_one_before(bench):
     assert first["supersedes"] is None
     assert second["supersedes"] == {"mrid": "rhine.tso-1.0", "revision": 1}
     assert third["revision"] == 3
-    assert third["receiver"]["eic"] == eic.demonstration("tso-1")
+    assert third["receiver"]["eic"] == market_zones.demonstration_eic("tso-1")
     assert bench.feed.flush(0.0)
 
 
@@ -45,7 +45,7 @@ def test_each_partner_has_its_own_document_will_and_connection(tmp_path):
         assert wire.filters == [f"feed/v1/{name}/rhine/ack"]
         assert wire.will.topic == f"feed/v1/{name}/rhine/status"
         assert wire.will.retain
-        will = read_status(security.verify(wire.will.payload, SITE_KEYS, kind="status"))
+        will = read_status(signing.verify_signature(wire.will.payload, SITE_KEYS, kind="status"))
         assert (will["state"], will["partner"], will["revision"]) == ("offline", name, None)
 
 
@@ -95,7 +95,7 @@ def test_a_folder_put_back_or_emptied_brings_no_number_back(tmp_path, is_backed_
 
 def test_the_first_number_of_a_run_is_the_clocks(tmp_path, monkeypatch):
     """Proves: 2026-06-16 12:00 is in seconds since 2000; from there on one by one."""
-    monkeypatch.setattr(revisions, "ORIGIN", FIRST)
+    monkeypatch.setattr(revisions, "REVISION_EPOCH_MS", MIN_TIME_MS)
     bench = Bench(tmp_path)
     first = int((START - np.datetime64("2000-01-01")) / np.timedelta64(1, "s"))
     numbers = [bench.feed.publish(plan(START + n * 15 * MINUTE)) for n in range(3)]
@@ -124,8 +124,8 @@ def test_what_is_not_durable_is_not_sent(bench, monkeypatch):
 
 
 def test_old_documents_are_removed_but_the_one_in_force(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.grid.revisions.KEPT", 3)
-    assert KEPT > 96
+    monkeypatch.setattr("telemetry.feed.revisions.MAX_DOCUMENTS", 3)
+    assert MAX_DOCUMENTS > 96
     for _ in range(6):
         bench.feed.publish(plan())
         bench.answer(1)
@@ -134,7 +134,7 @@ def test_old_documents_are_removed_but_the_one_in_force(bench, tmp_path, monkeyp
     assert bench.feed.in_force("tso-1")["revision"] == 1
 
 
-class Slow(Receipt):
+class Slow(PublishToken):
     """A receipt that never comes, and notes how long it was waited for."""
 
     waits = []  # noqa: RUF012 - of all of them
@@ -273,7 +273,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from tests.feeds import START, Wire, key, partner, plan
-from telemetry.feed import Feed
+from telemetry.feed.publisher import SchedulePublisher
 
 class Loud(Wire):
     def publish(self, topic, payload, *, qos, retain):
@@ -281,7 +281,7 @@ class Loud(Wire):
         print(feed.revision, file=sys.stderr, flush=True)
         return super().publish(topic, payload, qos=qos, retain=retain)
 
-feed = Feed(lambda name, will: Loud(will), site="rhine", partners=[partner()], key=key("rhine"),
+feed = SchedulePublisher(lambda name, will: Loud(will), site="rhine", partners=[partner()], key=key("rhine"),
             folder=Path(sys.argv[1]))
 feed.start(START)
 document = plan()

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from telemetry.grid.standing import REASON, Standing
+from telemetry.feed.publisher import MAX_REASON_LENGTH, PartnerStatus
 from tests.feeds import MINUTE, START, Bench, acknowledgement, plan
 
 pytestmark = pytest.mark.usefixtures("from_one")
@@ -77,13 +77,13 @@ def stands(bench, minutes, name="tso-1"):
 
 
 def test_silence_raises_an_alarm(bench):
-    assert stands(bench, 0) == Standing("none")
+    assert stands(bench, 0) == PartnerStatus("none")
     bench.feed.publish(plan())
-    assert stands(bench, 5) == Standing("waiting")
+    assert stands(bench, 5) == PartnerStatus("waiting")
     words = "tso-1 has acknowledged nothing since 2026-06-16T12:00:00Z, also not 1"
-    assert stands(bench, 6) == Standing("overdue", words)
+    assert stands(bench, 6) == PartnerStatus("overdue", words)
     bench.answer(1)
-    assert stands(bench, 59) == Standing("acknowledged")
+    assert stands(bench, 59) == PartnerStatus("acknowledged")
 
 
 def test_a_new_document_does_not_silence_the_alarm_but_its_answer_does(bench):
@@ -93,7 +93,7 @@ def test_a_new_document_does_not_silence_the_alarm_but_its_answer_does(bench):
     assert late.state == "overdue"
     assert late.words.endswith("nothing since 2026-06-16T12:00:00Z, also not 2")
     bench.answer(2)
-    assert stands(bench, 60) == Standing("acknowledged")
+    assert stands(bench, 60) == PartnerStatus("acknowledged")
 
 
 def test_a_rejection_is_an_alarm_until_something_newer_is_accepted(bench):
@@ -107,15 +107,15 @@ def test_a_rejection_is_an_alarm_until_something_newer_is_accepted(bench):
     bench.feed.publish(plan(start=START + 15 * MINUTE))
     bench.answer(2, code="A02")
     words = "tso-1 rejected 2 (A51 because), 1 is the last that it accepted"
-    assert stands(bench, 16) == Standing("rejected", words)
+    assert stands(bench, 16) == PartnerStatus("rejected", words)
     again = Bench(bench.folder)
     again.feed.publish(plan(start=START + 30 * MINUTE))
     (newest,) = {document["revision"] for document in again.documents()}
-    assert stands(again, 31) == Standing("rejected", words)
+    assert stands(again, 31) == PartnerStatus("rejected", words)
     assert stands(again, 36).state == "overdue"  # both are told
     assert words in stands(again, 36).words
     again.answer(newest, mrid=again.documents()[0]["mrid"])
-    assert stands(again, 37) == Standing("acknowledged")
+    assert stands(again, 37) == PartnerStatus("acknowledged")
 
 
 def test_it_is_told_where_nothing_was_ever_accepted(bench):
@@ -128,11 +128,11 @@ def test_that_nothing_is_in_force_any_more_is_an_alarm(bench):
     """Proves: accepted and valid to 13:00, it is not in force then, and nothing newer came."""
     bench.feed.publish(plan())
     bench.answer(1)
-    assert stands(bench, 59) == Standing("acknowledged")
+    assert stands(bench, 59) == PartnerStatus("acknowledged")
     words = "nothing that tso-1 accepted is in force since 2026-06-16T13:00:00Z"
-    assert stands(bench, 60) == Standing("lapsed", words)
+    assert stands(bench, 60) == PartnerStatus("lapsed", words)
     bench.feed.publish(plan(start=START + 75 * MINUTE))
-    assert stands(bench, 76) == Standing("waiting")
+    assert stands(bench, 76) == PartnerStatus("waiting")
     bench.answer(2, code="A02")
     assert (
         stands(bench, 81).words
@@ -147,7 +147,7 @@ def test_reasons_are_one_short_line_of_letters(bench):
     bench.answer(1, code="A02", reasons=reasons)
     (sent,) = bench.feed.memory("tso-1").sent
     assert sent.reasons.startswith("A94 [2J [/] roomxxx")
-    assert len(sent.reasons) == REASON + len("...")
+    assert len(sent.reasons) == MAX_REASON_LENGTH + len("...")
     assert sent.reasons.isprintable()
 
 
@@ -164,7 +164,7 @@ def test_what_an_older_version_kept_is_read(bench):
     path.write_text(json.dumps(state))
     again = Bench(bench.folder)
     assert again.feed.in_force("tso-1")["revision"] == 1
-    assert stands(again, 600) == Standing("acknowledged")
+    assert stands(again, 600) == PartnerStatus("acknowledged")
 
 
 def test_answers_are_taken_from_the_wire_and_then_acknowledged(bench):

@@ -9,17 +9,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from telemetry import security, topics
-from telemetry.codec.schedule import schema
-from telemetry.grid.reader import REASONS
-from telemetry.keys import ES256
-from telemetry.topics import Kind
+from telemetry.feed import signing
+from telemetry.feed.signing import ES256
+from telemetry.feed.subscriber import ACK_REASONS
+from telemetry.messages import topics
+from telemetry.messages.feed_documents import document_schema
+from telemetry.messages.topics import TopicKind
 from tests.telemetry.pages import filled
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = DOCS / "grid-partners.md"
-FLEX = {"loadtarget": Kind.LOAD_TARGET, "powerstate": Kind.POWER_STATE}
-KINDS = {"schedule": Kind.SCHEDULE, "status": Kind.FEED_STATUS, "ack": Kind.ACKNOWLEDGEMENT}
+FLEX = {"loadtarget": TopicKind.LOAD_TARGET, "powerstate": TopicKind.POWER_STATE}
+KINDS = {
+    "schedule": TopicKind.SCHEDULE,
+    "status": TopicKind.FEED_STATUS,
+    "ack": TopicKind.ACKNOWLEDGEMENT,
+}
 
 
 def rows(declared, whole, path=""):
@@ -50,7 +55,7 @@ def kind_of(field):
 
 
 def table(kind):
-    whole = schema(kind)
+    whole = document_schema(kind)
     return "\n".join(
         ["| field | what | unit | meaning |", "|---|---|---|---|", *rows(whole, whole)]
     )
@@ -71,7 +76,7 @@ def test_the_channels_are_our_topics(api):
     assert api["asyncapi"] == "3.0.0"
     addresses = {name: channel["address"] for name, channel in api["channels"].items()}
     reserved = addresses.pop("request")
-    assert addresses == {name: topics.PATTERNS[kind] for name, kind in (KINDS | FLEX).items()}
+    assert addresses == {name: topics.TOPIC_PATTERNS[kind] for name, kind in (KINDS | FLEX).items()}
     assert reserved == "feed/v1/{partner}/{site}/request"
     for channel in api["channels"].values():
         assert set(channel["parameters"]) == set(re.findall(r"{(\w+)}", channel["address"]))
@@ -84,7 +89,7 @@ def test_the_messages_have_our_schemas_and_headers(api, kind):
     assert path.resolve().name == f"{kind}-1.schema.json"
     assert path.exists()
     header = message["headers"]["properties"]
-    assert header["typ"]["const"] == security.typ(kind)
+    assert header["typ"]["const"] == signing.jws_type(kind)
     assert header["alg"]["const"] == ES256
     assert set(header) == set(message["headers"]["required"])
 
@@ -127,9 +132,9 @@ def test_what_the_feed_sends_is_retained(api):
 
 def test_the_page_names_all_topics_reasons_and_kinds():
     text = PAGE.read_text()
-    wanted = [topics.PATTERNS[kind] for kind in (KINDS | FLEX).values()]
-    wanted += [f"`{code}`" for code in REASONS]
-    wanted += [security.typ(kind) for kind in KINDS]
+    wanted = [topics.TOPIC_PATTERNS[kind] for kind in (KINDS | FLEX).values()]
+    wanted += [f"`{code}`" for code in ACK_REASONS]
+    wanted += [signing.jws_type(kind) for kind in KINDS]
     assert [words for words in wanted if words not in text] == []
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from telemetry.archive import open as open_archive
-from telemetry.client import Client
-from telemetry.codec import encode
-from telemetry.custody import HELD
-from telemetry.samples import JobStatus
+from telemetry.delivery.protocol import REPORT_SUFFIX
+from telemetry.messages import encode
+from telemetry.messages.models import JobStatus
+from telemetry.mqtt.client import Client
 from tests import brokers
 from tests.telemetry import ingesting
 from tests.telemetry.archives import START, batch, metadata, tick, value
@@ -47,7 +47,7 @@ def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monke
     monkeypatch.setattr(service.wire, "publish", lambda *one: said.append(one), raising=False)
     door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
     service.wire.send(door)
-    service.wire.send_raw((SOURCE + HELD, b"nonsense"))
+    service.wire.send_raw((SOURCE + REPORT_SUFFIX, b"nonsense"))
     until(lambda: len(service.wire.acknowledged) == 2)
     assert [frame.topic for frame in service.journal.read()] == [encode(door)[0]]
     assert not said
@@ -55,7 +55,7 @@ def test_questions_are_acknowledged_and_points_like_them_taken_in(service, monke
 
 @pytest.mark.slow
 def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.intake.archiving.SILENCE", 0.1)
+    monkeypatch.setattr("telemetry.ingest.pipeline.IDLE_COMMIT_S", 0.1)
     with Service(tmp_path) as service:
         service.wire.send(batch("r0001", 0), batch("r0001", 1))
         until(lambda: service.archive.counters["commits"])
@@ -183,7 +183,7 @@ def test_acknowledged_samples_survive_kills_exactly_once(run, tmp_path):
 
 def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
     """Of what waited, what went beyond one append was left, and nobody sends it again."""
-    monkeypatch.setattr("telemetry.intake.source.LIMIT", 10)
+    monkeypatch.setattr("telemetry.ingest.ingester.MAX_BATCH", 10)
     with Service(tmp_path) as service:
         service.ingester._ended.set()
         service.ingester._thread.join()

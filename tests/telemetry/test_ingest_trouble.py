@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from telemetry import durable
-from telemetry.archive import Archive, losses
+from telemetry import files
+from telemetry.archive import Archive, loss_log
 from telemetry.archive import open as open_archive
-from telemetry.codec.dispatch import READERS
-from telemetry.journaling.frames import HEADER_BYTES
-from telemetry.samples import JobStatus
-from telemetry.topics import Kind
+from telemetry.journal.format import HEADER_BYTES
+from telemetry.messages.codec import DECODERS
+from telemetry.messages.models import JobStatus
+from telemetry.messages.topics import TopicKind
 from tests.telemetry.archives import START, batch, metadata, tick, value
 from tests.telemetry.ingesting import Service
 from tests.waiting import until
@@ -30,13 +30,13 @@ def test_a_listener_that_fails_stops_nothing(service):
 
 
 def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service, monkeypatch):
-    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+    full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
     append = service.journal.append
 
     def failing(_):
         raise full
 
-    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr("telemetry.ingest.pipeline.APPEND_RETRY_S", 0.01)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), batch("r0001", 0))
     until(lambda: len(service.heard) == 3)
@@ -57,14 +57,14 @@ def test_a_full_disk_acknowledges_nothing_and_goes_on_when_there_is_room(service
 
 
 def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
-    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+    full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
     def failing(_):
         raise full
 
     append = service.journal.append
-    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
-    monkeypatch.setattr("telemetry.ingest.MOST_WAITING", 10)
+    monkeypatch.setattr("telemetry.ingest.pipeline.APPEND_RETRY_S", 0.01)
+    monkeypatch.setattr("telemetry.ingest.pipeline.MAX_WAITING", 10)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(*(value(second, 1.0) for second in range(20)), qos=0)
     service.wire.send(*(batch("r0001", second) for second in range(3)))
@@ -88,7 +88,7 @@ def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
 
 @pytest.mark.slow
 def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypatch):
-    monkeypatch.setitem(READERS, Kind.JOB_STATUS, fail)
+    monkeypatch.setitem(DECODERS, TopicKind.JOB_STATUS, fail)
     archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
     with Service(tmp_path, archive=archive) as service:
         for second in range(300):
@@ -102,12 +102,12 @@ def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypa
 
 def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
     append = service.journal.append
-    full = durable.failure(Path("segment"), OSError(28, os.strerror(28)))
+    full = files.disk_error(Path("segment"), OSError(28, os.strerror(28)))
 
     def failing(_):
         raise full
 
-    monkeypatch.setattr("telemetry.ingest.AGAIN", 0.01)
+    monkeypatch.setattr("telemetry.ingest.pipeline.APPEND_RETRY_S", 0.01)
     monkeypatch.setattr(service.journal, "append", failing)
     service.wire.send(metadata(), value(0, 50.0), value(1, 400.0))
     until(lambda: len(service.heard) == 3)
@@ -188,7 +188,7 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
         (aside,) = (tmp_path / "journal").glob("*.torn")
         assert aside.name in words
         service.die()
-    assert [one["reason"] for one in losses.read(tmp_path / "archive")] == [words]
+    assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
     with Service(tmp_path) as service:
         assert service.ingester.damage.words == ""
 
@@ -210,7 +210,7 @@ def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_pa
         words = service.ingester.damage.words
         assert "an older archive put back" in words
         service.die()
-    assert [one["reason"] for one in losses.read(tmp_path / "archive")] == [words]
+    assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
 
 
 def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
@@ -220,4 +220,4 @@ def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
     spoil(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
         assert "all that they held is in the archive" in service.ingester.damage.words
-    assert losses.read(tmp_path / "archive") == []
+    assert loss_log.read_losses(tmp_path / "archive") == []

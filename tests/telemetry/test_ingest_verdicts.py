@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.archive import losses
+from telemetry.archive import loss_log
 from telemetry.archive import open as open_archive
-from telemetry.codec import encode
-from telemetry.intake.coverage import HEARTBEAT
-from telemetry.metadata.listing import list_points
-from telemetry.quality import Flag
-from telemetry.samples import PointValue
+from telemetry.messages import encode
+from telemetry.messages.models import PointValue
+from telemetry.points.site_points import list_points
+from telemetry.quality.checks import QualityFlag
+from telemetry.quality.tracker import HEARTBEAT_TOPIC_PART
 from tests.telemetry import archives
 from tests.telemetry.archives import START, metadata, tick, value
 from tests.telemetry.ingesting import SITE, Service
@@ -69,7 +69,7 @@ def test_what_is_ahead_is_whole_in_quarantine_and_our_own_clock_is_suspected(tmp
     told = [json.loads(line) for line in lines]
     kept = [(one["topic"], base64.b64decode(one["payload"])) for one in told]
     assert kept == [encode(one) for one in early]
-    lost = losses.read(tmp_path / "archive")
+    lost = loss_log.read_losses(tmp_path / "archive")
     assert [one["columns"] for one in lost] == [f"hall_1/r{rack:04d}" for rack in range(3)]
     assert lost[0]["reason"].startswith("1 readings were stamped over 5 s ahead of the clock here")
 
@@ -83,7 +83,7 @@ def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
         assert "hall_1/r9999 (4096)" in service.ingester.trouble
     (line,) = (tmp_path / "quarantine" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
-    (lost,) = losses.read(tmp_path / "archive")
+    (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r9999"
     assert dict(service.racks().sizes) == {"time": 1, "rack": 50, "chip": 3}
 
@@ -129,7 +129,9 @@ def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
     with Service(tmp_path, is_simulated=False) as service:
         now = np.datetime64("now", "us")
         desk, coverage = service.ingester._desk, service.ingester.coverage
-        known = [one.metadata for one in list_points(SITE) if HEARTBEAT in one.metadata.point]
+        known = [
+            one.metadata for one in list_points(SITE) if HEARTBEAT_TOPIC_PART in one.metadata.point
+        ]
         (beat,) = (one.point for one in known)
         for one in (metadata(), *known):
             desk.show(one, now)
@@ -141,8 +143,8 @@ def test_what_is_stamped_wrongly_covers_nothing(tmp_path):
 
         for point in (archives.POINT, beat):
             say(point, 0, 0)
-            assert say(point, FAR, 1) is Flag.FUTURE
-            assert say(point, -FAR, 1) is Flag.LATE
+            assert say(point, FAR, 1) is QualityFlag.FUTURE
+            assert say(point, -FAR, 1) is QualityFlag.LATE
         for second in range(10, 3600, 10):
             say(beat, second, second)
         end = int(now.astype("datetime64[s]").astype(int)) + 3600

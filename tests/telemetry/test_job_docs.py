@@ -11,9 +11,8 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from telemetry import topics
-from telemetry.codec import decode, records
-from telemetry.topics import Kind
+from telemetry.messages import decode, jobs, topics
+from telemetry.messages.topics import TopicKind
 from tests.telemetry.pages import filled
 from twin.errors import WireError
 
@@ -22,12 +21,12 @@ PAGE = ROOT / "docs" / "schedulers.md"
 SCHEMAS = ROOT / "telemetry" / "schemas"
 NOW = 1_795_852_800_000
 MESSAGES = {
-    "job-queue": (Kind.JOB_QUEUE, records.Queue),
-    "job-history": (Kind.JOB_HISTORY, records.History),
-    "job-orders": (Kind.JOB_ORDERS, records.Orders),
-    "job-status": (Kind.JOB_STATUS, records.Status),
-    "cap-order": (Kind.CAP_ORDER, records.HallCap),
-    "cap-status": (Kind.CAP_STATUS, records.HallCapStatus),
+    "job-queue": (TopicKind.JOB_QUEUE, jobs.JobQueueRecord),
+    "job-history": (TopicKind.JOB_HISTORY, jobs.JobHistoryRecord),
+    "job-orders": (TopicKind.JOB_ORDERS, jobs.JobOrdersRecord),
+    "job-status": (TopicKind.JOB_STATUS, jobs.JobStatusRecord),
+    "cap-order": (TopicKind.CAP_ORDER, jobs.HallCapRecord),
+    "cap-status": (TopicKind.CAP_STATUS, jobs.HallCapStatusRecord),
 }
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 SHARED = {"v", "site", "hall"}  # told once on the page
@@ -40,7 +39,7 @@ def schema(name):
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:gigatwin:{name.replace('-', ':')}:1",
-        "title": f"Message on {topics.PATTERNS[kind]}, version 1",
+        "title": f"Message on {topics.TOPIC_PATTERNS[kind]}, version 1",
     } | {word: made[word] for word in ("description", "type", "properties", "required")}
 
 
@@ -91,7 +90,7 @@ def examples():
 
 
 def topic(name):
-    return topics.build(MESSAGES[name][0], site="rhine", **hall(name))
+    return topics.build_topic(MESSAGES[name][0], site="rhine", **hall(name))
 
 
 def hall(name):
@@ -181,7 +180,8 @@ def test_the_tables_are_those_of_the_declarations():
 def test_the_page_names_all_topics_and_its_links_lead_somewhere():
     page = PAGE.read_text()
     wanted = [
-        topics.PATTERNS[kind].replace("{", "").replace("}", "") for kind, _ in MESSAGES.values()
+        topics.TOPIC_PATTERNS[kind].replace("{", "").replace("}", "")
+        for kind, _ in MESSAGES.values()
     ]
     wanted = [name.replace("site", "SITE").replace("hall/", "HALL/") for name in wanted]
     assert [name for name in wanted if name not in page] == []

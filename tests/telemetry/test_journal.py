@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from telemetry.journal import Journal, Position
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
 from tests.telemetry.journals import NOW, SECOND, contents, opened, segments
 from twin.errors import JournalError
 
@@ -74,7 +75,7 @@ def test_other_files_beside_the_segments_are_none(journal, folder):
     for name in ("copy of 1.journal", "1.journal", "²".zfill(12) + ".journal"):
         (folder / name).write_bytes(b"")
     assert contents(journal) == [("a", b"1")]
-    journal.trim(Position(end.segment + 1, 0))
+    journal.trim(JournalPosition(end.segment + 1, 0))
     assert len(segments(folder)) == 4
 
 
@@ -89,7 +90,7 @@ def test_positions_only_grow_and_read_as_text(folder):
     with_small_segments = opened(folder, segment_bytes=50)
     ends = [with_small_segments.append([("topic", bytes(20))]) for _ in range(10)]
     assert all(before < after for before, after in pairwise(ends))
-    assert [Position.parse(str(end)) for end in ends] == ends
+    assert [JournalPosition.parse(str(end)) for end in ends] == ends
     assert len(segments(folder)) == 10
     for number, end in enumerate(ends, start=1):
         assert len(contents(with_small_segments, after=end)) == 10 - number
@@ -99,7 +100,7 @@ def test_positions_only_grow_and_read_as_text(folder):
 @pytest.mark.parametrize("text", ["", "1", "1:", "a:b", "1:2:3"])
 def test_what_is_no_position_is_refused(text):
     with pytest.raises(ValueError, match="int"):
-        Position.parse(text)
+        JournalPosition.parse(text)
 
 
 def test_trim_deletes_whole_segments_only(folder):
@@ -107,7 +108,7 @@ def test_trim_deletes_whole_segments_only(folder):
     ends = [journal.append([(str(i), bytes(40))]) for i in range(5)]
     journal.trim(ends[2])
     assert [topic for topic, _ in contents(journal)] == ["2", "3", "4"]
-    journal.trim(Position(ends[-1].segment + 100, 0))
+    journal.trim(JournalPosition(ends[-1].segment + 100, 0))
     assert [topic for topic, _ in contents(journal)] == ["4"]
     journal.close()
     again = opened(folder)

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from telemetry import durable
-from telemetry.journal import Journal, Position
-from telemetry.journaling import frames
-from telemetry.journaling.tail import Tail
+from telemetry import files
+from telemetry.journal import format
+from telemetry.journal.follower import JournalFollower
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
 from tests.telemetry.journals import NOW, contents, opened, segments
 from twin.errors import JournalFullError
 
@@ -42,14 +43,14 @@ def test_a_file_cut_anywhere_keeps_all_whole_frames(batches, data):
             torn = path.read_bytes()[:cut]
             path.write_bytes(torn)
             whole = [frame for frame in written if frame.position.offset <= cut]
-            sound = whole[-1].position.offset if whole else frames.HEADER_BYTES
-            torn = torn[sound:] if cut >= frames.HEADER_BYTES else torn
+            sound = whole[-1].position.offset if whole else format.HEADER_BYTES
+            torn = torn[sound:] if cut >= format.HEADER_BYTES else torn
             again = opened(folder)
             assert list(again.read()) == whole
             assert [repair.aside.read_bytes() for repair in again.repairs] == (
                 [] if cut == sound else [torn]
             )
-            assert again.append([("new", b"")]) > Position(NOW, cut)
+            assert again.append([("new", b"")]) > JournalPosition(NOW, cut)
             assert contents(again)[-1] == ("new", b"")
             again.close()
             third = opened(folder)
@@ -73,11 +74,11 @@ def test_a_flipped_bit_sets_the_rest_of_its_segment_aside(place, bit):
         first.write_bytes(data)
         read = list(journal.read())
         others = [frame for frame in written if frame.position.segment > NOW]
-        kept = [frame for frame in written if frame.position <= Position(NOW, place)]
+        kept = [frame for frame in written if frame.position <= JournalPosition(NOW, place)]
         if 5 <= place < 8:  # the header's padding means nothing
             assert read == written
         else:
-            expected = kept if place >= frames.HEADER_BYTES else []
+            expected = kept if place >= format.HEADER_BYTES else []
             assert read == expected + others
             assert len(journal.repairs) == 1
             assert journal.repairs[0].aside.exists()
@@ -131,7 +132,7 @@ def test_a_full_disk_is_told_cut_and_survived(folder):
 
 def test_a_follower_takes_nothing_new_for_what_was_cut_off(folder, monkeypatch):
     """It had read frames of an append that then failed, and skipped what came in their place."""
-    journal, tail = opened(folder), Tail(folder, None)
+    journal, tail = opened(folder), JournalFollower(folder, None)
     journal.append([("a", b"1")])
 
     def half(file, data):
@@ -142,7 +143,7 @@ def test_a_follower_takes_nothing_new_for_what_was_cut_off(folder, monkeypatch):
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "write", half)
+        patch.setattr(files, "write_all", half)
         with pytest.raises(JournalFullError):
             journal.append([("b", bytes(1000))])
     journal.append([("c", b"1")])
@@ -156,17 +157,17 @@ def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(fol
     journal = opened(folder, segment_bytes=100)
     journal.append([("a", b"1")])
     path = segments(folder)[0]
-    whole = frames.pack("b", bytes(200), 0)
+    whole = format.encode_record("b", bytes(200), 0)
     with path.open("ab") as file:
         file.write(whole[:50])
-    tail = Tail(folder, None)
+    tail = JournalFollower(folder, None)
     data, start = tail.read()
-    tail.advance(start.offset + frames.whole(frames.header(NOW) + data, NOW) - 16)
+    tail.advance(start.offset + format.intact_length(format.segment_header(NOW) + data, NOW) - 16)
     assert tail.read()[0] == whole[:50]
     assert not tail.pass_over()
     with path.open("ab") as file:
         file.write(whole[50:])
-    frames.path_of(folder, NOW + 1).write_bytes(frames.header(NOW + 1))
+    format.segment_path(folder, NOW + 1).write_bytes(format.segment_header(NOW + 1))
     before = tail.position
     assert tail.pass_over()
     assert tail.position == before
@@ -181,7 +182,11 @@ def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(fol
 
 
 def unpacked(data, start):
-    return list(frames.unpack(frames.header(start.segment) + data, Position(start.segment, 0)))
+    return list(
+        format.decode_records(
+            format.segment_header(start.segment) + data, JournalPosition(start.segment, 0)
+        )
+    )
 
 
 def test_no_room_for_a_new_segment_is_told_and_survived(folder):
@@ -229,7 +234,7 @@ def test_a_really_full_disk(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from telemetry.journal import Journal
+from telemetry.journal.writer import Journal
 journal = Journal(Path(sys.argv[1]), segment_bytes=200_000)
 number = 0
 while True:
@@ -267,7 +272,7 @@ def test_a_journal_that_lost_what_is_archived_goes_on_behind_it(tmp_path):
     kept = journal.append([("a", b"1")])
     end = journal.append([("a", b"22")])
     journal.close()
-    Tail(tmp_path, None).archived(end)
+    JournalFollower(tmp_path, None).archived(end)
     (path,) = segments(tmp_path)
     os.truncate(path, kept.offset)
     again = opened(tmp_path)

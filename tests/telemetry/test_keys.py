@@ -9,19 +9,19 @@ import pytest
 import structlog
 from joserfc.jwk import ECKey
 
-from telemetry import keys
+from telemetry.feed import signing
 from tests.feeds import key
 from twin.errors import SecurityError
 
 
 def test_keys_are_made_once_and_for_their_owner_only(tmp_path):
-    first = keys.make_keys(tmp_path / "keys")
+    first = signing.load_or_create_key(tmp_path / "keys")
     path = tmp_path / "keys" / "feed.private.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert keys.make_keys(tmp_path / "keys").kid == first.kid
+    assert signing.load_or_create_key(tmp_path / "keys").kid == first.kid
     public = (tmp_path / "keys" / "feed.jwks.json").read_text()
     assert '"d"' not in public
-    assert json.loads(public) == keys.jwks(first)
+    assert json.loads(public) == signing.public_jwk_set(first)
     assert first.private["d"] not in repr(first)
 
 
@@ -30,40 +30,45 @@ def test_a_key_that_was_published_counts_beside_the_new_one(tmp_path):
 
     Sensitivity: one key, overwritten at each start; what the first had signed counted no more.
     """
-    first, following = keys.make_keys(tmp_path), keys.make_keys(tmp_path, "next")
+    first, following = (
+        signing.load_or_create_key(tmp_path),
+        signing.load_or_create_key(tmp_path, "next"),
+    )
     (tmp_path / "next.private.json").replace(tmp_path / "feed.private.json")
     for _ in range(2):
-        now = keys.make_keys(tmp_path)
+        now = signing.load_or_create_key(tmp_path)
         published = json.loads((tmp_path / "feed.jwks.json").read_text())
-        assert published == keys.jwks(now) == {"keys": [following.public, first.public]}
+        assert (
+            published == signing.public_jwk_set(now) == {"keys": [following.public, first.public]}
+        )
     (tmp_path / "feed.jwks.json").write_text(json.dumps({"keys": [following.public]}))
-    assert keys.make_keys(tmp_path).others == ()
+    assert signing.load_or_create_key(tmp_path).others == ()
 
 
 def test_a_key_that_is_added_to_the_published_set_stays_in_it_without_its_private_half(tmp_path):
-    first, later = keys.make_keys(tmp_path), keys.new_key()
+    first, later = signing.load_or_create_key(tmp_path), signing.generate_key()
     public = tmp_path / "feed.jwks.json"
     public.write_text(json.dumps({"keys": [first.public, later.private]}))
-    assert keys.make_keys(tmp_path).others == (later.public,)
+    assert signing.load_or_create_key(tmp_path).others == (later.public,)
     assert later.private["d"] not in public.read_text()
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"keys": []}', '{"keys": [{"kty": "EC"}]}'])
 def test_a_published_set_that_is_none_is_set_aside(tmp_path, junk):
-    first = keys.make_keys(tmp_path)
+    first = signing.load_or_create_key(tmp_path)
     public = tmp_path / "feed.jwks.json"
     public.write_text(junk)
-    assert keys.make_keys(tmp_path) == first
-    assert json.loads(public.read_text()) == keys.jwks(first)
+    assert signing.load_or_create_key(tmp_path) == first
+    assert json.loads(public.read_text()) == signing.public_jwk_set(first)
     assert public.with_suffix(".broken").read_text() == junk
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path):
-    keys.make_keys(tmp_path)
+    signing.load_or_create_key(tmp_path)
     path = tmp_path / "feed.private.json"
     path.chmod(0o644)
     with pytest.raises(SecurityError, match=r"chmod 600 feed\.private\.json"):
-        keys.make_keys(tmp_path)
+        signing.load_or_create_key(tmp_path)
 
 
 @pytest.mark.parametrize("junk", ["", "null", "[]", "{}", '{"kty":"EC"}', "{"])
@@ -72,59 +77,59 @@ def test_a_file_that_is_no_key_is_refused(tmp_path, junk):
     path.write_text(junk)
     path.chmod(0o600)
     with pytest.raises(SecurityError, match=r"feed\.private\.json"):
-        keys.make_keys(tmp_path)
+        signing.load_or_create_key(tmp_path)
 
 
 def test_a_key_that_cannot_be_read_is_not_called_none(tmp_path, monkeypatch):
     """Proves: one that root owns asks for rights, and not for another key."""
-    keys.make_keys(tmp_path)
+    signing.load_or_create_key(tmp_path)
 
     def refuse(_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(keys.Path, "read_bytes", refuse)
+    monkeypatch.setattr(signing.Path, "read_bytes", refuse)
     with pytest.raises(SecurityError, match=r"private\.json: Permission denied; let the service's"):
-        keys.make_keys(tmp_path)
+        signing.load_or_create_key(tmp_path)
 
 
 def test_a_private_key_that_is_gone_is_not_replaced_in_silence(tmp_path):
     """Proves: partners who know the set of before verify nothing of ours, and that is said."""
-    old = keys.make_keys(tmp_path)
+    old = signing.load_or_create_key(tmp_path)
     (tmp_path / "feed.private.json").unlink()
     with structlog.testing.capture_logs() as logs:
-        assert keys.make_keys(tmp_path).kid != old.kid
+        assert signing.load_or_create_key(tmp_path).kid != old.kid
     assert "partners do not know it" in logs[0]["mend"]
     with structlog.testing.capture_logs() as logs:
-        keys.make_keys(tmp_path)
+        signing.load_or_create_key(tmp_path)
     assert logs == []
 
 
 def test_only_private_keys_of_the_curve_sign():
     for jwk in (key("site").public, ECKey.generate_key("P-384").as_dict(private=True)):
         with pytest.raises(SecurityError, match="P-256"):
-            keys.private_key(jwk)
+            signing.private_key_from_jwk(jwk)
 
 
 @pytest.mark.parametrize("junk", [{}, {"keys": []}, {"keys": [{}]}, {"keys": 1}, {"keys": [1]}])
 def test_what_is_no_set_of_keys_is_refused(junk):
     with pytest.raises(SecurityError):
-        keys.public_keys(junk)
+        signing.keys_by_thumbprint(junk)
 
 
-@pytest.mark.parametrize("bits", [1024, keys.LEAST - 8, keys.MOST + 8])
+@pytest.mark.parametrize("bits", [1024, signing.MIN_RSA_BITS - 8, signing.MAX_RSA_BITS + 8])
 def test_rsa_keys_too_short_or_too_long_are_refused(bits):
     modulus = (1 << (bits - 1) | 1).to_bytes(bits // 8)
     text = base64.urlsafe_b64encode(modulus).rstrip(b"=").decode()
     with pytest.raises(SecurityError, match=f"{bits} bits.*2048 to 8192"):
-        keys.public_keys({"keys": [{"kty": "RSA", "n": text, "e": "AQAB"}]})
+        signing.keys_by_thumbprint({"keys": [{"kty": "RSA", "n": text, "e": "AQAB"}]})
 
 
 def test_a_partner_file_holds_its_private_and_our_public_key(tmp_path):
     path = tmp_path / "tso-1.json"
-    first = keys.partner_keys(path, partner="tso-1", site=key("site"))
-    again = keys.partner_keys(path, partner="tso-1", site=key("other"))
+    first = signing.create_partner_keys(path, partner="tso-1", site=key("site"))
+    again = signing.create_partner_keys(path, partner="tso-1", site=key("other"))
     assert first == again
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     kept = json.loads(path.read_text())
-    assert kept["site"] == keys.jwks(key("other"))
-    assert keys.jwks(keys.private_key(kept["key"])) == first
+    assert kept["site"] == signing.public_jwk_set(key("other"))
+    assert signing.public_jwk_set(signing.private_key_from_jwk(kept["key"])) == first

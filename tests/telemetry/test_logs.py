@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from telemetry.logs import configure_logs, logged
+from telemetry.logging import configure_logging, run_with_logging
 
 
 def tell(word):
@@ -18,7 +18,9 @@ def tell(word):
 
 
 def test_a_spawned_process_logs_lines_of_json_to_standard_error(capfd):
-    process = multiprocessing.get_context("spawn").Process(target=logged, args=(tell, "hello"))
+    process = multiprocessing.get_context("spawn").Process(
+        target=run_with_logging, args=(tell, "hello")
+    )
     process.start()
     process.join()
     told = capfd.readouterr()
@@ -33,7 +35,7 @@ def logs(monkeypatch):
 
     def write_to(stream):
         monkeypatch.setattr(sys, "stderr", stream)
-        configure_logs()
+        configure_logging()
         return structlog.get_logger()
 
     yield write_to

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry import custody
-from telemetry.client import Client
-from telemetry.codec import decode
-from telemetry.custody import DURABLE, HELD, Durable
-from telemetry.journaling.progress import Progress
-from telemetry.samples import PointMetadata, PointValue
-from telemetry.window import Window
-from telemetry.wire.mailbox import Message
+from telemetry.delivery import protocol
+from telemetry.delivery.protocol import ACK_SUFFIX, REPORT_SUFFIX, SelectiveAck
+from telemetry.delivery.tracker import DeliveryTracker
+from telemetry.live.state import LiveState
+from telemetry.messages import decode
+from telemetry.messages.models import PointMetadata, PointValue
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import ReceivedMessage
 from tests import brokers
 from tests.waiting import DEADLINE, until
 
@@ -97,7 +97,11 @@ def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung
     pytest.importorskip("pymodbus")
     bridge = example("modbus_bridge")
     monkeypatch.setattr(bridge, "PERIOD", 0.05)
-    window, ended, port = Window(sites.load("small")), threading.Event(), brokers.free_port()
+    window, ended, port = (
+        LiveState(sites.load_site("small")),
+        threading.Event(),
+        brokers.free_port(),
+    )
     client = Client(embedded.url, client_id="ear")
     client.subscribe("BMS/#")
     client.connect()
@@ -188,17 +192,17 @@ def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, 
     source = "dc/v1/rhine/hall_1/r0001/tele"
     agent = example("lossless_agent").Agent(source, tmp_path / "file")
     agent.bus = Bus()
-    progress = Progress(tmp_path)
+    progress = DeliveryTracker(tmp_path)
 
     def ask(*arrived):
         agent.ask()
         (topic, question) = agent.bus.sent.pop()
-        assert topic == source + HELD
+        assert topic == source + REPORT_SUFFIX
         sent = {decode(*one).sequence: one for one in agent.bus.sent}
-        progress.note([Message(*sent[sequence], 1) for sequence in arrived])
+        progress.note([ReceivedMessage(*sent[sequence], 1) for sequence in arrived])
         agent.bus.sent.clear()
         said = []
-        progress.answer([Message(topic, question)], lambda *words: said.append(words))
+        progress.answer([ReceivedMessage(topic, question)], lambda *words: said.append(words))
         agent.hear(said[0][1])
         return agent.bus.batches()
 
@@ -225,7 +229,7 @@ def test_the_lossless_agent_of_the_docs_holds_what_an_earlier_boot_left(tmp_path
         agent.ask()
         ((topic, payload),) = agent.bus.sent
         agent.base.close()
-    held = custody.decode_held(topic, payload)
+    held = protocol.decode_report(topic, payload)
     assert [(one.boot, one.first, one.last) for one in held] == [(7, 1, 1), (9, 1, 1)]
 
 
@@ -237,16 +241,18 @@ def test_the_lossless_agent_of_the_docs_outlives_an_answer_that_cannot_be_read(
     source = "dc/v1/rhine/hall_1/r0001/tele"
     agent = example("lossless_agent").Agent(source, tmp_path / "file")
     ear = Client(embedded.url, client_id="ear")
-    ear.subscribe(source + HELD)
+    ear.subscribe(source + REPORT_SUFFIX)
     ear.connect()
     agent.publish([(900.0, 50.0, 0.5, 0.25, 1965.0)], 1_782_864_000.0)
     agent.bus.connect("127.0.0.1", embedded.port)
     agent.bus.loop_start()
     try:
         until(lambda: ear.take())  # it hears answers now
-        ear.publish(source + DURABLE, b'{"v": 2}', qos=1)
+        ear.publish(source + ACK_SUFFIX, b'{"v": 2}', qos=1)
         ear.publish(
-            source + DURABLE, custody.encode_durable([Durable(boot=agent.boot, through=1)]), qos=1
+            source + ACK_SUFFIX,
+            protocol.encode_ack([SelectiveAck(boot=agent.boot, through=1)]),
+            qos=1,
         )
         until(lambda: not agent.run("select * from batches"))
     finally:

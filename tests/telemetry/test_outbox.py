@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from telemetry import custody
-from telemetry.custody import HELD, Held
-from telemetry.journaling.progress import Progress
-from telemetry.wire.mailbox import Message
+from telemetry.delivery import protocol
+from telemetry.delivery.protocol import REPORT_SUFFIX, SenderReport
+from telemetry.delivery.tracker import DeliveryTracker
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.letters import SOURCE, batches, letters
 from twin.errors import JournalError, JournalFullError
 
@@ -17,21 +17,21 @@ def test_an_outbox_holds_until_it_may_let_go(box):
     outbox.put(letters(1, 2, 3))
     outbox.put(letters(3))  # once more: not held twice
     assert outbox.size == 300
-    assert outbox.held(SOURCE) == [Held(boot=1, first=1, last=3)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=1, last=3)]
     outbox.let_go(SOURCE, 1, 2)
-    assert outbox.held(SOURCE) == [Held(boot=1, first=3, last=3)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=3, last=3)]
     assert [one.sequence for one in outbox.read(SOURCE, 1, (0, 9), limit=5)] == [3]
     outbox.let_go(SOURCE, 1, 3)
-    assert outbox.held(SOURCE) == [Held(boot=1, first=4, last=3)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=4, last=3)]
     outbox.put(letters(1, boot=2))
     outbox.let_go(
         SOURCE, 1, 3
     )  # a boot of which nothing is held is forgotten when another is there
-    assert outbox.held(SOURCE) == [Held(boot=2, first=1, last=1)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
     outbox.close()
     outbox = box()
     assert outbox.sources() == [SOURCE]
-    assert outbox.held(SOURCE) == [Held(boot=2, first=1, last=1)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=2, first=1, last=1)]
     assert outbox.size == 100
 
 
@@ -59,10 +59,10 @@ def test_a_full_disk_leaves_an_outbox_as_it_was(box):
     outbox._base.execute("pragma max_page_count = 8")
     with pytest.raises(JournalFullError, match="make room"):
         outbox.put(letters(*range(2, 600)))
-    assert outbox.held(SOURCE) == [Held(boot=1, first=1, last=1)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=1, last=1)]
     outbox._base.execute("pragma max_page_count = 100000")
     outbox.put(letters(2))
-    assert outbox.held(SOURCE) == [Held(boot=1, first=1, last=2)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=1, last=2)]
     outbox.close()
     with pytest.raises(JournalError):
         outbox.put(letters(3))
@@ -98,7 +98,7 @@ def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
     outbox._base.execute("drop trigger no")
     outbox.put(letters(3))
     assert (outbox.size, outbox.dropped) == (200, 1)
-    assert outbox.held(SOURCE) == [Held(boot=1, first=2, last=3)]
+    assert outbox.held(SOURCE) == [SenderReport(boot=1, first=2, last=3)]
 
 
 def test_an_outbox_whose_inside_is_spoilt_is_set_aside(tmp_path, box):
@@ -114,7 +114,7 @@ def test_an_outbox_whose_inside_is_spoilt_is_set_aside(tmp_path, box):
 def test_random_losses_are_made_good(tmp_path, box):
     """A wire that loses a third of all that goes either way; in the end all is here, once asked."""
     dice = random.Random(3)
-    outbox, progress, journal = box(), Progress(tmp_path), set()
+    outbox, progress, journal = box(), DeliveryTracker(tmp_path), set()
     last = 0
     for _ in range(400):
         if last < 200:
@@ -122,12 +122,12 @@ def test_random_losses_are_made_good(tmp_path, box):
             outbox.put(letters(last))
             receive(dice, progress, journal, last)
         said: list[tuple[str, bytes]] = []
-        held = Message(SOURCE + HELD, custody.encode_held(outbox.held(SOURCE)))
+        held = ReceivedMessage(SOURCE + REPORT_SUFFIX, protocol.encode_report(outbox.held(SOURCE)))
         progress.answer(
             [held] * (dice.random() < 0.7), lambda *words, said=said: said.append(words)
         )
         for topic, payload in said[: dice.random() < 0.7]:
-            for one in custody.decode_durable(topic, payload):
+            for one in protocol.decode_ack(topic, payload):
                 outbox.let_go(SOURCE, one.boot, one.through)
                 for span in one.missing:
                     for letter in outbox.read(SOURCE, one.boot, span, limit=50):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from telemetry.grid import eic
-from telemetry.grid.partners import party_of, series
+from telemetry import market_zones
+from telemetry.feed.partners import document_series, market_party
 from twin.errors import WireError
 
 
@@ -13,24 +13,26 @@ from twin.errors import WireError
 )
 def test_a_party_is_checked(code, role, words):
     with pytest.raises(WireError, match=words):
-        party_of(code, "somebody", role)
-    assert party_of("10YFR-RTE------C", "RTE", "A04")["role"]["text"] == "System operator"
+        market_party(code, "somebody", role)
+    assert market_party("10YFR-RTE------C", "RTE", "A04")["role"]["text"] == "System operator"
 
 
 def test_document_series_have_999_revisions():
-    assert series("rhine", "tso-1", 999) == "rhine.tso-1.0"
-    assert series("rhine", "tso-1", 1000) == "rhine.tso-1.1"
+    assert document_series("rhine", "tso-1", 999) == "rhine.tso-1.0"
+    assert document_series("rhine", "tso-1", 1000) == "rhine.tso-1.1"
     with pytest.raises(WireError, match="shorten"):
-        series("a" * 20, "b" * 20, 1)
+        document_series("a" * 20, "b" * 20, 1)
 
 
 def test_codes_have_valid_check_characters():
-    assert eic.check_character("10Y1001A1001A82") == "H"
-    wrong = [code for code in eic.BIDDING_ZONES.values() if not eic.is_valid(code)]
+    assert market_zones.eic_check_character("10Y1001A1001A82") == "H"
+    wrong = [
+        code for code in market_zones.EIC_BY_ZONE.values() if not market_zones.is_valid_eic(code)
+    ]
     assert wrong == []
-    assert not eic.is_valid("10Y1001A1001A82X")
-    assert not eic.is_valid("10y1001a1001a82h")
-    assert not eic.is_valid("")
+    assert not market_zones.is_valid_eic("10Y1001A1001A82X")
+    assert not market_zones.is_valid_eic("10y1001a1001a82h")
+    assert not market_zones.is_valid_eic("")
 
 
 @pytest.mark.parametrize("kind", ["X", "Z"])
@@ -38,13 +40,13 @@ def test_codes_have_valid_check_characters():
     "name", ["rhine", "iberia", "gallia", "baltica", "small", "tso-1", "", "ü"]
 )
 def test_demonstration_codes_are_valid_and_say_so(name, kind):
-    code = eic.demonstration(name, kind)
-    assert eic.is_valid(code)
+    code = market_zones.demonstration_eic(name, kind)
+    assert market_zones.is_valid_eic(code)
     assert code.startswith(f"00{kind}DEMO-")
 
 
 def test_a_zone_without_a_code_says_so():
     """Proves: a site in North America has a feed too. Sensitivity: it was refused at the start."""
-    assert eic.bidding_zone("de_lu") == "10Y1001A1001A82H"
-    assert eic.is_valid(eic.bidding_zone("US-TVA"))
-    assert eic.bidding_zone("US-TVA").startswith("00YDEMO-USTVA")
+    assert market_zones.eic_of_zone("de_lu") == "10Y1001A1001A82H"
+    assert market_zones.is_valid_eic(market_zones.eic_of_zone("US-TVA"))
+    assert market_zones.eic_of_zone("US-TVA").startswith("00YDEMO-USTVA")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.codec import decode, encode
-from telemetry.codec.rack_batch import encode_batch_json
-from telemetry.topics import Kind, parse
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.messages import decode, encode
+from telemetry.messages.rack_batch import encode_batch_json
+from telemetry.messages.topics import TopicKind, parse_topic
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
 _, SECTION = PAGE.split("### Payloads\n")
 SECTION = SECTION.split("\n### ", maxsplit=1)[0]
 
-PLANT = {Kind.POINT_METADATA, Kind.POINT_VALUE, Kind.RACK_BATCH_JSON}
+PLANT = {TopicKind.POINT_METADATA, TopicKind.POINT_VALUE, TopicKind.RACK_BATCH_JSON}
 """What plant and nodes say in JSON."""
 
 
@@ -32,13 +32,13 @@ def told():
 
 
 def test_each_kind_of_message_of_a_plant_is_on_the_page():
-    assert {parse(topic).kind for topic in told()} == PLANT
+    assert {parse_topic(topic).kind for topic in told()} == PLANT
 
 
 @pytest.mark.parametrize("topic", told())
 def test_a_payload_of_the_page_is_taken_as_it_is_meant(topic):
     payload = told()[topic]
-    write = encode_batch_json if parse(topic).kind is Kind.RACK_BATCH_JSON else encode
+    write = encode_batch_json if parse_topic(topic).kind is TopicKind.RACK_BATCH_JSON else encode
     again, written = write(decode(topic, payload.encode()))
     assert again == topic
     wanted, found = json.loads(payload), json.loads(written)
@@ -52,7 +52,7 @@ def test_a_payload_of_the_page_is_taken_as_it_is_meant(topic):
 
 
 def test_a_window_of_the_site_takes_all_of_the_page():
-    window = Window(sites.load("small"))
+    window = LiveState(sites.load_site("small"))
     for topic, payload in told().items():
         window.add(decode(topic, payload.encode()))
     assert window.counters == {"good": 1, "batch good": 1}

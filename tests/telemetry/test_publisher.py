@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from telemetry import custody
-from telemetry.codec import decode
-from telemetry.custody import DURABLE, Durable, Held
-from telemetry.publisher import UNANSWERED, Publisher, _gaps
-from telemetry.wire.mailbox import Message
+from telemetry.delivery import protocol
+from telemetry.delivery.protocol import ACK_SUFFIX, SelectiveAck, SenderReport
+from telemetry.delivery.publisher import MAX_UNANSWERED_REPORTS, LosslessPublisher, _gaps
+from telemetry.messages import decode
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, letters
 from twin.errors import WireError
@@ -33,19 +33,19 @@ class Wire:
         self.sent.append((topic, payload))
 
     def subscribe(self, topic, qos):
-        assert topic == SOURCE + DURABLE
+        assert topic == SOURCE + ACK_SUFFIX
 
 
 def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
     wire, outbox = Wire(), box()
-    publisher = Publisher(wire, outbox)
+    publisher = LosslessPublisher(wire, outbox)
     publisher.publish([batch("r0001", second, sequence=second) for second in range(1, 7)])
     assert len(wire.sent) == 6
 
     def hear(*missing, through=1):
         wire.sent.clear()
-        answer = custody.encode_durable([Durable(boot=1, through=through, missing=missing)])
-        publisher._hear(Message(SOURCE + DURABLE, answer))
+        answer = protocol.encode_ack([SelectiveAck(boot=1, through=through, missing=missing)])
+        publisher._hear(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
         return [decode(*one).sequence for one in wire.sent]
 
     assert hear((2, 4)) == [2, 3, 4]
@@ -55,7 +55,7 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
     outbox._base.execute("delete from batches where sequence = 3")
     assert hear((2, 3)) == []
     publisher._ask()
-    assert custody.decode_held(*wire.sent[-1])[0].gone == ((3, 3),)
+    assert protocol.decode_report(*wire.sent[-1])[0].gone == ((3, 3),)
 
 
 def test_a_publisher_that_nobody_answers_says_so(box):
@@ -64,16 +64,16 @@ def test_a_publisher_that_nobody_answers_says_so(box):
     Sensitivity: batches were held until the disk was full, without a word.
     """
     wire, outbox = Wire(), box()
-    publisher = Publisher(wire, outbox)
+    publisher = LosslessPublisher(wire, outbox)
     publisher.publish([batch("r0001", 1, sequence=1)])
-    for _ in range(UNANSWERED):
+    for _ in range(MAX_UNANSWERED_REPORTS):
         assert publisher.trouble == ""
         publisher._ask()
     assert "does a recording or the service of this site run" in publisher.trouble
-    answer = custody.encode_durable([Durable(boot=1, through=0, missing=())])
-    publisher._hear(Message(SOURCE + DURABLE, answer))
+    answer = protocol.encode_ack([SelectiveAck(boot=1, through=0, missing=())])
+    publisher._hear(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
     assert publisher.trouble == ""
-    for _ in range(UNANSWERED):
+    for _ in range(MAX_UNANSWERED_REPORTS):
         publisher._ask()
     assert publisher.trouble
     wire.is_connected = False
@@ -82,7 +82,7 @@ def test_a_publisher_that_nobody_answers_says_so(box):
 
 def test_one_bad_batch_keeps_no_other_from_being_held(box):
     wire, outbox = Wire(), box()
-    publisher = Publisher(wire, outbox)
+    publisher = LosslessPublisher(wire, outbox)
     bad = replace(batch("r0001", 2, sequence=2), boot=-1)
     with pytest.raises(WireError, match="boot -1"):
         publisher.publish([batch("r0001", 1, sequence=1), bad, batch("r0001", 3, sequence=3)])
@@ -100,8 +100,8 @@ class Mending(Wire):
     def take(self, timeout):
         self.turns.append(len(self.sent))
         if len(self.turns) == 1:
-            answer = custody.encode_durable([Durable(boot=1, through=1, missing=((2, 2),))])
-            return [Message(SOURCE + DURABLE, answer)]
+            answer = protocol.encode_ack([SelectiveAck(boot=1, through=1, missing=((2, 2),))])
+            return [ReceivedMessage(SOURCE + ACK_SUFFIX, answer)]
         if len(self.turns) == 2:
             self._outbox._base.execute("alter table aside rename to batches")
         else:
@@ -113,9 +113,9 @@ def test_a_publisher_outlives_a_disk_that_fails_for_a_while(box):
     outbox = box()
     outbox.put(letters(1, 2))
     wire = Mending(outbox)
-    wire.publisher = publisher = Publisher(wire, outbox, period=0.0)
+    wire.publisher = publisher = LosslessPublisher(wire, outbox, period=0.0)
     outbox._base.execute("alter table batches rename to aside")
     publisher._run()
     assert wire.turns == [0, 0, 1]
-    assert custody.decode_held(*wire.sent[0]) == [Held(boot=1, first=1, last=2)]
+    assert protocol.decode_report(*wire.sent[0]) == [SenderReport(boot=1, first=1, last=2)]
     assert (publisher.counters["unasked"], publisher.counters["unread"]) == (2, 1)

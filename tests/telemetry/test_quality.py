@@ -4,33 +4,48 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.judging.bands import BANDS, Band, band, limited, read_limits
-from telemetry.quality import NOTHING, Flag, History, Reading, judge, judge_batch
-from telemetry.samples import RackBatch
+from telemetry.messages.models import RackBatch
+from telemetry.points.limits import (
+    RANGE_BY_VARIABLE,
+    PlausibleRange,
+    apply_site_limits,
+    plausible_range,
+    read_site_limits,
+)
+from telemetry.quality.checks import (
+    NO_HISTORY,
+    PointHistory,
+    PointReading,
+    QualityFlag,
+    check_batch,
+    check_reading,
+)
 from twin import vocabulary
 from twin.equipment.declaration import KINDS
 from twin.errors import SiteError
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
-SUPPLY = band("facility_supply_temperature")
+SUPPLY = plausible_range("facility_supply_temperature")
 
 
-def verdict(value, *, time=NOON, now=NOON, history=NOTHING, quality=1):
-    return judge(Reading(value=value, time=time, quality=quality), now, history, limits=SUPPLY)
+def verdict(value, *, time=NOON, now=NOON, history=NO_HISTORY, quality=1):
+    return check_reading(
+        PointReading(value=value, time=time, quality=quality), now, history, limits=SUPPLY
+    )
 
 
 @pytest.mark.parametrize(
     ("value", "quality", "flag"),
     [
-        (38.0, 1, Flag.GOOD),
-        (38.0, 0, Flag.BAD_SOURCE),
-        (38.0, 2, Flag.BAD_SOURCE),
-        (None, 1, Flag.BAD_SOURCE),
-        (0.99, 1, Flag.RANGE),
-        (70.01, 1, Flag.RANGE),
-        (float("nan"), 1, Flag.RANGE),
-        (-1e308, 1, Flag.RANGE),
+        (38.0, 1, QualityFlag.GOOD),
+        (38.0, 0, QualityFlag.BAD_SOURCE),
+        (38.0, 2, QualityFlag.BAD_SOURCE),
+        (None, 1, QualityFlag.BAD_SOURCE),
+        (0.99, 1, QualityFlag.RANGE),
+        (70.01, 1, QualityFlag.RANGE),
+        (float("nan"), 1, QualityFlag.RANGE),
+        (-1e308, 1, QualityFlag.RANGE),
     ],
 )
 def test_source_and_range(value, quality, flag):
@@ -39,24 +54,29 @@ def test_source_and_range(value, quality, flag):
 
 @pytest.mark.parametrize(
     ("ahead", "flag"),
-    [(5, Flag.GOOD), (6, Flag.FUTURE), (-900, Flag.GOOD), (-901, Flag.LATE)],
+    [
+        (5, QualityFlag.GOOD),
+        (6, QualityFlag.FUTURE),
+        (-900, QualityFlag.GOOD),
+        (-901, QualityFlag.LATE),
+    ],
 )
 def test_clock(ahead, flag):
     assert verdict(38.0, time=NOON + ahead * SECOND) is flag
-    assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is Flag.GOOD
+    assert verdict(38.0, time=NOON + ahead * SECOND, now=None) is QualityFlag.GOOD
 
 
 def test_what_comes_late_and_nobody_can_have_measured_is_out_of_range():
     """Sensitivity: history believes what is late, so 9999 degC stood in the archive as true."""
-    assert verdict(9999.0, time=NOON - 901 * SECOND) is Flag.RANGE
+    assert verdict(9999.0, time=NOON - 901 * SECOND) is QualityFlag.RANGE
 
 
 def flags_of(values, limits=SUPPLY, every=1):
     """Return the verdicts on numbers so many seconds apart."""
-    history, flags = NOTHING, []
+    history, flags = NO_HISTORY, []
     for count, value in enumerate(values):
-        reading = Reading(value=value, time=NOON + count * every * SECOND)
-        flags.append(judge(reading, None, history, limits=limits))
+        reading = PointReading(value=value, time=NOON + count * every * SECOND)
+        flags.append(check_reading(reading, None, history, limits=limits))
         history = history.after(reading, flags[-1], limits)
     return flags
 
@@ -74,50 +94,50 @@ def flags_of(values, limits=SUPPLY, every=1):
 )
 def test_a_spike_is_flagged_alone_and_a_step_passes_once_three_agree(values, rates):
     """More than 2 K in a second since the last that was believed."""
-    expected = [Flag.RATE if n in rates else Flag.GOOD for n in range(len(values))]
+    expected = [QualityFlag.RATE if n in rates else QualityFlag.GOOD for n in range(len(values))]
     assert flags_of(values) == expected
 
 
 def test_one_reading_that_comes_three_times_is_no_step():
-    history = NOTHING.then(Reading(value=38.0, time=NOON))
-    leap = Reading(value=50.0, time=NOON + SECOND)
+    history = NO_HISTORY.then(PointReading(value=38.0, time=NOON))
+    leap = PointReading(value=50.0, time=NOON + SECOND)
     for _ in range(3):
-        assert judge(leap, None, history, limits=SUPPLY) is Flag.RATE
-        history = history.after(leap, Flag.RATE, SUPPLY)
+        assert check_reading(leap, None, history, limits=SUPPLY) is QualityFlag.RATE
+        history = history.after(leap, QualityFlag.RATE, SUPPLY)
     assert history.doubts == 1
 
 
 def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
-    history = NOTHING
+    history = NO_HISTORY
     for minute in range(0, 135, 15):
-        reading = Reading(value=38.0, time=NOON + minute * 60 * SECOND)
-        flag = judge(reading, None, history, limits=SUPPLY)
+        reading = PointReading(value=38.0, time=NOON + minute * 60 * SECOND)
+        flag = check_reading(reading, None, history, limits=SUPPLY)
         history = history.then(reading)
-        assert flag is (Flag.STUCK if minute > 120 else Flag.GOOD)
-    moved = Reading(value=38.1, time=NOON + np.timedelta64(3, "h"))
-    assert judge(moved, None, history, limits=SUPPLY) is Flag.GOOD
+        assert flag is (QualityFlag.STUCK if minute > 120 else QualityFlag.GOOD)
+    moved = PointReading(value=38.1, time=NOON + np.timedelta64(3, "h"))
+    assert check_reading(moved, None, history, limits=SUPPLY) is QualityFlag.GOOD
 
 
 def test_a_reading_out_of_order_is_not_held_against_the_newest():
-    newest = History(value=38.0, time=NOON, since=NOON)
-    assert verdict(60.0, time=NOON - SECOND, history=newest) is Flag.GOOD
-    old = Reading(value=60.0, time=NOON - SECOND)
+    newest = PointHistory(value=38.0, time=NOON, since=NOON)
+    assert verdict(60.0, time=NOON - SECOND, history=newest) is QualityFlag.GOOD
+    old = PointReading(value=60.0, time=NOON - SECOND)
     assert newest.then(old) is newest
 
 
 def test_bands_are_shares_of_the_machine():
-    site = sites.load("small")
-    limits = band("grid_import_power", site.grid)
+    site = sites.load_site("small")
+    limits = plausible_range("grid_import_power", site.grid)
     assert (limits.low, limits.high) == pytest.approx((-1.5 * 4.7, 1.5 * 4.7))
-    in_kilowatts = Reading(value=3500.0, time=NOON)  # a kW that was meant as MW
-    assert judge(in_kilowatts, None, limits=limits) is Flag.UNIT
+    in_kilowatts = PointReading(value=3500.0, time=NOON)  # a kW that was meant as MW
+    assert check_reading(in_kilowatts, None, limits=limits) is QualityFlag.UNIT
 
 
 def test_bands_are_of_declared_words_and_of_real_parameters():
-    site = sites.load("small")
+    site = sites.load_site("small")
     parameters = {name for m in site.equipment.values() for name in dir(m)}
     parameters |= {name for kind in KINDS.values() for name in kind.model_fields}
-    for variable, limits in BANDS.items():
+    for variable, limits in RANGE_BY_VARIABLE.items():
         vocabulary.term(variable)
         assert limits.low < limits.high
         assert not limits.share_of or limits.share_of in parameters
@@ -140,66 +160,70 @@ def batch(**rows):
 
 
 def test_batches():
-    assert judge_batch(batch(), NOON) is Flag.GOOD
-    assert judge_batch(batch(power=6000), NOON) is Flag.RANGE
-    assert judge_batch(batch(temperature=-40), None) is Flag.RANGE
-    assert judge_batch(batch(utilisation=90), None) is Flag.RANGE  # per cent for a share
-    assert judge_batch(batch(), NOON - 6 * SECOND) is Flag.FUTURE
-    assert judge_batch(batch(), NOON + 901 * SECOND) is Flag.LATE
+    assert check_batch(batch(), NOON) is QualityFlag.GOOD
+    assert check_batch(batch(power=6000), NOON) is QualityFlag.RANGE
+    assert check_batch(batch(temperature=-40), None) is QualityFlag.RANGE
+    assert check_batch(batch(utilisation=90), None) is QualityFlag.RANGE  # per cent for a share
+    assert check_batch(batch(), NOON - 6 * SECOND) is QualityFlag.FUTURE
+    assert check_batch(batch(), NOON + 901 * SECOND) is QualityFlag.LATE
 
 
-POWER = Band(low=-0.1, high=10.0, rate=0.5)
+POWER = PlausibleRange(low=-0.1, high=10.0, rate=0.5)
 
 
 @pytest.mark.parametrize(
     ("value", "flag"),
     [
-        (4000.0, Flag.UNIT),  # kW for MW
-        (0.004, Flag.UNIT),  # a jump down by a thousand: GW for MW
-        (4100.0, Flag.UNIT),
-        (8000.0, Flag.RANGE),  # 8 MW, where 4 were: something else
-        (4.1, Flag.GOOD),
-        (9.0, Flag.RATE),
+        (4000.0, QualityFlag.UNIT),  # kW for MW
+        (0.004, QualityFlag.UNIT),  # a jump down by a thousand: GW for MW
+        (4100.0, QualityFlag.UNIT),
+        (8000.0, QualityFlag.RANGE),  # 8 MW, where 4 were: something else
+        (4.1, QualityFlag.GOOD),
+        (9.0, QualityFlag.RATE),
     ],
 )
 def test_a_unit_mixed_up_is_told_from_a_wild_number(value, flag):
-    before = NOTHING.then(Reading(value=4.0, time=NOON))
-    reading = Reading(value=value, time=NOON + SECOND)
-    assert judge(reading, None, before, limits=POWER) is flag
+    before = NO_HISTORY.then(PointReading(value=4.0, time=NOON))
+    reading = PointReading(value=value, time=NOON + SECOND)
+    assert check_reading(reading, None, before, limits=POWER) is flag
 
 
 def test_degrees_of_another_scale_are_told():
-    before = NOTHING.then(Reading(value=38.0, time=NOON))
+    before = NO_HISTORY.then(PointReading(value=38.0, time=NOON))
     for other in (38.0 * 1.8 + 32.0, 38.0 + 273.15):  # 100.4 degF, 311.15 K
-        reading = Reading(value=other, time=NOON + SECOND)
-        assert judge(reading, None, before, limits=SUPPLY) is Flag.UNIT
+        reading = PointReading(value=other, time=NOON + SECOND)
+        assert check_reading(reading, None, before, limits=SUPPLY) is QualityFlag.UNIT
 
 
 def test_a_first_number_that_is_a_thousand_times_too_large_is_of_another_unit():
-    assert judge(Reading(value=4000.0, time=NOON), None, limits=POWER) is Flag.UNIT
-    assert judge(Reading(value=4e9, time=NOON), None, limits=POWER) is Flag.RANGE
+    assert (
+        check_reading(PointReading(value=4000.0, time=NOON), None, limits=POWER) is QualityFlag.UNIT
+    )
+    assert (
+        check_reading(PointReading(value=4e9, time=NOON), None, limits=POWER) is QualityFlag.RANGE
+    )
 
 
 def test_a_sensor_that_hardly_moves_for_six_hours_is_flat():
-    limits = Band(low=0.0, high=100.0, flat=0.01)
-    history, flags = NOTHING, []
+    limits = PlausibleRange(low=0.0, high=100.0, flat=0.01)
+    history, flags = NO_HISTORY, []
     for quarter in range(28):
         value = 50.0 + 0.001 * (quarter % 7)
-        reading = Reading(value=value, time=NOON + quarter * 900 * SECOND)
-        flags.append(judge(reading, None, history, limits=limits))
+        reading = PointReading(value=value, time=NOON + quarter * 900 * SECOND)
+        flags.append(check_reading(reading, None, history, limits=limits))
         history = history.then(reading, limits.flat)
     # since 12:00; the first after 18:00 is 18:15, number 25
-    assert flags == [Flag.GOOD] * 25 + [Flag.FLAT] * 3
-    live = Reading(value=50.02, time=NOON + 28 * 900 * SECOND)
-    assert judge(live, None, history, limits=limits) is Flag.GOOD
+    assert flags == [QualityFlag.GOOD] * 25 + [QualityFlag.FLAT] * 3
+    live = PointReading(value=50.02, time=NOON + 28 * 900 * SECOND)
+    assert check_reading(live, None, history, limits=limits) is QualityFlag.GOOD
 
 
 def test_a_site_sets_thresholds_of_its_own(tmp_path):
     path = tmp_path / "limits.json"
-    assert read_limits(path) == {}
+    assert read_site_limits(path) == {}
     path.write_text('{"air_temperature": {"high": 45, "stuck": 3600}, "a/b": {"high": 40}}')
-    limits = read_limits(path)
-    found = limited(band("air_temperature"), limits, "air_temperature", "a/b")
+    limits = read_site_limits(path)
+    found = apply_site_limits(plausible_range("air_temperature"), limits, "air_temperature", "a/b")
     assert (found.low, found.high) == (-60.0, 40.0)
     assert found.stuck == np.timedelta64(1, "h")
 
@@ -220,4 +244,4 @@ def test_a_site_sets_thresholds_of_its_own(tmp_path):
 def test_thresholds_that_cannot_be_read_are_faults(tmp_path, text, words):
     (tmp_path / "limits.json").write_text(text)
     with pytest.raises(SiteError, match=words):
-        read_limits(tmp_path / "limits.json")
+        read_site_limits(tmp_path / "limits.json")

@@ -13,17 +13,16 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli.root import app
 from optimizer.service.clock import SimulatedClock
-from telemetry import lockstep
 from telemetry.archive import Archive
-from telemetry.client import Message
-from telemetry.codec import decode, encode
-from telemetry.journal import Position
-from telemetry.lockstep import Decisions, ticked
-from telemetry.quality import Flag
-from telemetry.replay import play, said
-from telemetry.samples import Decided, RackBatch, Tick
-from telemetry.topics import METADATA, listening
-from telemetry.window import Window
+from telemetry.journal.format import JournalPosition
+from telemetry.live.state import LiveState
+from telemetry.messages import decode, encode
+from telemetry.messages.models import DecisionNotice, RackBatch, SimulationTick
+from telemetry.messages.topics import METADATA_FILTER, service_filters
+from telemetry.mqtt.queues import ReceivedMessage
+from telemetry.quality.checks import QualityFlag
+from telemetry.simulator import replay
+from telemetry.simulator.replay import DecisionWaiter, publish_replay, read_messages, with_ticks
 from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
 from tests.telemetry.clients import LONG
 from twin.errors import BrokerError
@@ -33,11 +32,11 @@ QUARTER = np.timedelta64(15, "m")
 
 def fill(folder, seconds):
     archive = Archive(folder / "archive", "rhine")
-    archive.add(metadata(), Position(1, 30))
+    archive.add(metadata(), JournalPosition(1, 30))
     for second in seconds:
-        archive.add(batch("r0001", second, value=0.5), Position(1, 30))
-        archive.add(batch("r0002", second, value=0.5), Position(1, 30))
-        archive.add(value(second, 50.0), Position(1, 30))
+        archive.add(batch("r0001", second, value=0.5), JournalPosition(1, 30))
+        archive.add(batch("r0002", second, value=0.5), JournalPosition(1, 30))
+        archive.add(value(second, 50.0), JournalPosition(1, 30))
     archive.commit(everything=True)
     return folder / "archive"
 
@@ -60,13 +59,13 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
     """Sensitivity: 50 % of before came back as 50 of 1, by the metadata of today."""
     archive = Archive(tmp_path / "archive", "rhine")
     for second, unit, number in [(0, "%", 50.0), (900, "1", 0.5), (1800, "1", 0.25)]:
-        archive.add(metadata(unit=unit), Position(1, 30))
-        archive.add(value(second, number), Position(1, 30))
+        archive.add(metadata(unit=unit), JournalPosition(1, 30))
+        archive.add(value(second, number), JournalPosition(1, 30))
         archive.commit(everything=True)
     broker = Broker()
-    stretch = said(tmp_path / "archive", "rhine", start=START, end=START + 4 * QUARTER)
-    play(stretch, broker, speed=0.0)
-    told = [one for one in broker.heard if not isinstance(one, Tick)]
+    stretch = read_messages(tmp_path / "archive", "rhine", start=START, end=START + 4 * QUARTER)
+    publish_replay(stretch, broker, speed=0.0)
+    told = [one for one in broker.heard if not isinstance(one, SimulationTick)]
     assert [getattr(one, "unit", getattr(one, "value", None)) for one in told] == [
         "%",
         50.0,
@@ -78,14 +77,16 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
 def test_a_second_replay_to_one_window_is_taken_too(tmp_path):
     """The hours one after the other, and the first once more: no batch of them is a double."""
     folder = fill(tmp_path, range(0, 7200, 600))
-    window = Window(sites.load("rhine"))
+    window = LiveState(sites.load_site("rhine"))
     for boot, hour in enumerate((0, 1, 0)):
         start = START + hour * np.timedelta64(1, "h")
-        stretch = said(folder, "rhine", start=start, end=start + 4 * QUARTER, boot=100 + boot)
+        stretch = read_messages(
+            folder, "rhine", start=start, end=start + 4 * QUARTER, boot=100 + boot
+        )
         broker = Broker()
-        play(stretch, broker, speed=0.0)
+        publish_replay(stretch, broker, speed=0.0)
         flags = [window.add(sample) for sample in broker.heard if isinstance(sample, RackBatch)]
-        assert flags == [Flag.GOOD] * 12
+        assert flags == [QualityFlag.GOOD] * 12
     assert window.counters == {"batch good": 36}
 
 
@@ -93,9 +94,11 @@ def test_boots_of_replays_follow_the_clock(tmp_path, monkeypatch):
     folder = fill(tmp_path, [0])
     boots = []
     for at in (1.7e9, 1.8e9):
-        monkeypatch.setattr("telemetry.replay.time.time", lambda at=at: at)
+        monkeypatch.setattr("telemetry.simulator.replay.time.time", lambda at=at: at)
         broker = Broker()
-        play(said(folder, "rhine", start="2026-07-01", end="2026-07-02"), broker, speed=0.0)
+        publish_replay(
+            read_messages(folder, "rhine", start="2026-07-01", end="2026-07-02"), broker, speed=0.0
+        )
         boots += [sample.boot for sample in broker.heard if isinstance(sample, RackBatch)]
     assert boots == [1_700_000_000] * 2 + [1_800_000_000] * 2
 
@@ -105,10 +108,14 @@ def test_chips_keep_their_places_in_a_replay(tmp_path):
     whole = batch("r0001", 0, chips=8)
     values = whole.values.copy()
     values[:, 2] = np.nan
-    archive.add(replace(whole, values=values), Position(1, 30))
+    archive.add(replace(whole, values=values), JournalPosition(1, 30))
     archive.commit(everything=True)
     broker = Broker()
-    play(said(tmp_path / "archive", "rhine", start="2026-07-01", end="2026-07-02"), broker, speed=0)
+    publish_replay(
+        read_messages(tmp_path / "archive", "rhine", start="2026-07-01", end="2026-07-02"),
+        broker,
+        speed=0,
+    )
     assert np.array_equal(broker.heard[0].values, values, equal_nan=True)
 
 
@@ -119,8 +126,8 @@ def test_chips_keep_their_places_in_a_replay(tmp_path):
 def test_batches_tell_of_the_time_between_them(tmp_path, seconds, interval):
     """A listener learns from it how often a plant speaks, and what is stale."""
     broker = Broker()
-    stretch = said(fill(tmp_path, seconds), "rhine", start="2026-07-01", end="2026-07-02")
-    play(stretch, broker, speed=0.0)
+    stretch = read_messages(fill(tmp_path, seconds), "rhine", start="2026-07-01", end="2026-07-02")
+    publish_replay(stretch, broker, speed=0.0)
     told = {sample.interval for sample in broker.heard if isinstance(sample, RackBatch)}
     assert told == {interval * SECOND}
 
@@ -129,10 +136,12 @@ def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
     """Seconds 0, 600, 1200 (two quarters), nothing for an hour, 5400: its own quarter's end."""
     folder = fill(tmp_path, [0, 600, 1200, 5400, 5700])
     end = START + 6000 * SECOND
-    stretch = said(folder, "rhine", start=START, end=end)
+    stretch = read_messages(folder, "rhine", start=START, end=end)
     broker, decided = Broker(), []
-    play(ticked(stretch, "rhine", start=START, end=end), broker, speed=0.0, decide=decided.append)
-    ticks = [sample for sample in broker.heard if isinstance(sample, Tick)]
+    publish_replay(
+        with_ticks(stretch, "rhine", start=START, end=end), broker, speed=0.0, decide=decided.append
+    )
+    ticks = [sample for sample in broker.heard if isinstance(sample, SimulationTick)]
     assert [(one.time - START) // SECOND for one in ticks] == [0, 900, 1800, 5400]
     assert [(one.step, one.batches, one.points) for one in ticks] == [
         (0, 2, 1),
@@ -147,10 +156,10 @@ def test_every_quarter_hour_with_telemetry_ticks(tmp_path):
 def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
     """The service's own clock yields each quarter-hour, and the replay waits for its word."""
     fill(tmp_path, range(0, 3600, 300))
-    service = connected(embedded.url, *listening("rhine"), METADATA)
+    service = connected(embedded.url, *service_filters("rhine"), METADATA_FILTER)
     clock, window, stop, cycles = (
         SimulatedClock(),
-        Window(sites.load("rhine")),
+        LiveState(sites.load_site("rhine")),
         threading.Event(),
         [],
     )
@@ -166,7 +175,7 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
         for now in clock.cycles(stop):
             level = window.observed(now)["battery_level_age"].sel(battery="battery_1")
             cycles.append((now, float(level)))
-            service.publish(*encode(Decided(site="rhine", time=now, sequence=-1)), qos=1)
+            service.publish(*encode(DecisionNotice(site="rhine", time=now, sequence=-1)), qos=1)
 
     threads = [threading.Thread(target=one) for one in (hear, decide)]
     for thread in threads:
@@ -179,7 +188,7 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
     assert cycles == [(START + n * QUARTER, 0.0) for n in range(4)]
 
 
-TICK = Tick(site="x", time=START, interval=QUARTER, step=0, steps=1, batches=0, points=0)
+TICK = SimulationTick(site="x", time=START, interval=QUARTER, step=0, steps=1, batches=0, points=0)
 
 
 def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
@@ -188,20 +197,20 @@ def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
     Sensitivity: nobody decided it, if the clock is looked at before the messages.
     """
     now = itertools.count(0.0, 60.0)
-    monkeypatch.setattr(lockstep, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    word = Message(*encode(Decided(site="x", time=START, sequence=1)))
+    monkeypatch.setattr(replay, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    word = ReceivedMessage(*encode(DecisionNotice(site="x", time=START, sequence=1)))
     client = SimpleNamespace(
         subscribe=lambda *_, **__: None,
         publish=lambda *_, **__: None,
         take=lambda *_: [word],
         acknowledge=lambda _: None,
     )
-    assert lockstep.Decisions(client, "x", patience=30.0).wait(TICK) is None
+    assert replay.DecisionWaiter(client, "x", patience=30.0).wait(TICK) is None
 
 
 def test_a_replay_that_nobody_decides_says_so(embedded, made):
     client = made(embedded.url)
-    decisions = Decisions(client, "x", patience=0.0)
+    decisions = DecisionWaiter(client, "x", patience=0.0)
     client.connect(LONG)
     with pytest.raises(BrokerError, match=r"gigatwin run x --clock simulated"):
         decisions.wait(TICK)

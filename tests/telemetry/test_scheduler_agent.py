@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.actuator import VALIDITY, Wanted
-from telemetry.codec import decode, encode
-from telemetry.codec.strict import LARGEST
-from telemetry.job_samples import JobHistory, JobOrders, JobStatus, QueueSnapshot
-from telemetry.window import Window
+from telemetry.commands import COMMAND_VALIDITY, PlantCommands
+from telemetry.live.state import LiveState
+from telemetry.messages import decode, encode
+from telemetry.messages.models import JobHistory, JobOrders, JobStatus, QueueSnapshot
+from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
 from tests.telemetry import fake_slurm
 from tests.telemetry.ordering import making
 from tests.waiting import DEADLINE, until
@@ -37,7 +37,7 @@ class Cluster:
 
     def __init__(self, folder, broker, client):
         self.file, self._folder, self._broker = folder / "slurm.json", folder, broker
-        self._client, self.samples, self.window = client, [], Window(sites.load("small"))
+        self._client, self.samples, self.window = client, [], LiveState(sites.load_site("small"))
         for program in ("squeue", "scontrol", "cap"):
             words = f'"{sys.executable}" "{fake_slurm.__file__}" "{self.file}" {program} "$@"'
             words = f'echo "$@" >> "{folder}/caps"' if program == "cap" else words
@@ -96,7 +96,7 @@ class Cluster:
             site="small",
             sequence=time.time_ns() // 1_000_000 if sequence is None else sequence,
             issued=issued,
-            expires=issued + VALIDITY,
+            expires=issued + COMMAND_VALIDITY,
             caps={int(name[1:]): cap for name, cap in jobs.items()},
         )
         topic, payload = encode(orders)
@@ -163,14 +163,14 @@ def test_the_agent_of_the_docs_obeys_the_orders_of_the_service(
             lambda: {one["state_reason"] for one in cluster.told()["jobs"][:4]} == {"JobHeldAdmin"}
         )
 
-        sequence = actuator.act(Wanted(jobs={11: 0.8, TASK: 1.0, 999: 1.0}), now())
+        sequence = actuator.act(PlantCommands(jobs={11: 0.8, TASK: 1.0, 999: 1.0}), now())
         assert cluster.status(sequence) == JobStatus(
             site="small", sequence=sequence, is_applied=True
         )
         until(lambda: cluster.running() == {11, TASK})
         until(lambda: cluster.caps() == "r11 0.8\n")
 
-        cluster.status(actuator.act(Wanted(jobs={TASK: 1.0}), now()))
+        cluster.status(actuator.act(PlantCommands(jobs={TASK: 1.0}), now()))
         until(lambda: cluster.running() == {TASK})
         assert cluster.told()["said"][-2:] == ["hold 11", "requeue 11"]
 
@@ -286,7 +286,7 @@ def test_more_jobs_than_fit_are_told_running_and_due_first(module, tmp_path, mon
     agent.look(NOON + 77.7)
     lists = agent.lists(NOON + 77.7)
     queue, history = (decode(f"dc/v1/small/jobs/{name}", lists[name]) for name in lists)
-    assert max(map(len, lists.values())) < LARGEST
+    assert max(map(len, lists.values())) < MAX_PAYLOAD_BYTES
     assert isinstance(history, JobHistory)
     assert len(queue.jobs.number) == len(history.jobs.number) == module.MOST
     assert queue.running.tolist() == [True] * 9 + [False] * (module.MOST - 9)

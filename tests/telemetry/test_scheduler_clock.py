@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from telemetry.codec import decode
+from telemetry.messages import decode
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 NOON = 1_795_852_800.0

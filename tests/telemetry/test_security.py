@@ -11,7 +11,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from joserfc.util import int_to_base64
 
-from telemetry import keys, security
+from telemetry.feed import signing
 from tests.feeds import key
 from twin.errors import WireError
 
@@ -19,7 +19,7 @@ DOCUMENT = {"v": 1, "power": 1.5}
 
 
 def known(*names):
-    return keys.jwks(*(key(name) for name in names))
+    return signing.public_jwk_set(*(key(name) for name in names))
 
 
 def token(header, payload=b"{}", private=None):
@@ -33,18 +33,18 @@ def part(value):
 
 def refused(message, words, keys=None, kind="schedule"):
     with pytest.raises(WireError) as caught:
-        security.verify(message, keys or known("site"), kind=kind)
+        signing.verify_signature(message, keys or known("site"), kind=kind)
     assert words in str(caught.value)
 
 
 def test_what_is_signed_is_read_back():
-    text = security.sign(DOCUMENT, key("site"))
-    payload = security.verify(text, known("other", "site"))
+    text = signing.sign_document(DOCUMENT, key("site"))
+    payload = signing.verify_signature(text, known("other", "site"))
     assert json.loads(payload) == DOCUMENT
 
 
 def test_a_jose_library_alone_reads_it():
-    text = security.sign(DOCUMENT, key("site"))
+    text = signing.sign_document(DOCUMENT, key("site"))
     public = ECKey.import_key(key("site").public)
     found = jws.deserialize_compact(text, public, algorithms=["ES256"])
     assert json.loads(found.payload) == DOCUMENT
@@ -56,7 +56,7 @@ def test_a_jose_library_alone_reads_it():
 
 
 def test_any_changed_letter_is_noticed():
-    head, body, signature = security.sign(DOCUMENT, key("site")).split(".")
+    head, body, signature = signing.sign_document(DOCUMENT, key("site")).split(".")
     changed = part({"v": 1, "power": 9.5})
     refused(f"{head}.{changed}.{signature}", "signature")
     refused(f"{head}.{body}.{signature[:-4]}AAAA", "signature")
@@ -64,14 +64,14 @@ def test_any_changed_letter_is_noticed():
 
 
 def test_another_key_is_unknown_even_under_a_known_name():
-    refused(security.sign(DOCUMENT, key("stranger")), "no known key")
-    header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("schedule")}
+    refused(signing.sign_document(DOCUMENT, key("stranger")), "no known key")
+    header = {"alg": "ES256", "kid": key("site").kid, "typ": signing.jws_type("schedule")}
     stranger = ECKey.import_key(key("stranger").private)
     refused(token(header, private=stranger), "signature")
 
 
 def test_the_algorithm_is_not_for_the_message_to_choose():
-    kid, typ = key("site").kid, security.typ("schedule")
+    kid, typ = key("site").kid, signing.jws_type("schedule")
     refused(f"{part({'alg': 'none', 'kid': kid, 'typ': typ})}.{part(DOCUMENT)}.", "ES256")
     secret = OctKey.import_key(json.dumps(key("site").public))
     refused(token({"alg": "HS256", "kid": kid, "typ": typ}, private=secret), "ES256")
@@ -88,11 +88,11 @@ def test_a_partner_may_sign_load_targets_with_rsa_and_nothing_else(rsa):
     both = {"keys": [*known("site")["keys"], rsa.as_dict(private=False)]}
     header = {"alg": "RS256", "kid": rsa.thumbprint()}
     text = token(header, b'{"v": 1}', rsa)
-    assert security.verify(text, both, kind=security.FLEX) == b'{"v": 1}'
-    refused(text[:-8] + "AAAAAAAA", "signature", both, security.FLEX)
-    refused(text, "no known key", known("site"), security.FLEX)
+    assert signing.verify_signature(text, both, kind=signing.FLEX_KIND) == b'{"v": 1}'
+    refused(text[:-8] + "AAAAAAAA", "signature", both, signing.FLEX_KIND)
+    refused(text, "no known key", known("site"), signing.FLEX_KIND)
     for kind in ("schedule", "status", "ack"):
-        refused(token(header | {"typ": security.typ(kind)}, b"{}", rsa), "ES256", both, kind)
+        refused(token(header | {"typ": signing.jws_type(kind)}, b"{}", rsa), "ES256", both, kind)
 
 
 def test_the_key_says_which_algorithm(rsa):
@@ -103,23 +103,27 @@ def test_the_key_says_which_algorithm(rsa):
         token({"alg": "RS256", "kid": key("site").kid}, private=rsa),
     ]
     for text in crossed:
-        refused(text, "signature", both, security.FLEX)
+        refused(text, "signature", both, signing.FLEX_KIND)
     secret = OctKey.import_key(json.dumps(rsa.as_dict(private=False)))
     shared = token({"alg": "HS256", "kid": rsa.thumbprint()}, private=secret)
-    refused(shared, "ES256 or RS256", both, security.FLEX)
+    refused(shared, "ES256 or RS256", both, signing.FLEX_KIND)
 
 
 def test_a_key_within_the_message_does_not_count():
     own = ECKey.generate_key("P-256")
-    header = {"alg": "ES256", "typ": security.typ("schedule"), "jwk": own.as_dict(private=False)}
+    header = {
+        "alg": "ES256",
+        "typ": signing.jws_type("schedule"),
+        "jwk": own.as_dict(private=False),
+    }
     refused(token(header, private=own), "no known key")
 
 
 def test_a_status_is_no_schedule():
-    text = security.sign(DOCUMENT, key("site"), kind="status")
+    text = signing.sign_document(DOCUMENT, key("site"), kind="status")
     refused(text, "typ must be gigatwin-schedule+jws")
-    refused(text, "leave typ out", known("site"), security.FLEX)
-    assert security.verify(text, known("site"), kind="status")
+    refused(text, "leave typ out", known("site"), signing.FLEX_KIND)
+    assert signing.verify_signature(text, known("site"), kind="status")
 
 
 @pytest.mark.parametrize(
@@ -150,20 +154,20 @@ def test_a_deeply_nested_header_is_refused():
 
 
 def test_the_longest_is_not_even_looked_at():
-    refused(b"a" * (security.LARGEST + 1), "at most")
+    refused(b"a" * (signing.MAX_SIGNED_BYTES + 1), "at most")
 
 
-@pytest.mark.parametrize("kind", ["ack", security.FLEX])
+@pytest.mark.parametrize("kind", ["ack", signing.FLEX_KIND])
 def test_whatever_is_not_longer_is_read(kind):
     """Proves: the limits are those of the page; joserfc's own end at 512 and 128,000 letters."""
     header = {"alg": "ES256", "kid": key("site").kid} | {
-        name: text for name, text in [("typ", security.typ(kind))] if kind != security.FLEX
+        name: text for name, text in [("typ", signing.jws_type(kind))] if kind != signing.FLEX_KIND
     }
-    spare = security.LARGEST_HEADER * 3 // 4 - len(json.dumps(header)) - len(', "x": ""')
+    spare = signing.MAX_HEADER_BYTES * 3 // 4 - len(json.dumps(header)) - len(', "x": ""')
     long = by_hand(header | {"x": "y" * spare}, b"1" * 195_500)
-    assert len(long) > 0.99 * security.LARGEST
-    assert long.index(".") > 0.99 * security.LARGEST_HEADER
-    assert security.verify(long, known("site"), kind=kind) == b"1" * 195_500
+    assert len(long) > 0.99 * signing.MAX_SIGNED_BYTES
+    assert long.index(".") > 0.99 * signing.MAX_HEADER_BYTES
+    assert signing.verify_signature(long, known("site"), kind=kind) == b"1" * 195_500
     longer = by_hand(header | {"x": "y" * (spare + 8)}, b"{}")
     refused(longer, "at most 1024 letters", kind=kind)
 
@@ -179,8 +183,10 @@ def by_hand(header, payload, sign=None):
 
 @pytest.mark.parametrize("more", [{"iat": 1}, {"jti": "x"}, {"jku": 5}, {"x5c": "no list"}])
 def test_header_fields_that_nobody_knows_are_passed_over(more):
-    header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("ack")}
-    assert security.verify(by_hand(header | more, b"{}"), known("site"), kind="ack") == b"{}"
+    header = {"alg": "ES256", "kid": key("site").kid, "typ": signing.jws_type("ack")}
+    assert (
+        signing.verify_signature(by_hand(header | more, b"{}"), known("site"), kind="ack") == b"{}"
+    )
 
 
 def test_a_long_rsa_key_signs_what_is_read():
@@ -198,10 +204,10 @@ def test_a_long_rsa_key_signs_what_is_read():
     )
     assert len(text.rsplit(".", 1)[1]) == 1274
     known_keys = {"keys": [long.as_dict(private=False)]}
-    assert security.verify(text, known_keys, kind=security.FLEX) == b"{}"
+    assert signing.verify_signature(text, known_keys, kind=signing.FLEX_KIND) == b"{}"
 
 
 def test_a_header_that_asks_for_more_is_refused():
-    header = {"alg": "ES256", "kid": key("site").kid, "typ": security.typ("schedule")}
+    header = {"alg": "ES256", "kid": key("site").kid, "typ": signing.jws_type("schedule")}
     text = f"{part(header | {'crit': ['exp'], 'exp': 1})}.{part(DOCUMENT)}.AAAA"
     refused(text, "asks for more")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from telemetry.archive.slabs import STRIP_BYTES, Slab
+from telemetry.archive.commit_batch import BLOCK_OVERHEAD_BYTES, RackSecond
 
 
 def values(chips, number):
@@ -24,11 +24,11 @@ def many(slab, columns, numbers, *, chips=2, stamps=None):
 
 def test_one_odd_rack_deepens_no_other():
     """Each of a thousand racks took as much as the deepest: 114 MB a second."""
-    slab = Slab()
+    slab = RackSecond()
     many(slab, range(1000), range(1000), chips=72)
     before = slab.size
     slab.put(1000, values(4096, 7.0))
-    assert slab.size - before == 5 * 4096 * 4 + STRIP_BYTES
+    assert slab.size - before == 5 * 4096 * 4 + BLOCK_OVERHEAD_BYTES
     assert slab.deep == 4096
     block = written(slab, 1001)
     assert block[:1000, 0].tolist() == list(range(1000))
@@ -37,14 +37,14 @@ def test_one_odd_rack_deepens_no_other():
 
 
 def test_two_racks_far_apart_take_their_own_room_only():
-    slab = Slab()
+    slab = RackSecond()
     many(slab, [0, 9000], [1.0, 2.0])
-    assert slab.size == 2 * 5 * 2 * 4 + STRIP_BYTES
+    assert slab.size == 2 * 5 * 2 * 4 + BLOCK_OVERHEAD_BYTES
     assert written(slab, 9001)[[0, 9000], 0].tolist() == [1.0, 2.0]
 
 
 def test_of_a_rack_the_newest_moment_stays():
-    slab = Slab()
+    slab = RackSecond()
     assert not slab.put(1, values(2, 1.0), 500)
     assert slab.put(1, values(2, 2.0), 400)
     assert many(slab, [0, 1], [3.0, 4.0], stamps=[0, 600]) == 1
@@ -59,7 +59,7 @@ def test_of_a_rack_the_newest_moment_stays():
 
 
 def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
-    slab, later = Slab(), Slab()
+    slab, later = RackSecond(), RackSecond()
     slab.put(70, values(2, 1.0), 5)
     slab.put(71, values(2, 4.0), 5)
     absent = values(2, 2.0)
@@ -68,7 +68,7 @@ def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
     later.put(71, absent, 4)
     later.put(3, values(1, 3.0))
     slab.update(later)
-    slab.update(Slab())
+    slab.update(RackSecond())
     block = written(slab, 72)
     assert np.isnan(block[70, 0])
     assert block[70, 1] == 2.0
@@ -78,7 +78,7 @@ def test_an_update_has_the_newer_batch_of_a_rack_as_a_whole():
 
 def test_racks_of_unlike_many_chips_in_turn_are_written_in_two_pieces():
     """Joined only where they were neighbours, a second took 350 times as long to write."""
-    slab = Slab()
+    slab = RackSecond()
     for column in range(40):
         slab.put(column, values(2 + column % 2, float(column)))
     block = written(slab, 40)

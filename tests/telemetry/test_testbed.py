@@ -5,22 +5,21 @@ import pytest
 
 import sites
 from optimizer.realtime.turning import metered
-from telemetry.plants.nature import Noise, disturbed, restlessness
-from telemetry.plants.ramps import STEP
-from telemetry.plants.surroundings import minutes
-from telemetry.testbed import Plant
+from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
+from telemetry.simulator.scenario import interpolate_to_minutes
 from twin import axes, state, vocabulary
 from twin.equipment import Cdu, CoolingPlant, Ups
 from twin.limits import violations
 from twin.tariffs.declaration import Tariff
 
 START = axes.utc("2026-07-01T06:00")
-SILENT = Noise(load=0.0, power=0.0, level=0.0, temperature=0.0)
+SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
 
 
 @pytest.fixture(scope="module")
 def small():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def outdoors():
 def plant(small, outdoors):
     def make(seed=0, noise=None):
         begin = state.rest(small, START, peak_power=1.0, grid_import_power=1.0)
-        return Plant(small, outdoors, begin, seed=seed, noise=noise)
+        return SimulatedFacility(small, outdoors, begin, seed=seed, noise=noise)
 
     return make
 
@@ -81,13 +80,13 @@ def test_other_seeds_are_other_plants(plant):
 
 def test_no_machine_is_better_than_its_data_sheet(small):
     for seed in range(20):
-        real = disturbed(small, np.random.default_rng(seed))
+        real = worn_facility(small, np.random.default_rng(seed))
         assert 1.0 <= real.of(Ups)[0].loss_factor <= 1.1
         assert 0.9 <= real.of(Cdu)[0].fouling <= 1.0
         for plant in real.of(CoolingPlant):
             assert 60.0 <= plant.loop.valve_lag <= 120.0
         assert 1.0 <= real.equipment["chilled_plant"].chillers.eir_factor <= 1.12
-    assert small == sites.load("small")
+    assert small == sites.load_site("small")
 
 
 def test_no_ups_loses_less_than_its_data_sheet_says(small, plant):
@@ -119,7 +118,7 @@ def test_the_connection_never_ramps_faster_than_it_may(small, plant, seed):
 def test_small_changes_are_made_in_ten_minutes(plant):
     record = followed(plant(0, SILENT), points(1.0), points(1.1))
     course = record["hall_power"].sel(hall="hall_1").to_numpy()
-    step = np.diff(course[STEP - 1 : 2 * STEP])
+    step = np.diff(course[QUARTER_MINUTES - 1 : 2 * QUARTER_MINUTES])
     assert step[:10] == pytest.approx([step[0]] * 10)
     assert step[10:] == pytest.approx([0.0] * 5)
 
@@ -131,20 +130,27 @@ def test_its_meter_shows_what_documents_foresee(plant, since):
     for _ in range(2):
         here.follow(points(1.0))
     here.advance(since)
-    here.follow(points(1.1), STEP - since)
+    here.follow(points(1.1), QUARTER_MINUTES - since)
     here.follow(points(1.1))
-    halls = here.record()["hall_power"].sum("hall").to_numpy()[STEP:].reshape(-1, STEP)
+    halls = (
+        here.record()["hall_power"]
+        .sum("hall")
+        .to_numpy()[QUARTER_MINUTES:]
+        .reshape(-1, QUARTER_MINUTES)
+    )
     before, goal = halls[0, -1], halls[-1, -1]
     foreseen = metered(np.array([goal, goal]), before=before, since=since)
-    assert halls[1:].mean(axis=1) == pytest.approx(foreseen, abs=0.51 * (goal - before) / STEP)
+    assert halls[1:].mean(axis=1) == pytest.approx(
+        foreseen, abs=0.51 * (goal - before) / QUARTER_MINUTES
+    )
 
 
 def test_large_changes_take_over_more_than_one_quarter_hour(plant):
     # two halls by 1.4 MW each swing 1.15 x 2.8 = 3.22 MW; at 0.75 x 0.2 MW/min that takes 21.5 min
     record = followed(plant(0, SILENT), points(0.4), points(1.8), points(1.8))
     course = record["hall_power"].sum("hall").to_numpy()
-    whole = course[-1] - course[STEP - 1]
-    done = course[2 * STEP - 1] - course[STEP - 1]
+    whole = course[-1] - course[QUARTER_MINUTES - 1]
+    done = course[2 * QUARTER_MINUTES - 1] - course[QUARTER_MINUTES - 1]
     assert done / whole == pytest.approx(15 / (3.22 / 0.15), rel=1e-6)
 
 
@@ -173,7 +179,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     machine.order(points(1.0, battery_discharge=0.5))
     machine.advance(9)
     left_alone.advance(9)
-    given = machine.record()["battery_discharge"].sum("battery").to_numpy()[STEP:]
+    given = machine.record()["battery_discharge"].sum("battery").to_numpy()[QUARTER_MINUTES:]
     assert given[:6] == pytest.approx([0.0] * 6)
     assert given[6:] == pytest.approx(np.minimum(np.arange(1, 10) / 10.0, 1.0) * 0.5)
     net = [each.truth(9)["grid_import_power", ""] for each in (machine, left_alone)]
@@ -187,12 +193,12 @@ def test_warmer_water_is_given_when_it_is_asked_for(plant):
     machine.hold_supply("warm_plant", 40.0)
     machine.follow(points(), minutes=45)
     supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
-    assert float(supply[STEP]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
+    assert float(supply[QUARTER_MINUTES]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
     assert float(supply[-1]) == pytest.approx(40.0, abs=0.5)
 
 
 def test_racks_stay_between_nothing_and_full(small, plant):
-    record = followed(plant(1, Noise(load=0.3)), *[points(1.84)] * 4)
+    record = followed(plant(1, FacilityNoise(load=0.3)), *[points(1.84)] * 4)
     full = small.equipment["hall_1"].full_power
     assert record["hall_power"].max() <= full
     assert record["hall_power"].min() >= 0.0
@@ -201,8 +207,8 @@ def test_racks_stay_between_nothing_and_full(small, plant):
 def test_no_more_sun_and_wind_is_used_than_there_is(plant, outdoors):
     record = followed(plant(0), points(), points(solar_1=np.inf, wind_1=0.2), points(wind_1=9.0))
     used, given = record["renewable_used_power"], outdoors["renewable_available_power"]
-    assert (used <= given.isel(time=slice(0, 3 * STEP)) + 1e-12).all()
-    assert used.sel(renewable="wind_1")[2 * STEP - 1] == pytest.approx(0.2)
+    assert (used <= given.isel(time=slice(0, 3 * QUARTER_MINUTES)) + 1e-12).all()
+    assert used.sel(renewable="wind_1")[2 * QUARTER_MINUTES - 1] == pytest.approx(0.2)
     assert used.sel(renewable="wind_1")[-1] == pytest.approx(0.5)
 
 
@@ -214,8 +220,8 @@ def test_the_sensors_scatter_about_the_truth(plant):
         "facility_supply_temperature": (record["facility_supply_temperature"][-1].to_numpy(), 0.1),
         "battery_level": (record["battery_level"][-1].to_numpy(), 0.003 * 1.6),
         "grid_import_power": (
-            float(record["grid_import_power"][-STEP:].mean()),
-            0.002 * float(record["grid_import_power"][-STEP:].mean()),
+            float(record["grid_import_power"][-QUARTER_MINUTES:].mean()),
+            0.002 * float(record["grid_import_power"][-QUARTER_MINUTES:].mean()),
         ),
     }
     for name, (truth, error) in truths.items():
@@ -235,7 +241,7 @@ def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
 def test_the_peak_is_the_greatest_mean_of_a_quarter_hour(plant):
     machine = plant(0)
     record = followed(machine, points(0.4), points(1.5), points(0.4), points(0.4))
-    means = record["grid_import_power"].to_numpy().reshape(-1, STEP).mean(axis=1)
+    means = record["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
     assert float(machine.observe()["peak_power"]) == pytest.approx(means.max())
     assert means.max() < record["grid_import_power"].max()
 
@@ -247,12 +253,14 @@ def test_a_month_begins_without_a_peak(small, outdoors):
         time=outdoors["time"] - START + start, instant=outdoors["instant"] - START + start
     )
     begin = state.rest(small, start, peak_power=9.0, usual_power=1.0, grid_import_power=1.0)
-    machine = Plant(small, around, begin, seed=0)
+    machine = SimulatedFacility(small, around, begin, seed=0)
     told = []
     for hall in (1.2, 1.2, 0.4, 0.3):
         machine.follow(points(hall))
         told.append(float(machine.observe()["peak_power"]))
-    means = machine.record()["grid_import_power"].to_numpy().reshape(-1, STEP).mean(axis=1)
+    means = (
+        machine.record()["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
+    )
     assert told[:2] == [9.0, 0.0]
     assert told[2:] == pytest.approx([means[2], max(means[2:])])
     usual = 1.0
@@ -267,9 +275,9 @@ def test_only_what_counts_is_the_peak(small, outdoors):
     rules = {"peaks": [{"name": "power", "price": "9 EUR/MW", "windows": windows}]}
     about = {"name": "a", "valid_from": "2026-01-01", "status": "assumed", "source": "assumed"}
     site = small.with_tariffs({"a": Tariff.model_validate(about | rules)})
-    machine = Plant(site, outdoors, state.rest(small, START, peak_power=0.0), seed=0)
+    machine = SimulatedFacility(site, outdoors, state.rest(small, START, peak_power=0.0), seed=0)
     record = followed(machine, points(1.5), points(0.4), points(1.5))
-    means = record["grid_import_power"].to_numpy().reshape(-1, STEP).mean(axis=1)
+    means = record["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
     assert float(machine.observe()["peak_power"]) == pytest.approx(means[1])
     assert means[1] < min(means[0], means[2])
 
@@ -277,7 +285,7 @@ def test_only_what_counts_is_the_peak(small, outdoors):
 def test_the_record_is_whole_and_in_minutes(plant):
     machine = plant(4)
     record = followed(machine, points(1.0), points(1.2, battery_charge=0.4), points(1.1))
-    assert record.sizes["time"] == 3 * STEP
+    assert record.sizes["time"] == 3 * QUARTER_MINUTES
     np.testing.assert_array_equal(record["time"], START + np.arange(45) * axes.MINUTE)
     np.testing.assert_array_equal(record["instant"], START + np.arange(46) * axes.MINUTE)
     assert record["closure"].max() < 1e-6
@@ -295,7 +303,7 @@ def test_hours_become_a_smooth_course_of_minutes():
     hours["air_temperature"] = "time", [10.0, 16.0, 16.0]
     hours = hours.assign_coords(renewable=["wind_1"])
     hours["renewable_available_power"] = ("time", "renewable"), [[1.0], [2.0], [3.0]]
-    fine = minutes(vocabulary.tag_all(hours), START, 180)
+    fine = interpolate_to_minutes(vocabulary.tag_all(hours), START, 180)
     course = fine["air_temperature"].to_numpy()
     # 6 K between 06:30 and 07:30; the first minute's middle is before it, and held
     assert course[:30] == pytest.approx([10.0] * 30)
@@ -306,8 +314,8 @@ def test_hours_become_a_smooth_course_of_minutes():
 
 
 def test_restlessness_has_its_size_and_its_memory():
-    noise = Noise(load=0.02, load_memory=10.0)
-    course = restlessness(noise, 200_000, np.random.default_rng(1))
+    noise = FacilityNoise(load=0.02, load_memory=10.0)
+    course = load_fluctuation(noise, 200_000, np.random.default_rng(1))
     assert course.std() == pytest.approx(0.02, rel=0.03)
     later = np.corrcoef(course[:-10], course[10:])[0, 1]
     assert later == pytest.approx(np.exp(-1.0), abs=0.03)

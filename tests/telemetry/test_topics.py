@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry import topics
-from telemetry.topics import Kind
+from telemetry.messages import topics
+from telemetry.messages.topics import TopicKind
 from twin.errors import WireError
 
 NAMES = st.text(
@@ -13,14 +13,16 @@ NAMES = st.text(
 ).filter(lambda text: len(text.encode()) < 100)
 
 
-@pytest.mark.parametrize("kind", topics.PATTERNS)
+@pytest.mark.parametrize("kind", topics.TOPIC_PATTERNS)
 @given(site=NAMES, hall=NAMES, rack=NAMES, partner=NAMES)
 def test_what_is_built_is_parsed(kind, site, hall, rack, partner):
     given_names = {"site": site, "hall": hall, "rack": rack, "partner": partner}
     names = {
-        key: name for key, name in given_names.items() if "{" + key + "}" in topics.PATTERNS[kind]
+        key: name
+        for key, name in given_names.items()
+        if "{" + key + "}" in topics.TOPIC_PATTERNS[kind]
     }
-    address = topics.parse(topics.build(kind, **names))
+    address = topics.parse_topic(topics.build_topic(kind, **names))
     # a hall named "jobs" with a cap is a cap; nothing else can be two things
     assert address.kind == kind
     assert {key: getattr(address, key) for key in names} == names
@@ -29,20 +31,20 @@ def test_what_is_built_is_parsed(kind, site, hall, rack, partner):
 @given(sender=NAMES, levels=st.lists(NAMES, min_size=1, max_size=4))
 def test_points_of_any_depth_are_parsed(sender, levels):
     point = "/".join(["CDU", "GenericPoint", *levels])
-    address = topics.parse(topics.point_value(point, sender))
-    assert (address.kind, address.sender, address.point) == (Kind.POINT_VALUE, sender, point)
-    address = topics.parse(topics.point_metadata(point))
-    assert (address.kind, address.sender, address.point) == (Kind.POINT_METADATA, "PUB", point)
+    address = topics.parse_topic(topics.value_topic(point, sender))
+    assert (address.kind, address.sender, address.point) == (TopicKind.POINT_VALUE, sender, point)
+    address = topics.parse_topic(topics.metadata_topic(point))
+    assert (address.kind, address.sender, address.point) == (TopicKind.POINT_METADATA, "PUB", point)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "+", "#", "a+", "a#b", "a\0", "a\nb", "\ud800"])
 def test_names_that_widen_or_break_are_refused(name):
     with pytest.raises(WireError):
-        topics.build(Kind.TICK, site=name)
+        topics.build_topic(TopicKind.TICK, site=name)
     with pytest.raises(WireError):
-        topics.filter_of(Kind.CAP_STATUS, site=name)
+        topics.topic_filter(TopicKind.CAP_STATUS, site=name)
     with pytest.raises(WireError):
-        topics.point_value("CDU/Status/rhine/cdu_1", name)
+        topics.value_topic("CDU/Status/rhine/cdu_1", name)
 
 
 @pytest.mark.parametrize(
@@ -71,20 +73,20 @@ def test_names_that_widen_or_break_are_refused(name):
 )
 def test_other_topics_are_refused(topic):
     with pytest.raises(WireError) as caught:
-        topics.parse(topic)
+        topics.parse_topic(topic)
     str(caught.value).encode("ascii")  # can be printed anywhere
 
 
 @given(st.text())
 def test_any_text_is_parsed_or_refused(text):
     try:
-        topics.parse(text)
+        topics.parse_topic(text)
     except WireError:
         return
 
 
 def test_a_service_listens_to_its_site_only():
-    filters = topics.listening("rhine")
+    filters = topics.service_filters("rhine")
     assert "dc/v1/rhine/+/+/tele" in filters
     assert "sim/v1/rhine/clock" in filters
     assert not any(filter_.endswith("/set") for filter_ in filters)

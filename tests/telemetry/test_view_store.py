@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import sites
-from telemetry.view_store import RESOLUTION, StoredView, open_view
+from telemetry.archive.view_store import TEMPERATURE_RESOLUTION_K, ViewStore, open_view
 from tests.runs import steady
 from twin import state
 from twin.errors import ArchiveError
@@ -22,15 +22,15 @@ ORIGIN = {"site": "small", "seed": "0"}
 def pieces(monkeypatch):
     """Return a view of two hours of racks in two blocks."""
     monkeypatch.setattr(view, "BLOCK", 1.0)
-    site = sites.load("small")
+    site = sites.load_site("small")
     run = simulate(site, state.rest(site), steady(site, count=8))
     return list(blocks(site, [run]))
 
 
 def opened(folder, pieces, origin=ORIGIN):
     time = np.concatenate([piece["time"].to_numpy() for piece in pieces])
-    return StoredView.open(
-        folder, time, block=block_steps(sites.load("small"), "rack"), origin=origin
+    return ViewStore.open(
+        folder, time, block=block_steps(sites.load_site("small"), "rack"), origin=origin
     )
 
 
@@ -43,7 +43,7 @@ def test_what_is_written_is_read(tmp_path, pieces):
     whole = xr.concat([piece.drop_vars("instant") for piece in pieces], "time")
     assert set(found.data_vars) == set(whole.data_vars)
     for name, values in whole.data_vars.items():
-        kelvin = 0.51 * RESOLUTION if values.attrs["units"] == "degC" else 0.0
+        kelvin = 0.51 * TEMPERATURE_RESOLUTION_K if values.attrs["units"] == "degC" else 0.0
         np.testing.assert_allclose(found[name], values, rtol=1e-6, atol=kelvin, err_msg=str(name))
         assert found[name].attrs["units"] == values.attrs["units"]
     for name in ("rack", "unit", "hall", "serving", "time", "duration"):

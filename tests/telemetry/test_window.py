@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.quality import Flag
-from telemetry.samples import (
-    REPEATED,
+from telemetry.live.state import LiveState
+from telemetry.messages.models import (
+    REPEAT_PERIOD,
     CapOrder,
     CapStatus,
     JobColumns,
     JobHistory,
     JobStatus,
     QueueSnapshot,
-    Tick,
+    SimulationTick,
 )
-from telemetry.window import Window
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, batch, metadata_of, site, value_of
 from twin import state, vocabulary
 from twin.axes import MINUTE
@@ -27,7 +27,7 @@ LATER = NOON + 60 * MINUTE
 
 
 def test_nothing_heard_is_nan_and_infinitely_old():
-    seen = Window(site()).observed(NOON)
+    seen = LiveState(site()).observed(NOON)
     for name in ("battery_level", "grid_import_power", "chip_temperature", "rack_power"):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
@@ -63,7 +63,7 @@ def test_a_net_meter_has_two_directions(window, net, taken, given):
 
 def test_after_three_periods_a_value_is_gone_but_its_age_is_told(window):
     window.add(value_of("peak_power", 3000.0))
-    last = NOON + 3 * REPEATED
+    last = NOON + 3 * REPEAT_PERIOD
     assert window.observed(last)["peak_power"] == pytest.approx(3.0)
     seen = window.observed(last + SECOND)
     assert np.isnan(seen["peak_power"])
@@ -73,7 +73,9 @@ def test_after_three_periods_a_value_is_gone_but_its_age_is_told(window):
 def test_the_period_follows_simulated_time(window):
     window.add(batch(interval=QUARTER))
     window.add(
-        Tick(site="small", time=NOON, interval=QUARTER, step=1, steps=96, batches=28, points=9)
+        SimulationTick(
+            site="small", time=NOON, interval=QUARTER, step=1, steps=96, batches=28, points=9
+        )
     )
     assert window.period == QUARTER
     window.add(value_of("peak_power", 3000.0))
@@ -82,7 +84,9 @@ def test_the_period_follows_simulated_time(window):
 
 def test_a_tick_where_times_are_real_is_counted_and_changes_nothing(window):
     """It made a day the period of all points, and nothing was stale any more."""
-    tick = Tick(site="small", time=NOON, interval=DAY, step=0, steps=1, batches=0, points=0)
+    tick = SimulationTick(
+        site="small", time=NOON, interval=DAY, step=0, steps=1, batches=0, points=0
+    )
     window.add(tick, NOON)
     assert window.tick is None
     assert window.period == np.timedelta64(100, "s")
@@ -91,11 +95,13 @@ def test_a_tick_where_times_are_real_is_counted_and_changes_nothing(window):
 
 def test_ticks_are_the_clock_where_there_is_no_other(window):
     window.add(
-        Tick(site="small", time=NOON, interval=QUARTER, step=1, steps=96, batches=28, points=9)
+        SimulationTick(
+            site="small", time=NOON, interval=QUARTER, step=1, steps=96, batches=28, points=9
+        )
     )
     early = value_of("peak_power", 3000.0, time=NOON + QUARTER + 6 * SECOND)
-    assert window.add(early) is Flag.FUTURE
-    assert window.add(value_of("peak_power", 3000.0, time=NOON + QUARTER)) is Flag.GOOD
+    assert window.add(early) is QualityFlag.FUTURE
+    assert window.add(value_of("peak_power", 3000.0, time=NOON + QUARTER)) is QualityFlag.GOOD
 
 
 def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
@@ -111,7 +117,7 @@ def test_units_of_a_bank_are_averaged_over_those_that_are_heard(window):
 def test_a_machine_that_says_what_nobody_knows_is_not_available_at_once(window):
     window.add(value_of("cdu_available", 1.0, label="cdu_1/001"))
     flag = window.add(value_of("cdu_available", 7.0, label="cdu_1/001", time=NOON + SECOND))
-    assert flag is Flag.GOOD
+    assert flag is QualityFlag.GOOD
     assert window.observed(NOON + SECOND)["cdu_available"].sel(cdu="cdu_1") == 0.0
 
 
@@ -133,7 +139,7 @@ def test_the_past_is_told_in_intervals(window):
 
 
 def test_the_past_is_bounded():
-    window = Window(site(), depth=np.timedelta64(1, "h"))
+    window = LiveState(site(), depth=np.timedelta64(1, "h"))
     window.add(metadata_of("grid_import_power"))
     for minute in range(0, 180, 10):
         time = NOON + minute * 60 * SECOND

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.quality import Flag
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, batch
 
 
@@ -25,7 +25,7 @@ def test_a_chip_that_is_not_there_counts_as_the_mean_of_the_others(window):
         whole = batch(rack=f"r{number:04d}", temperature=50.0 + number)
         values = whole.values.copy()
         values[:, [3, 71]] = np.nan
-        assert window.add(replace(whole, values=values)) is Flag.GOOD
+        assert window.add(replace(whole, values=values)) is QualityFlag.GOOD
     seen = window.observed(NOON).sel(hall="hall_1")
     assert seen["accelerator_power"] == pytest.approx(14 * 0.072)
     assert seen["chip_temperature"] == pytest.approx(64.0)
@@ -50,10 +50,10 @@ def test_batches_are_taken_once_and_gaps_are_counted(window):
 
 def test_a_sender_that_starts_again_counts_anew(window):
     window.add(batch(boot=7, sequence=900))
-    assert window.add(batch(boot=8, sequence=1, time=NOON + SECOND)) is Flag.GOOD
+    assert window.add(batch(boot=8, sequence=1, time=NOON + SECOND)) is QualityFlag.GOOD
     assert window.add(batch(boot=7, sequence=901, time=NOON)) is None
     # a clock that was set back at boot must not silence a rack for ever
-    assert window.add(batch(boot=3, sequence=1, time=NOON + 2 * SECOND)) is Flag.GOOD
+    assert window.add(batch(boot=3, sequence=1, time=NOON + 2 * SECOND)) is QualityFlag.GOOD
     assert window.counters == {"batch good": 3, "old boot": 1}
 
 

@@ -5,18 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.metadata.listing import list_points
-from telemetry.quality import Flag
-from telemetry.samples import (
-    REPEATED,
-    PointValue,
-)
-from telemetry.window import HELD, Window
+from telemetry.live.state import MAX_WAITING_POINTS, LiveState
+from telemetry.messages.models import REPEAT_PERIOD, PointValue
+from telemetry.points.site_points import list_points
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
 
 
 def test_a_value_before_its_metadata_waits_for_it():
-    window = Window(site())
+    window = LiveState(site())
     for value in (2000.0, 2500.0):
         assert window.add(value_of("grid_import_power", value)) is None
     assert np.isnan(window.observed(NOON)["grid_import_power"])
@@ -26,13 +23,13 @@ def test_a_value_before_its_metadata_waits_for_it():
 
 
 def test_waiting_values_cannot_fill_the_memory():
-    window = Window(site())
+    window = LiveState(site())
     window.add(value_of("grid_import_power", 2000.0))
-    for number in range(HELD):
+    for number in range(MAX_WAITING_POINTS):
         window.add(PointValue(point=f"CDU/Status/small/{number}", time=NOON, value=1.0))
     window.add(metadata_of("grid_import_power"))
     assert np.isnan(window.observed(NOON)["grid_import_power"])  # the oldest had to go
-    assert window.counters["before metadata"] == HELD + 1
+    assert window.counters["before metadata"] == MAX_WAITING_POINTS + 1
 
 
 def test_values_of_strange_points_and_other_sites_are_counted(window):
@@ -51,18 +48,20 @@ def test_values_of_strange_points_and_other_sites_are_counted(window):
 def test_bad_values_leave_the_last_good_one(window):
     window.add(value_of("battery_level", 50.0))
     later = NOON + 10 * SECOND
-    assert window.add(value_of("battery_level", None, time=later)) is Flag.BAD_SOURCE
-    assert window.add(value_of("battery_level", 55.0, time=later, quality=0)) is Flag.BAD_SOURCE
-    assert window.add(value_of("battery_level", 800.0, time=later + SECOND)) is Flag.RANGE
-    assert window.add(value_of("battery_level", 60.0, time=later), NOON) is Flag.FUTURE
+    assert window.add(value_of("battery_level", None, time=later)) is QualityFlag.BAD_SOURCE
+    assert (
+        window.add(value_of("battery_level", 55.0, time=later, quality=0)) is QualityFlag.BAD_SOURCE
+    )
+    assert window.add(value_of("battery_level", 800.0, time=later + SECOND)) is QualityFlag.RANGE
+    assert window.add(value_of("battery_level", 60.0, time=later), NOON) is QualityFlag.FUTURE
     assert window.observed(later)["battery_level"][0] == pytest.approx(0.8)
     assert window.counters == {"good": 1, "bad_source": 2, "range": 1, "future": 1}
 
 
 def test_a_reading_of_the_future_does_not_shut_out_the_present(window):
     far = value_of("battery_level", 50.0, time=NOON + np.timedelta64(365, "D"))
-    assert window.add(far, NOON) is Flag.FUTURE
-    assert window.add(value_of("battery_level", 50.0), NOON) is Flag.GOOD
+    assert window.add(far, NOON) is QualityFlag.FUTURE
+    assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
 
 
 def test_doubles_are_one_and_order_does_not_matter(window):
@@ -93,14 +92,14 @@ def spares(window, count):
 
 def test_of_two_sensors_that_differ_neither_is_believed(window):
     (spare,) = spares(window, 1)
-    assert window.add(value_of("grid_import_power", 2000.0)) is Flag.GOOD
+    assert window.add(value_of("grid_import_power", 2000.0)) is QualityFlag.GOOD
     second = PointValue(point=spare, time=NOON + SECOND, value=2100.0)
-    assert window.add(second) is Flag.GOOD  # 0.1 MW of a band of 14 MW
+    assert window.add(second) is QualityFlag.GOOD  # 0.1 MW of a band of 14 MW
     assert window.observed(NOON + SECOND)["grid_import_power"] == pytest.approx(2.0)
     far = PointValue(point=spare, time=NOON + 2 * SECOND, value=4000.0)
-    assert window.add(far) is Flag.DISAGREES
+    assert window.add(far) is QualityFlag.DISAGREES
     late = NOON + 3 * SECOND
-    assert window.add(value_of("grid_import_power", 2010.0, time=late)) is Flag.DISAGREES
+    assert window.add(value_of("grid_import_power", 2010.0, time=late)) is QualityFlag.DISAGREES
     assert window.observed(late)["grid_import_power"] == pytest.approx(2.0)  # the last believed
     assert window.counters["disagrees"] == 2
 
@@ -109,16 +108,16 @@ def test_of_three_sensors_the_odd_one_is_wrong(window):
     first, second = spares(window, 2)
     window.add(PointValue(point=first, time=NOON, value=2000.0))
     window.add(PointValue(point=second, time=NOON, value=4000.0))
-    assert window.add(value_of("grid_import_power", 2010.0, time=NOON)) is Flag.GOOD
+    assert window.add(value_of("grid_import_power", 2010.0, time=NOON)) is QualityFlag.GOOD
     odd = PointValue(point=second, time=NOON + SECOND, value=4001.0)
-    assert window.add(odd) is Flag.DISAGREES
+    assert window.add(odd) is QualityFlag.DISAGREES
 
 
 def test_a_sensor_whose_twin_is_silent_is_believed(window):
     (spare,) = spares(window, 1)
     window.add(PointValue(point=spare, time=NOON, value=4000.0))
-    later = NOON + 4 * REPEATED
-    assert window.add(value_of("grid_import_power", 2000.0, time=later)) is Flag.GOOD
+    later = NOON + 4 * REPEAT_PERIOD
+    assert window.add(value_of("grid_import_power", 2000.0, time=later)) is QualityFlag.GOOD
 
 
 def test_a_point_that_is_never_heard_hides_no_other(window):
@@ -129,7 +128,7 @@ def test_a_point_that_is_never_heard_hides_no_other(window):
     (renamed,) = spares(window, 1)
     window.add(PointValue(point=renamed, time=NOON, value=2100.0))
     assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
-    assert window.dataset(NOON - REPEATED, NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.dataset(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
 def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(window):
@@ -137,8 +136,8 @@ def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(windo
     window.add(value_of("grid_import_power", 2000.0))
 
     def read(point, value, periods, late=NOON):
-        sample = PointValue(point=point, time=NOON + periods * REPEATED, value=value)
-        assert window.add(sample, late + periods * REPEATED) is Flag.GOOD
+        sample = PointValue(point=point, time=NOON + periods * REPEAT_PERIOD, value=value)
+        assert window.add(sample, late + periods * REPEAT_PERIOD) is QualityFlag.GOOD
         return float(window.observed(sample.time)["grid_import_power"])
 
     first = metadata_of("grid_import_power").point
@@ -154,22 +153,22 @@ def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(windo
 def test_a_spare_that_comes_late_takes_no_place(window):
     (spare,) = spares(window, 1)
     window.add(value_of("grid_import_power", 2000.0, time=NOON))
-    late = PointValue(point=spare, time=NOON - 4 * REPEATED, value=2100.0)
-    assert window.add(late, NOON) is Flag.GOOD
+    late = PointValue(point=spare, time=NOON - 4 * REPEAT_PERIOD, value=2100.0)
+    assert window.add(late, NOON) is QualityFlag.GOOD
     assert window.binder.get(spare).is_spare
 
 
 def test_a_spare_is_read_where_the_sensors_clock_was_ahead_and_is_set_back(window):
     (spare,) = spares(window, 1)
-    ahead = NOON + 60 * REPEATED
-    assert window.add(value_of("grid_import_power", 2000.0, time=ahead), ahead) is Flag.GOOD
-    assert window.add(PointValue(point=spare, time=NOON, value=2100.0), NOON) is Flag.GOOD
+    ahead = NOON + 60 * REPEAT_PERIOD
+    assert window.add(value_of("grid_import_power", 2000.0, time=ahead), ahead) is QualityFlag.GOOD
+    assert window.add(PointValue(point=spare, time=NOON, value=2100.0), NOON) is QualityFlag.GOOD
     assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
 def test_a_site_sets_thresholds_of_its_own():
-    window = Window(site(), limits={"air_temperature": {"high": 30.0}})
+    window = LiveState(site(), limits={"air_temperature": {"high": 30.0}})
     for listed in list_points(site()):
         window.add(listed.metadata)
-    assert window.add(value_of("air_temperature", 31.0)) is Flag.RANGE
-    assert window.add(value_of("air_temperature", 29.0, time=NOON + SECOND)) is Flag.GOOD
+    assert window.add(value_of("air_temperature", 31.0)) is QualityFlag.RANGE
+    assert window.add(value_of("air_temperature", 29.0, time=NOON + SECOND)) is QualityFlag.GOOD

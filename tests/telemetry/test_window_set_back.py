@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from telemetry.quality import Flag
-from telemetry.samples import Tick
+from telemetry.messages.models import SimulationTick
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, batch, value_of
 from twin.axes import HOUR, MINUTE, QUARTER
 
@@ -37,7 +37,7 @@ def test_the_next_reading_counts_at_once(window):
     """Sensitivity: telemetry stood still for as long as the clock had been ahead."""
     when = MENDED + SECOND
     for value in (value_of("grid_import_power", 900.0, time=MENDED), batch(time=MENDED, boot=1)):
-        assert window.add(value, when) is Flag.GOOD
+        assert window.add(value, when) is QualityFlag.GOOD
     seen = window.observed(when)
     assert seen["grid_import_power"] == pytest.approx(0.9)
     assert seen["grid_import_power_age"] == 1.0
@@ -63,13 +63,15 @@ def test_a_leap_is_judged_again_at_once(window):
         reading = value_of("facility_supply_temperature", value, time=when, label=label)
         return window.add(reading, when)
 
-    assert said(38.0, NOON + HOUR) is Flag.GOOD
-    assert said(30.0, MENDED) is Flag.GOOD
-    assert said(50.0, MENDED + SECOND) is Flag.RATE
+    assert said(38.0, NOON + HOUR) is QualityFlag.GOOD
+    assert said(30.0, MENDED) is QualityFlag.GOOD
+    assert said(50.0, MENDED + SECOND) is QualityFlag.RATE
 
 
 def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
-    tick = Tick(site="small", time=NOON, interval=QUARTER, step=1, steps=9, batches=0, points=0)
+    tick = SimulationTick(
+        site="small", time=NOON, interval=QUARTER, step=1, steps=9, batches=0, points=0
+    )
     window.add(tick)
     window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER))
     assert window.observed(NOON)["grid_import_power"] == pytest.approx(0.9)

@@ -12,7 +12,7 @@ from twin.errors import SiteError, StateError
 from twin.physics import dry_cooler, heat_exchange
 from twin.simulation import simulate
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 
 
 def even(**values):

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import sites
-from telemetry.plants.sensing import Failing, Sensing
-from telemetry.trials.trial import Trial
+from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.deviations import SensorFault, SensorModel
 from tests import skies
 from tests.histories import NOISE, history_of, operation_of
 from twin.calibrate import Grade, calibrate
@@ -14,13 +14,13 @@ from twin.calibration.history import History
 from twin.calibration.parameters import parameters_of, value_of
 from twin.errors import StateError, UnitError
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 DAY = 1440
-EXACT = Sensing(power=0.0, level=0.0, temperature=0.0, missing=0.0)
+EXACT = SensorModel(power=0.0, level=0.0, temperature=0.0, missing=0.0)
 
 
 def trial(seed=3, *, days=2, sensing=None):
-    return Trial.run(SITE, skies.minutes("small", days=days), seed=seed, sensing=sensing)
+    return CalibrationTrial.run(SITE, skies.minutes("small", days=days), seed=seed, sensing=sensing)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_the_calibrated_site_is_a_copy(calibration):
 
 
 def test_a_plant_as_its_file_says_stays_as_it_is():
-    plant = Trial.run(SITE, skies.minutes("small", days=1), seed=5, sensing=EXACT, share=0.0)
+    plant = CalibrationTrial.run(
+        SITE, skies.minutes("small", days=1), seed=5, sensing=EXACT, share=0.0
+    )
     told = calibrate(SITE, plant.readings)
     for estimate in told.estimates:
         parameter = estimate.parameter
@@ -133,7 +135,7 @@ def test_a_gap_is_only_a_gap(noisy, calibration):
 
 
 def test_an_offset_of_a_sensor_is_found():
-    off = Sensing(offsets={("facility_supply_temperature", "chilled_plant"): 0.4})
+    off = SensorModel(offsets={("facility_supply_temperature", "chilled_plant"): 0.4})
     told = calibrate(SITE, trial(days=1, sensing=off).readings)
     name = ("facility_supply_temperature", "chilled_plant")
     assert told.offsets[name] == pytest.approx(0.4, abs=0.05)
@@ -250,14 +252,14 @@ def test_points_on_change_count_by_the_minute_and_not_by_how_often_they_are_sent
 @pytest.mark.slow
 def test_a_sensor_that_drifts_is_said():
     """0.2 K a day of the chilled water, over five days."""
-    drift = Failing(
+    drift = SensorFault(
         variable="facility_supply_temperature",
         machine="chilled_plant",
         begin=1,
         end=5 * DAY,
         drift=0.2 / 24.0,
     )
-    told = calibrate(SITE, trial(days=5, sensing=Sensing(failing=[drift])).readings)
+    told = calibrate(SITE, trial(days=5, sensing=SensorModel(failing=[drift])).readings)
     assert any("facility_supply_temperature.chilled_plant moved by +" in t for t in told.said)
     assert not any("warm_plant" in text for text in told.said)
 

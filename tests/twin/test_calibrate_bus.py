@@ -11,7 +11,7 @@ from twin.calibrate import Grade, calibrate
 from twin.calibration.parameters import parameters_of
 from twin.equipment import Accelerators, Battery
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 LOSS = [p for p in parameters_of(SITE) if p.name == "ups_1.loss_factor"]
 
 

@@ -11,7 +11,7 @@ from twin.calibration.water import Water
 from twin.relations import SetPoints
 from twin.steering import labelled
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 WORDS = ("facility_supply_set_point", "facility_range_set_point", "technology_range_set_point")
 LEFT = {"warm_plant", "chilled_plant", "cdu_1"}
 

@@ -16,7 +16,7 @@ HOURS = 48
 @pytest.fixture
 def matching():
     """Return a site whose contract matches 4 MW of every hour; the residual mix has 500 kg/MWh."""
-    site = sites.load("small")
+    site = sites.load_site("small")
     contract = HourlyMatching(name="ppa_1", band_power="4 MW", residual_intensity="500 kg/MWh")
     return site.with_equipment({**site.equipment, "ppa_1": contract})
 
@@ -32,7 +32,7 @@ def by_key(site, what):
 def test_import_counts_with_the_mix_of_its_hour():
     """Proves: 9 MW at 300 kg/MWh for a day and at 100 for the next."""
     mix = ("time", np.repeat([300.0, 100.0], 24), {"units": "kg MWh-1"})
-    found = by_key(sites.load("small"), run(carbon_intensity=mix))
+    found = by_key(sites.load_site("small"), run(carbon_intensity=mix))
     assert found["carbon"].value == pytest.approx(9.0 * 24.0 * 400.0)
     assert "carbon-market" not in found
 
@@ -64,7 +64,7 @@ def test_own_sun_counts_as_far_as_it_is_used(matching):
 
 def test_a_report_leaves_the_share_to_whoever_meters_the_sun():
     """Proves: small has sun and wind; of a run that tells nothing of them no share is told."""
-    told = {one.key: one for one in figures(sites.load("small"), run())}
+    told = {one.key: one for one in figures(sites.load_site("small"), run())}
     assert told["carbon-free"].value is None
     assert told["carbon-free"].basis == "known by whoever meters own power"
 

@@ -33,7 +33,7 @@ def test_a_level_that_does_not_follow_is_seen(store, monkeypatch):
 
     Sensitivity: nothing, where what is charged is counted as kept.
     """
-    site = sites.load("small")
+    site = sites.load_site("small")
     real = run.walk_store
 
     def generous(which, *args, **more):
@@ -163,7 +163,7 @@ class Fountain(Ups):
 
 
 def test_energy_out_of_nothing_shows_in_the_closure():
-    site = sites.load("small")
+    site = sites.load_site("small")
     fountain = Fountain.model_construct(**dict(site.equipment["ups_1"]))
     broken = site.with_equipment({**site.equipment, "ups_1": fountain})
     assert simulate(broken, state.rest(broken), steady(broken))["closure"].min() > 0.05

@@ -12,7 +12,7 @@ from tests.steady import steady_run
 from twin.duties import Duty, figures_of_law, judged
 from twin.equipment import HeatReuse
 
-GERMANY = sites.duties_of("Europe/Berlin")
+GERMANY = sites.national_limits("Europe/Berlin")
 HOURS = 24
 
 
@@ -25,7 +25,9 @@ def owned(value, name, owner):
 
 
 def told(start, opened, **words):
-    found = judged(sites.load("small"), run(start, **words), GERMANY.duties.values(), opened=opened)
+    found = judged(
+        sites.load_site("small"), run(start, **words), GERMANY.duties.values(), opened=opened
+    )
     return {
         (one.duty.figure, one.duty.limit): (str(one.binds_from), one.is_binding, one.is_kept)
         for one in found
@@ -74,7 +76,7 @@ def test_own_renewables_reach_the_share_or_leave_it_open():
 
 
 def test_electricity_that_lifts_waste_heat_does_not_count_in_pue():
-    site = sites.load("baltica")
+    site = sites.load_site("baltica")
     pump = site.of(HeatReuse)[0]
     heat = 0.5 * pump.rated_heat
     words = {
@@ -105,4 +107,4 @@ def test_duty_has_one_limit():
 
 
 def test_no_duties_are_known_elsewhere():
-    assert sites.duties_of("Europe/Helsinki") is None
+    assert sites.national_limits("Europe/Helsinki") is None

@@ -11,7 +11,7 @@ from twin.errors import StateError
 from twin.estimate import LONGEST, estimate
 from twin.observer.trust import TRUST
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 START = runs.START
 BATTERY = ("battery_level", "battery_1")
 SIZE = 1.6  # MWh of the battery, of which its shares are shares

@@ -11,7 +11,7 @@ from twin.simulation import simulate
 
 
 def ran(**weather):
-    site = sites.load("small")
+    site = sites.load_site("small")
     return site, simulate(site, state.rest(site), steady(site, **weather))
 
 
@@ -45,7 +45,7 @@ def test_what_lies_below_its_limit_is_told_too():
 
 def test_coolant_on_which_the_air_of_halls_condenses_is_told():
     """Proves: coolant of water at 8 degC is colder than 2 K above a dew point of 15 degC."""
-    site = sites.load("small").replace("warm_plant", supply_temperature="8 degC")
+    site = sites.load_site("small").replace("warm_plant", supply_temperature="8 degC")
     run = simulate(site, state.rest(site), steady(site, air=-5.0, share=0.2))
     (told,) = exceedances(site, beyond(site, run))
     coolant = run["technology_supply_temperature"].to_numpy()

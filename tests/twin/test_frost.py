@@ -38,7 +38,7 @@ def run(plant, *, heat, flow):
 
 def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
     """A light load is colder by as much as the air is: the same lift above it at all three."""
-    small = sites.load("small")
+    small = sites.load_site("small")
     what = run("warm_plant", heat=0.4, flow=20.0)
     (told,) = frosts(small, what, weather(-1.0, -30.0, -40.0))
     assert (told.plant, told.count, told.of) == ("warm_plant", 2, 3)
@@ -53,7 +53,7 @@ def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
 
 
 def test_glycol_freezes_later():
-    small = sites.load("small")
+    small = sites.load_site("small")
     loop = small.equipment["warm_plant"].loop.model_copy(update={"fluid": "pg25"})
     mixed = small.replace("warm_plant", loop=loop.model_dump())
     rate = capacity_rate(20.0) / capacity_rate(1.0, PG25)  # of the same heat in a kelvin

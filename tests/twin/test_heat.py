@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sites.checks import check
+from sites.checks import site_issues
 from tests.heated import heated
 from tests.runs import ordered, steady
 from twin import state
@@ -79,7 +79,7 @@ def test_an_order_that_is_no_power_is_refused():
 def test_water_warmer_than_the_circuit_returns_is_no_source():
     pump = {"source_inlet_temperature": "55 degC", "source_outlet_temperature": "45 degC"}
     site = heated(**pump)
-    (fault,) = check(site)
+    (fault,) = site_issues(site)
     assert "48 degC" in fault.mend
     assert fault.place == "[equipment.pump] source_inlet_temperature"
 
@@ -87,5 +87,5 @@ def test_water_warmer_than_the_circuit_returns_is_no_source():
 def test_two_pumps_are_one_machine():
     site = heated()
     twin = site.equipment["pump"].model_copy(update={"name": "other"})
-    faults = check(site.with_equipment({**site.equipment, "other": twin}))
+    faults = site_issues(site.with_equipment({**site.equipment, "other": twin}))
     assert any("write them as one machine" in fault.mend for fault in faults)

@@ -10,7 +10,7 @@ from twin.labels import of_owner, set_owner, values_of
 
 @pytest.fixture(scope="module")
 def site():
-    return sites.load("rhine")
+    return sites.load_site("rhine")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from twin.simulation import simulate
 
 @pytest.fixture
 def small():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import sites
-from sites.checks import check
+from sites.checks import site_issues
 from tests.runs import steady
 from twin import state, vocabulary
 from twin.equipment import Accelerators, Cdu
 from twin.scale.view import view
 from twin.simulation import simulate
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 BANK = SITE.of(Cdu)[0]
 HALL = SITE.of(Accelerators)[0]
 
@@ -64,5 +64,5 @@ def test_a_site_is_checked_at_the_least_flow_too():
     """Proves: 71.9 degC at the least flow and a margin of 0.5 K pass 73, and not 72."""
     for limit, faults in ((73.0, 0), (72.0, 1)):
         site = SITE.replace(HALL.name, chip_temperature_limit=limit)
-        found = [f for f in check(site) if "chip_temperature_limit" in f.place]
+        found = [f for f in site_issues(site) if "chip_temperature_limit" in f.place]
         assert len(found) == faults

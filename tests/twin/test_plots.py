@@ -15,7 +15,7 @@ COUNT = 96
 
 @pytest.fixture(scope="module")
 def site():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def told(site, what, **others):
 def test_energy_and_indicators_of_two_flat_days():
     """10 MW for 48 h are 480,000 kWh; PUE 10/8, WUE 2/8; 1 MW of sun of 10 is a REF of 0.1."""
     sun = hourly(1.0, "renewable", "solar_1")
-    found = told(sites.load("small"), run(renewable_used_power=sun))
+    found = told(sites.load_site("small"), run(renewable_used_power=sun))
     assert found["E_DC"].value == pytest.approx(480_000.0)
     assert found["E_IT"].value == pytest.approx(384_000.0)
     assert found["W_IN"].value == pytest.approx(96.0)
@@ -45,15 +45,17 @@ def test_energy_and_indicators_of_two_flat_days():
 def test_wind_that_is_bought_is_named_as_what_may_stand_elsewhere():
     """Baltica pays for its wind, small for none of its own."""
     wind = run(renewable_used_power=hourly(1.0, "renewable", "wind_1"))
-    assert told(sites.load("small"), wind)["E_RES-OOS"].basis == "run"
-    found = told(sites.load("baltica"), wind)["E_RES-OOS"]
+    assert told(sites.load_site("small"), wind)["E_RES-OOS"].basis == "run"
+    found = told(sites.load_site("baltica"), wind)["E_RES-OOS"]
     assert found.value == pytest.approx(48_000.0)
     assert found.basis == "run; with wind_1, paid by contract: E_RES-PPA if not on site"
-    assert told(sites.load("baltica"), run())["E_RES-OOS"].basis == "known by whoever meters it"
+    assert (
+        told(sites.load_site("baltica"), run())["E_RES-OOS"].basis == "known by whoever meters it"
+    )
 
 
 def test_what_no_run_knows_is_left_to_whoever_files():
-    found = told(sites.load("small"), run())
+    found = told(sites.load_site("small"), run())
     for key in ("W_IN-POT", "E_RES-PPA", "E_RES-GOO"):
         assert found[key].value is None
         assert found[key].basis.startswith("known by")
@@ -61,7 +63,7 @@ def test_what_no_run_knows_is_left_to_whoever_files():
 
 def test_what_is_installed_comes_from_the_site():
     """28 racks of 132 kW, and a battery only where it answers the grid by itself."""
-    site = sites.load("small")
+    site = sites.load_site("small")
     assert told(site, run())["P_IT"].value == pytest.approx(28 * 132.0)
     assert told(site, run())["C_BtG"].value == 0.0
     alone = site.replace("battery_1", local_controller=True)
@@ -72,14 +74,14 @@ def test_what_is_installed_comes_from_the_site():
 def test_carbon_counts_the_import():
     """9 of 8 MW at 200 kg/MWh."""
     carbon = vocabulary.tag(run()["it_power"] * 0.0 + 200.0, "carbon_intensity")
-    found = told(sites.load("small"), run(), carbon_intensity=carbon)
+    found = told(sites.load_site("small"), run(), carbon_intensity=carbon)
     assert found["CUE"].value == pytest.approx(225.0)
 
 
 def test_only_hot_days_have_cooling_degrees():
     """By Eurostat a day of 30 degC has 9, one of 23 degC none."""
     warmth = xr.DataArray(np.repeat([30.0, 23.0], 24), dims="time")
-    utc = sites.load("small").model_copy(update={"time_zone": "UTC"})
+    utc = sites.load_site("small").model_copy(update={"time_zone": "UTC"})
     found = told(utc, run(air_temperature=warmth))
     assert found["CDD"].value == pytest.approx(9.0)
 
@@ -91,7 +93,7 @@ def test_degree_days_are_of_the_calendar_where_the_site_stands():
     degC: none. Sensitivity: blocks of 24 h from the first row gave 9.
     """
     warmth = xr.DataArray(np.repeat([30.0, 18.0], 24), dims="time")
-    site = sites.load("small")
+    site = sites.load_site("small")
     assert site.time_zone == "Europe/Berlin"
     found = told(site, run(air_temperature=warmth))
     assert found["CDD"].value == pytest.approx(9.0 * 22 / 24)
@@ -103,17 +105,17 @@ def test_what_is_no_number_is_never_summed_as_zero():
         what = run()
         what[name][5] = np.nan
         with pytest.raises(ProblemError, match=f"{name}, 2026-07-01T05:00Z = no number"):
-            figures(sites.load("small"), what)
+            figures(sites.load_site("small"), what)
 
 
 def test_powers_water_and_carbon_below_zero_are_refused():
     what = run()
     what["water_use"][3:] = -1.0
     with pytest.raises(ProblemError, match="water_use, 2026-07-01T03:00Z = -1 m3/h at the least"):
-        figures(sites.load("small"), what)
+        figures(sites.load_site("small"), what)
     carbon = vocabulary.tag(run()["it_power"] * 0.0 - 2.0, "carbon_intensity")
     with pytest.raises(ProblemError, match="carbon_intensity"):
-        figures(sites.load("small"), run(), carbon_intensity=carbon)
+        figures(sites.load_site("small"), run(), carbon_intensity=carbon)
 
 
 def test_what_machines_did_that_no_meter_tells_is_not_known():
@@ -121,7 +123,7 @@ def test_what_machines_did_that_no_meter_tells_is_not_known():
 
     Sensitivity: 0 kWh of cooling and a REF of 0 stood in the report.
     """
-    found = told(sites.load("small"), run())
+    found = told(sites.load_site("small"), run())
     for key in ("E_DC-BG", "cooling", "E_RES-OOS", "REF"):
         assert found[key].value is None
         assert found[key].basis == "known by whoever meters it"
@@ -134,13 +136,13 @@ def test_an_it_that_drew_more_than_the_site_is_refused():
     what = run()
     swapped = what.assign(it_power=what["facility_power"], facility_power=what["it_power"])
     with pytest.raises(ProblemError, match="it_power = 480 MWh, of 384 MWh of the whole site"):
-        figures(sites.load("small"), swapped)
+        figures(sites.load_site("small"), swapped)
 
 
 def test_indicators_of_an_idle_it_are_unknown():
     what = run()
     what["it_power"][:] = 0.0
-    found = told(sites.load("small"), what)
+    found = told(sites.load_site("small"), what)
     assert found["PUE"].value is found["WUE"].value is None
     assert found["PUE"].basis == "unknown: nothing was drawn that it is over"
     assert found["ERF"].value == 0.0
@@ -159,7 +161,7 @@ def test_heat_is_told_with_the_temperature_at_which_it_left():
 
 def test_heat_of_meters_that_are_no_machine_of_the_site_has_no_temperature():
     """Proves: the energy counts, its temperature is left open. Sensitivity: a division by 0."""
-    for site in (sites.load("small"), heated(mild_supply_temperature="60 degC")):
+    for site in (sites.load_site("small"), heated(mild_supply_temperature="60 degC")):
         found = told(site, run(heat_reuse_power=hourly(2.0, "heat_reuse", "customer")))
         assert found["E_REUSE"].value == pytest.approx(96_000.0)
         assert found["T_WH"].value is None
@@ -167,4 +169,4 @@ def test_heat_of_meters_that_are_no_machine_of_the_site_has_no_temperature():
 
 def test_a_run_without_water_is_refused_by_its_word():
     with pytest.raises(UnitError, match="water_use"):
-        figures(sites.load("small"), run().drop_vars("water_use"))
+        figures(sites.load_site("small"), run().drop_vars("water_use"))

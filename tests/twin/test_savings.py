@@ -16,7 +16,7 @@ HOURS = 24 * 7
 
 @pytest.fixture(scope="module")
 def site():
-    return sites.load("frontier")
+    return sites.load_site("frontier")
 
 
 def june(days):
@@ -78,7 +78,7 @@ def test_a_run_begins_at_its_first_set_points(site, week):
 
 def test_stores_and_sources_rest():
     """A site with battery, tank, sun, wind and district heat has its courses too."""
-    baltica = sites.load("baltica")
+    baltica = sites.load_site("baltica")
     halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.of(Accelerators)}
     found = courses(baltica, halls, june(1), hours=np.ones(24))
     assert found[RAMPED].cooling_power.sum() < found[FIXED].cooling_power.sum()
@@ -99,7 +99,7 @@ def test_the_figure_has_months_and_days(week, tmp_path):
 
 def test_a_site_that_air_alone_cools_is_told_of_its_only_circuit():
     """Proves: at 0.6 MW of its 0.84 the chilled plant's pumps at rating move the rated flow."""
-    small = airy(sites.load("small"))
+    small = airy(sites.load_site("small"))
     halls = {hall.name: np.full(24, 0.3) for hall in small.of(Accelerators)}
     found = courses(small, halls, june(1), hours=np.ones(24))
     assert found[FIXED].flow == pytest.approx(1.0)

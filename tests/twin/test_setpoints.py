@@ -35,7 +35,7 @@ def cost(site, heat, weather, points):
 
 @pytest.mark.parametrize("name", SITES)
 def test_more_freedom_never_costs_more(name):
-    site = sites.load(name)
+    site = sites.load_site(name)
     heat, weather = heat_of(site), sky(air=26.0, wet=18.0)
     declared = SetPoints(least_flow=least_flows(site))
     spent = [
@@ -55,7 +55,7 @@ def test_more_freedom_never_costs_more(name):
     "rule", [{"widest_range": 2.5}, {"coolant_range": 1.6}, {"reserve": "0 K"}]
 )
 def test_a_wider_rule_never_costs_more(name, rule):
-    site = sites.load(name)
+    site = sites.load_site(name)
     heat, weather = heat_of(site), sky(air=26.0, wet=18.0)
     wide, narrow = (
         cost(site, heat, weather, cheapest(ruled(site, **rules), heat, weather))
@@ -67,7 +67,7 @@ def test_a_wider_rule_never_costs_more(name, rule):
 
 @pytest.mark.parametrize("name", SITES)
 def test_a_colder_sky_never_costs_more(name):
-    site = sites.load(name)
+    site = sites.load_site(name)
     heat = heat_of(site)
     spent = []
     for air, wet in ((36.0, 24.0), (26.0, 18.0), (16.0, 11.0), (6.0, 3.0)):
@@ -139,7 +139,7 @@ def test_no_limit_is_broken_at_random_sites(seed):
 
 
 def test_no_heat_gives_finite_set_points():
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     found = cheapest(site, heat_of(site, np.zeros(4)), sky())
     for table in (found.supply_temperature, found.temperature_range, found.technology_range):
         assert all(np.isfinite(values).all() for values in table.values())
@@ -147,14 +147,14 @@ def test_no_heat_gives_finite_set_points():
 
 def test_where_nothing_is_safe_the_warmest_safe_water_is_told():
     """Chips of 31 degC cannot be had with water of 30: the declared flow, and colder water."""
-    site = sites.load("frontier").replace("hall_1", chip_temperature_limit=31.0)
+    site = sites.load_site("frontier").replace("hall_1", chip_temperature_limit=31.0)
     found = cheapest(site, heat_of(site), sky())
     assert (found.supply_temperature["warm_plant"] < 20.0).all()
     np.testing.assert_array_equal(found.temperature_range["warm_plant"], 16.0)
 
 
 def test_the_answer_is_the_same_each_time():
-    site = sites.load("rhine")
+    site = sites.load_site("rhine")
     one, two = (cheapest(site, heat_of(site), sky()) for _ in range(2))
     for name, values in one.supply_temperature.items():
         np.testing.assert_array_equal(values, two.supply_temperature[name])
@@ -162,7 +162,7 @@ def test_the_answer_is_the_same_each_time():
 
 def test_towers_are_compared_too():
     """A plant on towers pays for water: dearer water moves its set points, or leaves them."""
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     assert isinstance(site.of(CoolingPlant)[0].rejection, CoolingTower)
     dear = site.model_copy(update={"weights": site.weights.model_copy(update={"water": 50.0})})
     heat, weather = heat_of(site), sky(air=30.0, wet=22.0)

@@ -13,16 +13,16 @@ from twin.spare import warmest_without_one
 
 def test_least_flows_by_hand():
     # four pumps at 0.4 of the rated flow: one trips, and three leave 0.3, the vendor's minimum
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     assert least_flows(site)["warm_plant"] == pytest.approx(0.4)
     # 25 CDUs that never turn their flow down cannot do more than that
     assert least_flows(site)["cdu_1"] == 1.0
-    jupiter = sites.load("jupiter")  # 125 exchangers at 0.5: 0.5 x 125 / 124
+    jupiter = sites.load_site("jupiter")  # 125 exchangers at 0.5: 0.5 x 125 / 124
     assert least_flows(jupiter)["cdu_1"] == pytest.approx(0.504032, rel=1e-5)
 
 
 def test_a_single_cdu_is_never_turned_down():
-    site = sites.load("frontier").replace("cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4)
+    site = sites.load_site("frontier").replace("cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4)
     assert least_flows(site)["cdu_1"] == 1.0
 
 
@@ -31,14 +31,14 @@ def test_warmest_water_by_hand():
 
     On a hot day at full load each kelvin saves fans, so the warmest is taken.
     """
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     found = cheapest(site, heat_of(site), sky(air=36.0, wet=27.0))
     assert found.supply_temperature["warm_plant"][-1] == pytest.approx(32.0)
 
 
 def test_chips_hold_the_water_down():
     """Chips of 60 degC at most leave less than 34 degC: each kelvin there is one here."""
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     cooler = [
         cheapest(
             site.replace("hall_1", chip_temperature_limit=limit),
@@ -67,7 +67,7 @@ def without_one(site, heat):
 def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
     # 3 CDUs never pump less than 0.75; without one 0.5 flows through the plates. Without heat the
     # coolant is the water, and chips slow down 2 K below 80 degC, the margin before that
-    site = sites.load("small")
+    site = sites.load_site("small")
     (bank,) = site.of(Cdu)
     bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
     site = site.with_equipment({**site.equipment, bank.name: bank})
@@ -83,7 +83,7 @@ def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
 def test_the_dew_point_holds_the_water_up():
     """26 degC in the halls and 2 K above: the coolant is not let below 28 degC, at any heat."""
     site = ruled(
-        sites.load("frontier").replace("warm_plant", supply_temperature=20.0),
+        sites.load_site("frontier").replace("warm_plant", supply_temperature=20.0),
         hall_dew_point="26 degC",
     )
     heat = heat_of(site)
@@ -103,7 +103,7 @@ def test_the_dew_point_holds_the_water_up():
 
 
 def test_temperature_alone_tells_no_flow():
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     found = cheapest(site, heat_of(site), sky(), freedom=Freedom(flow=False))
     assert set(found.supply_temperature) == {"warm_plant", "chilled_plant"}
     assert (found.temperature_range, found.technology_range, found.least_flow) == ({}, {}, {})
@@ -114,7 +114,7 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
 
     Sensitivity: 3 K warmer with 0.75 of the flow, which only a plant keeps that is told ranges.
     """
-    site = sites.load("small").replace("hall_1", chip_temperature_limit=66.0)
+    site = sites.load_site("small").replace("hall_1", chip_temperature_limit=66.0)
     (bank,), hall = site.of(Cdu), site.of(Accelerators)[0]
     bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
     site = site.with_equipment({**site.equipment, bank.name: bank})
@@ -129,14 +129,14 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
 
 
 def test_flow_alone_never_warms_the_water():
-    site = sites.load("frontier")
+    site = sites.load_site("frontier")
     found = cheapest(site, heat_of(site), sky(), freedom=Freedom(temperature=False))
     assert found.supply_temperature["warm_plant"].max() <= 30.0
 
 
 def test_a_heat_pump_keeps_its_source_warm():
     """The pump counts on the declared range: less flow is chosen, more is not."""
-    site = sites.load("lumi")
+    site = sites.load_site("lumi")
     assert site.of(HeatReuse)
     found = cheapest(site, heat_of(site), sky())
     assert found.temperature_range["warm_plant"].min() >= 10.0 - 1e-9
@@ -148,7 +148,7 @@ def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
     1 W a chip and 20 K/W: 20 K over air of at most 45 - 0.5 - 0.5 - 20 - 2. Sensitivity: the inlet
     limit, 25 - 1, where they are left out.
     """
-    site = ruled(sites.load("small"), reserve="0.5 K", chip_spread="2 K")
+    site = ruled(sites.load_site("small"), reserve="0.5 K", chip_spread="2 K")
     hall = site.of(Accelerators)[1]
     watts = float(hall.chip_draw(hall.rack_power)) * 1e6
     airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}

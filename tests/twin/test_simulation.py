@@ -19,7 +19,7 @@ def sums(result):
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_half_the_step_brings_half_the_error(share):
     # the implicit step is of first order: each halving leaves half of what the last one moved
-    site = sites.load("small").with_equipment(lagging(sites.load("small")))
+    site = sites.load_site("small").with_equipment(lagging(sites.load_site("small")))
     site = piped(site, share) if share else site
     reached = [swung(site, minutes) for minutes in (8, 4, 2, 1)]
     moved = np.abs(np.diff(reached))
@@ -36,7 +36,7 @@ def piped(site, share=0.4):
 
 
 def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
-    site = piped(sites.load("small"))
+    site = piped(sites.load_site("small"))
     operation = steady(site, count=20, minutes=1)
     start = state.rest(site)
     start["facility_supply_temperature"] += 3.0
@@ -55,7 +55,7 @@ def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
 
 
 def test_chips_feel_the_water_that_arrives():
-    plain = sites.load("small")
+    plain = sites.load_site("small")
     start = state.rest(plain)
     start["facility_supply_temperature"] += 3.0
     operation = steady(plain, count=4, minutes=1)
@@ -92,7 +92,7 @@ def halved(machine, names):
 
 
 def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
-    site = sites.load("small")
+    site = sites.load_site("small")
     tank, battery = site.of(Tank)[0], site.of(Battery)[0]
     machines = {n: m for n, m in site.equipment.items() if not isinstance(m, Tank | Battery)}
     machines |= halved(tank, ("volume", "power")) | halved(battery, ("capacity", "power"))
@@ -118,7 +118,7 @@ def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
     ],
 )
 def test_more_and_smaller_units_of_a_bank_do_what_fewer_and_larger_do(machine, doubled, each):
-    site = sites.load("small")
+    site = sites.load_site("small")
     bank = site.equipment[machine]
     finer = {name: getattr(bank, name) / 2 for name in each}
     split = site.with_equipment(
@@ -130,7 +130,7 @@ def test_more_and_smaller_units_of_a_bank_do_what_fewer_and_larger_do(machine, d
 
 
 def test_halls_split_in_two_draw_the_same():
-    site = sites.load("small")
+    site = sites.load_site("small")
     machines = {n: m for n, m in site.equipment.items() if n != "hall_2"}
     hall = site.equipment["hall_2"]
     for end in "ab":
@@ -142,7 +142,7 @@ def test_halls_split_in_two_draw_the_same():
 
 
 def test_the_order_of_the_machines_changes_no_total():
-    site = sites.load("small")
+    site = sites.load_site("small")
     start, operation = random_run(site, 3)
     turned = site.with_equipment(dict(reversed(site.equipment.items())))
     forth = simulate(site, start, operation)
@@ -151,7 +151,7 @@ def test_the_order_of_the_machines_changes_no_total():
 
 
 def test_own_power_takes_from_the_import_and_not_from_the_site():
-    site = sites.load("small")
+    site = sites.load_site("small")
     without = simulate(site, state.rest(site), steady(site))
     operation = ordered(steady(site), "renewable_used_power", "renewable", solar_1=0.1, wind_1=0.2)
     own = simulate(site, state.rest(site), operation)
@@ -165,7 +165,7 @@ def test_own_power_takes_from_the_import_and_not_from_the_site():
 
 
 def test_what_the_site_does_not_need_is_exported():
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = ordered(
         steady(site, share=0.1), "renewable_used_power", "renewable", solar_1=0.4, wind_1=1.0
     )
@@ -175,7 +175,7 @@ def test_what_the_site_does_not_need_is_exported():
 
 
 def test_a_hotter_day_costs_more_power():
-    site = sites.load("small")
+    site = sites.load_site("small")
     powers = [
         float(simulate(site, state.rest(site), steady(site, air=air))["facility_power"].mean())
         for air in (5.0, 20.0, 35.0)
@@ -184,7 +184,7 @@ def test_a_hotter_day_costs_more_power():
 
 
 def test_every_result_has_its_unit_and_its_labels():
-    site = sites.load("small")
+    site = sites.load_site("small")
     start, operation = random_run(site, 1)
     result = simulate(site, start, operation)
     vocabulary.check(result, *map(str, result.data_vars))
@@ -195,7 +195,7 @@ def test_every_result_has_its_unit_and_its_labels():
 
 @pytest.mark.parametrize("nonsense", [np.nan, np.inf, -0.1])
 def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = steady(site)
     operation["hall_power"][3, 1] = nonsense
     with pytest.raises(StateError, match=r"hall_power, hall_2.*2026-07-01T00:45") as refused:
@@ -204,20 +204,20 @@ def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
 
 
 def test_a_missing_hall_is_refused_by_name():
-    site = sites.load("small")
+    site = sites.load_site("small")
     with pytest.raises(StateError, match="hall_2"):
         simulate(site, state.rest(site), steady(site).sel(hall=["hall_1"]))
 
 
 def test_halls_without_names_are_refused():
-    site = sites.load("small")
+    site = sites.load_site("small")
     with pytest.raises(StateError, match="hall_1"):
         simulate(site, state.rest(site), steady(site).drop_vars("hall"))
 
 
 @pytest.mark.parametrize("unit", ["kW", None])
 def test_another_unit_is_refused(unit):
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = steady(site)
     operation["hall_power"].attrs["units"] = unit
     with pytest.raises(UnitError, match="hall_power"):
@@ -225,7 +225,7 @@ def test_another_unit_is_refused(unit):
 
 
 def test_what_is_left_out_is_nothing():
-    site = sites.load("small")
+    site = sites.load_site("small")
     bare = simulate(site, state.rest(site), steady(site))
     told = ordered(steady(site), "battery_charge", "battery", battery_1=0.0)
     np.testing.assert_array_equal(sums(simulate(site, state.rest(site), told)), sums(bare))

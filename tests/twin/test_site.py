@@ -14,7 +14,7 @@ from twin.site import Margins
 
 @pytest.fixture
 def small():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 @pytest.mark.parametrize("seed", seeds(range(6)))
@@ -104,7 +104,7 @@ def test_a_change_without_sense_is_refused_by_its_place(small, machine, values, 
 
 
 def test_a_site_travels_without_what_follows_from_it():
-    here = sites.load("small")
+    here = sites.load_site("small")
     assert here.converts  # holds functions that no pickle takes
     there = pickle.loads(pickle.dumps(here))
     assert there == here

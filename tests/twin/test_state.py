@@ -12,7 +12,7 @@ from twin.errors import StateError, UnitError
 
 @pytest.fixture
 def small():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 def test_a_site_at_rest(small):

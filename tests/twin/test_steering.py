@@ -17,7 +17,7 @@ QUARTERS = np.full(3, 0.25)
 
 @pytest.fixture(scope="module")
 def site():
-    return sites.load("frontier")
+    return sites.load_site("frontier")
 
 
 def points(*temperatures):
@@ -91,7 +91,7 @@ def test_a_supply_temperature_alone_changes_no_flow():
 
     Sensitivity: at a tenth of the work CDUs of small would keep 0.75 of their flow for 0.5.
     """
-    small = sites.load("small")
+    small = sites.load_site("small")
     plain = steady(small, share=0.1, count=2)
     declared = {p.name: np.full(2, p.supply_temperature) for p in small.of(CoolingPlant)}
     told = plain.assign(steering.labelled(SetPoints(supply_temperature=declared)))

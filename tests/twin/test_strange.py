@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.trials.trial import Trial
+from telemetry.simulator.acceptance import CalibrationTrial
 from tests import skies
 from twin.calibrate import Grade, calibrate
 from twin.calibration.history import History
@@ -75,8 +75,8 @@ def test_nothing_is_identified_by_a_meter_that_errs_in_the_afternoon():
 
     Sensitivity: fouling of 0.91 for 0.995, identified within half a per cent, and no word.
     """
-    site = sites.load("small")
-    plant = Trial.run(site, skies.minutes("small", days=5), seed=3)
+    site = sites.load_site("small")
+    plant = CalibrationTrial.run(site, skies.minutes("small", days=5), seed=3)
     honest = calibrate(site, plant.readings)
     hour = plant.readings["time"].dt.hour
     more = 1.0 + 0.05 * ((hour >= 12) & (hour < 16))
@@ -94,15 +94,15 @@ def test_nothing_is_identified_by_a_meter_that_errs_in_the_afternoon():
 
 
 def test_a_sensor_that_is_not_there_leaves_no_warning_of_arithmetic(recwarn):
-    site = sites.load("small")
-    plant = Trial.run(site, skies.minutes("small", days=1), seed=3)
+    site = sites.load_site("small")
+    plant = CalibrationTrial.run(site, skies.minutes("small", days=1), seed=3)
     calibrate(site, plant.readings.drop_vars("cooling_plant_draw"))
     assert [one for one in recwarn if issubclass(one.category, RuntimeWarning)] == []
 
 
 @pytest.fixture(scope="module")
 def five_days():
-    return Trial.run(sites.load("small"), skies.minutes("small", days=5), seed=3)
+    return CalibrationTrial.run(sites.load_site("small"), skies.minutes("small", days=5), seed=3)
 
 
 def test_readings_that_jump_away_and_back_bend_nothing(five_days):
@@ -114,7 +114,7 @@ def test_readings_that_jump_away_and_back_bend_nothing(five_days):
     draw = five_days.readings["cooling_plant_draw"].copy(deep=True)
     wild = rng.random(draw.shape) < 0.02
     draw.values[wild] *= rng.uniform(2.0, 20.0, int(wild.sum()))
-    site = sites.load("small")
+    site = sites.load_site("small")
     told = calibrate(site, five_days.readings.assign(cooling_plant_draw=draw))
     assert [text for text in told.said if "jumped away and back" in text]
     for e in told.estimates:
@@ -126,7 +126,7 @@ def test_readings_that_jump_away_and_back_bend_nothing(five_days):
 
 
 def test_a_plant_that_only_starts_and_stops_has_no_wild_readings(five_days):
-    assert History(sites.load("small"), five_days.readings).wild == {}
+    assert History(sites.load_site("small"), five_days.readings).wild == {}
     rng = np.random.default_rng(2)
     steps = np.repeat(rng.uniform(0.0, 1.0, 200), 7) + 0.005 * rng.standard_normal(1400)
     assert not spikes(steps).any()
@@ -139,7 +139,7 @@ def test_nothing_of_a_machine_with_a_parameter_at_its_bound_is_identified(five_d
 
     Sensitivity: 0.61 for 1.14, identified.
     """
-    site, readings = sites.load("small"), five_days.readings
+    site, readings = sites.load_site("small"), five_days.readings
     late = readings["air_temperature"].copy(data=np.roll(readings["air_temperature"], 120))
     told = calibrate(site, readings.assign(air_temperature=late))
     held = {e.parameter.machine for e in told.estimates if e.is_at_bound}

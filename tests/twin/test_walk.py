@@ -236,7 +236,7 @@ def _air(temperature, wet_bulb_below=3.0):
 
 def _plants(site="small"):
     """Return the warm and the chilled plant of a site."""
-    return sorted(sites.load(site).of(CoolingPlant), key=lambda p: -p.rated_cooling)
+    return sorted(sites.load_site(site).of(CoolingPlant), key=lambda p: -p.rated_cooling)
 
 
 @pytest.mark.parametrize("air", [20.0, 30.0, 36.0, 37.5, 39.5, 41.0, 44.0, 50.0])

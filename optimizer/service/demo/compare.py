@@ -8,7 +8,7 @@ from typing import Final
 import sites
 from optimizer.service.plant import setting_of
 from optimizer.service.trials.backtest import run
-from telemetry.durable import write_json
+from telemetry.files import write_json_atomic
 
 POLICIES: Final = ("threshold", "immediate")
 """Policies that are run on the same plant."""
@@ -28,9 +28,9 @@ def compare(site: str, *, steps: int, seed: int, path: Path) -> None:
     path
         File for the summaries.
     """
-    setting = setting_of(sites.load(site), steps=steps)
+    setting = setting_of(sites.load_site(site), steps=steps)
     trials = {name: run(setting, name, seed=seed, listen=lambda *_: None) for name in POLICIES}
-    write_json(path, {name: asdict(trial.summary) for name, trial in trials.items()})
+    write_json_atomic(path, {name: asdict(trial.summary) for name, trial in trials.items()})
 
 
 if __name__ == "__main__":

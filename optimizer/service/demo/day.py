@@ -12,9 +12,9 @@ from typing import Final
 from optimizer.service.demo.process import Process
 from optimizer.service.demo.sweep import sweep
 from optimizer.service.demo.watcher import Seen, Watcher
-from telemetry.broker import EmbeddedBroker
-from telemetry.durable import write_whole
-from telemetry.keys import make_keys, partner_keys
+from telemetry.feed.signing import create_partner_keys, load_or_create_key
+from telemetry.files import write_atomic
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from twin.errors import Fault, ServiceError
 from twin.site import Site
 
@@ -186,9 +186,9 @@ def _read(path: Path) -> dict[str, Mapping[str, float]]:
 
 def _introduce(state: Path, folder: Path) -> None:
     """Give service and partner each other's public keys."""
-    site = make_keys(state / "keys")
-    public = partner_keys(folder / f"{PARTNER}.keys.json", partner=PARTNER, site=site)
-    write_whole(state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
+    site = load_or_create_key(state / "keys")
+    public = create_partner_keys(folder / f"{PARTNER}.keys.json", partner=PARTNER, site=site)
+    write_atomic(state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
 
 
 def _service_options(demo: Demo, broker: str, state: Path) -> list[str]:

@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from telemetry import topics
-from telemetry.client import Client
+from telemetry.messages import topics
+from telemetry.mqtt.client import Client
 
 QUIET: Final = 0.5
 """Silence after which all retained messages are taken to have come. [s]"""
@@ -36,7 +36,7 @@ def sweep(broker: str, site: str, *, clients: Sequence[str]) -> int:
         client.connect(CONNECTION)
         client.stop()
     client = Client(broker, client_id=f"demo-sweeper-{site}", is_clean=True)
-    kinds = (topics.filter_of(kind, site=site) for kind in topics.PATTERNS)
+    kinds = (topics.topic_filter(kind, site=site) for kind in topics.TOPIC_PATTERNS)
     client.subscribe("BMS/v1/#", *kinds, qos=0)
     client.connect(CONNECTION)
     found: set[str] = set()

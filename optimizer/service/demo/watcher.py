@@ -8,11 +8,11 @@ from typing import Final, Self
 
 import numpy as np
 
-from telemetry import topics
-from telemetry.client import Client, Message
-from telemetry.codec import decode
-from telemetry.samples import Tick
-from telemetry.topics import Kind
+from telemetry.messages import decode, topics
+from telemetry.messages.models import SimulationTick
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import GigatwinError
 
 CONNECTION: Final = 10.0
@@ -69,8 +69,8 @@ class Watcher:
     def __init__(self, broker: str, site: str) -> None:
         self.seen = Seen()
         self._client = Client(broker, client_id=f"demo-watcher-{site}", is_clean=True)
-        kinds = (Kind.TICK, Kind.SCHEDULE, Kind.ACKNOWLEDGEMENT)
-        self._client.subscribe(*(topics.filter_of(kind, site=site) for kind in kinds))
+        kinds = (TopicKind.TICK, TopicKind.SCHEDULE, TopicKind.ACKNOWLEDGEMENT)
+        self._client.subscribe(*(topics.topic_filter(kind, site=site) for kind in kinds))
 
     def __enter__(self) -> Self:
         """Begin to listen.
@@ -100,31 +100,31 @@ class Watcher:
             self._take(message)
         self._client.acknowledge(messages)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: ReceivedMessage) -> None:
         try:
-            kind = topics.parse(message.topic).kind
-            if kind is Kind.TICK:
+            kind = topics.parse_topic(message.topic).kind
+            if kind is TopicKind.TICK:
                 self._tick(message)
-            elif kind is Kind.SCHEDULE:
+            elif kind is TopicKind.SCHEDULE:
                 self._schedule(message)
             else:
                 self._answer(message)
         except (GigatwinError, KeyError, ValueError, IndexError):
             return  # whoever judges messages is the partner; here they are only counted
 
-    def _tick(self, message: Message) -> None:
+    def _tick(self, message: ReceivedMessage) -> None:
         tick = decode(message.topic, message.payload)
-        if isinstance(tick, Tick):
+        if isinstance(tick, SimulationTick):
             self.seen.step, self.seen.steps, self.seen.time = tick.step, tick.steps, tick.time
             self.seen.is_over = tick.is_last
 
-    def _schedule(self, message: Message) -> None:
+    def _schedule(self, message: ReceivedMessage) -> None:
         document = json.loads(_payload(message))
         self.seen.revisions.add(document["revision"])
         self.seen.power = document["intervals"][0]["scheduled_mw"]
         self.seen.source = document["meta"]["source"]
 
-    def _answer(self, message: Message) -> None:
+    def _answer(self, message: ReceivedMessage) -> None:
         answer = json.loads(_payload(message))
         if answer["code"] == "A01":
             self.seen.accepted.add(answer["revision"])
@@ -133,7 +133,7 @@ class Watcher:
             self.seen.refused += 1
 
 
-def _payload(message: Message) -> bytes:
+def _payload(message: ReceivedMessage) -> bytes:
     """Return what a signed message carries; its signature is the partner's business."""
     part = message.payload.split(b".")[1]
     return base64.urlsafe_b64decode(part + b"=" * (-len(part) % 4))

@@ -15,7 +15,7 @@ from optimizer.service.holding.holds import Hold
 from optimizer.service.overrides import Overrides
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from telemetry.codec.documents import State
+from telemetry.messages.feed_documents import FeedStateName
 from twin.axes import to_second
 from twin.errors import GigatwinError
 
@@ -93,7 +93,7 @@ class Halt:
         """
         held, reason = self.words, without_folders(reason)
         told = f"{held}; {reason}" if held else reason
-        state: State = "hold" if held else "degraded"
+        state: FeedStateName = "hold" if held else "degraded"
         self._partners.status(state, reason=told[:MOST_LETTERS], now=self._clock.now())
 
     def tell_over(self) -> None:

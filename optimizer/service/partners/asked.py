@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from optimizer.reserves.capacity import CALLED, held, sold
-from telemetry.grid.flex_agent import is_met
+from telemetry.feed.flex_agent import is_within_target
 from twin import vocabulary
 from twin.axes import edges_of, to_minute
 from twin.equipment.contracts import LoadTargetContract
@@ -51,7 +51,7 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
         differs = np.abs(limit[first:] - limit[first]) > LEAST
         last = first + int(np.argmax(differs)) if differs.any() else len(limit)
         power, planned = float(limit[first]), float(net[first:last].max())
-        is_kept = is_met(planned, power)
+        is_kept = is_within_target(planned, power)
         begin, end = to_minute(edges[first]), to_minute(edges[last])
         when = f"until {end}" if first == 0 else f"from {begin} to {end}"
         verdict = "kept" if is_kept else "not kept"

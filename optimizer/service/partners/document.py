@@ -11,17 +11,17 @@ from optimizer.flexibility import none
 from optimizer.realtime.turning import metered
 from optimizer.service.partners.parties import Sender
 from optimizer.service.partners.record import LEAD_MIN, PlanErrors, gate
-from telemetry.codec.documents import (
-    Code,
-    Interval,
-    Meta,
-    Plan,
-    Quality,
+from telemetry.messages.feed_documents import (
+    QUARTER_MS,
+    CodedText,
+    PlantStateQuality,
     SafeSchedule,
-    Source,
+    ScheduleDraft,
+    ScheduleInterval,
+    ScheduleMeta,
+    ScheduleSource,
 )
-from telemetry.codec.schedule import QUARTER_MS
-from telemetry.codec.strict import VERSION, milliseconds
+from telemetry.messages.strict_json import MESSAGE_VERSION, to_milliseconds
 from twin import axes
 from twin.axes import HOUR, MINUTE, QUARTER
 from twin.exchange import net_import
@@ -34,10 +34,10 @@ VALID_FOR: Final = np.timedelta64(60, "m")
 DIGITS: Final = 3
 """Digits of powers and energies behind the point. [1]"""
 
-DOCUMENT: Final = Code(code="A14", text="Resource provider resource schedule")
-PROCESS: Final = Code(code="A18", text="Intraday total")
+DOCUMENT: Final = CodedText(code="A14", text="Resource provider resource schedule")
+PROCESS: Final = CodedText(code="A18", text="Intraday total")
 
-BASELINE: Final = Code(
+BASELINE: Final = CodedText(
     code="nomination",
     text="The scheduled net import of the document that this partner had in force when the "
     "interval's gate closed or, if none was, of the next one that it accepted; before that, what "
@@ -73,9 +73,9 @@ class Label:
         How long it may be relied on.
     """
 
-    source: Source = "optimum"
+    source: ScheduleSource = "optimum"
     degraded: str = ""
-    quality: Quality = "good"
+    quality: PlantStateQuality = "good"
     is_firm: bool = True
     is_synthetic: bool = False
     is_simulated: bool = False
@@ -107,7 +107,7 @@ def document_of(
     errors: PlanErrors,
     label: Label,
     sender: Sender,
-) -> Plan:
+) -> ScheduleDraft:
     """Return the document of a schedule, without number and receiver.
 
     Parameters
@@ -130,19 +130,20 @@ def document_of(
     Returns
     -------
     Plan
-        For :meth:`telemetry.feed.Feed.publish`: the quarter-hours until the same local wall time on
-        the next day. Hours are split; beyond the end of the schedule its last value goes on. The
-        baseline is the schedule; what is fixed towards a partner is put there as it is sent.
+        For :meth:`telemetry.feed.publisher.SchedulePublisher.publish`: the quarter-hours until the
+        same local wall time on the next day. Hours are split; beyond the end of the schedule its
+        last value goes on. The baseline is the schedule; what is fixed towards a partner is put
+        there as it is sent.
     """
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = axes.regular(first, quarters(first, site.time_zone))
-    starts = [milliseconds("schedule", start) for start in grid["time"].to_numpy()]
-    created = milliseconds("schedule", turn.at)
+    starts = [to_milliseconds("schedule", start) for start in grid["time"].to_numpy()]
+    created = to_milliseconds("schedule", turn.at)
     offered = none(schedule) if label.source == "hold" else flexible
     expected = _expected(site, schedule, grid, errors=errors, turn=turn)
-    end = min(milliseconds("schedule", axes.edges_of(schedule)[-1]), starts[-1] + QUARTER_MS)
-    return Plan(
-        v=VERSION,
+    end = min(to_milliseconds("schedule", axes.edges_of(schedule)[-1]), starts[-1] + QUARTER_MS)
+    return ScheduleDraft(
+        v=MESSAGE_VERSION,
         site=site.name,
         document_type=DOCUMENT,
         process_type=PROCESS,
@@ -153,7 +154,7 @@ def document_of(
         period_start=starts[0],
         period_end=starts[-1] + QUARTER_MS,
         resolution="PT15M",
-        valid_until=milliseconds("schedule", turn.at + label.valid_for),
+        valid_until=to_milliseconds("schedule", turn.at + label.valid_for),
         gate_closure=_gate_closure(created, starts),
         intervals=_intervals(starts, expected | _offers(offered, schedule, grid)),
         meta=_meta(site, label, end),
@@ -202,13 +203,13 @@ def _offers(flexible: xr.Dataset, schedule: xr.Dataset, grid: xr.Dataset) -> dic
     }
 
 
-def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[Interval]:
+def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[ScheduleInterval]:
     rounded = {name: np.round(row, DIGITS) + 0.0 for name, row in values.items()}
     for name in ("reserve_up_power", "reserve_down_power"):  # never more than there is
         rounded[name] = np.floor(values[name] * 10**DIGITS) / 10**DIGITS
     columns = {name: row.tolist() for name, row in rounded.items()}
     return [
-        Interval(
+        ScheduleInterval(
             position=i + 1,
             start=start,
             scheduled_mw=columns["net"][i],
@@ -233,10 +234,10 @@ def _gate_closure(created: int, starts: list[int]) -> int:
     return next((closes for closes in gates if closes > created), gates[-1])
 
 
-def _meta(site: Site, label: Label, planned_until: int) -> Meta:
+def _meta(site: Site, label: Label, planned_until: int) -> ScheduleMeta:
     grid = site.grid
     degraded = label.degraded or (f"source is {label.source}" if label.source != "optimum" else "")
-    return Meta(
+    return ScheduleMeta(
         source=label.source,
         degraded=degraded[:1000] or None,
         quality=label.quality,

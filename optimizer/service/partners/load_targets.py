@@ -11,11 +11,11 @@ from optimizer.service.clock import BEFORE
 from optimizer.service.outcome import Outcome
 from optimizer.service.partners.asked import in_words
 from optimizer.service.settings import Settings
-from telemetry.client import Client
-from telemetry.grid.flex_agent import FlexAgent, Load, Meter
-from telemetry.grid.partners import Partner
-from telemetry.grid.targets import Targets
-from telemetry.keys import SigningKey
+from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad
+from telemetry.feed.load_targets import LoadTargetStore
+from telemetry.feed.partners import Partner
+from telemetry.feed.signing import SigningKey
+from telemetry.mqtt.client import Client
 from twin import vocabulary
 from twin.equipment.contracts import LoadTargetContract
 from twin.exchange import net_import
@@ -51,7 +51,7 @@ class LoadTargets:
         *,
         partners: Iterable[Partner],
         key: SigningKey,
-        meter: Meter,
+        meter: MeterReader,
         path: Path,
     ) -> None:
         self._site, self._settings = site, settings
@@ -59,7 +59,7 @@ class LoadTargets:
         keys = {partner.name: partner.keys for partner in partners}
         issuers = {c.issuer: keys[c.issuer] for c in self._contracts if c.issuer in keys}
         self._strangers = [c.issuer for c in self._contracts if c.issuer not in keys]
-        self._targets = Targets(path, feed=site.name, most=site.grid.import_limit)
+        self._targets = LoadTargetStore(path, feed=site.name, most=site.grid.import_limit)
         self._agent = FlexAgent(
             self._connect,
             agent=site.name,
@@ -114,7 +114,7 @@ class LoadTargets:
             return
         schedule = outcome.choice.schedule
         planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
-        self._agent.tell(Load(starts=starts, planned=planned), now)
+        self._agent.tell(PlannedLoad(starts=starts, planned=planned), now)
 
     def promised(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what is asked over a horizon, in words of an outlook.

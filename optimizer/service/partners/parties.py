@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
-from telemetry.codec.documents import Code, Party, Place
-from telemetry.grid import eic
-from telemetry.grid.partners import Partner, party_of
-from telemetry.keys import public_keys, read_json
+from telemetry import market_zones
+from telemetry.feed.partners import Partner, market_party
+from telemetry.feed.signing import keys_by_thumbprint, read_key_file
+from telemetry.messages.feed_documents import CodedText, EicArea, MarketParty
 from twin.errors import Fault, SecurityError, ServiceError, WireError
 from twin.names import NAMES, may_go_out
 from twin.site import Site
@@ -16,7 +16,7 @@ from twin.site import Site
 SENDER: Final = "site.json"
 """File of the site's own codes, beside its keys."""
 
-PROVIDER: Final = Code(code="A27", text="Resource provider")
+PROVIDER: Final = CodedText(code="A27", text="Resource provider")
 
 _OF: Final[Mapping[str, tuple[str, str]]] = {
     "party": ("X", "EIC of whoever operates the site, of type X"),
@@ -35,18 +35,18 @@ class Sender:
         With their Energy Identification Codes.
     """
 
-    party: Party
-    connection_point: Place
-    bidding_zone: Place
+    party: MarketParty
+    connection_point: EicArea
+    bidding_zone: EicArea
 
     @classmethod
     def demonstration(cls, site: Site) -> Self:
         """Return codes for a site that has none: well formed, and marked as demonstration."""
         return cls.of(
             site,
-            party=(eic.demonstration(site.name), f"{site.title} (demonstration)"),
+            party=(market_zones.demonstration_eic(site.name), f"{site.title} (demonstration)"),
             connection_point=(
-                eic.demonstration(site.name, "Z"),
+                market_zones.demonstration_eic(site.name, "Z"),
                 f"{site.grid.name} (demonstration)",
             ),
         )
@@ -57,9 +57,9 @@ class Sender:
         code, name = party
         point, place = connection_point
         return cls(
-            party=Party(eic=code, name=name, role=PROVIDER),
-            connection_point=Place(eic=point, name=place),
-            bidding_zone=Place(eic=eic.bidding_zone(site.zone), name=site.zone),
+            party=MarketParty(eic=code, name=name, role=PROVIDER),
+            connection_point=EicArea(eic=point, name=place),
+            bidding_zone=EicArea(eic=market_zones.eic_of_zone(site.zone), name=site.zone),
         )
 
 
@@ -82,7 +82,7 @@ def read_sender(path: Path, site: Site) -> Sender:
     if not path.exists():
         return Sender.demonstration(site)
     try:
-        content = read_json(path)
+        content = read_key_file(path)
     except SecurityError as error:
         raise ServiceError("site", [_unreadable(path, error)]) from error
     found, faults = {}, []
@@ -106,7 +106,7 @@ def _unreadable(path: Path, error: SecurityError) -> Fault:
 
 
 def _is_of(code: str, kind: str) -> bool:
-    return eic.is_valid(code) and code[2] == kind
+    return market_zones.is_valid_eic(code) and code[2] == kind
 
 
 def read_partners(folder: Path) -> list[Partner]:
@@ -129,19 +129,19 @@ def read_partners(folder: Path) -> list[Partner]:
             mend = f"rename the file: it is named after its partner, whose name has {NAMES}"
             faults.append(Fault(place=str(path), value="", mend=mend))
         try:
-            content = read_json(path)
+            content = read_key_file(path)
         except SecurityError as error:
             faults.append(_unreadable(path, error))
             continue
         partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
         try:
-            public_keys(partner.keys)
+            keys_by_thumbprint(partner.keys)
         except (SecurityError, WireError) as error:
             faults.append(Fault(place=str(path), value="", mend=str(error)))
         party = content.get("party")
         try:
             if isinstance(party, dict):
-                partner = replace(partner, party=party_of(**party))
+                partner = replace(partner, party=market_party(**party))
         except (WireError, TypeError) as error:
             mend = f'{error}; give "code" (an EIC), "name" and "role"'
             faults.append(Fault(place=f"{path}, party", value="", mend=mend))

@@ -22,20 +22,21 @@ from optimizer.service.partners.load_targets import LoadTargets
 from optimizer.service.partners.parties import SENDER, read_partners, read_sender
 from optimizer.service.partners.record import Record
 from optimizer.service.settings import Settings
-from telemetry.client import Client, Will
-from telemetry.codec.documents import Plan, State
-from telemetry.codec.strict import milliseconds
-from telemetry.durable import sealed, write_whole
-from telemetry.feed import Feed
-from telemetry.grid.flex_agent import Meter
-from telemetry.grid.partners import EFFECTS
-from telemetry.keys import make_keys
+from telemetry.feed.flex_agent import MeterReader
+from telemetry.feed.partners import ACK_EFFECTS
+from telemetry.feed.publisher import SchedulePublisher
+from telemetry.feed.signing import load_or_create_key
+from telemetry.files import json_with_checksum, write_atomic
+from telemetry.messages.feed_documents import FeedStateName, ScheduleDraft
+from telemetry.messages.strict_json import to_milliseconds
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import LastWill
 from twin.axes import to_second
 from twin.errors import GigatwinError, JournalError
 from twin.exchange import net_import
 from twin.site import Site
 
-STATES: Final[Mapping[Source, State]] = {
+STATES: Final[Mapping[Source, FeedStateName]] = {
     Source.OPTIMUM: "ok",
     Source.SHIFTED: "degraded",
     Source.RULE: "degraded",
@@ -64,11 +65,11 @@ class PartnerLink:
         Tells net import as it is measured.
     """
 
-    def __init__(self, site: Site, settings: Settings, folder: Path, *, meter: Meter) -> None:
+    def __init__(self, site: Site, settings: Settings, folder: Path, *, meter: MeterReader) -> None:
         self._site, self._settings = site, settings
         self._partners = read_partners(folder / "keys" / "partners")
         self._sender = read_sender(folder / "keys" / SENDER, site)
-        key = make_keys(folder / "keys")
+        key = load_or_create_key(folder / "keys")
         self._targets = LoadTargets(
             site,
             settings,
@@ -77,7 +78,7 @@ class PartnerLink:
             meter=meter,
             path=folder / "targets.json",
         )
-        self._feed = Feed(
+        self._feed = SchedulePublisher(
             self._connect,
             site=site.name,
             partners=self._partners,
@@ -115,7 +116,7 @@ class PartnerLink:
             finally:
                 self._feed.stop(now())
 
-    def _connect(self, partner: str, will: Will) -> Client:
+    def _connect(self, partner: str, will: LastWill) -> Client:
         return Client(
             self._settings.broker,
             client_id=f"gigatwin-{self._site.name}-feed-{partner}",
@@ -124,7 +125,7 @@ class PartnerLink:
             tls=self._settings.tls,
         )
 
-    def draw_up(self, outcome: Outcome, *, now: np.datetime64) -> Plan:
+    def draw_up(self, outcome: Outcome, *, now: np.datetime64) -> ScheduleDraft:
         """Return the document of a decision, which is shown in shadow mode too.
 
         Parameters
@@ -155,9 +156,9 @@ class PartnerLink:
             Mean of the connection's meter over it; NaN if it was not heard. [MW]
         """
         with self._lock:
-            self._record.errors.settle(milliseconds("record", start), net_import)
+            self._record.errors.settle(to_milliseconds("record", start), net_import)
 
-    def publish(self, plan: Plan, outcome: Outcome, *, now: np.datetime64) -> int:
+    def publish(self, plan: ScheduleDraft, outcome: Outcome, *, now: np.datetime64) -> int:
         """Send a document to every partner, and return its revision.
 
         Only what was sent counts for the errors of plans, and for baselines only what a partner has
@@ -196,14 +197,14 @@ class PartnerLink:
         with self._lock:
             baseline = self._record.of(partner)
             if document is not None and document["revision"] != baseline.revision:
-                at = document["created"] if now is None else milliseconds("record", now)
+                at = document["created"] if now is None else to_milliseconds("record", now)
                 baseline.nominate(document, at=at)
                 self._keep()
 
     def _keep(self) -> None:
         """Keep what was promised for the next start; a document that was sent stays sent."""
         try:
-            write_whole(self._memory, sealed(self._record.as_json()))
+            write_atomic(self._memory, json_with_checksum(self._record.as_json()))
         except JournalError:
             logger.exception("what was promised is not on disk")
 
@@ -252,7 +253,7 @@ class PartnerLink:
         """Why entries of the audit record wait to be written; empty if none does."""
         return self._audit.trouble
 
-    def status(self, state: State, *, reason: str, now: np.datetime64) -> None:
+    def status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
         """Tell every partner how the feed is."""
         self._feed.status(state, reason=reason, now=now)
 
@@ -278,7 +279,7 @@ class PartnerLink:
         """Return how it stands with every partner, and what came of them, as the page wants it."""
         return {
             "feed": [self._show(partner.name, now) for partner in self._partners],
-            "answers": dict.fromkeys(EFFECTS, 0) | self._feed.counters,
+            "answers": dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
             "load_targets": self._targets.counters,
         }
 

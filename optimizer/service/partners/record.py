@@ -6,8 +6,7 @@ from typing import Final, Self, cast
 
 import numpy as np
 
-from telemetry.codec.documents import Plan, Schedule
-from telemetry.codec.schedule import BAND
+from telemetry.messages.feed_documents import BAND_QUANTILES, ScheduleDocument, ScheduleDraft
 from twin.axes import HOUR
 from twin.physics import FloatArray
 
@@ -62,7 +61,7 @@ class Baseline:
         }
         return closed | self.fixed
 
-    def nominate(self, document: Schedule, *, at: int) -> None:
+    def nominate(self, document: ScheduleDocument, *, at: int) -> None:
         """Take a document into force.
 
         Parameters
@@ -106,7 +105,7 @@ class PlanErrors:
     errors: list[list[float]] = field(default_factory=lambda: [[] for _ in range(len(LEADS) + 1)])
     promised: dict[int, dict[int, float]] = field(default_factory=dict)
 
-    def promise(self, plan: Plan) -> None:
+    def promise(self, plan: ScheduleDraft) -> None:
         """Note what a document promises, to be compared when its intervals are over."""
         for row in plan["intervals"]:
             place = _class_of((row["start"] - plan["created"]) / _HOUR_MS)
@@ -156,7 +155,9 @@ class PlanErrors:
         """
         low, high = [], []
         for kept in self.errors:
-            below, above = np.quantile(kept, BAND) if len(kept) >= ENOUGH else (-margin, margin)
+            below, above = (
+                np.quantile(kept, BAND_QUANTILES) if len(kept) >= ENOUGH else (-margin, margin)
+            )
             low.append(min(float(below), 0.0))
             high.append(max(float(above), 0.0))
         places = [_class_of(hours) for hours in lead.tolist()]

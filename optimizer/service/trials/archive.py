@@ -18,7 +18,7 @@ from optimizer.service.trials.identity import VERSION, Identity, Named, differen
 from optimizer.service.trials.results import Results, write_netcdf
 from optimizer.service.trials.shaped import damaged, read_json, shaped
 from optimizer.service.trials.trial import Trial
-from telemetry.durable import write_json
+from telemetry.files import write_json_atomic
 from twin import axes, plots
 from twin.errors import Fault, GigatwinError, ProblemError, StateError
 from twin.site import Site
@@ -61,7 +61,7 @@ def open_folder(folder: Path, identity: Identity) -> None:
     elif (folder / RESULTS).exists():
         raise _in_use(folder, f"has {RESULTS}, and no {IDENTITY} that tells of what")
     else:
-        write_json(path, identity)
+        write_json_atomic(path, identity)
 
 
 def _check(folder: Path, identity: Identity) -> None:
@@ -124,7 +124,7 @@ def write_trial(folder: Path, site: Site, trial: Trial) -> None:
     draft.replace(folder / f"{stem}.png")
     if trial.decisions:
         told = [_told(decision) for decision in trial.decisions]
-        write_json(folder / f"{stem}.decisions.json", told)
+        write_json_atomic(folder / f"{stem}.decisions.json", told)
 
 
 def write_results(folder: Path, results: Results) -> Results:
@@ -144,7 +144,7 @@ def write_results(folder: Path, results: Results) -> Results:
     """
     earlier = read_results(folder)
     whole = results if earlier is None else results.after(earlier)
-    write_json(folder / RESULTS, whole.as_json())
+    write_json_atomic(folder / RESULTS, whole.as_json())
     return whole
 
 

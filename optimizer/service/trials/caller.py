@@ -1,7 +1,8 @@
 """The grid of a back-test calls what waits for an order: by a load target, as a partner does.
 
-Batteries with a controller answer it by themselves, see :mod:`telemetry.plants.activating`. Work,
-and all else that waits for an order, is planned anew against what the plan until then had promised.
+Batteries with a controller answer it by themselves, see
+:mod:`telemetry.simulator.reserve_activation`. Work, and all else that waits for an order, is
+planned anew against what the plan until then had promised.
 """
 
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ import xarray as xr
 
 from optimizer.reserves.capacity import LEAST
 from optimizer.service.partners.asked import in_words
-from telemetry.plants.activating import ActivatedPlant, Order
-from telemetry.testbed import Plant
+from telemetry.simulator.plant import SimulatedFacility
+from telemetry.simulator.reserve_activation import ReserveFacility, ReserveOrder
 from twin.axes import METERING, QUARTER, edges_of
 from twin.equipment import LoadTargetContract
 from twin.exchange import net_import
@@ -39,11 +40,11 @@ class Caller:
         Hears when the grid calls, and keeps the orders for the bill.
     """
 
-    def __init__(self, site: Site, plant: Plant) -> None:
+    def __init__(self, site: Site, plant: SimulatedFacility) -> None:
         self._site, self._by, self._start = site, called_by(site), plant.now
         self._due: dict[str, BoolArray] = {}
-        self._orders: list[Order] = []
-        if isinstance(plant, ActivatedPlant):
+        self._orders: list[ReserveOrder] = []
+        if isinstance(plant, ReserveFacility):
             self._orders = plant.orders
             self._due = {name: one[::METERING] > 0.0 for name, one in plant.waiting.items()}
 
@@ -85,7 +86,7 @@ class Caller:
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
         return in_words(axes, targets=targets, called=calls)
 
-    def _asked(self, order: Order, edges: np.ndarray) -> FloatArray:
+    def _asked(self, order: ReserveOrder, edges: np.ndarray) -> FloatArray:
         """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
         found = np.full(len(edges) - 1, np.inf)
         for number, baseline in enumerate(order.baseline, order.first):
@@ -105,9 +106,9 @@ class Caller:
         return recovers(self._site.reserves[product], called, edges, ended=ended)
 
 
-def _order(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> Order:
+def _order(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> ReserveOrder:
     """Return a call of all that a plan holds of a product; times from a quarter-hour before on."""
     steps = plan.sel(time=np.maximum(times, plan["time"].to_numpy()[0]), method="pad")
     held, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
     power = float(held[1:].min())
-    return Order(product=product, first=first, baseline=net[1:], before=net[0], power=power)
+    return ReserveOrder(product=product, first=first, baseline=net[1:], before=net[0], power=power)

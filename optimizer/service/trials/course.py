@@ -8,7 +8,7 @@ import xarray as xr
 
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Work
-from telemetry.plants.ramps import STEP
+from telemetry.simulator.plant import QUARTER_MINUTES
 from twin import axes, vocabulary
 from twin.workloads.queue import Progress, Queue
 
@@ -88,10 +88,14 @@ def course_of(
     grid = axes.regular(setting.world.start, len(steps))
     flows = record[[name for name in record.data_vars if "time" in record[name].dims]]
     stocks = record[[name for name in record.data_vars if "instant" in record[name].dims]]
-    means = flows.drop_vars(["duration", "instant"], errors="ignore").coarsen(time=STEP).mean()
+    means = (
+        flows.drop_vars(["duration", "instant"], errors="ignore")
+        .coarsen(time=QUARTER_MINUTES)
+        .mean()
+    )
     edges = stocks.drop_vars(["time", "duration"], errors="ignore")
     course = (
-        grid.merge(edges.isel(instant=slice(None, None, STEP)))
+        grid.merge(edges.isel(instant=slice(None, None, QUARTER_MINUTES)))
         .merge(means.assign_coords(time=grid["time"]))
         .merge(setting.truth.drop_vars(unknown), compat="override")
     )

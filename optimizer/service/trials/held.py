@@ -9,8 +9,8 @@ from optimizer.reserves.sold import sold
 from optimizer.service.trials.caller import called_by
 from optimizer.service.trials.course import Promise
 from optimizer.service.trials.setting import Setting
-from telemetry.plants.activating import ActivatedPlant, calls
-from telemetry.testbed import Plant
+from telemetry.simulator.plant import SimulatedFacility
+from telemetry.simulator.reserve_activation import ReserveFacility, reserve_calls
 from twin import axes, vocabulary
 from twin.limits import violations
 from twin.site import Site
@@ -19,7 +19,7 @@ WORDS = ("reserve_capacity", "reserve_shortfall", "reserve_price", "reserve_excu
 """What of a schedule is settled."""
 
 
-def plant_of(setting: Setting, *, seed: int) -> Plant:
+def plant_of(setting: Setting, *, seed: int) -> SimulatedFacility:
     """Return the plant of a back-test; of a site with reserves one that the grid calls.
 
     Parameters
@@ -31,14 +31,14 @@ def plant_of(setting: Setting, *, seed: int) -> Plant:
     """
     site = setting.site
     if not site.reserves:
-        return Plant(site, setting.surroundings, setting.begin, seed=seed)
-    plant = ActivatedPlant(site, setting.surroundings, setting.begin, seed=seed)
-    signals = calls(site.reserves, setting.surroundings.sizes["time"], seed=seed)
+        return SimulatedFacility(site, setting.surroundings, setting.begin, seed=seed)
+    plant = ReserveFacility(site, setting.surroundings, setting.begin, seed=seed)
+    signals = reserve_calls(site.reserves, setting.surroundings.sizes["time"], seed=seed)
     plant.listen(signals, by_order=called_by(site))
     return plant
 
 
-def hold(plant: Plant, decisions: Sequence[Promise], now: np.datetime64) -> None:
+def hold(plant: SimulatedFacility, decisions: Sequence[Promise], now: np.datetime64) -> None:
     """Let a plant hold what the plan in force promises for a quarter-hour; a rule promises none.
 
     Parameters
@@ -50,7 +50,7 @@ def hold(plant: Plant, decisions: Sequence[Promise], now: np.datetime64) -> None
     now
         Start of the quarter-hour. [datetime64, UTC]
     """
-    if not isinstance(plant, ActivatedPlant) or not decisions:
+    if not isinstance(plant, ReserveFacility) or not decisions:
         return
     step = decisions[-1].schedule["battery_reserve"].sel(time=now, method="pad")
     plant.hold(
@@ -62,13 +62,15 @@ def hold(plant: Plant, decisions: Sequence[Promise], now: np.datetime64) -> None
     )
 
 
-def broken(plant: Plant, site: Site) -> xr.DataArray:
+def broken(plant: SimulatedFacility, site: Site) -> xr.DataArray:
     """Return the violations of a run, as :func:`twin.violations` does, calls of the grid exempt."""
-    called = plant.spared() if isinstance(plant, ActivatedPlant) else 0.0
+    called = plant.spared() if isinstance(plant, ReserveFacility) else 0.0
     return violations(site, plant.record(), called=called)
 
 
-def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.Dataset | None:
+def settled(
+    plant: SimulatedFacility, decisions: Sequence[Promise], setting: Setting
+) -> xr.Dataset | None:
     """Return what was held and called in each quarter-hour of a run; None if nothing could be.
 
     A rule holds nothing: what a file says was sold is missing from it throughout.
@@ -82,7 +84,7 @@ def settled(plant: Plant, decisions: Sequence[Promise], setting: Setting) -> xr.
     setting
         Site and world.
     """
-    if not isinstance(plant, ActivatedPlant):
+    if not isinstance(plant, ReserveFacility):
         return None
     called = plant.called()
     if not decisions:

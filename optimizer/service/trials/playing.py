@@ -13,7 +13,7 @@ from optimizer.service.trials.caller import Caller
 from optimizer.service.trials.held import hold
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.working import Working
-from telemetry.testbed import Plant
+from telemetry.simulator.plant import SimulatedFacility
 from twin import steering
 from twin.axes import METERING
 from twin.equipment import HeatReuse
@@ -27,7 +27,7 @@ LOOK: Final = 1
 
 
 def played(
-    setting: Setting, policy: Policy, plant: Plant, *, decisions: Sequence[Decision]
+    setting: Setting, policy: Policy, plant: SimulatedFacility, *, decisions: Sequence[Decision]
 ) -> Iterator[tuple[Queue, Progress]]:
     """Yield the queue after each quarter-hour of a policy on a plant, and what was done in it.
 
@@ -49,7 +49,9 @@ def played(
         yield queue, progress
 
 
-def look(plant: Plant, queue: Queue, *, caller: Caller, decisions: Sequence[Decision]) -> View:
+def look(
+    plant: SimulatedFacility, queue: Queue, *, caller: Caller, decisions: Sequence[Decision]
+) -> View:
     """Return what a policy sees at the start of a quarter-hour.
 
     Parameters
@@ -67,7 +69,12 @@ def look(plant: Plant, queue: Queue, *, caller: Caller, decisions: Sequence[Deci
 
 
 def quarter(
-    setting: Setting, policy: Policy, plant: Plant, *, view: View, decisions: Sequence[Decision]
+    setting: Setting,
+    policy: Policy,
+    plant: SimulatedFacility,
+    *,
+    view: View,
+    decisions: Sequence[Decision],
 ) -> tuple[Queue, Progress]:
     """Let a plant live a quarter-hour; return the queue after it, and what was done in it.
 
@@ -100,7 +107,7 @@ def quarter(
     return work.done
 
 
-def _better(plant: Plant, guard: Guard, minutes: int) -> Orders | None:
+def _better(plant: SimulatedFacility, guard: Guard, minutes: int) -> Orders | None:
     """Return what a guard makes of orders after some minutes; None if they stand."""
     mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
     cooler = guard.cool(plant.water())

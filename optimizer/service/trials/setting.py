@@ -11,8 +11,8 @@ from optimizer.question.horizons import horizon
 from optimizer.question.positions import positions
 from optimizer.service.world import World
 from optimizer.steering import question
-from telemetry.plants.ramps import STEP
-from telemetry.plants.surroundings import minutes
+from telemetry.simulator.plant import QUARTER_MINUTES
+from telemetry.simulator.scenario import interpolate_to_minutes
 from twin import axes, state
 from twin.axes import QUARTER
 from twin.errors import Fault, ProblemError
@@ -96,7 +96,7 @@ class Setting:
         bought = positions(site, world.record, world.start, axes=grid, foresight=True)
         truth = truth.merge(bought, compat="override")
         watched = truth[[*WEATHER, "renewable_available_power"]]
-        around = minutes(watched, world.start, STEP * grid.sizes["time"])
+        around = interpolate_to_minutes(watched, world.start, QUARTER_MINUTES * grid.sizes["time"])
         expected = outlook(site, world.record, world.start, axes=grid)
         usual = _usual_import(site, expected, load_scale)
         begin = state.rest(

@@ -11,7 +11,7 @@ from optimizer.service.trials.held import broken, settled
 from optimizer.service.trials.results import Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
-from telemetry.testbed import Plant
+from telemetry.simulator.plant import SimulatedFacility
 from twin.axes import to_minute
 from twin.workloads.queue import Queue
 
@@ -61,7 +61,7 @@ class Trial:
 
 def trial_of(
     setting: Setting,
-    plant: Plant,
+    plant: SimulatedFacility,
     queue: Queue,
     *,
     name: str,

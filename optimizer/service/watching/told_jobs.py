@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 
 from optimizer.service.clock import BEFORE
-from telemetry import topics
-from telemetry.job_samples import JobColumns
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.messages import topics
+from telemetry.messages.models import JobColumns
 from twin.errors import Fault, StateError
 from twin.physics.numeric import BoolArray
 from twin.site import Site
@@ -30,7 +30,7 @@ class ToldJobs:
         What was heard.
     """
 
-    def __init__(self, site: Site, window: Window) -> None:
+    def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
         self._seen: Jobs | None = None
 
@@ -58,7 +58,7 @@ class ToldJobs:
         """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
         if self._window.cluster.queue is not None or not self._site.work:
             return ""
-        topic = topics.build(topics.Kind.JOB_QUEUE, site=self._site.name)
+        topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
         told = f"the scheduler has told no queue yet; expected on {topic}"
         return "; ".join(filter(None, (told, self._window.cluster.refused)))
 

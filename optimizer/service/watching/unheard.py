@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
-from telemetry.metadata.listing import Listed, list_points
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.points.site_points import SitePoint, list_points
 from twin.errors import Fault, StateError
 from twin.estimate import NEVER_SHOWN
 from twin.site import Site
@@ -22,7 +22,7 @@ class Unheard:
         What was heard of it.
     """
 
-    def __init__(self, site: Site, window: Window) -> None:
+    def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
 
     def told(self, error: StateError) -> StateError:
@@ -42,9 +42,9 @@ class Unheard:
         return StateError(error.source, [self._fault(fault) for fault in error.faults])
 
     @cached_property
-    def _points(self) -> Mapping[str, Listed]:
+    def _points(self) -> Mapping[str, SitePoint]:
         """Place of a fault -> the point that would show it."""
-        found: dict[str, Listed] = {}
+        found: dict[str, SitePoint] = {}
         for point in list_points(self._site):
             of = "" if point.meaning.kinds == ("grid",) else f" of {point.label}"
             for name in (point.meaning.variable, point.meaning.negative):

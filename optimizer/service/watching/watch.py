@@ -12,7 +12,7 @@ from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.watching.alarms import Alarms, Severity
-from telemetry.metadata.apart import told
+from telemetry.points.topology import describe_excluded
 from twin.axes import to_second
 
 CAUSES: Final[Mapping[str, tuple[Severity, str]]] = {
@@ -109,7 +109,7 @@ def _fallback(last: Outcome | None) -> str:
 
 def of_racks(link: PlantLink, now: np.datetime64) -> str:
     """Return which racks are not acted on, and how names differ; empty if none does."""
-    head = told(link.racks_apart(now))
+    head = describe_excluded(link.racks_apart(now))
     if not head and link.apart.are_strange:
         head = "nothing that is said of racks is understood"
     return f"{head}: {'; '.join(link.apart.words())}" if head else ""

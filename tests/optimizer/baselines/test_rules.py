@@ -8,7 +8,7 @@ import pytest
 from optimizer.baselines.quartiles import shared_out
 from optimizer.baselines.rules import immediate, threshold
 from optimizer.realtime.headroom import headroom
-from sites import load
+from sites import load_site
 from twin import axes, state, vocabulary
 from twin.axes import utc
 from twin.workloads.capping import work_power
@@ -20,7 +20,7 @@ NOW = utc("2023-06-12")
 
 @pytest.fixture(scope="module")
 def site():
-    return load("small")
+    return load_site("small")
 
 
 def known(price, temperature=15.0, own=0.0):

@@ -16,7 +16,7 @@ def told_of_files(tmp_path, monkeypatch):
     Prices are without carbon, and a column of the jobs is read by nobody.
     """
     prices, jobs = tmp_path / "dear.csv", tmp_path / "mine.csv"
-    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
+    lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
     prices.write_text("\n".join(",".join(line.split(",")[:2]) for line in lines))
     jobs.write_text("arrival_time,length,cpus,user\n3984.5,2,4,ann\n")
 

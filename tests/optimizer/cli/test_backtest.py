@@ -26,7 +26,7 @@ def run():
     def invoke(*words, site="small", start="2026-06-16", policies="immediate", **files):
         told = ["backtest", site, "--start", start, "--days", "1", "--policies", policies]
         for name in ("prices", "weather", "jobs"):
-            told += [f"--{name}", files.get(name, sites.data(name))]
+            told += [f"--{name}", files.get(name, sites.series_file(name))]
         return CliRunner().invoke(app, [str(word) for word in [*told, *words]])
 
     return invoke
@@ -37,7 +37,7 @@ def spoilt(tmp_path):
     """Return the function that copies a synthetic series with some text replaced."""
 
     def copy(name, old, new):
-        source = sites.data(name)
+        source = sites.series_file(name)
         text = source.read_text(encoding="utf-8")
         assert old in text
         path = tmp_path / source.name
@@ -64,7 +64,7 @@ def rule_day(tmp_path_factory):
     folder = tmp_path_factory.mktemp("day")
     told = ["backtest", "small", "--start", "2026-06-16", "--days", "1", "--seeds", "1"]
     for name in ("prices", "weather", "jobs"):
-        told += [f"--{name}", str(sites.data(name))]
+        told += [f"--{name}", str(sites.series_file(name))]
     told += ["--policies", "immediate", "--out", str(folder), "--json", "-"]
     return CliRunner().invoke(app, told, env={"COLUMNS": "200"}), folder
 
@@ -103,7 +103,7 @@ def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
 
     Sensitivity: the table, and the report to the regulator, told 0 of both.
     """
-    table = pd.read_csv(sites.data("prices"))
+    table = pd.read_csv(sites.series_file("prices"))
     table.drop(columns=["ci_direct", "ci_lca"]).to_csv(tmp_path / "prices.csv", index=False)
     page, folder = tmp_path / "table.md", tmp_path / "run"
     done = run("--markdown", page, "--out", folder, prices=tmp_path / "prices.csv")
@@ -153,7 +153,7 @@ def test_what_cannot_be_written_is_told_before_the_work(run, tmp_path, option, m
 def test_without_a_file_of_jobs_ours_are_taken_and_a_policy_is_run_once():
     told = ["backtest", "small", "--start", "2026-06-16", "--days", "1", "--json", "-"]
     for name in ("prices", "weather"):
-        told += [f"--{name}", str(sites.data(name))]
+        told += [f"--{name}", str(sites.series_file(name))]
     result = CliRunner().invoke(app, [*told, "--policies", "immediate,immediate"])
     assert result.exit_code == 0, result.stderr
     assert "synthetic jobs; name your own with --jobs FILE" in result.stderr
@@ -209,7 +209,7 @@ def test_a_file_that_is_not_there_is_refused(run, tmp_path):
 
 def test_a_broken_site_file_is_refused(run, tmp_path):
     site = tmp_path / "broken.toml"
-    text = (sites.catalogue.ROOM / "small.toml").read_text()
+    text = (sites.catalogue.SITES_DIR / "small.toml").read_text()
     site.write_text(text.replace('import_limit = "4.7 MW"', 'import_limit = "4.7 MWh"'))
     refused(run(site=site), "import_limit", "MWh")
 
@@ -235,7 +235,7 @@ def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, 
     assert list(told["policies"]) == ["immediate", "threshold"]
     assert told["policies"]["immediate"] == first["policies"]["immediate"]
     before = (folder / "results.json").read_bytes()
-    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
+    lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
     row = next(line for line in lines if line.startswith("2026-06-16 12:00"))
     stamp, price, *rest = row.split(",")
     dear = spoilt("prices", row, ",".join([stamp, str(float(price) + 50.0), *rest]))

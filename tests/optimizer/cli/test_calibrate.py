@@ -11,19 +11,19 @@ import sites
 from optimizer.cli import app
 from optimizer.service.calibrations import FILE, keep
 from optimizer.service.trials.results import write_netcdf
-from telemetry.trials.trial import Trial
+from telemetry.simulator.acceptance import CalibrationTrial
 from tests import skies
 from tests.histories import history_of, operation_of
 from tests.twin.calibration.test_drift import weeks
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """Return two days of telemetry of a worn plant."""
     path = tmp_path_factory.mktemp("telemetry") / "two_days.nc"
-    readings = Trial.run(SITE, skies.minutes("small", days=2), seed=3).readings
+    readings = CalibrationTrial.run(SITE, skies.minutes("small", days=2), seed=3).readings
     write_netcdf(path, readings.drop_vars("instant", errors="ignore"), site="small", title="")
     return path
 

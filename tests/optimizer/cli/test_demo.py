@@ -16,7 +16,7 @@ import sites
 from optimizer.cli.demo import _result, _table
 from optimizer.service.demo import Day, Demo, day
 from optimizer.service.demo.process import Process
-from telemetry.codec.schedule import schema
+from telemetry.messages.feed_documents import document_schema
 from twin.errors import ServiceError
 
 HOURS, STEPS = 1, 4
@@ -74,7 +74,7 @@ def test_a_newcomer_sees_every_schedule_arrive(tmp_path):
 @pytest.mark.slow
 def test_the_site_of_a_file_is_the_one_that_runs(tmp_path):
     """Sensitivity: plant and service ran the declared site of the file's name, if there is one."""
-    (tmp_path / "mine.toml").write_bytes(sites.catalogue.locate("small").read_bytes())
+    (tmp_path / "mine.toml").write_bytes(sites.catalogue.find_site_file("small").read_bytes())
     told, _ = demo(tmp_path, "--site", "mine.toml")
     assert told["site"] == "mine"
     assert told["partner_received"] == STEPS
@@ -107,7 +107,7 @@ def check_schedules(outsider, keys):
             continue  # the demo sweeps what an earlier one left
         signed = jws.deserialize_compact(payload, known, algorithms=["ES256"])
         document = json.loads(signed.payload)
-        jsonschema.Draft202012Validator(schema("schedule")).validate(document)
+        jsonschema.Draft202012Validator(document_schema("schedule")).validate(document)
         revisions.append(document["revision"])
     newest = revisions[-STEPS:]
     assert newest == list(range(newest[0], newest[0] + STEPS))
@@ -135,6 +135,6 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
     assert process.last_words == "no memory"
     summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
     found.plant = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
-    told = _result(Demo(site=sites.load("small"), source="small", folder=tmp_path), found, 0.0)
+    told = _result(Demo(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0)
     assert list(told["policies"]) == ["optimal"]
     assert [column.header for column in _table(told["policies"]).columns] == ["", "optimal"]

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from telemetry.sources import read_prices
+from telemetry.series import read_prices
 from tests.telemetry.sources.stand_in import standing_in
 from tests.telemetry.sources.test_market import document, energy_charts, series
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app, fleet
 from optimizer.service.trials.archive import read_course
-from sites.catalogue import locate
+from sites.catalogue import find_site_file
 from twin.errors import ProblemError, SiteError
 
 ROUTES = """
@@ -61,7 +61,7 @@ def test_every_fault_of_a_file_of_routes_is_told(tmp_path):
 @pytest.mark.slow
 def test_a_fleet_is_decided_and_told(tmp_path):
     dear = tmp_path / "dear.csv"
-    lines = sites.data("prices").read_text(encoding="utf-8").splitlines()
+    lines = sites.series_file("prices").read_text(encoding="utf-8").splitlines()
     head, *rows = (line.split(",") for line in lines)
     place = head.index("price_eur_mwh")
     for row in rows:
@@ -87,7 +87,7 @@ def test_a_fleet_is_decided_and_told(tmp_path):
 def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
     """Proves: the table, the folder and the JSON tell the same run; dear and cheap sites share."""
     twin = tmp_path / "other.toml"
-    twin.write_bytes(locate("small").read_bytes())
+    twin.write_bytes(find_site_file("small").read_bytes())
     out, told = tmp_path / "out", tmp_path / "told.json"
     loads = ("--load-scale", "small=0.8", "--load-scale", 0.4)
     result = run("small", twin, *loads, "--days", 1, "--out", out, "--json", told)
@@ -167,10 +167,17 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
 
     monkeypatch.setattr(fleet, "decide_fleet", none_of)
     prices = tmp_path / "prices.csv"
-    table = pd.read_csv(sites.data("prices")).drop(columns=["ci_direct", "ci_lca"])
+    table = pd.read_csv(sites.series_file("prices")).drop(columns=["ci_direct", "ci_lca"])
     table.to_csv(prices, index=False)
     result = run(
-        *("small", "rhine", "--prices", prices, "--carbon", f"{carbon}{sites.data('prices')}")
+        *(
+            "small",
+            "rhine",
+            "--prices",
+            prices,
+            "--carbon",
+            f"{carbon}{sites.series_file('prices')}",
+        )
     )
     words = "carbon counts at small, and not at rhine, where none is known: work goes there for it"
     assert (words in " ".join(result.output.split())) is is_told
@@ -178,7 +185,7 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
 
 def test_a_site_whose_contracts_tell_of_its_carbon_does_not_look_clean():
     """Where hours are matched, the residual mix counts though nobody tells of the grid."""
-    small, rhine = (sites.load(name) for name in ("small", "rhine"))
+    small, rhine = (sites.load_site(name) for name in ("small", "rhine"))
     for other, is_told in ((rhine, True), (rhine.replace("grid_1", carbon="matched"), False)):
         page = io.StringIO()
         settings = [

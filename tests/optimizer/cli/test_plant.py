@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import plant
-from telemetry.broker import EmbeddedBroker
+from telemetry.mqtt.embedded_broker import EmbeddedBroker
 from twin.errors import BrokerError
 
 

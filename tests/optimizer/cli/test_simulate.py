@@ -152,7 +152,7 @@ def test_carbon_of_a_file_is_what_the_import_emits(run, tmp_path):
 
 
 def test_sun_that_neither_halls_nor_export_take_is_left_unused():
-    site = sites.load("small")
+    site = sites.load_site("small")
     poor = site.replace(site.grid.name, export_limit=0.0)
     poor = poor.replace("solar_1", power=9.0, module_power=9.0)
     outdoors = small_days.problem().outlook

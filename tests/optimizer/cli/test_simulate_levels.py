@@ -86,7 +86,7 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path):
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
     monkeypatch.setattr(view, "BLOCK", 1.0)  # blocks of an hour
     monkeypatch.setattr(streaming, "SPAN", 8)
-    site, operation = sites.load("small"), steady(sites.load("small"), count=24)
+    site, operation = sites.load_site("small"), steady(sites.load_site("small"), count=24)
     operation["hall_power"].values[7:] *= 1.4
     detail = Detail(level="rack", step=np.timedelta64(1, "m"))
     whole = stream(site, operation, detail, folder=tmp_path / "whole")

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 import sites
 from optimizer.cli import app
 from sites import catalogue
-from sites.loading import build
-from sites.tariff_files import EXAMPLES
+from sites.loading import TARIFFS_DIR, build_site
 
 
 @pytest.fixture
@@ -24,12 +23,12 @@ def test_list(run):
     result = run("list", "--json", "-")
     assert result.exit_code == 0
     found = {site["name"]: site["purpose"] for site in json.loads(result.stdout)["sites"]}
-    assert found == {name: home for home in catalogue.HOMES for name in sites.names(home)}
+    assert found == {name: home for home in catalogue.SITE_DIRS for name in sites.site_names(home)}
     assert found["rhine"] == "decision"
     assert found["frontier"] == "validation"
     declared, held_to = result.stderr.split("Existing plants that validate")
     assert "Declared sites" in declared
-    assert all(name in declared and name not in held_to for name in sites.names())
+    assert all(name in declared and name not in held_to for name in sites.site_names())
     assert "frontier" in held_to
     assert "frontier" not in declared
 
@@ -42,7 +41,7 @@ def test_check_of_all_declared_sites(run, tmp_path):
 
 
 def test_check_of_a_broken_file(run, tmp_path):
-    text = (catalogue.ROOM / "small.toml").read_text().replace("elevation", "elevatoin")
+    text = (catalogue.SITES_DIR / "small.toml").read_text().replace("elevation", "elevatoin")
     (tmp_path / "broken.toml").write_text(text)
     result = run("check", tmp_path / "broken.toml", "--json", "-")
     assert result.exit_code == 1
@@ -82,7 +81,7 @@ source = "made up"
 
 def test_describe_tells_terms_and_units_as_site_files_have_them(run, tmp_path):
     """Proves: a tariff and a product are told with their time, and a fee as 2 EUR/MWh."""
-    lines = (catalogue.ROOM / "small.toml").read_text().splitlines()
+    lines = (catalogue.SITES_DIR / "small.toml").read_text().splitlines()
     billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
     text = "\n".join(billed).replace(
         'power = "0.8 MW"', 'power = "0.8 MW"\nlocal_controller = true'
@@ -103,19 +102,19 @@ def test_what_describe_tells_scripts_is_the_site(run, tmp_path, rules):
 
     Sensitivity: a trace-back, since JSON knows no date.
     """
-    lines = (catalogue.ROOM / "small.toml").read_text().splitlines()
+    lines = (catalogue.SITES_DIR / "small.toml").read_text().splitlines()
     billed = [line for line in lines if not line.startswith(("import_fee", "peak_price"))]
     text = "\n".join(billed).replace(
         'power = "0.8 MW"', 'power = "0.8 MW"\nlocal_controller = true'
     )
-    tariff = (EXAMPLES / f"{rules}.toml").read_text()
+    tariff = (TARIFFS_DIR / f"{rules}.toml").read_text()
     reserve = TERMS[TERMS.index("[reserves") :]
     (tmp_path / "mine.toml").write_text(text + "\n" + tariff + reserve)
     result = run("describe", tmp_path / "mine.toml", "--json", "-")
     assert result.exit_code == 0, result.stderr
     (told,) = json.loads(result.stdout)["sites"]
-    again = build(without_none(told | {"name": None}), "mine", source="mine.json")
-    site = sites.load(tmp_path / "mine.toml")
+    again = build_site(without_none(told | {"name": None}), "mine", source="mine.json")
+    site = sites.load_site(tmp_path / "mine.toml")
     assert again.tariffs == site.tariffs
     assert again.reserves == site.reserves
 
@@ -138,7 +137,7 @@ def test_an_error_is_one_block_without_a_trace(run):
 def test_reference(run, tmp_path):
     result = run("reference", "--out", tmp_path / "pages", "--json", "-")
     assert result.exit_code == 0
-    assert {path.name for path in (tmp_path / "pages").iterdir()} == set(sites.pages())
+    assert {path.name for path in (tmp_path / "pages").iterdir()} == set(sites.reference_pages())
     assert len(json.loads(result.stdout)["files"]) == 2
 
 
@@ -151,5 +150,5 @@ def test_listing_brings_no_heavy_library():
         "import sys; from optimizer.cli import app; app(['sites', 'list'], standalone_mode=False); "
         "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pint', 'pyomo')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=catalogue.ROOM.parent, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=catalogue.SITES_DIR.parent, check=False)
     assert done.returncode == 0

@@ -30,7 +30,7 @@ band_load.classes = [{{ hours = "7000 h", share = 0.2 }}, {{ hours = "8000 h", s
 @pytest.fixture
 def site(tmp_path):
     """Return a site file with two years of tariffs in place of the plain fees."""
-    text = catalogue.locate("small").read_text(encoding="utf-8")
+    text = catalogue.find_site_file("small").read_text(encoding="utf-8")
     kept = [row for row in text.splitlines() if not row.startswith(("import_fee", "peak_price"))]
     rules = [RULES.format(name=f"in_{year}", first=year, last=year + 1) for year in (2026, 2027)]
     path = tmp_path / "billed.toml"

@@ -26,7 +26,9 @@ def test_all_failures_are_listed_soonest_first(run):
     result = run("--trip", "all", "--json", "-")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    assert {row["trip"] for row in told["trips"]} == {t.name for t in trips(sites.load("small"))}
+    assert {row["trip"] for row in told["trips"]} == {
+        t.name for t in trips(sites.load_site("small"))
+    }
     times = [row["time_to_limit_min"] for row in told["trips"]]
     reached = [minutes for minutes in times if minutes is not None]
     assert times == sorted(reached) + [None] * (len(times) - len(reached))

@@ -8,15 +8,17 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app, validate
-from sites.cases import networks, physics
-from sites.cases.case import judge
+from sites.validation import components, tools
+from sites.validation.cases import evaluate_case
 
 
 @pytest.fixture
 def few(monkeypatch):
     """Return two cases in the place of all; those of the whole book are tested where they live."""
-    cases = [judge(case) for case in physics.cases() if case.number in (3, 5)]
-    monkeypatch.setattr(validate, "outcomes", lambda: cases)
+    cases = [
+        evaluate_case(case) for case in components.correlation_cases() if case.number in (3, 5)
+    ]
+    monkeypatch.setattr(validate, "validation_results", lambda: cases)
     return cases
 
 
@@ -40,8 +42,8 @@ def test_it_writes_all_that_is_asked_for(tmp_path):
 
 
 def test_a_case_that_fails_is_told_by_the_exit_code(few, monkeypatch):
-    wrong = judge(replace(few[0].case, compute=lambda: np.full(5, np.nan)))
-    monkeypatch.setattr(validate, "outcomes", lambda: [wrong, few[1]])
+    wrong = evaluate_case(replace(few[0].case, compute=lambda: np.full(5, np.nan)))
+    monkeypatch.setattr(validate, "validation_results", lambda: [wrong, few[1]])
     result = run("--json", "-")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["failed"] == [few[0].case.title]
@@ -50,7 +52,7 @@ def test_a_case_that_fails_is_told_by_the_exit_code(few, monkeypatch):
 @pytest.mark.usefixtures("few")
 def test_cases_that_cannot_be_computed_are_told_everywhere(tmp_path, monkeypatch):
     """Without power-grid-model, as in the environment that `./dev gigatwin` makes."""
-    monkeypatch.setattr(networks, "find_spec", lambda name: None)  # noqa: ARG005
+    monkeypatch.setattr(tools, "find_spec", lambda name: None)  # noqa: ARG005
     page = tmp_path / "page.md"
     result = run("--markdown", page, "--json", "-")
     assert result.exit_code == 0, result.stderr

@@ -7,7 +7,7 @@ import sites
 from optimizer.dispatch import Orders
 from optimizer.realtime.cool_first import CALM, cool_first
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 CHILLED = "chilled_plant"
 PLANT = SITE.equipment[CHILLED]
 SET, LAST = PLANT.supply_temperature, PLANT.supply_limit - SITE.margins.temperature

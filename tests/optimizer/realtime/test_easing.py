@@ -8,7 +8,7 @@ import pytest
 from optimizer.dispatch import Orders
 from optimizer.realtime.easing import Easing
 from optimizer.realtime.guard import Guard
-from sites import load
+from sites import load_site
 from twin.axes import utc
 from twin.workloads.capping import work_power
 from twin.workloads.jobs import Jobs
@@ -20,7 +20,7 @@ LIMIT = 4.0
 
 @pytest.fixture(scope="module")
 def site():
-    return load("small")
+    return load_site("small")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
     Sensitivity: reckoned as following over ten minutes only, racks that follow at once were capped
     by 38 MW and let go every other minute, until the quarter-hour's end.
     """
-    large = load("rhine")
+    large = load_site("rhine")
     jobs = replace(jobs_of(2), racks=np.array([700.0, 700.0]))
     easing = Easing.of(open_queue(Pool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
     guard = Guard(

@@ -14,8 +14,8 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from optimizer.service.watching.alarms import Severity
 from optimizer.service.watching.told_jobs import ToldJobs
-from telemetry.metadata.apart import Apart
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.points.topology import RackNameMismatch
 from tests import moments, small_days
 
 UNHEARD = "the scheduler has told no queue yet; expected on dc/v1/small/jobs/queue"
@@ -53,14 +53,14 @@ class Bench:
         site = moments.site()
         told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow)
         link = MagicMock(spec=PlantLink)
-        link.window, link.jobs = Window(site), MagicMock(spec=ToldJobs)
+        link.window, link.jobs = LiveState(site), MagicMock(spec=ToldJobs)
         facts = moments.facts()
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
         link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
-        link.silent.return_value, link.apart = "", Apart(site)
+        link.silent.return_value, link.apart = "", RackNameMismatch(site)
         link.jobs.trouble.return_value = link.jobs.disagreement.return_value = ""
         link.jobs.unheard = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))

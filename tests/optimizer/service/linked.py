@@ -7,8 +7,7 @@ from optimizer.service.audit import AUDIT, read_audit
 from optimizer.service.fallback import Source
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.settings import Settings
-from telemetry.keys import jwks
-from telemetry.security import verify
+from telemetry.feed.signing import public_jwk_set, verify_signature
 from tests import moments, small_days
 from tests.feeds import MINUTE, START, Wire, acknowledgement, key, plan
 
@@ -24,7 +23,7 @@ class Bench:
         partners.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
         for name in self.wires:
-            (partners / f"{name}.json").write_text(json.dumps(jwks(key(name))))
+            (partners / f"{name}.json").write_text(json.dumps(public_jwk_set(key(name))))
         told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
         self.link = PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
         self.link._feed._connect = lambda name, _: self.wires[name]
@@ -39,14 +38,19 @@ class Bench:
         told = {}
         for name, wire in self.wires.items():
             texts = [payload for topic, payload in wire.sent if topic.endswith("/schedule")]
-            rows = json.loads(verify(texts[-1], jwks(self.link._feed._key)))["intervals"]
+            rows = json.loads(verify_signature(texts[-1], public_jwk_set(self.link._feed._key)))[
+                "intervals"
+            ]
             told[name] = [row["baseline_mw"] for row in rows[:5]]
         return told
 
     def states(self, name="tso-1"):
         """Return state, newest revision and the one in force of each status that was told."""
         sent = [p for topic, p in self.wires[name].sent if topic.endswith("/status")]
-        told = [verify(text, jwks(self.link._feed._key), kind="status") for text in sent]
+        told = [
+            verify_signature(text, public_jwk_set(self.link._feed._key), kind="status")
+            for text in sent
+        ]
         return [
             tuple(json.loads(t)[key] for key in ("state", "revision", "in_force")) for t in told
         ]

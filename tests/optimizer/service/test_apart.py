@@ -13,10 +13,9 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.settings import Settings
 from optimizer.service.wanted import wanted
 from optimizer.service.watching.watch import of_racks
-from telemetry import topics
-from telemetry.client import Client
-from telemetry.codec import decode, encode
-from telemetry.topics import Kind
+from telemetry.messages import decode, encode, topics
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
 from tests import moments, small_days
 from tests.telemetry.metadata.test_apart import batches, points
 from tests.waiting import DEADLINE, until
@@ -51,7 +50,7 @@ def link(embedded, tmp_path):
     with PlantLink(moments.site(), settings, tmp_path) as link:
         # Asked in turn, so when this is answered the broker knows of all that the link wants to
         # hear; what is said before that is lost.
-        assert link._client.subscribe(topics.METADATA, qos=0).wait(DEADLINE)
+        assert link._client.subscribe(topics.METADATA_FILTER, qos=0).wait(DEADLINE)
         yield link
 
 
@@ -60,7 +59,7 @@ def plant(embedded):
     """Return a client that hears caps and says what all racks are; one is called differently."""
     client = Client(embedded.url, client_id="plant", is_clean=True)
     client.connect()
-    client.subscribe(topics.filter_of(Kind.CAP_ORDER, site="small")).wait(DEADLINE)
+    client.subscribe(topics.topic_filter(TopicKind.CAP_ORDER, site="small")).wait(DEADLINE)
     yield client
     client.stop(0.0)
 

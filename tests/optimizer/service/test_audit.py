@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.service.audit.write", half)
+        patch.setattr("optimizer.service.audit.write_all", half)
         audit.add({"event": "waits"})
         audit.again()
         assert "1 entries of the record wait" in audit.trouble

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from optimizer.service.partners.record import Baseline, PlanErrors, Record
-from telemetry.codec.strict import milliseconds
-from telemetry.keys import make_keys
+from telemetry.feed.signing import load_or_create_key
+from telemetry.messages.strict_json import to_milliseconds
 from tests.feeds import MINUTE, START, plan, schedule
 from tests.optimizer.service.linked import Bench
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("from_one")
 
 
 def at(minutes):
-    return milliseconds("test", START + minutes * MINUTE)
+    return to_milliseconds("test", START + minutes * MINUTE)
 
 
 def made(revision, minutes, power, **others):
@@ -154,7 +154,7 @@ def test_a_new_key_of_the_site_takes_no_document_out_of_force(tmp_path):
         bench.publish(0, 90.0)
         bench.answer(1, 1)
     (tmp_path / "record.json").unlink()
-    make_keys(tmp_path / "keys", "next")
+    load_or_create_key(tmp_path / "keys", "next")
     (tmp_path / "keys" / "next.private.json").replace(tmp_path / "keys" / "feed.private.json")
     again = Bench(tmp_path)
     with again.open(15):

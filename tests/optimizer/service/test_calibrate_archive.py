@@ -5,18 +5,18 @@ import pytest
 
 import sites
 import telemetry
-from telemetry.agents.bms import Bms
 from telemetry.archive import Archive
-from telemetry.codec import decode
-from telemetry.journal import Position
-from telemetry.plants.nature import Noise
-from telemetry.trials.trial import Trial
+from telemetry.journal.format import JournalPosition
+from telemetry.messages import decode
+from telemetry.simulator.acceptance import CalibrationTrial
+from telemetry.simulator.bms import SimulatedBms
+from telemetry.simulator.deviations import FacilityNoise
 from tests import skies
 from twin.calibrate import Grade, calibrate
 from twin.calibration.parameters import value_of
 from twin.equipment import Accelerators
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 EVERY = 3  # minutes between two readings
 ALIASES = {"hall_air_fan_power": "hall_air_draw"}
 RACK_POINTS = ("rack_power", "rack_supply_temperature", "rack_return_temperature", "rack_flow")
@@ -42,17 +42,17 @@ def truth(record, minute):
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory):
     """Return a plant, and the state folder with the archive of two of its days."""
-    plant = Trial.run(SITE, skies.minutes("small", days=2), seed=3)
+    plant = CalibrationTrial.run(SITE, skies.minutes("small", days=2), seed=3)
     folder = tmp_path_factory.mktemp("state")
-    noise = Noise(power=0.01, level=0.01)
-    bms = Bms(SITE, None, rng=np.random.default_rng(1), noise=noise, repeat=10)
+    noise = FacilityNoise(power=0.01, level=0.01)
+    bms = SimulatedBms(SITE, None, rng=np.random.default_rng(1), noise=noise, repeat=10)
     archive, offset = Archive(folder / "archive", SITE.name), 0
 
     def hear(message):
         nonlocal offset
         offset += 10
-        archive.add(decode(*message), Position(1, offset))
-        archive.advance(Position(1, offset))
+        archive.add(decode(*message), JournalPosition(1, offset))
+        archive.advance(JournalPosition(1, offset))
 
     for message in bms.metadata():
         hear(message)

@@ -8,8 +8,13 @@ import pytest
 
 from optimizer.service import clock
 from optimizer.service.clock import RealClock, SimulatedClock
-from telemetry.job_samples import JobColumns, QueueSnapshot
-from telemetry.samples import PointValue, RackBatch, Tick
+from telemetry.messages.models import (
+    JobColumns,
+    PointValue,
+    QueueSnapshot,
+    RackBatch,
+    SimulationTick,
+)
 from tests.waiting import DEADLINE, until
 from twin import axes
 from twin.axes import QUARTER
@@ -128,7 +133,7 @@ def test_the_world_s_clock_stops_in_the_midst_of_a_quarter_hour():
 
 def tick(step, **others):
     told = {"batches": 0, "points": 0} | others
-    return Tick(
+    return SimulationTick(
         site="small",
         time=START + step * QUARTER,
         interval=QUARTER,

@@ -11,7 +11,7 @@ from optimizer.service.daemon import Service
 from optimizer.service.fallback import Source
 from optimizer.service.holding.halt import Halt
 from optimizer.service.overrides import Overrides
-from telemetry.window import Window
+from telemetry.live.state import LiveState
 from tests.telemetry.small_points import metadata_of, site, value_of
 from twin import state
 from twin.errors import Fault, StateError
@@ -107,7 +107,7 @@ def test_what_is_heard_within_the_quarter_hour_counts_in_it():
 
     Sensitivity: asked as of 12:00 it was ahead of the clock, and nothing was known at all.
     """
-    window, told = Window(site()), "battery_level"
+    window, told = LiveState(site()), "battery_level"
     window.add(metadata_of(told))
     window.add(value_of(told, 50.0, time=MADE - np.timedelta64(1, "m")))
     asked = []

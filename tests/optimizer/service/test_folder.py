@@ -13,8 +13,7 @@ from optimizer.service.folder import (
     site_of,
     without_folders,
 )
-from telemetry.durable import write_json
-from telemetry.home import state_folder
+from telemetry.files import state_folder, write_json_atomic
 from twin.errors import JournalFullError, ServiceError
 
 
@@ -93,7 +92,7 @@ def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
         raise JournalFullError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.service.folder.write_json", refuse)
+        patch.setattr("optimizer.service.folder.write_json_atomic", refuse)
         with pytest.raises(ServiceError, match="no room; name another"):
             StateFolder(tmp_path)
     with StateFolder(tmp_path):
@@ -106,7 +105,7 @@ def test_what_is_no_object_reads_as_an_empty_one(tmp_path, content):
     path.write_bytes(content)
     assert read_json(path) == {}
     assert read_json(tmp_path / "missing.json") == {}
-    write_json(path, {"a": 1})
+    write_json_atomic(path, {"a": 1})
     assert read_json(path) == {"a": 1}
 
 

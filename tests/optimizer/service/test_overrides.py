@@ -131,7 +131,7 @@ def test_a_kill_between_two_writes_leaves_the_old_or_the_new(path, monkeypatch):
 @pytest.fixture
 def full_disk(monkeypatch):
     """Return how to fill the disk and to empty it again."""
-    real = "optimizer.service.overrides.write_whole"
+    real = "optimizer.service.overrides.write_atomic"
 
     def refuse(*_):
         message = "hold.json: no space left"

@@ -8,9 +8,9 @@ import xarray as xr
 
 import sites
 from optimizer.service.plant import judge, scene_of, setting_of, write
-from telemetry.agents.cluster import Cluster
-from telemetry.agents.scene import Outcome
-from telemetry.testbed import Plant
+from telemetry.simulator.cluster import SimulatedScheduler
+from telemetry.simulator.plant import SimulatedFacility
+from telemetry.simulator.scenario import SimulationResult
 from twin.workloads.halls import hall_powers
 
 STEPS = 6
@@ -20,22 +20,22 @@ WAYS = ("charge", "discharge")
 
 @pytest.fixture(scope="module")
 def setting():
-    return setting_of(sites.load("small"), steps=STEPS)
+    return setting_of(sites.load_site("small"), steps=STEPS)
 
 
 @pytest.fixture(scope="module")
 def outcome(setting):
     """Return what an idle site does, nobody having ordered anything."""
     site, scene = setting.site, scene_of(setting, seed=SEED)
-    plant = Plant(site, scene.surroundings, scene.begin, seed=SEED)
-    cluster = Cluster(site, scene.workload, start=plant.now)
+    plant = SimulatedFacility(site, scene.surroundings, scene.begin, seed=SEED)
+    cluster = SimulatedScheduler(site, scene.workload, start=plant.now)
     still = {(f"{s}_{way}", f"{s}_1"): 0.0 for s in ("battery", "tank") for way in WAYS}
     still |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
     for racks in scene.service_racks:
         cluster.advance(0.25, racks)
         halls = hall_powers(site, work_power=0.0, service_racks=racks)
         plant.follow({("hall_power", hall): power for hall, power in halls.items()} | still)
-    return Outcome(
+    return SimulationResult(
         record=plant.record(),
         queue=cluster.queue,
         steps=tuple(cluster.steps),
@@ -61,7 +61,7 @@ def test_a_judgement_counts_and_settles(setting, outcome):
 
 
 def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
-    part = Outcome(
+    part = SimulationResult(
         record=outcome.record.isel(time=slice(0, 30), instant=slice(0, 31)),
         queue=outcome.queue,
         steps=outcome.steps[:2],

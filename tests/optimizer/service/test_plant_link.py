@@ -13,8 +13,8 @@ from optimizer.service.fallback import Source
 from optimizer.service.plant_link import PlantLink, _stale, age_of
 from optimizer.service.settings import Settings
 from optimizer.service.watching.watch import Watch
-from telemetry.journaling import frames
-from telemetry.window import Window
+from telemetry.journal import format
+from telemetry.live.state import LiveState
 from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.breach import Breach
@@ -25,7 +25,7 @@ FULL = "journal/1: No space left on device; make room on the disk"
 
 def test_the_newest_reading_is_that_of_any_sensor():
     """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
-    window = Window(site())
+    window = LiveState(site())
     assert age_of(window.observed(NOON)) is None
     for name in ("grid_import_power", "battery_level"):
         window.add(metadata_of(name))
@@ -37,7 +37,7 @@ def test_the_newest_reading_is_that_of_any_sensor():
 
 def test_a_heartbeat_is_no_reading():
     """Proves: 60 s, of the meter, though the plant's gateway has said just now that it lives."""
-    window = Window(site())
+    window = LiveState(site())
     for name in ("grid_import_power", "plant_heartbeat"):
         window.add(metadata_of(name))
     window.add(value_of("grid_import_power", 2000.0))
@@ -52,7 +52,7 @@ def test_what_was_never_heard_hides_nothing_that_fell_silent():
 
     Sensitivity: the age of the oldest was infinite, and nothing was told of any; or not of which.
     """
-    window = Window(site())
+    window = LiveState(site())
     for label in ("hall_1-r0001", "hall_1-r0002"):
         window.add(metadata_of("rack_power", label))
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
@@ -111,7 +111,7 @@ def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
     assert link.archive_trouble == ""
     end = link._journal.append([("topic", b"payload")])
     link._journal.close()
-    path = frames.path_of(tmp_path / "journal", end.segment)
+    path = format.segment_path(tmp_path / "journal", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
     for words in ("is damaged: of segment", ""):
         link = link_to(tmp_path, is_simulated=True)

@@ -16,15 +16,16 @@ from optimizer.service import preflight
 from optimizer.service.folder import StateFolder
 from optimizer.service.preflight import Look, looks
 from optimizer.service.settings import Settings
-from telemetry.client import Client
-from telemetry.codec import encode
-from telemetry.metadata.listing import points_of
+from telemetry.feed.signing import public_jwk_set
+from telemetry.messages import encode
+from telemetry.mqtt.client import Client
+from telemetry.points.site_points import announced_metadata
 from tests import small_days
-from tests.feeds import jwks, key
+from tests.feeds import key
 from tests.waiting import DEADLINE
 from twin.axes import utc
 
-SMALL = sites.load("small")
+SMALL = sites.load_site("small")
 NOW = utc("2026-06-16T10:00")
 NOBODY = "mqtt://127.0.0.1:1"
 
@@ -77,7 +78,7 @@ def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
 def test_partners_are_named(tmp_path):
     keys = tmp_path / "keys" / "partners"
     keys.mkdir(parents=True)
-    (keys / "gridco.json").write_text(json.dumps(jwks(key("gridco"))))
+    (keys / "gridco.json").write_text(json.dumps(public_jwk_set(key("gridco"))))
     assert told(tmp_path)["partners"].found.startswith("gridco; codes of a demonstration")
 
 
@@ -110,7 +111,9 @@ def test_a_plant_is_heard_and_held_against_the_site_file(tmp_path, embedded):
     assert "let the plant's gateway say its metadata" in silent.fault
     plant = Client(embedded.url, client_id="plant")
     plant.connect()
-    receipts = [plant.publish(*encode(one), qos=1, retain=True) for one in points_of(SMALL)]
+    receipts = [
+        plant.publish(*encode(one), qos=1, retain=True) for one in announced_metadata(SMALL)
+    ]
     assert all(receipt.wait(DEADLINE) for receipt in receipts)
     heard = told(tmp_path, broker=embedded.url)["broker and plant"]
     assert heard.fault == ""

@@ -17,7 +17,7 @@ from twin import axes
 from twin.errors import SeriesError
 from twin.forecast.outlook import outlook
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 NOW = axes.utc("2026-06-16T08:00")
 
 
@@ -26,7 +26,7 @@ def copies(tmp_path):
     """Return the synthetic files, free to be changed."""
     paths = {}
     for name in ("prices", "weather"):
-        source = sites.data(name)
+        source = sites.series_file(name)
         paths[name] = tmp_path / source.name
         paths[name].write_bytes(source.read_bytes())
     return paths
@@ -192,7 +192,7 @@ def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
         "import numpy as np\n"
         f"files = Files(prices=Path({str(copies['prices'])!r}), "
         f"weather=Path({str(copies['weather'])!r}))\n"
-        "series = Series(sites.load('small'), files)\n"
+        "series = Series(sites.load_site('small'), files)\n"
         "assert 'pvlib' not in sys.modules\n"
         "series.rehearse()\n"
         "series.record(np.datetime64('2026-07-01', 'us'))\n"

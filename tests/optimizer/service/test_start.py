@@ -18,7 +18,7 @@ from twin.errors import ServiceError
 @pytest.mark.parametrize("name", ["münchen", "a b", "a+b", "..", "s" * 33])
 def test_a_name_that_brokers_or_partners_refuse_is_served_to_nobody(tmp_path, name):
     """Sensitivity: in shadow it ran; NATS was said to have two of it, partners ended it at once."""
-    site = sites.load("small").model_copy(update={"name": name})
+    site = sites.load_site("small").model_copy(update={"name": name})
     with pytest.raises(ServiceError, match=r"name = .*: rename its file"):
         start.serve(site, None, tmp_path / "state")
     assert not (tmp_path / "state").exists()
@@ -30,7 +30,7 @@ def test_a_full_disk_keeps_no_service_from_its_page(tmp_path, monkeypatch):
 
     start.note_page(tmp_path / "page.url", "http://127.0.0.1:8440/")
     assert (tmp_path / "page.url").read_text() == "http://127.0.0.1:8440/"
-    monkeypatch.setattr("telemetry.durable.os.fsync", full)
+    monkeypatch.setattr("telemetry.files.os.fsync", full)
     with structlog.testing.capture_logs() as logged:
         start.note_page(tmp_path / "page.url", "http://127.0.0.1:8441/")
     assert [entry["url"] for entry in logged] == ["http://127.0.0.1:8441/"]
@@ -73,6 +73,6 @@ def test_a_hold_given_while_it_starts_is_in_force(tmp_path, monkeypatch):
 
     monkeypatch.setattr(start, "PageServer", Page)
     monkeypatch.setattr(start.Service, "run", lambda self, _: seen.append(self.snapshot()["hold"]))
-    start.serve(sites.load("small"), told, tmp_path)
+    start.serve(sites.load_site("small"), told, tmp_path)
     assert [hold["author"] for hold in seen] == ["ana"]
     assert offline.held(tmp_path).author == "ana"

@@ -9,13 +9,13 @@ from optimizer.service.traces import jobs_of
 from twin import axes
 from twin.workloads.jobs import from_jobs
 
-SMALL = sites.load("small")
+SMALL = sites.load_site("small")
 DAY = np.timedelta64(1, "D")
 JUNE = axes.utc("2026-06-15")
 
 
 def synthetic(start, end):
-    return jobs_of(sites.data("jobs"), start=start, end=end)
+    return jobs_of(sites.series_file("jobs"), start=start, end=end)
 
 
 def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
@@ -60,7 +60,7 @@ def test_a_trace_without_a_job_is_refused_by_who_needs_one(tmp_path):
 def test_within_their_month_the_jobs_that_ship_are_those_of_the_file():
     found = synthetic(JUNE - 14 * DAY, JUNE + 15 * DAY)
     hours = (found["arrival"] - pd.Timestamp("2026-01-01")) / pd.Timedelta("1h")
-    file = pd.read_csv(sites.data("jobs"))
+    file = pd.read_csv(sites.series_file("jobs"))
     np.testing.assert_allclose(hours, file["arrival_time"], atol=1e-6)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import xarray as xr
 
-from sites.catalogue import locate
+from sites.catalogue import find_site_file
 from tests.stage import Stage
 
 HEAD = "[equipment.chilled_plant.chillers]"
@@ -17,7 +17,7 @@ def test_a_stretch_over_a_broker_follows_the_chillers_of_the_plans(tmp_path, emb
     Sensitivity: by itself the plant runs none, since the economiser carries all.
     """
     file = tmp_path / "strict.toml"
-    text = locate("small").read_text()
+    text = find_site_file("small").read_text()
     file.write_text(text.replace(HEAD, f"{HEAD}\n{RULES}", 1))
     with Stage(tmp_path, embedded.url, file=file) as played:
         played.attend()

@@ -10,9 +10,9 @@ import xarray as xr
 import sites
 from optimizer.dispatch import Orders
 from optimizer.service.water import REQUESTS, declared, refusal, show_water, water_requests
-from sites.catalogue import locate
-from telemetry.metadata.binding import Binder
-from telemetry.metadata.listing import points_of
+from sites.catalogue import find_site_file
+from telemetry.points.binding import PointBinder
+from telemetry.points.site_points import announced_metadata
 from tests import moments
 from tests.stage import Stage
 from twin.rules import SetPointRules
@@ -27,13 +27,13 @@ ORDERS = Orders(
 
 
 def site(choice="cheapest"):
-    return sites.load("small").model_copy(update={"set_points": SetPointRules(choice=choice)})
+    return sites.load_site("small").model_copy(update={"set_points": SetPointRules(choice=choice)})
 
 
 def points():
     """Return the points that a plant with the agreed ones lets us write."""
-    binder = Binder(site())
-    for metadata in points_of(site()):
+    binder = PointBinder(site())
+    for metadata in announced_metadata(site()):
         binder.learn(metadata)
     return binder.integration_points
 
@@ -112,7 +112,7 @@ def test_what_is_asked_and_applied_is_shown():
 def test_a_stretch_over_a_broker_breaks_nothing(tmp_path, embedded):
     """Six hours: asked, applied, and every schedule acknowledged."""
     file = tmp_path / "steered.toml"
-    text = locate("small").read_text()
+    text = find_site_file("small").read_text()
     file.write_text(f'{text}\n[set_points]\nchoice = "cheapest"\n')
     with Stage(tmp_path, embedded.url, file=file) as played:
         played.attend()

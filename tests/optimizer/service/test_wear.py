@@ -10,7 +10,7 @@ from optimizer.service import wear as module
 from optimizer.service.calibrations import FILE, keep, kept
 from optimizer.service.watching.alarms import Severity
 from optimizer.service.wear import Wear, calibrate_week
-from telemetry.trials.trial import Trial
+from telemetry.simulator.acceptance import CalibrationTrial
 from tests import moments, skies
 from tests.twin.calibration.test_drift import EIR, weeks
 from twin.calibration.drift import Point
@@ -106,7 +106,7 @@ def test_a_simulated_plant_is_not_calibrated(tmp_path):
 
 
 def test_a_week_of_the_archive_is_calibrated_and_kept(tmp_path, monkeypatch):
-    readings = Trial.run(moments.site(), skies.minutes("small", days=2), seed=1).readings
+    readings = CalibrationTrial.run(moments.site(), skies.minutes("small", days=2), seed=1).readings
     asked = {}
 
     def opened(site, **words):

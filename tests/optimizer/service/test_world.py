@@ -13,7 +13,7 @@ from twin import axes
 from twin.equipment import DayAhead
 from twin.errors import SeriesError
 
-SMALL = sites.load("small")
+SMALL = sites.load_site("small")
 MARKET = SMALL.with_equipment({**SMALL.equipment, "market": DayAhead(name="market")})
 
 
@@ -229,7 +229,7 @@ def test_history_before_new_year_comes_from_the_year_before(prices, tmp_path):
 
 def test_what_is_modelled_is_said(prices, tmp_path):
     weather = tmp_path / "bare.json"
-    text = sites.data("weather").read_text(encoding="utf-8")
+    text = sites.series_file("weather").read_text(encoding="utf-8")
     weather.write_text(text.replace("shortwave_radiation", "shortwave_unknown"), encoding="utf-8")
     files = small_days.files(prices=prices(), weather=weather)
     world = read_world(SMALL, files, start="2026-06-16", days=1)

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry import topics
-from telemetry.agents.scene import Scene
-from telemetry.client import Message, Receipt
-from telemetry.codec import decode, encode
-from telemetry.samples import Decided, Tick
+from telemetry.messages import decode, encode, topics
+from telemetry.messages.models import DecisionNotice, SimulationTick
+from telemetry.mqtt.queues import PublishToken, ReceivedMessage
+from telemetry.simulator.scenario import SimulationScenario
 from twin import axes, state, vocabulary
 from twin.workloads.jobs import Jobs, Workload
 
@@ -20,7 +19,7 @@ HOURS = 2
 
 @pytest.fixture(scope="package")
 def small():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 @pytest.fixture(scope="package")
@@ -50,7 +49,7 @@ def scene(small, workload):
     given = np.stack([np.full(count, 0.2), np.full(count, 0.5)], axis=-1)
     around["renewable_available_power"] = ("time", "renewable"), given
     begin = state.rest(small, START, peak_power=2.0, grid_import_power=1.0)
-    return Scene(
+    return SimulationScenario(
         site=small,
         surroundings=vocabulary.tag_all(around),
         begin=begin,
@@ -78,7 +77,7 @@ class Script:
 
     def publish(self, topic, payload, *, qos=0, retain=False):
         self.sent.append((topic, payload, qos, retain))
-        if topics.parse(topic).kind == topics.Kind.TICK:
+        if topics.parse_topic(topic).kind == topics.TopicKind.TICK:
             self._answer(decode(topic, payload))
         return _done()
 
@@ -91,19 +90,19 @@ class Script:
 
     def heard(self, kind):
         """Return all samples of a kind of topic that were sent."""
-        of_kind = [m for m in self.sent if topics.parse(m[0]).kind == kind]
+        of_kind = [m for m in self.sent if topics.parse_topic(m[0]).kind == kind]
         return [decode(topic, payload) for topic, payload, *_ in of_kind]
 
-    def _answer(self, tick: Tick):
+    def _answer(self, tick: SimulationTick):
         answers = self._answers(tick)
         if None not in answers:
             sequence = max((a.sequence for a in answers if hasattr(a, "caps")), default=-1)
-            answers = [*answers, Decided(site=tick.site, time=tick.time, sequence=sequence)]
+            answers = [*answers, DecisionNotice(site=tick.site, time=tick.time, sequence=sequence)]
         encoded = [encode(answer) for answer in answers if answer is not None]
-        self._waiting += [Message(topic, payload, 1) for topic, payload in encoded]
+        self._waiting += [ReceivedMessage(topic, payload, 1) for topic, payload in encoded]
 
 
 def _done():
-    receipt = Receipt()
+    receipt = PublishToken()
     receipt.settle(True)
     return receipt

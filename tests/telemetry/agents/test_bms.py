@@ -3,33 +3,30 @@
 import numpy as np
 import pytest
 
-from telemetry import topics
-from telemetry.agents.bms import Bms
-from telemetry.agents.placement import Placement
-from telemetry.agents.ranges import Water
-from telemetry.agents.readings import rack_readings, readings
-from telemetry.agents.requests import Requests
-from telemetry.codec import decode
-from telemetry.plants.nature import Noise
-from telemetry.samples import PointValue
+from telemetry.messages import decode, topics
+from telemetry.messages.models import PointValue
+from telemetry.simulator.bms import SimulatedBms, machine_readings, rack_readings
+from telemetry.simulator.cluster import JobPlacement
+from telemetry.simulator.deviations import FacilityNoise
+from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints
 from twin import axes, state
 from twin.simulation import stocks_of
 
 NOW = axes.utc("2026-06-16T06:00")
 REPEAT = 4
-SILENT = Noise(load=0.0, power=0.0, level=0.0, temperature=0.0)
+SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
 
 
 @pytest.fixture
 def requests(small):
-    return Requests(small, period=axes.QUARTER)
+    return SetPointRequests(small, period=axes.QUARTER)
 
 
 @pytest.fixture
 def make(small, requests):
     def bms(noise=SILENT, seed=0):
         rng = np.random.default_rng(seed)
-        return Bms(small, requests, rng=rng, noise=noise, repeat=REPEAT)
+        return SimulatedBms(small, requests, rng=rng, noise=noise, repeat=REPEAT)
 
     return bms
 
@@ -45,9 +42,9 @@ def plant(small):
             ("peak_power", ""): 2.5,
             ("facility_supply_temperature", "warm_plant"): temperature,
         }
-        water = Water(supply={"warm_plant": 38.0, "chilled_plant": 18.0})
-        load = Placement(small).load({"hall_1": 0.6, "hall_2": 0.6})
-        return readings(small, truth, {}, water=water), rack_readings(small, truth, load)
+        water = WaterSetPoints(supply={"warm_plant": 38.0, "chilled_plant": 18.0})
+        load = JobPlacement(small).load({"hall_1": 0.6, "hall_2": 0.6})
+        return machine_readings(small, truth, {}, water=water), rack_readings(small, truth, load)
 
     return at
 
@@ -109,7 +106,7 @@ def test_a_change_beyond_the_dead_band_is_told_at_once(make, plant):
 
 
 def test_sensors_scatter_as_they_are_said_to(make, plant):
-    bms = make(Noise())
+    bms = make(FacilityNoise())
     seen = [bms.values(*plant(), time=NOW, is_whole=True) for _ in range(300)]
     grid = [message for messages in seen for message in messages if "grid_import" in message[0]]
     values = np.array([decode(*message).value for message in grid])
@@ -118,7 +115,7 @@ def test_sensors_scatter_as_they_are_said_to(make, plant):
 
 
 def test_the_same_seed_reads_alike(make, plant):
-    one, same, other = (told(make(Noise(), seed), plant()) for seed in (1, 1, 2))
+    one, same, other = (told(make(FacilityNoise(), seed), plant()) for seed in (1, 1, 2))
     assert one == same
     assert one != other
 
@@ -159,5 +156,5 @@ def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
 
 def test_topics_are_those_of_the_bus(make, plant):
     for topic, _ in make().values(*plant(), time=NOW):
-        assert topics.parse(topic).kind == topics.Kind.POINT_VALUE
+        assert topics.parse_topic(topic).kind == topics.TopicKind.POINT_VALUE
         assert topic.split("/")[6] == "small"

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from telemetry.agents.cluster import Cluster
-from telemetry.job_samples import JobOrders
-from telemetry.samples import CapOrder
+from telemetry.messages.models import CapOrder, JobOrders
+from telemetry.simulator.cluster import SimulatedScheduler
 from twin import axes
 from twin.workloads.halls import hall_powers
 
@@ -16,7 +15,7 @@ QUARTER = axes.QUARTER
 
 @pytest.fixture
 def cluster(small, workload):
-    return Cluster(small, workload, start=START)
+    return SimulatedScheduler(small, workload, start=START)
 
 
 def orders(caps, *, sequence=1, issued=START, valid=2 * QUARTER):

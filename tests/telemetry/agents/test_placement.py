@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from telemetry.agents.placement import IDLE, SERVICE, Placed, Placement
+from telemetry.simulator.cluster import IDLE_TENANT, INFERENCE_TENANT, JobPlacement, RunningJob
 
 
 @pytest.fixture
 def placement(small):
-    return Placement(small)
+    return JobPlacement(small)
 
 
 def racks_of(placement, number):
@@ -16,26 +16,29 @@ def racks_of(placement, number):
 
 
 def test_jobs_are_spread_over_the_halls(placement):
-    placement.place([Placed(number=7, racks=6.0, cap=1.0)], 4.0)
+    placement.place([RunningJob(number=7, racks=6.0, cap=1.0)], 4.0)
     assert len(racks_of(placement, 7)) == 6
-    assert len(racks_of(placement, SERVICE)) == 4
+    assert len(racks_of(placement, INFERENCE_TENANT)) == 4
     assert len([rack for rack in racks_of(placement, 7) if rack < 14]) == 3
 
 
 def test_a_job_keeps_its_racks_until_it_stops(placement):
-    first, second = Placed(number=1, racks=5.0, cap=1.0), Placed(number=2, racks=5.0, cap=1.0)
+    first, second = (
+        RunningJob(number=1, racks=5.0, cap=1.0),
+        RunningJob(number=2, racks=5.0, cap=1.0),
+    )
     placement.place([first, second], 2.0)
     held = racks_of(placement, 2)
-    placement.place([second, Placed(number=3, racks=8.0, cap=0.9)], 3.0)
+    placement.place([second, RunningJob(number=3, racks=8.0, cap=0.9)], 3.0)
     assert racks_of(placement, 2) == held
     assert racks_of(placement, 1) == set()
-    assert len(racks_of(placement, SERVICE)) == 3
-    assert len(racks_of(placement, IDLE)) == 28 - 5 - 8 - 3
+    assert len(racks_of(placement, INFERENCE_TENANT)) == 3
+    assert len(racks_of(placement, IDLE_TENANT)) == 28 - 5 - 8 - 3
 
 
 def test_no_job_is_too_narrow_for_a_rack_and_none_gets_more_than_there_are(placement):
     placement.place(
-        [Placed(number=1, racks=0.2, cap=1.0), Placed(number=2, racks=40.0, cap=1.0)], 0
+        [RunningJob(number=1, racks=0.2, cap=1.0), RunningJob(number=2, racks=40.0, cap=1.0)], 0
     )
     assert len(racks_of(placement, 1)) == 1
     assert len(racks_of(placement, 2)) == 27
@@ -43,7 +46,7 @@ def test_no_job_is_too_narrow_for_a_rack_and_none_gets_more_than_there_are(place
 
 @pytest.mark.parametrize("hall", [0.336, 0.6, 1.2, 1.7, 0.3])
 def test_racks_draw_together_what_their_hall_draws(placement, hall):
-    placement.place([Placed(number=1, racks=10.0, cap=0.8)], 2.0)
+    placement.place([RunningJob(number=1, racks=10.0, cap=0.8)], 2.0)
     load = placement.load({"hall_1": hall, "hall_2": 1.0})
     assert load.power[:14].sum() == pytest.approx(hall)
     assert load.power[14:].sum() == pytest.approx(1.0)
@@ -52,8 +55,11 @@ def test_racks_draw_together_what_their_hall_draws(placement, hall):
 
 
 def test_working_racks_draw_more_than_waiting_ones(placement):
-    placement.place([Placed(number=1, racks=10.0, cap=0.8)], 2.0)
+    placement.place([RunningJob(number=1, racks=10.0, cap=0.8)], 2.0)
     load = placement.load({"hall_1": 0.9, "hall_2": 0.9})
-    works, waits = racks_of(placement, 1), racks_of(placement, IDLE)
+    works, waits = racks_of(placement, 1), racks_of(placement, IDLE_TENANT)
     assert load.power[sorted(waits)].max() < load.power[sorted(works)].min()
-    assert load.power[sorted(works)].max() < load.power[sorted(racks_of(placement, SERVICE))].min()
+    assert (
+        load.power[sorted(works)].max()
+        < load.power[sorted(racks_of(placement, INFERENCE_TENANT))].min()
+    )

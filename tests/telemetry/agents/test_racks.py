@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
-from telemetry.agents.placement import Placed, Placement
-from telemetry.agents.racks import FULL_CLOCK, Racks
-from telemetry.agents.readings import rack_readings
-from telemetry.codec import decode, encode
-from telemetry.samples import CHIP_VARIABLES
+from telemetry.messages import decode, encode
+from telemetry.messages.models import CHIP_VARIABLES
+from telemetry.simulator.bms import rack_readings
+from telemetry.simulator.cluster import (
+    FULL_CLOCK_MHZ,
+    JobPlacement,
+    RunningJob,
+    SimulatedRackAgents,
+)
 from tests.air_site import airy
 from twin import axes
 
@@ -17,14 +21,14 @@ TRUTH = {("technology_supply_temperature", "cdu_1"): 40.0}
 
 @pytest.fixture
 def load(small):
-    placement = Placement(small)
-    placement.place([Placed(number=1, racks=20.0, cap=1.0)], 2.0)
+    placement = JobPlacement(small)
+    placement.place([RunningJob(number=1, racks=20.0, cap=1.0)], 2.0)
     busy = 22 * 0.132 + 6 * 0.024
     return placement.load({"hall_1": busy / 2, "hall_2": busy / 2})
 
 
 def batches(small, load, seed=0, count=1):
-    racks = Racks(small, boot=17, rng=np.random.default_rng(seed))
+    racks = SimulatedRackAgents(small, boot=17, rng=np.random.default_rng(seed))
     for _ in range(count):
         found = racks.batches(load, TRUTH, time=NOW, interval=axes.QUARTER)
     return found
@@ -60,14 +64,14 @@ def test_chips_draw_what_reaches_them_and_are_as_warm_as_that_makes_them(small, 
     hotter = row(busiest, "power") > np.median(row(busiest, "power"))
     warm = row(busiest, "temperature")
     assert warm[hotter].min() > warm[~hotter].mean() - 1.0
-    assert row(busiest, "clock").mean() == pytest.approx(FULL_CLOCK, rel=0.02)
+    assert row(busiest, "clock").mean() == pytest.approx(FULL_CLOCK_MHZ, rel=0.02)
 
 
 def test_where_air_cools_chips_are_as_warm_as_air_makes_them(small, load):
     """Proves: hall_2 stands in air of 24 degC. Sensitivity: coolant of 40 degC is 16 K too warm."""
     mixed = airy(small, "hall_2")
     truth = TRUTH | {("rack_inlet_temperature", "hall_air_1"): 24.0}
-    racks = Racks(mixed, boot=17, rng=np.random.default_rng(0))
+    racks = SimulatedRackAgents(mixed, boot=17, rng=np.random.default_rng(0))
     found = racks.batches(load, truth, time=NOW, interval=axes.QUARTER)
     for hall, at in (("hall_1", 40.0), ("hall_2", 24.0)):
         mine = np.array([row(batch, "temperature").mean() for batch in found if batch.hall == hall])

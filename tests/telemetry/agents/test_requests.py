@@ -6,7 +6,7 @@ Its battery gives and takes 0.8 MW; its warm water is held at 38 degC, and may r
 import numpy as np
 import pytest
 
-from telemetry.agents.requests import Requests
+from telemetry.simulator.setpoint_requests import SetPointRequests
 from tests.strict_site import strict
 from twin import axes
 
@@ -18,7 +18,7 @@ COOLANT = [("technology_supply_request", f"cdu_1/00{i}") for i in (1, 2, 3)]
 
 @pytest.fixture
 def requests(small):
-    return Requests(small, period=QUARTER)
+    return SetPointRequests(small, period=QUARTER)
 
 
 def test_a_request_in_range_is_followed(requests):
@@ -182,7 +182,7 @@ ON = ("cooling_plant_units_on", "chilled_plant")
 def test_as_many_chillers_run_as_are_asked_for(small):
     """Proves: asked for one or none, that is told; with no value, in silence, or by its own people
     the plant stages them itself."""
-    requests = Requests(strict(small), period=QUARTER)
+    requests = SetPointRequests(strict(small), period=QUARTER)
     assert ON not in requests.set_points(NOW)
     for units in (1.0, 0.0):
         assert requests.ask(CHILLERS, units, now=NOW) == ""

@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry import topics
-from telemetry.agents.runner import SimulatedSite
-from telemetry.client import Client
-from telemetry.codec import decode, encode
-from telemetry.job_samples import JobOrders
-from telemetry.metadata.listing import list_points
-from telemetry.samples import CapOrder, Decided, PointValue
-from telemetry.topics import Kind
+from telemetry.messages import decode, encode, topics
+from telemetry.messages.models import CapOrder, DecisionNotice, JobOrders, PointValue
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
+from telemetry.points.site_points import list_points
+from telemetry.simulator.site import SimulatedSite
 from tests.air_site import airy
 from tests.telemetry.agents.conftest import START, Script
 from tests.waiting import DEADLINE
@@ -49,7 +47,7 @@ def run(scene, answers, **options):
 
 def test_a_run_is_told_from_start_to_end(scene):
     script, outcome, reports = run(scene, all_run)
-    ticks = script.heard(Kind.TICK)
+    ticks = script.heard(TopicKind.TICK)
     assert [tick.step for tick in ticks] == list(range(STEPS + 1))
     assert [tick.time for tick in ticks] == [START + i * QUARTER for i in range(STEPS + 1)]
     assert [tick.is_last for tick in ticks] == [False] * STEPS + [True]
@@ -67,19 +65,19 @@ def test_a_site_that_air_alone_cools_runs(scene):
     script, outcome, _ = run(replace(scene, site=site, begin=begin), all_run)
     assert outcome.record.sizes["time"] == 15 * STEPS
     words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
-    told = {value.point for value in script.heard(Kind.POINT_VALUE)}
+    told = {value.point for value in script.heard(TopicKind.POINT_VALUE)}
     assert words["rack_power"] in told
     assert words["rack_supply_temperature"] not in told
 
 
 def test_ticks_count_what_was_sent_before_them(scene):
     script, _, _ = run(scene, all_run)
-    sent = {Kind.RACK_BATCH: 0, Kind.POINT_VALUE: 0}
+    sent = {TopicKind.RACK_BATCH: 0, TopicKind.POINT_VALUE: 0}
     for topic, payload, *_ in script.sent:
-        kind = topics.parse(topic).kind
+        kind = topics.parse_topic(topic).kind
         if kind in sent:
             sent[kind] += 1
-        elif kind == Kind.TICK:
+        elif kind == TopicKind.TICK:
             tick = decode(topic, payload)
             assert (tick.batches, tick.points) == tuple(sent.values())
             sent = dict.fromkeys(sent, 0)
@@ -87,12 +85,14 @@ def test_ticks_count_what_was_sent_before_them(scene):
 
 def test_metadata_come_first_and_are_kept(scene):
     script, _, _ = run(scene, all_run)
-    kinds = [topics.parse(topic).kind for topic, *_ in script.sent]
-    first = kinds.index(Kind.POINT_VALUE)
+    kinds = [topics.parse_topic(topic).kind for topic, *_ in script.sent]
+    first = kinds.index(TopicKind.POINT_VALUE)
     announced = {
-        topics.parse(topic).point for topic, *_ in script.sent[:first] if "/Metadata/" in topic
+        topics.parse_topic(topic).point
+        for topic, *_ in script.sent[:first]
+        if "/Metadata/" in topic
     }
-    told = {topics.parse(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    told = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
     assert told <= announced
     assert all(retain and qos == 1 for topic, _, qos, retain in script.sent if "Metadata" in topic)
     assert not any(retain for topic, _, _, retain in script.sent if "/Value/" in topic)
@@ -100,7 +100,7 @@ def test_metadata_come_first_and_are_kept(scene):
 
 def test_every_point_of_the_plant_is_told(scene):
     script, _, _ = run(scene, all_run)
-    told = {topics.parse(topic).point for topic, *_ in script.sent if "/Value/" in topic}
+    told = {topics.parse_topic(topic).point for topic, *_ in script.sent if "/Value/" in topic}
     silent = {
         listed.meaning.variable
         for listed in list_points(scene.site)
@@ -112,7 +112,7 @@ def test_every_point_of_the_plant_is_told(scene):
 def test_racks_say_together_what_their_hall_draws(scene):
     script, outcome, _ = run(scene, all_run)
     last = START + STEPS * QUARTER
-    points = [value for value in script.heard(Kind.POINT_VALUE) if "RackPower" in value.point]
+    points = [value for value in script.heard(TopicKind.POINT_VALUE) if "RackPower" in value.point]
     newest = {value.point: value.value for value in points if value.time <= last}
     meant = float(outcome.record["hall_power"].sum("hall")[-15:].mean())
     assert sum(newest.values()) / 1000.0 == pytest.approx(meant, rel=0.03)
@@ -126,7 +126,7 @@ def test_the_same_seed_says_the_same(scene):
 def test_jobs_that_are_ordered_run(scene):
     script, outcome, _ = run(scene, lambda tick: [orders(tick, {0: 1.0})])
     assert outcome.steps[3][1].finished.tolist() == [0]  # one hour, uncapped
-    assert all(status.is_applied for status in script.heard(Kind.JOB_STATUS))
+    assert all(status.is_applied for status in script.heard(TopicKind.JOB_STATUS))
 
 
 def test_nobody_decides_and_the_plant_goes_on(scene):
@@ -152,7 +152,7 @@ def test_what_has_been_decided_counts_though_time_is_up(scene, monkeypatch):
 
 def test_a_decision_counts_only_with_its_orders(scene):
     def forgetful(tick):
-        return [None, Decided(site="small", time=tick.time, sequence=99)]
+        return [None, DecisionNotice(site="small", time=tick.time, sequence=99)]
 
     _, outcome, _ = run(scene, forgetful, deadline=0.02)
     assert outcome.counts["undecided"] == STEPS
@@ -165,11 +165,11 @@ def test_who_was_started_anew_hears_at_once_where_the_plant_is(scene):
         if tick.step in asked:
             return all_run(tick)
         asked.add(tick.step)
-        return [None, Decided(site="small", time=START - QUARTER, sequence=-1)]
+        return [None, DecisionNotice(site="small", time=START - QUARTER, sequence=-1)]
 
     script, outcome, _ = run(scene, anew)
     assert outcome.counts["undecided"] == 0
-    assert [tick.step for tick in script.heard(Kind.TICK)[:4]] == [0, 0, 1, 1]
+    assert [tick.step for tick in script.heard(TopicKind.TICK)[:4]] == [0, 0, 1, 1]
 
 
 def test_shadow_mode_is_a_decision(scene):
@@ -180,7 +180,7 @@ def test_shadow_mode_is_a_decision(scene):
 
 def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
     silent, _, _ = run(scene, lambda _: [])
-    told = [topics.parse(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
+    told = [topics.parse_topic(topic).point for topic, *_ in silent.sent if "/Metadata/" in topic]
     point = next(point for point in told if "battery_request" in point)
 
     def charging(tick):
@@ -192,7 +192,7 @@ def test_stores_do_what_they_are_asked_and_rest_when_nobody_does(scene):
     assert charge[20:60] == pytest.approx(0.4)
     # the last request came at 15 min: void after 60 min, seen at 75 min, gone 10 min later
     assert charge[85:] == pytest.approx(0.0, abs=1e-9)
-    applied = [v for v in script.heard(Kind.POINT_VALUE) if "battery_applied" in v.point]
+    applied = [v for v in script.heard(TopicKind.POINT_VALUE) if "battery_applied" in v.point]
     assert {v.value for v in applied} == {0.0, 400.0}
 
 
@@ -213,8 +213,8 @@ def test_a_hall_keeps_its_cap(scene):
 
     script, outcome, _ = run(scene, capped)
     assert float(outcome.record["hall_power"].max()) <= 1.0 + 1e-9
-    assert any("lowered" in status.reason for status in script.heard(Kind.JOB_STATUS))
-    assert all(status.is_applied for status in script.heard(Kind.CAP_STATUS))
+    assert any("lowered" in status.reason for status in script.heard(TopicKind.JOB_STATUS))
+    assert all(status.is_applied for status in script.heard(TopicKind.CAP_STATUS))
 
 
 def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
@@ -222,7 +222,7 @@ def test_a_stopped_run_is_whole_as_far_as_it_went(scene):
     simulated = SimulatedSite(scene, script, listen=lambda _: simulated.stop())
     outcome = simulated.run()
     assert outcome.record.sizes["time"] == 15
-    assert script.heard(Kind.TICK)[-1].is_last
+    assert script.heard(TopicKind.TICK)[-1].is_last
 
 
 @pytest.mark.slow
@@ -234,10 +234,10 @@ def test_at_native_rate_every_rack_speaks_every_second(scene):
     script = Script(stopping)
     simulated = SimulatedSite(scene, script, speed=10.0)
     outcome = simulated.run()
-    batches = script.heard(Kind.RACK_BATCH)
+    batches = script.heard(TopicKind.RACK_BATCH)
     assert len(batches) == 28 + 28 * 900
     assert {batch.interval for batch in batches[28:]} == {np.timedelta64(1, "s")}
-    grid = [value for value in script.heard(Kind.POINT_VALUE) if "grid_import" in value.point]
+    grid = [value for value in script.heard(TopicKind.POINT_VALUE) if "grid_import" in value.point]
     assert max(np.diff([value.time for value in grid])) <= np.timedelta64(100, "s")
     assert outcome.record.sizes["time"] == 15
 
@@ -267,7 +267,7 @@ def test_a_run_over_a_broker(scene, broker):
     client.stop()
     assert outcome.counts["undecided"] == 0
     assert outcome.counts["refused"] == 0
-    assert service.heard[Kind.RACK_BATCH] == 28 * (STEPS + 1)
+    assert service.heard[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
     assert violations(scene.site, outcome.record).sum() == 0
 
 
@@ -278,20 +278,22 @@ class Service:
         self.heard = Counter()
         self._client = Client(url, client_id="service")
         self._client.connect()
-        self._client.subscribe(*topics.listening("small"), topics.METADATA).wait(DEADLINE)
+        self._client.subscribe(*topics.service_filters("small"), topics.METADATA_FILTER).wait(
+            DEADLINE
+        )
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 
     def _serve(self):
         tick = queue = None
         last = 0
-        while not (tick and tick.is_last and self.heard[Kind.RACK_BATCH] >= 28 * (STEPS + 1)):
+        while not (tick and tick.is_last and self.heard[TopicKind.RACK_BATCH] >= 28 * (STEPS + 1)):
             messages = self._client.take()
             for topic, payload, *_ in messages:
-                kind = topics.parse(topic).kind
+                kind = topics.parse_topic(topic).kind
                 self.heard[kind] += 1
-                queue = decode(topic, payload) if kind == Kind.JOB_QUEUE else queue
-                tick = decode(topic, payload) if kind == Kind.TICK else tick
+                queue = decode(topic, payload) if kind == TopicKind.JOB_QUEUE else queue
+                tick = decode(topic, payload) if kind == TopicKind.TICK else tick
             self._client.acknowledge(messages)
             if (
                 tick
@@ -301,7 +303,7 @@ class Service:
                 and not tick.is_last
             ):
                 last = tick.step + 1
-                decided = Decided(site="small", time=tick.time, sequence=last)
+                decided = DecisionNotice(site="small", time=tick.time, sequence=last)
                 for answer in (*all_run(tick), decided):
                     self._client.publish(*encode(answer), qos=1)
         self._client.stop()

@@ -10,12 +10,11 @@ import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 
-from telemetry import security
-from telemetry.client import Client
-from telemetry.grid.flex_agent import FlexAgent, Load
-from telemetry.grid.targets import Targets
-from telemetry.keys import jwks
-from telemetry.security import FLEX
+from telemetry.feed import signing
+from telemetry.feed.flex_agent import FlexAgent, PlannedLoad
+from telemetry.feed.load_targets import LoadTargetStore
+from telemetry.feed.signing import FLEX_KIND, public_jwk_set
+from telemetry.mqtt.client import Client
 from tests.feeds import key
 from tests.waiting import DEADLINE, until
 
@@ -41,7 +40,7 @@ def target(value=100.0, unit="megawatt", *, start=None, end=None, tags=(), best_
 def event(*targets, by="tso-1", data=None, at=NOW, **others):
     """Return a signed event."""
     data = {"targets": list(targets)} if data is None else data
-    signed = data if isinstance(data, str) else security.sign(data, key(by), kind=FLEX)
+    signed = data if isinstance(data, str) else signing.sign_document(data, key(by), kind=FLEX_KIND)
     return {
         "specversion": "1.0.2",
         "id": str(uuid.uuid4()),
@@ -77,7 +76,9 @@ def validator(path, name):
 
 def load(*planned):
     """Return a load of which an interval after another is planned, from now on."""
-    return Load(starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned))
+    return PlannedLoad(
+        starts=NOON + 15 * MINUTE * np.arange(len(planned)), planned=np.array(planned)
+    )
 
 
 def agent_of(broker, folder, meter=lambda _: 100.0):
@@ -87,9 +88,9 @@ def agent_of(broker, folder, meter=lambda _: 100.0):
     return FlexAgent(
         connect,
         agent="rhine",
-        issuers={"tso-1": jwks(key("tso-1"))},
+        issuers={"tso-1": public_jwk_set(key("tso-1"))},
         least=60.0,
-        targets=Targets(folder / "targets.json", feed="rhine", most=150.0),
+        targets=LoadTargetStore(folder / "targets.json", feed="rhine", most=150.0),
         meter=meter,
         key=key("rhine"),
     )
@@ -113,7 +114,7 @@ class Partner:
         messages = until(lambda: self.client.take(limit=1))
         self.client.acknowledge(messages)
         told = json.loads(messages[0].payload)
-        security.verify(told["data"], jwks(key("rhine")), kind=FLEX)
+        signing.verify_signature(told["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)
         return told, content(told["data"])["feeds"]["rhine"]
 
 

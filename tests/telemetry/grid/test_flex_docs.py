@@ -12,9 +12,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import telemetry
-from telemetry.codec.dsx_flex import _Envelope, _Set, read_load_targets, write_power_state
-from telemetry.grid.flex import FeedState, FeedTarget, LoadTarget
-from telemetry.keys import jwks
+from telemetry.feed.flex_messages import (
+    FeedTarget,
+    LoadTarget,
+    PowerFeedState,
+    _Envelope,
+    _Set,
+    read_load_targets,
+    write_power_state,
+)
+from telemetry.feed.signing import public_jwk_set
 from tests.feeds import key
 from tests.telemetry.grid.flexing import STATUS, TOPIC, TRACE, content, event, target
 from twin.errors import WireError
@@ -100,7 +107,7 @@ def test_code_and_schema_refuse_the_same_envelopes(name):
 def is_read(told):
     try:
         found = read_load_targets(
-            TOPIC, json.dumps(told).encode(), issuer="tso-1", keys=jwks(key("tso-1"))
+            TOPIC, json.dumps(told).encode(), issuer="tso-1", keys=public_jwk_set(key("tso-1"))
         )
     except WireError:
         return False
@@ -110,7 +117,7 @@ def is_read(told):
 @pytest.mark.parametrize("correlation", ["", ID])
 def test_a_power_state_is_what_its_schema_says(correlation):
     asked = LoadTarget(start=NOON, end=None, feeds=(), power=80.0, is_best_effort=True)
-    state = FeedState(
+    state = PowerFeedState(
         least=0.0,
         most=150.0,
         targets=[FeedTarget(target=asked, is_active=True, correlation=ID)],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.grid.flight import Flight
+from telemetry.feed.flex_agent import RampTracker
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 QUARTER = np.timedelta64(15, "m")
@@ -12,7 +12,7 @@ NONE, NAN = float("inf"), float("nan")
 
 def told(*looks, flight=None):
     """Return events and flights of looks a quarter-hour apart: (measured, planned, limit) in MW."""
-    flight = flight or Flight(100.0)  # so that 1 MW is near
+    flight = flight or RampTracker(100.0)  # so that 1 MW is near
     found = []
     for step, (measured, planned, limit) in enumerate(looks):
         event = flight.look(measured, planned, limit=limit, now=NOW + step * QUARTER)

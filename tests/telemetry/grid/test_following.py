@@ -10,11 +10,11 @@ import pytest
 from joserfc import jws
 from structlog.testing import capture_logs
 
-from telemetry import security
-from telemetry.client import Client
-from telemetry.feed import Feed
-from telemetry.grid.following import follow
-from telemetry.keys import jwks, make_keys
+from telemetry.feed import signing
+from telemetry.feed.publisher import SchedulePublisher
+from telemetry.feed.signing import load_or_create_key, public_jwk_set
+from telemetry.feed.subscriber import follow
+from telemetry.mqtt.client import Client
 from tests.feeds import MINUTE, NOW, START, key, keys, partner, plan, schedule, signed
 from tests.waiting import DEADLINE, until
 from twin.errors import BrokerError, SecurityError
@@ -33,7 +33,7 @@ def test_keys_are_checked_before_anything():
 
 
 def test_a_broker_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr("telemetry.grid.following.PATIENCE", 0.2)
+    monkeypatch.setattr("telemetry.feed.subscriber.CONNECT_TIMEOUT_S", 0.2)
     with pytest.raises(BrokerError, match="127"):
         follow("rhine", partner="tso-1", broker="mqtt://127.0.0.1:1", keys=keys())
 
@@ -41,7 +41,7 @@ def test_a_broker_that_is_not_there_is_told(monkeypatch):
 @contextmanager
 def running(url, name, folder):
     """Run a feed with one partner, whose name keeps it apart from what others left retained."""
-    feed = Feed(
+    feed = SchedulePublisher(
         lambda partner_name, will: Client(url, client_id=f"feed-{partner_name}", will=will),
         site="rhine",
         partners=[partner(name)],
@@ -120,7 +120,7 @@ def backwards(document):
 
 def unchecked(document):
     """Return a document signed by the site whatever stands in it."""
-    header = {"alg": "ES256", "kid": key("rhine").kid, "typ": security.typ("schedule")}
+    header = {"alg": "ES256", "kid": key("rhine").kid, "typ": signing.jws_type("schedule")}
     return jws.serialize_compact(header, json.dumps(document), key("rhine")._key).encode()
 
 
@@ -173,15 +173,15 @@ def test_the_broker_speaks_our_last_will(embedded, tmp_path):
     """A site that is killed is told offline by the broker, in its own signature."""
     code = """
 import sys, time
-from telemetry.client import Client
-from telemetry.feed import Feed
-from telemetry.keys import make_keys
+from telemetry.mqtt.client import Client
+from telemetry.feed.publisher import SchedulePublisher
+from telemetry.feed.signing import load_or_create_key
 from tests.feeds import START, partner
 from contextlib import contextmanager
 from pathlib import Path
 connect = lambda name, will: Client(sys.argv[1], client_id="killed", will=will)
-key = make_keys(Path(sys.argv[2]))
-feed = Feed(connect, site="rhine", partners=[partner("will")], key=key, folder=Path(sys.argv[2]))
+key = load_or_create_key(Path(sys.argv[2]))
+feed = SchedulePublisher(connect, site="rhine", partners=[partner("will")], key=key, folder=Path(sys.argv[2]))
 feed.start(START)
 feed.status("ok", reason="fresh optimum", now=START)
 feed.flush(60.0)
@@ -200,8 +200,10 @@ time.sleep(600)
 
     def heard(state):
         for message in watcher.take(timeout=0.05):
-            known = jwks(make_keys(tmp_path))
-            states.append(json.loads(security.verify(message.payload, known, kind="status")))
+            known = public_jwk_set(load_or_create_key(tmp_path))
+            states.append(
+                json.loads(signing.verify_signature(message.payload, known, kind="status"))
+            )
         return any(told["state"] == state for told in states)
 
     until(lambda: heard("ok"))

@@ -2,23 +2,25 @@
 
 import pytest
 
-from telemetry import security
-from telemetry.codec.schedule import read_acknowledgement
-from telemetry.grid.reader import Reader
-from telemetry.keys import jwks
+from telemetry.feed import signing
+from telemetry.feed.signing import public_jwk_set
+from telemetry.feed.subscriber import ScheduleSubscriber
+from telemetry.messages.feed_documents import read_acknowledgement
 from tests.feeds import MINUTE, NOW, START, key, schedule, signed
 
 
 @pytest.fixture
 def reader():
-    return Reader("rhine", "tso-1", key=key("tso-1"), known=jwks(key("rhine")))
+    return ScheduleSubscriber(
+        "rhine", "tso-1", key=key("tso-1"), known=public_jwk_set(key("rhine"))
+    )
 
 
 def answer_of(judgement):
     """Return code and reason of an answer; None if there is none."""
     if judgement.answer is None:
         return None
-    payload = security.verify(judgement.answer, jwks(key("tso-1")), kind="ack")
+    payload = signing.verify_signature(judgement.answer, public_jwk_set(key("tso-1")), kind="ack")
     answer = read_acknowledgement(payload)
     (reason,) = answer["reasons"]
     return answer["code"], reason["code"]

@@ -4,8 +4,8 @@ from unittest.mock import Mock
 
 import structlog
 
-from telemetry.client import Message
-from telemetry.grid.spate import MOST, PERIOD, Spate
+from telemetry.logging import LOG_PERIOD_S, MAX_LOGGED, LogRateLimiter
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.feeds import Bench, acknowledgement
 from tests.telemetry.grid.flexing import NOON, TOPIC, agent_of
 
@@ -21,11 +21,11 @@ class Hours:
 
 def test_the_first_are_told_and_the_rest_are_counted():
     passed = Hours()
-    spate = Spate(passed)
-    assert [spate.admits("tso") for _ in range(MOST + 5)] == [True] * MOST + [False] * 5
+    spate = LogRateLimiter(passed)
+    assert [spate.admits("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [False] * 5
     assert spate.admits("dso")  # one sender takes no other's room
     assert spate.rest() == []
-    passed.now = PERIOD
+    passed.now = LOG_PERIOD_S
     assert spate.rest() == [("tso", 5)]
     assert spate.rest() == []
     assert spate.admits("tso")
@@ -34,12 +34,12 @@ def test_the_first_are_told_and_the_rest_are_counted():
 def test_a_partner_that_sends_nonsense_without_end_fills_no_record(tmp_path):
     """Sensitivity: each of 30,000 messages in four seconds was a line of record and of log."""
     agent, passed = agent_of(Mock(), tmp_path), Hours()
-    agent._client, agent._spate = Mock(), Spate(passed)
-    agent._client.take.return_value = [Message(topic=TOPIC, payload=b"{}", qos=1)] * 1000
+    agent._client, agent._spate = Mock(), LogRateLimiter(passed)
+    agent._client.take.return_value = [ReceivedMessage(topic=TOPIC, payload=b"{}", qos=1)] * 1000
     told = agent.poll(NOON)
-    assert [one["event"] for one in told] == ["load_target_refused"] * MOST
+    assert [one["event"] for one in told] == ["load_target_refused"] * MAX_LOGGED
     assert agent.counters["refused"] == 1000
-    agent._client.take.return_value, passed.now = [], PERIOD
+    agent._client.take.return_value, passed.now = [], LOG_PERIOD_S
     (rest,) = agent.poll(NOON)
     assert (rest["partner"], rest["reason"]) == ("tso-1", "980 more within a minute")
 
@@ -50,5 +50,5 @@ def test_answers_without_effect_and_without_end_fill_no_log(tmp_path):
     with structlog.testing.capture_logs() as logs:
         for _ in range(1000):
             assert bench.feed.handle_ack(junk) is None
-    assert len(logs) == MOST
+    assert len(logs) == MAX_LOGGED
     assert bench.feed.counters["refused"] == 1000

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from telemetry.grid import heard
-from telemetry.grid.flex import LoadTarget, LoadTargets
-from telemetry.grid.targets import KEPT, Targets
+from telemetry.feed import load_targets
+from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
+from telemetry.feed.load_targets import MAX_ACTIVE_TARGETS, LoadTargetStore
 from twin.errors import WireError
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
@@ -24,11 +24,11 @@ def asked(power=100.0, *, start=None, end=None, feeds=(), best=False):
 class Desk:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
-        self.book = Targets(folder / "targets.json", feed="rhine", most=150.0)
+        self.book = LoadTargetStore(folder / "targets.json", feed="rhine", most=150.0)
 
     def take(self, *targets, by="tso", at=0, now=0, signed=None):
         self.count += 1
-        message = LoadTargets(
+        message = LoadTargetMessage(
             correlation=f"c{self.count}",
             time=NOW + at * MINUTE,
             trace="",
@@ -189,7 +189,7 @@ def test_a_text_that_was_signed_once_counts_once(desk, again):
 
 def test_nobody_pushes_out_what_is_remembered_of_another(desk, monkeypatch):
     """Sensitivity: with one memory for all, what tso had lifted is in force again."""
-    monkeypatch.setattr(heard, "SEEN", 3)
+    monkeypatch.setattr(load_targets, "MAX_REMEMBERED_MESSAGES", 3)
     desk.take(asked(60.0), signed="h.p.s")
     desk.take(asked(None))
     for _ in range(4):
@@ -227,7 +227,7 @@ def test_what_has_no_sense_has_no_effect(desk, wrong, at, told):
 
 
 def test_not_more_than_some_stand(desk):
-    desk.take(*(asked(100.0, start=5 * i, end=5 * i + 5) for i in range(KEPT)))
+    desk.take(*(asked(100.0, start=5 * i, end=5 * i + 5) for i in range(MAX_ACTIVE_TARGETS)))
     with pytest.raises(WireError, match="would stand"):
         desk.take(asked(90.0, start=9000, end=9001))
     desk.take(asked(90.0))  # hides all of them

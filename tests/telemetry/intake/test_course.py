@@ -2,22 +2,22 @@
 
 import numpy as np
 
-from telemetry.intake.course import LEAP, Course
+from telemetry.ingest.dead_letter import MAX_LEAP_S, SimTimeWatermark
 
-FAR = 10 * LEAP
+FAR = 10 * MAX_LEAP_S
 
 
 def test_the_first_word_is_believed_and_then_a_day_ahead():
-    course = Course()
+    course = SimTimeWatermark()
     assert course.allows(FAR)
     course.hear(1000)
-    assert course.allows(1000 + LEAP)
-    assert not course.allows(1001 + LEAP)
+    assert course.allows(1000 + MAX_LEAP_S)
+    assert not course.allows(1001 + MAX_LEAP_S)
     assert course.allows(-1000)
 
 
 def test_a_leap_is_believed_once_three_in_a_row_agree():
-    course = Course(1000)
+    course = SimTimeWatermark(1000)
     for second in (FAR, FAR + 1, 1001, FAR + 2, FAR + 3):  # one of them speaks of now
         course.hear(second)
     assert not course.allows(FAR)
@@ -26,25 +26,25 @@ def test_a_leap_is_believed_once_three_in_a_row_agree():
 
 
 def test_leaps_that_disagree_are_none():
-    course = Course(1000)
+    course = SimTimeWatermark(1000)
     for days in (10, 20, 30, 40):
-        course.hear(days * LEAP)
+        course.hear(days * MAX_LEAP_S)
     assert not course.allows(FAR)
 
 
 def test_readings_move_no_course_that_ticks_tell_but_go_on_where_ticks_ended():
-    course = Course()
+    course = SimTimeWatermark()
     course.hear(0, is_tick=True)
-    course.hear(LEAP)
-    assert not course.allows(LEAP + 1)
+    course.hear(MAX_LEAP_S)
+    assert not course.allows(MAX_LEAP_S + 1)
     for second in range(3):
-        course.hear(LEAP + 1 + second)
-    assert course.allows(2 * LEAP)
+        course.hear(MAX_LEAP_S + 1 + second)
+    assert course.allows(2 * MAX_LEAP_S)
 
 
 def test_many_are_heard_as_one_after_the_other():
     for seconds, is_far in (([1, FAR, 2, FAR], False), ([1, FAR, FAR + 1, FAR + 2], True)):
-        course = Course(0)
+        course = SimTimeWatermark(0)
         course.hear_all(np.array(seconds))
         assert course.allows(FAR) == is_far
         assert course.some(np.array(seconds)).tolist() == [is_far or one < FAR for one in seconds]

@@ -4,7 +4,12 @@ import random
 
 import pytest
 
-from telemetry.intake.coverage import BEAT, MISSED, SPARE, Coverage
+from telemetry.quality.tracker import (
+    HEARTBEAT_PERIOD_S,
+    MAX_MISSED_HEARTBEATS,
+    REPEAT_TOLERANCE_S,
+    PointCoverage,
+)
 
 POINT = "Sensor/AirTemperature/small/weather/air_temperature"
 
@@ -17,17 +22,23 @@ def overlap(first, last, pauses):
 def test_a_silence_counts_without_the_pauses_of_the_sender(seed):
     """Each silence is held against all pauses, one by one."""
     dice = random.Random(seed)
-    coverage, pauses, silent, beat, last = Coverage(), [], 0, 1000, 1000
+    coverage, pauses, silent, beat, last = PointCoverage(), [], 0, 1000, 1000
     coverage.beat(1000)
     coverage.hear(POINT, 1000)
     for second in [*sorted(dice.sample(range(1001, 20_000), 60)), 20_000]:
         if dice.random() < 0.7 and second < 20_000:
-            pauses += [(beat, second)] if second - beat > MISSED * BEAT else []
+            pauses += (
+                [(beat, second)]
+                if second - beat > MAX_MISSED_HEARTBEATS * HEARTBEAT_PERIOD_S
+                else []
+            )
             beat = second
             coverage.beat(second)
         else:
             length = second - last - overlap(last, second, pauses)
-            silent += length - coverage.period if length > coverage.period + SPARE else 0
+            silent += (
+                length - coverage.period if length > coverage.period + REPEAT_TOLERANCE_S else 0
+            )
             last = second
             coverage.hear(POINT, second)
     total = 20_000 - 1000 - overlap(1000, 20_000, pauses)
@@ -42,11 +53,11 @@ def test_nobody_walks_through_years_of_pauses():
         def __iter__(self):
             raise AssertionError("all pauses were looked at")
 
-    coverage = Coverage()
+    coverage = PointCoverage()
     coverage._pauses, coverage._starts = Long(), Long()
     for second in range(0, 100_000, 1000):
         coverage.beat(second)
         coverage.hear(POINT, second)
-    for second in range(100_000, 101_000, BEAT):
+    for second in range(100_000, 101_000, HEARTBEAT_PERIOD_S):
         coverage.beat(second)
     assert coverage.worst(101_000)[0]["gaps"] == 9

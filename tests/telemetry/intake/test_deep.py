@@ -2,14 +2,13 @@
 
 import pytest
 
-from telemetry.intake.deep import Deep
-from telemetry.intake.quarantine import Quarantine
+from telemetry.ingest.dead_letter import DeadLetterStore, RackWidthGuard
 
 
 @pytest.mark.parametrize(("small", "chips"), [(1000, 8), (700, 4), (1000, 1)])
 def test_a_site_of_two_kinds_of_racks_loses_none(small, chips):
     """Judged by the median, all large racks were refused where a little over half are small."""
-    deep = Deep(Quarantine(None), None)
+    deep = RackWidthGuard(DeadLetterStore(None), None)
     assert deep.is_sound((f"a/{n}" for n in range(small)), chips)
     assert deep.is_sound((f"b/{n}" for n in range(small * 9 // 10)), 72)
     assert all(deep.is_sound([f"b/{n}"], 72) for n in range(small * 9 // 10))

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from telemetry.archive import losses
-from telemetry.codec import encode
-from telemetry.intake.kept import Kept, spoilt
+from telemetry.archive import loss_log
+from telemetry.archive.last_messages import LastMessageStore, corrupt_lines
+from telemetry.messages import encode
 from tests.telemetry.archives import POINT, metadata, value
 from tests.telemetry.ingesting import Service
 from tests.waiting import until
@@ -15,7 +15,7 @@ ITEMS = [encode(metadata()), encode(metadata(POINT.replace("battery_1", "battery
 
 
 def kept(folder):
-    return Kept(folder / "kept.jsonl")
+    return LastMessageStore(folder / "kept.jsonl")
 
 
 def write(folder):
@@ -29,15 +29,15 @@ def test_what_is_said_once_comes_back(tmp_path):
     assert list(kept(tmp_path).read()) == []
     write(tmp_path)
     assert list(kept(tmp_path).read()) == ITEMS
-    assert spoilt(tmp_path / "kept.jsonl") == []
-    assert losses.read(tmp_path) == []
+    assert corrupt_lines(tmp_path / "kept.jsonl") == []
+    assert loss_log.read_losses(tmp_path) == []
 
 
 def test_lines_without_a_checksum_are_read_as_before(tmp_path):
     lines = [json.dumps([topic, payload.decode()]) for topic, payload in ITEMS]
     (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
     assert list(kept(tmp_path).read()) == ITEMS
-    assert [one["reason"] for one in losses.read(tmp_path)] == [
+    assert [one["reason"] for one in loss_log.read_losses(tmp_path)] == [
         "line 3 of kept.jsonl is not what was written",
         "line 4 of kept.jsonl is not what was written",
     ]
@@ -49,7 +49,7 @@ def test_a_changed_letter_makes_no_other_unit(tmp_path):
     path = tmp_path / "archive" / "kept.jsonl"
     path.write_text(path.read_text().replace("battery_1", "battery_3", 1))
     with Service(tmp_path) as service:
-        until(lambda: len(losses.read(path.parent)) == 1)
+        until(lambda: len(loss_log.read_losses(path.parent)) == 1)
         topics = [topic for topic, _ in service.ingester._desk.kept.read()]
         assert topics == [ITEMS[1][0]]
         service.wire.send(metadata())

@@ -6,9 +6,9 @@ from collections import namedtuple
 
 import pytest
 
-from telemetry.archive import losses
-from telemetry.intake import quarantine
-from telemetry.intake.quarantine import Quarantine
+from telemetry.archive import loss_log
+from telemetry.ingest import dead_letter
+from telemetry.ingest.dead_letter import DeadLetterStore
 
 LINES = 40
 
@@ -17,20 +17,20 @@ LINES = 40
 def small(monkeypatch):
     """Make files small, and free room that of which a share takes some 20 lines of 300 B."""
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(quarantine, "FILE_BYTES", 1000)
-    monkeypatch.setattr(quarantine, "ROOM", 2000)
-    monkeypatch.setattr(quarantine.shutil, "disk_usage", lambda _: usage(0, 0, 120_000))
+    monkeypatch.setattr(dead_letter, "MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr(dead_letter, "MIN_ROTATED_BYTES", 2000)
+    monkeypatch.setattr(dead_letter.shutil, "disk_usage", lambda _: usage(0, 0, 120_000))
 
 
 def numbers(folder, stem):
     """Return what is left, oldest first."""
-    files = [*quarantine._older(folder, stem), folder / f"{stem}.jsonl"]
+    files = [*dead_letter._older(folder, stem), folder / f"{stem}.jsonl"]
     lines = [line for path in files for line in path.read_text().splitlines()]
     return [int(json.loads(line)["reason"]) for line in lines]
 
 
 def test_sound_messages_are_kept_whole_and_apart_from_poison(tmp_path):
-    kept = Quarantine(tmp_path / "q", tmp_path)
+    kept = DeadLetterStore(tmp_path / "q", tmp_path)
     for number in range(10):
         kept.put_whole("a/topic", str(number), bytes(150))
     for number in range(1000):
@@ -39,26 +39,26 @@ def test_sound_messages_are_kept_whole_and_apart_from_poison(tmp_path):
     assert 6 < len(numbers(tmp_path / "q", "poison")) < 14
     (line, *_) = (tmp_path / "q" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == bytes(150)
-    assert losses.read(tmp_path) == []
+    assert loss_log.read_losses(tmp_path) == []
 
 
 def test_how_many_had_to_give_way_is_told(tmp_path):
     """It was said that all of them were there."""
     for first in range(0, LINES, 10):  # processes that follow one another
-        kept = Quarantine(tmp_path / "q", tmp_path)
+        kept = DeadLetterStore(tmp_path / "q", tmp_path)
         for number in range(first, first + 10):
             kept.put_whole("a/topic", str(number), bytes(150))
     left = numbers(tmp_path / "q", "late")
     assert left == list(range(LINES - len(left), LINES))
     assert 15 < len(left) < 30
-    told = [int(one["reason"].split()[0]) for one in losses.read(tmp_path)]
+    told = [int(one["reason"].split()[0]) for one in loss_log.read_losses(tmp_path)]
     assert sum(told) == LINES - len(left)
-    assert {one["group"] for one in losses.read(tmp_path)} == {"quarantine"}
+    assert {one["group"] for one in loss_log.read_losses(tmp_path)} == {"quarantine"}
 
 
 def test_a_disk_that_takes_nothing_is_no_reason_to_stop(tmp_path):
     (tmp_path / "q").write_text("a file")
-    kept = Quarantine(tmp_path / "q", tmp_path)
+    kept = DeadLetterStore(tmp_path / "q", tmp_path)
     kept.put_whole("a/topic", "0", b"")
     (tmp_path / "q").unlink()
     kept.put_whole("a/topic", "1", b"")

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.judging.bands import band
-from telemetry.quality import NOTHING, Flag, Reading, judge
+from telemetry.points.limits import plausible_range
+from telemetry.quality.checks import NO_HISTORY, PointReading, QualityFlag, check_reading
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 GRID, HALL, BATTERY = SITE.grid, SITE.equipment["hall_1"], SITE.equipment["battery_1"]
 
 
 def verdicts(limits, values, *, every=100, start=NOON):
     """Return the verdicts on a course of numbers, in the canonical unit, so many seconds apart."""
-    history, flags = NOTHING, []
+    history, flags = NO_HISTORY, []
     for count, value in enumerate(values):
-        reading = Reading(value=float(value), time=start + count * every * SECOND)
-        flags.append(judge(reading, None, history, limits=limits))
+        reading = PointReading(value=float(value), time=start + count * every * SECOND)
+        flags.append(check_reading(reading, None, history, limits=limits))
         history = history.after(reading, flags[-1], limits)
     return flags
 
@@ -37,17 +37,17 @@ def verdicts(limits, values, *, every=100, start=NOON):
 def test_a_unit_that_changes_within_the_band_is_told_and_goes_on_being_told(
     variable, machine, values
 ):
-    limits = band(variable, machine)
+    limits = plausible_range(variable, machine)
     back = [*values, values[0] * 1.03]
-    expected = [Flag.GOOD] + [Flag.UNIT] * (len(values) - 1) + [Flag.GOOD]
+    expected = [QualityFlag.GOOD] + [QualityFlag.UNIT] * (len(values) - 1) + [QualityFlag.GOOD]
     assert verdicts(limits, back) == expected
 
 
 def test_what_is_out_of_its_band_goes_on_being_another_unit():
     """311 K at 38 degC, and 10 K warmer an hour later, a little at a time."""
     kelvin = np.linspace(38.0, 48.0, 37) + 273.15
-    flags = verdicts(band("facility_supply_temperature"), [38.0, *kelvin])
-    assert set(flags[1:]) == {Flag.UNIT}
+    flags = verdicts(plausible_range("facility_supply_temperature"), [38.0, *kelvin])
+    assert set(flags[1:]) == {QualityFlag.UNIT}
 
 
 @pytest.mark.parametrize("every", [1, 100, 900])
@@ -56,9 +56,11 @@ def test_powers_that_fall_to_almost_nothing_are_good(every):
     noise = np.random.default_rng(7)
     for power in np.linspace(0.05, 1.0, 20):
         rest = np.abs(noise.normal(0.0, 0.0025, 10)).round(4)
-        flags = verdicts(band("battery_charge", BATTERY), [*[power] * 3, *rest], every=every)
-        assert flags.count(Flag.UNIT) <= 1
-        assert flags[-1] is Flag.GOOD
+        flags = verdicts(
+            plausible_range("battery_charge", BATTERY), [*[power] * 3, *rest], every=every
+        )
+        assert flags.count(QualityFlag.UNIT) <= 1
+        assert flags[-1] is QualityFlag.GOOD
     hall = np.r_[np.full(20, 1.1), 0.35, 0.02, np.full(20, 0.004), 0.4, 1.1]
     solar = SITE.equipment["solar_1"]
     sun = solar.power * np.maximum(np.sin(np.linspace(-0.5, 3.6, 300)), -0.001)
@@ -66,13 +68,23 @@ def test_powers_that_fall_to_almost_nothing_are_good(every):
         ("hall_power", HALL, hall),
         ("renewable_used_power", solar, sun),
     ):
-        assert set(verdicts(band(variable, machine), values, every=every)) == {Flag.GOOD}
+        assert set(verdicts(plausible_range(variable, machine), values, every=every)) == {
+            QualityFlag.GOOD
+        }
 
 
 def test_a_rest_at_the_very_thousandth_is_doubted_until_it_moves():
     """1000 kW, then 1 kW, to the last digit: nobody can tell. 2 kW, and it is a rest."""
-    flags = verdicts(band("battery_charge", BATTERY), [0.5, 0.0005, 0.0005, 0.001, 0.0005])
-    assert flags == [Flag.GOOD, Flag.UNIT, Flag.UNIT, Flag.GOOD, Flag.GOOD]
+    flags = verdicts(
+        plausible_range("battery_charge", BATTERY), [0.5, 0.0005, 0.0005, 0.001, 0.0005]
+    )
+    assert flags == [
+        QualityFlag.GOOD,
+        QualityFlag.UNIT,
+        QualityFlag.UNIT,
+        QualityFlag.GOOD,
+        QualityFlag.GOOD,
+    ]
 
 
 def test_real_weather_and_water_are_good():
@@ -91,9 +103,12 @@ def test_real_weather_and_water_are_good():
         ("battery_level", BATTERY, level),
         ("facility_flow", None, np.tile([120.0, 60.0, 35.0, 0.2, 0.0, 48.0], 20)),
     ):
-        assert set(verdicts(band(variable, machine), values)) <= {Flag.GOOD, Flag.STUCK}
+        assert set(verdicts(plausible_range(variable, machine), values)) <= {
+            QualityFlag.GOOD,
+            QualityFlag.STUCK,
+        }
 
 
 def test_after_a_long_silence_a_number_says_nothing_of_the_unit_of_the_next():
-    limits = band("facility_supply_temperature")
-    assert verdicts(limits, [20.0, 68.0], every=7200) == [Flag.GOOD, Flag.GOOD]
+    limits = plausible_range("facility_supply_temperature")
+    assert verdicts(limits, [20.0, 68.0], every=7200) == [QualityFlag.GOOD, QualityFlag.GOOD]

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.judging.strangers import judge_stranger, plausible
-from telemetry.metadata.binding import Binder
-from telemetry.metadata.listing import points_of
-from telemetry.quality import Flag
-from telemetry.samples import PointMetadata, PointValue
+from telemetry.messages.models import PointMetadata, PointValue
+from telemetry.points.binding import PointBinder
+from telemetry.points.site_points import announced_metadata
+from telemetry.quality.checks import QualityFlag, check_unbound, unbound_point_limits
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -28,7 +27,7 @@ LEAK = replace(PUMP, unit="", state_text=((0, "NoLeak"), (1, "Leak")))
 def verdict(value, metadata=PUMP, *, ahead=0, quality=1, now=NOON):
     time = NOON + ahead * SECOND
     sample = PointValue(point=PUMP.point, time=time, value=value, quality=quality)
-    return judge_stranger(metadata, sample, now)
+    return check_unbound(metadata, sample, now)
 
 
 @pytest.mark.parametrize(
@@ -48,39 +47,39 @@ def verdict(value, metadata=PUMP, *, ahead=0, quality=1, now=NOON):
 )
 def test_what_nobody_can_have_measured_is_out_of_range(unit, good, bad):
     metadata = replace(PUMP, unit=unit)
-    assert {verdict(value, metadata) for value in good} == {Flag.GOOD}
-    assert {verdict(value, metadata) for value in bad} == {Flag.RANGE}
+    assert {verdict(value, metadata) for value in good} == {QualityFlag.GOOD}
+    assert {verdict(value, metadata) for value in bad} == {QualityFlag.RANGE}
 
 
 def test_clock_and_source_are_judged_with_and_without_metadata():
     for metadata in (PUMP, None):
-        assert verdict(50.0, metadata, ahead=-3600) is Flag.LATE
-        assert verdict(1e30, metadata, ahead=-3600) is Flag.RANGE
-        assert verdict(50.0, metadata, ahead=60) is Flag.FUTURE
-        assert verdict(50.0, metadata, ahead=-3600, now=None) is Flag.GOOD
-        assert verdict(None, metadata) is Flag.BAD_SOURCE
-        assert verdict(50.0, metadata, quality=0) is Flag.BAD_SOURCE
-        assert verdict(float("nan"), metadata) is Flag.RANGE
+        assert verdict(50.0, metadata, ahead=-3600) is QualityFlag.LATE
+        assert verdict(1e30, metadata, ahead=-3600) is QualityFlag.RANGE
+        assert verdict(50.0, metadata, ahead=60) is QualityFlag.FUTURE
+        assert verdict(50.0, metadata, ahead=-3600, now=None) is QualityFlag.GOOD
+        assert verdict(None, metadata) is QualityFlag.BAD_SOURCE
+        assert verdict(50.0, metadata, quality=0) is QualityFlag.BAD_SOURCE
+        assert verdict(float("nan"), metadata) is QualityFlag.RANGE
 
 
 def test_a_state_is_one_of_those_that_were_told():
-    assert [verdict(value, LEAK) for value in (0.0, 1.0)] == [Flag.GOOD] * 2
-    assert [verdict(value, LEAK) for value in (2.0, 0.5)] == [Flag.RANGE] * 2
+    assert [verdict(value, LEAK) for value in (0.0, 1.0)] == [QualityFlag.GOOD] * 2
+    assert [verdict(value, LEAK) for value in (2.0, 0.5)] == [QualityFlag.RANGE] * 2
 
 
 def test_power_factors_and_signs_of_life_have_no_unit():
     factor = replace(PUMP, unit="", point_type="PowerFactor")
-    assert (verdict(-0.97, factor), verdict(97.0, factor)) == (Flag.GOOD, Flag.RANGE)
+    assert (verdict(-0.97, factor), verdict(97.0, factor)) == (QualityFlag.GOOD, QualityFlag.RANGE)
     beat = replace(PUMP, unit="", point_type="HeartbeatTimestampBms")
-    assert (verdict(1.78e12, beat), verdict(-1.0, beat)) == (Flag.GOOD, Flag.RANGE)
+    assert (verdict(1.78e12, beat), verdict(-1.0, beat)) == (QualityFlag.GOOD, QualityFlag.RANGE)
 
 
 def test_the_binder_remembers_what_strangers_said_of_themselves():
-    binder = Binder(sites.load("small"))
+    binder = PointBinder(sites.load_site("small"))
     assert binder.metadata(PUMP.point) is None
     assert binder.learn(PUMP) is None
     assert binder.metadata(PUMP.point) == PUMP
-    known = next(iter(points_of(sites.load("small"))))
+    known = next(iter(announced_metadata(sites.load_site("small"))))
     binder.learn(known)
     assert binder.metadata(known.point) == known
     changed = replace(known, integration="MEPAI")
@@ -93,5 +92,5 @@ def test_the_binder_remembers_what_strangers_said_of_themselves():
 def test_archive_and_window_agree(value, age):
     """Proves: what is worked out once a point says of each value what the window is told."""
     sample = PointValue(point=PUMP.point, time=NOON, value=value, quality=1)
-    once = plausible(PUMP).verdict(sample, age * 1_000_000)
-    assert once is judge_stranger(PUMP, sample, NOON + age * SECOND)
+    once = unbound_point_limits(PUMP).verdict(sample, age * 1_000_000)
+    assert once is check_unbound(PUMP, sample, NOON + age * SECOND)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.codec import decode, encode
-from telemetry.metadata.apart import Apart, told
-from telemetry.metadata.listing import points_of
-from telemetry.samples import CapOrder, RackBatch
+from telemetry.messages import decode, encode
+from telemetry.messages.models import CapOrder, RackBatch
+from telemetry.points.site_points import announced_metadata
+from telemetry.points.topology import RackNameMismatch, describe_excluded
 from twin.equipment import Accelerators
 from twin.errors import WireError
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 NOW = np.datetime64("2026-07-01T00:00", "us")
 PERIOD = np.timedelta64(100, "s")
 LATER = NOW + 2 * PERIOD
@@ -46,7 +46,7 @@ def batches(*, without=(), more=()):
 def points(*, renamed=()):
     """Return the metadata of all points, with other locations for some racks."""
     changes = dict(renamed)
-    for point in points_of(SITE):
+    for point in announced_metadata(SITE):
         if point.rack in changes:
             document = json.loads(encode(point)[1]) | {"rackLocationId": changes[point.rack]}
             yield decode(encode(point)[0], json.dumps(document).encode())
@@ -59,7 +59,7 @@ def numbered():
 
 
 def heard(*samples):
-    apart = Apart(SITE)
+    apart = RackNameMismatch(SITE)
     for sample in samples:
         apart.hear(sample)
     return apart
@@ -132,10 +132,12 @@ def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
 
 
 def test_many_racks_are_told_in_short():
-    assert told(()) == ""
+    assert describe_excluded(()) == ""
     racks = [f"hall_1-r{number:04d}" for number in range(1, 13)]
-    assert told(racks).startswith("not acted on, as their names differ: hall_1-r0001, ")
-    assert told(racks).endswith("hall_1-r0010 and 2 more")
+    assert describe_excluded(racks).startswith(
+        "not acted on, as their names differ: hall_1-r0001, "
+    )
+    assert describe_excluded(racks).endswith("hall_1-r0010 and 2 more")
 
 
 # --- the cap that leaves them out

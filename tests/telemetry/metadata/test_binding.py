@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from telemetry.codec import decode, encode
-from telemetry.metadata.binding import MOST, Binder
-from telemetry.metadata.listing import list_points
-from telemetry.samples import PointMetadata
+from telemetry.messages import decode, encode
+from telemetry.messages.models import PointMetadata
+from telemetry.points.binding import MAX_UNKNOWN_POINTS, PointBinder
+from telemetry.points.site_points import list_points
 from tests.telemetry.small_points import metadata_of, site
 
 
 def test_every_point_is_bound_by_its_metadata_alone():
-    binder = Binder(site())
+    binder = PointBinder(site())
     for listed in list_points(site()):
         object_type, point_type, name, _ = listed.metadata.point.split("/", 3)
         hidden = f"{object_type}/{point_type}/{name}/{abs(hash(listed.metadata.point))}"
@@ -65,14 +65,14 @@ def test_every_point_is_bound_by_its_metadata_alone():
     ],
 )
 def test_units_become_canonical_and_back(variable, unit, value, canonical):
-    binding = Binder(site()).learn(metadata_of(variable, unit=unit))
+    binding = PointBinder(site()).learn(metadata_of(variable, unit=unit))
     assert binding.canonical(value) == pytest.approx(canonical)
     assert binding.wire(canonical) == pytest.approx(value)
 
 
 def test_states_are_read_by_their_texts():
     turned = metadata_of("battery_available", state_text=((0, "AVAILABLE"), (1, "NotAvailable")))
-    binding = Binder(site()).learn(turned)
+    binding = PointBinder(site()).learn(turned)
     assert [binding.canonical(value) for value in (0.0, 1.0)] == [1.0, 0.0]
     assert binding.wire(1.0) == 0.0
 
@@ -82,16 +82,16 @@ def test_states_are_read_by_their_texts():
 )
 def test_a_machine_that_is_not_available_is_believed_whatever_its_vendor_calls_it(no):
     told = metadata_of("battery_available", state_text=((0, no), (1, "Available")))
-    binding = Binder(site()).learn(told)
+    binding = PointBinder(site()).learn(told)
     assert [binding.canonical(value) for value in (0.0, 1.0)] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("value", [2.0, 0.6, -1.0, 1e30, float("nan")])
 def test_a_machine_of_unknown_state_is_not_available(value):
     states = ((0, "NotAvailable"), (1, "Available"), (2, "Bypass"))
-    binding = Binder(site()).learn(metadata_of("battery_available", state_text=states))
+    binding = PointBinder(site()).learn(metadata_of("battery_available", state_text=states))
     assert binding.canonical(value) == 0.0
-    assert np.isnan(Binder(site()).learn(metadata_of("battery_status")).canonical(value))
+    assert np.isnan(PointBinder(site()).learn(metadata_of("battery_status")).canonical(value))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_machine_of_unknown_state_is_not_available(value):
     ],
 )
 def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
-    binder = Binder(site())
+    binder = PointBinder(site())
     told = metadata_of("battery_available", state_text=states)
     assert binder.learn(told) is None
     assert binder.counters == {"unknown states": 1}
@@ -128,7 +128,7 @@ def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
     ],
 )
 def test_what_nobody_knows_is_listed(changes, reason):
-    binder = Binder(site())
+    binder = PointBinder(site())
     strange = metadata_of("grid_import_power", **changes)
     assert binder.learn(strange) is None
     assert binder.unknown[strange.point].startswith(reason)
@@ -136,7 +136,7 @@ def test_what_nobody_knows_is_listed(changes, reason):
 
 
 def test_points_of_other_sites_are_ignored():
-    binder = Binder(site())
+    binder = PointBinder(site())
     other = metadata_of("grid_import_power", point="PowerMeter/ActivePower/rhine/grid_1/power")
     assert binder.learn(other) is None
     assert binder.counters == {"other site": 1}
@@ -144,7 +144,7 @@ def test_points_of_other_sites_are_ignored():
 
 
 def test_a_second_sensor_of_one_quantity_is_a_spare():
-    binder = Binder(site())
+    binder = PointBinder(site())
     binder.learn(metadata_of("grid_import_power"))
     twin_point = metadata_of("grid_import_power", point="PowerMeter/ActivePower/small/other")
     assert binder.learn(twin_point).is_spare
@@ -153,7 +153,7 @@ def test_a_second_sensor_of_one_quantity_is_a_spare():
 
 
 def test_a_second_request_or_state_of_one_sense_is_refused():
-    binder = Binder(site())
+    binder = PointBinder(site())
     for variable in ("battery_request", "battery_available"):
         known = metadata_of(variable)
         binder.learn(known)
@@ -165,7 +165,7 @@ def test_a_second_request_or_state_of_one_sense_is_refused():
 
 
 def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():
-    binder = Binder(site())
+    binder = PointBinder(site())
     known = metadata_of("grid_import_power")
     changed = replace(known, unit="MW")
     assert binder.learn(known) is binder.learn(replace(known, serves=()))  # no change of sense
@@ -187,13 +187,13 @@ def test_a_unit_that_is_spelled_otherwise_is_no_change(was, now):
     """Sensitivity: after an update of a gateway all of its points waited for a person."""
     variable = "grid_import_power" if "W" in was else "facility_supply_temperature"
     variable = "facility_flow" if "/" in was else variable
-    binder = Binder(site())
+    binder = PointBinder(site())
     known = metadata_of(variable, unit=was)
     assert binder.learn(known) is binder.learn(replace(known, unit=now)) is not None
 
 
 def test_metadata_that_changes_and_changes_back_still_waits():
-    binder = Binder(site())
+    binder = PointBinder(site())
     known = metadata_of("battery_request")
     binder.learn(known)
     binder.learn(replace(known, integration="MEPAI"))
@@ -203,9 +203,9 @@ def test_metadata_that_changes_and_changes_back_still_waits():
 
 
 def test_strange_points_cannot_fill_the_memory():
-    binder = Binder(site())
-    for number in range(MOST + 10):
+    binder = PointBinder(site())
+    for number in range(MAX_UNKNOWN_POINTS + 10):
         path = f"Teapot/Status/small/{number}"
         binder.learn(PointMetadata(point=path, object_type="Teapot", point_type="Status"))
-    assert len(binder.unknown) == MOST
-    assert binder.counters["unknown point"] == MOST + 10
+    assert len(binder.unknown) == MAX_UNKNOWN_POINTS
+    assert binder.counters["unknown point"] == MAX_UNKNOWN_POINTS + 10

@@ -15,21 +15,22 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli.root import app
-from telemetry.client import Client, Message, Receipt
-from telemetry.codec import encode
-from telemetry.intake.coverage import Coverage
-from telemetry.metadata import discovery as module
-from telemetry.metadata.discovery import Discovery
-from telemetry.metadata.listing import points_of
-from telemetry.metadata.topology import compare, racks_apart
-from telemetry.samples import PointMetadata, PointValue, RackBatch
-from telemetry.topics import METADATA, listening
+from telemetry.messages import encode
+from telemetry.messages.models import PointMetadata, PointValue, RackBatch
+from telemetry.messages.topics import METADATA_FILTER, service_filters
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import PublishToken, ReceivedMessage
+from telemetry.points import discovery as module
+from telemetry.points.discovery import SiteDiscovery
+from telemetry.points.site_points import announced_metadata
+from telemetry.points.topology import compare_topology, mismatched_racks
+from telemetry.quality.tracker import PointCoverage
 from tests import brokers
 from tests.telemetry.archives import START
 from tests.waiting import DEADLINE
 from twin.equipment import Accelerators
 
-SMALL = sites.load("small")
+SMALL = sites.load_site("small")
 
 
 def batches_of(site):
@@ -55,9 +56,9 @@ def batch_of(site, hall, rack):
 
 @pytest.mark.parametrize("name", ["small", "rhine", "gallia"])
 def test_the_draft_names_the_machines_and_kinds_of_the_site(name):
-    site = sites.load(name)
-    discovery = Discovery(name)
-    for point in points_of(site):
+    site = sites.load_site(name)
+    discovery = SiteDiscovery(name)
+    for point in announced_metadata(site):
         discovery.hear(point)
     for hall, rack in batches_of(site):
         discovery.hear(batch_of(site, hall, rack))
@@ -76,8 +77,10 @@ def test_the_draft_names_the_machines_and_kinds_of_the_site(name):
 
 
 def test_the_draft_says_what_it_cannot_know():
-    discovery = Discovery("small")
-    level = next(p for p in points_of(SMALL) if p.object_id == "battery_1" and p.unit == "%")
+    discovery = SiteDiscovery("small")
+    level = next(
+        p for p in announced_metadata(SMALL) if p.object_id == "battery_1" and p.unit == "%"
+    )
     discovery.hear(level)
     discovery.hear(PointValue(point=level.point, time=START, value=71.0))
     discovery.hear(PointValue(point=level.point, time=START, value=64.0))
@@ -90,7 +93,7 @@ def test_the_draft_says_what_it_cannot_know():
 
 
 def test_names_that_would_break_a_file_are_quoted():
-    discovery = Discovery("small")
+    discovery = SiteDiscovery("small")
     discovery.hear(
         PointMetadata(
             point="CDU/LiquidTemperature/small/a",
@@ -105,7 +108,7 @@ def test_names_that_would_break_a_file_are_quoted():
 
 
 def test_a_name_that_no_site_file_can_have_is_told():
-    discovery = Discovery("small")
+    discovery = SiteDiscovery("small")
     for hall in ("hall_1", "hall-2"):
         discovery.hear(batch_of(SMALL, hall, "r0001"))
     draft = discovery.draft()
@@ -114,13 +117,13 @@ def test_a_name_that_no_site_file_can_have_is_told():
 
 
 def test_plant_and_file_that_agree_have_no_differences():
-    assert compare(SMALL, points_of(SMALL), batches_of(SMALL)) == []
-    assert racks_apart(SMALL, points_of(SMALL), batches_of(SMALL)) == set()
+    assert compare_topology(SMALL, announced_metadata(SMALL), batches_of(SMALL)) == []
+    assert mismatched_racks(SMALL, announced_metadata(SMALL), batches_of(SMALL)) == set()
 
 
 def test_differences_are_sensor_words():
     heard = []
-    for point in points_of(SMALL):
+    for point in announced_metadata(SMALL):
         if point.object_id == "tank_1":
             continue
         if point.object_type == "PowerMeter" and point.object_id == "hall_1":
@@ -128,7 +131,7 @@ def test_differences_are_sensor_words():
         if point.object_id == "ups_1":
             point = replace(point, object_id="ups_7", object_name="ups_7")
         heard.append(point)
-    told = compare(SMALL, heard, batches_of(SMALL))
+    told = compare_topology(SMALL, heard, batches_of(SMALL))
     assert "hall_1: by the site file it serves hall_1-r0001, the plant does not say so" in told
     assert "hall_1: the plant says it serves hall_9-r0001, the site file does not" in told
     assert "tank_1 (Tank): the plant has announced no point of it" in told
@@ -140,17 +143,17 @@ def test_differences_are_sensor_words():
 def test_racks_that_differ_are_named():
     points = [
         replace(point, rack="hall_1-r0099") if point.rack == "hall_1-r0003" else point
-        for point in points_of(SMALL)
+        for point in announced_metadata(SMALL)
     ]
-    assert racks_apart(SMALL, points, batches_of(SMALL)) == {"hall_1-r0003", "hall_1-r0099"}
-    told = compare(SMALL, points, batches_of(SMALL))
+    assert mismatched_racks(SMALL, points, batches_of(SMALL)) == {"hall_1-r0003", "hall_1-r0099"}
+    told = compare_topology(SMALL, points, batches_of(SMALL))
     assert "racks that the plant names and the site file does not know: hall_1-r0099" in told
     assert "racks that send batches and that the plant does not name: hall_1-r0003" in told
 
 
 def test_coverage_by_hand():
     """Heard at 0, 100, 200, then 500: 300 s of silence, 200 more than allowed, two repetitions."""
-    coverage = Coverage()
+    coverage = PointCoverage()
     for second in (0, 100, 200, 500, 600):
         coverage.hear("a", second)
         coverage.hear("b", second if second < 300 else second + 9)
@@ -163,7 +166,7 @@ def test_coverage_by_hand():
 
 
 def test_a_plant_that_is_dead_has_no_gaps():
-    coverage = Coverage()
+    coverage = PointCoverage()
     coverage.beat(0)
     coverage.hear("a", 0)
     coverage.beat(100)
@@ -174,7 +177,7 @@ def test_a_plant_that_is_dead_has_no_gaps():
 
 
 def test_values_out_of_order_are_no_gaps():
-    coverage = Coverage()
+    coverage = PointCoverage()
     for second in (500, 100, 580, 90):
         coverage.hear("a", second)
     assert coverage.worst(580) == []
@@ -219,8 +222,8 @@ def test_a_draft_that_cannot_be_written_is_not_lost(tmp_path, embedded, monkeypa
 
 def test_only_what_a_service_of_the_site_may_hear_is_asked_for():
     """Brokers refuse what goes beyond their access lists, all of it or silently."""
-    allowed = {METADATA, *listening("small")}
-    assert set(Discovery("small").filters) <= allowed
+    allowed = {METADATA_FILTER, *service_filters("small")}
+    assert set(SiteDiscovery("small").filters) <= allowed
 
 
 class Bus:
@@ -229,10 +232,10 @@ class Bus:
     url = "mqtt://here"
 
     def __init__(self, *_, **__):
-        self._waiting = [Message(*encode(point)) for point in points_of(SMALL)]
+        self._waiting = [ReceivedMessage(*encode(point)) for point in announced_metadata(SMALL)]
 
     def subscribe(self, *_, **__):
-        receipt = Receipt()
+        receipt = PublishToken()
         receipt.settle(True)
         return receipt
 
@@ -255,8 +258,10 @@ def test_what_has_come_when_time_is_up_is_heard(monkeypatch):
     now = itertools.count(0.0, 60.0)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now)))
     monkeypatch.setattr(module, "Client", Bus)
-    discovery = Discovery("small")
-    assert module.listen("mqtt://here", discovery, seconds=1.0) == len(list(points_of(SMALL)))
+    discovery = SiteDiscovery("small")
+    assert module.discover("mqtt://here", discovery, seconds=1.0) == len(
+        list(announced_metadata(SMALL))
+    )
 
 
 def test_points_of_other_paths_are_told(monkeypatch):
@@ -269,13 +274,16 @@ def test_points_of_other_paths_are_told(monkeypatch):
 
 def test_what_of_the_site_cannot_be_read_is_told(monkeypatch):
     """Proves: a sensor in Fahrenheit, which the contract refuses, is told and not just left out."""
-    (sensor,) = (p for p in points_of(SMALL) if p.point_type == "AirTemperature")
+    (sensor,) = (p for p in announced_metadata(SMALL) if p.point_type == "AirTemperature")
     topic, payload = encode(sensor)
     bad = payload.replace(b'"C"', b'"F"')
 
     class Spoilt(Bus):
         def __init__(self, *_, **__):
-            self._waiting = [Message(topic, bad), Message(topic.replace("small", "other"), bad)]
+            self._waiting = [
+                ReceivedMessage(topic, bad),
+                ReceivedMessage(topic.replace("small", "other"), bad),
+            ]
 
     monkeypatch.setattr(module, "Client", Spoilt)
     told = discover(site="small")
@@ -290,7 +298,7 @@ def test_the_command_drafts_what_a_broker_says(tmp_path):
     plant = Client(broker.url, client_id="plant")
     plant.connect()
     try:
-        for point in points_of(SMALL):
+        for point in announced_metadata(SMALL):
             if point.object_id != "tank_1":
                 receipt = plant.publish(*encode(point), qos=1, retain=True)
         assert receipt.wait(DEADLINE)

@@ -8,11 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import sites
-from telemetry.codec import encode
-from telemetry.metadata.listing import Paths, list_points, points_of
-from telemetry.metadata.points import INTEGRATION, MEANINGS
-from telemetry.metadata.units import UNITS
-from telemetry.samples import PointValue
+from telemetry.messages import encode
+from telemetry.messages.models import PointValue
+from telemetry.points.catalogue import INTEGRATION_NAME, POINT_MEANINGS
+from telemetry.points.site_points import ServicePaths, announced_metadata, list_points
+from telemetry.points.units import UNIT_CONVERSIONS
 from tests.strict_site import PLANT, strict
 from tests.telemetry.contract import read_contract, resolved
 from tests.telemetry.small_points import NOON, metadata_of, site
@@ -39,7 +39,7 @@ def validator(shared):
 @pytest.mark.parametrize("name", ["small", "rhine", "iberia"])
 def test_every_point_of_a_site_fits_the_contract(name, validator):
     machines = set()
-    for listed in list_points(sites.load(name)):
+    for listed in list_points(sites.load_site(name)):
         point = listed.metadata
         topic, payload = encode(point)
         _, _, sender, kind, object_type, point_type, *_ = topic.split("/")
@@ -60,7 +60,7 @@ def test_every_point_of_a_site_fits_the_contract(name, validator):
 
 
 def test_points_are_unique_and_begin_with_the_site():
-    points = [metadata.point for metadata in points_of(site())]
+    points = [metadata.point for metadata in announced_metadata(site())]
     assert len(points) == len(set(points))
     assert {point.split("/")[2] for point in points} == {"small"}
 
@@ -82,17 +82,17 @@ def test_chillers_have_points_where_plans_commit_them():
     circuits = ("warm_plant", PLANT)
     told = [(p.machine, p.meaning.variable) for p in found]
     assert told == [(circuit, word) for circuit in circuits for word in words]
-    assert [p.metadata.integration for p in found] == ["", INTEGRATION] * 2
+    assert [p.metadata.integration for p in found] == ["", INTEGRATION_NAME] * 2
     assert {p.metadata.object_type for p in found} == {"GenericObject"}
 
 
 def test_every_word_is_declared_and_every_unit_converts():
-    for meaning in MEANINGS:
+    for meaning in POINT_MEANINGS:
         canonical = vocabulary.term(meaning.variable).unit
         if meaning.negative:
             assert vocabulary.term(meaning.negative).unit == canonical
         if not meaning.states:
-            assert (meaning.unit, "1" if meaning.share_of else canonical) in UNITS
+            assert (meaning.unit, "1" if meaning.share_of else canonical) in UNIT_CONVERSIONS
 
 
 def reached(paths, start):
@@ -106,8 +106,8 @@ def reached(paths, start):
 
 
 def test_power_and_coolant_reach_every_rack():
-    paths = Paths.of(site())
-    racks = {metadata.rack for metadata in points_of(site()) if metadata.rack}
+    paths = ServicePaths.of(site())
+    racks = {metadata.rack for metadata in announced_metadata(site()) if metadata.rack}
     assert racks <= reached(paths.power, "grid_1")
     assert racks <= reached(paths.cooling, "warm_plant")
     served = [rack for unit in ("001", "002", "003") for rack in paths.cooling[f"cdu_1/{unit}"]]

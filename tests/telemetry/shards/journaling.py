@@ -3,9 +3,9 @@
 import numpy as np
 
 from telemetry.archive import Archive
-from telemetry.codec import encode
-from telemetry.journal import Journal
-from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.journal.writer import Journal
+from telemetry.messages import encode
 from tests.telemetry.archives import SECOND, START
 
 
@@ -22,7 +22,7 @@ def recorded(folder, samples, *, is_simulated):
     """Return the archiver that has read samples, of which the journal gives each its own piece."""
     journal = Journal(folder / "a", clock=clock_at(200))
     archive = Archive(folder / "archive", "rhine")
-    archiver = SiteArchiver(
+    archiver = JournalArchiver(
         archive, {"a": folder / "a"}, quarantine=folder / "q", is_simulated=is_simulated
     )
     for sample in samples:

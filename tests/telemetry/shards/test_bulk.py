@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from telemetry.codec import decode, encode
-from telemetry.journal import Journal
-from telemetry.journaling.frames import HEADER_BYTES
-from telemetry.journaling.tail import Tail
-from telemetry.samples import RackBatch
-from telemetry.shards.bulk import Scanner
+from telemetry.ingest.chunk_decoder import JournalChunkDecoder
+from telemetry.journal.follower import JournalFollower
+from telemetry.journal.format import HEADER_BYTES
+from telemetry.journal.writer import Journal
+from telemetry.messages import decode, encode
+from telemetry.messages.models import RackBatch
 from tests.telemetry.archives import batch
 from tests.telemetry.shards.journaling import append, clock_at
 from twin.errors import WireError
@@ -33,7 +33,7 @@ def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
         items[number] = (topic, bytes(spoilt)) if number % 2 else (topic + "x", payload)
     journal.append(items)
     data, segment = segment_of(tmp_path)
-    found = Scanner("rhine", is_simulated=True).scan(
+    found = JournalChunkDecoder("rhine", is_simulated=True).scan(
         data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
     )
     assert found.count == 200
@@ -70,7 +70,9 @@ def test_what_is_not_finite_goes_the_slow_way(tmp_path):
     spoilt[-4:] = np.float32(np.nan).tobytes()
     journal.append([good, (bad[0], bytes(spoilt))])
     data, segment = segment_of(tmp_path)
-    found = Scanner("rhine").scan(data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62)
+    found = JournalChunkDecoder("rhine").scan(
+        data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
+    )
     assert found.batches[0].labels == ["hall_1/r0001"]
     (frame,) = found.others
     assert frame.topic == bad[0]
@@ -80,7 +82,7 @@ def test_what_is_not_finite_goes_the_slow_way(tmp_path):
 def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path):
     journal = Journal(tmp_path, segment_bytes=10_000)
     append(journal, batch("r0001", 0))
-    tail, scanner = Tail(tmp_path, None), Scanner("rhine", is_simulated=True)
+    tail, scanner = JournalFollower(tmp_path, None), JournalChunkDecoder("rhine", is_simulated=True)
     data, start = tail.read()
     found = scanner.scan(data[:-1], start.segment, start=start.offset, stop=2**62)
     assert found.count == 0

@@ -16,16 +16,20 @@ from optimizer.cli.root import app
 from optimizer.cli.telemetry import _Watch
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
-from telemetry.client import Client
-from telemetry.codec import encode
-from telemetry.intake.quarantine import Quarantine
-from telemetry.journal import Journal
-from telemetry.metadata.bms_rules import RULES
-from telemetry.shards.child import SUMMED, Child
-from telemetry.shards.parts import PLANT, shards
-from telemetry.shards.recording import Recording
-from telemetry.shards.shard_process import Task
-from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.ingest.dead_letter import DeadLetterStore
+from telemetry.ingest.ingester import IngesterConfig
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.ingest.recorder import (
+    PLANT_PARTITION,
+    SUMMED_COUNTERS,
+    IngesterProcess,
+    RecorderSupervisor,
+    partition_filters,
+)
+from telemetry.journal.writer import Journal
+from telemetry.messages import encode
+from telemetry.messages.bms_contract import RULES_BY_OBJECT
+from telemetry.mqtt.client import Client
 from tests import brokers
 from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
 from tests.waiting import DEADLINE, until
@@ -33,55 +37,55 @@ from twin.errors import WireError
 
 
 def test_shards_hear_everything_once():
-    (one,) = shards("rhine").values()
+    (one,) = partition_filters("rhine").values()
     assert one["dc/v1/rhine/+/+/tele"] == 1
     assert one["dc/v1/rhine/+/+/tele/held"] == 0
     assert one["BMS/v1/PUB/Value/+/+/rhine/#"] == 1
     assert one["BMS/v1/PUB/Metadata/+/+/rhine/#"] == 0
-    several = shards("rhine", ["hall_1", "hall_2"])
-    assert list(several) == [PLANT, "hall_1", "hall_2"]
+    several = partition_filters("rhine", ["hall_1", "hall_2"])
+    assert list(several) == [PLANT_PARTITION, "hall_1", "hall_2"]
     assert several["hall_2"] == {
         "dc/v1/rhine/hall_2/+/tele": 1,
         "dc/v1/rhine/hall_2/+/tele/json": 1,
         "dc/v1/rhine/hall_2/+/tele/held": 0,
     }
-    assert "dc/v1/rhine/+/+/tele" not in several[PLANT]
-    assert several[PLANT]["sim/v1/rhine/clock"] == 1
+    assert "dc/v1/rhine/+/+/tele" not in several[PLANT_PARTITION]
+    assert several[PLANT_PARTITION]["sim/v1/rhine/clock"] == 1
 
 
 def test_points_of_a_type_are_heard_by_their_own_ingester_and_by_no_other():
-    parts = shards("rhine", ["hall_1"], ["Rack", "CDU"])
-    assert list(parts) == [PLANT, "Rack", "CDU", "hall_1"]
+    parts = partition_filters("rhine", ["hall_1"], ["Rack", "CDU"])
+    assert list(parts) == [PLANT_PARTITION, "Rack", "CDU", "hall_1"]
     assert parts["Rack"] == {
         "BMS/v1/PUB/Value/Rack/+/rhine/#": 1,
         "BMS/v1/PUB/Metadata/Rack/+/rhine/#": 0,
     }
     heard = [one.split("/")[4] for part in parts.values() for one in part if "/Value/" in one]
-    assert sorted(heard) == sorted(RULES)
-    assert "sim/v1/rhine/clock" in parts[PLANT]
+    assert sorted(heard) == sorted(RULES_BY_OBJECT)
+    assert "sim/v1/rhine/clock" in parts[PLANT_PARTITION]
 
 
 def test_a_type_that_the_contract_does_not_know_is_refused():
     with pytest.raises(WireError, match=r"Rock.*CDU.*Rack"):
-        shards("rhine", types=["Rock"])
+        partition_filters("rhine", types=["Rock"])
 
 
 def test_a_task_is_read_as_it_was_told():
-    task = Task(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
-    assert Task.read(task.text()) == task
+    task = IngesterConfig(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
+    assert IngesterConfig.read(task.text()) == task
     assert str(task.tls.ca) == "g"
-    assert Task(url="mqtt://c", client_id="d", topics={}, folder="f").tls is None
+    assert IngesterConfig(url="mqtt://c", client_id="d", topics={}, folder="f").tls is None
 
 
 @pytest.mark.slow
 def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
     broker = brokers.mosquitto(tmp_path)
     broker.start()
-    task = Task(url=broker.url, client_id="", topics={}, folder="")
+    task = IngesterConfig(url=broker.url, client_id="", topics={}, folder="")
     folder = tmp_path / "state"
     plant = Client(broker.url, client_id="plant")
     try:
-        with Recording(
+        with RecorderSupervisor(
             "rhine",
             task,
             folder=folder,
@@ -166,7 +170,7 @@ def test_the_command_records_for_so_long_and_says_what(tmp_path):
     found = json.loads(told.stdout[told.stdout.index("{") :])
     assert found["site"] == "rhine"
     assert found["messages"] == 0
-    assert {found[name] for name in SUMMED} == {0}
+    assert {found[name] for name in SUMMED_COUNTERS} == {0}
     assert found["coverage"] == {"points": 0, "worst": []}
     assert found["troubles"] == {}
 
@@ -188,24 +192,24 @@ def test_what_no_ingester_can_do_is_refused_at_once(tmp_path, words, told):
 
 
 def test_a_recording_of_a_broker_that_may_come_later_is_made(tmp_path):
-    task = Task(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
-    assert Recording("rhine", task, folder=tmp_path, halls=["hall_1"]).troubles == {}
+    task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
+    assert RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"]).troubles == {}
 
 
 def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
     """An older copy that is put back shall go on behind that, whatever the clock says."""
-    journal = Journal(tmp_path / "journals" / PLANT)
+    journal = Journal(tmp_path / "journals" / PLANT_PARTITION)
     end = journal.append([encode(batch("r0001", 0))])
     journal.close()
-    archiver = SiteArchiver(
-        Archive(tmp_path / "archive", "rhine"), {PLANT: journal.folder}, is_simulated=True
+    archiver = JournalArchiver(
+        Archive(tmp_path / "archive", "rhine"), {PLANT_PARTITION: journal.folder}, is_simulated=True
     )
     archiver.stop()
     archiver.run()
-    task = Task(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
-    running = Recording("rhine", task, folder=tmp_path, halls=["hall_1"])
+    task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
+    running = RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"])
     assert {name: one.task.seen for name, one in running._ingesters.items()} == {
-        PLANT: str(end),
+        PLANT_PARTITION: str(end),
         "hall_1": "",
     }
 
@@ -215,9 +219,9 @@ def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
     journal = Journal(tmp_path / "journals" / "hall_1")
     journal.append([encode(batch("r0001", 0))])
     journal.close()
-    task = Task(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
-    running = Recording("rhine", task, folder=tmp_path, is_simulated=True)
-    assert list(running._ingesters) == [PLANT]
+    task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
+    running = RecorderSupervisor("rhine", task, folder=tmp_path, is_simulated=True)
+    assert list(running._ingesters) == [PLANT_PARTITION]
     running._ended.set()
     running._run()
     assert running.left == ""
@@ -227,7 +231,9 @@ def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
 
 def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
     """What a library prints within an ingester stood among its answers, and ended the listening."""
-    ingester = Child(Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)))
+    ingester = IngesterProcess(
+        IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path))
+    )
     lines = [
         "2026-11-25 [warning] journal not written",
         '{"messages": 3}',
@@ -239,8 +245,9 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
 
 
 def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
-    ingester = Child(
-        Task(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)), Quarantine(tmp_path)
+    ingester = IngesterProcess(
+        IngesterConfig(url="mqtt://a", client_id="b", topics={}, folder=str(tmp_path)),
+        DeadLetterStore(tmp_path),
     )
     life = '{"messages": 3, "oversized": 1, "dropped": 2, "too_large": [["some/topic", 300000]]}'
     for _ in range(2):
@@ -257,8 +264,8 @@ def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
 @pytest.mark.slow
 def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
     (tmp_path / "sources.json").write_text("spoilt")
-    task = Task(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
-    words = [sys.executable, "-m", "telemetry.shards.shard_process"]
+    task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
+    words = [sys.executable, "-m", "telemetry.ingest.ingester"]
     done = subprocess.run(words, input=task.text(), capture_output=True, text=True, check=True)
     assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
     assert json.loads(done.stderr.splitlines()[0])["event"] == "sources forgotten"

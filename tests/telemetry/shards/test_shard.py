@@ -8,17 +8,16 @@ from pathlib import Path
 import pytest
 
 from telemetry.archive import Archive
-from telemetry.codec import decode, encode
-from telemetry.custody import DURABLE, HELD, Held, encode_held
-from telemetry.journal import Journal
-from telemetry.journaling import frames
-from telemetry.journaling.frames import Position
-from telemetry.journaling.tail import Tail
-from telemetry.shards import shard_process
-from telemetry.shards.shard import Shard
-from telemetry.shards.shard_process import Task
-from telemetry.shards.site_archiver import SiteArchiver
-from telemetry.wire.mailbox import Message
+from telemetry.delivery.protocol import ACK_SUFFIX, REPORT_SUFFIX, SenderReport, encode_report
+from telemetry.ingest import ingester
+from telemetry.ingest.ingester import Ingester, IngesterConfig
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.journal import format
+from telemetry.journal.follower import JournalFollower
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
+from telemetry.messages import decode, encode
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.archives import batch, value
 from tests.telemetry.letters import SOURCE
 from tests.telemetry.shards.journaling import append, clock_at
@@ -48,10 +47,10 @@ class Wire:
 
 
 def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_path, monkeypatch):
-    messages = [Message(*encode(batch("r0001", second)), 1) for second in range(50)]
+    messages = [ReceivedMessage(*encode(batch("r0001", second)), 1) for second in range(50)]
     wire = Wire(messages)
     journal = Journal(tmp_path / "a", segment_bytes=1000, clock=clock_at(60))
-    shard = Shard(wire, journal)
+    shard = Ingester(wire, journal)
     thread = threading.Thread(target=shard.run)
     thread.start()
     until(lambda: len(wire.acknowledged) >= 50)
@@ -66,7 +65,7 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     append(journal, batch("r0001", 51))
     assert len(list((tmp_path / "a").glob("*.journal"))) == 2
     archive = Archive(tmp_path / "archive", "rhine")
-    archiver = SiteArchiver(archive, {"a": tmp_path / "a"})
+    archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
     archiver.stop()
     archiver.run()
     shard._looked = -100.0
@@ -87,23 +86,23 @@ def fail(*_, **__):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_ingester_whose_thread_dies_ends(tmp_path, monkeypatch):
     """It lived on, connected and silent, so that nobody started it again."""
-    monkeypatch.setattr(Shard, "run", fail)
-    monkeypatch.setattr(shard_process, "TOLD", (0.01, 0.01))
-    task = Task(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
+    monkeypatch.setattr(Ingester, "run", fail)
+    monkeypatch.setattr(ingester, "STATUS_PERIODS_S", (0.01, 0.01))
+    task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
     read, write = os.pipe()
     with (
         os.fdopen(read) as source,
         os.fdopen(write, "w"),
         pytest.raises(JournalError, match="ended by itself"),
     ):
-        shard_process.serve(task, source, io.StringIO())
+        ingester.run_ingester(task, source, io.StringIO())
     Journal(tmp_path).close()  # and it lets go of its journal
 
 
 def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.intake.source.LIMIT", 10)
-    wire = Wire([Message(*encode(batch("r0001", second)), 0) for second in range(50)])
-    shard = Shard(wire, Journal(tmp_path / "a"))
+    monkeypatch.setattr("telemetry.ingest.ingester.MAX_BATCH", 10)
+    wire = Wire([ReceivedMessage(*encode(batch("r0001", second)), 0) for second in range(50)])
+    shard = Ingester(wire, Journal(tmp_path / "a"))
     shard.stop()
     shard.run()
     assert len(list(shard._journal.read())) == 50
@@ -112,18 +111,20 @@ def test_at_the_end_all_that_waits_is_taken_in(tmp_path, monkeypatch):
 def test_a_point_whose_path_ends_like_a_question_is_journaled(tmp_path):
     """It was never acknowledged; once the broker's window was full of it, nothing came any more."""
     door = value(0, 1.0, point="Sensor/GenericPoint/rhine/door_1/held")
-    question = Message(SOURCE + HELD, encode_held([Held(boot=1, first=1, last=0)]), 1)
-    silent = Message(SOURCE + HELD, question.payload, 0)
-    wire = Wire([Message(*encode(door), 1), question, silent])
+    question = ReceivedMessage(
+        SOURCE + REPORT_SUFFIX, encode_report([SenderReport(boot=1, first=1, last=0)]), 1
+    )
+    silent = ReceivedMessage(SOURCE + REPORT_SUFFIX, question.payload, 0)
+    wire = Wire([ReceivedMessage(*encode(door), 1), question, silent])
     journal = Journal(tmp_path / "a")
-    shard = Shard(wire, journal)
+    shard = Ingester(wire, journal)
     thread = threading.Thread(target=shard.run)
     thread.start()
     until(lambda: len(wire.acknowledged) >= 2 and wire.said)
     shard.stop()
     thread.join()
-    assert [one.topic for one in wire.acknowledged] == [encode(door)[0], SOURCE + HELD]
-    assert wire.said == [SOURCE + DURABLE] * 2
+    assert [one.topic for one in wire.acknowledged] == [encode(door)[0], SOURCE + REPORT_SUFFIX]
+    assert wire.said == [SOURCE + ACK_SUFFIX] * 2
     assert [decode(frame.topic, frame.payload) for frame in journal.read()] == [door]
 
 
@@ -135,10 +136,12 @@ def test_a_shard_tells_once_what_of_its_journal_is_lost(tmp_path):
     journal = Journal(tmp_path / "a")
     end = append(journal, batch("r0001", 1))
     journal.close()
-    path = frames.path_of(tmp_path / "a", end.segment)
+    path = format.segment_path(tmp_path / "a", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
-    shard = Shard(Wire([]), Journal(tmp_path / "a"))
-    Tail(tmp_path / "a", None).archived(Position(end.segment + 1, 100))  # of what came after
+    shard = Ingester(Wire([]), Journal(tmp_path / "a"))
+    JournalFollower(tmp_path / "a", None).archived(
+        JournalPosition(end.segment + 1, 100)
+    )  # of what came after
     (told,) = shard.damage.lost()
     assert "was not archived yet is lost" in told
     assert shard.trouble == told

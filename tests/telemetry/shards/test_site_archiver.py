@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive, losses
+from telemetry.archive import Archive, loss_log
 from telemetry.archive import open as open_archive
-from telemetry.codec import encode
-from telemetry.journal import Journal
-from telemetry.journaling import frames
-from telemetry.journaling.frames import Position
-from telemetry.journaling.tail import archived
-from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.journal import format
+from telemetry.journal.follower import read_archived
+from telemetry.journal.format import JournalPosition
+from telemetry.journal.writer import Journal
+from telemetry.messages import encode
 from tests.telemetry import archives
 from tests.telemetry.archives import POINT, START, batch, metadata, value
 from tests.telemetry.shards.journaling import append, clock_at, recorded
@@ -38,12 +38,12 @@ def test_several_journals_become_one_archive(tmp_path):
     journals["a"].append([("dc/v1/rhine/hall_1/r0001/tele", b"nonsense")])
     folders = {name: tmp_path / name for name in journals}
     archive = Archive(tmp_path / "archive", "rhine")
-    archiver = SiteArchiver(archive, folders, quarantine=tmp_path / "quarantine")
+    archiver = JournalArchiver(archive, folders, quarantine=tmp_path / "quarantine")
     while archiver.step():
         pass
     archiver.stop()
     archiver.run()
-    assert archived(tmp_path / "a") <= journals["a"].end
+    assert read_archived(tmp_path / "a") <= journals["a"].end
     assert archive.counters["late"] == 0
     assert archiver.counters["future"] == 1
     assert archiver.counters["quarantined"] == 1
@@ -51,7 +51,7 @@ def test_several_journals_become_one_archive(tmp_path):
     kept = (tmp_path / "quarantine" / "late.jsonl").read_text()
     assert base64.b64encode(encode(batch("r0002", 206))[1]).decode() in kept
     assert "6 s ahead of the clock here" in archiver.trouble
-    (lost,) = losses.read(tmp_path / "archive")
+    (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r0002"
     check(tmp_path, 150)
 
@@ -74,7 +74,7 @@ def test_a_journal_that_ends_before_the_archive_is_told_and_read_on(tmp_path):
     with path.open("rb") as file:
         data = file.read()
     (tmp_path / "a" / "archived").unlink()  # else the journal itself goes on behind it
-    first = next(frames.unpack(data, Position(int(path.stem), 0))).position
+    first = next(format.decode_records(data, JournalPosition(int(path.stem), 0))).position
     os.truncate(path, first.offset)
     recorded(tmp_path, [batch("r0001", second) for second in (20, 21)], is_simulated=False)
     chips = open_archive("rhine", group="racks", root=tmp_path)
@@ -87,8 +87,8 @@ def test_what_was_said_before_a_silence_is_archived_while_it_lasts(tmp_path, mon
     """Sensitivity: in a black-out the minute before it could not be read until it was over."""
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     append(journal, *[batch("r0001", second) for second in range(50)])
-    archiver = SiteArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
-    monkeypatch.setattr("telemetry.shards.site_archiver.SILENCE", 0.0)
+    archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
+    monkeypatch.setattr("telemetry.ingest.journal_archiver.IDLE_COMMIT_S", 0.0)
     while archiver.step():
         pass
     chips = open_archive("rhine", group="racks", root=tmp_path)
@@ -101,14 +101,14 @@ def test_a_segment_that_is_deleted_before_it_was_read_is_told(tmp_path):
     for second in range(4):
         append(journal, batch("r0001", second))
     archive = Archive(tmp_path / "archive", "rhine")
-    archiver = SiteArchiver(archive, {"a": tmp_path / "a"}, is_simulated=True)
+    archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, is_simulated=True)
     assert archiver.step()
     for path in sorted((tmp_path / "a").glob("*.journal"))[:3]:
         path.unlink()
     archiver.stop()
     archiver.run()
     assert archive.counters["batches"] == 2
-    (lost,) = losses.read(tmp_path / "archive")
+    (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert "it was cut" in lost["reason"]
 
 
@@ -121,7 +121,7 @@ def test_a_hall_may_have_a_name_of_two_words(tmp_path):
         journal.close()
         archive = Archive(tmp_path / "archive", "rhine")
         assert archive.set_aside == []
-        archiver = SiteArchiver(archive, {name: tmp_path / name}, is_simulated=True)
+        archiver = JournalArchiver(archive, {name: tmp_path / name}, is_simulated=True)
         archiver.stop()
         archiver.run()
     assert archive.counters["batches"] == 1
@@ -183,7 +183,7 @@ def test_what_is_refused_is_whole_in_quarantine_and_among_the_losses(tmp_path):
     for line in (tmp_path / "q" / "late.jsonl").read_text().splitlines():
         told = json.loads(line)
         assert (told["topic"], base64.b64decode(told["payload"])) == encode(late[1])
-    (lost,) = losses.read(tmp_path / "archive")
+    (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r0002"
     assert lost["reason"].startswith("2 readings came too late")
 
@@ -217,7 +217,7 @@ def test_what_was_archived_is_passed_over_after_a_restart(tmp_path):
         )
     for _ in range(2):
         archive = Archive(tmp_path / "archive", "rhine")
-        archiver = SiteArchiver(archive, {"a": tmp_path / "a"})
+        archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
         while archiver.step():
             pass  # and it is killed
     assert archive.counters["late"] == 0
@@ -234,7 +234,7 @@ def test_an_archive_that_falls_behind_reads_again(tmp_path):
             journal, batch("r0001", second), batch("r0002", second), value(second, float(second))
         )
     archive = Archive(tmp_path / "archive", "rhine")
-    archiver = SiteArchiver(archive, {"a": tmp_path / "a"})
+    archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
     archive._most_bytes = 1000
     archiver._read("a")
     assert archive.is_behind
@@ -247,7 +247,7 @@ def test_an_archive_that_falls_behind_reads_again(tmp_path):
 def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
     append(Journal(tmp_path / "a", clock=clock_at(200)), batch("r0001", 0))
     archive = Archive(tmp_path / "archive", "rhine")
-    archiver = SiteArchiver(archive, {"a": tmp_path / "a"})
+    archiver = JournalArchiver(archive, {"a": tmp_path / "a"})
     archiver.stop()
     with monkeypatch.context() as patch:
         patch.setattr(type(archive._keeper._store), "write", full)
@@ -265,7 +265,7 @@ def full(*_, **__):
 def main(folder):
     """Archive until killed or until nothing is left."""
     archive = Archive(folder / "archive", "rhine")
-    archiver = SiteArchiver(archive, {"a": folder / "a"})
+    archiver = JournalArchiver(archive, {"a": folder / "a"})
     while archiver.step():
         pass
     archiver.stop()

@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from telemetry.archive import Archive, losses
+from telemetry.archive import Archive, loss_log
 from telemetry.archive import open as open_archive
-from telemetry.codec import encode
-from telemetry.codec.rack_batch import encode_batch_json
-from telemetry.journal import Journal
-from telemetry.journaling import frames
-from telemetry.shards.site_archiver import SiteArchiver
+from telemetry.ingest.journal_archiver import JournalArchiver
+from telemetry.journal import format
+from telemetry.journal.writer import Journal
+from telemetry.messages import encode
+from telemetry.messages.rack_batch import encode_batch_json
 from tests.telemetry.archives import START, batch
 from tests.telemetry.shards.journaling import append, clock_at, recorded
 
@@ -54,13 +54,13 @@ def test_what_of_a_journal_cannot_be_read_is_among_the_losses(tmp_path):
     (path,) = (tmp_path / "a").glob("*.journal")
     with path.open("ab") as file:
         file.write(b"spoilt" * 20)
-    other = frames.path_of(tmp_path / "a", int(path.stem) + 1)
-    other.write_bytes(frames.header(int(path.stem) + 1))
-    archiver = SiteArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
+    other = format.segment_path(tmp_path / "a", int(path.stem) + 1)
+    other.write_bytes(format.segment_header(int(path.stem) + 1))
+    archiver = JournalArchiver(Archive(tmp_path / "archive", "rhine"), {"a": tmp_path / "a"})
     archiver.stop()
     archiver.run()
     assert archiver.counters["torn"] == 1
-    (lost,) = losses.read(tmp_path / "archive")
+    (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert "cannot be read from" in lost["reason"]
 
 
@@ -70,7 +70,7 @@ def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
     for second in range(150):
         append(journal, batch("r0001", second), batch("r0002", second, chips=500))
     archive = Archive(tmp_path / "archive", "rhine", most_bytes=2_500_000)
-    archiver = SiteArchiver(archive, {"a": tmp_path / "a"}, quarantine=tmp_path / "q")
+    archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, quarantine=tmp_path / "q")
     assert archiver.step()
     assert archive.closed == START.astype("datetime64[s]").astype(int) + 150
     assert archiver.counters["frames"] == 300
@@ -89,6 +89,6 @@ def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
     assert "hall_1/r9999 (4096)" in archiver.trouble
     (line,) = (tmp_path / "q" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
-    (lost,) = losses.read(tmp_path / "archive")
+    (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r9999"
     assert open_archive("rhine", group="racks", root=tmp_path).sizes["chip"] == 3

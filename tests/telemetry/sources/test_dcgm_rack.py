@@ -5,9 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from telemetry.codec import decode, encode
-from telemetry.sources.dcgm import batch_of, read_dcgm
-from telemetry.sources.dcgm_rack import SLOW, DcgmRack
+from telemetry.messages import decode, encode
+from telemetry.series.dcgm import NO_ANSWER_YET, DcgmRackReader, parse_exporter_text, to_rack_batch
 from tests.waiting import DEADLINE, until
 from twin.errors import Fault, SeriesError
 
@@ -51,7 +50,7 @@ def hear(tmp_path):
                 raise SeriesError(url, [Fault(place="exporter", value="refused", mend="start it")])
             return told[url]
 
-        rack = DcgmRack(exporters, path=tmp_path / "places.json", each=each, fetch=fetch)
+        rack = DcgmRackReader(exporters, path=tmp_path / "places.json", each=each, fetch=fetch)
         found = []
         for texts in rounds:
             told.clear()
@@ -104,8 +103,8 @@ def test_a_metric_that_one_accelerator_lacks_silences_no_other(hear):
     found, troubles = hear({A: lacking})
     assert found == [watts(0, 1, 2, None, 4, 5, 6, 7)]
     assert troubles == {A: "gpu 3 lacks DCGM_FI_DEV_SM_CLOCK"}
-    chips = read_dcgm(lacking)
-    batch = batch_of(
+    chips = parse_exporter_text(lacking)
+    batch = to_rack_batch(
         chips,
         ("rhine", "hall_1", "r0001"),
         key=(1, 1),
@@ -126,14 +125,14 @@ def test_a_host_that_hangs_is_not_waited_for(tmp_path):
             release.wait(LONG)
         return text(*EIGHT[:2], host=url[7])
 
-    rack = DcgmRack((A, B), path=tmp_path / "places.json", fetch=fetch)
+    rack = DcgmRackReader((A, B), path=tmp_path / "places.json", fetch=fetch)
 
     def is_heard_alone():
         try:
             found = [c.values[0] for c in rack.read(0.2)]
         except SeriesError:  # the other one was slow too
             return False
-        return found == watts(0, 1, None, None) and rack.troubles == {B: SLOW}
+        return found == watts(0, 1, None, None) and rack.troubles == {B: NO_ANSWER_YET}
 
     for _ in range(2):
         until(is_heard_alone)

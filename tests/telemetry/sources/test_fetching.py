@@ -6,11 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from telemetry.sources import fetching, read_prices, read_weather
-from telemetry.sources.carbon import read_carbon
-from telemetry.sources.fetched import fetch
-from telemetry.sources.fetching import get
-from telemetry.sources.services import SERVICES, Question
+from telemetry.series import providers, read_prices, read_weather
+from telemetry.series.carbon import read_carbon
+from telemetry.series.providers import DATA_SERVICES, SeriesQuery, fetch_series, get_text
 from tests.telemetry.sources.stand_in import standing_in
 from tests.telemetry.sources.test_market import document, energy_charts, series
 from twin.errors import SeriesError
@@ -22,8 +20,8 @@ BROKEN = (503, {}, "maintenance")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(fetching, "PATIENCE", 5.0)
-    monkeypatch.setattr(fetching, "BACKOFF", 0.01)
+    monkeypatch.setattr(providers, "READ_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(providers, "BACKOFF_FACTOR_S", 0.01)
 
 
 def told(answer, status=200):
@@ -32,12 +30,12 @@ def told(answer, status=200):
 
 def asked(service, **others):
     given = {"zone": "DE-LU", "latitude": 50.1, "longitude": 8.65, "now": NOW, "days": 3}
-    return Question(url=service.url, **(given | others))
+    return SeriesQuery(url=service.url, **(given | others))
 
 
 def test_what_is_busy_or_broken_is_asked_again():
     with standing_in({"/a": [BUSY, BROKEN, told("well")]}) as service:
-        assert get(f"{service.url}/a", query={"b": "c"}) == "well"
+        assert get_text(f"{service.url}/a", query={"b": "c"}) == "well"
         assert [query for _, query, _ in service.asked] == [{"b": "c"}] * 3
 
 
@@ -53,7 +51,7 @@ def test_what_is_busy_or_broken_is_asked_again():
 )
 def test_what_stays_so_is_told_with_what_the_service_says(answer, words):
     with standing_in({"/a": [answer]}) as service, pytest.raises(SeriesError) as refused:
-        get(f"{service.url}/a", query={"securityToken": "secret"})
+        get_text(f"{service.url}/a", query={"securityToken": "secret"})
     for word in words:
         assert word in str(refused.value)
     assert "secret" not in str(refused.value)
@@ -63,16 +61,16 @@ def test_nobody_there_is_told_without_the_token():
     with standing_in({}) as service:
         url = service.url
     with pytest.raises(SeriesError, match="may this machine reach it") as refused:
-        get(url, query={"securityToken": "secret"})
+        get_text(url, query={"securityToken": "secret"})
     assert "secret" not in str(refused.value)
     with pytest.raises(SeriesError, match="write https"):
-        get("ftp://a", query={})
+        get_text("ftp://a", query={})
 
 
 def test_prices_are_fetched_as_they_came(tmp_path):
     out = tmp_path / "prices.json"
     with standing_in({"/price": [BROKEN, told(energy_charts(188))]}) as service:
-        found = fetch("prices", "energy-charts", asked(service), out=out)
+        found = fetch_series("prices", "energy-charts", asked(service), out=out)
         _, query, _ = service.asked[-1]
     assert query == {"bzn": "DE-LU", "start": "2026-03-25", "end": "2026-03-30"}
     assert (found.intervals, found.is_kept) == (188, False)
@@ -98,7 +96,7 @@ def test_a_worse_answer_never_takes_the_place_of_a_better_file(tmp_path, answer)
     out.write_text(json.dumps(energy_charts(96)))
     before = out.read_bytes()
     with standing_in({"/price": [answer]}) as service, contextlib.suppress(SeriesError):
-        assert fetch("prices", "energy-charts", asked(service), out=out).is_kept
+        assert fetch_series("prices", "energy-charts", asked(service), out=out).is_kept
     assert out.read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]
 
@@ -107,7 +105,7 @@ def test_a_spoilt_file_is_replaced(tmp_path):
     out = tmp_path / "prices.json"
     out.write_text("{")
     with standing_in({"/price": [told(energy_charts(8))]}) as service:
-        assert not fetch("prices", "energy-charts", asked(service), out=out).is_kept
+        assert not fetch_series("prices", "energy-charts", asked(service), out=out).is_kept
     assert read_prices(out).sizes["time"] == 8
 
 
@@ -115,7 +113,7 @@ def test_entsoe_is_asked_for_a_zone_by_its_code(tmp_path):
     out = tmp_path / "prices.xml"
     answer = document(series({1: "10.0", 3: "30.0"}))
     with standing_in({"/api": [told(answer)]}) as service:
-        fetch(
+        fetch_series(
             "prices",
             "entsoe",
             asked(service, token="secret", zone="FR", now=np.datetime64("2026-06-01T12:00", "us")),
@@ -136,7 +134,7 @@ def test_no_data_that_come_with_status_200_are_told(tmp_path):
         standing_in({"/api": [told(answer)]}) as service,
         pytest.raises(SeriesError, match="No matching data"),
     ):
-        fetch("prices", "entsoe", asked(service, token="t"), out=tmp_path / "prices.xml")
+        fetch_series("prices", "entsoe", asked(service, token="t"), out=tmp_path / "prices.xml")
 
 
 def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
@@ -167,7 +165,7 @@ def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
     }
     out = tmp_path / "weather.json"
     with standing_in({"/v1/forecast": [told(answer)]}) as service:
-        fetch("weather", "open-meteo", asked(service, days=200), out=out)
+        fetch_series("weather", "open-meteo", asked(service, days=200), out=out)
         _, query, _ = service.asked[0]
     assert set(query["hourly"].split(",")) == set(answer["hourly"]) - {"time"}
     assert (query["latitude"], query["past_days"], query["timezone"]) == ("50.1", "92", "GMT")
@@ -177,7 +175,7 @@ def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
         standing_in({"/v1/forecast": [refused]}) as service,
         pytest.raises(SeriesError, match="Latitude must be"),
     ):
-        fetch("weather", "open-meteo", asked(service), out=out)
+        fetch_series("weather", "open-meteo", asked(service), out=out)
 
 
 @pytest.mark.slow
@@ -197,7 +195,7 @@ def test_history_of_carbon_grows_with_each_fetch(tmp_path):
     for day, first in (("24", 200), ("27", 300), ("28", 400)):
         with standing_in(answers(day, first)) as service:
             question = asked(service, token="secret", before=out)
-            fetch("carbon", "electricity-maps", question, out=out)
+            fetch_series("carbon", "electricity-maps", question, out=out)
             assert {headers["auth-token"] for _, _, headers in service.asked} == {"secret"}
             assert service.asked[0][1] == {"zone": "DE"}
     found = read_carbon(out, kind="lca")
@@ -219,7 +217,7 @@ def test_a_file_of_another_service_is_replaced(tmp_path):
     }
     with standing_in(answers) as service:
         question = asked(service, token="secret", before=out, zone="SE3")
-        found = fetch("carbon", "electricity-maps", question, out=out)
+        found = fetch_series("carbon", "electricity-maps", question, out=out)
         assert service.asked[0][1] == {"zone": "SE-SE3"}
     assert found.intervals == 2
 
@@ -233,7 +231,7 @@ def test_a_token_is_given_to_nobody_else(status):
             standing_in({"/a": [moved]}) as service,
             pytest.raises(SeriesError, match="the service has moved") as refused,
         ):
-            get(f"{service.url}/a", query={}, headers={"auth-token": "secret"})
+            get_text(f"{service.url}/a", query={}, headers={"auth-token": "secret"})
         assert other.asked == []
     assert "secret" not in str(refused.value)
 
@@ -250,16 +248,16 @@ def test_an_answer_that_breaks_off_is_told_in_words(spoilt):
         standing_in({"/a": [spoilt]}) as service,
         pytest.raises(SeriesError, match="may this machine reach it"),
     ):
-        get(f"{service.url}/a", query={})
+        get_text(f"{service.url}/a", query={})
 
 
 def test_an_endless_answer_is_given_up(monkeypatch):
-    monkeypatch.setattr(fetching, "LARGEST", 1000)
+    monkeypatch.setattr(providers, "MAX_RESPONSE_BYTES", 1000)
     with (
         standing_in({"/a": [told("x" * 2000)]}) as service,
         pytest.raises(SeriesError, match="over 1000 bytes"),
     ):
-        get(f"{service.url}/a", query={})
+        get_text(f"{service.url}/a", query={})
 
 
 def test_what_a_terminal_would_obey_is_not_told():
@@ -267,7 +265,7 @@ def test_what_a_terminal_would_obey_is_not_told():
         standing_in({"/a": [(404, {}, "\x1b]0;owned\x07 no data")]}) as service,
         pytest.raises(SeriesError) as refused,
     ):
-        get(f"{service.url}/a", query={})
+        get_text(f"{service.url}/a", query={})
     assert "no data" in str(refused.value)
     assert "\x1b" not in str(refused.value)
 
@@ -276,12 +274,12 @@ def test_a_stamp_of_another_year_is_no_answer(tmp_path):
     far = energy_charts(2)
     far["unix_seconds"][1] += 400 * 86_400
     with standing_in({"/price": [told(far)]}) as service, pytest.raises(SeriesError):
-        fetch("prices", "energy-charts", asked(service), out=tmp_path / "prices")
+        fetch_series("prices", "energy-charts", asked(service), out=tmp_path / "prices")
     assert not (tmp_path / "prices").exists()
 
 
 def test_services_are_known_by_name(tmp_path):
-    assert {what: next(iter(known)) for what, known in SERVICES.items()} == {
+    assert {what: next(iter(known)) for what, known in DATA_SERVICES.items()} == {
         "prices": "energy-charts",
         "weather": "open-meteo",
         "carbon": "energy-charts",
@@ -290,4 +288,4 @@ def test_services_are_known_by_name(tmp_path):
         standing_in({}) as service,
         pytest.raises(SeriesError, match="did you mean energy-charts"),
     ):
-        fetch("prices", "energy-chart", asked(service), out=tmp_path / "prices")
+        fetch_series("prices", "energy-chart", asked(service), out=tmp_path / "prices")

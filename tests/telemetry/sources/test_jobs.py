@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.sources import read, read_jobs
+from telemetry.series import read, read_jobs
 from twin.errors import SeriesError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.sources import read_load
+from telemetry.series import read_load
 from twin.errors import SeriesError
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from telemetry.sources import read_prices
-from telemetry.sources.carbon import read_carbon
-from telemetry.sources.entsoe import area_of
-from telemetry.sources.recognise import recognise
+from telemetry.series import read_prices
+from telemetry.series.bundle import recognise
+from telemetry.series.carbon import read_carbon
+from telemetry.series.provider_formats import entsoe_area
 from twin.errors import SeriesError
 
 MIDNIGHT = 1_774_652_400  # 2026-03-28T00:00+01:00: the day before clocks go forward
@@ -190,6 +190,6 @@ def test_a_real_answer_of_entsoe_is_read(shared):
 
 
 def test_a_zone_without_code_is_refused_with_those_that_have_one():
-    assert area_of("de_lu") == "10Y1001A1001A82H"
+    assert entsoe_area("de_lu") == "10Y1001A1001A82H"
     with pytest.raises(SeriesError, match="known are AT, BE"):
-        area_of("US-CAL")
+        entsoe_area("US-CAL")

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from telemetry.sources import read_weather
-from telemetry.sources.sky import global_irradiance, relative_humidity
+from telemetry.series import read_weather
+from telemetry.series.weather import estimate_humidity, estimate_irradiance
 from twin.errors import SeriesError
 
 UNITS = {
@@ -172,12 +172,12 @@ def test_what_cannot_be_modelled_is_a_fault(tmp_path):
 
 def test_models_against_numbers_worked_out_by_hand():
     noon = np.array(["2023-03-21T12:07"], dtype="datetime64[us]")  # equinox, Greenwich
-    clear = global_irradiance(np.zeros(1), noon, latitude=0.0, longitude=0.0)
+    clear = estimate_irradiance(np.zeros(1), noon, latitude=0.0, longitude=0.0)
     assert clear[0] == pytest.approx(880.0, abs=1.0)  # 910 - 30 under a sun overhead
-    covered = global_irradiance(np.ones(1), noon, latitude=0.0, longitude=0.0)
+    covered = estimate_irradiance(np.ones(1), noon, latitude=0.0, longitude=0.0)
     assert covered[0] == pytest.approx(clear[0] / 4)
     night = noon + np.timedelta64(12, "h")
-    assert global_irradiance(np.zeros(1), night, latitude=0.0, longitude=0.0)[0] == 0.0
+    assert estimate_irradiance(np.zeros(1), night, latitude=0.0, longitude=0.0)[0] == 0.0
     # FAO 56, table 2.3: e(10) = 1.228 kPa, e(20) = 2.338 kPa
-    share = relative_humidity(np.array([10.0, 20.0]), noon.repeat(2))
+    share = estimate_humidity(np.array([10.0, 20.0]), noon.repeat(2))
     assert share == pytest.approx([1.0, 1.228 / 2.338], abs=1e-3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.sources import read_positions
+from telemetry.series import read_positions
 from twin.errors import SeriesError
 
 HEAD = "time_utc,position_mw,short_eur_mwh,long_eur_mwh\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.sources import read, read_carbon, read_prices, recognise
+from telemetry.series import read, read_carbon, read_prices, recognise
 from twin.errors import SeriesError
 
 MAPS = (

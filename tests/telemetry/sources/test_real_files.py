@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.sources import between, read, read_carbon, read_prices, read_weather, recognise
+from telemetry.series import between, read, read_carbon, read_prices, read_weather, recognise
 from twin.errors import SeriesError
 
 JOINED = "DE-LU_{}_price_ci_electricitymaps.csv"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.sources import read_reserves
+from telemetry.series import read_reserves
 from twin.errors import SeriesError
 
 HEAD = "time_utc,fcr_mw,fcr_eur_mw_h,mfrr_mw\n"

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.sources import between, read_prices
-from telemetry.sources.series import Rows, assemble
+from telemetry.series import between, read_prices
+from telemetry.series.intervals import SeriesRows, to_intervals
 from twin.errors import SeriesError
 
 START = np.datetime64("2025-09-30T00:00", "us")
@@ -15,7 +15,7 @@ QUARTER = np.timedelta64(15, "m")
 
 
 def _rows(stamps, values, **others):
-    return Rows(
+    return SeriesRows(
         source="prices.csv",
         lines=np.arange(2, len(stamps) + 2),
         stamps=np.asarray(stamps, dtype="datetime64[us]"),
@@ -33,7 +33,7 @@ def _changing():
 
 
 def test_axes_and_attributes_of_a_plain_file():
-    prices = assemble(_rows(_hourly(4), [1, 2, 3, 4]))
+    prices = to_intervals(_rows(_hourly(4), [1, 2, 3, 4]))
     assert prices["instant"].values[-1] == START + 4 * HOUR
     assert prices["duration"].values.tolist() == [1, 1, 1, 1]
     assert prices["electricity_price"].attrs["units"] == "EUR MWh-1"
@@ -42,7 +42,7 @@ def test_axes_and_attributes_of_a_plain_file():
 
 
 def test_resolution_may_change_in_the_middle():
-    prices = assemble(_rows(_changing(), np.arange(120)))
+    prices = to_intervals(_rows(_changing(), np.arange(120)))
     assert prices["duration"].values.tolist() == [1.0] * 24 + [0.25] * 96
     assert prices["electricity_price"].values.tolist() == list(range(120))
     assert prices.attrs["gaps"] == []
@@ -50,7 +50,7 @@ def test_resolution_may_change_in_the_middle():
 
 def test_resolution_may_change_back():
     stamps = np.concatenate([START - 12 * QUARTER + np.arange(12) * QUARTER, _hourly(5)])
-    prices = assemble(_rows(stamps, np.arange(17)))
+    prices = to_intervals(_rows(stamps, np.arange(17)))
     assert prices["duration"].values.tolist() == [0.25] * 12 + [1.0] * 5
 
 
@@ -60,12 +60,12 @@ def test_a_series_of_another_age_is_refused_before_anything_is_built(year):
     stamps = np.datetime64(f"{year}-06-01T00:00", "us") + np.arange(24) * HOUR
     told = f"prices.csv, time = {year}-06-01T00:00Z: 24 such rows.*2000 to 2099"
     with pytest.raises(SeriesError, match=told):
-        assemble(_rows(stamps, np.ones(24)))
+        to_intervals(_rows(stamps, np.ones(24)))
 
 
 def test_gap_where_the_resolution_changes_is_cut_fine():
     stamps = np.delete(_changing(), [23, 24])  # 23:00 and 00:00 are missing
-    prices = assemble(_rows(stamps, np.ones(118)))
+    prices = to_intervals(_rows(stamps, np.ones(118)))
     assert prices.attrs["gaps"] == ["2025-09-30T23:00Z/2025-10-01T00:15Z"]
     assert prices["duration"].values.sum() == pytest.approx(48.0)
     assert set(prices["duration"].values) == {1.0, 0.25}
@@ -74,18 +74,20 @@ def test_gap_where_the_resolution_changes_is_cut_fine():
 def test_order_of_the_rows_does_not_matter():
     stamps, values = _changing(), np.arange(120.0)
     mixed = np.random.default_rng(1).permutation(120)
-    assert assemble(_rows(stamps[mixed], values[mixed])).identical(assemble(_rows(stamps, values)))
+    assert to_intervals(_rows(stamps[mixed], values[mixed])).identical(
+        to_intervals(_rows(stamps, values))
+    )
 
 
 def test_three_hours_are_filled_and_four_are_not():
     # hours 4 to 6 are missing: a line from 4 to 8 in steps of one
-    short = assemble(
+    short = to_intervals(
         _rows(np.delete(_hourly(12), [5, 6, 7]), np.delete(np.arange(12.0), [5, 6, 7]))
     )
     assert short["electricity_price"].values == pytest.approx(np.arange(12.0))
     assert short.attrs["gaps"] == ["2025-09-30T05:00Z/2025-09-30T08:00Z"]
     missing = [5, 6, 7, 8]
-    long = assemble(_rows(np.delete(_hourly(12), missing), np.delete(np.arange(12.0), missing)))
+    long = to_intervals(_rows(np.delete(_hourly(12), missing), np.delete(np.arange(12.0), missing)))
     assert np.isnan(long["electricity_price"].values).nonzero()[0].tolist() == missing
     assert long.attrs["long_gaps"] == ["2025-09-30T05:00Z/2025-09-30T09:00Z"]
     assert long["electricity_price"].attrs["long_gaps"] == long.attrs["long_gaps"]
@@ -94,19 +96,19 @@ def test_three_hours_are_filled_and_four_are_not():
 def test_blank_rows_and_missing_rows_are_one_gap():
     values = np.array([0, 1, np.nan, 4, 5], dtype=float)
     stamps = np.delete(_hourly(6), 3)  # hour 2 is blank, hour 3 is missing
-    prices = assemble(_rows(stamps, values))
+    prices = to_intervals(_rows(stamps, values))
     assert prices.attrs["gaps"] == ["2025-09-30T02:00Z/2025-09-30T04:00Z"]
     assert prices["electricity_price"].values == pytest.approx([0, 1, 2, 3, 4, 5])
 
 
 def test_blanks_at_the_ends_are_held():
-    prices = assemble(_rows(_hourly(4), [np.nan, 2, 3, np.nan]))
+    prices = to_intervals(_rows(_hourly(4), [np.nan, 2, 3, np.nan]))
     assert prices["electricity_price"].values.tolist() == [2, 2, 3, 3]
     assert len(prices.attrs["gaps"]) == 2
 
 
 def test_each_variable_has_its_own_gaps():
-    prices = assemble(
+    prices = to_intervals(
         _rows(_hourly(4), [1, np.nan, 3, 4], carbon_intensity=np.array([1, 2, np.nan, 4.0]))
     )
     assert prices["electricity_price"].attrs["gaps"] == ["2025-09-30T01:00Z/2025-09-30T02:00Z"]
@@ -117,30 +119,30 @@ def test_each_variable_has_its_own_gaps():
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 10_001.0, -10_001.0])
 def test_absurd_values_are_faults(value):
     with pytest.raises(SeriesError, match=r"prices.csv, row 4, electricity_price"):
-        assemble(_rows(_hourly(4), [1, 2, value, 4]))
+        to_intervals(_rows(_hourly(4), [1, 2, value, 4]))
 
 
 def test_many_faults_are_told_by_the_first_few():
     with pytest.raises(SeriesError, match="3 more like these") as caught:
-        assemble(_rows(_hourly(8), [1e9] * 8))
+        to_intervals(_rows(_hourly(8), [1e9] * 8))
     assert len(caught.value.faults) == 6
 
 
 def test_doubled_lonely_sparse_and_mistyped_stamps_are_faults():
     with pytest.raises(SeriesError, match=r"row 3 = 2025-09-30T00:00Z.*stands in row 2"):
-        assemble(_rows([START, START, START + HOUR], [1, 2, 3]))
+        to_intervals(_rows([START, START, START + HOUR], [1, 2, 3]))
     with pytest.raises(SeriesError, match="two rows or more"):
-        assemble(_rows([START], [1]))
+        to_intervals(_rows([START], [1]))
     with pytest.raises(SeriesError, match="= 3 h: rows stand that far apart"):
-        assemble(_rows(START + np.arange(5) * 3 * HOUR, np.ones(5)))
+        to_intervals(_rows(START + np.arange(5) * 3 * HOUR, np.ones(5)))
     with pytest.raises(SeriesError, match="mistyped"):
-        assemble(_rows([*_hourly(4), np.datetime64("2205-01-01")], np.ones(5)))
+        to_intervals(_rows([*_hourly(4), np.datetime64("2205-01-01")], np.ones(5)))
     with pytest.raises(SeriesError, match="no value at all"):
-        assemble(_rows(_hourly(4), [np.nan] * 4))
+        to_intervals(_rows(_hourly(4), [np.nan] * 4))
 
 
 def test_between_cuts_exactly():
-    prices = assemble(_rows(_hourly(4), [1, 2, 3, 4]))
+    prices = to_intervals(_rows(_hourly(4), [1, 2, 3, 4]))
     part = between(prices, start="2025-09-30T00:30", end="2025-09-30T02:15")
     assert part["electricity_price"].values.tolist() == [1, 2, 3]
     assert part["duration"].values.tolist() == [0.5, 1.0, 0.25]
@@ -154,7 +156,7 @@ def test_between_cuts_exactly():
 def test_between_takes_a_selection_and_keeps_the_gaps_inside():
     values = np.arange(48.0)
     values[[5, 30]] = np.nan
-    prices = assemble(_rows(_hourly(48), values))
+    prices = to_intervals(_rows(_hourly(48), values))
     part = between(prices[["electricity_price"]], start="2025-10-01", end="2025-10-02")
     assert part.attrs["gaps"] == ["2025-10-01T06:00Z/2025-10-01T07:00Z"]
     assert part["electricity_price"].attrs["gaps"] == part.attrs["gaps"]
@@ -164,7 +166,7 @@ def test_between_takes_a_selection_and_keeps_the_gaps_inside():
 def test_between_refuses_what_it_cannot_give():
     values = np.arange(48.0)
     values[10:20] = np.nan
-    prices = assemble(_rows(_hourly(48), values))
+    prices = to_intervals(_rows(_hourly(48), values))
     assert between(prices, start="2025-10-01", end="2025-10-02").sizes["time"] == 24
     with pytest.raises(SeriesError, match="T10:00Z/2025-09-30T20:00Z = 10 h without values"):
         between(prices, start="2025-09-30", end="2025-10-02")
@@ -193,7 +195,7 @@ def test_what_stands_in_the_file_stands_in_the_series(data):
     kept = np.setdiff1d(np.arange(len(stamps)), sorted(dropped))
     order = data.draw(st.permutations(list(kept)))
     values = np.sin(np.arange(len(stamps)))
-    prices = assemble(_rows(stamps[order], values[order]))
+    prices = to_intervals(_rows(stamps[order], values[order]))
     bounds = prices["instant"].values
     assert (bounds[:-1] == prices["time"].values).all()
     assert (np.diff(bounds) / HOUR == prices["duration"].values).all()

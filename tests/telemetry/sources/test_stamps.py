@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.sources import read_prices, time_zone
-from telemetry.sources.stamps import localise
+from telemetry.market_zones import time_zone
+from telemetry.series import read_prices
+from telemetry.series.timestamps import local_to_utc
 from twin.errors import SeriesError
 
 ZONES = ["Europe/Berlin", "Europe/Madrid", "Europe/Helsinki", "Europe/Lisbon"]
@@ -75,7 +76,7 @@ def test_spring_day_forced_to_24_rows_loses_the_hour_that_does_not_exist(tmp_pat
 def test_the_quarters_of_the_hour_that_does_not_exist_are_told_in_one_note():
     """Proves: four rows, one note. Sensitivity: a file of quarter-hours filled the screen."""
     naive = np.arange("2023-03-26T01:00", "2023-03-26T04:00", 15, dtype="datetime64[m]")
-    moments, notes = localise(naive.astype("datetime64[us]"), "Europe/Berlin")
+    moments, notes = local_to_utc(naive.astype("datetime64[us]"), "Europe/Berlin")
     assert np.isnat(moments).sum() == 4
     assert notes == ["2023-03-26T02:00 does not exist in Europe/Berlin: 4 rows dropped"]
 
@@ -172,7 +173,7 @@ def test_local_time_there_and_back_is_the_same(zone, day, minutes, is_falling):
     utc = pd.date_range(begin, periods=24 * 60 * 90 // minutes, freq=f"{minutes}min", tz="UTC")
     order = slice(None, None, -1 if is_falling else 1)
     naive = utc.tz_convert(zone).tz_localize(None)[order].to_numpy().astype("datetime64[us]")
-    moments, notes = localise(naive, zone)
+    moments, notes = local_to_utc(naive, zone)
     assert (moments == utc.tz_localize(None)[order].to_numpy()).all()
     assert notes == []
 
@@ -186,7 +187,7 @@ QUARTERS = pd.date_range("2025-10-25T22:00", periods=24, freq="15min")
 def test_doubled_hour_that_lacks_a_quarter_keeps_the_others_where_they_are(lost, order):
     utc = QUARTERS.delete(lost)[::order]
     naive = utc.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None).to_numpy()
-    moments, _ = localise(naive, "Europe/Berlin")
+    moments, _ = local_to_utc(naive, "Europe/Berlin")
     assert (moments == utc.to_numpy()).all()
 
 
@@ -195,13 +196,13 @@ def test_doubled_hour_that_lacks_a_quarter_keeps_the_others_where_they_are(lost,
 def test_file_that_begins_within_the_doubled_hour_has_no_hole(first, order):
     utc = QUARTERS[first:][::order]
     naive = utc.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None).to_numpy()
-    moments, _ = localise(naive, "Europe/Berlin")
+    moments, _ = local_to_utc(naive, "Europe/Berlin")
     assert (moments == utc.to_numpy()).all()
 
 
 def test_both_doubled_hours_may_stand_side_by_side():
     naive = np.array(["02:00", "02:00", "02:15", "02:15", "02:30", "02:30", "02:45", "02:45"])
     stamps = np.array([f"2025-10-26T{time}" for time in naive], dtype="datetime64[us]")
-    moments, _ = localise(stamps, "Europe/Berlin")
+    moments, _ = local_to_utc(stamps, "Europe/Berlin")
     assert (moments[::2] == QUARTERS[8:12].to_numpy()).all()
     assert (moments[1::2] == QUARTERS[12:16].to_numpy()).all()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from telemetry.sources import read, read_weather
+from telemetry.series import read, read_weather
 from twin.errors import SeriesError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.wire.acks import Acks
+from telemetry.mqtt.network_loop import AcknowledgementQueue
 from tests import brokers
 from tests.telemetry.clients import LONG, taken
 from tests.waiting import until
@@ -18,7 +18,7 @@ ONE_AT_A_TIME = brokers.MOSQUITTO + "max_inflight_messages 1\n"
 
 
 def acks(*, keeps_newest=True):
-    return Acks(keeps_newest=keeps_newest, counts=Counter())
+    return AcknowledgementQueue(keeps_newest=keeps_newest, counts=Counter())
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=20))
@@ -43,7 +43,7 @@ def test_nothing_is_kept_for_long_from_a_broker_that_sends_one_at_a_time(monkeyp
     box = acks()
     box.add([(1, 1)])
     assert box.take(1) == []
-    monkeypatch.setattr("telemetry.wire.acks.PATIENCE", -1.0)
+    monkeypatch.setattr("telemetry.mqtt.network_loop.HOLD_BACK_S", -1.0)
     assert box.take(1) == [1]
     for number in (2, 3):
         box.note()
@@ -58,14 +58,14 @@ def test_another_that_comes_meanwhile_shows_that_the_broker_sends_more(monkeypat
     box.add([(1, 1)])
     assert box.take(1) == []
     box.note()
-    monkeypatch.setattr("telemetry.wire.acks.PATIENCE", -1.0)
+    monkeypatch.setattr("telemetry.mqtt.network_loop.HOLD_BACK_S", -1.0)
     assert box.take(1) == []
     assert box.is_kept(1)
 
 
 def test_what_an_earlier_connection_brought_comes_too_late():
     counts = Counter()
-    box = Acks(keeps_newest=True, counts=counts)
+    box = AcknowledgementQueue(keeps_newest=True, counts=counts)
     box.add([(1, 1), (1, 2)])
     assert box.take(1) == [1]
     box.add([(1, 3), (2, 1), (2, 2)])

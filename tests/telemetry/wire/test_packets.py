@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.wire.buffered import Buffered
-from telemetry.wire.packets import publishes
+from telemetry.mqtt.connection import ReadAheadPahoClient, parse_publishes
 
 
 def length(size):
@@ -57,7 +56,7 @@ def test_whole_messages_are_found_and_the_rest_is_left(messages, is_5, cut):
         )
         ends.append(ends[-1] + len(sent[-1]))
     data = b"".join(sent)
-    found, at = publishes(data[:cut], 0, is_5=is_5)
+    found, at = parse_publishes(data[:cut], 0, is_5=is_5)
     assert at == max(end for end in ends if end <= max(cut, 0))
     assert found == [
         (topic, payload, qos << 1 | flags, number if qos else 0)
@@ -67,7 +66,7 @@ def test_whole_messages_are_found_and_the_rest_is_left(messages, is_5, cut):
 
 @given(data=st.binary(max_size=400), is_5=st.booleans())
 def test_whatever_comes_nothing_is_raised(data, is_5):
-    _, at = publishes(data, 0, is_5=is_5)
+    _, at = parse_publishes(data, 0, is_5=is_5)
     assert 0 <= at <= len(data)
 
 
@@ -85,9 +84,12 @@ def test_whatever_comes_nothing_is_raised(data, is_5):
 )
 def test_what_is_not_a_message_is_left_to_paho(other):
     good = packet(b"a/b", b"1")
-    assert publishes(good + other + good, 0, is_5=False) == ([(b"a/b", b"1", 2, 7)], len(good))
+    assert parse_publishes(good + other + good, 0, is_5=False) == (
+        [(b"a/b", b"1", 2, 7)],
+        len(good),
+    )
 
 
 def test_the_paho_that_we_reach_into_is_the_one_we_know():
     assert version("paho-mqtt").startswith("2.")
-    assert {"_sock_recv", "_packet_queue", "_sock_close"} <= set(dir(Buffered))
+    assert {"_sock_recv", "_packet_queue", "_sock_close"} <= set(dir(ReadAheadPahoClient))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from telemetry.wire.subscriptions import Subscriptions
+from telemetry.mqtt.network_loop import SubscriptionState
 
 
 class Broker:
@@ -31,7 +31,7 @@ class Broker:
 @pytest.mark.parametrize("is_known", [True, False])
 def test_what_was_denied_is_asked_for_again(is_known):
     """Proves: who mends the access list, as the trouble asks for, need not restart us."""
-    wanted, broker = Subscriptions(), Broker("b/#")
+    wanted, broker = SubscriptionState(), Broker("b/#")
     receipt = wanted.want({"a/#": 1, "b/#": 0})
     broker.connect(wanted, is_known=False)
     assert receipt.is_settled
@@ -44,7 +44,7 @@ def test_what_was_denied_is_asked_for_again(is_known):
 
 
 def test_what_is_denied_after_a_restart_of_the_broker_is_told():
-    wanted, broker = Subscriptions(), Broker()
+    wanted, broker = SubscriptionState(), Broker()
     wanted.want({"a/#": 1})
     broker.connect(wanted, is_known=False)
     broker.denied = ("a/#",)

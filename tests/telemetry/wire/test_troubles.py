@@ -2,14 +2,17 @@
 
 import socket
 
-from telemetry.wire import troubles
+from telemetry.mqtt import errors
 
 
 def test_two_clients_of_one_name_are_told_what_can_be_done():
     """Proves: nobody is asked for a client id, which no command takes."""
-    for trouble in (troubles.of_fight("gigatwin-small"), troubles.of_refusal("bad identifier")):
+    for trouble in (
+        errors.client_id_conflict("gigatwin-small"),
+        errors.connection_refused("bad identifier"),
+    ):
         assert "another client id" not in trouble.mend
-    assert troubles.of_fight("gigatwin-small").mend.startswith("end the other one")
+    assert errors.client_id_conflict("gigatwin-small").mend.startswith("end the other one")
 
 
 def test_a_name_server_that_is_away_blames_no_name():
@@ -18,4 +21,4 @@ def test_a_name_server_that_is_away_blames_no_name():
         (socket.EAI_AGAIN, "no name server answers"),
         (socket.EAI_NONAME, "there is no such host"),
     ]:
-        assert troubles.of(socket.gaierror(number, "...")).reason == reason
+        assert errors.network_error(socket.gaierror(number, "...")).reason == reason

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from telemetry.trials.trial import Trial
+from telemetry.simulator.acceptance import CalibrationTrial
 from tests import skies
 from twin.calibrate import calibrate
 from twin.calibration.drift import REFERENCE, Point, Week, changes
@@ -113,7 +113,7 @@ def test_a_plant_whose_chiller_really_wears(is_worn):
 
     Sensitivity: the plant beside it does not wear, and nothing is said of it.
     """
-    site = sites.load("small")
+    site = sites.load_site("small")
     found = []
     for step in range(8):
         plant = site
@@ -137,7 +137,7 @@ def test_a_plant_whose_chiller_really_wears(is_worn):
 def _telemetry(plant, step):
     """Return two days of a plant that is as given, under another load each time."""
     surroundings = skies.minutes("small", days=2)
-    return Trial.run(plant, surroundings, seed=step, share=0.0).readings
+    return CalibrationTrial.run(plant, surroundings, seed=step, share=0.0).readings
 
 
 def test_what_was_on_both_sides_of_its_mean_is_told_too():

@@ -53,7 +53,7 @@ def run(site, hours=4, utilisation=1.0):
 
 @pytest.fixture(scope="module")
 def rhine():
-    return sites.load("rhine")
+    return sites.load_site("rhine")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def busy(rhine):
 
 @pytest.mark.parametrize("name", ["small", "rhine", "iberia", "gallia", "baltica"])
 def test_the_machines_draw_what_the_transformers_give(name):
-    site = sites.load(name)
+    site = sites.load_site(name)
     result = run(site)
     total = sum(machine_draws(site, result).values())
     given = result["transformer_output"].sum("transformer").to_numpy()
@@ -228,7 +228,7 @@ def test_the_worst_interval_of_an_outage_need_not_be_the_worst_of_all_in_service
     That is the worst without `ta`, and no branch has its most then with all in service.
     Sensitivity: the most of one section alone.
     """
-    site = sections(sites.load("small"))
+    site = sections(sites.load_site("small"))
     grid = regular(np.datetime64("2026-07-01", "us"), 4, np.timedelta64(15, "m"))
     full = [hall.full_power for hall in site.equipment.values() if hall.kind == "accelerators"]
     calm = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": 101.0}

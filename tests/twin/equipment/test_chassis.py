@@ -10,7 +10,7 @@ HALL = "hall_1"
 
 @pytest.fixture(scope="module")
 def frontier():
-    return sites.load("frontier")
+    return sites.load_site("frontier")
 
 
 def test_a_cabinet_by_hand(frontier):

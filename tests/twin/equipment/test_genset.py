@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 import sites
-from sites.backup import check_backup
+from sites.checks import backup_issues
 from tests.runs import steady, total
 from twin import state
 from twin.contingency import Contingency
@@ -111,7 +111,7 @@ def test_a_bank_that_cannot_be_is_refused(changed, words):
 
 
 def test_an_island_burns_fuel_and_takes_nothing_from_the_grid():
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = steady(site)
     rows = np.full((operation.sizes["time"], 1), 100.0)
     operation = operation.assign_coords(genset=["genset_1"])
@@ -129,11 +129,11 @@ def test_an_island_burns_fuel_and_takes_nothing_from_the_grid():
 
 def faults(site, **changed):
     machines = {**site.equipment, "genset_1": site.equipment["genset_1"].changed(**changed)}
-    return [str(fault) for fault in check_backup(site.with_equipment(machines))]
+    return [str(fault) for fault in backup_issues(site.with_equipment(machines))]
 
 
 def test_a_site_is_held_to_its_charge_floor():
-    site = sites.load("small").replace("battery_1", power="4 MW")
+    site = sites.load_site("small").replace("battery_1", power="4 MW")
     assert faults(site) == []
     # the UPS hold 300 s, and 0.2 x 1.6 x 0.96 = 0.307 MWh of battery are 292 s of 3.785 MW more;
     # 5 x 115 + 12 s, and 5 s to the second block, are 592 s
@@ -144,9 +144,9 @@ def test_a_site_is_held_to_its_charge_floor():
 
 
 def test_gensets_must_be_enough_and_in_time():
-    site = sites.load("small")
+    site = sites.load_site("small")
     (few,) = faults(site, count=1, spare=0, rating=1.0)
     assert "declare more sets" in few
     short = site.model_copy(update={"contingency": Contingency(power_gap="11 s")})
-    (gap,) = (str(fault) for fault in check_backup(short))
+    (gap,) = (str(fault) for fault in backup_issues(short))
     assert "after 12 s at the earliest" in gap

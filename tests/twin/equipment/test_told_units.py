@@ -100,7 +100,7 @@ def operation(site, told, *, dim="cooling_plant"):
 
 def test_a_site_runs_through_the_units_of_a_plan():
     """Proves: units go through the doors of the twin; those of a run, on circuits, are no order."""
-    site = sites.load("small")
+    site = sites.load_site("small")
     ran = simulate(site, state.rest(site), operation(site, [2, 1, 2]))
     assert ran[steering.UNITS].sel(circuit=PLANT).to_numpy().tolist() == [2.0, 1.0, 2.0]
     alone = simulate(site, state.rest(site), operation(site, [2, 1, 2]).drop_vars(steering.UNITS))
@@ -119,7 +119,7 @@ def test_a_site_runs_through_the_units_of_a_plan():
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(told, owner, said):
-    site = sites.load("small")
+    site = sites.load_site("small")
     wrong = operation(site, [told]).assign_coords(cooling_plant=[owner])
     with pytest.raises(StateError, match=said):
         simulate(site, state.rest(site), wrong)

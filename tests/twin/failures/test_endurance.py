@@ -16,8 +16,8 @@ from twin.failures.trips import find_trip
 from twin.physics.overload import transformer_overload_time, ups_overload_time
 from twin.simulation import simulate
 
-RHINE = sites.load("rhine")
-SMALL = sites.load("small")
+RHINE = sites.load_site("rhine")
+SMALL = sites.load_site("small")
 
 
 def planned(site, **values):

@@ -7,7 +7,7 @@ from tests.heated import heated
 from twin.errors import ProblemError
 from twin.failures.trips import Part, find_trip, trips
 
-RHINE = sites.load("rhine")
+RHINE = sites.load_site("rhine")
 
 
 def test_every_kind_of_failure_of_a_site_is_listed_once():

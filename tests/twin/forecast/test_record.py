@@ -49,7 +49,7 @@ def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
 )
 def test_the_market_of_a_site_keeps_its_own_day(changed, until):
     """Proves: at 10:45 UTC it is 12:45 in Finland, and the day-ahead market has not told yet."""
-    site = sites.load("small").model_copy(update=changed)
+    site = sites.load_site("small").model_copy(update=changed)
     assert published_until(utc("2026-01-15T10:45"), site.market_day_zone) == utc(until)
 
 

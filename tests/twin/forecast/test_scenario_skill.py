@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.sources import read
+from telemetry.series import read
 from twin.axes import utc
 from twin.forecast.record import record
 from twin.forecast.skill import skill

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from telemetry.sources import read
+from telemetry.series import read
 from twin.axes import regular, utc
 from twin.forecast.outlook import outlook
 from twin.forecast.record import record

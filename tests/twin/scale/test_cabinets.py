@@ -12,7 +12,7 @@ from twin.scale import cabinets
 
 @pytest.fixture(scope="module")
 def frontier():
-    return sites.load("frontier")
+    return sites.load_site("frontier")
 
 
 def work(cpu, gpu, count=3):
@@ -71,7 +71,7 @@ def test_other_shapes_are_refused(frontier):
 
 def test_a_site_without_chassis_is_refused():
     with pytest.raises(StateError, match="halls have chassis"):
-        cabinets.follow(sites.load("small"), work(0.5, 0.5))
+        cabinets.follow(sites.load_site("small"), work(0.5, 0.5))
 
 
 def test_percentages_do_as_they_are(frontier):

@@ -14,7 +14,7 @@ from twin.simulation import simulate
 
 @pytest.mark.parametrize("span", [1, 5, 16, 99])
 def test_spans_together_are_the_whole(span):
-    site = sites.load("small")
+    site = sites.load_site("small")
     begin, operation = random_run(site, seed=3, count=16)
     whole = simulate(site, begin, operation)
     parts = list(march(site, begin, operation, span=span))
@@ -31,7 +31,7 @@ def test_spans_together_are_the_whole(span):
 
 
 def test_set_points_hold_in_every_span():
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = steady(site, count=8)
     warmer = xr.DataArray(
         np.full((8, 1), 41.0),
@@ -48,7 +48,7 @@ def test_set_points_hold_in_every_span():
 
 
 def test_nonsense_is_refused_before_the_first_span():
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = steady(site, count=8)
     operation["hall_power"].values[-1] = np.nan
     with pytest.raises(StateError, match="hall_power"):
@@ -61,7 +61,7 @@ def test_what_is_refused_of_a_whole_is_refused_of_spans(name, factor):
 
     Sensitivity: 1e113 MW were drawn, and water was cooled by air of 300 degC.
     """
-    site = sites.load("small")
+    site = sites.load_site("small")
     operation = steady(site, count=8)
     operation[name].values *= factor
     with pytest.raises(StateError, match=name):

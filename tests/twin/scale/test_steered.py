@@ -13,7 +13,7 @@ from twin.scale.march import march
 from twin.simulation import simulate
 from twin.steering import WORDS, labelled
 
-SITE = sites.load("small")
+SITE = sites.load_site("small")
 COUNT = 12
 
 

@@ -22,7 +22,7 @@ HOUR = slice("2026-07-01T09:00", "2026-07-01T10:00")
 
 @pytest.fixture(scope="module")
 def site():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 def restless(site, count=96):
@@ -246,7 +246,7 @@ def test_a_large_view_without_dask_says_what_to_do(site, day, monkeypatch):
 @pytest.mark.parametrize("level", ["rack", "chip"])
 def test_a_block_of_a_large_site_is_small(level):
     """However long a run is, no more than a block of it is held."""
-    rhine = sites.load("rhine")
+    rhine = sites.load_site("rhine")
     run = simulate(rhine, state.rest(rhine), steady(rhine, count=400))
     views = blocks(rhine, [run], level=level)
     for block in (next(views), next(views)):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from telemetry.sources import read_jobs
+from telemetry.series import read_jobs
 from twin.axes import HOUR, utc
 from twin.errors import ProblemError
 from twin.workloads.jobs import WIDEST, check, from_jobs, kind_of

@@ -121,7 +121,7 @@ def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monke
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("optimizer.service.overrides.write_whole", full)
+    monkeypatch.setattr("optimizer.service.overrides.write_atomic", full)
     said = stand.halt.hold(author="ana", reason="work", hours=None)
     assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
     assert said.endswith("a restart before there is room forgets it")
@@ -139,7 +139,7 @@ def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.service.audit.write", full)
+        patch.setattr("optimizer.service.audit.write_all", full)
         hold(stand)
         assert stand.link.frozen == [NOW]
         assert stand.partners.told[-1][0] == "hold"

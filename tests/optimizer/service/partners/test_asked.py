@@ -5,7 +5,7 @@ import pytest
 
 from optimizer.service.partners.asked import show_asked
 from optimizer.service.picture import Picture
-from telemetry.grid.flex_agent import is_met
+from telemetry.feed.flex_agent import is_within_target
 from tests import moments
 from tests.math.hand import grid, outlook, site
 from tests.math.promises import asked, with_target
@@ -77,7 +77,7 @@ def test_it_is_kept_where_the_partner_is_told_that_it_is(power, is_kept):
     """Proves: a hundredth more is still there, as in power states."""
     ahead = with_target(outlook(PRICES), [3.0] * 5)
     (row,) = show_asked(where(), ahead, planned(ahead, *[power] * 5))
-    assert row["is_kept"] == is_met(power, 3.0) == is_kept
+    assert row["is_kept"] == is_within_target(power, 3.0) == is_kept
 
 
 def test_nothing_is_told_where_nothing_is_asked():

@@ -10,11 +10,11 @@ from optimizer.flexibility import flexibility, none
 from optimizer.service.partners.document import Label, Turn, document_of, quarters
 from optimizer.service.partners.parties import Sender
 from optimizer.service.partners.record import ENOUGH, PlanErrors
-from telemetry.codec.schedule import read_schedule
-from telemetry.codec.strict import milliseconds
-from telemetry.grid import eic
-from telemetry.grid.partners import Partner
-from telemetry.keys import jwks
+from telemetry import market_zones
+from telemetry.feed.partners import Partner
+from telemetry.feed.signing import public_jwk_set
+from telemetry.messages.feed_documents import read_schedule
+from telemetry.messages.strict_json import to_milliseconds
 from tests import small_days
 from tests.feeds import key
 from twin import axes, vocabulary
@@ -27,7 +27,7 @@ QUARTER_MS = 900_000
 
 @pytest.fixture(scope="module")
 def site():
-    return sites.load("small")
+    return sites.load_site("small")
 
 
 def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
@@ -55,7 +55,7 @@ def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **
 
 def checked(plan):
     """Return a plan if it is a valid document once it has number and receiver."""
-    party = Partner.demonstration("tso-1", jwks(key("tso-1"))).party
+    party = Partner.demonstration("tso-1", public_jwk_set(key("tso-1"))).party
     whole = plan | {
         "partner": "tso-1",
         "mrid": "small.tso-1.0",
@@ -159,20 +159,20 @@ def test_a_fallback_never_hides(site):
 
 def test_validity_and_gate_are_counted_from_the_moment_it_is_made(site):
     made = document(site, schedule(), now=NOW + np.timedelta64(5, "s"))
-    created = milliseconds("test", NOW) + 5000
+    created = to_milliseconds("test", NOW) + 5000
     assert made["created"] == created
     assert made["valid_until"] == created + 3_600_000
     # 12:45 was fixed at 12:00, so the next gate is that of 13:00
-    assert made["gate_closure"] == milliseconds("test", axes.utc("2026-06-16T12:15"))
+    assert made["gate_closure"] == to_milliseconds("test", axes.utc("2026-06-16T12:15"))
     assert document(site, schedule(), valid_for=120 * MINUTE)["valid_until"] == (
-        milliseconds("test", NOW) + 7_200_000
+        to_milliseconds("test", NOW) + 7_200_000
     )
 
 
 def test_codes_of_a_demonstration_are_valid_and_say_so(site):
     made = document(site, schedule())
     for code in (made["sender"]["eic"], made["connection_point"]["eic"]):
-        assert eic.is_valid(code)
+        assert market_zones.is_valid_eic(code)
         assert "DEMO" in code
     assert made["bidding_zone"] == {"eic": "10Y1001A1001A82H", "name": "DE-LU"}
 
@@ -216,10 +216,10 @@ def test_intervals_that_are_over_are_compared_with_all_promises(site):
     for hours, power in ((13, 1.0), (7, 2.0), (2, 3.0)):
         start = NOW - hours * 60 * MINUTE
         errors.promise(document(site, schedule(power, start=start), now=start))
-    errors.settle(milliseconds("test", NOW), 2.5)
+    errors.settle(to_milliseconds("test", NOW), 2.5)
     assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
-    assert min(errors.promised) > milliseconds("test", NOW)
-    errors.settle(milliseconds("test", NOW), np.nan)
+    assert min(errors.promised) > to_milliseconds("test", NOW)
+    errors.settle(to_milliseconds("test", NOW), np.nan)
     assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
 
 

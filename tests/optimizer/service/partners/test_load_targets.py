@@ -13,10 +13,10 @@ from optimizer.service.clock import BEFORE
 from optimizer.service.partners.load_targets import LoadTargets
 from optimizer.service.settings import Settings
 from optimizer.service.world import Files
-from telemetry.client import Message
-from telemetry.codec.dsx_flex import read_load_targets
-from telemetry.grid.flex_agent import Load
-from telemetry.keys import jwks
+from telemetry.feed.flex_agent import PlannedLoad
+from telemetry.feed.flex_messages import read_load_targets
+from telemetry.feed.signing import public_jwk_set
+from telemetry.mqtt.queues import ReceivedMessage
 from tests.feeds import key, partner
 from tests.reserve_days import product
 from tests.telemetry.grid.flexing import TOPIC, content, payload, target
@@ -25,7 +25,7 @@ from twin.equipment.contracts import LoadTargetContract
 from twin.promises import HARD
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
-SITE = sites.load("small")  # 4.7 MW
+SITE = sites.load_site("small")  # 4.7 MW
 GRID = axes.horizon(NOW, QUARTERLY)
 
 
@@ -49,7 +49,7 @@ def service(folder, *contracts, known=("tso-1", "dso-1"), where=SITE):
 def take(service, *targets, by="tso-1", **others):
     topic = TOPIC.replace("tso-1", by)
     message = payload(*targets, by=by, source=f"//grid/v1/isv/{by}", **others)
-    found = read_load_targets(topic, message, issuer=by, keys=jwks(key(by)))
+    found = read_load_targets(topic, message, issuer=by, keys=public_jwk_set(key(by)))
     service._targets.take(by, found, NOW)
 
 
@@ -171,7 +171,7 @@ def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monke
     """
     asked, wire = service(tmp_path, contract()), Wire()
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
-    wire.incoming = [Message(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
+    wire.incoming = [ReceivedMessage(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
     with asked.open():
         assert asked.poll(BEFORE) == []
         (told,) = asked.poll(NOW)
@@ -187,7 +187,7 @@ def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
     asked, wire = service(tmp_path, firm, contract("dso_1", "dso-1")), Wire()
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     with asked.open():
-        load = Load(starts=np.array([NOW]), planned=np.array([3.0]))
+        load = PlannedLoad(starts=np.array([NOW]), planned=np.array([3.0]))
         asked._agent.tell(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]

@@ -34,4 +34,4 @@ def test_a_partner_whose_file_is_sound_is_read(tmp_path):
 def test_a_site_that_is_no_json_is_told_with_its_file(tmp_path):
     (tmp_path / "site.json").write_text('{"party": {}')
     with pytest.raises(ServiceError, match=r"site\.json: .*line 1.*; give an object of JSON"):
-        read_sender(tmp_path / "site.json", sites.load("small"))
+        read_sender(tmp_path / "site.json", sites.load_site("small"))

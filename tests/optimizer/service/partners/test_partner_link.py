@@ -11,8 +11,8 @@ from optimizer.service.entries import LETTERS
 from optimizer.service.partners.parties import Sender, read_sender
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.settings import Settings
-from telemetry.client import Message
-from telemetry.grid.eic import check_character
+from telemetry.market_zones import eic_check_character
+from telemetry.mqtt.queues import ReceivedMessage
 from tests import moments, small_days
 from tests.feeds import MINUTE, START
 from tests.optimizer.service.linked import Bench
@@ -25,7 +25,7 @@ TOLD = ("site", "partner", "mrid", "revision", "code", "reasons")
 
 
 def code(first):
-    return first + check_character(first)
+    return first + eic_check_character(first)
 
 
 PARTY = code("11XGIGATWIN-TES")
@@ -77,9 +77,9 @@ def test_what_came_of_answers_and_targets_is_counted(tmp_path):
     link = linked(tmp_path)
     found = link.show(outcome().time)
     assert set(found["answers"].values()) == set(found["load_targets"].values()) == {0}
-    assert link._feed.handle_ack(Message("feed/v1/tso-1/small/ack", b"nonsense", 1)) is None
+    assert link._feed.handle_ack(ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)) is None
     link._targets._agent.handle(
-        Message("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
+        ReceivedMessage("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
     )
     found = link.show(outcome().time)
     assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1

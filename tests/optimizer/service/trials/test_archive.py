@@ -19,7 +19,7 @@ OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_
 
 
 def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
-    here = site or sites.load("small")
+    here = site or sites.load_site("small")
     return identity_of(here, world or small_days.world(), load_scale=load_scale, seeds=seeds)
 
 
@@ -41,8 +41,8 @@ def with_jobs():
 def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_path):
     open_folder(tmp_path / "run", identity())
     write_results(tmp_path / "run", results(threshold=100.0))
-    files = small_days.files(prices=shutil.copy(sites.data("prices"), tmp_path / "mine.csv"))
-    again = read_world(sites.load("small"), files, start=small_days.START, days=1)
+    files = small_days.files(prices=shutil.copy(sites.series_file("prices"), tmp_path / "mine.csv"))
+    again = read_world(sites.load_site("small"), files, start=small_days.START, days=1)
     open_folder(tmp_path / "run", identity(world=again))
     assert list(read_results(tmp_path / "run").policies) == ["threshold"]
 
@@ -53,13 +53,13 @@ def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_p
     [
         ({"seeds": 2}, r"\(seeds 1, not 2\)"),
         ({"load_scale": 0.5}, r"\(load scale 0\.6, not 0\.5\)"),
-        ({"site": sites.load("rhine")}, r"\(site small, not rhine\)"),
+        ({"site": sites.load_site("rhine")}, r"\(site small, not rhine\)"),
         ({"world": small_days.world(2)}, r"\(days 1, not 2\)"),
         ({"world": with_series("electricity_price", 0.01)}, "of electricity price\\)"),
         ({"world": with_series("air_temperature", 0.1)}, "of air temperature\\)"),
         ({"world": with_jobs()}, r"\(another content of jobs\)"),
         (
-            {"site": sites.load("small").replace("tank_1", volume="900 m3")},
+            {"site": sites.load_site("small").replace("tank_1", volume="900 m3")},
             r"\(another content of declared site\)",
         ),
     ],
@@ -91,7 +91,7 @@ def test_a_folder_of_old_times_takes_no_more_runs(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(OLD))
     with pytest.raises(ProblemError, match=r"holds small, written by an earlier gigatwin.*: name"):
         open_folder(tmp_path, identity())
-    check_site(tmp_path, sites.load("small"))
+    check_site(tmp_path, sites.load_site("small"))
     assert json.loads((tmp_path / "run.json").read_text()) == OLD
 
 
@@ -133,6 +133,6 @@ def test_a_file_is_no_folder(tmp_path):
 
 def test_one_site_is_not_explained_by_the_run_of_another(tmp_path):
     open_folder(tmp_path, identity())
-    check_site(tmp_path, sites.load("small"))
+    check_site(tmp_path, sites.load_site("small"))
     with pytest.raises(StateError, match="the run is of small"):
-        check_site(tmp_path, sites.load("rhine"))
+        check_site(tmp_path, sites.load_site("rhine"))

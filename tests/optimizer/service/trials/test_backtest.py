@@ -188,7 +188,7 @@ def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
 @pytest.mark.parametrize(("days", "ahead"), [(9, 168.0), (7, 168.0), (2, 48.0)])
 def test_perfect_foresight_looks_ahead_to_the_end_of_the_run_or_a_week(days, ahead):
     """Proves: a run that goes on beyond the horizon is cut as well as one that ends in it."""
-    site, whole = sites.load("small"), small_days.world(days)
+    site, whole = sites.load_site("small"), small_days.world(days)
     setting = Setting.of(site, whole, load_scale=0.6)
     decided = []
     policy = make_policy(setting, "perfect", decided.append)

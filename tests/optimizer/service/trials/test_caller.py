@@ -10,7 +10,7 @@ import pytest
 from optimizer.service.trials import backtest, held
 from optimizer.service.trials.caller import Caller
 from optimizer.service.trials.setting import Setting
-from telemetry.plants.activating import Order
+from telemetry.simulator.reserve_activation import ReserveOrder
 from tests import small_days
 from tests.math.hand import grid
 from tests.math.hand import site as hand_site
@@ -118,7 +118,7 @@ def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
     [(12.5, [1.0, 6.0]), (15.0, [0.0, 6.0]), (21.0, [0.0, 3.6]), (0.5, [5.8, 6.0])],
 )
 def test_what_must_be_given_begins_when_all_of_it_must_be_there(full_activation, due):
-    order = Order(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
+    order = ReserveOrder(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
     assert order.due(full_activation) == pytest.approx(due)
 
 
@@ -126,7 +126,7 @@ def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
     """From 40 MW to 10 over ten minutes of a quarter-hour: 20 MW in its mean, 4 of 6 are given at
     16; then 10, of which 4 leave 6 and 12 none.
     """
-    order = Order(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
+    order = ReserveOrder(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
     given = order.given(np.array([40.0, 16.0, 4.0, 12.0]))
     assert given == pytest.approx([4.0, 6.0, 0.0])
 
@@ -145,7 +145,7 @@ def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
         signal[5 * 60 + 7 : 6 * 60 + 7] = 1.0
         return dict.fromkeys(products, signal)
 
-    monkeypatch.setattr(held, "calls", called)
+    monkeypatch.setattr(held, "reserve_calls", called)
     trial = backtest.run(setting, "optimal", seed=1, listen=lambda *_: None)
     course = trial.course.sel(product="mfrr")
     hour = slice("2026-06-17T02:15", "2026-06-17T03:00")

@@ -20,7 +20,7 @@ def under():
     """Return the small site without plain fees, with a tariff."""
 
     def make(**rules):
-        plain = sites.load("small").replace(
+        plain = sites.load_site("small").replace(
             "grid_1", import_fee=0.0, peak_price=0.0, export_fee=0.0
         )
         return plain.with_tariffs({"sample": tariff(**rules)})
@@ -80,7 +80,7 @@ def test_a_site_without_a_tariff_pays_its_plain_fees():
     """Proves: 12 EUR on 2 MWh, 2 EUR on 1 MWh given, 1,300 EUR for 1 MW above 3."""
     starts = quarters("2026-06-01T00:00", "2026-06-01T00:45")
     found = network_accounts(
-        sites.load("small"), starts, np.array([4.0, 4.0, -4.0]), peak_power=3.0
+        sites.load_site("small"), starts, np.array([4.0, 4.0, -4.0]), peak_power=3.0
     )
     assert found == {"network": pytest.approx(26.0), "peak": pytest.approx(1300.0)}
 

@@ -9,7 +9,7 @@ from optimizer.reserves.book import Book
 from optimizer.service.trials import backtest, held
 from optimizer.service.trials.reserve_bill import reserve_accounts
 from optimizer.service.trials.setting import Setting
-from telemetry.plants.activating import ActivatedPlant, calls
+from telemetry.simulator.reserve_activation import ReserveFacility, reserve_calls
 from tests import reserve_days, small_days
 from tests.math.hand import site as hand_site
 from tests.math.reserved import product
@@ -115,15 +115,15 @@ def test_a_site_without_products_keeps_no_book():
 def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
     """A quarter of an hour each, two hours apart at least; the same seed calls alike."""
     fcr = {"fcr": product()}
-    course = calls(fcr, 6000, seed=1, share=0.02)["fcr"]
+    course = reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"]
     begins = np.flatnonzero((course != 0.0) & (np.append(0.0, course[:-1]) == 0.0))
     lengths = [int((course[b : b + 60] != 0.0).sum()) for b in begins]
     assert set(lengths[:-1]) == {15}
     assert np.diff(begins).min() >= 135
     assert {-1.0, 1.0} <= set(course)
     assert np.mean(course != 0.0) == pytest.approx(0.04, abs=0.02)
-    assert np.array_equal(course, calls(fcr, 6000, seed=1, share=0.02)["fcr"])
-    assert not calls(fcr, 6000, seed=1)["fcr"].any()
+    assert np.array_equal(course, reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"])
+    assert not reserve_calls(fcr, 6000, seed=1)["fcr"].any()
 
 
 def called_plant(minutes, *, way=1.0, **terms):
@@ -222,17 +222,17 @@ def test_the_energy_behind_is_enough(seed, monkeypatch):
     seen = []
 
     def called(products, minutes, *, seed):
-        return calls(products, minutes, seed=seed, share=0.05)
+        return reserve_calls(products, minutes, seed=seed, share=0.05)
 
     def plant_of(setting, *, seed):
         seen.append(held.plant_of(setting, seed=seed))
         return seen[-1]
 
-    monkeypatch.setattr(held, "calls", called)
+    monkeypatch.setattr(held, "reserve_calls", called)
     monkeypatch.setattr(backtest, "plant_of", plant_of)
     trial = backtest.run(setting, "optimal", seed=seed, listen=lambda *_: None)
     plant = seen[0]
-    assert isinstance(plant, ActivatedPlant)
+    assert isinstance(plant, ReserveFacility)
     used = plant.called()
     assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
     assert plant.missed().max() < NOTHING

@@ -9,7 +9,7 @@ import xarray as xr
 
 from optimizer.service.trials.results import Summary, means_over, write_netcdf
 from optimizer.service.trials.settle import Bill, Work
-from telemetry.durable import write_json
+from telemetry.files import write_json_atomic
 from tests.summaries import results, summary
 from twin.staging import Staging
 
@@ -106,9 +106,9 @@ def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
 @pytest.mark.parametrize("wrong", [{"pue": float("nan")}, {"pue": object()}])
 def test_what_cannot_be_json_leaves_the_old_file_whole(tmp_path, wrong):
     path = tmp_path / "results.json"
-    write_json(path, {"pue": 1.1})
+    write_json_atomic(path, {"pue": 1.1})
     with pytest.raises((ValueError, TypeError)):
-        write_json(path, wrong)
+        write_json_atomic(path, wrong)
     assert json.loads(path.read_text()) == {"pue": 1.1}
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 

@@ -18,7 +18,7 @@ NOTHING = Work(done=0.0, left={}, lateness=0.0, late_energy=0.0)
 @pytest.fixture
 def site():
     """Return the small site with a contract for its wind."""
-    return sites.load("small").replace("wind_1", price=40.0)
+    return sites.load_site("small").replace("wind_1", price=40.0)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from optimizer.flexibility import flexibility
 from optimizer.service.fallback import Source
 from optimizer.service.wanted import wanted
 from optimizer.service.watching.in_service import RATINGS, in_service
-from telemetry.metadata.listing import list_points
-from telemetry.samples import PointValue
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.messages.models import PointValue
+from telemetry.points.site_points import list_points
 from tests import moments, reserve_days, small_days
 from tests.strict_site import PLANT, strict
 from tests.telemetry.small_points import NOON, SECOND
@@ -37,7 +37,7 @@ def says(site, **shares):
 
 def test_who_says_nothing_is_in_service():
     """Neither silence nor an unknown machine takes anything away."""
-    rhine = sites.load("rhine")
+    rhine = sites.load_site("rhine")
     stranger = says(rhine, battery_1=0.0).assign_coords(battery=["battery_9"])
     for seen in (xr.Dataset(), says(rhine, battery_1=np.nan), says(rhine, cdu_1=1.0), stranger):
         assert in_service(rhine, seen) == (rhine, ())
@@ -47,7 +47,7 @@ def test_who_says_nothing_is_in_service():
 @pytest.mark.parametrize("name", ["rhine", "gallia", "iberia", "baltica"])
 def test_what_plans_can_do_without_is_taken_away(name, share):
     """Every store, source and heat pump, to the share that is left; the rest of the site stays."""
-    site = sites.load(name)
+    site = sites.load_site(name)
     those = [one for one, machine in site.equipment.items() if type(machine) in RATINGS]
     assert len(those) >= 3
     found, words = in_service(site, says(site, **dict.fromkeys(those, share)))
@@ -61,7 +61,7 @@ def test_what_plans_can_do_without_is_taken_away(name, share):
 
 
 def test_what_all_rests_on_is_told_and_still_counted_on():
-    rhine = sites.load("rhine")
+    rhine = sites.load_site("rhine")
     found, words = in_service(rhine, says(rhine, chilled_plant=0.0, cdu_1=139 / 140))
     assert found is rhine
     assert words == (
@@ -73,7 +73,7 @@ def test_what_all_rests_on_is_told_and_still_counted_on():
 
 def test_every_machine_may_say_so_on_the_wire():
     """Each machine of a site has its point, and is heard by it: out of service, and back."""
-    site, window = moments.site(), Window(moments.site())
+    site, window = moments.site(), LiveState(moments.site())
     points = [p for p in list_points(site) if p.meaning.point_type == "Available"]
     machines = {name for name, machine in site.equipment.items() if machine.is_machine}
     for point in points:

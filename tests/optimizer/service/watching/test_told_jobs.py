@@ -7,9 +7,15 @@ import pytest
 
 from optimizer.service.clock import BEFORE
 from optimizer.service.watching.told_jobs import ToldJobs
-from telemetry.job_samples import JobColumns, JobHistory, JobStatus, QueueSnapshot
-from telemetry.samples import CapOrder, CapStatus
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.messages.models import (
+    CapOrder,
+    CapStatus,
+    JobColumns,
+    JobHistory,
+    JobStatus,
+    QueueSnapshot,
+)
 from tests import moments, small_days
 from twin.axes import QUARTER
 from twin.errors import StateError
@@ -20,7 +26,7 @@ KINDS = tuple(SITE.work)
 
 @pytest.fixture
 def window():
-    return Window(SITE)
+    return LiveState(SITE)
 
 
 @pytest.fixture

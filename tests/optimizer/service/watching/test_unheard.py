@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from optimizer.service.watching.unheard import Unheard
-from telemetry.quality import Flag
-from telemetry.window import Window
+from telemetry.live.state import LiveState
+from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.errors import StateError
 from twin.estimate import estimate
@@ -16,7 +16,7 @@ HOUR = 3600 * SECOND
 
 @pytest.fixture
 def window():
-    window = Window(site())
+    window = LiveState(site())
     window.add(metadata_of("battery_level"))
     return window
 
@@ -46,19 +46,22 @@ def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
 
 @pytest.mark.parametrize(
     ("off", "flag", "words"),
-    [(-HOUR, Flag.LATE, "3600 s behind"), (90 * SECOND, Flag.FUTURE, "90 s ahead of")],
+    [
+        (-HOUR, QualityFlag.LATE, "3600 s behind"),
+        (90 * SECOND, QualityFlag.FUTURE, "90 s ahead of"),
+    ],
 )
 def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
     """Proves: the stamp and how far off it is are named, until one is taken."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
     assert told(window)[LEVEL] == f"its stamps are refused: {words} the clock here; set the clocks"
-    assert window.add(value_of("battery_level", 50.0), NOON) is Flag.GOOD
+    assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
     assert LEVEL not in told(window)
 
 
 def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
     """Proves: two points an hour behind in two rounds count; one late reading at the start none."""
-    window = Window(site())
+    window = LiveState(site())
     for name in ("battery_level", "tank_level", "peak_power"):
         window.add(metadata_of(name))
     period = window.period
@@ -66,7 +69,7 @@ def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
     for now, some in ((NOON, [*names, "peak_power"]), (NOON + period, names)):
         for place, name in enumerate(some):
             off = HOUR + place * 20 * SECOND
-            assert window.add(value_of(name, 50.0, time=now - off), now) is Flag.LATE
+            assert window.add(value_of(name, 50.0, time=now - off), now) is QualityFlag.LATE
         words = window.misdated.words(now, period)
         if now == NOON:
             assert words == ""

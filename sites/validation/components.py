@@ -1,0 +1,312 @@
+"""Cases 2 to 6 of the founding requirements: single correlations against published numbers.
+
+What was added to the founding cases: text-book numbers, disturbances, swings, lost cooling.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from sites.validation.cases import ValidationCase
+from twin.equipment.loop import Loop
+from twin.physics import (
+    FloatArray,
+    air,
+    chiller,
+    cold_plate,
+    electric,
+    heat_exchange,
+    heat_pump,
+    machines,
+    tower,
+)
+from twin.physics.ride_through import ITIC_LOW, Mode, ride_through
+from twin.physics.smoothing import Smoother, smooth
+
+_FLOWS: Final = (0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4)  # l/min
+_RESISTANCES: Final = (0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197)  # K/W
+_TOWERS: Final = (  # wet bulb [degC], range [K], L/G [1] -> approach [K]
+    ((25.56, 5.56, 1.0), 3.84),
+    ((20.0, 6.0, 1.0), 5.38),
+    ((20.0, 10.0, 1.0), 7.96),
+    ((10.0, 10.0, 1.0), 11.95),
+    ((20.0, 6.0, 0.75), 3.76),
+)
+_PART_LOADS: Final = ((1.0, 160.97), (0.75, 100.51), (0.5, 56.38), (0.25, 18.97))  # share, kW
+_WET_BULBS: Final = (  # air [degC], humidity [%] -> wet bulb [degC]
+    ((20, 50), 13.783),
+    ((25, 50), 17.889),
+    ((30, 40), 20.064),
+    ((35, 30), 21.524),
+    ((35, 50), 26.141),
+    ((40, 20), 22.032),
+    ((0, 80), -1.155),
+    ((-5, 70), -6.335),
+    ((15, 90), 14.010),
+)
+_UPS: Final = ((25, 97.0), (50, 97.3), (75, 97.0), (100, 96.4))  # load, efficiency [%]
+_SUPPLIES: Final = {
+    "UPS, eco mode": electric.UPS_ECO_MODE,
+    "power supply, Titanium": electric.PSU_TITANIUM,
+    "power supply, Ruby": electric.PSU_RUBY,
+}
+_KILOWATTS: Final = 1000.0  # in a MW
+_CHILLED: Final = 8.89  # degC
+_CONDENSER: Final = 36.12  # degC
+_OCP: Final = "Open Compute Project, cold plate of the 1 kW accelerator module, PG25"
+_EATON: Final = "Eaton, 9395XR data sheet (secondary source)"
+_LABELS: Final = "80 PLUS, 230 V redundant"
+
+
+def correlation_cases() -> Iterator[ValidationCase]:
+    """Yield the cases of the physics."""
+    yield from _cold_plate()
+    yield ValidationCase(
+        number=3,
+        title="Approach of a cooling tower, YorkCalc",
+        unit="K",
+        points=tuple(f"{t:g} degC, {r:g} K, L/G {g:g}" for (t, r, g), _ in _TOWERS),
+        expected=tuple(approach for _, approach in _TOWERS),
+        tolerance=1e-3,
+        source="EnergyPlus Engineering Reference, Variable Speed Cooling Towers",
+        compute=_approaches,
+    )
+    yield ValidationCase(
+        number=4,
+        title="Chiller, reformulated EIR, Carrier 19XR of 869 kW",
+        unit="kW",
+        points=tuple(f"part load {share:g}" for share, _ in _PART_LOADS),
+        expected=tuple(power for _, power in _PART_LOADS),
+        tolerance=1e-3,
+        source="EnergyPlus, DataSets/Chillers.idf, at 8.89 and 36.12 degC",
+        compute=_chiller_powers,
+    )
+    yield ValidationCase(
+        number=5,
+        title="Wet bulb at 101.325 kPa",
+        unit="degC",
+        points=tuple(f"{air} degC, {humidity} %" for (air, humidity), _ in _WET_BULBS),
+        expected=tuple(bulb for _, bulb in _WET_BULBS),
+        tolerance=0.02,
+        is_relative=False,
+        source="ASHRAE Handbook, Fundamentals, chapter Psychrometrics, equations solved exactly",
+        compute=_wet_bulbs,
+    )
+    yield from _efficiencies()
+
+
+def _cold_plate() -> Iterator[ValidationCase]:
+    yield ValidationCase(
+        number=2,
+        title="Resistance of a cold plate",
+        unit="K/W",
+        points=tuple(f"{flow:g} l/min" for flow in _FLOWS),
+        expected=_RESISTANCES,
+        tolerance=0.01,
+        source=_OCP,
+        compute=lambda: np.asarray(cold_plate.cold_plate_resistance(np.array(_FLOWS))),
+    )
+    yield ValidationCase(
+        number=2,
+        title="A plate at 1 kW, 40 degC, 1 l/min",
+        unit="degC",
+        points=("case", "outlet"),
+        expected=(64.5, 55.0),
+        tolerance=0.01,
+        source=_OCP,
+        compute=lambda: np.array(
+            [
+                cold_plate.cold_plate_case_temperature(1000.0, 40.0, flow=1.0),
+                cold_plate.cold_plate_outlet_temperature(1000.0, 40.0, flow=1.0),
+            ]
+        ),
+    )
+
+
+def _approaches() -> FloatArray:
+    bulb, span, ratio = np.array([point for point, _ in _TOWERS]).T
+    return np.asarray(tower.yorkcalc_approach(bulb, span, liquid_gas_ratio=ratio))
+
+
+def _chiller_powers() -> FloatArray:
+    curves = chiller.CARRIER_19XR_869
+    share = chiller.available_cooling_share(_CHILLED, _CONDENSER, curves=curves)
+    loads = np.array([part for part, _ in _PART_LOADS]) * share * curves.rated_cooling
+    power = chiller.chiller_power(
+        loads,
+        curves.rated_cooling,
+        chilled_temperature=_CHILLED,
+        condenser_temperature=_CONDENSER,
+        curves=curves,
+    )
+    return np.asarray(_KILOWATTS * power)
+
+
+def _wet_bulbs() -> FloatArray:
+    temperature, humidity = np.array([point for point, _ in _WET_BULBS]).T
+    return np.asarray(air.wet_bulb_temperature(temperature, humidity / 100.0))
+
+
+def _efficiencies() -> Iterator[ValidationCase]:
+    loads = np.array([load for load, _ in _UPS]) / 100.0
+    yield _efficiency(
+        "UPS, double conversion",
+        tuple(efficiency / 100.0 for _, efficiency in _UPS),
+        loads,
+        loss=np.asarray(electric.ups_loss(loads, 1.0)),
+    )
+    for title, published in _SUPPLIES.items():
+        shares, known = np.array(published).T
+        loss = np.asarray(electric.loss_from_efficiency(shares, published))
+        yield _efficiency(title, tuple(known.tolist()), shares, loss=loss)
+
+
+def _efficiency(
+    title: str, known: tuple[float, ...], loads: FloatArray, *, loss: FloatArray
+) -> ValidationCase:
+    return ValidationCase(
+        number=6,
+        title=title,
+        unit="%",
+        points=tuple(f"{load:.0%} of rating" for load in loads),
+        expected=tuple(100.0 * efficiency for efficiency in known),
+        tolerance=0.1,
+        is_relative=False,
+        source=_LABELS if title.startswith("power supply") else _EATON,
+        compute=lambda: np.asarray(100.0 * electric.efficiency_from_loss(loads, loss)),
+    )
+
+
+_CROSSFLOW: Final = (((2.0, 0.5), 0.739), ((3.0, 0.75), 0.755))  # N, ratio -> effectiveness
+_FREQUENCIES: Final = (0.2, 1.0, 2.5, 10.0)  # of training steps, and above [Hz]
+_LAG: Final = 0.5  # of a store beside the swing that it takes [s]
+_SAMPLE: Final = 1e-3  # s
+_CYCLES: Final = 20
+_MINUTES: Final = 60.0  # in an hour
+_RATING: Final = 63.0  # of a transformer [MVA]
+_LOSSES: Final = {"no_load_loss": 0.04, "load_loss": 0.2}  # of that transformer [MW]
+_REQUIREMENTS: Final = "founding requirements, physics of section 1 and 2"
+
+
+def disturbance_cases() -> Iterator[ValidationCase]:
+    """Yield these cases."""
+    yield from _machines()
+    yield from _disturbances()
+
+
+def _machines() -> Iterator[ValidationCase]:
+    yield ValidationCase(
+        number=0,
+        title="Effectiveness of crossflow, both streams unmixed",
+        unit="1",
+        points=tuple(f"N = {n:g}, Cr = {ratio:g}" for (n, ratio), _ in _CROSSFLOW),
+        expected=tuple(value for _, value in _CROSSFLOW),
+        tolerance=1e-3,
+        source="F. Incropera, D. DeWitt, Fundamentals of Heat and Mass Transfer, eq. 11.32",
+        compute=lambda: np.array(
+            [heat_exchange.crossflow_effectiveness(n, ratio) for (n, ratio), _ in _CROSSFLOW]
+        ),
+    )
+    yield ValidationCase(
+        number=0,
+        title="Fan of a tower at 29.8 % of its air",
+        unit="% of rated power",
+        points=("exponent 2.62",),
+        expected=(4.2,),
+        tolerance=0.01,
+        source="EnergyPlus, measured by the requirements' authors",
+        compute=lambda: np.array([100.0 * machines.fan_power(0.298, 1.0, exponent=2.62)]),
+    )
+    yield ValidationCase(
+        number=0,
+        title="Efficiency of a transformer of 63 MVA, 40 kW and 200 kW",
+        unit="%",
+        points=("at full load", "where it is best"),
+        expected=(99.62, 99.72),
+        tolerance=0.01,
+        is_relative=False,
+        source=_REQUIREMENTS,
+        compute=_transformer,
+    )
+    yield ValidationCase(
+        number=0,
+        title="Lorenz COP from 35-45 to 50-80 degC",
+        unit="1",
+        points=("ideal", "at 0.5 of it"),
+        expected=(13.6, 6.8),
+        tolerance=5e-3,
+        source=_REQUIREMENTS,
+        compute=_lorenz,
+    )
+
+
+def _disturbances() -> Iterator[ValidationCase]:
+    yield ValidationCase(
+        number=0,
+        title="Warm loop of 500 m3 without rejection at 164 MW",
+        unit="K/min",
+        points=("Q / (m c)",),
+        expected=(4.7,),
+        tolerance=0.01,
+        source=_REQUIREMENTS,
+        compute=lambda: np.array([164.0 / _loop().heat_capacity / _MINUTES]),
+    )
+    yield ValidationCase(
+        number=0,
+        title="How long a load behind a UPS bears a dip",
+        unit="s",
+        points=tuple(f"just below {voltage:.0%}" for voltage, _ in ITIC_LOW),
+        expected=(0.02, 0.5, 10.0),
+        tolerance=2 * _SAMPLE,
+        is_relative=False,
+        source="Information Technology Industry Council, ITI (CBEMA) curve, 2000",
+        compute=lambda: np.array([_borne(voltage - 0.01) for voltage, _ in ITIC_LOW]),
+    )
+    yield ValidationCase(
+        number=0,
+        title="Swing behind a rack's store with a lag of 0.5 s",
+        unit="% of the swing",
+        points=tuple(f"{frequency:g} Hz" for frequency in _FREQUENCIES),
+        expected=tuple(
+            float(100.0 / np.hypot(1.0, 2.0 * np.pi * frequency * _LAG))
+            for frequency in _FREQUENCIES
+        ),
+        tolerance=0.01,
+        source="first-order lag, 1 / |1 + j w tau|",
+        compute=lambda: np.array([_passed(frequency) for frequency in _FREQUENCIES]),
+    )
+
+
+def _loop() -> Loop:
+    return Loop.model_validate({"volume": "500 m3"})
+
+
+def _transformer() -> FloatArray:
+    loads = np.linspace(0.05, 1.0, 96) * _RATING
+    losses = np.asarray(electric.transformer_loss(loads, _RATING, **_LOSSES))
+    efficiency = 100.0 * loads / (loads + losses)
+    return np.array([efficiency[-1], efficiency.max()])
+
+
+def _lorenz() -> FloatArray:
+    source, sink = (heat_pump.mean_temperature(*ends) for ends in ((35.0, 45.0), (50.0, 80.0)))
+    cop = heat_pump.lorenz_cop(source, sink)
+    return np.array([cop, 0.5 * cop])
+
+
+def _borne(voltage: float) -> float:
+    """Return after what time a load leaves the mains in a dip that does not end. [s]"""
+    course = np.full(round(15.0 / _SAMPLE), voltage)
+    return float(np.argmax(ride_through(course, _SAMPLE).mode != Mode.MAINS) * _SAMPLE)
+
+
+def _passed(frequency: float) -> float:
+    """Return what is left of a sine of power between idle and full. [%]"""
+    time = np.arange(round(_CYCLES / frequency / _SAMPLE)) * _SAMPLE
+    turn = 2.0 * np.pi * frequency * time
+    racks = Smoother(idle=1.0, full=2.0, storage=_LAG)
+    left = smooth(1.5 + 0.5 * np.sin(turn), racks, step=_SAMPLE).connection
+    settled = slice(len(time) // 2, None)  # whole cycles, after what was in the store has gone
+    sine, cosine = (2.0 * np.mean(left[settled] * wave(turn[settled])) for wave in (np.sin, np.cos))
+    return float(100.0 * np.hypot(sine, cosine) / 0.5)

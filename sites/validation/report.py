@@ -1,0 +1,190 @@
+"""The page of the cases: expected, ours, error, tolerance and source.
+
+All cases that the twin is held to, in the order of the page.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from sites.validation import components, plants, tools
+from sites.validation.cases import SkippedCase, ValidationCase, ValidationResult, evaluate_case
+
+
+def validation_cases() -> Iterator[ValidationCase]:
+    """Yield all cases: those of the founding requirements by their number, then what was added."""
+    found = [
+        *components.correlation_cases(),
+        *plants.plant_cases(),
+        tools.energyplus_case(),
+        *tools.load_flow_cases(),
+    ]
+    yield from sorted((case for case in found if case.number), key=lambda case: case.number)
+    yield from (case for case in found if not case.number)
+    yield from plants.annual_cases()
+    yield from components.disturbance_cases()
+
+
+def skipped_cases() -> list[SkippedCase]:
+    """Return the cases that :func:`cases` leaves out, as what they need is not installed."""
+    return [*tools.skipped_load_flow_cases()]
+
+
+def validation_results() -> list[ValidationResult]:
+    """Return all cases with our values, computed now; it takes some seconds."""
+    return [evaluate_case(case) for case in validation_cases()]
+
+
+VALIDATION_NOTICE: Final = (
+    "<!-- Written by `gigatwin validate --markdown docs/validation.md`; change the cases. -->"
+)
+MAX_LISTED_POINTS: Final = 12
+"""Points of a case that are listed; of longer ones the worst. [1]"""
+
+SIGNIFICANT_DIGITS: Final = 6
+"""Significant digits of values. [1]"""
+
+NEGLIGIBLE_ERROR_SHARE: Final = 1e-3
+"""Share of the tolerance below which an error is told as a bound. [1]"""
+
+_HEAD: Final = """\
+Each case lays numbers that somebody else published, measured or computed beside those of the twin.
+Nothing here was fitted to its case, unless the source says so: the cold plate, the double
+conversion and the power supplies are declared by the published points themselves, so that their
+cases tell only that the curves between the points are drawn right. One condition was added after a
+look: Frontier's PUE is worked out with its warm pumps at rating, since with a flow that follows the
+load it came out at 1.020.
+
+An error is a share of the expected value, or stands in the unit of the case. A case passes if every
+one of its points lies within the tolerance."""
+
+_ELSEWHERE: Final = """\
+## What is held to elsewhere
+
+Too long for this page, and part of every run of the tests:
+
+| what | beside | where |
+|---|---|---|
+| a chiller-tower plant, all 744 hours of a July | EnergyPlus, run anew | \
+`tests/twin/equipment/test_energyplus.py` |
+| load flows of random networks | pandapower, run anew | `tests/twin/physics/test_powerflow.py` |
+| humid air and liquids | psychrolib, CoolProp | `tests/twin/physics` |
+| energy at every machine, on random sites, loads and weathers | first law, 1e-6 | \
+`tests/twin/test_closure.py` |
+| time to limit after any single failure | full simulation | `tests/twin/failures` |
+| parameters learned from telemetry, and bounds of states | the hidden truth | \
+`tests/twin/test_calibrate.py`, `tests/twin/test_estimate.py` |
+| plans | the twin, without the optimiser's help | `tests/optimizer/test_verify.py` |
+| set points of the water | laws, limits of random sites | `tests/twin/test_setpoints.py` |
+
+`gigatwin setpoints frontier --weather FILE` shows what better set points save over a year, beside
+the savings published of Frontier."""
+
+
+def validation_page(
+    outcomes: Sequence[ValidationResult], skipped: Sequence[SkippedCase] = ()
+) -> str:
+    """Return the page as Markdown.
+
+    Parameters
+    ----------
+    outcomes
+        The cases with our values.
+    skipped
+        Those that could not be computed; the page says so.
+
+    Returns
+    -------
+    str
+        A table of all cases, and a table of points for each.
+    """
+    points = sum(len(outcome.case.points) for outcome in outcomes)
+    parts = [
+        "# Is the twin true?",
+        VALIDATION_NOTICE,
+        f"{describe_passed(outcomes, skipped)}, {points} points in all.",
+        *(f"Not computed: {case.title}, {case.because}." for case in skipped),
+        _HEAD,
+        "\n".join([*_summary(outcomes), *map(_skipped_row, skipped)]),
+        "Numbers are those of the founding requirements; cases without one were added.",
+        *(text for outcome in outcomes for text in _section(outcome)),
+        _ELSEWHERE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def describe_passed(outcomes: Sequence[ValidationResult], skipped: Sequence[SkippedCase]) -> str:
+    """Return how many of all cases pass, and how many could not be computed."""
+    passed = sum(outcome.passes for outcome in outcomes)
+    told = f"{passed} of {len(outcomes) + len(skipped)} cases pass"
+    return f"{told}, {len(skipped)} skipped" if skipped else told
+
+
+def format_error(outcome: ValidationResult, error: float) -> str:
+    """Return an error as a person reads it: a share in per cent, or in the unit of the case."""
+    case = outcome.case
+    if abs(error) < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
+        return f"< {_amount(outcome, NEGLIGIBLE_ERROR_SHARE * case.tolerance)}"
+    return _amount(outcome, error)
+
+
+def format_tolerance(outcome: ValidationResult) -> str:
+    """Return the tolerance as a person reads it."""
+    return _amount(outcome, outcome.case.tolerance)
+
+
+def _amount(outcome: ValidationResult, value: float) -> str:
+    if outcome.case.is_relative:
+        return f"{100.0 * value:.2g} %"
+    unit = outcome.case.unit
+    if unit == "degC":
+        unit = "K"
+    return f"{value:.2g}" + ("" if unit == "1" else f" {unit}".replace(" %", " points"))
+
+
+def _summary(outcomes: Sequence[ValidationResult]) -> Iterator[str]:
+    yield "| | case | points | greatest error | tolerance | |"
+    yield "|---|---|---|---|---|---|"
+    for outcome in outcomes:
+        case = outcome.case
+        cells = (
+            str(case.number or ""),
+            case.title,
+            str(len(case.points)),
+            format_error(outcome, outcome.worst),
+            format_tolerance(outcome),
+            "pass" if outcome.passes else "**fail**",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _skipped_row(case: SkippedCase) -> str:
+    return f"| {case.number or ''} | {case.title} | | | | not computed |"
+
+
+def _section(outcome: ValidationResult) -> Iterator[str]:
+    case = outcome.case
+    yield f"## {case.title}"
+    yield f"Source: {case.source}. Tolerance: {format_tolerance(outcome)}."
+    errors = outcome.errors
+    shown = np.arange(len(errors))
+    if len(errors) > MAX_LISTED_POINTS:
+        shown = np.argsort(-np.abs(errors), kind="stable")[:3]
+        told = f"{len(errors)} points; the worst three:"
+        if outcome.worst < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
+            yield f"All {len(errors)} points differ by {format_error(outcome, outcome.worst)}."
+            return
+        yield told
+    unit = "" if case.unit == "1" else f" [{case.unit}]"
+    rows = [f"| | expected{unit} | ours{unit} | error |", "|---|---|---|---|"]
+    for i in shown:
+        expected, found = (
+            f"{v:.{SIGNIFICANT_DIGITS}g}" for v in (case.expected[i], outcome.found[i])
+        )
+        if abs(outcome.found[i] - case.expected[i]) < 1e-9:  # noqa: PLR2004  (nothing, in any unit)
+            found = expected
+        rows.append(
+            f"| {case.points[i]} | {expected} | {found} | {format_error(outcome, errors[i])} |"
+        )
+    yield "\n".join(rows)

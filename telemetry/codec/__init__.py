@@ -1,8 +1,0 @@
-"""Bytes to samples and back: pure, strict, one file a format.
-
-``decode`` raises :class:`twin.errors.WireError` for anything malformed, and nothing else.
-"""
-
-from telemetry.codec.dispatch import decode, encode
-
-__all__ = ["decode", "encode"]

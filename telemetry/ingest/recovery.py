@@ -1,0 +1,153 @@
+"""What a service must know again when it starts: what its plant said lately, from the archive."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from telemetry.archive.commit_batch import QUALITY_CODES
+from telemetry.archive.layout import NO_QUALITY
+from telemetry.archive.metadata_history import read_changes
+from telemetry.archive.reader import open_folder, open_snapshot
+from telemetry.archive.recovery import STORAGE_ERRORS
+from telemetry.live.state import LIVE_DEPTH
+from telemetry.messages.models import (
+    CHIP_VARIABLES,
+    GOOD_QUALITY,
+    REPEAT_PERIOD,
+    PointValue,
+    RackBatch,
+)
+from telemetry.points.catalogue import RACK_OBJECT
+from telemetry.quality.checks import QualityFlag
+from twin.errors import ArchiveError
+
+RECALL_INTERVAL: Final = np.timedelta64(15, "m")
+"""Of each such interval the last value of each point is recalled."""
+
+
+def recent_readings(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
+    """Yield what was heard of a site lately, as far back as the window looks.
+
+    Parameters
+    ----------
+    folder
+        Of its archive.
+    site
+        Its name.
+
+    Yields
+    ------
+    PointValue or RackBatch
+        See :func:`recall_points` and :func:`recall_racks`.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive cannot be read.
+    """
+    try:
+        turns = read_changes(open_snapshot(folder, site).root)
+        since = {label: np.datetime64(found[-1][1], "s") for label, found in turns.items()}
+        for one in recent_point_values(open_folder(folder, site, group="points")):
+            if one.time >= since.get(one.point, one.time):  # else it is of another unit
+                yield one
+        yield from recent_rack_batches(open_folder(folder, site, group="racks"), site)
+    except STORAGE_ERRORS as error:
+        message = f"{folder}: cannot be read: {error}"
+        raise ArchiveError(message) from error
+
+
+def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
+    """Yield what points said lately, in order of time.
+
+    Parameters
+    ----------
+    points
+        The ``points`` of an archive; see :func:`telemetry.archive.open`.
+
+    Yields
+    ------
+    PointValue
+        Of each quarter-hour of the last day the last value of each point; of racks, which are
+        many, in the newest quarter-hour only.
+    """
+    if "value" not in points or not points.sizes["time"]:
+        return
+    times = points["time"].values
+    is_rack = points["object_type"].values == RACK_OBJECT
+    spans = list(_spans(times))
+    for first, last in spans:
+        wanted = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
+        yield from _last_values(points.isel(time=slice(first, last), point=wanted))
+
+
+def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
+    """Yield what the chips of each rack said last, as batches of a sender that never was.
+
+    Parameters
+    ----------
+    racks
+        The ``racks`` of an archive.
+    site
+        Name of the site.
+
+    Yields
+    ------
+    RackBatch
+        Of the newest second, for each rack that said anything in it.
+    """
+    if "power" not in racks or not racks.sizes["time"]:
+        return
+    newest = racks.isel(time=-1)
+    time = np.datetime64(newest["time"].item(), "us")
+    every = np.stack([newest[name].values for name in CHIP_VARIABLES])
+    interval = np.diff(racks["time"].values[-2:])
+    for column, label in enumerate(racks["rack"].values.tolist()):
+        values = every[:, column, ~np.isnan(every[0, column])]
+        if values.size:
+            hall, _, rack = label.partition("/")
+            yield RackBatch(
+                site=site,
+                hall=hall,
+                rack=rack,
+                boot=0,
+                sequence=0,
+                time=time,
+                interval=interval[0] if interval.size else RECALL_INTERVAL,
+                values=values,
+            )
+
+
+def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last row, not included, of what is read of each quarter-hour.
+
+    No more than its last 100 s: within them every point is said again.
+    """
+    (begin,) = np.searchsorted(times, times[-1:] - LIVE_DEPTH)
+    interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / RECALL_INTERVAL)
+    (edges,) = np.nonzero(np.diff(interval, append=np.inf))
+    for last in (begin + edges).tolist():
+        (first,) = np.searchsorted(times, times[last : last + 1] - REPEAT_PERIOD, side="right")
+        yield int(max(first, begin)), last + 1
+
+
+def _last_values(points: xr.Dataset) -> Iterator[PointValue]:
+    """Yield the last value of each point that has one, in order of time."""
+    codes, values = points["quality"].values, points["value"].values
+    is_there = codes != NO_QUALITY
+    rows = len(codes) - 1 - np.argmax(is_there[::-1], axis=0)
+    (columns,) = np.nonzero(is_there.any(axis=0))
+    names, times = points["point"].values.tolist(), points["time"].values
+    for column in columns[np.argsort(rows[columns], kind="stable")].tolist():
+        row = rows[column]
+        value = float(values[row, column])
+        is_good = codes[row, column] != QUALITY_CODES[QualityFlag.BAD_SOURCE]
+        yield PointValue(
+            point=names[column],
+            time=times[row],
+            value=None if np.isnan(value) else value,
+            quality=GOOD_QUALITY if is_good else GOOD_QUALITY - 1,
+        )

@@ -1,0 +1,500 @@
+"""The window of the service onto its plant: what is known now, how old it is, and the recent past.
+
+One thread adds, others look; a lock stands between. A value before its metadata waits for it. What
+does not fit is counted by reason.
+
+The window's raw arrays as Datasets: the present with ages, and the recent past.
+
+The recent past on a grid of equal intervals: means, and the greatest of some columns.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import RLock
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from telemetry.live.cluster import HALL_VARIABLES, RackStates, SchedulerState, ages
+from telemetry.messages.models import (
+    REPEAT_PERIOD,
+    CapStatus,
+    ControlMessage,
+    JobHistory,
+    JobStatus,
+    PointMetadata,
+    PointValue,
+    QueueSnapshot,
+    RackBatch,
+    Sample,
+    SimulationTick,
+    epoch_microseconds,
+)
+from telemetry.points.binding import PointBinder, PointBinding
+from telemetry.points.limits import SiteLimits
+from telemetry.points.site_points import SiteVariables
+from telemetry.quality import checks
+from telemetry.quality.checks import PointReading, QualityFlag, check_unbound
+from telemetry.quality.tracker import TIMESTAMP_FLAGS, QualityTracker, describe_future_values
+from twin import axes, vocabulary
+from twin.physics import FloatArray
+from twin.run import Key
+from twin.site import Site
+
+LIVE_DEPTH: Final = np.timedelta64(26, "h")
+"""How far back the window looks."""
+
+MAX_WAITING_POINTS: Final = 10_000
+"""Most points whose value waits for its metadata."""
+
+
+@dataclass(slots=True)
+class _Row:
+    total: FloatArray
+    count: FloatArray
+    top: FloatArray
+
+
+class RollingMeans:
+    """Sums of readings by interval, from the newest back over a depth.
+
+    Parameters
+    ----------
+    means, tops
+        Number of columns that are averaged, and of those whose greatest value is kept.
+    depth
+        How far back rows are kept.
+    period
+        Length of the intervals, which lie on whole multiples of it since 1970.
+    """
+
+    def __init__(
+        self, means: int, tops: int, *, depth: np.timedelta64, period: np.timedelta64
+    ) -> None:
+        self._means = means
+        self._tops = tops
+        self._depth = _count(depth)
+        self.period = period
+        self._period = _count(period)
+        self._rows: dict[int, _Row] = {}
+        self._newest = 0
+
+    def start_of(self, time: int) -> int:
+        """Return the start of the interval that a reading closes or falls into. [us]"""
+        return (time - 1) // self._period * self._period
+
+    def add(self, column: int, time: int, value: float, *, latest: int) -> None:
+        """Take a value into the mean of its column; what is later than a moment was never."""
+        if self._newest > latest:
+            self._rows = {start: row for start, row in self._rows.items() if start <= latest}
+            self._newest = max(self._rows, default=0)
+        row = self._row(time)
+        row.total[column] += value
+        row.count[column] += 1.0
+
+    def add_top(self, column: int, time: int, value: float) -> None:
+        """Take a value into the greatest of its column."""
+        row = self._row(time)
+        row.top[column] = max(row.top[column], value)
+
+    def table(self, starts: np.ndarray) -> tuple[FloatArray, FloatArray]:
+        """Return means and tops of intervals, by column; NaN where nothing was read.
+
+        Parameters
+        ----------
+        starts
+            Starts of the intervals. [us since 1970]
+        """
+        means = np.full((len(starts), self._means), np.nan)
+        tops = np.full((len(starts), self._tops), np.nan)
+        for place, start in enumerate(starts.tolist()):
+            row = self._rows.get(start)
+            if row is not None:
+                means[place] = np.divide(
+                    row.total, row.count, out=means[place], where=row.count > 0.0
+                )
+                tops[place] = np.where(np.isfinite(row.top), row.top, np.nan)
+        return means, tops
+
+    def starts(self, start: np.datetime64, end: np.datetime64) -> np.ndarray:
+        """Return the starts of the intervals that cover a span. [us since 1970]"""
+        first, last = (int(np.datetime64(t, "us").astype(np.int64)) for t in (start, end))
+        begin = first // self._period * self._period
+        return np.arange(begin, max(last, begin + 1), self._period, dtype=np.int64)
+
+    def _row(self, time: int) -> _Row:
+        start = self.start_of(time)
+        row = self._rows.get(start)
+        if row is None:
+            row = _Row(np.zeros(self._means), np.zeros(self._means), np.full(self._tops, -np.inf))
+            self._rows[start] = row
+            self._newest = max(self._newest, start)
+            oldest = self._newest - self._depth
+            for old in [key for key in self._rows if key < oldest]:
+                del self._rows[old]
+        return row
+
+
+class LiveState:
+    """What is known of one site.
+
+    Parameters
+    ----------
+    site
+        The site.
+    depth
+        How far back :meth:`dataset` reaches.
+    limits
+        Thresholds that the site sets itself; see :func:`telemetry.points.limits.read_site_limits`.
+
+    Attributes
+    ----------
+    binder, misdated
+        Which point says what (``binder.accept(point)`` takes changed metadata); whose stamps fail.
+    cluster
+        What the scheduler said of its jobs last.
+    cap_status, job_status, tick
+        What the plant did with the last cap of each hall and with the last job orders; the last
+        tick of simulated time, or None.
+    """
+
+    def __init__(
+        self, site: Site, *, depth: np.timedelta64 = LIVE_DEPTH, limits: SiteLimits | None = None
+    ) -> None:
+        self.binder = PointBinder(site, limits)
+        self.cluster = SchedulerState(site.work)
+        self.cap_status: dict[str, CapStatus] = {}
+        self.job_status: JobStatus | None = None
+        self.tick: SimulationTick | None = None
+        self._site, self._depth, self._lock = site, depth, RLock()
+        self._counters: Counter[str] = Counter()
+        self._slots = SiteVariables(site)
+        self._racks = RackStates(site)
+        self._held: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
+        self._verdicts = QualityTracker(self.binder)
+        self.misdated = self._verdicts.misdated
+        self._batch_interval: np.timedelta64 | None = None
+        self._period, self._ahead = REPEAT_PERIOD, checks.MAX_CLOCK_LEAD
+        self._rows = self._new_rows()
+
+    @property
+    def period(self) -> np.timedelta64:
+        """How often points are repeated; three periods of silence make a value stale.
+
+        Follows the ticks of simulated time and the intervals of the rack batches by itself.
+        Setting it empties what :meth:`dataset` tells.
+        """
+        return self._period
+
+    @period.setter
+    def period(self, period: np.timedelta64) -> None:
+        with self._lock:
+            if period != self._period:
+                self._period = period
+                self._rows = self._new_rows()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Reason -> how many messages it befell; ``good`` are the values taken."""
+        with self._lock:
+            return self._counters + self.binder.counters + self._racks.counters
+
+    @property
+    def unknown(self) -> Mapping[str, str]:
+        """Point -> why it is not understood."""
+        return self.binder.unknown
+
+    @property
+    def integration_points(self) -> Mapping[Key, str]:
+        """(variable, object) -> point, for those that are ours to write.
+
+        As ``("technology_supply_request", "cdu_1/017")``, ``("battery_request", "battery_1")``.
+        """
+        return self.binder.integration_points
+
+    def add(self, sample: Sample, received: np.datetime64 | None = None) -> QualityFlag | None:
+        """Take in one sample.
+
+        Parameters
+        ----------
+        sample
+            Anything that decodes.
+        received
+            When it came, UTC; None in simulated time, where the ticks are the clock.
+
+        Returns
+        -------
+        Flag or None
+            The verdict on a reading or a rack batch; None where there is none to give: of other
+            samples, of doubles, of strange points, and of values that wait for their metadata.
+        """
+        with self._lock:
+            match sample:
+                case PointValue():
+                    return self._add_value(sample, received)
+                case RackBatch():
+                    return self._add_batch(sample, received)
+                case PointMetadata():
+                    self._add_metadata(sample)
+                case SimulationTick() if received is not None:
+                    self._counters["tick in real time"] += 1
+                case _:
+                    self._add_message(sample, received)
+        return None
+
+    def observed(self, now: np.datetime64) -> xr.Dataset:
+        """Return what is known at a moment.
+
+        Parameters
+        ----------
+        now
+            The moment, UTC.
+
+        Returns
+        -------
+        xarray.Dataset
+            The latest good value of every variable, of banks the mean of their units, NaN if older
+            than three periods or never heard; beside each its ``<name>_age`` [s], infinite if
+            never heard, or by a clock that was ahead. With the scalar coordinate ``instant``.
+        """
+        with self._lock:
+            spans = {"longest": checks.STALE_PERIODS * self._period, "ahead": self._ahead}
+            return present_dataset(self._slots, self._racks, now=now, **spans)
+
+    def ahead(self, now: np.datetime64) -> str:
+        """Return how many points and racks are not used, as a clock was ahead; empty if none."""
+        times = np.concatenate([self._slots.time, self._racks.time])
+        return describe_future_values(times, epoch_microseconds(now + self._ahead))
+
+    def dataset(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
+        """Return the recent past on ``time``.
+
+        Parameters
+        ----------
+        start, end
+            The span, within the depth of the window.
+
+        Returns
+        -------
+        xarray.Dataset
+            For each interval of a period the mean of the good readings stamped after its start
+            and not after its end, NaN if there was none. Racks are left out: the archive has them.
+        """
+        with self._lock:
+            return recent_dataset(self._slots, self._racks, self._rows, start=start, end=end)
+
+    def _new_rows(self) -> RollingMeans:
+        halls, span = len(self._racks.halls), {"depth": self._depth, "period": self._period}
+        return RollingMeans(means=self._slots.machines + 2 * halls, tops=halls, **span)
+
+    def _add_metadata(self, metadata: PointMetadata) -> None:
+        binding = self.binder.learn(metadata)
+        waiting = self._held.pop(metadata.point, None)
+        if binding is not None and waiting is not None:
+            self._read(binding, *waiting)
+
+    def _add_value(self, sample: PointValue, received: np.datetime64 | None) -> QualityFlag | None:
+        binding = self.binder.get(sample.point)
+        if binding is not None:
+            return self._read(binding, sample, received)
+        if not self.binder.is_here(sample.point):
+            self._counters["other site"] += 1
+        elif sample.point in self.binder.unknown:
+            self._counters["unknown point"] += 1
+            metadata = self.binder.metadata(sample.point)
+            return check_unbound(metadata, sample, self._clock(received))
+        else:
+            self._hold(sample, received)
+        return None
+
+    def _hold(self, sample: PointValue, received: np.datetime64 | None) -> None:
+        """Let a value wait for its metadata, the newest of each point."""
+        self._counters["before metadata"] += 1
+        if len(self._held) >= MAX_WAITING_POINTS and sample.point not in self._held:
+            del self._held[next(iter(self._held))]
+        self._held[sample.point] = (sample, received)
+
+    def _read(
+        self, binding: PointBinding, sample: PointValue, received: np.datetime64 | None
+    ) -> QualityFlag | None:
+        """Judge a value of a known point, and keep it if it is good."""
+        if sample.sender != binding.sender:
+            self._counters["wrong sender"] += 1
+            return None
+        if self._verdicts.has(sample):
+            self._counters["duplicate"] += 1
+            return None
+        value = None if sample.value is None else binding.canonical(sample.value)
+        reading = PointReading(value=value, time=sample.time, quality=sample.quality)
+        clock = self._clock(received)
+        flag = self._verdicts.on(binding, reading, clock, period=self._period)
+        self._counters[flag.value] += 1
+        slot = self._slots.places.get(binding.key)
+        if flag is QualityFlag.GOOD and slot is not None and value is not None:
+            time, latest = epoch_microseconds(sample.time), checks.latest_valid_time(clock)
+            if binding.is_spare:
+                longest = checks.STALE_PERIODS * self._period
+                if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
+                    return flag
+                self.binder.relieve(binding)
+            self._counters["out of order"] += not self._slots.put(slot, time, value, latest=latest)
+            if slot < self._slots.machines:
+                self._rows.add(slot, time, value, latest=latest)
+        return flag
+
+    def _clock(self, received: np.datetime64 | None) -> np.datetime64 | None:
+        """Return when a sample came: in simulated time, no later than the tick to come."""
+        if received is not None or self.tick is None:
+            return received
+        return self.tick.time + self.tick.interval
+
+    def _add_batch(self, batch: RackBatch, received: np.datetime64 | None) -> QualityFlag | None:
+        if batch.site != self._site.name:
+            self._counters["other site"] += 1
+            return None
+        clock = self._clock(received)
+        flag, latest = checks.check_batch(batch, clock), checks.latest_valid_time(clock)
+        if flag not in TIMESTAMP_FLAGS and not self._racks.is_new(batch, latest=latest):
+            return None
+        self._counters[f"batch {flag.value}"] += 1
+        if flag is QualityFlag.GOOD:
+            self._batch_interval = batch.interval
+            power, temperature, utilisation = self._racks.add(batch, latest=latest).tolist()
+            hall = self._racks.halls.index(batch.hall)
+            time, first = epoch_microseconds(batch.time), self._slots.machines + hall
+            self._rows.add(first, time, power, latest=latest)
+            self._rows.add(first + len(self._racks.halls), time, utilisation, latest=latest)
+            self._rows.add_top(hall, time, temperature)
+        return flag
+
+    def _add_message(self, sample: ControlMessage, received: np.datetime64 | None) -> None:
+        """Keep what the cluster and the plant say of jobs, caps and simulated time."""
+        site = sample.order.site if isinstance(sample, CapStatus) else sample.site
+        if site != self._site.name:
+            self._counters["other site"] += 1
+            return
+        match sample:
+            case QueueSnapshot() | JobHistory():
+                if refused := self.cluster.add(sample, self._clock(received)):
+                    self._counters[refused] += 1
+            case CapStatus(order=order):
+                self.cap_status[order.hall] = sample
+            case JobStatus():
+                self.job_status = sample
+            case SimulationTick():
+                self.tick = sample
+                self._ahead = checks.MAX_CLOCK_LEAD + sample.interval  # of stamps of what comes
+                self.period = max(REPEAT_PERIOD, self._batch_interval or sample.interval)
+
+
+type AxisValues = tuple[str, FloatArray]
+
+
+def present_dataset(
+    slots: SiteVariables,
+    racks: RackStates,
+    *,
+    now: np.datetime64,
+    longest: np.timedelta64,
+    ahead: np.timedelta64,
+) -> xr.Dataset:
+    """Return what is known at a moment; see :meth:`telemetry.live.state.LiveState.observed`.
+
+    Parameters
+    ----------
+    slots, racks
+        What was read.
+    now
+        The moment, UTC.
+    longest, ahead
+        Age from which a value is stale, and how far ahead of now one may be stamped.
+
+    Returns
+    -------
+    xarray.Dataset
+        Every variable and its age.
+    """
+    age = ages(slots.time, now, ahead=ahead)
+    is_fresh = age <= float(longest / np.timedelta64(1, "s"))
+    values = np.where(is_fresh, slots.value, np.nan)
+    found: dict[str, AxisValues] = {}
+    ages_: dict[str, AxisValues] = {}
+    for shape in slots.shapes:
+        found[shape.variable] = (shape.dim, shape.pick(values))
+        ages_[shape.variable] = (shape.dim, shape.newest(age))
+    halls = racks.observed(now, longest=longest, ahead=ahead)
+    heard = halls.pop("age")
+    for name, numbers in halls.items():
+        found[name] = ("hall", numbers)
+        ages_[name] = ("hall", heard)
+    variables = {name: _variable(name, *part) for name, part in found.items()}
+    variables |= {f"{name}_age": _age(name, *part) for name, part in ages_.items()}
+    return xr.Dataset(variables, coords={"instant": np.datetime64(now, "us"), **_labels(slots)})
+
+
+def recent_dataset(
+    slots: SiteVariables,
+    racks: RackStates,
+    rows: RollingMeans,
+    *,
+    start: np.datetime64,
+    end: np.datetime64,
+) -> xr.Dataset:
+    """Return the recent past on ``time``; see :meth:`telemetry.live.state.LiveState.dataset`.
+
+    Parameters
+    ----------
+    slots, racks
+        Which columns of the rows say what.
+    rows
+        What was read.
+    start, end
+        The span, UTC.
+
+    Returns
+    -------
+    xarray.Dataset
+        Means of all variables except those of single racks.
+    """
+    starts = rows.starts(start, end)
+    means, tops = rows.table(starts)
+    grid = axes.regular(starts.astype("datetime64[us]")[0], len(starts), rows.period)
+    found: dict[str, AxisValues] = {
+        shape.variable: (shape.dim, shape.pick(means))
+        for shape in slots.shapes
+        if shape.dim != "rack"
+    }
+    first, halls = slots.machines, len(racks.halls)
+    power = means[:, first : first + halls] * racks.counts
+    for name, numbers in zip(HALL_VARIABLES, (power, tops, means[:, first + halls :]), strict=True):
+        found[name] = ("hall", numbers)
+    variables = {name: _variable(name, *part, "time") for name, part in found.items()}
+    labels = {dim: names for dim, names in _labels(slots).items() if dim != "rack"}
+    return grid.assign(variables).assign_coords(labels)
+
+
+def _labels(slots: SiteVariables) -> dict[str, list[str]]:
+    return {shape.dim: list(shape.labels) for shape in slots.shapes if shape.dim}
+
+
+def _variable(name: str, dim: str, values: FloatArray, *axes_before: str) -> xr.Variable:
+    word = vocabulary.term(name)
+    attrs = {"units": word.unit, "long_name": word.meaning}
+    if word.cf_name:
+        attrs["standard_name"] = word.cf_name
+    dims = (*axes_before, dim) if dim else axes_before
+    return xr.Variable(dims, values, attrs)
+
+
+def _age(name: str, dim: str, values: FloatArray) -> xr.Variable:
+    attrs = {"units": "s", "long_name": f"age of {name}"}
+    return xr.Variable((dim,) if dim else (), values, attrs)
+
+
+_MICROSECOND: Final = np.timedelta64(1, "us")
+
+
+def _count(span: np.timedelta64) -> int:
+    return int(span / _MICROSECOND)

@@ -1,0 +1,204 @@
+"""Rack batches: a small header and a block of little-endian float32; and the same as JSON.
+
+A chip that is not there keeps its place: all its numbers are NaN, in JSON null.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.messages.models import CHIP_VARIABLES, RackBatch
+from telemetry.messages.rack_batch_header import BATCH_FORMAT, BATCH_HEADER, BATCH_MAGIC
+from telemetry.messages.strict_json import (
+    COUNT_RANGE,
+    MESSAGE_VERSION,
+    TIME_RANGE,
+    Json,
+    decode_json,
+    encode_json,
+    expect_names,
+    expect_version,
+    to_datetime,
+    to_milliseconds,
+)
+from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
+from twin.errors import WireError
+
+MAX_CHIPS: Final = 4096
+MAX_INTERVAL_MS: Final = 86_400_000
+"""Longest interval of a batch. [ms]"""
+
+_FLOAT: Final = np.dtype("<f4")
+_ROWS: Final = len(CHIP_VARIABLES)
+_MICROSECONDS: Final = 1000  # in a millisecond
+
+
+class _Document(msgspec.Struct):
+    """The JSON twin of a batch."""
+
+    v: int
+    site: str
+    hall: str
+    rack: str
+    boot: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
+    sequence: Annotated[int, COUNT_RANGE]
+    time: Annotated[int, TIME_RANGE]
+    interval_ms: Annotated[int, msgspec.Meta(gt=0, le=MAX_INTERVAL_MS)]
+    power: list[float | None]
+    temperature: list[float | None]
+    utilisation: list[float | None]
+    memory: list[float | None]
+    clock: list[float | None]
+
+
+def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
+    """Return a binary batch.
+
+    Notes
+    -----
+    A later minor version may lengthen the header; its length tells where the block begins. The
+    values are a view of the payload: nothing is copied.
+
+    Raises
+    ------
+    WireError
+        If header and length do not agree, or a value is not finite, but for chips that are absent.
+    """
+    if len(payload) < BATCH_HEADER.size:
+        raise WireError(
+            topic, payload, f"a batch begins with a header of {BATCH_HEADER.size} bytes"
+        )
+    magic, version, flags, length, boot, sequence, time, rows, chips, interval = (
+        BATCH_HEADER.unpack_from(payload)
+    )
+    if magic != BATCH_MAGIC or version != BATCH_FORMAT or flags:
+        mend = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
+        raise WireError(topic, payload[:8], mend)
+    if rows != _ROWS or not 0 < chips <= MAX_CHIPS or not 0 < interval <= MAX_INTERVAL_MS:
+        shown = f"{rows} variables, {chips} chips, {interval} ms"
+        mend = f"a batch has {_ROWS} variables, up to {MAX_CHIPS} chips, up to {MAX_INTERVAL_MS} ms"
+        raise WireError(topic, shown, mend)
+    if length < BATCH_HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
+        mend = "header length and the block of float32 must add up to the payload"
+        raise WireError(topic, f"{len(payload)} bytes", mend)
+    values = np.frombuffer(payload, dtype=_FLOAT, offset=length).reshape(rows, chips)
+    _expect_known(topic, values)
+    return RackBatch(
+        site=address.site,
+        hall=address.hall,
+        rack=address.rack,
+        boot=boot,
+        sequence=sequence,
+        time=to_datetime(topic, time),
+        interval=np.timedelta64(interval * _MICROSECONDS, "us"),
+        values=values,
+    )
+
+
+def encode_batch(batch: RackBatch) -> tuple[str, bytes]:
+    """Return the topic and the binary form of a batch."""
+    topic = build_topic(TopicKind.RACK_BATCH, site=batch.site, hall=batch.hall, rack=batch.rack)
+    values = _checked(topic, batch.values)
+    try:
+        header = BATCH_HEADER.pack(
+            BATCH_MAGIC,
+            BATCH_FORMAT,
+            0,
+            BATCH_HEADER.size,
+            batch.boot,
+            batch.sequence,
+            to_milliseconds(topic, batch.time),
+            *values.shape,
+            _interval(topic, batch.interval),
+        )
+    except struct.error as error:
+        raise WireError(topic, f"boot {batch.boot}", str(error)) from error
+    return topic, header + values.tobytes()
+
+
+def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
+    """Return a batch that came as JSON.
+
+    Raises
+    ------
+    WireError
+        If it is not what :func:`encode_batch_json` writes, or its columns have different lengths.
+    """
+    document = decode_json(topic, payload, _Document)
+    expect_version(topic, document.v)
+    expect_names(
+        topic,
+        (document.site, address.site),
+        (document.hall, address.hall),
+        (document.rack, address.rack),
+    )
+    rows: Sequence[list[float | None]] = [getattr(document, name) for name in CHIP_VARIABLES]
+    if len({len(row) for row in rows}) > 1:
+        raise WireError(topic, "columns", "all variables of a batch have as many values")
+    with np.errstate(over="ignore"):
+        values = np.array(rows, dtype=_FLOAT)
+    return RackBatch(
+        site=document.site,
+        hall=document.hall,
+        rack=document.rack,
+        boot=document.boot,
+        sequence=document.sequence,
+        time=to_datetime(topic, document.time),
+        interval=np.timedelta64(document.interval_ms * _MICROSECONDS, "us"),
+        values=_checked(topic, values),
+    )
+
+
+def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
+    """Return the topic and the JSON form of a batch, for those who cannot write binary."""
+    topic = build_topic(
+        TopicKind.RACK_BATCH_JSON, site=batch.site, hall=batch.hall, rack=batch.rack
+    )
+    values = _checked(topic, batch.values)
+    told = [[None if math.isnan(one) else one for one in row] for row in values.tolist()]
+    columns: dict[str, Json] = dict(zip(CHIP_VARIABLES, told, strict=True))
+    head: dict[str, Json] = {
+        "v": MESSAGE_VERSION,
+        "site": batch.site,
+        "hall": batch.hall,
+        "rack": batch.rack,
+        "boot": batch.boot,
+        "sequence": batch.sequence,
+        "time": to_milliseconds(topic, batch.time),
+        "interval_ms": _interval(topic, batch.interval),
+    }
+    return topic, encode_json(topic, head | columns)
+
+
+def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the block if it has the shape of a batch, and numbers of all chips but absent ones."""
+    if values.ndim != len(("variable", "chip")) or values.shape[0] != _ROWS:
+        raise WireError(topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip")
+    if not 0 < values.shape[1] <= MAX_CHIPS:
+        raise WireError(topic, values.shape, f"a batch has 1 to {MAX_CHIPS} chips")
+    block = np.asarray(values, dtype=_FLOAT)
+    _expect_known(topic, block)
+    return block
+
+
+def _expect_known(topic: str, block: NDArray[np.float32]) -> None:
+    """Refuse numbers that are not finite, but for chips of which nothing at all is known."""
+    if np.isfinite(block).all():
+        return
+    is_absent = np.isnan(block).all(axis=0)
+    if is_absent.all() or not np.isfinite(block[:, ~is_absent]).all():
+        mend = "finite numbers are sent; NaN in all rows, or null, is a chip that is not there"
+        raise WireError(topic, "NaN or infinity", mend)
+
+
+def _interval(topic: str, interval: np.timedelta64) -> int:
+    """Return the interval if it may be sent. [ms]"""
+    length = float(interval / np.timedelta64(1, "ms"))
+    if not 1 <= length <= MAX_INTERVAL_MS:
+        raise WireError(topic, interval, f"an interval lasts 1 to {MAX_INTERVAL_MS} ms")
+    return round(length)

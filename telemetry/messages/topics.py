@@ -1,0 +1,224 @@
+"""Every topic on the wire, built and parsed in one place.
+
+A name that could widen or break a subscription (``+``, ``#``, NUL) never gets into a topic.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from telemetry.messages.bms_contract import check_value_topic
+from telemetry.messages.models import PLANT_SENDER
+from twin.errors import WireError
+
+_FORBIDDEN: Final = re.compile("[+#\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
+_LONGEST: Final = 1024  # bytes of a topic; it bounds what parsed topics take
+_KNOWN: Final = 131_072  # topics of a whole site, remembered once parsed
+
+
+class TopicKind(StrEnum):
+    """What a topic carries."""
+
+    POINT_VALUE = "point_value"
+    POINT_METADATA = "point_metadata"
+    RACK_BATCH = "rack_batch"
+    RACK_BATCH_JSON = "rack_batch_json"
+    HELD = "held"
+    DURABLE = "durable"
+    CAP_ORDER = "cap_order"
+    CAP_STATUS = "cap_status"
+    JOB_ORDERS = "job_orders"
+    JOB_STATUS = "job_status"
+    JOB_QUEUE = "job_queue"
+    JOB_HISTORY = "job_history"
+    TICK = "tick"
+    DECIDED = "decided"
+    SCHEDULE = "schedule"
+    FEED_STATUS = "feed_status"
+    ACKNOWLEDGEMENT = "acknowledgement"
+    LOAD_TARGET = "load_target"
+    POWER_STATE = "power_state"
+
+
+TOPIC_PATTERNS: Final[dict[TopicKind, str]] = {
+    TopicKind.RACK_BATCH: "dc/v1/{site}/{hall}/{rack}/tele",
+    TopicKind.RACK_BATCH_JSON: "dc/v1/{site}/{hall}/{rack}/tele/json",
+    TopicKind.HELD: "dc/v1/{site}/{hall}/{rack}/tele/held",
+    TopicKind.DURABLE: "dc/v1/{site}/{hall}/{rack}/tele/durable",
+    TopicKind.JOB_ORDERS: "dc/v1/{site}/jobs/set",
+    TopicKind.JOB_STATUS: "dc/v1/{site}/jobs/status",
+    TopicKind.JOB_QUEUE: "dc/v1/{site}/jobs/queue",
+    TopicKind.JOB_HISTORY: "dc/v1/{site}/jobs/history",
+    TopicKind.CAP_ORDER: "dc/v1/{site}/{hall}/cap/set",
+    TopicKind.CAP_STATUS: "dc/v1/{site}/{hall}/cap/status",
+    TopicKind.TICK: "sim/v1/{site}/clock",
+    TopicKind.DECIDED: "sim/v1/{site}/decided",
+    TopicKind.SCHEDULE: "feed/v1/{partner}/{site}/schedule",
+    TopicKind.FEED_STATUS: "feed/v1/{partner}/{site}/status",
+    TopicKind.ACKNOWLEDGEMENT: "feed/v1/{partner}/{site}/ack",
+    TopicKind.LOAD_TARGET: "grid/v1/isv/{partner}/loadtarget/set",
+    TopicKind.POWER_STATE: "grid/v1/dsx-flex-agent/{site}/powerstate/status",
+}
+"""Topics of our own and of DSX Flex; those of building management end in a path of any depth."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParsedTopic:
+    """A topic taken apart; what a kind of topic does not name is ""."""
+
+    kind: TopicKind
+    site: str = ""
+    hall: str = ""
+    rack: str = ""
+    partner: str = ""
+    sender: str = ""
+    point: str = ""
+
+
+def value_topic(point: str, sender: str = PLANT_SENDER) -> str:
+    """Return the topic of the values of a point, written by the plant or by an integration."""
+    return f"BMS/v1/{check_name(sender)}/Value/{check_point(point)}"
+
+
+def metadata_topic(point: str) -> str:
+    """Return the topic of what a point is."""
+    return f"BMS/v1/{PLANT_SENDER}/Metadata/{check_point(point)}"
+
+
+def build_topic(kind: TopicKind, **names: str) -> str:
+    """Return a topic of our own.
+
+    Parameters
+    ----------
+    kind
+        One of :data:`PATTERNS`.
+    **names
+        The names that its pattern asks for: ``site``, ``hall``, ``rack``, ``partner``.
+
+    Returns
+    -------
+    str
+        The topic.
+
+    Raises
+    ------
+    WireError
+        If a name is empty, or holds ``/``, ``+``, ``#`` or a control character.
+    """
+    return TOPIC_PATTERNS[kind].format(**{key: check_name(value) for key, value in names.items()})
+
+
+def topic_filter(kind: TopicKind, **names: str) -> str:
+    """Return the subscription of all topics of a kind; what is not named matches anything."""
+    places = dict.fromkeys(("site", "hall", "rack", "partner"), "+")
+    return TOPIC_PATTERNS[kind].format(
+        **places | {key: check_name(value) for key, value in names.items()}
+    )
+
+
+METADATA_FILTER: Final = f"BMS/v1/{PLANT_SENDER}/Metadata/#"
+"""Subscription of what all points are. To be asked for at QoS 0: it is retained and repeated, and
+brokers send thousands of retained messages at QoS 1 only as fast as they are acknowledged, or not
+at all."""
+
+
+def service_filters(site: str) -> tuple[str, ...]:
+    """Return what a service subscribes to, beside :data:`METADATA`: what plant and cluster say."""
+    ours = (
+        TopicKind.RACK_BATCH,
+        TopicKind.RACK_BATCH_JSON,
+        TopicKind.CAP_STATUS,
+        TopicKind.JOB_STATUS,
+        TopicKind.JOB_QUEUE,
+        TopicKind.JOB_HISTORY,
+        TopicKind.TICK,
+    )
+    return (f"BMS/v1/{PLANT_SENDER}/Value/#", *(topic_filter(kind, site=site) for kind in ours))
+
+
+@lru_cache(maxsize=_KNOWN)
+def parse_topic(topic: str) -> ParsedTopic:
+    """Return a topic taken apart.
+
+    Parameters
+    ----------
+    topic
+        Any text that came as a topic.
+
+    Returns
+    -------
+    Address
+        Its kind and its names.
+
+    Raises
+    ------
+    WireError
+        If it is not one of ours, or a name in it is not allowed.
+    """
+    if len(topic) > _LONGEST or len(topic.encode(errors="replace")) > _LONGEST:
+        raise WireError(topic, topic, f"a topic has {_LONGEST} bytes at most")
+    if _FORBIDDEN.search(topic):
+        raise WireError(topic, topic, "a topic has no +, # or control characters")
+    levels = topic.split("/")
+    match levels:
+        case ["BMS", "v1", sender, "Value", *rest]:
+            check_point("/".join(rest))
+            check_value_topic(topic, *rest[:2], sender=check_name(sender))
+            return ParsedTopic(
+                kind=TopicKind.POINT_VALUE,
+                sender=check_name(sender),
+                point=check_point("/".join(rest)),
+            )
+        case ["BMS", "v1", sender, "Metadata", *rest] if sender == PLANT_SENDER:
+            return ParsedTopic(
+                kind=TopicKind.POINT_METADATA, sender=sender, point=check_point("/".join(rest))
+            )
+    for kind, pattern in TOPIC_PATTERNS.items():
+        names = _matched(pattern.split("/"), levels)
+        if names is not None:
+            return ParsedTopic(kind=kind, **names)
+    raise WireError(topic, topic, "no topic of ours; docs/operators.md lists them")
+
+
+def check_name(text: str) -> str:
+    """Return a name if it may stand in a topic.
+
+    Raises
+    ------
+    WireError
+        If it is empty, or holds ``/``, ``+``, ``#`` or a control character.
+    """
+    if not text or "/" in text or _FORBIDDEN.search(text):
+        raise WireError("topic", text, "a name in a topic is not empty and has no /, + or #")
+    return text
+
+
+def check_point(point: str) -> str:
+    """Return the end of a point's topics if it is one: ``{objectType}/{pointType}/{tagPath}``.
+
+    Raises
+    ------
+    WireError
+        If a level is missing or empty, or a letter is not allowed.
+    """
+    levels = point.split("/")
+    if len(levels) < len(("objectType", "pointType", "tagPath")) or not all(levels):
+        raise WireError("topic", point, "a point is {objectType}/{pointType}/{tagPath}")
+    if _FORBIDDEN.search(point):
+        raise WireError("topic", point, "a point has no +, # or control characters")
+    return point
+
+
+def _matched(pattern: list[str], levels: list[str]) -> dict[str, str] | None:
+    """Return the names of a topic that has the shape of a pattern."""
+    if len(pattern) != len(levels):
+        return None
+    names = {}
+    for wanted, level in zip(pattern, levels, strict=True):
+        if wanted.startswith("{"):
+            names[wanted[1:-1]] = level
+        elif wanted != level:
+            return None
+    return names if all(names.values()) else None

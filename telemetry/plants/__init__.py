@@ -1,1 +1,0 @@
-"""What makes a simulated plant unlike the twin: wear, ramps, sensors, calls of the grid."""

@@ -1,0 +1,370 @@
+"""All points of the plant of a site, with their metadata: what its management system announces.
+
+The paths of power and liquid follow from the relations of the machines: whoever delivers a carrier
+serves those who draw it.
+
+Where the values of a site's points are kept: one place for each variable and object.
+
+Raw arrays; Datasets are built only when somebody asks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from telemetry.messages.models import PointMetadata
+from telemetry.points import catalogue
+from telemetry.points.catalogue import POINT_MEANINGS, RACK_OBJECT, PointMeaning
+from twin.equipment import Accelerators, Cdu, Equipment
+from twin.physics import FloatArray
+from twin.relations import ENERGY_SIGN, Convert, Exchange, Store, Work
+from twin.run import Key
+from twin.simulation import DIMENSIONS
+from twin.site import Site
+
+UNIT_COUNT_VARIABLES: Final = ("cooling_plant_units_request", "cooling_plant_units_applied")
+"""Words of the points of a site whose plans commit units."""
+
+_RACK_DIGITS: Final = 4
+_UNIT_DIGITS: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePoint:
+    """One point of a site.
+
+    Attributes
+    ----------
+    metadata
+        As it is announced.
+    meaning
+        Its row in the table.
+    machine
+        Id of the machine in the site file, or "" for the site itself.
+    label
+        Id of the very object: of the machine, one unit of a bank, one rack, or "".
+    """
+
+    metadata: PointMetadata
+    meaning: PointMeaning
+    machine: str
+    label: str
+
+
+def announced_metadata(site: Site) -> Iterator[PointMetadata]:
+    """Yield the metadata of all points of a site, ours to write included."""
+    for listed in list_points(site):
+        yield listed.metadata
+
+
+def list_points(site: Site) -> Iterator[SitePoint]:
+    """Yield all points of a site with their rows in the table, machine by machine."""
+    paths, meanings = ServicePaths.of(site), tuple(_meanings(site))
+    for meaning in meanings:
+        if not meaning.kinds:
+            yield _of_site(site, meaning)
+    for machine in site.equipment.values():
+        for meaning in meanings:
+            if machine.kind in meaning.kinds:
+                for label in object_ids(machine, meaning):
+                    metadata = _metadata(site, meaning, machine=machine, label=label, paths=paths)
+                    yield SitePoint(
+                        metadata=metadata, meaning=meaning, machine=machine.name, label=label
+                    )
+
+
+def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
+    """Return the ids of the objects of a machine that have a kind of point each."""
+    if meaning.object_type == catalogue.RACK_OBJECT and isinstance(machine, Accelerators):
+        return rack_ids(machine)
+    if isinstance(machine, Cdu):
+        return unit_ids(machine)
+    return [machine.name]
+
+
+def _meanings(site: Site) -> Iterator[PointMeaning]:
+    """Yield the rows of a site: its chillers are asked for where plans commit some of them."""
+    for meaning in POINT_MEANINGS:
+        if site.committed or meaning.variable not in UNIT_COUNT_VARIABLES:
+            yield meaning
+
+
+def rack_ids(hall: Accelerators) -> list[str]:
+    """Return the locations of the racks of a hall, as plant and cluster know them."""
+    return [f"{hall.name}-{rack_name(number)}" for number in range(1, hall.racks + 1)]
+
+
+def rack_name(number: int) -> str:
+    """Return the name of a rack in its hall: ``r0001`` is the first."""
+    return f"r{number:0{_RACK_DIGITS}d}"
+
+
+def unit_ids(bank: Cdu) -> list[str]:
+    """Return the ids of the units of a bank."""
+    return [f"{bank.name}/{number:0{_UNIT_DIGITS}d}" for number in range(1, bank.count + 1)]
+
+
+@dataclass(frozen=True)
+class ServicePaths:
+    """Who serves whom: object id -> ids downstream."""
+
+    power: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    cooling: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, site: Site) -> "ServicePaths":
+        """Return the paths of a site."""
+        sources: list[tuple[str, str]] = []
+        users: dict[str, list[str]] = {}
+        for relation in site.relations:
+            match relation:
+                case Convert(owner=owner, output=output, draws=draws):
+                    sources.append((owner, output))
+                    for carrier in draws:
+                        users.setdefault(carrier, []).append(owner)
+                case Store(owner=owner, carrier=carrier) | Exchange(owner=owner, carrier=carrier):
+                    sources.append((owner, carrier))
+                case Work(owner=owner, carrier=carrier, heat=heat):
+                    for drawn in (carrier, *heat):
+                        users.setdefault(drawn, []).append(owner)
+        paths = cls()
+        for owner, carrier in sources:
+            side = paths.power if ENERGY_SIGN[carrier] > 0 else paths.cooling
+            side[owner] = tuple(_objects(site, users.get(carrier, [])))
+        paths._reach_racks(site)
+        return paths
+
+    def _reach_racks(self, site: Site) -> None:
+        """Lead power from the halls, and coolant from each CDU, to the racks."""
+        halls = site.of(Accelerators)
+        self.power.update({hall.name: tuple(rack_ids(hall)) for hall in halls})
+        racks = [rack for hall in halls for rack in rack_ids(hall)]
+        units = [unit for bank in site.of(Cdu) for unit in unit_ids(bank)]
+        for place, unit in enumerate(units):
+            first, last = (len(racks) * edge // len(units) for edge in (place, place + 1))
+            self.cooling[unit] = tuple(racks[first:last])
+
+
+def _objects(site: Site, owners: list[str]) -> Iterator[str]:
+    """Yield the ids of the objects that stand for some machines."""
+    for owner in owners:
+        machine = site.equipment[owner]
+        if isinstance(machine, Cdu):
+            yield from unit_ids(machine)
+        else:
+            yield owner
+
+
+def _metadata(
+    site: Site, meaning: PointMeaning, *, machine: Equipment, label: str, paths: ServicePaths
+) -> PointMetadata:
+    """Return the metadata of a point of a machine.
+
+    Meters name the path of power. What belongs to a metered machine is associated with its meter,
+    so that no second path appears; machines for cooling name the path of liquid or air themselves.
+    """
+    is_rack = meaning.object_type == catalogue.RACK_OBJECT
+    is_meter = meaning.object_type == catalogue.METER_OBJECT
+    is_part = (
+        meaning.object_type == catalogue.SENSOR_OBJECT
+        or machine.kind not in catalogue.COOLING_PATH_KINDS
+    )
+    is_associated = is_part and not is_meter and not is_rack
+    serves = (paths.power if is_meter else paths.cooling).get(label, ())
+    if is_meter and machine.kind in catalogue.COOLING_PATH_KINDS:
+        serves = ()
+    tag = label.replace("-", "/") if is_rack else label
+    return replace(
+        _bare(site, meaning, tag),
+        object_id="" if is_rack else label,
+        object_name="" if is_rack or is_associated else label,
+        is_associated=is_associated,
+        serves=() if is_associated or is_rack else serves,
+        rack=label if is_rack else "",
+        rack_name=label if is_rack else "",
+    )
+
+
+def _of_site(site: Site, meaning: PointMeaning) -> SitePoint:
+    owner = meaning.owner
+    metadata = replace(_bare(site, meaning, owner), object_id=owner, object_name=owner)
+    return SitePoint(metadata=metadata, meaning=meaning, machine="", label="")
+
+
+def _bare(site: Site, meaning: PointMeaning, tag: str) -> PointMetadata:
+    """Return what all points of a meaning share; the path is unique and says nothing else."""
+    path = f"{site.name}/{tag}/{meaning.variable}"
+    return PointMetadata(
+        point=f"{meaning.object_type}/{meaning.point_type}/{path}",
+        object_type=meaning.object_type,
+        point_type=meaning.point_type,
+        unit=meaning.unit,
+        state_text=meaning.states,
+        process_area=meaning.process_area,
+        integration=meaning.integration,
+        is_setpoint=meaning.is_setpoint,
+    )
+
+
+NO_TIME_US: Final = np.iinfo(np.int64).min
+"""Time of a value that never came. [us]"""
+
+_SECOND: Final = 1e6  # us
+_MICROSECOND: Final = np.timedelta64(1, "us")
+
+_SINGLE: Final = ("", "grid")
+"""Kinds whose variables have no axis of machines."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableLayout:
+    """One variable: its axis, its labels, and where their slots lie.
+
+    Attributes
+    ----------
+    variable
+        Word of the vocabulary.
+    dim
+        Its axis, or "" for one number.
+    labels
+        Machines or racks.
+    first, counts
+        First slot, and number of slots of each label: a bank has one for each unit.
+    sign
+        0 for a plain value; 1 and -1 for the two directions of one meter.
+    """
+
+    variable: str
+    dim: str
+    labels: tuple[str, ...]
+    first: int
+    counts: tuple[int, ...]
+    sign: float = 0.0
+
+    def pick(self, values: FloatArray) -> FloatArray:
+        """Return the values of the labels, slots being the last axis; banks by their mean."""
+        last = self.first + sum(self.counts)
+        own = values[..., self.first : last]
+        if last - self.first > len(self.counts):
+            edges = np.cumsum((0, *self.counts))
+            parts = [own[..., a:b] for a, b in pairwise(edges.tolist())]
+            own = np.stack([_mean(part) for part in parts], axis=-1)
+        picked = own if self.sign == 0.0 else np.maximum(self.sign * own, 0.0)
+        return picked if self.dim else picked[..., 0]
+
+    def newest(self, age: FloatArray) -> FloatArray:
+        """Return the age of the newest slot of each label. [s]"""
+        starts = self.first + np.cumsum((0, *self.counts[:-1]))
+        last = self.first + sum(self.counts)
+        picked = np.minimum.reduceat(age[:last], starts)
+        return np.asarray(picked if self.dim else picked[0])
+
+
+class SiteVariables:
+    """The latest value of each variable and object of a site.
+
+    Attributes
+    ----------
+    places
+        (variable, object) -> slot. Those of racks come last.
+    machines
+        Number of slots before those of racks.
+    shapes
+        Variables of the site and where their slots lie.
+    value, time
+        By slot: canonical value, and epoch microseconds of it.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.places: dict[Key, int] = {}
+        self.shapes: list[VariableLayout] = []
+        self.machines = 0
+        groups = _groups(site)
+        for group in (g for g in groups if g.dim != "rack"):
+            self._lay(group)
+        self.machines = len(self.places)
+        for group in (g for g in groups if g.dim == "rack"):
+            self._lay(group)
+        self.value = np.full(len(self.places), np.nan)
+        self.time = np.full(len(self.places), NO_TIME_US)
+
+    def is_silent(
+        self, slot: int, time: int, *, latest: int, longest: np.timedelta64
+    ) -> np.bool_ | bool:
+        """Return whether a slot was told nothing for long before a moment.
+
+        Parameters
+        ----------
+        slot, time
+            The slot, and the moment. [us since 1970]
+        latest
+            Latest stamp that counts: one beyond is of a clock that was set back. [us since 1970]
+        longest
+            What is not long yet.
+        """
+        told = int(self.time[slot])
+        return told > latest or time - told > longest / _MICROSECOND
+
+    def put(self, slot: int, time: int, value: float, *, latest: int) -> bool:
+        """Keep a value if it is the newest of its slot up to a moment, and return whether it is."""
+        if time <= self.time[slot] <= latest:
+            return False
+        self.time[slot] = time
+        self.value[slot] = value
+        return True
+
+    def _lay(self, group: "_Group") -> None:
+        first = len(self.places)
+        for objects in group.objects.values():
+            for label in objects:
+                self.places[group.variable, label] = len(self.places)
+        shape = VariableLayout(
+            variable=group.variable,
+            dim=group.dim,
+            labels=tuple(group.objects),
+            first=first,
+            counts=tuple(len(objects) for objects in group.objects.values()),
+            sign=1.0 if group.negative else 0.0,
+        )
+        self.shapes.append(shape)
+        if group.negative:
+            self.shapes.append(replace(shape, variable=group.negative, sign=-1.0))
+
+
+@dataclass(kw_only=True)
+class _Group:
+    """All objects that have a variable, by label."""
+
+    variable: str
+    dim: str
+    negative: str
+    objects: dict[str, list[str]] = field(default_factory=dict)
+
+
+def _groups(site: Site) -> list[_Group]:
+    groups: dict[str, _Group] = {}
+    for listed in list_points(site):
+        meaning = listed.meaning
+        if meaning.is_ours:
+            continue
+        kind = site.equipment[listed.machine].kind if listed.machine else ""
+        is_rack = meaning.object_type == RACK_OBJECT
+        dim = "rack" if is_rack else "" if kind in _SINGLE else DIMENSIONS.get(kind, kind)
+        group = groups.setdefault(
+            meaning.variable,
+            _Group(variable=meaning.variable, dim=dim, negative=meaning.negative),
+        )
+        label = listed.label if is_rack else listed.machine
+        group.objects.setdefault(label, []).append(listed.label)
+    return list(groups.values())
+
+
+def _mean(values: FloatArray) -> FloatArray:
+    """Return the mean of what is there, on the last axis; NaN where nothing is."""
+    is_there = np.isfinite(values)
+    count = is_there.sum(axis=-1)
+    total = np.where(is_there, values, 0.0).sum(axis=-1)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

@@ -1,0 +1,507 @@
+"""A trial of calibration: a worn plant under a synthetic load, its telemetry, and what it becomes.
+
+The load is made by us: a daily course, restless hours, batteries and tanks that cycle twice a day.
+
+What a calibration and an observer must be able to do, tried on plants that are known.
+
+For each seed a worn plant runs for two weeks: the first calibrates the site, the second is
+foretold. Another one, with a sensor that drifts and one that is stuck, is observed for a week.
+
+A trial of the observer: what it believes of a worn plant with failing sensors, beside the truth.
+
+Every quarter-hour it gets what the service gets: the newest readings of the stocks, and the means
+of what was done in the quarter-hour.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from telemetry.simulator.deviations import SensorFault, SensorModel, worn_for_calibration
+from telemetry.simulator.plant import SimulatedFacility
+from twin import axes, simulation, vocabulary
+from twin import state as states
+from twin.axes import MINUTE, QUARTER
+from twin.calibrate import Calibration, Grade, calibrate
+from twin.calibration.parameters import value_of
+from twin.equipment import Accelerators, CoolingPlant, HeatReuse
+from twin.estimate import Estimate, estimate
+from twin.forecast.record import WEATHER
+from twin.observer.trust import TRUST
+from twin.physics import FloatArray
+from twin.run import Key
+from twin.site import Site
+
+PERIOD_DAYS: Final = 7
+"""Length of the history, of what is foretold, and of what is observed. [d]"""
+
+MINUTES_PER_DAY: Final = 1440
+"""Minutes of a day. [min]"""
+
+FAULT_SEED_OFFSET: Final = 1000
+"""Added to the seed of a plant for that of its failing sensors. [1]"""
+
+MAX_ERRORS: Final = {"cv_rmse": 0.027, "nmbe": 0.01, "temperature_rmse": 0.5, "identified": 0.02}
+"""Greatest errors allowed: shares of the mean power, kelvin, shares of the parameters."""
+
+BOUND_COVERAGE: Final = (0.92, 0.98)
+"""Least and greatest share of hourly samples that the 95 % bounds may hold. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionScore:
+    """How well a site foretells what a plant did.
+
+    Attributes
+    ----------
+    cv_rmse
+        Root mean square error of the facility power over its mean. [1]
+    nmbe
+        Mean error of the facility power over its mean. [1]
+    temperature_rmse
+        Root mean square error of the supply temperatures. [K]
+    """
+
+    cv_rmse: float
+    nmbe: float
+    temperature_rmse: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptanceResult:
+    """What came of one seed.
+
+    Attributes
+    ----------
+    seed
+        Of everything hidden.
+    score, before
+        How well the calibrated site foretells the second week, and how well its file does.
+    identified
+        Greatest error of a parameter that counts as identified, a share. [1]
+    which
+        Its name.
+    count
+        Parameters that count as identified. [1]
+    inside, samples
+        Hourly samples whose bounds hold the truth, and all of them. [1]
+    """
+
+    seed: int
+    score: PredictionScore
+    before: PredictionScore
+    identified: float
+    which: str
+    count: int
+    inside: int
+    samples: int
+
+
+def run_acceptance(site: Site, surroundings: xr.Dataset, *, seed: int) -> AcceptanceResult:
+    """Return what comes of one worn plant.
+
+    Parameters
+    ----------
+    site
+        What it is believed to be.
+    surroundings
+        Weather and available power of two weeks, in minutes.
+    seed
+        Of everything hidden.
+    """
+    week = PERIOD_DAYS * MINUTES_PER_DAY
+    plant = CalibrationTrial.run(site, surroundings, seed=seed)
+    told = calibrate(site, plant.readings.isel(time=slice(0, week)))
+    worst, which, count = _worst(told, plant.hidden)
+    rng = np.random.default_rng(FAULT_SEED_OFFSET + seed)
+    sensing = SensorModel(failing=random_sensor_faults(site, PERIOD_DAYS, rng))
+    short = surroundings.isel(time=slice(0, week), instant=slice(0, week + 1))
+    seen = run_observer(
+        CalibrationTrial.run(site, short, seed=seed, sensing=sensing), site
+    ).within()
+    return AcceptanceResult(
+        seed=seed,
+        score=plant.score(told.site, week, 2 * week),
+        before=plant.score(site, week, 2 * week),
+        identified=worst,
+        which=which,
+        count=count,
+        inside=int(seen.sum()),
+        samples=int(seen.size),
+    )
+
+
+def _worst(told: Calibration, hidden: Site) -> tuple[float, str, int]:
+    """Return the greatest error of what counts as identified, its name, and how many do."""
+    errors = {}
+    for estimate in told.estimates:
+        parameter = estimate.parameter
+        if estimate.grade is Grade.IDENTIFIED and not parameter.is_offset:
+            true = value_of(hidden.equipment[parameter.machine], parameter.path)
+            errors[parameter.name] = abs(estimate.value / true - 1.0)
+    if not errors:
+        return 0.0, "", 0
+    which = max(errors, key=lambda name: errors[name])
+    return errors[which], which, len(errors)
+
+
+MAX_READING_AGE_MIN: Final = 3
+"""Minutes after which a reading is no more the newest. [min]"""
+
+DRIFT_RANGE: Final = (0.5, 4.0)
+"""Least and greatest drift of a sensor in an hour, in its standard errors. [h-1]"""
+
+DRIFT_HOURS: Final = (12, 48)
+STUCK_HOURS: Final = (4, 24)
+"""Least and greatest length of a fault. [h]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObserverTrial:
+    """What was believed, beside the truth.
+
+    Attributes
+    ----------
+    truth, value, low, high
+        Of every stock, and its 95 % bounds, ``(stock, time)``, in its own unit.
+    stocks
+        Names of stock and machine.
+    said
+        What was said at each time.
+    time
+        When.
+    """
+
+    truth: FloatArray
+    value: FloatArray
+    low: FloatArray
+    high: FloatArray
+    stocks: tuple[tuple[str, str], ...]
+    said: tuple[tuple[str, ...], ...]
+    time: np.ndarray
+
+    def within(self, every: int = 4) -> np.ndarray:
+        """Return whether the 95 % bounds hold the truth, ``(stock, time)``.
+
+        Parameters
+        ----------
+        every
+            Quarter-hours between two samples. [1]
+        """
+        inside = (self.low <= self.truth) & (self.truth <= self.high)
+        return np.asarray(inside[:, every - 1 :: every])
+
+
+def random_sensor_faults(
+    site: Site, days: int, rng: np.random.Generator
+) -> tuple[SensorFault, ...]:
+    """Return one sensor of the state that drifts and another that is stuck, at random times.
+
+    Parameters
+    ----------
+    site
+        The site.
+    days
+        Length of the trial. [d]
+    rng
+        Which, when, how long and how fast.
+    """
+    sensors = list(_sensors(site))
+    drifting, stuck = rng.permutation(len(sensors))[:2].tolist()
+    found = []
+    for which, (least, most) in ((drifting, DRIFT_HOURS), (stuck, STUCK_HOURS)):
+        length = int(rng.uniform(least, most) * 60)
+        begin = int(rng.integers(QUARTER_MINUTES, days * 1440 - length))
+        name, owner, size = sensors[which]
+        drift = rng.choice([-1.0, 1.0]) * rng.uniform(*DRIFT_RANGE) * TRUST[name].sensor * size
+        found.append(
+            SensorFault(
+                variable=name,
+                machine=owner,
+                begin=begin,
+                end=begin + length,
+                drift=float(drift) if which == drifting else 0.0,
+            )
+        )
+    return tuple(found)
+
+
+def _sensors(site: Site) -> Iterator[tuple[str, str, float]]:
+    """Yield variable, machine and what its shares are shares of."""
+    for store in site.stores:
+        yield f"{site.equipment[store.owner].kind}_level", store.owner, store.high
+    for plant in site.of(CoolingPlant):
+        yield "facility_supply_temperature", plant.name, 1.0
+        yield "cooling_plant_output", plant.name, plant.rated_cooling
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationTrial:
+    """What a worn plant did, and what was seen of it.
+
+    Attributes
+    ----------
+    site
+        What the plant is believed to be.
+    hidden
+        What it is.
+    readings
+        Telemetry in minutes.
+    record
+        What it did, in minutes, with the weather.
+    declared
+        Power that its racks were given to draw, ``(time, hall)``. [MW]
+    """
+
+    site: Site
+    hidden: Site
+    readings: xr.Dataset
+    record: xr.Dataset
+    declared: xr.DataArray
+
+    @classmethod
+    def run(
+        cls,
+        site: Site,
+        surroundings: xr.Dataset,
+        *,
+        seed: int,
+        sensing: SensorModel | None = None,
+        share: float = 0.15,
+    ) -> Self:
+        """Run a plant through its surroundings and look at it.
+
+        Parameters
+        ----------
+        site
+            What it is believed to be.
+        surroundings
+            Weather and available power, in whole hours of minutes.
+        seed
+            Of everything hidden.
+        sensing
+            How it is measured.
+        share
+            Greatest hidden deviation. [1]
+
+        Returns
+        -------
+        Trial
+            Truth and telemetry.
+        """
+        rng = np.random.default_rng(seed)
+        hidden = worn_for_calibration(site, rng, share=share)
+        begin = states.rest(site, surroundings["time"].to_numpy()[0])
+        plant = SimulatedFacility(site, surroundings, begin, seed=seed, hidden=hidden)
+        halls = [hall.name for hall in site.of(Accelerators)]
+        given: list[list[FloatArray]] = []
+        before: Mapping[Key, float] = {}
+        for orders in _orders(site, surroundings.sizes["time"] // SET_POINT_MINUTES, rng):
+            plant.follow(orders, SET_POINT_MINUTES)
+            given.append([_course(plant, before, hall) for hall in halls])
+            before = orders
+        weather = surroundings[[*WEATHER]].isel(time=slice(0, SET_POINT_MINUTES * len(given)))
+        record = plant.record().merge(weather, compat="override")
+        declared = xr.DataArray(
+            np.concatenate(given, axis=1).T,
+            dims=("time", "hall"),
+            coords={"time": record["time"], "hall": halls},
+        )
+        readings = (sensing or SensorModel()).read(site, record, declared=declared, rng=rng)
+        return cls(site=site, hidden=hidden, readings=readings, record=record, declared=declared)
+
+    def score(self, site: Site, start: int, end: int) -> PredictionScore:
+        """Return how well a site foretells a part of the run from weather and declared load.
+
+        Parameters
+        ----------
+        site
+            The site as calibrated, or as its file says.
+        start, end
+            First minute, and the first no longer.
+
+        Returns
+        -------
+        Score
+            In quarter-hours.
+        """
+        operation = self._operation(site, start, end)
+        got = simulation.simulate(site, self._state(start), operation)
+        true = _quarters(self.record["facility_power"], start, end).to_numpy()
+        wrong = got["facility_power"].to_numpy() - true
+        edges = slice(start + QUARTER_MINUTES, end + 1, QUARTER_MINUTES)
+        supply = self.record["facility_supply_temperature"].isel(instant=edges).to_numpy()
+        warmer = got["facility_supply_temperature"].to_numpy()[1:] - supply
+        return PredictionScore(
+            cv_rmse=float(np.sqrt(np.mean(wrong**2)) / true.mean()),
+            nmbe=float(wrong.mean() / true.mean()),
+            temperature_rmse=float(np.sqrt(np.mean(warmer**2))),
+        )
+
+    def _operation(self, site: Site, start: int, end: int) -> xr.Dataset:
+        """Return weather, orders and the draw of the racks that a site expects."""
+        grid = axes.regular(self.record["time"].to_numpy()[start], (end - start) // QUARTER_MINUTES)
+        halls = site.of(Accelerators)
+        idle = np.array([hall.idle_power for hall in halls])
+        factor = np.array([hall.power_factor_error for hall in halls])
+        declared = _quarters(self.declared, start, end)
+        operation = grid.assign(hall_power=idle + factor * (declared - idle))
+        for name in (*WEATHER, *SET_POINT_VARIABLES):
+            if name in self.record:
+                operation[name] = _quarters(self.record[name], start, end)
+        return vocabulary.tag_all(operation)
+
+    def _state(self, minute: int) -> xr.Dataset:
+        """Return the true state at the start of a minute."""
+        state = states.rest(self.site, self.record["time"].to_numpy()[minute])
+        for name in ("battery_level", "tank_level", "facility_supply_temperature"):
+            if name in self.record:
+                state[name].values = self.record[name].isel(instant=minute).to_numpy()
+        output = self.record["cooling_plant_output"].isel(time=max(minute - 1, 0))
+        state["cooling_plant_output"].values = output.to_numpy()
+        return state
+
+
+def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
+    """Return what the observer of a site believes of a plant, quarter-hour after quarter-hour.
+
+    Parameters
+    ----------
+    trial
+        What the plant did, and its telemetry.
+    site
+        The site as it is believed to be.
+    """
+    count = trial.readings.sizes["time"] // QUARTER_MINUTES
+    operation = _operation(trial, count)
+    last: Estimate | None = None
+    believed = []
+    for step in range(count):
+        done = operation.isel(time=[step], instant=[step, step + 1])
+        last = estimate(
+            site,
+            _newest(trial, site, (step + 1) * QUARTER_MINUTES),
+            last=last,
+            operation=done,
+        )
+        believed.append(last)
+    stocks = tuple((name, owner) for name, owner, _ in _sensors(site))
+    return ObserverTrial(
+        truth=np.array([_truth(trial, *stock, count=count) for stock in stocks]),
+        value=np.array([[_value(one, *stock) for one in believed] for stock in stocks]),
+        low=np.array([[one.bounds(*stock)[0] for one in believed] for stock in stocks]),
+        high=np.array([[one.bounds(*stock)[1] for one in believed] for stock in stocks]),
+        stocks=stocks,
+        said=tuple(one.said for one in believed),
+        time=operation["instant"].to_numpy()[1:],
+    )
+
+
+def _operation(trial: CalibrationTrial, count: int) -> xr.Dataset:
+    """Return what was done in each quarter-hour as measured; where nothing was, as just before."""
+    grid = axes.regular(trial.record["time"].to_numpy()[0], count)
+    for name in ("hall_power", *SET_POINT_VARIABLES, *WEATHER):
+        source = trial.readings if name in trial.readings else trial.record
+        if name in source:
+            part = source[name].isel(time=slice(0, count * QUARTER_MINUTES))
+            part = part.drop_vars(["time", "instant"], errors="ignore")
+            mean = part.coarsen(time=QUARTER_MINUTES).mean()
+            known = mean.copy(data=_held(mean.to_numpy()))
+            grid[name] = known if name in WEATHER else known.clip(min=0.0)
+    return vocabulary.tag_all(grid)
+
+
+def _newest(trial: CalibrationTrial, site: Site, minute: int) -> xr.Dataset:
+    """Return the newest readings at the end of a minute, as a window tells them."""
+    readings = trial.readings
+    moment = readings["time"].to_numpy()[minute - 1] + axes.MINUTE
+    seen = states.rest(site, moment)
+    for name in states.NAMES:
+        if name in readings:
+            values = readings[name].isel(time=slice(minute - MAX_READING_AGE_MIN, minute))
+            seen[name].values = _held(values.to_numpy())[-1]
+    return seen
+
+
+def _held(values: FloatArray) -> FloatArray:
+    """Return readings on ``(time, ...)``; where there is none, the one before."""
+    return np.asarray(pd.DataFrame(values.reshape(len(values), -1)).ffill()).reshape(values.shape)
+
+
+def _truth(trial: CalibrationTrial, name: str, owner: str, *, count: int) -> FloatArray:
+    values = trial.record[name].sel({str(trial.record[name].dims[1]): owner})
+    if "instant" in values.dims:
+        return np.asarray(
+            values.to_numpy()[QUARTER_MINUTES : count * QUARTER_MINUTES + 1 : QUARTER_MINUTES]
+        )
+    return np.asarray(
+        values.to_numpy()[QUARTER_MINUTES - 1 : count * QUARTER_MINUTES : QUARTER_MINUTES]
+    )
+
+
+def _value(believed: Estimate, name: str, owner: str) -> float:
+    state = believed.state[name]
+    return float(state.sel({str(state.dims[0]): owner}))
+
+
+SET_POINT_MINUTES: Final = 60
+"""Minutes between two orders. [min]"""
+
+QUARTER_MINUTES: Final = int(QUARTER / MINUTE)
+"""Minutes of a quarter-hour. [1]"""
+
+CHARGING_HOURS: Final = {1, 2, 3, 12, 13}
+DISCHARGING_HOURS: Final = {7, 8, 18, 19, 20}
+"""Hours of the day in which stores cycle, at half of their power."""
+
+SET_POINT_VARIABLES: Final = (
+    "battery_charge",
+    "battery_discharge",
+    "tank_charge",
+    "tank_discharge",
+    "renewable_used_power",
+    "heat_reuse_power",
+)
+"""Flows that are orders and not the plant's own doing."""
+
+
+def _orders(site: Site, hours: int, rng: np.random.Generator) -> Iterator[Mapping[Key, float]]:
+    """Yield the orders of each hour."""
+    shocks = np.repeat(rng.normal(0.0, 0.15, hours // 3 + 1), 3)
+    for hour in range(hours):
+        day = np.sin(2.0 * np.pi * hour / 24.0 - 2.0)
+        share = float(np.clip(0.55 + 0.25 * day + shocks[hour], 0.1, 1.0))
+        orders: dict[Key, float] = {}
+        for hall in site.of(Accelerators):
+            busy = share * rng.uniform(0.9, 1.0)
+            orders["hall_power", hall.name] = hall.idle_power + busy * (
+                hall.full_power - hall.idle_power
+            )
+        for store in site.stores:
+            kind, moment = site.equipment[store.owner].kind, hour % 24
+            charge, discharge = 0.5 * store.charge_limit, 0.5 * store.discharge_limit
+            orders[f"{kind}_charge", store.owner] = charge * (moment in CHARGING_HOURS)
+            orders[f"{kind}_discharge", store.owner] = discharge * (moment in DISCHARGING_HOURS)
+        for exchange in site.exchanges:
+            if exchange.available:
+                orders["renewable_used_power", exchange.owner] = exchange.import_limit
+        for pump in site.of(HeatReuse):
+            orders["heat_reuse_power", pump.name] = 0.5 * pump.rated_heat
+        yield orders
+
+
+def _course(plant: SimulatedFacility, before: Mapping[Key, float], hall: str) -> FloatArray:
+    """Return the power that the racks of a hall were given in the hour that has passed. [MW]"""
+    goal = plant.ordered["hall_power", hall]
+    begin = before.get(("hall_power", hall), goal)
+    return begin + plant.way_made(SET_POINT_MINUTES) * (goal - begin)
+
+
+def _quarters(values: xr.DataArray, start: int, end: int) -> xr.DataArray:
+    """Return means of quarter-hours; the labels of time are left to others."""
+    part = values.isel(time=slice(start, end)).drop_vars(["time", "instant"], errors="ignore")
+    return part.coarsen(time=QUARTER_MINUTES).mean()

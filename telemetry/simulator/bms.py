@@ -1,0 +1,508 @@
+"""The building-management system of a simulated plant: it tells its points and hears requests.
+
+What stands behind each point of a simulated plant: true values, before any sensor.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.messages import encode, topics
+from telemetry.messages.models import PointValue
+from telemetry.points.catalogue import (
+    BMS_OBJECT_ID,
+    INTEGRATION_NAME,
+    RACK_OBJECT,
+    RENEWABLE_KINDS,
+    SYSTEM_OBJECT,
+)
+from telemetry.points.site_points import SitePoint, list_points, rack_ids
+from telemetry.points.units import UNIT_CONVERSIONS
+from telemetry.simulator.cluster import RackLoad, chip_coolant_temperature
+from telemetry.simulator.deviations import FacilityNoise
+from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints
+from twin import vocabulary
+from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, Renewable
+from twin.physics import FloatArray
+from twin.physics import water as liquids
+from twin.relations import SetPoints
+from twin.run import Key
+from twin.site import Site
+
+PUBLISH_DEADBANDS: Final[dict[str, tuple[float, float]]] = {
+    "kW": (0.5, 0.001),
+    "C": (0.15, 0.0),
+    "%": (0.1, 0.0),
+    "kg/s": (0.1, 0.005),
+    "LPM": (0.5, 0.01),
+}
+"""Unit on the wire -> change that is told: absolute in this unit, and share of the value."""
+
+RACK_PUBLISH_DEADBANDS: Final[dict[str, tuple[float, float]]] = {"kW": (1.0, 0.01), "C": (0.3, 0.0)}
+"""The same for racks and units of banks, of which there are many."""
+
+FLOW_ERROR_SHARE: Final = 0.005
+"""Standard error of flow meters, a share. [1]"""
+
+HUMIDITY_ERROR_PERCENT: Final = 1.0
+"""Standard error of the hygrometer. [%]"""
+
+ERROR_FREE_VARIABLES: Final = ("peak_power",)
+"""Readings that are counted and not measured."""
+
+_MILLISECOND: Final = np.timedelta64(1, "ms")
+
+type TopicPayload = tuple[str, bytes]
+"""A topic and its payload."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """What is fixed about the points, an array a property."""
+
+    factor: FloatArray
+    offset: FloatArray
+    error: FloatArray
+    error_share: FloatArray
+    band: FloatArray
+    band_share: FloatArray
+
+
+class SimulatedBms:
+    """The building-management system.
+
+    Parameters
+    ----------
+    site
+        The site.
+    requests
+        Where requests are checked and kept.
+    rng
+        Source of the sensors' errors.
+    noise
+        How badly the plant is measured.
+    repeat
+        Readings within which every point is told again, changed or not. [1]
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        requests: SetPointRequests,
+        *,
+        rng: np.random.Generator,
+        noise: FacilityNoise,
+        repeat: int,
+    ) -> None:
+        self._rng, self._requests, self._repeat = rng, requests, repeat
+        self._listed = list(list_points(site))
+        self._columns = _columns(site, self._listed, noise)
+        self._machines: dict[Key, tuple[list[int], str]] = {}
+        self._racks: dict[str, tuple[list[int], list[int]]] = {}
+        self._heads: list[str] = []
+        self._ours: dict[str, tuple[Key, int]] = {}
+        self._index(site)
+        self._last = np.full(len(self._listed), np.nan)
+        self._turn = 0
+        self._echo: float | None = None
+
+    def _index(self, site: Site) -> None:
+        """Note where the values of each machine and rack stand."""
+        racks = [rack for hall in site.of(Accelerators) for rack in rack_ids(hall)]
+        numbers = {rack: number for number, rack in enumerate(racks)}
+        for place, listed in enumerate(self._listed):
+            meaning, point = listed.meaning, listed.metadata.point
+            self._heads.append(topics.value_topic(point))
+            if meaning.is_ours:
+                owner = listed.label if listed.machine else meaning.owner
+                self._ours[point] = (meaning.variable, owner), place
+            elif meaning.object_type == RACK_OBJECT:
+                places, which = self._racks.setdefault(meaning.variable, ([], []))
+                places.append(place)
+                which.append(numbers[listed.label])
+            elif meaning.object_type != SYSTEM_OBJECT:
+                key = meaning.variable, listed.machine
+                self._machines.setdefault(key, ([], meaning.negative))[0].append(place)
+
+    def metadata(self, *, share: int = 1) -> list[TopicPayload]:
+        """Return what points are, to be published retained.
+
+        Parameters
+        ----------
+        share
+            One part in so many, another part with every reading; 1 is all. [1]
+        """
+        return [encode(listed.metadata) for listed in self._listed[self._turn % share :: share]]
+
+    def values(
+        self,
+        machines: Mapping[Key, float],
+        racks: Mapping[str, FloatArray],
+        *,
+        time: np.datetime64,
+        is_whole: bool = False,
+    ) -> list[TopicPayload]:
+        """Return the points that have changed, and those whose turn it is to be told again.
+
+        Parameters
+        ----------
+        machines
+            (word, machine) -> true value in the word's unit.
+        racks
+            Word -> true value of each rack.
+        time
+            When the sensors are read. [datetime64, UTC]
+        is_whole
+            Whether all points are told.
+        """
+        seen = self._seen(machines, racks)
+        columns = self._columns
+        band = np.maximum(columns.band, columns.band_share * np.abs(self._last))
+        is_due = ~(np.abs(seen - self._last) <= band)  # also where nothing was told yet
+        is_due |= np.arange(len(seen)) % self._repeat == self._turn % self._repeat
+        told = np.flatnonzero((is_due | is_whole) & np.isfinite(seen))
+        self._last[told] = seen[told]
+        self._turn += 1
+        return self._told(told, time)
+
+    def again(self, time: np.datetime64) -> list[TopicPayload]:
+        """Return all points as they were told last: somebody may not have heard them.
+
+        Parameters
+        ----------
+        time
+            Now. [datetime64, UTC]
+        """
+        return self._told(np.flatnonzero(np.isfinite(self._last)), time)
+
+    def _told(self, places: NDArray[np.int64], time: np.datetime64) -> list[TopicPayload]:
+        """Return points as they were told last."""
+        end = f',"timestamp":{_stamp(time)},"quality":1}}'
+        return [
+            (self._heads[place], f'{{"value":{value:.7g}{end}'.encode())
+            for place, value in zip(places.tolist(), self._last[places].tolist(), strict=True)
+        ]
+
+    def _seen(self, machines: Mapping[Key, float], racks: Mapping[str, FloatArray]) -> FloatArray:
+        """Return all points as the sensors show them, in their units on the wire."""
+        true = np.full(len(self._listed), np.nan)
+        for key, (places, negative) in self._machines.items():
+            true[places] = machines.get(key, np.nan) - machines.get((negative, key[1]), 0.0)
+        for variable, (places, which) in self._racks.items():
+            true[places] = racks[variable][which]
+        columns = self._columns
+        wire = (true - columns.offset) / columns.factor
+        scatter = self._rng.standard_normal(len(wire))
+        return np.asarray(wire + scatter * (columns.error + columns.error_share * np.abs(wire)))
+
+    def hear(self, value: PointValue, *, now: np.datetime64) -> str:
+        """Take a value that an integration has written.
+
+        Parameters
+        ----------
+        value
+            What was written.
+        now
+            The plant's time. [datetime64, UTC]
+
+        Returns
+        -------
+        str
+            Why it was refused, or "".
+        """
+        ours = self._ours.get(value.point)
+        if ours is None or value.sender != INTEGRATION_NAME:
+            self._requests.refused += 1
+            return f"{value.sender} may not write {value.point}"
+        key, place = ours
+        if key[0].startswith("service_heartbeat"):
+            self._requests.beat(now)
+            if key[0] == "service_heartbeat":
+                self._echo = value.value
+            return ""
+        asked = value.value
+        if asked is not None:
+            asked = float(asked * self._columns.factor[place] + self._columns.offset[place])
+        return self._requests.ask(key, asked, now=now)
+
+    def heartbeat(self, time: np.datetime64) -> list[TopicPayload]:
+        """Return our clock, and the echo of the integration's if it was heard."""
+        clocks = {BMS_OBJECT_ID: _stamp(time), INTEGRATION_NAME: self._echo}
+        found = []
+        for listed in self._listed:
+            meaning = listed.meaning
+            if meaning.object_type == SYSTEM_OBJECT and not meaning.is_ours:
+                value = clocks[meaning.owner]
+                if value is not None:
+                    point = listed.metadata.point
+                    found.append(encode(PointValue(point=point, time=time, value=value)))
+        return found
+
+
+def _stamp(time: np.datetime64) -> int:
+    return int((time - np.datetime64(0, "us")) // _MILLISECOND)
+
+
+def _columns(site: Site, listed: list[SitePoint], noise: FacilityNoise) -> _Columns:
+    rows: list[tuple[float, ...]] = []
+    for point in listed:
+        meaning, unit = point.meaning, point.meaning.unit
+        share = 1.0
+        canonical = vocabulary.term(meaning.variable).unit if unit else "ms"
+        if meaning.share_of:
+            share, canonical = getattr(site.equipment[point.machine], meaning.share_of), "1"
+        factor, offset = UNIT_CONVERSIONS[unit, canonical]
+        bands = (
+            PUBLISH_DEADBANDS
+            if point.label == point.machine
+            else PUBLISH_DEADBANDS | RACK_PUBLISH_DEADBANDS
+        )
+        band = (0.0, 0.0) if meaning.is_setpoint else bands.get(unit, (0.0, 0.0))
+        rows.append((factor * share, offset, *_errors(point, noise), *band))
+    columns: NDArray[np.float64] = np.array(rows).T
+    names = ("factor", "offset", "error", "error_share", "band", "band_share")
+    return _Columns(**dict(zip(names, columns, strict=True)))
+
+
+def _errors(point: SitePoint, noise: FacilityNoise) -> tuple[float, float]:
+    """Return the standard error of a sensor in its unit, and as a share of its reading."""
+    meaning = point.meaning
+    if meaning.is_setpoint or not meaning.unit or meaning.variable in ERROR_FREE_VARIABLES:
+        return 0.0, 0.0
+    if meaning.share_of:
+        return noise.level / UNIT_CONVERSIONS["%", "1"][0], 0.0
+    return {
+        "kW": (0.0, noise.power),
+        "C": (noise.temperature, 0.0),
+        "%": (HUMIDITY_ERROR_PERCENT, 0.0),
+    }.get(meaning.unit, (0.0, FLOW_ERROR_SHARE))
+
+
+MIN_RUNNING_POWER_MW: Final = 1e-3
+"""Power below which a store or a renewable is said not to operate. [MW]"""
+
+
+def machine_readings(
+    site: Site,
+    truth: Mapping[Key, float],
+    applied: Mapping[Key, float],
+    *,
+    water: WaterSetPoints,
+    absent: Collection[str] = (),
+) -> dict[Key, float]:
+    """Return the values of all points of machines.
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+    truth
+        How the plant really stands, as :meth:`telemetry.simulator.plant.SimulatedFacility.truth`
+        tells.
+    applied
+        Requests that hold, as
+        :meth:`telemetry.simulator.setpoint_requests.SetPointRequests.applied` tells.
+    water
+        Set points of the water that hold.
+    absent
+        Machines that are out of service.
+
+    Returns
+    -------
+    dict
+        (word, machine) -> value in the word's unit; machines of banks by the bank. What is not
+        known is left out.
+    """
+    values = dict(truth)
+    grid = site.grid.name
+    for name in ("grid_import_power", "grid_export_power", "peak_power"):
+        values[name, grid] = truth[name, ""]
+    halls = [truth.get(("hall_power", hall.name)) for hall in site.of(Accelerators)]
+    for machine in site.of(Distribution):
+        values["distribution_output", machine.name] = sum(p for p in halls if p is not None)
+    for air in site.of(HallAir):
+        if ("hall_air_fan_power", air.name) in truth:
+            values["hall_air_draw", air.name] = truth["hall_air_fan_power", air.name]
+    for plant in site.of(CoolingPlant):
+        values.update(_circuit(plant, truth, water))
+    for bank in site.of(Cdu):
+        values.update(_coolant(site, bank, truth, water=water))
+    values.update(_applied(site, applied))
+    values.update(_states(site, truth, absent))
+    return values
+
+
+def coolant_approach(site: Site, heat: float, points: SetPoints | None = None) -> float:
+    """Return how far the coolant at the racks is above the supply water, 0 if there is none. [K]
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+    heat
+        Heat that the racks give to the coolant. [MW]
+    points
+        Set points of the water; by default the declared ones.
+    """
+    banks, load = site.of(Cdu), np.asarray(heat)
+    if not banks:
+        return 0.0
+    bank = banks[0]
+    through = _warm(site).share(
+        load, rated_heat=bank.rated, rated_range=bank.facility_range, points=points
+    )
+    above = bank.technology_supply_temperature(
+        load, np.asarray(0.0), points=points, facility_flow=through
+    )
+    return float(above)
+
+
+def coolant_flow_share(site: Site, truth: Mapping[Key, float], points: SetPoints | None) -> float:
+    """Return the coolant's flow in the racks beside the declared one.
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+    truth
+        How the plant really stands.
+    points
+        Set points of the water; None stands for the declared ones.
+
+    Returns
+    -------
+    float
+        Share of the declared flow, which is kept where the units have not run yet, and where air
+        cools all racks. [1]
+    """
+    banks = site.of(Cdu)
+    if not banks:
+        return 1.0
+    heat = np.asarray(truth.get(("cdu_output", banks[0].name), banks[0].rated))
+    return float(banks[0].plate_flow(heat, points))
+
+
+def rack_readings(
+    site: Site, truth: Mapping[Key, float], load: RackLoad, *, flow_share: float = 1.0
+) -> dict[str, FloatArray]:
+    """Return the values of all points of racks, hall after hall.
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+    truth
+        How the plant really stands.
+    load
+        What each rack does.
+    flow_share
+        Flow of the coolant beside the rated one. [1]
+
+    Returns
+    -------
+    dict
+        Word -> value of each rack, in the word's unit; NaN of a liquid that is not there.
+    """
+    halls = site.of(Accelerators)
+    racks = [hall.racks for hall in halls]
+    liquid = [
+        np.nan if hall.is_air_cooled else chip_coolant_temperature(site, hall, truth)
+        for hall in halls
+    ]
+    supply = np.repeat(liquid, racks)
+    shares = np.repeat([hall.liquid_share for hall in halls], racks)
+    litres = [flow_share * hall.chips_per_rack * hall.chip_flow / 3.6 for hall in halls]
+    flow = np.repeat(litres, racks) * liquids.density(supply, liquids.PG25) / 1000.0
+    rate = np.asarray(liquids.capacity_rate(flow, liquids.PG25, temperature=supply))
+    rise = np.divide(shares * load.power, rate, out=np.zeros(len(flow)), where=rate > 0.0)
+    return {
+        "rack_power": load.power,
+        "rack_supply_temperature": supply,
+        "rack_return_temperature": supply + rise,
+        "rack_flow": flow,
+    }
+
+
+def _warm(site: Site) -> CoolingPlant:
+    return next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+
+
+def _circuit(
+    plant: CoolingPlant, truth: Mapping[Key, float], water: WaterSetPoints
+) -> dict[Key, float]:
+    """Return what a circuit aims at and, once it has run, its flow and return temperature."""
+    word = "facility_range_set_point", plant.name
+    aims = {
+        ("facility_supply_applied", plant.name): water.supply[plant.name],
+        ("facility_range_applied", plant.name): water.ranges.get(word, plant.temperature_range),
+        ("facility_enabled", plant.name): float(not water.is_local),
+    }
+    if ("cooling_plant_flow", plant.name) not in truth:
+        return aims
+    flow = truth["cooling_plant_flow", plant.name]
+    supply = truth["facility_supply_temperature", plant.name]
+    rate = liquids.capacity_rate(flow, plant.loop.liquid, temperature=supply)
+    warmer = truth["cooling_load", plant.name] / float(rate)
+    return aims | {
+        ("cooling_plant_units_applied", plant.name): truth["cooling_plant_units_on", plant.name],
+        ("facility_flow", plant.name): flow,
+        ("facility_return_temperature", plant.name): supply + warmer,
+    }
+
+
+def _coolant(
+    site: Site, bank: Cdu, truth: Mapping[Key, float], *, water: WaterSetPoints
+) -> dict[Key, float]:
+    """Return the coolant's temperatures behind and before a bank, and what it aims at."""
+    heat = truth.get(("cdu_output", bank.name), 0.0)
+    points = water.points(site)
+    aim = water.supply[_warm(site).name] + coolant_approach(site, heat, points)
+    word = "technology_range_set_point", bank.name
+    values = {
+        ("technology_supply_set_point", bank.name): aim,
+        ("technology_range_applied", bank.name): water.ranges.get(word, bank.technology_range),
+    }
+    if ("cdu_output", bank.name) in truth:
+        share = heat / (bank.count * bank.rated_heat)
+        warmer = bank.technology_range * share / float(bank.flow(np.asarray(heat), points))
+        leaving = truth["technology_supply_temperature", bank.name]
+        values["technology_return_temperature", bank.name] = leaving + warmer
+    return values
+
+
+def _applied(site: Site, applied: Mapping[Key, float]) -> dict[Key, float]:
+    """Return which powers the plant has made of the requests; no cap is the rated power."""
+    rated = {machine.name: machine.power for machine in site.of(Renewable)}
+    return {
+        (f"{name.removesuffix('_request')}_applied", owner): min(value, rated.get(owner, np.inf))
+        for (name, owner), value in applied.items()
+        if name.removesuffix("_request") in ("battery", "tank", "renewable", "heat_reuse")
+    }
+
+
+def _states(site: Site, truth: Mapping[Key, float], absent: Collection[str]) -> dict[Key, float]:
+    """Return which machines are available, and which ones operate."""
+    values: dict[Key, float] = {}
+    machines = {name: one for name, one in site.equipment.items() if one.is_machine}
+    for name, machine in machines.items():
+        powers = _POWERS.get(machine.kind, ())
+        runs = not powers or any(
+            truth.get((word, name), 0.0) > MIN_RUNNING_POWER_MW for word in powers
+        )
+        word = "renewable" if machine.kind in RENEWABLE_KINDS else machine.kind
+        values[f"{word}_available", name] = float(name not in absent)
+        values[f"{word}_status", name] = float(runs)
+    return values
+
+
+_POWERS: Final[dict[str, tuple[str, ...]]] = {
+    "battery": ("battery_charge", "battery_discharge"),
+    "tank": ("tank_charge", "tank_discharge"),
+    "photovoltaic": ("renewable_used_power",),
+    "wind": ("renewable_used_power",),
+    "heat_reuse": ("heat_reuse_power",),
+}
+"""Kind of equipment -> powers that are zero when it does not operate."""

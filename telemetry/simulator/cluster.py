@@ -1,0 +1,508 @@
+"""The scheduler of a site's racks: it holds the true queue and obeys orders it can check.
+
+The node agents of a site's racks: one message a rack and interval, a value for every chip.
+
+Where jobs stand: which racks work, how hard, and what they draw.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from telemetry.messages.models import (
+    CHIP_VARIABLES,
+    CapOrder,
+    CapStatus,
+    JobColumns,
+    JobHistory,
+    JobOrders,
+    JobStatus,
+    QueueSnapshot,
+    RackBatch,
+)
+from telemetry.points.site_points import rack_name
+from twin.equipment import Accelerators, CoolingPlant
+from twin.physics import FloatArray
+from twin.run import Key
+from twin.site import Site
+from twin.workloads.capping import under
+from twin.workloads.halls import hall_powers
+from twin.workloads.jobs import Workload
+from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue
+
+WATTS_PER_MW: Final = 1e6
+"""W in a MW."""
+
+CHIP_RELATIVE_SPREAD: Final = np.array([0.02, 0.01, 0.01, 0.003, 0.01], dtype=np.float32)
+"""Spread of the chips of a rack about their mean, a share of it, by row of a batch. [1]"""
+
+FULL_CLOCK_MHZ: Final = 1965.0
+"""Clock of a chip at full work: the boost clock that the vendor states for this class. [MHz]"""
+
+IDLE_CLOCK_MHZ: Final = 345.0
+"""Clock of a chip that waits. [MHz]"""
+
+CLOCK_EXPONENT: Final = 0.5
+"""Clock against power under a cap: voltage falls with it, so power falls faster. [1]"""
+
+UTILISATION_AND_MEMORY: Final = {"work": (0.97, 0.82), "service": (0.71, 0.90), "idle": (0.0, 0.02)}
+"""Utilisation and memory used by what a rack does; assumed. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RackLoad:
+    """What each rack does, hall after hall.
+
+    Attributes
+    ----------
+    power
+        Draw of the rack. [MW]
+    cap
+        Cap that it works under, 0 for a rack that waits. [1]
+    is_service
+        Whether it serves inference.
+    """
+
+    power: FloatArray
+    cap: FloatArray
+    is_service: NDArray[np.bool_]
+
+
+class SimulatedRackAgents:
+    """All node agents of a site.
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+    boot
+        When the agents started, in epoch seconds: the boot epoch of their batches.
+    rng
+        Source of the scatter among chips.
+    """
+
+    def __init__(self, site: Site, *, boot: int, rng: np.random.Generator) -> None:
+        self._site, self._boot, self._rng = site, boot, rng
+        self._sequence = 0
+
+    def batches(
+        self,
+        load: RackLoad,
+        truth: Mapping[Key, float],
+        *,
+        time: np.datetime64,
+        interval: np.timedelta64,
+        flow_share: float = 1.0,
+    ) -> list[RackBatch]:
+        """Return one batch a rack.
+
+        Parameters
+        ----------
+        load
+            What the racks do.
+        truth
+            How the plant really stands, for what cools the chips.
+        time
+            End of the interval. [datetime64, UTC]
+        interval
+            Its length.
+        flow_share
+            Flow of the coolant beside the rated one. [1]
+        """
+        self._sequence += 1
+        halls = self._site.of(Accelerators)
+        counts = np.cumsum([0, *(hall.racks for hall in halls)])
+        found = []
+        for hall, first, last in zip(halls, counts[:-1], counts[1:], strict=True):
+            mine = slice(first, last)
+            supply = chip_coolant_temperature(self._site, hall, truth)
+            means = rack_means(hall, load, mine, supply=supply, flow_share=flow_share)
+            values = self._chips(hall, means.astype(np.float32), supply=supply)
+            for number, block in enumerate(values, 1):
+                found.append(
+                    RackBatch(
+                        site=self._site.name,
+                        hall=hall.name,
+                        rack=rack_name(number),
+                        boot=self._boot,
+                        sequence=self._sequence,
+                        time=time,
+                        interval=interval,
+                        values=block,
+                    )
+                )
+        return found
+
+    def _chips(
+        self, hall: Accelerators, means: NDArray[np.float32], *, supply: float
+    ) -> NDArray[np.float32]:
+        """Return the values of all chips of a hall, ``(rack, variable, chip)``."""
+        shape = (*means.shape, hall.chips_per_rack)
+        values = self._rng.standard_normal(shape, dtype=np.float32)
+        values *= CHIP_RELATIVE_SPREAD[:, None]
+        values += 1.0
+        values *= means[:, :, None]
+        warming = CHIP_VARIABLES.index("temperature")
+        power = CHIP_VARIABLES.index("power")
+        share = values[:, power] / np.maximum(means[:, power, None], _MIN_CHIP_POWER_W)
+        rise = means[:, warming, None] - np.float32(supply)
+        values[:, warming] = np.float32(supply) + rise * share
+        for row in (CHIP_VARIABLES.index("utilisation"), CHIP_VARIABLES.index("memory")):
+            np.clip(values[:, row], 0.0, 1.0, out=values[:, row])
+        return values
+
+
+def rack_means(
+    hall: Accelerators, load: RackLoad, mine: slice, *, supply: float, flow_share: float = 1.0
+) -> FloatArray:
+    """Return the mean of each row of a batch over the chips of each rack.
+
+    Parameters
+    ----------
+    hall
+        The hall.
+    load
+        What all racks do.
+    mine
+        Which of them are the hall's.
+    supply
+        What cools the chips, at the racks. [degC]
+    flow_share
+        Its flow beside the rated one. [1]
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(rack, variable)`` in the units of :data:`telemetry.messages.models.CHIP_VARIABLES`.
+    """
+    power, cap = load.power[mine], load.cap[mine]
+    board = hall.board_power(power * hall.racks) / hall.racks
+    chip = board * hall.chip_share / hall.chips_per_rack * WATTS_PER_MW
+    state = np.select([cap <= 0.0, load.is_service[mine]], [2, 1], default=0)
+    use = np.array(list(UTILISATION_AND_MEMORY.values()))[state]
+    clock = np.where(cap > 0.0, FULL_CLOCK_MHZ * cap**CLOCK_EXPONENT, IDLE_CLOCK_MHZ)
+    warm = hall.chip_temperature(power, np.asarray(supply), flow_share=flow_share)
+    return np.stack([np.maximum(chip, 0.0), warm, use[:, 0], use[:, 1], clock], axis=-1)
+
+
+def chip_coolant_temperature(site: Site, hall: Accelerators, truth: Mapping[Key, float]) -> float:
+    """Return what cools the chips of a hall: coolant or air or, before they ran, water. [degC]"""
+    word, circuit = "technology_supply_temperature", "warm"
+    if hall.is_air_cooled:
+        word, circuit = "rack_inlet_temperature", "chilled"
+    found = [value for (name, _), value in truth.items() if name == word]
+    plant = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == circuit)
+    return found[0] if found else truth["facility_supply_temperature", plant]
+
+
+_MIN_CHIP_POWER_W: Final = np.float32(1e-6)  # W
+
+IDLE_TENANT: Final = -1
+"""Tenant of a rack that waits."""
+
+INFERENCE_TENANT: Final = -2
+"""Tenant of a rack that serves inference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningJob:
+    """A running job as its racks know it.
+
+    Attributes
+    ----------
+    number
+        The job.
+    racks
+        Racks that it uses. [1]
+    cap
+        Power of its racks as a share of the uncapped rack. [1]
+    """
+
+    number: int
+    racks: float
+    cap: float
+
+
+class JobPlacement:
+    """A simple scheduler of places: a job keeps its racks until it stops.
+
+    Parameters
+    ----------
+    site
+        The site as it really is.
+
+    Notes
+    -----
+    Free racks are given out alternately from all halls, so that the halls carry equal shares, as
+    the plant takes them to. Widths are rounded to whole racks, one at least.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._halls = site.of(Accelerators)
+        counts = [hall.racks for hall in self._halls]
+        self._hall = np.repeat(np.arange(len(counts)), counts)
+        place = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
+        self._fill = np.argsort(place, kind="stable")
+        self.tenant = np.full(sum(counts), IDLE_TENANT, dtype=np.int64)
+        self._cap = np.zeros(sum(counts))
+
+    def place(self, jobs: Sequence[RunningJob], service_racks: float) -> None:
+        """Let jobs and service take their racks, and leave those they need no more.
+
+        Parameters
+        ----------
+        jobs
+            All that run.
+        service_racks
+            Racks busy with the service. [1]
+        """
+        wanted = {job.number: max(round(job.racks), 1) for job in jobs}
+        wanted[INFERENCE_TENANT] = round(service_racks)
+        gone = ~np.isin(self.tenant, list(wanted))
+        self.tenant[gone] = IDLE_TENANT
+        for number, width in wanted.items():
+            held = self._fill[self.tenant[self._fill] == number]
+            self.tenant[held[width:]] = IDLE_TENANT
+        for number, width in wanted.items():
+            free = self._fill[self.tenant[self._fill] == IDLE_TENANT]
+            self.tenant[free[: width - int((self.tenant == number).sum())]] = number
+        caps = {job.number: job.cap for job in jobs} | {INFERENCE_TENANT: 1.0, IDLE_TENANT: 0.0}
+        self._cap = np.array([caps[number] for number in self.tenant.tolist()])
+
+    def load(self, hall_power: Mapping[str, float]) -> RackLoad:
+        """Return what the racks do when their halls draw some power.
+
+        Parameters
+        ----------
+        hall_power
+            Hall -> true power of its racks; a hall that is not named is idle. [MW]
+
+        Notes
+        -----
+        The racks of a hall share its power as their caps say. While a hall still comes down from
+        jobs that have just ended, what working racks cannot draw is spread over all its racks.
+        """
+        power = np.empty(len(self.tenant))
+        for place, hall in enumerate(self._halls):
+            mine = self._hall == place
+            span = hall.rack_power - hall.rack_idle_power
+            busy = np.maximum(self._cap[mine] * hall.rack_power - hall.rack_idle_power, 0.0)
+            busy[self._cap[mine] == 0.0] = 0.0
+            above = hall_power.get(hall.name, hall.idle_power) - hall.idle_power
+            shared = np.minimum(
+                busy * max(above, 0.0) / max(float(busy.sum()), _MIN_DIVISOR_MW), span
+            )
+            room = span - shared
+            rest = (above - float(shared.sum())) / max(float(room.sum()), _MIN_DIVISOR_MW)
+            power[mine] = hall.rack_idle_power + shared + room * np.clip(rest, -1.0, 1.0)
+        return RackLoad(
+            power=np.maximum(power, 0.0), cap=self._cap, is_service=self.tenant == INFERENCE_TENANT
+        )
+
+
+_MIN_DIVISOR_MW: Final = 1e-12  # MW, so that shares of nothing are finite
+
+MAX_ORDER_CLOCK_LEAD: Final = np.timedelta64(5, "s")
+"""How far in the future an order may be dated before it is refused."""
+
+NO_SEQUENCE: Final = -1
+"""Sequence before the first order."""
+
+MAX_HISTORY_JOBS: Final = 8_000
+"""Most jobs of a history: they are within what a broker takes, and who hears it remembers more."""
+
+_CAP_TOLERANCE: Final = 1e-9  # of a cap or of racks: what is less is rounding
+
+
+class SimulatedScheduler:
+    """The scheduler.
+
+    Parameters
+    ----------
+    site
+        The site, for its racks and its kinds of work.
+    workload
+        All jobs of the run, of which none is told before it arrives, and those before.
+    start
+        First instant. [datetime64, UTC]
+
+    Attributes
+    ----------
+    queue
+        The jobs that are here.
+    steps
+        Work not yet done after each interval, and what was done in it. [MWh]
+    sequence
+        Of the last job orders that came, applied or not.
+    at_work
+        Jobs that ran in the last interval, with the caps that really held.
+    """
+
+    def __init__(self, site: Site, workload: Workload, *, start: np.datetime64) -> None:
+        self._site, self._workload = site, workload
+        self.queue: Queue = open_queue(Pool.of(site), workload.jobs, start)
+        self.steps: list[tuple[float, Progress]] = []
+        self.sequence = NO_SEQUENCE
+        self.at_work: tuple[RunningJob, ...] = ()
+        self._orders: JobOrders | None = None
+        self._caps: dict[str, CapOrder] = {}
+        self._running: dict[int, float] = {}
+
+    def obey(self, orders: JobOrders, now: np.datetime64) -> JobStatus:
+        """Take orders for the jobs, or say why not.
+
+        Parameters
+        ----------
+        orders
+            Which jobs shall run.
+        now
+            The plant's time. [datetime64, UTC]
+        """
+        last = self.sequence if self.sequence != NO_SEQUENCE else None
+        reason = _outdated(orders, last, now=now)
+        if not reason and any(not 0.0 < cap <= 1.0 for cap in orders.caps.values()):
+            reason = "a cap is above 0 and at most 1"
+        self.sequence = max(self.sequence, orders.sequence)
+        if not reason:
+            self._orders = orders
+        return self._status(orders.sequence, reason, is_applied=not reason)
+
+    def cap(self, order: CapOrder, now: np.datetime64) -> CapStatus:
+        """Take a cap of a hall, or say why not."""
+        halls = {hall.name: hall for hall in self._site.of(Accelerators)}
+        before = self._caps.get(order.hall)
+        reason = _outdated(order, before.sequence if before else None, now=now)
+        if order.hall not in halls:
+            reason = f"there is no such hall; there are {', '.join(halls)}"
+        elif not halls[order.hall].idle_power <= _of_all(halls[order.hall], order):
+            reason = f"the hall draws {halls[order.hall].idle_power:g} MW when it waits"
+        if not reason:
+            self._caps[order.hall] = order
+        return CapStatus(order=order, is_applied=not reason, reason=reason)
+
+    def caps(self, now: np.datetime64) -> dict[str, float]:
+        """Return the caps of halls that are in force: none that has expired. [MW]
+
+        Racks that a cap does not apply to are free to draw what they can.
+        """
+        halls = {hall.name: hall for hall in self._site.of(Accelerators)}
+        return {
+            name: _of_all(halls[name], order)
+            for name, order in self._caps.items()
+            if order.expires > now
+        }
+
+    def advance(self, hours: float, service_racks: float) -> tuple[Progress, list[JobStatus]]:
+        """Run the jobs for an interval.
+
+        Parameters
+        ----------
+        hours
+            Its length. [h]
+        service_racks
+            Racks busy with the service. [1]
+
+        Returns
+        -------
+        tuple
+            What was done, and what had to be changed of the orders.
+
+        Notes
+        -----
+        Without orders in force, what runs goes on at its caps and nothing starts. No more jobs
+        run than there are racks, and no hall is led beyond its cap.
+        """
+        queue, said = self.queue, []
+        asked = self._asked()
+        fitting = self._fit(asked, self.queue.pool.racks - service_racks)
+        if (fitting != asked).any():
+            said.append(f"{int((fitting != asked).sum())} jobs wait for racks")
+        capped = self._capped(fitting, service_racks)
+        lowered = int((capped < fitting - _CAP_TOLERANCE).sum())
+        if lowered:
+            said.append(f"caps of {lowered} jobs lowered to keep those of their halls")
+        on = capped > 0.0
+        columns = (queue.jobs.number[on], queue.jobs.racks[on], capped[on])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        self.at_work = tuple(RunningJob(number=n, racks=r, cap=c) for n, r, c in rows)
+        self._running = {job.number: job.cap for job in self.at_work}
+        self.queue, progress = advance(
+            queue, self._running, hours=hours, arrivals=self._workload.jobs
+        )
+        self.steps.append((self.queue.backlog, progress))
+        return progress, [self._status(self.sequence, text, is_applied=True) for text in said]
+
+    def _asked(self) -> FloatArray:
+        """Return the cap of each job by the orders in force, 0 for those that wait. [1]"""
+        orders = self._orders
+        is_fresh = orders is not None and orders.expires > self.queue.instant
+        caps: Mapping[int, float] = orders.caps if orders and is_fresh else self._running
+        return np.array([caps.get(number, 0.0) for number in self.queue.jobs.number.tolist()])
+
+    def _fit(self, caps: FloatArray, racks: float) -> FloatArray:
+        """Return caps of no more jobs than there are racks: running ones first, then by laxity."""
+        order = np.lexsort((self.queue.laxity, ~self.queue.running))
+        wanted = np.where(caps[order] > 0.0, self.queue.jobs.racks[order], 0.0)
+        fitting = caps.copy()
+        for job, width in zip(order.tolist(), wanted.tolist(), strict=True):
+            if width > racks + _CAP_TOLERANCE:
+                fitting[job] = 0.0
+            else:
+                racks -= width
+        return fitting
+
+    def _capped(self, caps: FloatArray, service_racks: float) -> FloatArray:
+        """Return caps of jobs under which no hall draws more than its own cap."""
+        idle = hall_powers(self._site, work_power=0.0, service_racks=service_racks)
+        racks = {hall.name: hall.racks for hall in self._site.of(Accelerators)}
+        rooms = [
+            (cap - idle[hall]) * self.queue.pool.racks / racks[hall]
+            for hall, cap in self.caps(self.queue.instant).items()
+        ]
+        if not rooms:
+            return caps
+        kept = np.zeros(len(caps), dtype=bool)
+        return under(self.queue, caps, max(min(rooms), 0.0), kept=kept)
+
+    def _status(self, sequence: int, reason: str, *, is_applied: bool) -> JobStatus:
+        return JobStatus(
+            site=self._site.name, sequence=sequence, is_applied=is_applied, reason=reason
+        )
+
+    def snapshot(self) -> QueueSnapshot:
+        """Return the queue as it is published."""
+        queue = self.queue
+        return QueueSnapshot(
+            site=self._site.name,
+            time=queue.instant,
+            jobs=JobColumns.of(queue.jobs, tuple(self._site.work)),
+            done=queue.done,
+            ran=queue.ran,
+            running=queue.running,
+        )
+
+    def history(self) -> JobHistory:
+        """Return the arrivals of the last two weeks as published, the newest if there are many."""
+        now = self.queue.instant
+        past = self._workload.past(now)
+        told = JobColumns.of(past.take(slice(-MAX_HISTORY_JOBS, None)), tuple(self._site.work))
+        return JobHistory(site=self._site.name, time=now, jobs=told)
+
+
+def _of_all(hall: Accelerators, order: CapOrder) -> float:
+    """Return what a hall may draw under a cap, with the racks that it does not apply to. [MW]"""
+    return order.power_cap + len(order.without) * hall.rack_power
+
+
+def _outdated(order: JobOrders | CapOrder, last: int | None, *, now: np.datetime64) -> str:
+    """Return why an order is not to be taken for its time or sequence, or ""."""
+    if last is not None and order.sequence <= last:
+        return f"stale: sequence {order.sequence} is not above {last}"
+    if order.expires <= now:
+        return f"expired at {order.expires}Z"
+    if order.issued > now + MAX_ORDER_CLOCK_LEAD:
+        return f"issued in the future, at {order.issued}Z"
+    return ""

@@ -1,0 +1,313 @@
+"""What the sensors of a plant show of what it does: noise, gaps, and sensors that fail.
+
+It turns the true record of a simulated plant into the telemetry that an archive would hold; for
+experiments on estimates and calibrations.
+
+The hidden nature of a simulated plant: how worn, how restless, how badly measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import vocabulary
+from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, HallAir, HeatReuse, Ups
+from twin.physics import FloatArray
+from twin.site import Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacilityNoise:
+    """How restless the plant is and how badly it is measured.
+
+    Attributes
+    ----------
+    load
+        Standard deviation of the power of working racks, share. [1]
+    load_memory
+        Time constant of that restlessness. [min]
+    power, level
+        Standard errors of power meters and of levels, shares. [1]
+    temperature
+        Standard error of temperatures. [K]
+    """
+
+    load: float = 0.004
+    load_memory: float = 10.0
+    power: float = 0.002
+    level: float = 0.003
+    temperature: float = 0.1
+
+
+def worn_facility(site: Site, rng: np.random.Generator) -> Site:
+    """Return the site as it really is: the same machines, none as good as its data sheet.
+
+    Parameters
+    ----------
+    site
+        What the service believes.
+    rng
+        Source of the hidden deviations.
+
+    Returns
+    -------
+    Site
+        UPS losses 0 to 10 % up, heat exchangers 0 to 12 % fouled, compressors 0 to 12 % worse,
+        heat pumps 0 to 8 % worse, batteries 0 to 2 % less efficient, racks 1 % off their declared
+        draw, valves that lag.
+    """
+    machines = dict(site.equipment)
+    for name, machine in machines.items():
+        changes: dict[str, object] = {}
+        match machine:
+            case Ups():
+                changes["loss_factor"] = rng.uniform(1.0, 1.1)
+            case Cdu():
+                changes["fouling"] = rng.uniform(0.9, 1.0)
+            case Battery():
+                loss = rng.uniform(0.0, 0.02)
+                changes["charge_efficiency"] = machine.charge_efficiency * (1.0 - loss)
+            case Accelerators():
+                changes["power_factor_error"] = rng.normal(1.0, 0.01)
+            case HeatReuse():
+                worse = rng.uniform(0.0, 0.08)
+                changes["lorenz_efficiency"] = machine.lorenz_efficiency * (1.0 - worse)
+            case CoolingPlant():
+                changes = _worn(machine, rng)
+        machines[name] = machine.model_copy(update=changes)
+    return site.with_equipment(machines)
+
+
+def _worn(plant: CoolingPlant, rng: np.random.Generator) -> dict[str, object]:
+    changes: dict[str, object] = {
+        "loop": plant.loop.model_copy(update={"valve_lag": rng.uniform(60.0, 120.0)}),
+        "rejection": plant.rejection.worn(rng.uniform(0.0, 0.12)),
+    }
+    if plant.chillers is not None:
+        worse = {"eir_factor": rng.uniform(1.0, 1.12)}
+        changes["chillers"] = plant.chillers.model_copy(update=worse)
+    return changes
+
+
+def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float = 0.15) -> Site:
+    """Return a site with deviations up to a share, for experiments on calibration.
+
+    Parameters
+    ----------
+    site
+        What is believed.
+    rng
+        Source of the hidden deviations.
+    share
+        Greatest deviation. [1]
+
+    Returns
+    -------
+    Site
+        Losses, fouling, compressors, heat pumps and approaches worse by up to the share, pumps and
+        fans off by as much either way, batteries losing up to 4 % more on charging, racks 1 % off,
+        valves that lag.
+    """
+    machines = dict(site.equipment)
+    for name, machine in machines.items():
+        changes: dict[str, object] = {}
+        off = rng.uniform(1.0 - share, 1.0 + share)
+        worse = rng.uniform(0.0, share)
+        match machine:
+            case Ups():
+                changes["loss_factor"] = machine.loss_factor * (1.0 + worse)
+            case Cdu():
+                changes["fouling"] = machine.fouling * (1.0 - worse)
+                changes["pump_power"] = machine.pump_power * off
+            case HallAir():
+                changes["fan_power"] = machine.fan_power * off
+            case Battery():
+                changes["charge_efficiency"] = machine.charge_efficiency * rng.uniform(0.96, 1.0)
+            case Accelerators():
+                changes["power_factor_error"] = rng.normal(1.0, 0.01)
+            case HeatReuse():
+                changes["lorenz_efficiency"] = machine.lorenz_efficiency * (1.0 - worse)
+            case CoolingPlant():
+                changes["pump_power"] = machine.pump_power * off
+                changes["rejection"] = machine.rejection.worn(worse)
+                lag = {"valve_lag": rng.uniform(60.0, 120.0)}
+                changes["loop"] = machine.loop.model_copy(update=lag)
+                if machine.chillers is not None:
+                    factor = machine.chillers.eir_factor * (1.0 + rng.uniform(0.0, share))
+                    tired = machine.chillers.model_copy(update={"eir_factor": factor})
+                    changes["chillers"] = tired
+        machines[name] = machine.model_copy(update=changes)
+    return site.with_equipment(machines)
+
+
+def load_fluctuation(noise: FacilityNoise, count: int, rng: np.random.Generator) -> FloatArray:
+    """Return the restlessness of the load: a first-order process of the given size and memory."""
+    keep = np.exp(-1.0 / noise.load_memory)
+    shocks = rng.normal(0.0, noise.load * np.sqrt(1.0 - keep**2), count)
+    course = np.empty(count)
+    value = 0.0
+    for i, shock in enumerate(shocks.tolist()):
+        value = keep * value + shock
+        course[i] = value
+    return course
+
+
+POWER_VARIABLES: Final = (
+    "grid_import_power",
+    "grid_export_power",
+    "transformer_output",
+    "ups_output",
+    "hall_power",
+    "battery_charge",
+    "battery_discharge",
+    "renewable_used_power",
+    "cooling_plant_draw",
+    "cooling_plant_output",
+    "heat_reuse_draw",
+    "heat_reuse_power",
+    "tank_charge",
+    "tank_discharge",
+)
+"""Variables whose meters err by a share of what they read."""
+
+TEMPERATURE_VARIABLES: Final = (
+    "facility_supply_temperature",
+    "technology_supply_temperature",
+    "air_temperature",
+)
+LEVEL_VARIABLES: Final = ("battery_level", "tank_level")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorFault:
+    """A sensor that fails for a while.
+
+    Attributes
+    ----------
+    variable, machine
+        Which one.
+    begin, end
+        First minute, and the first in which it is well again.
+    drift
+        What it gathers in an hour; 0 for a sensor that is stuck. [unit of the variable h-1]
+    """
+
+    variable: str
+    machine: str
+    begin: int
+    end: int
+    drift: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorModel:
+    """How well a plant is measured.
+
+    Attributes
+    ----------
+    power
+        Standard error of a reading of power or humidity, a share. [1]
+    level
+        The same of levels, a share of the greatest. [1]
+    temperature
+        The same of temperatures. [K]
+    missing
+        Share of readings that are lost. [1]
+    offsets
+        (variable, machine) -> what a sensor reads beside the truth. [unit of the variable]
+    failing
+        Sensors that fail.
+    """
+
+    power: float = 0.01
+    level: float = 0.01
+    temperature: float = 0.1
+    missing: float = 0.02
+    offsets: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    failing: Sequence[SensorFault] = ()
+
+    def read(
+        self, site: Site, record: xr.Dataset, *, declared: xr.DataArray, rng: np.random.Generator
+    ) -> xr.Dataset:
+        """Return what an archive would hold of a record.
+
+        Parameters
+        ----------
+        site
+            What the plant is believed to be.
+        record
+            What it did, in minutes, with the weather.
+        declared
+            Power that its racks were given to draw, ``(time, hall)``. [MW]
+        rng
+            Source of all errors.
+
+        Returns
+        -------
+        xarray.Dataset
+            Readings on ``time``, which is the start of the minute that they are means of; levels
+            and temperatures are those at its end.
+        """
+        names = [
+            n for n in (*POWER_VARIABLES, *TEMPERATURE_VARIABLES, *LEVEL_VARIABLES) if n in record
+        ]
+        seen = record[["time", "duration"]]
+        for name in names:
+            values = record[name]
+            if "instant" in values.dims:
+                values = values.isel(instant=slice(1, None)).rename(instant="time")
+                values = values.assign_coords(time=record["time"])
+            seen[name] = self._seen(values, name, rng)
+        if "hall_air_fan_power" in record:
+            fans = record["hall_air_fan_power"].rename("hall_air_draw")
+            seen["hall_air_draw"] = self._seen(fans, "hall_air_draw", rng)
+        seen["relative_humidity"] = self._seen(
+            record["relative_humidity"], "relative_humidity", rng
+        ).clip(0.0, 1.0)
+        idle = _by_hall(site, "idle_power")
+        use = (declared - idle) / (_by_hall(site, "full_power") - idle)
+        seen["accelerator_utilisation"] = self._lost(use, rng)
+        return vocabulary.tag_all(seen)
+
+    def _seen(self, values: xr.DataArray, name: str, rng: np.random.Generator) -> xr.DataArray:
+        """Return a variable with noise, offsets and gaps."""
+        noise = rng.normal(0.0, 1.0, values.shape)
+        if name in TEMPERATURE_VARIABLES:
+            read = values + self.temperature * noise
+        elif name in LEVEL_VARIABLES:
+            read = values + self.level * values.to_numpy().max(axis=0) * noise
+        else:
+            read = values * (1.0 + self.power * noise)
+        for (word, owner), offset in self.offsets.items():
+            if word == name:
+                dim = str(values.dims[1])
+                read = read + offset * (values[dim] == owner)
+        for sensor in self.failing:
+            if sensor.variable == name:
+                read = _failed(read, sensor)
+        return self._lost(read, rng)
+
+    def _lost(self, values: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
+        return values.where(rng.random(values.shape) >= self.missing)
+
+
+def _failed(read: xr.DataArray, sensor: SensorFault) -> xr.DataArray:
+    """Return the readings of a variable with one sensor that fails for a while."""
+    read = read.copy(deep=True)
+    column = read.sel({str(read.dims[1]): sensor.machine})
+    span = slice(sensor.begin, sensor.end)
+    if sensor.drift:
+        since = np.arange(len(column[span])) / 60.0
+        column[span] += sensor.drift * since
+    else:
+        column[span] = column[max(sensor.begin - 1, 0)]
+    return read
+
+
+def _by_hall(site: Site, parameter: str) -> xr.DataArray:
+    halls = site.of(Accelerators)
+    numbers: FloatArray = np.array([getattr(hall, parameter) for hall in halls])
+    return xr.DataArray(numbers, dims="hall", coords={"hall": [hall.name for hall in halls]})

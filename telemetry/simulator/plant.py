@@ -1,0 +1,462 @@
+"""The simulated plant: a twin of other parameters and structure than the service believes.
+
+It draws hidden efficiencies, fouling and biases from a seed, runs minute by minute with a slower
+valve and restless loads, moves every set point at a limited rate, and is seen through noisy
+sensors. What it really did is kept for the judge; the service gets :meth:`Plant.observe` only.
+
+What a simulated plant is about to do: run once for minutes that are asked for bit by bit.
+
+How a simulated plant moves from set point to set point, and how its meter counts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
+from twin import simulation, steering
+from twin import state as states
+from twin.axes import QUARTER
+from twin.equipment import Accelerators, CoolingPlant
+from twin.exchange import net_import
+from twin.labels import set_owner
+from twin.limits import TRANSITION
+from twin.physics import FloatArray
+from twin.run import Key, Run, run
+from twin.site import Site
+from twin.tariffs.billing import Billing
+from twin.tariffs.periods import usual
+from twin.walk import Ceiling
+from twin.weather import Weather
+
+type Trajectories = dict[Key, FloatArray]
+"""(name, machine) -> its course, minute by minute. [MW; degC]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecomputedRun:
+    """The coming minutes of a plant; true as long as nobody orders anything else.
+
+    Attributes
+    ----------
+    begin, end
+        The first minute, and the one behind the last.
+    courses
+        The set points in these minutes.
+    run
+        What the plant does in them.
+    """
+
+    begin: int
+    end: int
+    courses: Trajectories
+    run: Run
+
+    def points(self, minute: int) -> dict[Key, float]:
+        """Return where the set points stand when a minute begins that is not the first."""
+        last = minute - self.begin - 1
+        return {key: float(course[last]) for key, course in self.courses.items()}
+
+
+QUARTER_MINUTES: Final = 15
+"""Minutes for which one set of orders holds, and over which the connection's meter averages."""
+
+
+class SimulatedFacility:
+    """A running plant with a hidden nature.
+
+    Parameters
+    ----------
+    site
+        What the service believes the plant to be.
+    surroundings
+        Weather and ``renewable_available_power`` on minutes, as
+        :func:`telemetry.simulator.scenario.interpolate_to_minutes` gives.
+    state
+        True state at the first minute.
+    seed
+        Seed of the hidden nature and of all noise.
+    noise
+        How restless and how badly measured.
+    hidden
+        The plant as it really is; by default drawn from the seed.
+
+    Attributes
+    ----------
+    meter
+        The meter of the connection, which has no error.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        surroundings: xr.Dataset,
+        state: xr.Dataset,
+        *,
+        seed: int,
+        noise: FacilityNoise | None = None,
+        hidden: Site | None = None,
+    ) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._believed, self._calm = site, states.rest(site)
+        self._noise = noise or FacilityNoise()
+        self.site = hidden or worn_facility(site, self._rng)
+        self._axes = surroundings[["time", "duration", "instant"]]
+        self._weather = Weather.of(surroundings)
+        self._humidity = surroundings["relative_humidity"].to_numpy()
+        plants, available = self.site.of(CoolingPlant), surroundings["renewable_available_power"]
+        self._ceilings = {plant.name: Ceiling.of(plant, self._weather) for plant in plants}
+        names = available["renewable"].to_numpy()
+        self._available = {str(name): available.sel(renewable=name).to_numpy() for name in names}
+        self._stocks = simulation.stocks_of(state)
+        self.meter = ConnectionMeter(state, site.billing)
+        self._clock = 0
+        self._move = SetPointMove(begin={}, goal={}, over=TRANSITION)
+        self._points: dict[Key, float] = {}
+        self._caps: dict[str, float] = {}
+        self._runs: list[Run] = []
+        self._ahead: PrecomputedRun | None = None
+        self._course = load_fluctuation(self._noise, len(self._weather), self._rng)
+
+    @property
+    def now(self) -> np.datetime64:
+        """The instant up to which the plant has run."""
+        return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
+
+    @property
+    def ordered(self) -> Mapping[Key, float]:
+        """The set points last ordered."""
+        return self._move.goal
+
+    def way_made(self, minutes: int) -> FloatArray:
+        """Return the share of the way to the last orders made at the end of each last minute. [1]
+
+        Parameters
+        ----------
+        minutes
+            How many minutes back. [min]
+        """
+        return replace(self._move, since=self._move.since - minutes).way(minutes)
+
+    def follow(self, set_points: Mapping[Key, float], minutes: int = QUARTER_MINUTES) -> None:
+        """Turn towards new set points and run for a while.
+
+        Parameters
+        ----------
+        set_points
+            As :meth:`order` wants them.
+        minutes
+            How long to run. [min]
+        """
+        self.order(set_points)
+        self.advance(minutes)
+
+    def order(self, set_points: Mapping[Key, float]) -> None:
+        """Turn towards new set points, from wherever the old ones have led so far.
+
+        Parameters
+        ----------
+        set_points
+            ``hall_power``, ``<store>_charge`` and ``<store>_discharge`` by machine [MW], and
+            ``renewable_used_power`` as the most that may be taken [MW]; and set points of water.
+        """
+        last = min(self._clock + QUARTER_MINUTES, len(self._weather)) - 1
+        now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
+        soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
+        begin = now | {k: v for k, v in self._points.items() if k in now and k[0] != steering.UNITS}
+        over = move_duration(begin, soon, ramp=self.site.grid.ramp)
+        self._move = SetPointMove(begin=begin, goal=dict(set_points), over=over)
+        self._ahead = None
+
+    def advance(self, minutes: int) -> None:
+        """Run on towards the set points last ordered.
+
+        Parameters
+        ----------
+        minutes
+            How long. [min]
+        """
+        begin, end = self._clock, self._clock + minutes
+        if self._ahead is None or end > self._ahead.end:
+            self._ahead = self._foreseen(end)
+        done = self._ahead.run.take(slice(begin - self._ahead.begin, end - self._ahead.begin))
+        self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
+        self._points |= self._ahead.points(end)
+        self.meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
+        self._runs.append(done)
+        self._move.since += minutes
+        self._clock = end
+
+    def _foreseen(self, end: int) -> PrecomputedRun:
+        """Return what comes until some minute and the quarter-hour is over, if all orders stand."""
+        begin, quarter = self._clock, -(-end // QUARTER_MINUTES) * QUARTER_MINUTES
+        span = slice(begin, max(end, min(quarter, len(self._weather))))
+        hours = np.full(span.stop - begin, 1.0 / MINUTES_PER_HOUR)
+        ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
+        weather, courses = self._weather.take(span), self._courses(span)
+        driven = self._driven(courses, span)
+        halls = {key: course for key, course in driven.items() if key[0] == "hall_power"}
+        orders = driven | {key: self._drawn(key[1], halls[key], span) for key in halls}
+        done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
+        return PrecomputedRun(begin=begin, end=span.stop, courses=courses, run=done)
+
+    def cap_halls(self, caps: Mapping[str, float]) -> None:
+        """Let no hall draw more than its cap, once it has come down to it; others are free.
+
+        Parameters
+        ----------
+        caps
+            Hall -> greatest power of its racks. [MW]
+        """
+        self._caps, self._ahead = dict(caps), None
+
+    def hold_supply(self, circuit: str, temperature: float) -> None:
+        """Hold the supply water of a circuit at another temperature from now on.
+
+        Parameters
+        ----------
+        circuit
+            Name of its cooling plant.
+        temperature
+            New set point of the supply water. [degC]
+        """
+        machines = dict(self.site.equipment)
+        plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
+        self.site, self._ahead = self.site.with_equipment({**machines, circuit: plant}), None
+        changed = next(plant for plant in self.site.of(CoolingPlant) if plant.name == circuit)
+        self._ceilings[circuit] = Ceiling.of(changed, self._weather)
+
+    def truth(self, minutes: int = QUARTER_MINUTES) -> dict[Key, float]:
+        """Return what no sensor tells exactly: how the plant really stands.
+
+        Parameters
+        ----------
+        minutes
+            Over which powers and weather are averaged, at most those run so far. [min]
+
+        Returns
+        -------
+        dict
+            (name, machine) -> mean of the last minutes for flows, value now for stocks; of flows
+            that have not begun nothing but the exchange with the grid.
+        """
+        span = slice(max(self._clock - minutes, 0), max(self._clock, 1))
+        values: dict[Key, float] = {
+            ("grid_import_power", ""): max(self.meter.net, 0.0),
+            ("grid_export_power", ""): max(-self.meter.net, 0.0),
+            ("air_temperature", ""): float(self._weather.air_temperature[span].mean()),
+            ("relative_humidity", ""): float(self._humidity[span].mean()),
+        }
+        for name, course in self._available.items():
+            values["renewable_available_power", name] = float(course[span].mean())
+        latest: list[Run] = []
+        count = 0
+        for done in reversed(self._runs):
+            if count >= minutes:
+                break
+            latest.insert(0, done)
+            count += len(done.flows["grid_import_power", ""])
+        for key in latest[0].flows if latest else ():
+            whole = np.concatenate([done.flows[key] for done in latest])
+            values[key] = float(whole[-minutes:].mean())
+        return values | self._stocks | {("peak_power", ""): self.meter.peak}
+
+    def _courses(self, span: slice) -> Trajectories:
+        """Return the set points on their way to the last orders, minute by minute."""
+        way = self._move.way(span.stop - span.start)
+        courses: Trajectories = {}
+        for key, value in self._move.goal.items():
+            most = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
+            begin = self._move.begin[key]
+            courses[key] = np.minimum(begin + way * (np.minimum(value, most) - begin), most)
+        return courses
+
+    def _driven(self, courses: Trajectories, span: slice) -> Trajectories:
+        """Return what controllers beside the machines make of set points, minute by minute."""
+        return courses
+
+    def _goal(self, key: Key, value: float, minute: int) -> float:
+        """Return where a set point leads at a minute: of sun and wind no more than there is."""
+        if key[0] == "renewable_used_power":
+            return float(min(value, self._available[key[1]][minute]))
+        return value
+
+    def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
+        """Return what a hall draws when told to draw something."""
+        machine = next(m for m in self.site.of(Accelerators) if m.name == hall)
+        idle = machine.idle_power
+        busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
+        cap = np.maximum(course, self._caps.get(hall, machine.full_power))
+        return np.asarray(np.clip(idle + busy, 0.0, np.minimum(cap, machine.full_power)))
+
+    def observe(self) -> xr.Dataset:
+        """Return the state as the sensors show it.
+
+        Returns
+        -------
+        xarray.Dataset
+            A state as :func:`twin.state.rest` describes, with measuring errors.
+        """
+        noise, rng, meter = self._noise, self._rng, self.meter
+        net = meter.net * (1.0 + rng.normal(0.0, noise.power))
+        state = self._calm.copy(deep=True).assign_coords(instant=self.now)
+        for (name, owner), value in self._stocks.items():
+            if name not in state:  # water on its way has no sensor
+                continue
+            if name == "facility_supply_temperature":
+                seen = value + rng.normal(0.0, noise.temperature)
+            elif name == "cooling_plant_output":
+                seen = value * (1.0 + rng.normal(0.0, noise.power))
+            else:
+                seen = self._seen_level(owner, value)
+            set_owner(state, name, owner, value=seen)
+        shown = {"grid_import_power": max(net, 0.0), "grid_export_power": max(-net, 0.0)}
+        for name, power in {**shown, "peak_power": meter.peak, "usual_power": meter.usual}.items():
+            state[name].values = np.array(power)
+        return state
+
+    def water(self) -> dict[str, float]:
+        """Return the supply water of each circuit now, without error. [degC]"""
+        return {name: self._stocks["facility_supply_temperature", name] for name in self._ceilings}
+
+    def _seen_level(self, owner: str, value: float) -> float:
+        store = next(store for store in self._believed.stores if store.owner == owner)
+        seen = value + self._rng.normal(0.0, self._noise.level) * store.high
+        return float(np.clip(seen, 0.0, store.high))
+
+    def record(self) -> xr.Dataset:
+        """Return all that the plant really did so far, in minutes, with labels and units."""
+        known = self._runs[0].flows
+        flows = {key: np.concatenate([run.flows[key] for run in self._runs]) for key in known}
+        stocks = {
+            key: np.concatenate([*(run.stocks[key][:-1] for run in self._runs), last[-1:]])
+            for key, last in self._runs[-1].stocks.items()
+        }
+        whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
+        return simulation.dataset(self.site, Run(flows=flows, stocks=stocks), whole)
+
+
+MINUTES_PER_HOUR: Final = 60.0
+"""Minutes in an hour. [1]"""
+
+
+RAMP_SHARE: Final = 0.75
+"""Share of the connection's ramp limit that the plant's own controllers use. [1]"""
+
+IMPORT_CHANGE_FACTORS: Final = {
+    "hall_power": 1.15,
+    "battery_charge": 1.0,
+    "battery_discharge": 1.0,
+    "tank_charge": 0.2,
+    "tank_discharge": 0.2,
+    "renewable_used_power": 1.0,
+    "heat_reuse_power": 0.15,
+    **dict.fromkeys(steering.TOLD, 0.0),
+}
+"""Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
+
+
+@dataclass(kw_only=True)
+class SetPointMove:
+    """A move of all set points at once.
+
+    Attributes
+    ----------
+    begin, goal
+        (name, machine) -> where it starts, where it leads. [MW]
+    over
+        How long it takes. [min]
+    since
+        How long it has been under way. [min]
+    """
+
+    begin: Mapping[Key, float]
+    goal: Mapping[Key, float]
+    over: float
+    since: int = 0
+
+    def way(self, minutes: int) -> FloatArray:
+        """Return the share of the way made at the end of each coming minute. [1]"""
+        minute = np.arange(self.since + 1, self.since + minutes + 1)
+        return np.asarray(np.clip(minute / self.over, 0.0, 1.0))
+
+
+def move_duration(begin: Mapping[Key, float], end: Mapping[Key, float], *, ramp: float) -> float:
+    """Return how long a plant takes for a move of its set points. [min]
+
+    Parameters
+    ----------
+    begin, end
+        (name, machine) -> where it starts and ends. [MW]
+    ramp
+        Greatest change of the import. [MW min-1]
+    """
+    swing = sum(abs(end[key] - begin[key]) * IMPORT_CHANGE_FACTORS[key[0]] for key in end)
+    return max(TRANSITION, swing / (RAMP_SHARE * ramp))
+
+
+class ConnectionMeter:
+    """The meter of the connection: it averages over quarter-hours and keeps the greatest mean.
+
+    Parameters
+    ----------
+    state
+        State of the plant when it begins to count.
+    billing
+        How its import is billed.
+
+    Attributes
+    ----------
+    net
+        Mean import less export of the last quarter-hour. [MW]
+    peak
+        Greatest mean import of the billing period so far, of what counts in it. [MW]
+    usual
+        Mean import of about the last week. [MW]
+    """
+
+    def __init__(self, state: xr.Dataset, billing: Billing) -> None:
+        self.net = float(net_import(state))
+        self.peak, self.usual = float(state["peak_power"]), float(state["usual_power"])
+        self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
+        self._billing, self._turn = billing, billing.end(self._now)
+        self._last: list[float] = []
+        self._count = 0
+
+    def read(self, net: FloatArray) -> None:
+        """Count some minutes.
+
+        Parameters
+        ----------
+        net
+            Import less export in each minute. [MW]
+        """
+        for value in net.tolist():
+            self._last = [*self._last[1 - QUARTER_MINUTES :], value]
+            self._count += 1
+            if self._count % QUARTER_MINUTES == 0:
+                self._close(float(np.mean(self._last)))
+        self.net = float(np.mean(self._last))
+
+    def mean(self, minutes: int) -> float:
+        """Return the mean of the last minutes, of those counted and not beyond a quarter-hour. [MW]
+
+        Parameters
+        ----------
+        minutes
+            How many. [min]
+        """
+        return float(np.mean(self._last[-minutes:]))
+
+    def _close(self, mean: float) -> None:
+        """Count a quarter-hour that is over; the last of a billing period ends its peak."""
+        if self._billing.counts(np.array([self._now]))[0]:
+            self.peak = max(self.peak, mean)
+        self.usual = usual(self.usual, max(mean, 0.0), QUARTER_MINUTES / MINUTES_PER_HOUR)
+        self._now = self._now + QUARTER
+        if self._now >= self._turn:
+            self.peak = 0.0
+            self._turn = self._billing.end(self._now)

@@ -1,0 +1,438 @@
+"""Any stretch of an archive as the messages that it was made of.
+
+Values keep their times. Who publishes them at another pace tells listeners to follow the time of
+the data (``--clock simulated``); see :func:`play`.
+
+A replayed stretch as the plant of a simulated service: it ticks, and waits for each decision.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from telemetry.archive.commit_batch import QUALITY_CODES, epoch_second
+from telemetry.archive.layout import NO_QUALITY, read_all_metadata
+from telemetry.archive.metadata_history import MetadataChange, read_changes
+from telemetry.archive.reader import open_folder, open_snapshot, to_moment
+from telemetry.messages import decode, encode
+from telemetry.messages.models import (
+    CHIP_VARIABLES,
+    GOOD_QUALITY,
+    DecisionNotice,
+    PointMetadata,
+    PointValue,
+    RackBatch,
+    SimulationTick,
+)
+from telemetry.messages.topics import TopicKind, topic_filter
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import PublishToken
+from telemetry.quality.checks import QualityFlag
+from twin.axes import QUARTER
+from twin.errors import ArchiveError, BrokerError, WireError
+
+READ_SPAN: Final = np.timedelta64(60, "s")
+"""Stretch that is read at once."""
+
+ACK_TIMEOUT_S: Final = 60.0
+"""Longest wait for a broker to acknowledge. [s]"""
+
+MAX_IN_FLIGHT: Final = 20_000
+"""Messages that wait for their acknowledgement at the most."""
+
+MAX_BATCH_INTERVAL: Final = np.timedelta64(15, "m")
+"""Longest interval of a batch; more is a gap in what was heard."""
+
+_SECOND: Final = np.timedelta64(1, "s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplaySecond:
+    """What was said in one second.
+
+    Attributes
+    ----------
+    time
+        The second, UTC.
+    messages
+        Topic, payload, and whether the broker keeps it.
+    batches, points
+        How many of these are rack batches, and values of points.
+    tick
+        The tick that comes after them, if there is one.
+    """
+
+    time: np.datetime64
+    messages: list[tuple[str, bytes, bool]]
+    batches: int = 0
+    points: int = 0
+    tick: SimulationTick | None = None
+
+
+def read_messages(
+    folder: Path,
+    site: str,
+    *,
+    start: np.datetime64 | str,
+    end: np.datetime64 | str,
+    boot: int | None = None,
+) -> Iterator[ReplaySecond]:
+    """Yield what was said in a stretch of an archive, second by second.
+
+    Parameters
+    ----------
+    folder
+        Where the archive lies.
+    site
+        Its name.
+    start, end
+        The stretch, UTC; its end is not included.
+    boot
+        Of the rack batches; by the wall clock if None, so that a replay is newer than the one
+        before and its batches are no doubles of those.
+
+    Yields
+    ------
+    Said
+        First the metadata of all points, retained; then the seconds that had readings, values in
+        their own unit, rack batches in binary with a sequence of their own. Metadata that changed
+        come where they did; values whose unit is not sure are left out.
+
+    Raises
+    ------
+    ArchiveError
+        If it cannot be read, or nothing was said in the stretch.
+    ProblemError
+        If a moment cannot be read.
+    """
+    first, last = (to_moment(moment) for moment in (start, end))
+    if not first < last:
+        message = f"from {first} to {last} is no stretch of time: name the earlier moment first"
+        raise ArchiveError(message)
+    root = open_snapshot(folder, site).root
+    meanings = _Meanings(read_all_metadata(root), read_changes(root))
+    points = open_folder(folder, site, group="points", span=(first, last))
+    racks = open_folder(folder, site, group="racks", span=(first, last))
+    times = np.union1d(points["time"].values, racks["time"].values)
+    if not len(times):
+        message = f"{site} said nothing from {first} to {last}: name another stretch"
+        raise ArchiveError(message)
+    yield ReplaySecond(time=first, messages=meanings.news(epoch_second(first)))
+    boot = int(time.time()) if boot is None else boot
+    sender = _Sender(site, boot, _interval(racks["time"].values))
+    for begin in np.unique(times.astype("datetime64[m]")).astype("datetime64[us]"):
+        span = slice(begin, begin + READ_SPAN - np.timedelta64(1, "us"))
+        some = {"points": points.sel(time=span).load(), "racks": racks.sel(time=span).load()}
+        for moment in times[(times >= begin) & (times < begin + READ_SPAN)]:
+            news = meanings.news(epoch_second(moment))
+            values = [*_values(some["points"], moment, meanings)]
+            batches = [*sender.batches(some["racks"], moment)]
+            second = ReplaySecond(time=moment, messages=news + values + batches)
+            yield replace(second, points=len(values), batches=len(batches))
+
+
+class _Meanings:
+    """What points meant in the course of time.
+
+    Parameters
+    ----------
+    known
+        Point -> what it means now.
+    turns
+        Point -> when that changed.
+    """
+
+    def __init__(
+        self, known: Mapping[str, PointMetadata], turns: Mapping[str, Sequence[MetadataChange]]
+    ) -> None:
+        self._known, self._turns = known, turns
+        self._told: dict[str, PointMetadata] = {}
+
+    def news(self, second: int) -> list[tuple[str, bytes, bool]]:
+        """Return the metadata that were not told yet, as they were then. [s since 1970]"""
+        found = []
+        for label in self._turns if self._told else self._known:
+            turns = self._turns.get(label, [])
+            meant = next((was for _, sure, was in turns if second < sure), self._known[label])
+            if self._told.get(label) != meant:
+                self._told[label] = meant
+                found.append((*encode(meant), True))
+        return found
+
+    def is_sure(self, label: str, second: int) -> bool:
+        """Return whether it is known what a value meant. [s since 1970]"""
+        turns = self._turns.get(label, [])
+        return not any(unsure <= second < sure for unsure, sure, _ in turns)
+
+
+def _values(
+    points: xr.Dataset, moment: np.datetime64, meanings: _Meanings
+) -> Iterator[tuple[str, bytes, bool]]:
+    """Yield the values of points in a second."""
+    (rows,) = np.nonzero(points["time"].values == moment)
+    if "value" not in points or not len(rows):
+        return
+    codes, values = (points[name].values[rows[0]] for name in ("quality", "value"))
+    names = points["point"].values
+    for column in np.flatnonzero(codes != NO_QUALITY).tolist():
+        if not meanings.is_sure(str(names[column]), epoch_second(moment)):
+            continue
+        value = float(values[column])
+        sample = PointValue(
+            point=str(names[column]),
+            time=moment,
+            value=None if np.isnan(value) else value,
+            quality=GOOD_QUALITY - 1
+            if codes[column] == QUALITY_CODES[QualityFlag.BAD_SOURCE]
+            else GOOD_QUALITY,
+        )
+        yield (*encode(sample), False)
+
+
+def _interval(times: NDArray[np.datetime64]) -> np.timedelta64:
+    """Return the time between two batches: an accelerated plant speaks each quarter-hour only."""
+    if len(times) <= 1:
+        return _SECOND
+    return min(max(np.diff(times).min(), _SECOND), MAX_BATCH_INTERVAL)
+
+
+class _Sender:
+    """The racks of a site, as agents that were started together.
+
+    Parameters
+    ----------
+    site
+        Its name.
+    boot
+        When they were started.
+    interval
+        What each batch tells of.
+    """
+
+    def __init__(self, site: str, boot: int, interval: np.timedelta64) -> None:
+        self._site, self._boot, self._interval = site, boot, interval
+        self._sequences: Counter[str] = Counter()
+
+    def batches(
+        self, racks: xr.Dataset, moment: np.datetime64
+    ) -> Iterator[tuple[str, bytes, bool]]:
+        """Yield the batches of racks in a second."""
+        (rows,) = np.nonzero(racks["time"].values == moment)
+        if "power" not in racks or not len(rows):
+            return
+        every = np.stack([racks[name].values[rows[0]] for name in CHIP_VARIABLES])
+        labels = racks["rack"].values
+        is_heard = ~np.isnan(every).any(axis=0)
+        for column in np.flatnonzero(is_heard.any(axis=1)).tolist():
+            label = str(labels[column])
+            hall, _, rack = label.partition("/")
+            self._sequences[label] += 1
+            chips = np.flatnonzero(is_heard[column])[-1] + 1
+            values = np.where(is_heard[column, :chips], every[:, column, :chips], np.nan)
+            sample = RackBatch(
+                site=self._site,
+                hall=hall,
+                rack=rack,
+                boot=self._boot,
+                sequence=self._sequences[label],
+                time=moment,
+                interval=self._interval,
+                values=np.ascontiguousarray(values, dtype=np.float32),
+            )
+            yield (*encode(sample), False)
+
+
+class ReplayClient(Protocol):
+    """Where messages go: a :class:`telemetry.mqtt.client.Client`."""
+
+    def publish(
+        self, topic: str, payload: bytes, *, qos: int = ..., retain: bool = ...
+    ) -> PublishToken:
+        """Send a message; never blocks."""
+
+
+def publish_replay(
+    stretch: Iterator[ReplaySecond],
+    publisher: ReplayClient,
+    *,
+    speed: float,
+    decide: Callable[[SimulationTick], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Publish what was said, at QoS 1; return how many messages the broker acknowledged.
+
+    Parameters
+    ----------
+    stretch
+        From :func:`said`.
+    publisher
+        Connected.
+    speed
+        Seconds of the data in one second; 0 for as fast as the broker takes it. [1]
+    decide
+        Called after each tick, once all before it is acknowledged.
+    clock, sleep
+        Of the machine. [s]
+
+    Raises
+    ------
+    BrokerError
+        If the broker does not acknowledge.
+    """
+    begun, first, count = clock(), None, 0
+    underway: list[PublishToken] = []
+    for second in stretch:
+        first = second.time if first is None else first
+        if speed > 0.0:
+            ahead = float((second.time - first) / _SECOND) / speed - (clock() - begun)
+            if ahead > 0.0:
+                sleep(ahead)
+        underway += [
+            publisher.publish(topic, payload, qos=1, retain=retain)
+            for topic, payload, retain in second.messages
+        ]
+        if len(underway) > MAX_IN_FLIGHT or second.tick is not None:
+            count += _settle(underway)
+            underway = []
+        if second.tick is not None and decide is not None:
+            decide(second.tick)
+    return count + _settle(underway)
+
+
+def _settle(receipts: list[PublishToken]) -> int:
+    """Wait until all is acknowledged; return how many there were."""
+    for receipt in receipts:
+        if not receipt.wait(ACK_TIMEOUT_S):
+            raise BrokerError("replay", "a message was not acknowledged", "see to the broker")
+    return len(receipts)
+
+
+DECISION_TIMEOUT_S: Final = 300.0
+"""Longest wait for a decision. [s]"""
+
+TICK_RESEND_S: Final = 2.0
+"""Time after which a tick is said again, for a service that was started late. [s]"""
+
+MAX_POLL: Final = 1000
+"""Most messages taken at once."""
+
+
+def with_ticks(
+    stretch: Iterator[ReplaySecond], site: str, *, start: np.datetime64, end: np.datetime64
+) -> Iterator[ReplaySecond]:
+    """Yield a stretch with a tick at the end of each quarter-hour that has telemetry.
+
+    Parameters
+    ----------
+    stretch
+        What was said, second by second.
+    site
+        Its name.
+    start, end
+        The stretch; a quarter-hour that ends after it has no tick.
+
+    Yields
+    ------
+    Said
+        The seconds, and between them those that only tick.
+    """
+    first = _end_of_quarter(start)
+    steps = max(int((end - first) // QUARTER) + 1, 1)
+    step, sent, until = 0, [0, 0], None
+    for second in stretch:
+        quarter = _end_of_quarter(second.time)
+        if until is not None and quarter > until and any(sent):
+            yield _tick(site, until, (step, steps), sent)
+            step, sent = step + 1, [0, 0]
+        until = quarter
+        sent = [sent[0] + second.batches, sent[1] + second.points]
+        yield second
+    if until is not None and until <= end and any(sent):
+        yield _tick(site, until, (step, steps), sent)
+
+
+def _tick(site: str, time: np.datetime64, count: tuple[int, int], sent: list[int]) -> ReplaySecond:
+    tick = SimulationTick(
+        site=site,
+        time=time,
+        interval=QUARTER,
+        step=count[0],
+        steps=count[1],
+        batches=sent[0],
+        points=sent[1],
+    )
+    return ReplaySecond(time=time, messages=[(*encode(tick), False)], tick=tick)
+
+
+def _end_of_quarter(moment: np.datetime64) -> np.datetime64:
+    """Return the end of the quarter-hour that a moment closes or lies in."""
+    since = moment - np.datetime64(0, "us")
+    return moment + (-since) % QUARTER
+
+
+class DecisionWaiter:
+    """Waits for what a simulated service decides.
+
+    Parameters
+    ----------
+    client
+        Connected, or to be connected later.
+    site
+        Name of the site.
+    patience
+        Longest wait for a decision. [s]
+    """
+
+    def __init__(self, client: Client, site: str, *, patience: float = DECISION_TIMEOUT_S) -> None:
+        self._client, self._patience = client, patience
+        client.subscribe(topic_filter(TopicKind.DECIDED, site=site), qos=1)
+
+    def wait(self, tick: SimulationTick) -> None:
+        """Wait until a tick is decided, and say it again meanwhile.
+
+        Parameters
+        ----------
+        tick
+            What was said.
+
+        Raises
+        ------
+        BrokerError
+            If nobody decides it.
+        """
+        begun = said = time.monotonic()
+        is_late = False
+        while not is_late:  # what has come by then is heard, though this machine stood still
+            moment = time.monotonic()
+            is_late = moment - begun >= self._patience
+            if moment - said > TICK_RESEND_S:
+                said = moment
+                self._client.publish(*encode(tick), qos=1)
+            if any(self._taken(tick.time)):
+                return
+        reason = (
+            f"nobody decided the quarter-hour that ends at {tick.time} within {self._patience} s"
+        )
+        mend = (
+            f"start `gigatwin run {tick.site} --clock simulated` on this broker, or leave --ticks"
+        )
+        raise BrokerError(self._client.url, reason, mend)
+
+    def _taken(self, moment: np.datetime64) -> Iterator[bool]:
+        """Yield of each message whether it is the decision of a moment."""
+        messages = self._client.take(MAX_POLL, 0.1)
+        self._client.acknowledge(messages)
+        for message in messages:
+            try:
+                sample = decode(message.topic, message.payload)
+            except WireError:
+                continue
+            yield isinstance(sample, DecisionNotice) and bool(sample.time == moment)

@@ -1,0 +1,481 @@
+"""A simulated site on the wire: plant, racks and scheduler, in lockstep with a service.
+
+How a simulated plant lets its water follow what is asked of it.
+
+The line of a simulated site to its broker: it counts what goes and reads what comes.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import structlog
+
+from telemetry.messages import decode, encode, topics
+from telemetry.messages.models import (
+    REPEAT_PERIOD,
+    CapOrder,
+    DecisionNotice,
+    JobOrders,
+    PointValue,
+    Sample,
+    SimulationTick,
+)
+from telemetry.messages.topics import TopicKind
+from telemetry.mqtt.client import Client
+from telemetry.points.catalogue import INTEGRATION_NAME
+from telemetry.simulator.bms import (
+    SimulatedBms,
+    coolant_approach,
+    coolant_flow_share,
+    machine_readings,
+    rack_readings,
+)
+from telemetry.simulator.cluster import JobPlacement, SimulatedRackAgents, SimulatedScheduler
+from telemetry.simulator.deviations import FacilityNoise
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
+from telemetry.simulator.scenario import SimulationProgress, SimulationResult, SimulationScenario
+from telemetry.simulator.setpoint_requests import SetPointRequests
+from twin.axes import HOUR, MINUTE, QUARTER
+from twin.equipment import Accelerators
+from twin.errors import WireError
+from twin.run import Key
+from twin.workloads.halls import hall_powers
+
+MAX_NATIVE_SPEED: Final = 10.0
+"""Speed up to which racks speak every second. [simulated s a wall s]"""
+
+ONE_SECOND: Final = np.timedelta64(1, "s")
+
+HEARTBEAT_PERIOD_S: Final = 10
+"""Seconds between two heartbeats, and between two readings of all points, at native rate. [s]"""
+
+REPEAT_READINGS: Final = {True: 10, False: 4}
+"""Readings within which every point is told again: 100 s at native rate, an hour else."""
+
+INTEGRATION_PERIOD: Final = {True: REPEAT_PERIOD, False: QUARTER}
+"""Period in which a living service says something, at native rate or else."""
+
+METADATA_REPEAT_READINGS: Final = 96
+"""Readings within which all metadata are told again."""
+
+RESEND_DELAYS_S: Final = (2.0, 10.0)
+"""Wait for the first decision, and for one later, before everything is said again: the service may
+not have been there. [s]"""
+
+LAST_MESSAGE_TIMEOUT_S: Final = 10.0
+"""Longest wait for the broker to take the last message. [s]"""
+
+_logger = structlog.get_logger(__name__)
+
+
+class SimulatedSite:
+    """A plant, its racks and its scheduler behind one client.
+
+    Parameters
+    ----------
+    scene
+        What is simulated.
+    client
+        A client that has been started.
+    speed
+        Simulated seconds a wall second; None goes as fast as the service decides.
+    deadline
+        Longest wait for a decision; then the local defaults hold. [s]
+    listen
+        Told after each quarter-hour.
+
+    Notes
+    -----
+    Up to a speed of :data:`NATIVE` every rack speaks every second and the plant is read every ten
+    seconds; beyond, both speak once a quarter-hour. Values are means over the interval that ends
+    with the message, levels and temperatures those of its end.
+    """
+
+    def __init__(
+        self,
+        scene: SimulationScenario,
+        client: Client,
+        *,
+        speed: float | None = None,
+        deadline: float = 30.0,
+        listen: Callable[[SimulationProgress], None] = lambda _: None,
+    ) -> None:
+        self._scene, self._listen = scene, listen
+        self._speed, self._deadline = speed, deadline
+        self._is_native = speed is not None and speed <= MAX_NATIVE_SPEED
+        site, seed = scene.site, scene.seed
+        self._plant = SimulatedFacility(site, scene.surroundings, scene.begin, seed=seed)
+        self._start = self._plant.now
+        rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
+        period, absent = INTEGRATION_PERIOD[self._is_native], scene.absent
+        self._requests = SetPointRequests(site, period=period, absent=absent)
+        repeat = REPEAT_READINGS[self._is_native]
+        self._bms = SimulatedBms(
+            site, self._requests, rng=rngs[0], noise=FacilityNoise(), repeat=repeat
+        )
+        self._cluster = SimulatedScheduler(site, scene.workload, start=self._start)
+        self._placement = JobPlacement(self._plant.site)
+        boot = int((self._start - np.datetime64(0, "us")) // ONE_SECOND)
+        self._racks = SimulatedRackAgents(self._plant.site, boot=boot, rng=rngs[1])
+        self._line = SimulatorConnection(client, site.name, self._hear)
+        self._decided: DecisionNotice | None = None
+        self._sent: Counter[str] = Counter()
+        self._is_stopped = self._is_asked = False
+        self._begun = 0.0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Messages by kind, orders refused, and quarter-hours that were undecided."""
+        return self._line.counts
+
+    def run(self) -> SimulationResult:
+        """Run from start to end, or until :meth:`stop`, and tell what happened."""
+        self._line.listen()
+        self._line.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
+        self._begun = time.monotonic()
+        self._speak(self._start, QUARTER, minutes=QUARTER_MINUTES, is_whole=True)
+        steps = len(self._scene.service_racks)
+        for step in range(steps):
+            self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+            is_decided = self._await(self._tick(step))
+            if self._is_stopped and step and not is_decided:
+                break  # what nobody has decided is not run
+            self._follow(self._scene.service_racks[step])
+            self._listen(self._report(is_decided=is_decided))
+            if self._is_stopped:
+                break
+        self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+        self._line.close(
+            self._tick(len(self._cluster.steps), is_last=True), timeout=LAST_MESSAGE_TIMEOUT_S
+        )
+        return SimulationResult(
+            record=self._plant.record(),
+            queue=self._cluster.queue,
+            steps=tuple(self._cluster.steps),
+            counts=self.counts,
+        )
+
+    def stop(self) -> None:
+        """End the run after the quarter-hour that is under way; what is not decided is not run."""
+        self._is_stopped = True
+
+    def _report(self, *, is_decided: bool) -> SimulationProgress:
+        """Return how the run stands."""
+        truth, cluster = self._plant.truth(), self._cluster
+        return SimulationProgress(
+            time=self._plant.now,
+            done=len(cluster.steps),
+            steps=len(self._scene.service_racks),
+            is_decided=is_decided,
+            net_power=truth["grid_import_power", ""] - truth["grid_export_power", ""],
+            running=len(cluster.at_work),
+            waiting=int((~cluster.queue.running).sum()),
+            undecided=self.counts["undecided"],
+            refused=self.counts["refused"],
+        )
+
+    def _tick(self, step: int, *, is_last: bool = False) -> SimulationTick:
+        """Return the message that closes an interval, with what was sent in it."""
+        sent, self._sent = self._sent, Counter()
+        return SimulationTick(
+            site=self._scene.site.name,
+            time=self._plant.now,
+            interval=QUARTER,
+            step=step,
+            steps=len(self._scene.service_racks),
+            batches=sent["batches"],
+            points=sent["points"],
+            is_last=is_last,
+        )
+
+    def _await(self, tick: SimulationTick) -> bool:
+        """Say that an interval is over, and again, until the service has decided; or time is up."""
+        now = self._plant.now
+        self._line.say(tick)
+
+        def is_decided() -> bool:
+            decided = self._decided
+            if decided is None or decided.time != now:
+                return False
+            return decided.sequence <= self._cluster.sequence
+
+        def is_over() -> bool:
+            return self._is_stopped or is_decided()
+
+        until, is_late = time.monotonic() + self._deadline, False
+        while not (is_over() or is_late):  # a machine that stood still may have heard already
+            is_late = time.monotonic() >= until
+            again = min(until, time.monotonic() + RESEND_DELAYS_S[self._decided is not None])
+            self._line.receive(again, lambda: self._is_asked or is_over())
+            if not (is_over() or is_late):
+                self._is_asked = False
+                self._say_again(tick)
+        if is_decided():
+            self._line.drain()
+            return True
+        if self._is_stopped:
+            return False
+        self.counts["undecided"] += 1
+        _logger.warning(
+            "undecided", site=self._scene.site.name, time=np.datetime_as_string(now, unit="m")
+        )
+        return False
+
+    def _say_again(self, tick: SimulationTick) -> None:
+        """Repeat what is not retained: whoever was started late has not heard it."""
+        self._line.send(self._bms.again(self._plant.now), kind="repeated")
+        self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+        self._line.say(tick)
+
+    def _hear(self, sample: Sample) -> None:
+        """Obey what was said, or say why not."""
+        now, reason = self._plant.now, ""
+        match sample:
+            case JobOrders():
+                job_status = self._cluster.obey(sample, now)
+                self._line.say(job_status, retain=True)
+                reason = "" if job_status.is_applied else job_status.reason
+            case CapOrder():
+                cap_status = self._cluster.cap(sample, now)
+                self._line.say(cap_status, retain=True)
+                reason = "" if cap_status.is_applied else cap_status.reason
+            case PointValue():
+                reason = self._bms.hear(sample, now=now)
+            case DecisionNotice(time=moment) if moment == now:
+                self._decided = sample
+            case DecisionNotice():  # somebody was started anew, and does not know where we are
+                self._is_asked = True
+        if reason:
+            self.counts["refused"] += 1
+            _logger.warning("refused", site=self._scene.site.name, reason=reason)
+
+    def _follow(self, service_racks: float) -> None:
+        """Run a quarter-hour by the orders and requests that hold, and tell of it."""
+        plant, cluster, site = self._plant, self._cluster, self._scene.site
+        caps = cluster.caps(plant.now)
+        progress, said = cluster.advance(float(QUARTER / HOUR), service_racks)
+        self._line.say(*said, retain=True)
+        plant.cap_halls(caps)
+        work = float(progress.work_power.sum())
+        halls = hall_powers(site, work_power=work, service_racks=service_racks)
+        points = {("hall_power", hall): power for hall, power in halls.items()}
+        self._placement.place(cluster.at_work, service_racks)
+        minutes = 1 if self._is_native else QUARTER_MINUTES
+        for _ in range(0, QUARTER_MINUTES, minutes):
+            wanted = (
+                points
+                | self._requests.set_points(plant.now)
+                | flow_range_set_points(plant, self._requests)
+            )
+            if wanted != plant.ordered:
+                plant.order(wanted)
+            follow_supply_requests(plant, self._requests, minutes)
+            begin = plant.now
+            plant.advance(minutes)
+            for moment, interval in self._moments(begin, minutes):
+                self._speak(moment, interval, minutes=minutes)
+
+    def _moments(
+        self, begin: np.datetime64, minutes: int
+    ) -> Iterator[tuple[np.datetime64, np.timedelta64]]:
+        """Yield when the racks speak and for how long, waiting until it is time for each."""
+        interval = ONE_SECOND if self._is_native else minutes * MINUTE
+        for count in range(1, int(minutes * MINUTE / interval) + 1):
+            moment = begin + count * interval
+            if self._speed is not None and not self._is_stopped:
+                wall = float((moment - self._start) / ONE_SECOND) / self._speed
+                self._line.receive(self._begun + wall, lambda: self._is_stopped)
+            yield moment, interval
+
+    def _speak(
+        self,
+        moment: np.datetime64,
+        interval: np.timedelta64,
+        *,
+        minutes: int,
+        is_whole: bool = False,
+    ) -> None:
+        """Tell what racks and plant were like in an interval that ends now."""
+        plant = self._plant
+        truth = plant.truth(minutes)
+        halls = {owner: power for (name, owner), power in truth.items() if name == "hall_power"}
+        load = self._placement.load(halls)
+        water = self._requests.water
+        share = coolant_flow_share(plant.site, truth, water.points(plant.site))
+        batches = self._racks.batches(load, truth, time=moment, interval=interval, flow_share=share)
+        encoded = map(encode, batches)
+        self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
+        if self._is_native and int((moment - self._start) / ONE_SECOND) % HEARTBEAT_PERIOD_S:
+            return
+        applied, absent = self._requests.applied(plant.now), self._scene.absent
+        machines = machine_readings(plant.site, truth, applied, water=water, absent=absent)
+        racks = rack_readings(plant.site, truth, load, flow_share=share)
+        messages = self._bms.heartbeat(moment)
+        messages += self._bms.values(machines, racks, time=moment, is_whole=is_whole)
+        self._sent["points"] += self._line.send(messages, kind="points")
+        told = self._bms.metadata(share=METADATA_REPEAT_READINGS)
+        self._line.send(told, kind="metadata", qos=1, retain=True)
+
+
+def flow_range_set_points(plant: SimulatedFacility, requests: SetPointRequests) -> dict[Key, float]:
+    """Return the temperature ranges that flows are to follow, where they are not declared. [K]
+
+    Parameters
+    ----------
+    plant
+        The plant.
+    requests
+        What it is asked.
+    """
+    truth = plant.truth(1)
+    loads = {owner: load for (name, owner), load in truth.items() if name == "cooling_load"}
+    requests.move_ranges(loads, now=plant.now)
+    return requests.ranges
+
+
+def follow_supply_requests(
+    plant: SimulatedFacility, requests: SetPointRequests, minutes: int
+) -> None:
+    """Let the supply water follow what is asked of it, or of the coolant.
+
+    Parameters
+    ----------
+    plant
+        The plant.
+    requests
+        What it is asked.
+    minutes
+        Time since it moved last. [min]
+    """
+    heat = sum(
+        hall.liquid_share * plant.ordered["hall_power", hall.name]
+        for hall in plant.site.of(Accelerators)
+    )
+    above = coolant_approach(plant.site, heat)
+    for circuit in requests.move_supply(above, now=plant.now, minutes=minutes):
+        plant.hold_supply(circuit, requests.supply[circuit])
+
+
+POLL_TIMEOUT_S: Final = 0.1
+"""Longest wait for a message before other things are looked after. [s]"""
+
+SUBSCRIBE_TIMEOUT_S: Final = 10.0
+"""Longest wait for the broker to grant a subscription; it is asked again when it comes back. [s]"""
+
+DRAIN_TIMEOUT_S: Final = 0.01
+"""Silence after which nothing more is taken to be on its way: brokers keep the order of messages
+of one topic only. [s]"""
+
+type TopicPayload = tuple[str, bytes]
+"""A topic and its payload."""
+
+
+class SimulatorConnection:
+    """A client, seen from the plant's side.
+
+    Parameters
+    ----------
+    client
+        A client that has been started.
+    site
+        Name of the site.
+    hear
+        Given every sample that comes.
+
+    Attributes
+    ----------
+    counts
+        Messages sent and heard, and those that could not be read.
+    """
+
+    def __init__(self, client: Client, site: str, hear: Callable[[Sample], None]) -> None:
+        self._client, self._site, self._hear = client, site, hear
+        self.counts: Counter[str] = Counter()
+
+    def listen(self) -> None:
+        """Ask the broker for all orders and requests to the site; those of an earlier run are void.
+
+        The client's session outlives a run, and the broker may have kept some for it.
+        """
+        orders = (TopicKind.JOB_ORDERS, TopicKind.CAP_ORDER, TopicKind.DECIDED)
+        ours = [topics.topic_filter(kind, site=self._site) for kind in orders]
+        bus = f"BMS/v1/{INTEGRATION_NAME}/Value/+/+/{self._site}/#"
+        self._client.subscribe(*ours, bus).wait(SUBSCRIBE_TIMEOUT_S)
+        while messages := self._client.take(timeout=POLL_TIMEOUT_S):
+            self._client.acknowledge(messages)
+
+    def send(
+        self, messages: Iterable[TopicPayload], *, kind: str, qos: int = 0, retain: bool = False
+    ) -> int:
+        """Send messages and return how many there were.
+
+        Parameters
+        ----------
+        messages
+            Topics and payloads.
+        kind
+            Under which they are counted.
+        qos, retain
+            As on the wire.
+        """
+        count = 0
+        for topic, payload in messages:
+            self._client.publish(topic, payload, qos=qos, retain=retain)
+            count += 1
+        self.counts[kind] += count
+        return count
+
+    def say(self, *samples: Sample, retain: bool = False) -> None:
+        """Send samples so that none gets lost."""
+        for sample in samples:
+            topic, payload = encode(sample)
+            self._client.publish(topic, payload, qos=1, retain=retain)
+
+    def close(self, sample: Sample, *, timeout: float) -> bool:
+        """Send the last sample of a run; return whether the broker has it in time. [s]"""
+        topic, payload = encode(sample)
+        return self._client.publish(topic, payload, qos=1).wait(timeout)
+
+    def receive(self, until: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
+        """Hear what comes until it is enough, or time is up; what has come by then is heard.
+
+        Parameters
+        ----------
+        until
+            Moment of the monotonic clock. [s]
+        is_enough
+            Asked after each batch of messages.
+
+        Returns
+        -------
+        bool
+            Whether it was enough.
+        """
+        while not is_enough():
+            left = until - time.monotonic()
+            self._take(min(max(left, 0.0), POLL_TIMEOUT_S))
+            if left <= 0.0:
+                return is_enough()
+        return True
+
+    def drain(self) -> None:
+        """Hear what is still on its way."""
+        while self._take(DRAIN_TIMEOUT_S):
+            pass
+
+    def _take(self, timeout: float) -> int:
+        """Hear what has come, and return how many messages it was."""
+        messages = self._client.take(timeout=timeout)
+        for message in messages:
+            self.counts["heard"] += 1
+            try:
+                sample = decode(message.topic, message.payload)
+            except WireError:
+                self.counts["unreadable"] += 1
+            else:
+                self._hear(sample)
+        self._client.acknowledge(messages)
+        return len(messages)

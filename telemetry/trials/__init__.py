@@ -1,1 +1,0 @@
-"""Trials of calibration and observer on plants whose nature is known."""
