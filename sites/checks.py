@@ -531,8 +531,8 @@ def backup_issues(site: Site) -> Iterator[Fault]:
         held += sum(_given(battery, hours) for battery in site.of(Battery))
         if held < floor:
             mend = (
-                f"the sets take {SECONDS_PER_HOUR * hours:g} s with failed starts, transfer and blocks, "
-                f"{floor:.3g} MWh of critical load; UPS and reserves of batteries give "
+                f"the sets take {SECONDS_PER_HOUR * hours:g} s with failed starts, transfer and "
+                f"blocks, {floor:.3g} MWh of critical load; UPS and reserves of batteries give "
                 f"{held:.3g} MWh in that time; raise contingency.ups_autonomy, or the reserve "
                 "or the power of a battery"
             )

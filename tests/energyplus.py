@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sites.validation import tools as plant
+from sites.validation import reference_programs as plant
 from twin.physics.chiller import CARRIER_19XR_869 as CURVES
 
 DAYS = 31
@@ -172,10 +172,18 @@ def curve(coefficients, x, y) -> dict:
 def loops() -> dict:
     """Return both loops: pump, machine and pipe on the supply side, pipes around the other."""
     found: dict = {}
-    chilled = loop("chilled", plant.CHILLED_WATER_FLOW_M3_S, (CHILLER, "chiller", "chiller in", "chiller out"),
-                   ("LoadProfile:Plant", LOAD, "load in", "load out"))  # fmt: skip
-    condenser = loop("condenser", plant.CONDENSER_WATER_FLOW_M3_S, (TOWER, "tower", "tower in", "tower out"),
-                     (CHILLER, "chiller", "condenser in", "condenser out"))  # fmt: skip
+    chilled = loop(
+        "chilled",
+        plant.CHILLED_WATER_FLOW_M3_S,
+        (CHILLER, "chiller", "chiller in", "chiller out"),
+        ("LoadProfile:Plant", LOAD, "load in", "load out"),
+    )
+    condenser = loop(
+        "condenser",
+        plant.CONDENSER_WATER_FLOW_M3_S,
+        (TOWER, "tower", "tower in", "tower out"),
+        (CHILLER, "chiller", "condenser in", "condenser out"),
+    )
     for part in (chilled, condenser):
         for kind, entries in part.items():
             found.setdefault(kind, {}).update(entries)

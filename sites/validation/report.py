@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from sites.validation import components, plants, tools
+from sites.validation import components, plants, reference_programs
 from sites.validation.cases import SkippedCase, ValidationCase, ValidationResult, evaluate_case
 
 
@@ -17,8 +17,8 @@ def validation_cases() -> Iterator[ValidationCase]:
     found = [
         *components.correlation_cases(),
         *plants.plant_cases(),
-        tools.energyplus_case(),
-        *tools.load_flow_cases(),
+        reference_programs.energyplus_case(),
+        *reference_programs.load_flow_cases(),
     ]
     yield from sorted((case for case in found if case.number), key=lambda case: case.number)
     yield from (case for case in found if not case.number)
@@ -28,7 +28,7 @@ def validation_cases() -> Iterator[ValidationCase]:
 
 def skipped_cases() -> list[SkippedCase]:
     """Return the cases that :func:`cases` leaves out, as what they need is not installed."""
-    return [*tools.skipped_load_flow_cases()]
+    return [*reference_programs.skipped_load_flow_cases()]
 
 
 def validation_results() -> list[ValidationResult]:

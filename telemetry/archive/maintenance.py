@@ -24,14 +24,7 @@ import structlog
 import zarr
 from numpy.typing import NDArray
 
-from telemetry.archive.chunk_io import (
-    IO_THREADS,
-    AnyArray,
-    ArraySpec,
-    Int64Array,
-    ShardGrid,
-    is_present,
-)
+from telemetry.archive.chunk_io import IO_THREADS, Int64Array
 from telemetry.archive.commit_batch import TRUSTED_CODES
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
@@ -51,6 +44,7 @@ from telemetry.archive.layout import (
 )
 from telemetry.archive.metadata_history import prune_changes
 from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository, open_hours
+from telemetry.archive.shard_format import AnyArray, ArraySpec, ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.transaction import Transaction
 

@@ -1,15 +1,8 @@
 """Read an archive as xarray: lazily, and as it stood at the last commit.
 
 Nothing but times and labels is read before somebody asks for values. What is opened does not
-change, whatever is committed meanwhile; open again to see more.
-
-What may be asked of an archive: a fault of the question is none of the archive.
-
-Which seconds of a span were heard, and the same as times.
-
-An archive by machine: the points that are bound to a site, in the words of the vocabulary.
-
-Arrays that read what is asked for, and not before: the ground under an opened archive.
+change, whatever is committed meanwhile; open again to see more. An archive opens as it is stored,
+or by machine: the points that are bound to a site, under the names of the table of variables.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +13,10 @@ from typing import Final, Literal
 import icechunk
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from telemetry.archive.chunk_io import AnyArray, Int64Array
+from telemetry.archive.chunk_io import Int64Array
 from telemetry.archive.commit_batch import MIN_SECOND, QUALITY_CODES, TRUSTED_CODES
 from telemetry.archive.layout import (
     DAY_S,
@@ -37,6 +29,13 @@ from telemetry.archive.layout import (
     read_labels,
     rollup_arrays,
 )
+from telemetry.archive.lazy_arrays import (
+    SPARE_AFTER_SILENCE_S,
+    AxisKey,
+    StoredArray,
+    lazy_variable,
+    to_canonical,
+)
 from telemetry.archive.metadata_history import MetadataChange, read_changes
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.archive.repository_files import CorruptRepositoryError, verify_head
@@ -48,10 +47,9 @@ from telemetry.archive.storage import (
     repository_config,
 )
 from telemetry.files import state_folder
-from telemetry.messages.models import CHIP_VARIABLES, REPEAT_PERIOD, PointMetadata
+from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.points.site_points import SiteVariables, VariableLayout
-from telemetry.quality.checks import STALE_PERIODS
 from twin import vocabulary
 from twin.axes import utc
 from twin.errors import ArchiveError, ProblemError
@@ -442,68 +440,6 @@ def _alone(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
     return None if isinstance(found, str) else found
 
 
-SPARE_AFTER_SILENCE_S: Final = STALE_PERIODS * int(REPEAT_PERIOD / np.timedelta64(1, "s"))
-"""Silence of a point from which another one of the same quantity is read. [s]"""
-
-type AxisKey = int | slice | NDArray[np.int64]
-
-
-class StoredArray(BackendArray):
-    """The wanted rows of an array of the store.
-
-    Parameters
-    ----------
-    snapshot
-        The archive.
-    group, name
-        Which array.
-    seconds
-        The wanted rows, in rising order. [s since 1970]
-    size
-        How many labels it has, and how many chips; 0 if it has no such axis.
-    levels
-        Where its values stand.
-    """
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        group: str,
-        name: str,
-        *,
-        seconds: Int64Array,
-        size: tuple[int, int],
-        levels: Sequence[ResolutionLevel] = SECOND_LEVELS,
-    ) -> None:
-        self._snapshot = snapshot
-        self._path = group, name
-        self._seconds = seconds
-        self._levels = levels
-        self.shape = (len(seconds), size[0], *size[1:]) if size[1] else (len(seconds), size[0])
-        empty = snapshot.read(group, name, seconds=seconds[:0], columns=seconds[:0], levels=levels)
-        self.dtype = empty.dtype
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> AnyArray:
-        """Return a part; xarray asks."""
-        outer = indexing.IndexingSupport.OUTER
-        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._part))
-
-    def _part(self, key: tuple[AxisKey, ...]) -> AnyArray:
-        axes = [np.arange(size)[one] for size, one in zip(self.shape, key, strict=True)]
-        rows, columns, *deep = (np.atleast_1d(axis) for axis in axes)
-        order = np.argsort(rows, kind="stable")
-        found = self._snapshot.read(
-            *self._path,
-            seconds=self._seconds[rows[order]],
-            columns=columns,
-            chips=deep[0] if deep else None,
-            levels=self._levels,
-        )
-        if (np.diff(order) != 1).any():
-            found = found[np.argsort(order, kind="stable")]
-        return found[tuple(0 if np.ndim(axis) == 0 else slice(None) for axis in axes)]
-
-
 class BoundVariable(BackendArray):
     """One variable of the vocabulary, made of the points that are bound to it.
 
@@ -600,19 +536,3 @@ class BoundVariable(BackendArray):
                     told[is_old, place] = to_canonical(before, said[is_old])
                 begin = sure
         return np.where(np.isin(codes, TRUSTED_CODES), told, np.nan)
-
-
-def to_canonical(binding: PointBinding, values: FloatArray) -> FloatArray:
-    """Return values of the wire in the canonical unit of their variable."""
-    if binding.states is None:
-        return values * binding.factor + binding.offset
-    told, places = np.unique(values, return_inverse=True)
-    meant = [np.nan if np.isnan(value) else binding.canonical(value) for value in told.tolist()]
-    return np.array(meant)[places]
-
-
-def lazy_variable(
-    dims: tuple[str, ...], lazy: BackendArray, attrs: Mapping[str, object]
-) -> xr.Variable:
-    """Return a variable that reads when it is asked."""
-    return xr.Variable(dims, indexing.LazilyIndexedArray(lazy), dict(attrs))

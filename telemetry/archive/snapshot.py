@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.core.sync import sync
 
-from telemetry.archive.chunk_io import (
-    AnyArray,
-    ArraySelection,
-    ChunkReader,
-    CorruptionHandler,
-    Int64Array,
-    ShardGrid,
-)
+from telemetry.archive.chunk_io import ArraySelection, ChunkReader, CorruptionHandler, Int64Array
 from telemetry.archive.layout import (
     DAY_S,
     GROUP_ARRAYS,
@@ -34,6 +27,7 @@ from telemetry.archive.layout import (
     rollup_arrays,
 )
 from telemetry.archive.repository_files import LocalObjects, ManifestChecker, ManifestChecksums
+from telemetry.archive.shard_format import AnyArray, ShardGrid
 from twin.errors import ArchiveError
 
 

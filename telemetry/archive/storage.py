@@ -151,7 +151,8 @@ def set_bucket(archive: Path, url: str) -> None:
     if place.url == url:
         return
     if place.url or (archive / REPOSITORY_FOLDER).exists():
-        message = f"{archive} has its values in {place.url or REPOSITORY_FOLDER}: name that, or another folder"
+        home = place.url or REPOSITORY_FOLDER
+        message = f"{archive} has its values in {home}: name that, or another folder"
         raise ArchiveError(message)
     _ = RepositoryLocation(url=url).storage
     write_atomic(archive / LOCATION_FILE, json.dumps({"url": url}))

@@ -14,16 +14,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from telemetry.archive.chunk_io import (
-    UNREADABLE_ERRORS,
-    AnyArray,
-    ArraySpec,
-    Int64Array,
-    ShardGrid,
-    io_pool,
-    is_present,
-    shard_key,
-)
+from telemetry.archive.chunk_io import UNREADABLE_ERRORS, Int64Array, io_pool, shard_key
 from telemetry.archive.commit_batch import QUALITY_CODES, SecondReadings
 from telemetry.archive.layout import (
     COMPACTED_HOURS,
@@ -46,6 +37,7 @@ from telemetry.archive.layout import (
 from telemetry.archive.loss_log import LossEntry
 from telemetry.archive.metadata_history import PendingMetadata, record_changes
 from telemetry.archive.repository_files import ManifestChecker
+from telemetry.archive.shard_format import AnyArray, ArraySpec, ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError

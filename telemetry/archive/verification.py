@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from telemetry.archive import last_messages, loss_log
-from telemetry.archive.chunk_io import ShardGrid, is_present
 from telemetry.archive.layout import (
     GROUP_ARRAYS,
     LABEL_AXES,
@@ -23,6 +22,7 @@ from telemetry.archive.reader import open_snapshot
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.archive.repository import open_hours
 from telemetry.archive.repository_files import CorruptRepositoryError
+from telemetry.archive.shard_format import ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import LAST_MESSAGES_FILE, is_bucket_url
 from twin.errors import ArchiveError

@@ -257,7 +257,10 @@ def _packed(name: str, values: xr.DataArray) -> np.ndarray:
             scaled.max() <= MAX_TEMPERATURE_DEGC / TEMPERATURE_RESOLUTION_K
             and scaled.min() >= -MAX_TEMPERATURE_DEGC / TEMPERATURE_RESOLUTION_K
         ):
-            message = f"{name} of the block is not within {MAX_TEMPERATURE_DEGC:g} degC; view a run that is"
+            message = (
+                f"{name} of the block is not within {MAX_TEMPERATURE_DEGC:g} degC; "
+                "view a run that is"
+            )
             raise ArchiveError(message)  # for NaN too
         packed[first : first + rows] = scaled
     return packed

@@ -376,8 +376,9 @@ class RackWidthGuard:
         if not found:
             return ""
         more = f" and {len(found) - MAX_RACKS_LISTED} more" if len(found) > MAX_RACKS_LISTED else ""
+        listed = ", ".join(found[:MAX_RACKS_LISTED])
         return (
-            f"too many chips for the site's other racks: {', '.join(found[:MAX_RACKS_LISTED])}{more}; in "
+            f"too many chips for the site's other racks: {listed}{more}; in "
             "quarantine, not archived: mend the agent"
         )
 

@@ -232,7 +232,8 @@ class Journal:
                 return b""
         version = format.header_version(data, segment)
         if version is not None and version > format.FORMAT_VERSION:
-            message = f"{path} has layout {version}, this gigatwin knows {format.FORMAT_VERSION}: update it"
+            known = format.FORMAT_VERSION
+            message = f"{path} has layout {version}, this gigatwin knows {known}: update it"
             raise JournalError(message)
         sound = format.intact_length(data, segment)
         if sound < max(len(data), format.HEADER_BYTES):

@@ -162,7 +162,8 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     table = read_table(path)
     found = [name for name in table.columns if name in IMBALANCE_PRICE_COLUMNS]
     if POSITION_COLUMN not in table.columns or found not in _RIGHT:
-        mend = f"wanted is {POSITION_COLUMN}, and both of {' and '.join(list(IMBALANCE_PRICE_COLUMNS)[:2])}, one, or none"
+        both = " and ".join(list(IMBALANCE_PRICE_COLUMNS)[:2])
+        mend = f"wanted is {POSITION_COLUMN}, and both of {both}, one, or none"
         raise table.unfit(mend)
     stamps, notes = row_times(table, zone)
     values = {
@@ -310,7 +311,10 @@ def _by_hour(source: str, stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     usual = float(np.median(steps)) if len(steps) else 0.0
     if usual > MAX_BLOCK_HOURS:
         first = to_minute(stamps[row[0]])
-        mend = f"a block lasts {MAX_BLOCK_HOURS:g} h at most; correct mistyped times, or give each block"
+        mend = (
+            f"a block lasts {MAX_BLOCK_HOURS:g} h at most; correct mistyped times, "
+            "or give each block"
+        )
         fault = Fault(place=f"{source}, from {first}", value=f"blocks of {usual:g} h", mend=mend)
         raise SeriesError(source, [fault])
     steps = np.append(steps, usual)

@@ -138,11 +138,11 @@ def run_acceptance(site: Site, surroundings: xr.Dataset, *, seed: int) -> Accept
 def _worst(told: Calibration, hidden: Site) -> tuple[float, str, int]:
     """Return the greatest error of what counts as identified, its name, and how many do."""
     errors = {}
-    for estimate in told.estimates:
-        parameter = estimate.parameter
-        if estimate.grade is Grade.IDENTIFIED and not parameter.is_offset:
+    for identified in told.estimates:
+        parameter = identified.parameter
+        if identified.grade is Grade.IDENTIFIED and not parameter.is_offset:
             true = value_of(hidden.equipment[parameter.machine], parameter.path)
-            errors[parameter.name] = abs(estimate.value / true - 1.0)
+            errors[parameter.name] = abs(identified.value / true - 1.0)
     if not errors:
         return 0.0, "", 0
     which = max(errors, key=lambda name: errors[name])

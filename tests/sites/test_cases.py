@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sites import catalogue
-from sites.validation import report, tools
+from sites.validation import reference_programs, report
 from sites.validation.cases import ValidationCase, evaluate_case
 
 PAGE = catalogue.SITES_DIR.parent / "docs" / "validation.md"
@@ -77,8 +77,8 @@ def test_a_twin_that_is_wrong_by_thrice_the_tolerance_fails(case, found):
 
 
 def test_stored_hours_and_networks_are_there():
-    assert len(tools.energyplus_case().points) >= 60
-    assert {case.unit for case in tools.load_flow_cases()} == {"1", "MW"}
+    assert len(reference_programs.energyplus_case().points) >= 60
+    assert {case.unit for case in reference_programs.load_flow_cases()} == {"1", "MW"}
 
 
 def test_words_of_errors_by_hand():

@@ -190,8 +190,8 @@ def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
     """
     timeouts = icechunk.StorageTimeoutSettings(operation_timeout_ms=500)
     hasty = icechunk.StorageSettings(timeouts=timeouts)
-    for module in ("opening", "store", "patience"):
-        monkeypatch.setattr(f"telemetry.archive.{module}.PATIENCE", hasty)
+    for module in ("storage", "repository", "recovery"):
+        monkeypatch.setattr(f"telemetry.archive.{module}.STORAGE_TIMEOUTS", hasty)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with socket.create_server(("127.0.0.1", 0)) as silent:

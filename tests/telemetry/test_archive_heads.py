@@ -26,7 +26,8 @@ import icechunk
 from telemetry.archive.recovery import STORAGE_ERRORS
 from telemetry.archive.storage import panics_as_errors
 from telemetry.archive.layout import MAIN_BRANCH
-from telemetry.archive.storage import local_storage; from telemetry.archive.repository import commit_metadata
+from telemetry.archive.storage import local_storage
+from telemetry.archive.repository import commit_metadata
 
 path = Path(sys.argv[1])
 sound = path.read_bytes()

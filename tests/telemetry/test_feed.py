@@ -281,7 +281,8 @@ class Loud(Wire):
         print(feed.revision, file=sys.stderr, flush=True)
         return super().publish(topic, payload, qos=qos, retain=retain)
 
-feed = SchedulePublisher(lambda name, will: Loud(will), site="rhine", partners=[partner()], key=key("rhine"),
+connect = lambda name, will: Loud(will)
+feed = SchedulePublisher(connect, site="rhine", partners=[partner()], key=key("rhine"),
             folder=Path(sys.argv[1]))
 feed.start(START)
 document = plan()

@@ -69,7 +69,7 @@ def test_samples_reach_window_archive_and_listeners(service):
         "PointMetadata",
         "PointValue",
         "RackBatch",
-        "Tick",
+        "SimulationTick",
     ]
     observed = service.window.observed(START)
     capacity = SITE.equipment["battery_1"].capacity

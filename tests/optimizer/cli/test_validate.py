@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app, validate
-from sites.validation import components, tools
+from sites.validation import components, reference_programs
 from sites.validation.cases import evaluate_case
 
 
@@ -52,7 +52,7 @@ def test_a_case_that_fails_is_told_by_the_exit_code(few, monkeypatch):
 @pytest.mark.usefixtures("few")
 def test_cases_that_cannot_be_computed_are_told_everywhere(tmp_path, monkeypatch):
     """Without power-grid-model, as in the environment that `./dev gigatwin` makes."""
-    monkeypatch.setattr(tools, "find_spec", lambda name: None)  # noqa: ARG005
+    monkeypatch.setattr(reference_programs, "find_spec", lambda name: None)  # noqa: ARG005
     page = tmp_path / "page.md"
     result = run("--markdown", page, "--json", "-")
     assert result.exit_code == 0, result.stderr

@@ -181,7 +181,8 @@ from contextlib import contextmanager
 from pathlib import Path
 connect = lambda name, will: Client(sys.argv[1], client_id="killed", will=will)
 key = load_or_create_key(Path(sys.argv[2]))
-feed = SchedulePublisher(connect, site="rhine", partners=[partner("will")], key=key, folder=Path(sys.argv[2]))
+folder = Path(sys.argv[2])
+feed = SchedulePublisher(connect, site="rhine", partners=[partner("will")], key=key, folder=folder)
 feed.start(START)
 feed.status("ok", reason="fresh optimum", now=START)
 feed.flush(60.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sites.validation import tools as plant
+from sites.validation import reference_programs as plant
 from tests import energyplus
 from twin.physics.tower import tower_evaporation
 
