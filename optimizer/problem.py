@@ -106,7 +106,7 @@ class Problem:
         own = {"money": 1.0, **self.site.weights.model_dump()}
         faults = list(sense.of_weights(self.weights))
         object.__setattr__(self, "weights", own | dict(self.weights))
-        faults += _whole(self)
+        faults += _whole(self.site, self.state, self.outlook)
         if not faults:
             faults += capacity.faults(self.site, self.outlook)
         if not faults:
@@ -211,9 +211,8 @@ def _within(store: Store, machine: Equipment, level: float) -> float:
     return near if abs(possible - near) <= NOISE * full else possible
 
 
-def _whole(problem: Problem) -> list[Fault]:
+def _whole(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> list[Fault]:
     """Return what is missing, not finite, or has another unit, another axis or other labels."""
-    site, outlook = problem.site, problem.outlook
     sources = [e.owner for e in site.exchanges if e.available]
     names = [*AXES, *([SOURCES] if sources else [])]
     names += promised.given(outlook)
@@ -226,11 +225,11 @@ def _whole(problem: Problem) -> list[Fault]:
     except UnitError as error:
         faults += error.faults
     try:
-        states.check(site, problem.state)
+        states.check(site, state)
     except (UnitError, StateError) as error:
         faults += error.faults
     told = {fault.place for fault in off}
-    if not faults and (now := problem.state["instant"].to_numpy()) != outlook["instant"][0]:
+    if not faults and (now := state["instant"].to_numpy()) != outlook["instant"][0]:
         mend = f"must be the first instant of the outlook, {outlook['instant'].to_numpy()[0]}"
         faults.append(Fault(place="state, instant", value=str(now), mend=mend))
     for name in (name for name in names if name in outlook and f"outlook, {name}" not in told):

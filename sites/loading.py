@@ -28,10 +28,10 @@ from sites.catalogue import (
 from sites.checks import site_issues, tariff_date_issues, time_zone_issues
 from sites.schema import issues_from_pydantic, key_location, toml_text
 from twin.duties import Duties
-from twin.equipment import KINDS, Equipment
+from twin.equipment import Equipment
 from twin.errors import Fault, SiteError, nearest
 from twin.routes import Route
-from twin.site import Site
+from twin.site import KINDS, Site
 from twin.tariffs.declaration import Tariff
 
 

@@ -10,8 +10,7 @@ from pydantic.fields import FieldInfo
 
 from sites.catalogue import DESCRIPTIVE_KEYS, TomlTable, machine_families, standard_machines
 from sites.schema import declared_quantity, model_kind, nested_models
-from twin.equipment import KINDS
-from twin.site import Site
+from twin.site import KINDS, Site
 from twin.units import Meaning, written
 
 GENERATED_NOTICE = (

@@ -48,11 +48,11 @@ FOLLOWED: Final = 12.0
 """How far ahead least times of units are judged: plans keep them for a day, and an old one may be
 followed for half of it; what comes later only prepares. [h]"""
 
-type Told = tuple[str, FloatArray]
-"""What disagrees, in words, and by how many tolerances, ``(time,)``."""
+type Finding = tuple[str, FloatArray]
+"""What is wrong, in words, and by how much each interval is beyond it; above 1 it is broken."""
 
 
-def disagreements(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Told]:
+def disagreements(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Finding]:
     """Yield what words of a schedule tell beside its orders, and how far off that is.
 
     Parameters
@@ -114,7 +114,7 @@ def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset)
     return np.asarray(off)
 
 
-def _units(site: Site, schedule: xr.Dataset) -> Iterator[Told]:
+def _units(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     """Yield more units than a bank has, and units that are switched before a least time is over."""
     hours = schedule["duration"].to_numpy()
     near = np.arange(len(hours)) < whole_steps(hours, FOLLOWED)
@@ -136,7 +136,7 @@ def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:
     return np.where(each, np.inf, 0.0)
 
 
-def _work(site: Site, schedule: xr.Dataset) -> Iterator[Told]:
+def _work(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     """Yield racks that are not there, and work that draws other power than its racks or halls."""
     tolerance = SHARE_BEYOND * site.racks * site.works[0].full_power
     racks = schedule["work_racks"].transpose("time", "cohort", "level").to_numpy()

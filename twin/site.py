@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,29 @@ from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
 from twin.contingency import Contingency
 from twin.electrical.network import Network
-from twin.equipment import Accelerators, Equipment, Grid
+from twin.equipment import (
+    Accelerators,
+    Battery,
+    CarbonBudget,
+    Cdu,
+    CoolingPlant,
+    DayAhead,
+    Distribution,
+    Equipment,
+    Genset,
+    Grid,
+    HallAir,
+    HeatReuse,
+    HourlyMatching,
+    LoadTargetContract,
+    Photovoltaic,
+    Switchgear,
+    Tank,
+    Transformer,
+    Ups,
+    WaterBudget,
+    Wind,
+)
 from twin.equipment.declaration import Declared
 from twin.errors import Fault, SiteError, nearest
 from twin.market_day import market_day_zone
@@ -25,6 +47,33 @@ from twin.tariffs.billing import Billing
 from twin.tariffs.declaration import Tariff
 from twin.units import Meaning, Quantity
 from twin.workloads.kinds import Service, WorkKind
+
+KINDS: Final[Mapping[str, type[Equipment]]] = {
+    kind.kind: kind
+    for kind in (
+        Accelerators,
+        Battery,
+        LoadTargetContract,
+        DayAhead,
+        HourlyMatching,
+        CarbonBudget,
+        WaterBudget,
+        Cdu,
+        CoolingPlant,
+        Distribution,
+        Genset,
+        Grid,
+        HallAir,
+        HeatReuse,
+        Photovoltaic,
+        Switchgear,
+        Tank,
+        Transformer,
+        Ups,
+        Wind,
+    )
+}
+"""Kinds of equipment that a site file may declare, by the word for them."""
 
 
 class Weights(Declared):

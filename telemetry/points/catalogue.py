@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from twin.equipment.declaration import KINDS
+from twin.site import KINDS
 
 INTEGRATION_NAME: Final = "GIGATWIN"
 """Our name among the integrations of a plant."""

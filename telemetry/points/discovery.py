@@ -21,8 +21,8 @@ from telemetry.mqtt.connection import TlsFiles
 from telemetry.points.catalogue import METER_OBJECT, RACK_OBJECT, PointMeaning
 from telemetry.points.catalogue import POINT_MEANINGS as EVERY
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
-from twin.equipment.declaration import KINDS
 from twin.errors import BrokerError, WireError
+from twin.site import KINDS
 
 BANK_UNIT_PATTERN: Final = re.compile(r"^(?P<bank>[^/]+)/(?P<number>\d+)$")
 """Id of one unit of a bank."""

@@ -7,8 +7,8 @@ import sites
 from optimizer.curves import lay
 from optimizer.reach import Asked, Reach
 from tests.random_sites import random_site
-from twin.equipment import KINDS
 from twin.physics import air
+from twin.site import KINDS
 from twin.weather import Weather
 
 SEEDS = range(4)

@@ -6,10 +6,10 @@ from pydantic import ValidationError
 import sites
 from sites import catalogue
 from twin.electrical.network import Cables
-from twin.equipment import KINDS
 from twin.equipment.chiller import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
 from twin.errors import SiteError
+from twin.site import KINDS
 from twin.workloads.kinds import Throughput
 
 MODELS = KINDS | {

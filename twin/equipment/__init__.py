@@ -1,4 +1,4 @@
-"""Kinds of equipment, one file each; importing this room registers them all."""
+"""Kinds of equipment, one file each."""
 
 from twin.equipment.accelerators import Accelerators
 from twin.equipment.battery import Battery
@@ -6,7 +6,7 @@ from twin.equipment.budgets import CarbonBudget, WaterBudget
 from twin.equipment.cdu import Cdu
 from twin.equipment.contracts import DayAhead, HourlyMatching, LoadTargetContract
 from twin.equipment.cooling_plant import CoolingPlant
-from twin.equipment.declaration import KINDS, Declared, Equipment
+from twin.equipment.declaration import Declared, Equipment
 from twin.equipment.distribution import Distribution
 from twin.equipment.genset import Genset
 from twin.equipment.grid import Grid
@@ -20,7 +20,6 @@ from twin.equipment.ups import Ups
 from twin.equipment.wind import Wind
 
 __all__ = [
-    "KINDS",
     "Accelerators",
     "Battery",
     "CarbonBudget",

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import model_validator
 
 from twin.equipment.chassis import Chassis
-from twin.equipment.declaration import Equipment, check_points, register
+from twin.equipment.declaration import Equipment, check_points
 from twin.equipment.power_smoothing import PowerSmoothing
 from twin.physics import FloatArray, cold_plate, electric
 from twin.physics.smoothing import Smoother
@@ -23,7 +23,6 @@ CHASSIS_ERROR: Final = 1e-3
 """Share by which declared rack powers may miss what the rack's chassis draw. [1]"""
 
 
-@register
 class Accelerators(Equipment):
     """The racks of one hall, all alike; every watt they draw leaves as heat."""
 

@@ -5,12 +5,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import model_validator
 
 from twin.bounds import GREATEST_CAPACITY_PRICE
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.relations import Relation, Store
 from twin.units import Meaning, Quantity
 
 
-@register
 class Battery(Equipment):
     """A battery with its converters; what lies below ``reserve`` is for ride-through, not trade.
 

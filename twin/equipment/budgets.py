@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 
 from twin.equipment.contracts import Contract
-from twin.equipment.declaration import register
 from twin.physics import FloatArray
 from twin.promises import Commitment, Terms
 from twin.promises import Quantity as Sum
@@ -55,7 +54,6 @@ class Budget(Contract):
         )
 
 
-@register
 class CarbonBudget(Budget):
     """Carbon of imported energy that may be emitted in a year, by the mean mix, matched or not."""
 
@@ -69,7 +67,6 @@ class CarbonBudget(Budget):
         return self._promise("carbon", amount=self.amount, price=self.price)
 
 
-@register
 class WaterBudget(Budget):
     """Water that may be drawn in a year."""
 

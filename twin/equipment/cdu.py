@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.equipment.part_load import part_load_approach
 from twin.physics import FloatArray, machines
 from twin.relations import Convert, Flows, Relation, SetPoints
@@ -14,7 +14,6 @@ from twin.units import Quantity
 from twin.weather import Weather
 
 
-@register
 class Cdu(Equipment):
     """A bank of equal units that share the heat; their pumps are supplied by the UPS."""
 

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from twin.bounds import GREATEST_INTENSITY
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray
 from twin.promises import Commitment, Terms, Trades
 from twin.relations import Relation
@@ -19,7 +19,6 @@ class Contract(Equipment):
     is_machine: ClassVar[bool] = False
 
 
-@register
 class LoadTargetContract(Contract):
     """Limits of net import that a grid partner may set, and what it costs to be above one.
 
@@ -95,7 +94,6 @@ class LoadTargetContract(Contract):
         )
 
 
-@register
 class DayAhead(Contract):
     """A position bought day-ahead: what is taken beside it is traded intraday, or is imbalance.
 
@@ -168,7 +166,6 @@ class DayAhead(Contract):
         )
 
 
-@register
 class HourlyMatching(Contract):
     """Carbon by the market: what no contracted hour covers counts with the residual mix.
 

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from twin.equipment.chiller import ChillerBank
 from twin.equipment.condensing import Condenser, Condensing
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.equipment.heat_rejection import HeatRejection
 from twin.equipment.loop import Loop
 from twin.physics import FloatArray, machines, water
@@ -21,7 +21,6 @@ _MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity 
 _LEAST_LOAD: Final = 1e-12  # MW, so that shares of no load are finite
 
 
-@register
 class CoolingPlant(Equipment):
     """All machines that hold the supply water of one circuit at its set point, at least power.
 

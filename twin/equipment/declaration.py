@@ -75,13 +75,3 @@ def check_points(
     if not all(0.0 < share <= most for share in efficiency):
         message = f"{efficiencies} must lie between 0 and 1"
         raise ValueError(message)
-
-
-KINDS: dict[str, type[Equipment]] = {}
-"""Every registered kind of equipment."""
-
-
-def register[T: type[Equipment]](cls: T) -> T:
-    """Enter a kind of equipment in the register; used as a decorator."""
-    KINDS[cls.kind] = cls
-    return cls

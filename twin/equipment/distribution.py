@@ -4,14 +4,13 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray, electric
 from twin.relations import Convert, Flows, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
 
-@register
 class Distribution(Equipment):
     """All busways of the site as one conductor; its loss warms the air of the halls."""
 

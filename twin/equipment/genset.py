@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, check_points, register
+from twin.equipment.declaration import Equipment, check_points
 from twin.physics import FloatArray, electric
 from twin.relations import Flows, Relation
 from twin.units import Meaning, Quantity
@@ -15,7 +15,6 @@ _YEAR: Final = 365.0  # days
 _MOST_EFFICIENCY: Final = 0.99  # no engine comes near; more is a slip
 
 
-@register
 class Genset(Equipment):
     """A bank of equal sets on the medium-voltage bus, for the loss of the connection only.
 

@@ -2,13 +2,12 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.peaks import Peak
 from twin.relations import Exchange, Relation
 from twin.units import Meaning, Quantity
 
 
-@register
 class Grid(Equipment):
     """One connection with its limits, fees and peak charge."""
 

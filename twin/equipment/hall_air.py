@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.equipment.part_load import part_load_approach
 from twin.physics import FloatArray, machines
 from twin.relations import Convert, Flows, Relation
@@ -13,7 +13,6 @@ from twin.units import Quantity
 from twin.weather import Weather
 
 
-@register
 class HallAir(Equipment):
     """All air handlers of the halls; air and water flow follow the heat."""
 

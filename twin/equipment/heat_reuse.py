@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray, heat_pump
 from twin.relations import Convert, Exchange, Flows, Relation
 from twin.units import Quantity
@@ -14,7 +14,6 @@ from twin.weather import Weather
 _PASSES: Final = 12  # each brings the heat closer by the inverse of the COP, or better
 
 
-@register
 class HeatReuse(Equipment):
     """A heat pump that cools the warm circuit's return and sells the heat at a fixed price.
 

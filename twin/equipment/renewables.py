@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray
 from twin.relations import Exchange, Relation
 from twin.units import Quantity
@@ -41,7 +41,6 @@ class Renewable(Equipment):
         raise NotImplementedError
 
 
-@register
 class Photovoltaic(Renewable):
     """A field of modules on fixed racks or trackers."""
 

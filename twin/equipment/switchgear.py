@@ -4,14 +4,13 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray, electric
 from twin.relations import Convert, Flows, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
 
-@register
 class Switchgear(Equipment):
     """The panels of the medium-voltage bus: what they can carry, what they lose and use.
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Final
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import water
 from twin.relations import Relation, Store
 from twin.units import Quantity
@@ -14,7 +14,6 @@ KILOJOULES: Final = 3.6e6
 """kJ in a MWh."""
 
 
-@register
 class Tank(Equipment):
     """A stratified tank; the level is the cooling it can still give."""
 

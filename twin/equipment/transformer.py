@@ -4,14 +4,13 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray, electric
 from twin.relations import Convert, Flows, Relation
 from twin.units import Meaning, Quantity
 from twin.weather import Weather
 
 
-@register
 class Transformer(Equipment):
     """A bank of equal transformers that share the load."""
 

@@ -5,14 +5,13 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, register
+from twin.equipment.declaration import Equipment
 from twin.physics import FloatArray, electric
 from twin.relations import Convert, Flows, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
 
-@register
 class Ups(Equipment):
     """A bank of double-conversion units; its loss is carried away by the chilled circuit."""
 

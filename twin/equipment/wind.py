@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 from pydantic import model_validator
 
-from twin.equipment.declaration import register
 from twin.equipment.renewables import Renewable
 from twin.physics import FloatArray
 from twin.units import KELVIN, Meaning, Quantity
@@ -29,7 +28,6 @@ _STORM: Final = 100.0  # m/s, beyond every wind
 _SPAN: Final = 8192  # intervals at once: every one has a curve of its own
 
 
-@register
 class Wind(Renewable):
     """Wind turbines, on site or under a contract, by a published power curve or a generic one.
 

@@ -1,5 +1,7 @@
 """How long the electrical supply of a site bears the loss of one of its units."""
 
+from typing import Final
+
 import numpy as np
 
 from twin.equipment import Transformer, Ups
@@ -8,7 +10,7 @@ from twin.failures.trips import Trip
 from twin.physics import FloatArray
 from twin.physics.overload import transformer_overload_time, ups_overload_time
 
-MINUTE = 60.0
+MINUTE: Final = 60.0
 """Seconds in a minute."""
 
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from twin.physics.numeric import FloatArray
-from twin.physics.rack_kernel import IndexArray, SmallArray
+from twin.physics.rack_kernel import IntArray, SmallArray
 
 _MEGAWATTS: Final = 1e-6  # in a W
 
@@ -27,8 +27,8 @@ class ChipTable(NamedTuple):
         Share of a distance from the steady state that is left after a step. [1]
     """
 
-    hall: IndexArray
-    unit: IndexArray
+    hall: IntArray
+    unit: IntArray
     knots: FloatArray
     power: FloatArray
     factor: SmallArray

@@ -15,7 +15,7 @@ LEAST_TAKEN: Final = 1e-3
 """Heat below which an error is not taken relative to it. [MW]"""
 
 type SmallArray = NDArray[np.float32]
-type IndexArray = NDArray[np.int64]
+type IntArray = NDArray[np.int64]
 
 
 class Places(NamedTuple):
@@ -29,8 +29,8 @@ class Places(NamedTuple):
         Hall of each rack, ``(rack,)``.
     """
 
-    first: IndexArray
-    hall: IndexArray
+    first: IntArray
+    hall: IntArray
 
 
 class HallTable(NamedTuple):
@@ -110,7 +110,7 @@ class Drive(NamedTuple):
 
     share: FloatArray
     deviation: SmallArray
-    spell: IndexArray
+    spell: IntArray
     water: FloatArray
     hours: float
 

@@ -33,7 +33,7 @@ HOLDERS: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
 
 
 type Finding = tuple[str, FloatArray]
-"""What is broken, in words, and by how much each interval lies beyond it; above 1 it is broken."""
+"""What is wrong, in words, and by how much each interval is beyond it; above 1 it is broken."""
 
 
 def holds(product: Reserve, battery: Battery) -> bool:
