@@ -30,15 +30,14 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.question.promised import promises
 from optimizer.shape import Shape, SiteShape
-from twin.peaks import Peak
 from twin.physics import FloatArray
-from twin.relations import Convert, Exchange, Store
+from twin.relations import Convert, DemandCharge, Exchange, Store
 
 FORMS: Final[Mapping[type, Any]] = {
     Convert: convert,
     Store: store,
     Exchange: exchange,
-    Peak: peak,
+    DemandCharge: peak,
 }
 """Relation -> its form: ``shape``, ``numbers`` and ``build``."""
 
@@ -179,7 +178,7 @@ def _all(inputs: Inputs) -> Iterator[tuple[str, Any, Any]]:
     site = inputs.problem.site
     relation: Any
     for relation in (*site.converts, *site.stores, *site.exchanges, *site.peaks):
-        charge = f"_{relation.name}" if isinstance(relation, Peak) else ""
+        charge = f"_{relation.name}" if isinstance(relation, DemandCharge) else ""
         yield f"{relation.owner}{charge}", FORMS[type(relation)], relation
         if getattr(relation, "units", None) is not None:
             yield relation.owner, units, relation

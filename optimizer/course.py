@@ -6,13 +6,14 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from twin import axes, limits
-from twin.axes import HOUR
-from twin.curtailment import LIMIT
-from twin.exchange import net_import
+from twin import time_axes
+from twin.feasibility.connection import IMPORT_LIMIT
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
+from twin.simulation import limits
 from twin.site import Site
+from twin.time_axes import HOUR
+from twin.variables import net_import
 
 SUSTAINED: Final = 1.0
 """How long what is offered can be kept. [h]"""
@@ -49,12 +50,12 @@ class Course:
     @classmethod
     def of(cls, site: Site, schedule: xr.Dataset, *, before: float | None) -> Self:
         """Return the course of a plan; without what was before, it begins as it goes on."""
-        edges = (axes.edges_of(schedule) - schedule["time"].to_numpy()[0]) / HOUR
+        edges = (time_axes.interval_edges(schedule) - schedule["time"].to_numpy()[0]) / HOUR
         net = net_import(schedule).to_numpy()
         keep = site.margins.power * site.grid.import_limit
         most = np.full(len(net), site.grid.import_limit)
-        if LIMIT in schedule:  # the connection is not firm
-            most = np.minimum(most, schedule[LIMIT].to_numpy())
+        if IMPORT_LIMIT in schedule:  # the connection is not firm
+            most = np.minimum(most, schedule[IMPORT_LIMIT].to_numpy())
         if TARGET in schedule:  # what one partner wants below, no other is offered above
             most = np.minimum(most, schedule[TARGET].min("contract").to_numpy())
         return cls(
@@ -94,7 +95,7 @@ class Course:
             Most that the connection allows either way. [MW min-1]
         """
         minutes = 60.0 * np.diff(self.edges)
-        over = np.minimum(minutes, limits.TRANSITION * minutes / 15.0)
+        over = np.minimum(minutes, limits.SET_POINT_TRANSITION_MIN * minutes / 15.0)
         begins = np.diff(self.net, prepend=self.before) / over
         ends = np.append(begins[1:], 0.0)
         falls = np.maximum(-np.minimum(begins, ends), 0.0)

@@ -20,8 +20,8 @@ from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import Verdict, verify
 from twin.errors import NoScheduleError
-from twin.given import check_given
 from twin.physics import FloatArray
+from twin.validation import check_argument_types
 
 EASED: Final = (0.8, 0.5, 0.0)
 """Shares of its power that work keeps, each time a plan is sought anew, where a failure would not
@@ -105,7 +105,7 @@ def _check_kinds(
         "export": (export, Path),
     }
     told = {name: one for name, one in others.items() if one[0] is not None}
-    check_given("decide", problem=(problem, Problem), **told)
+    check_argument_types("decide", problem=(problem, Problem), **told)
 
 
 def _refused(problem: Problem, verdict: Verdict) -> NoScheduleError:

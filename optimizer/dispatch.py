@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from optimizer.realtime.headroom import Headroom
 from optimizer.realtime.urgency import due, pressing, urgency
 from optimizer.realtime.yielding import curtailed
-from twin import steering
-from twin.labels import values_of
 from twin.physics import FloatArray
-from twin.workloads.capping import lasting_power, under, work_power
-from twin.workloads.queue import Queue
+from twin.simulation import setpoints
+from twin.variables import values_by_machine
+from twin.workload.queue import JobQueue, caps_below_limit, running_power, sustained_power
 
 START: Final = 0.5
 """Share of a waiting gang that the plan must still call for to start it. [1]"""
@@ -29,7 +28,7 @@ FLOWS: Final = (
     "tank_charge",
     "tank_discharge",
     "heat_reuse_power",
-    *steering.TOLD,
+    *setpoints.COMMAND_VARIABLES,
 )
 """Words of a schedule that are told to the plant as they stand."""
 
@@ -76,7 +75,7 @@ class Orders:
 
 
 def dispatch(
-    step: xr.Dataset, queue: Queue, *, headroom: Headroom, carry: Mapping[str, float]
+    step: xr.Dataset, queue: JobQueue, *, headroom: Headroom, carry: Mapping[str, float]
 ) -> tuple[Orders, dict[str, float]]:
     """Return the orders that come closest to a plan for the coming interval.
 
@@ -122,7 +121,7 @@ def dispatch(
     used = _by_kind(queue, np.where(caps > 0, queue.jobs.racks, 0.0))
     most, least = _widest(queue, caps == 0), -_widest(queue, caps > 0)
     left = np.clip(wanted - used, least, most) * per_rack
-    room = headroom.import_power(lasting_power(queue, caps, hours)) + headroom.export_limit
+    room = headroom.import_power(sustained_power(queue, caps, hours)) + headroom.export_limit
     flows = _flows(step)
     sun = curtailed(step, flows.get("battery_discharge", {}), room)
     orders = Orders(jobs=by_number(queue, caps), renewable_cap=sun, **flows)
@@ -130,7 +129,7 @@ def dispatch(
 
 
 def within(
-    queue: Queue, caps: FloatArray, *, headroom: Headroom, must: NDArray[np.bool_]
+    queue: JobQueue, caps: FloatArray, *, headroom: Headroom, must: NDArray[np.bool_]
 ) -> FloatArray:
     """Return caps that keep the headroom's power.
 
@@ -154,19 +153,19 @@ def within(
     -----
     What runs may go on under its caps, whatever the water is: only what is above them rises.
     """
-    caps = under(queue, caps, headroom.calm_power, kept=must)
-    risen = work_power(queue, queue.caps) + headroom.rise_power
+    caps = caps_below_limit(queue, caps, headroom.calm_power, kept=must)
+    risen = running_power(queue, queue.caps) + headroom.rise_power
     most = min(headroom.work_power, risen)
-    return under(queue, caps, most, kept=np.zeros_like(must))
+    return caps_below_limit(queue, caps, most, kept=np.zeros_like(must))
 
 
-def by_number(queue: Queue, caps: FloatArray) -> dict[int, float]:
+def by_number(queue: JobQueue, caps: FloatArray) -> dict[int, float]:
     """Return the caps of the jobs that run by the numbers of the jobs."""
     on = caps > 0
     return dict(zip(queue.jobs.number[on].tolist(), caps[on].tolist(), strict=True))
 
 
-def in_order(queue: Queue, jobs: Mapping[int, float]) -> FloatArray:
+def in_order(queue: JobQueue, jobs: Mapping[int, float]) -> FloatArray:
     """Return the cap of each job of a queue by the numbers of those that run, 0 for others. [1]"""
     return np.array([jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
 
@@ -183,7 +182,7 @@ def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray
 
 
 def _choose(
-    queue: Queue,
+    queue: JobQueue,
     wanted: FloatArray,
     must: NDArray[np.bool_],
     *,
@@ -216,7 +215,7 @@ def _choose(
 
 
 def _caps(
-    queue: Queue,
+    queue: JobQueue,
     on: NDArray[np.bool_],
     planned: FloatArray,
     *,
@@ -261,11 +260,11 @@ def _taken_over(ran: FloatArray, planned: FloatArray, power: FloatArray) -> Floa
     return np.asarray(free * more / max(float(more.sum()), float(fewer.sum()), TINY))
 
 
-def _by_kind(queue: Queue, values: FloatArray) -> FloatArray:
+def _by_kind(queue: JobQueue, values: FloatArray) -> FloatArray:
     return np.bincount(queue.jobs.kind, weights=values, minlength=len(queue.pool.kinds))
 
 
-def _widest(queue: Queue, which: NDArray[np.bool_]) -> FloatArray:
+def _widest(queue: JobQueue, which: NDArray[np.bool_]) -> FloatArray:
     """Return the racks of the widest of some jobs, for each kind."""
     widest = np.zeros(len(queue.pool.kinds))
     np.maximum.at(widest, queue.jobs.kind[which], queue.jobs.racks[which])
@@ -274,4 +273,4 @@ def _widest(queue: Queue, which: NDArray[np.bool_]) -> FloatArray:
 
 def _flows(step: xr.Dataset) -> dict[str, dict[str, float]]:
     """Return the flows of stores and heat pumps, as the plan has them."""
-    return {name: values_of(step, name) for name in FLOWS if name in step}
+    return {name: values_by_machine(step, name) for name in FLOWS if name in step}

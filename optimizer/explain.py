@@ -11,8 +11,9 @@ from optimizer.hedge.weighed import Weighed
 from optimizer.reasons.binding import Binding, binding, doubtful
 from optimizer.reasons.softened import Softened
 from optimizer.solution import Solution
-from twin.axes import HOUR, regrid, to_minute
 from twin.physics import FloatArray
+from twin.time_axes import HOUR, regrid
+from twin.units import format_minute
 
 LEAST_LATE: Final = 0.1
 """Change of lateness that is not worth a word. [MWh h]"""
@@ -39,7 +40,7 @@ class Explanation:
         What is not as it should be, in words; empty if all is well.
     failures
         Single failures that lead to a limit somewhere in the plan, the soonest first, as
-        :meth:`twin.failures.coverage.Coverage.rows` gives them.
+        :meth:`twin.contingency.coverage.ContingencyCoverage.rows` gives them.
     softened
         Targets that are not kept, and what each paid.
     reserves
@@ -165,7 +166,7 @@ def _changes(before: xr.Dataset, after: xr.Dataset, fees: FloatArray) -> tuple[s
         word = "saves" if saved >= 0 else "costs"
         told.append(
             f"moved {energy:.0f} MWh of {kind}, "
-            f"most from {to_minute(source)} to {to_minute(target)}: "
+            f"most from {format_minute(source)} to {format_minute(target)}: "
             f"{word} {abs(saved):,.0f} EUR of energy, {_delay(now, was, paired)}"
             f"{_rest(into - out)}"
         )

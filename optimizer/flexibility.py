@@ -22,14 +22,18 @@ import numpy as np
 import xarray as xr
 
 from optimizer.course import LEAST, SUSTAINED, Course
-from twin import axes, vocabulary
+from twin import time_axes, variables
+from twin.feasibility.reserve_activation import (
+    activation_power,
+    connection_headroom,
+    deferred_work,
+    storage_headroom,
+)
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.reserved.activation import powers, put_off
-from twin.reserved.kept import kept_at_connection, kept_by
 from twin.site import Site
-from twin.workloads.envelope import EXPECTED
-from twin.workloads.queue import Pool
+from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.queue import RackPool
 
 REACHED: Final = 15.0
 """Time in which what is offered must be reached at the ramp that is left. [min]"""
@@ -75,7 +79,7 @@ def flexibility(
     nothing = np.zeros(len(course.net))
     given = sum((up for up, _ in stored), nothing)
     taken = sum((down for _, down in stored), nothing)
-    sold_up, sold_down = kept_at_connection(site, schedule)
+    sold_up, sold_down = connection_headroom(site, schedule)
     falls, rises = (
         _least(course, course.falling - sold_up),
         _least(course, course.rising - sold_down),
@@ -108,8 +112,8 @@ def none(schedule: xr.Dataset) -> xr.Dataset:
 
 def labelled(schedule: xr.Dataset, values: Mapping[str, FloatArray]) -> xr.Dataset:
     """Return values on the time of a plan, with their units."""
-    bare = axes.intervals(axes.edges_of(schedule))
-    return vocabulary.tag_all(bare.assign({name: ("time", row) for name, row in values.items()}))
+    bare = time_axes.interval_axes(time_axes.interval_edges(schedule))
+    return variables.tag_dataset(bare.assign({name: ("time", row) for name, row in values.items()}))
 
 
 def _least(course: Course, room: FloatArray) -> FloatArray:
@@ -130,7 +134,7 @@ def _battery(
     charge = (replay[f"{kind}_charge"] - replay[f"{kind}_discharge"]).sel({kind: store.owner})
     plan = charge.to_numpy()
     share = store.charge_limit / sum(s.charge_limit for s in site.stores if s.carrier == ELECTRIC)
-    spare, kept = store.margin(site.margins.level), kept_by(site, schedule, store)
+    spare, kept = store.margin(site.margins.level), storage_headroom(site, schedule, store)
     can_give = store.discharge_limit + plan - kept.up
     can_take = store.charge_limit - plan - kept.down
     hours = np.diff(course.edges)
@@ -194,9 +198,9 @@ def _work(
     delayed, lost = np.zeros(len(course.net)), 1.0
     if "work_racks" not in schedule or outlook["instant"][0] != schedule["time"][0]:
         return delayed, lost
-    pool, hours = Pool.of(site), np.diff(course.edges)
+    pool, hours = RackPool.of(site), np.diff(course.edges)
     for label in schedule["cohort"].to_numpy().tolist():
-        if str(label).endswith(EXPECTED):
+        if str(label).endswith(EXPECTED_COHORT_SUFFIX):
             continue
         one = schedule.sel(cohort=label)
         kind = site.work[str(one["kind"].item())]
@@ -211,7 +215,7 @@ def _work(
         sold = _sold(site, schedule, label)
         owed = sum(
             (
-                put_off(site.reserves[p], row, kind.pause_loss, hours=hours)
+                deferred_work(site.reserves[p], row, kind.pause_loss, hours=hours)
                 for p, row in sold.items()
             ),
             np.zeros(len(power)),
@@ -219,7 +223,7 @@ def _work(
         ahead = np.cumsum(work * hours) - due - rate * owed
         delayed += _kept(
             course,
-            _settled(course, power - powers(site.reserves, sold)[0], kind.minimum_run),
+            _settled(course, power - activation_power(site.reserves, sold)[0], kind.minimum_run),
             ahead / rate,
             won=np.zeros(len(power)),
             lost=kind.pause_loss,

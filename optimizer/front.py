@@ -18,8 +18,8 @@ from optimizer.reasons.sides import limits_of
 from optimizer.schedule import schedule_of
 from optimizer.solution import Solution
 from optimizer.verify import verify
-from twin.errors import Fault, ProblemError
-from twin.given import check_given
+from twin.errors import ProblemError, ValidationIssue
+from twin.validation import check_argument_types
 
 CARBON_PRICES: Final = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Prices of carbon that are usually tried. [EUR kg-1]"""
@@ -112,10 +112,14 @@ def front(
 
 
 def _check_asked(problem: object, carbon_prices: Sequence[float]) -> None:
-    check_given("front", problem=(problem, Problem), carbon_prices=(carbon_prices, Iterable))
+    check_argument_types(
+        "front", problem=(problem, Problem), carbon_prices=(carbon_prices, Iterable)
+    )
     if not len(carbon_prices):
         mend = "name a price at least"
-        raise ProblemError("front", [Fault(place="carbon_prices", value="none", mend=mend)])
+        raise ProblemError(
+            "front", [ValidationIssue(place="carbon_prices", value="none", mend=mend)]
+        )
 
 
 def _point(solution: Solution) -> dict[str, float]:
@@ -175,7 +179,7 @@ def sensitivities(
         Each limit is eased alone, a little, over all of the horizon and wherever it stands in the
         model, and the plan made again: a battery of twice the size is not worth twice as much.
     """
-    check_given("sensitivities", solution=(solution, Solution))
+    check_argument_types("sensitivities", solution=(solution, Solution))
     easing, hours = Easing(solution), solution.inputs.hours
     limits = limits_of(solution, schedule_of(solution), easing=easing)
     found = []

@@ -10,11 +10,11 @@ from optimizer.curves import LEAST_WIDTH, Segments, lay
 from optimizer.problem import Problem
 from optimizer.reach import Reach, reaches
 from optimizer.water import set_points
-from twin.equipment.contracts import HourlyMatching
+from twin.declarations import WorkKind
+from twin.markets.contracts import HourlyMatching
 from twin.physics import FloatArray
 from twin.relations import SetPoints
 from twin.weather import Weather
-from twin.workloads.kinds import WorkKind
 
 CAPS: Final = 3
 """Number of caps at which racks may run, the deepest that the kind tolerates to none. [1]"""

@@ -12,12 +12,12 @@ from optimizer.ledger import Ledger
 from optimizer.prices import RAMP_PRICE, RETURN_PRICE
 from optimizer.problem import Problem
 from optimizer.when import allowed, ramped
-from twin.exchange import net_import
-from twin.fading import is_abrupt
+from twin.feasibility.connection import taper_exceeds_ramp
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 from twin.relations import Exchange, Store
-from twin.walk import TAPER
+from twin.simulation.integration import STORAGE_TAPER_TIME_H
+from twin.variables import net_import
 
 RETURN: Final = 0.25
 """Share of its power at which a store is brought back that starts outside its window. [1]"""
@@ -103,11 +103,11 @@ def bring_back(block: pyo.Block, ledger: Ledger) -> None:
 
 def fading_numbers(store: Store, problem: Problem) -> Mapping[str, FloatArray]:
     """Return what a battery has left, for each MW, when its power begins to fade. [MWh MW-1]"""
-    if not is_abrupt(store, problem.site):
+    if not taper_exceeds_ramp(store, problem.site):
         return {}
     return {
-        "full_by": np.array(TAPER * store.charge_efficiency),
-        "empty_by": np.array(TAPER / store.discharge_efficiency),
+        "full_by": np.array(STORAGE_TAPER_TIME_H * store.charge_efficiency),
+        "empty_by": np.array(STORAGE_TAPER_TIME_H / store.discharge_efficiency),
     }
 
 

@@ -20,14 +20,14 @@ from optimizer.question.sense import banks
 from optimizer.realtime.guard import Guard
 from optimizer.reserves.book import Book
 from optimizer.steering import Steering, question, told
-from twin import axes
+from twin import time_axes
 from twin.errors import NoScheduleError, SolverError
+from twin.forecast.history import published_until
 from twin.forecast.outlook import outlook
-from twin.forecast.record import published_until
 from twin.site import Site
-from twin.workloads.envelope import envelope
-from twin.workloads.jobs import Workload
-from twin.workloads.queue import Queue
+from twin.workload.flexibility import work_flexibility
+from twin.workload.jobs import Workload
+from twin.workload.queue import JobQueue
 
 REPLAN: Final = np.timedelta64(60, "m")
 """Time between two decisions, with perfect foresight too: forecasts, prices and weather are hourly,
@@ -51,7 +51,7 @@ class View:
     """
 
     state: xr.Dataset
-    queue: Queue
+    queue: JobQueue
     promised: Promised = nothing
     is_called: bool = False
 
@@ -97,7 +97,7 @@ class Rule:
     def orders(self, view: View) -> Orders:
         """Return the orders of the rule."""
         until = published_until(view.now, self._site.market_day_zone)
-        wide = axes.horizon(view.now, [((until - view.now) / axes.HOUR, 15.0)])
+        wide = time_axes.horizon_axes(view.now, [((until - view.now) / time_axes.HOUR, 15.0)])
         known = outlook(self._site, self._record, view.now, axes=wide)
         return self._rule(known, view.state, queue=view.queue, site=self._site)
 
@@ -236,13 +236,13 @@ class Optimal:
     def _foreseen(self, view: View, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
         wide = self.horizon(view)
-        edges = axes.edges_of(wide)
+        edges = time_axes.interval_edges(wide)
         last = min(until, edges[-1])
-        grid = axes.intervals(np.append(edges[edges < last], last))
+        grid = time_axes.interval_axes(np.append(edges[edges < last], last))
         ahead = told(self._site, self._record, view.now, axes=grid, foresight=True)
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)
-        room = envelope(view.queue, grid, future=self._workload.jobs)
+        room = work_flexibility(view.queue, grid, future=self._workload.jobs)
         whole = ahead.merge(room).merge(self._promised(view)(grid), compat="override")
         return Problem(site=self._site, state=view.state, outlook=whole)
 

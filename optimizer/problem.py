@@ -11,18 +11,19 @@ import xarray as xr
 from optimizer.question import promised, sense
 from optimizer.question.moves import Moves
 from optimizer.reserves import capacity
-from twin import curtailment, vocabulary
-from twin import state as states
+from twin import variables
+from twin.declarations import SafetyMargins
 from twin.equipment import Battery, Equipment
-from twin.errors import Fault, ProblemError, StateError, UnitError
-from twin.forecast.record import WEATHER
-from twin.given import check_given
-from twin.labels import of_owner, off_axes, values_of
+from twin.errors import ProblemError, StateError, UnitError, ValidationIssue
+from twin.feasibility import connection
+from twin.feasibility.connection import minimum_import
+from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
-from twin.places import where
 from twin.relations import Exchange, Store
-from twin.site import Margins, Site
-from twin.unavoidable import least_import
+from twin.simulation import state as states
+from twin.site import Site
+from twin.validation import axis_issues, check_argument_types, value_issues
+from twin.variables import machine_values, values_by_machine
 
 AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "electricity_price": ("time",),
@@ -53,7 +54,7 @@ SOURCES: Final = "renewable_available_power"
 SOME: Final[Mapping[str, tuple[str, ...]]] = {
     SOURCES: ("time", "renewable"),
     **dict.fromkeys(sense.PAUSES, ("cohort",)),
-    **{word: ("time",) for word in WEATHER if word not in AXES},
+    **{word: ("time",) for word in WEATHER_VARIABLES if word not in AXES},
     **promised.AXES,
 }
 """The same of what only some outlooks hold."""
@@ -121,7 +122,7 @@ class Problem:
 
     def _check_kinds(self) -> None:
         """Refuse what is None, or of another kind, before anything is asked of it."""
-        check_given(
+        check_argument_types(
             "problem",
             site=(self.site, Site),
             state=(self.state, xr.Dataset),
@@ -132,7 +133,7 @@ class Problem:
         )
 
     @property
-    def margins(self) -> Margins:
+    def margins(self) -> SafetyMargins:
         """Margins of the site."""
         return self.site.margins
 
@@ -162,16 +163,16 @@ class Problem:
         limit = np.full_like(self.hours, exchange.import_limit)
         if exchange.owner == self.site.grid.name:
             state, least = self.state, self.least_import
-            return curtailment.import_limit(self.site, state, self.outlook, least=least)
+            return connection.plannable_import_limit(self.site, state, self.outlook, least=least)
         if not exchange.available:
             return limit
-        given = of_owner(self.outlook, exchange.available, exchange.owner)
+        given = machine_values(self.outlook, exchange.available, exchange.owner)
         return np.asarray(np.clip(given, 0.0, limit))
 
     @cached_property
     def least_import(self) -> FloatArray:
         """Import that no plan for a limit of others avoids, ``(time,)``. [MW]"""
-        return least_import(self.site, self.state, self.outlook)
+        return minimum_import(self.site, self.state, self.outlook)
 
     def level(self, store: Store) -> float:
         """Return the level of a store at the start. [MWh]"""
@@ -181,7 +182,7 @@ class Problem:
     def _levels(self) -> dict[str, float]:
         """Levels of all stores at the start. [MWh]"""
         kinds = {self.site.equipment[store.owner].kind for store in self.site.stores}
-        columns = [values_of(self.state, f"{kind}_level") for kind in kinds]
+        columns = [values_by_machine(self.state, f"{kind}_level") for kind in kinds]
         return {owner: level for one in columns for owner, level in one.items()}
 
 
@@ -195,7 +196,7 @@ def _moved_in(site: Site, state: xr.Dataset) -> xr.Dataset:
     for store in site.stores:
         machine = site.equipment[store.owner]
         name = f"{machine.kind}_level"
-        was = values_of(state, name)[store.owner]
+        was = values_by_machine(state, name)[store.owner]
         now = _within(store, machine, was)
         if now != was:
             levels = moved.setdefault(name, state[name].copy())
@@ -211,41 +212,43 @@ def _within(store: Store, machine: Equipment, level: float) -> float:
     return near if abs(possible - near) <= NOISE * full else possible
 
 
-def _whole(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> list[Fault]:
+def _whole(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> list[ValidationIssue]:
     """Return what is missing, not finite, or has another unit, another axis or other labels."""
     sources = [e.owner for e in site.exchanges if e.available]
     names = [*AXES, *([SOURCES] if sources else [])]
     names += promised.given(outlook)
     names += sense.PAUSES if any(name in outlook for name in sense.PAUSES) else ()
-    names += [word for word in WEATHER if word in outlook and word not in AXES]
-    faults, off = list(_axes(outlook)), list(off_axes(outlook, {**AXES, **SOME}, "outlook"))
+    names += [word for word in WEATHER_VARIABLES if word in outlook and word not in AXES]
+    faults, off = list(_axes(outlook)), list(axis_issues(outlook, {**AXES, **SOME}, "outlook"))
     faults += off
     try:
-        vocabulary.check(outlook, *names)
+        variables.check_variables(outlook, *names)
     except UnitError as error:
         faults += error.faults
     try:
-        states.check(site, state)
+        states.check_state(site, state)
     except (UnitError, StateError) as error:
         faults += error.faults
     told = {fault.place for fault in off}
     if not faults and (now := state["instant"].to_numpy()) != outlook["instant"][0]:
         mend = f"must be the first instant of the outlook, {outlook['instant'].to_numpy()[0]}"
-        faults.append(Fault(place="state, instant", value=str(now), mend=mend))
+        faults.append(ValidationIssue(place="state, instant", value=str(now), mend=mend))
     for name in (name for name in names if name in outlook and f"outlook, {name}" not in told):
         wrong = ~promised.is_number(name, outlook[name].to_numpy())
-        faults += where(outlook[name], wrong, "must be finite")
+        faults += value_issues(outlook[name], wrong, "must be finite")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
         mend = "the outlook does not say what it can give"
-        faults.append(Fault(place=f"outlook, renewable, {owner}", value="", mend=mend))
+        faults.append(ValidationIssue(place=f"outlook, renewable, {owner}", value="", mend=mend))
     faults += promised.labels(site, outlook)
     for axis in ("renewable", "contract", "cohort"):
         labels = outlook[axis].to_numpy().tolist() if axis in outlook.coords else []
         for label in sorted({str(one) for one in labels if labels.count(one) > 1}):
-            faults.append(Fault(place=f"outlook, {axis}", value=label, mend="every label once"))
+            faults.append(
+                ValidationIssue(place=f"outlook, {axis}", value=label, mend="every label once")
+            )
     for kind in sorted(_labels(outlook, "kind") - set(site.work)):
         mend = f"the site knows the work {', '.join(site.work)}"
-        faults.append(Fault(place="outlook, kind", value=kind, mend=mend))
+        faults.append(ValidationIssue(place="outlook, kind", value=kind, mend=mend))
     return faults
 
 
@@ -253,18 +256,22 @@ def _labels(outlook: xr.Dataset, name: str) -> set[str]:
     return {str(label) for label in outlook[name].to_numpy()} if name in outlook.coords else set()
 
 
-def _axes(outlook: xr.Dataset) -> Iterator[Fault]:
+def _axes(outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     if any(name not in outlook.coords or outlook[name].dims != on for name, on in COORDS.items()):
         mend = "needs the coordinates time, duration(time), instant, cohort and kind(cohort)"
-        yield Fault(place="outlook", value=str(list(outlook.coords)), mend=mend)
+        yield ValidationIssue(place="outlook", value=str(list(outlook.coords)), mend=mend)
         return
     time, instant = outlook["time"].to_numpy(), outlook["instant"].to_numpy()
     hours = outlook["duration"].to_numpy()
     if not len(time):
-        yield Fault(place="outlook, time", value="empty", mend="needs one interval at least")
+        yield ValidationIssue(
+            place="outlook, time", value="empty", mend="needs one interval at least"
+        )
     elif len(instant) != len(time) + 1 or (instant[:-1] != time).any():
         mend = "must be the starts of all intervals and the end of the last"
-        yield Fault(place="outlook, instant", value=f"{len(instant)} instants", mend=mend)
+        yield ValidationIssue(place="outlook, instant", value=f"{len(instant)} instants", mend=mend)
     elif not np.allclose(np.diff(instant) / np.timedelta64(1, "h"), hours) or (hours <= 0).any():
         mend = "must be the distance of the instants, in hours, above 0"
-        yield Fault(place="outlook, duration", value=f"{hours.min()} h at least", mend=mend)
+        yield ValidationIssue(
+            place="outlook, duration", value=f"{hours.min()} h at least", mend=mend
+        )

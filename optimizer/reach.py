@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from optimizer.problem import Problem
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, FEEDS, Convert, SetPoints
+from twin.relations import BIDIRECTIONAL_CARRIERS, CARRIER_ENERGY_SIGN, Convert, SetPoints
 from twin.site import Site
 from twin.weather import Weather
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool
 
 PAD: Final = 0.02
 """Share of a range by which it is widened at both ends. [1]"""
@@ -177,10 +177,10 @@ def reaches(
 
 def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
     """Return least and greatest demand by carrier, ``(2, time)``, as the halls make it. [MW]"""
-    pool = Pool.of(problem.site)
+    pool = RackPool.of(problem.site)
     busy = np.stack([problem.service, np.full_like(problem.service, pool.racks)])
     racks = pool.draw(busy)
-    demand = {carrier: np.zeros_like(racks) for carrier in ENERGY_SIGN}
+    demand = {carrier: np.zeros_like(racks) for carrier in CARRIER_ENERGY_SIGN}
     for work in problem.site.works:
         part = racks * (work.racks / pool.racks)
         demand[work.carrier] += part
@@ -203,7 +203,7 @@ def _range(
 def _borne(convert: Convert, most: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     """Return the outputs that a machine bears, backwards apart where the grid is that way. [MW]"""
     nothing = np.zeros_like(most)
-    back = [(-most, nothing)] if convert.output in FEEDS else []
+    back = [(-most, nothing)] if convert.output in BIDIRECTIONAL_CARRIERS else []
     return [*back, (nothing, most)]
 
 
@@ -214,7 +214,7 @@ def _way_back(site: Site, convert: Convert, weather: Weather) -> FloatArray:
     them bears, and a little more: what may be sold shall bind there, and at no machine before.
     """
     given = np.zeros(len(weather))
-    if convert.output not in FEEDS:
+    if convert.output not in BIDIRECTIONAL_CARRIERS:
         return given
     given += sum(e.export_limit for e in site.exchanges if e.carrier == convert.lead)
     for other in site.converts:

@@ -11,14 +11,16 @@ from optimizer.problem import Problem
 from optimizer.question.moves import coming
 from optimizer.reserves.reserved import add_reserves
 from optimizer.solution import ROUNDING, Solution
-from twin import steering, vocabulary
-from twin.equipment import Accelerators, Battery, DayAhead, Equipment, HeatReuse, Renewable, Tank
-from twin.forecast.record import WEATHER
+from twin import variables
+from twin.equipment import Battery, ChilledWaterTank, Equipment, HeatReuse, ITHall, Renewable
+from twin.forecast.history import WEATHER_VARIABLES
+from twin.markets.contracts import DayAheadPosition
 from twin.physics import FloatArray
-from twin.workloads.queue import Pool
+from twin.simulation import setpoints
+from twin.workload.queue import RackPool
 
 KNOWN: Final = (
-    *WEATHER,
+    *WEATHER_VARIABLES,
     "electricity_price",
     "carbon_intensity",
     "service_racks",
@@ -32,9 +34,9 @@ AXES: Final = ("instant", "cohort", "kind")
 """Coordinates of the outlook that a schedule takes along beside those of these variables."""
 
 MACHINES: Final[Mapping[str, type[Equipment]]] = {
-    "hall": Accelerators,
+    "hall": ITHall,
     "battery": Battery,
-    "tank": Tank,
+    "tank": ChilledWaterTank,
     "renewable": Renewable,
     "heat_reuse": HeatReuse,
 }
@@ -79,14 +81,14 @@ def schedule_of(solution: Solution) -> xr.Dataset:
         attrs=outlook.attrs,
     )
     if solution.inputs.points is not None:
-        data = data.assign(steering.labelled(solution.inputs.points))
-    return add_reserves(vocabulary.tag_all(data), solution)
+        data = data.assign(setpoints.set_point_variables(solution.inputs.points))
+    return add_reserves(variables.tag_dataset(data), solution)
 
 
 def _work(solution: Solution) -> Words:
     """Return racks, power and lateness of the work, and what the halls draw for all of it."""
     problem = solution.inputs.problem
-    pool = Pool.of(problem.site)
+    pool = RackPool.of(problem.site)
     racks = np.maximum(solution.values["work.racks"], 0.0)
     power = (racks * pool.power(_levels(problem))).sum(axis=-1)
     late = np.maximum(solution.values["work.late"], 0.0)
@@ -94,7 +96,7 @@ def _work(solution: Solution) -> Words:
         late[:, coming(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
     always = pool.draw(problem.service)
     total = always + power.sum(axis=-1)
-    shares = np.array([hall.racks / pool.racks for hall in problem.site.of(Accelerators)])
+    shares = np.array([hall.racks / pool.racks for hall in problem.site.of(ITHall)])
     return {
         "work_racks": (("time", "cohort", "level"), racks),
         "work_power": (("time", "cohort"), power),
@@ -132,7 +134,7 @@ def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> Words:
 def _units(solution: Solution, banks: list[str]) -> Words:
     """Return how many machines run of those that are committed."""
     on = np.ceil(np.maximum(_columns(solution, banks, "on") - ROUNDING, 0.0))
-    return {steering.UNITS: (("time", "cooling_plant"), on)} if banks else {}
+    return {setpoints.UNITS_ON: (("time", "cooling_plant"), on)} if banks else {}
 
 
 def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray:
@@ -159,7 +161,7 @@ def _connection(solution: Solution, words: Words) -> Words:
 def _trades(solution: Solution) -> Words:
     """Return what is to be bought and sold intraday, if anything can be."""
     found: Words = {}
-    for market in solution.inputs.problem.site.of(DayAhead):
+    for market in solution.inputs.problem.site.of(DayAheadPosition):
         bought = solution.values.get(f"{market.name}.bought")
         if bought is not None:
             found["intraday_power"] = ("time",), bought - solution.values[f"{market.name}.sold"]

@@ -20,15 +20,14 @@ from optimizer.realtime.shave import able, shave, spare_of
 from optimizer.realtime.turning import mean_way
 from optimizer.realtime.yielding import Yielded
 from optimizer.reserves.sold import sold
-from twin import axes
-from twin.exchange import net_import
+from twin import time_axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
-from twin.workloads.arrivals import expect
-from twin.workloads.capping import work_power
-from twin.workloads.envelope import envelope
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Queue
+from twin.variables import net_import
+from twin.workload.arrivals import expected_arrivals
+from twin.workload.flexibility import work_flexibility
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue, running_power
 
 
 def question(
@@ -36,7 +35,7 @@ def question(
     record: xr.Dataset,
     state: xr.Dataset,
     *,
-    queue: Queue,
+    queue: JobQueue,
     past: Jobs,
     promised: Promised = nothing,
     grid: xr.Dataset | None = None,
@@ -75,8 +74,8 @@ def question(
     if grid is None:
         grid = horizon(site, record, queue.instant, promised=promised)
     ahead = told(site, record, queue.instant, axes=grid)
-    expected = expect(past, queue.pool.kinds, queue.instant)
-    room = envelope(queue, grid, expected=expected)
+    expected = expected_arrivals(past, queue.pool.kinds, queue.instant)
+    room = work_flexibility(queue, grid, expected=expected)
     whole = ahead.merge(room).merge(promised(grid), compat="override")
     return Problem(site=site, state=state, outlook=whole)
 
@@ -91,7 +90,7 @@ def told(
     site
         The site.
     record
-        Its series, as :func:`twin.forecast.record.record` makes them.
+        Its series, as :func:`twin.forecast.history.series_history` makes them.
     now
         The moment, UTC.
     axes
@@ -150,7 +149,7 @@ class Steering:
         self._until, self._can_yield = np.datetime64("NaT", "us"), False
         self.guard: Guard | None = None
 
-    def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: Queue) -> Orders:
+    def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: JobQueue) -> Orders:
         """Return the orders that come closest to a plan in the quarter-hour that begins now.
 
         Parameters
@@ -213,7 +212,7 @@ class Steering:
             return self.guard.ordered
         return ordered
 
-    def within_rise(self, room: Headroom, queue: Queue) -> Headroom:
+    def within_rise(self, room: Headroom, queue: JobQueue) -> Headroom:
         """Return the headroom, less what work rose since the quarter-hour was first given orders.
 
         Parameters
@@ -223,7 +222,7 @@ class Steering:
         queue
             The jobs now, under the caps in force.
         """
-        drawn = work_power(queue, queue.caps)
+        drawn = running_power(queue, queue.caps)
         if queue.instant != self._drawn_at:
             self._drawn_at, self._drawn = queue.instant, drawn
         left = room.rise_power - max(drawn - self._drawn, 0.0)
@@ -269,10 +268,10 @@ class Steering:
         sun beyond the forecast, as far as it may be used.
         """
         before = self._settled if now == self._until else float(net_import(state))
-        mean = before + (settled - before) * mean_way(axes.METERING)
+        mean = before + (settled - before) * mean_way(time_axes.METERING_PERIOD_MIN)
         self._settled, self._can_yield = settled, given.left > 0.0
         self._foreseen = min(mean, settled) - given.more, max(mean, settled)
-        self._until = now + axes.QUARTER
+        self._until = now + time_axes.QUARTER_HOUR
 
 
 def _intervals(plan: xr.Dataset, instant: np.datetime64) -> xr.Dataset:

@@ -10,19 +10,18 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import axes, coherence, connection, limits, simulation, steering, vocabulary
-from twin.breach import Breach, judged
+from twin import time_axes, variables
+from twin.contingency.coverage import ContingencyCoverage, contingency_coverage
 from twin.equipment import CoolingPlant, HeatReuse
 from twin.errors import GigatwinError, StateError
-from twin.exchange import net_import
-from twin.failures.coverage import Coverage, coverage
-from twin.given import check_given
-from twin.labels import of_owner, off_axes
-from twin.physics.numeric import BoolArray
-from twin.places import below_nothing
+from twin.feasibility import connection, consistency, reserve_deliverability
+from twin.physics.numerics import BoolArray
 from twin.relations import Store
-from twin.reserved import backing
+from twin.simulation import limits, setpoints, simulate
+from twin.simulation.limits import Violation, find_violation
 from twin.site import Site
+from twin.validation import axis_issues, check_argument_types, negative_value_issues
+from twin.variables import machine_values, net_import
 
 KEEP: Final = 0.5
 """Share of the planning margins that the verdict still asks for. [1]"""
@@ -82,13 +81,13 @@ class Verdict:
         need not be is refused.
     """
 
-    breaches: tuple[Breach, ...]
+    breaches: tuple[Violation, ...]
     replay: xr.Dataset | None
     power_error: float
-    exposed: tuple[Breach, ...] = ()
-    coverage: Coverage | None = None
-    called: tuple[Breach, ...] = ()
-    forced: tuple[Breach, ...] = ()
+    exposed: tuple[Violation, ...] = ()
+    coverage: ContingencyCoverage | None = None
+    called: tuple[Violation, ...] = ()
+    forced: tuple[Violation, ...] = ()
 
     @property
     def is_safe(self) -> bool:
@@ -96,7 +95,7 @@ class Verdict:
         return not self.refusals
 
     @property
-    def refusals(self) -> tuple[Breach, ...]:
+    def refusals(self) -> tuple[Violation, ...]:
         """All for which it is refused."""
         return (*self.breaches, *self.exposed)
 
@@ -124,18 +123,18 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
     ProblemError
         If the site or the state is none.
     """
-    check_given("verify", site=(site, Site), state=(state, xr.Dataset))
+    check_argument_types("verify", site=(site, Site), state=(state, xr.Dataset))
     try:
         _check_sense(state, schedule)
-        whole = simulation.simulate(site, state, schedule)
+        whole = simulate.simulate(site, state, schedule)
     except GigatwinError as error:
         return _refused(str(error), np.datetime64(state["instant"].to_numpy().item(), "us"))
-    schedule, replay = (axes.beginning(data, JUDGED) for data in (schedule, whole))
+    schedule, replay = (time_axes.first_hours(data, JUDGED) for data in (schedule, whole))
     time = schedule["time"].to_numpy()
     miss = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
     unlike = miss / (ENERGY_TOLERANCE * site.grid.import_limit)
-    floor, keep = coherence.floor(site, schedule), KEEP * site.margins.power
-    taken = connection.judge(site, state, schedule, ran=replay, floor=floor, keep=keep)
+    floor, keep = consistency.service_only_power(site, schedule), KEEP * site.margins.power
+    taken = connection.check_connection(site, state, schedule, ran=replay, floor=floor, keep=keep)
     breaches = [
         *_limits(site, state, replay, time),
         *taken.refused,
@@ -144,14 +143,16 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
         *_circles(site, schedule, time),
         *_water(site, schedule, replay, time),
         *_told(site, state, schedule, replay=replay),
-        *judged("promise at the connection differs from the twin", unlike, time),
+        *find_violation("promise at the connection differs from the twin", unlike, time),
     ]
-    covered = coverage(site, state, schedule, result=replay, floor=floor)
+    covered = contingency_coverage(site, state, schedule, result=replay, floor=floor)
     return Verdict(
         breaches=tuple(breaches),
         replay=whole,
         power_error=float(miss.max()),
-        exposed=tuple(b for name, beyond in covered.beyond() for b in judged(name, beyond, time)),
+        exposed=tuple(
+            b for name, beyond in covered.beyond() for b in find_violation(name, beyond, time)
+        ),
         coverage=covered,
         called=tuple(_called(schedule, replay, time)),
         forced=taken.forced,
@@ -160,24 +161,29 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Verdict:
 
 def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
     """Refuse a schedule that lacks a word or a unit, has other axes, or promises no power."""
-    check_given("verify", schedule=(schedule, xr.Dataset))
+    check_argument_types("verify", schedule=(schedule, xr.Dataset))
     pairs = [pair for pair in TOGETHER.items() if pair[0] in schedule]
     names = [*PROMISES, "service_racks", *(name for pair in pairs for name in pair)]
-    vocabulary.check(schedule, *names, *(word for word in coherence.AXES if word in schedule))
-    faults = [*axes.faults_of(schedule, state["instant"].to_numpy()), *backing.faults(schedule)]
-    faults += off_axes(schedule, coherence.AXES, "schedule")
+    variables.check_variables(
+        schedule, *names, *(word for word in consistency.SCHEDULE_AXES if word in schedule)
+    )
+    faults = [
+        *time_axes.time_axis_issues(schedule, state["instant"].to_numpy()),
+        *reserve_deliverability.reserve_issues(schedule),
+    ]
+    faults += axis_issues(schedule, consistency.SCHEDULE_AXES, "schedule")
     for name in names:
-        faults += below_nothing(schedule[name], of="schedule")
+        faults += negative_value_issues(schedule[name], of="schedule")
     if faults:
         raise StateError("schedule", faults)
 
 
 def _refused(reason: str, start: np.datetime64) -> Verdict:
-    breach = Breach(limit=reason, time=start, count=1, excess=np.inf)
+    breach = Violation(limit=reason, time=start, count=1, excess=np.inf)
     return Verdict(breaches=(breach,), replay=None, power_error=np.inf)
 
 
-def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Judge every limit; one that the state itself breaks must not be broken further.
 
     Below its window a store may fall by what it loses while it rests at its low end.
@@ -186,26 +192,26 @@ def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray)
     left = {store.owner: (1.0 - store.standing_loss) ** hours for store in site.stores}
     keeps = {"level": 0.0, "power": site.margins.power, "temperature": site.margins.temperature}
     found = []
-    for declared in limits.limits(site):
+    for declared in limits.operating_limits(site):
         limit = declared
         keep = 0.0 if limit.variable == "hall_power" else KEEP * keeps[limit.margin]
         if limit.variable in STOCKS:
             now = float(state[limit.variable].sel({limit.dim: limit.owner}))
             low = min(limit.low, now) * left.get(limit.owner, 1.0)
             limit = replace(limit, low=low, high=max(limit.high, now))
-        found += judged(limit.name, limit.beyond(replay, keep=keep), time)
+        found += find_violation(limit.name, limit.beyond(replay, keep=keep), time)
     return found
 
 
-def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Judge that inference is served first."""
     given = schedule["hall_power"].sum("hall").to_numpy()
-    tolerance = limits.SHARE_BEYOND * site.racks * site.works[0].full_power
-    beyond = (coherence.floor(site, schedule) - given) / tolerance
-    return judged("service floor of hall_power", beyond, time)
+    tolerance = limits.LIMIT_TOLERANCE * site.racks * site.works[0].full_power
+    beyond = (consistency.service_only_power(site, schedule) - given) / tolerance
+    return find_violation("service floor of hall_power", beyond, time)
 
 
-def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Judge that nothing is charged and discharged, or bought and sold, at the same time."""
     pairs = {"connection": [schedule[name] for name in PROMISES]}
     for store in site.stores:
@@ -216,54 +222,60 @@ def _circles(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Breach]
     found = []
     for owner, (one, other) in pairs.items():
         beyond = np.minimum(one.to_numpy(), other.to_numpy()) / CIRCLE
-        found += judged(f"both ways at once through {owner}", beyond, time)
+        found += find_violation(f"both ways at once through {owner}", beyond, time)
     return found
 
 
-def _water(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _water(
+    site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
+) -> list[Violation]:
     """Judge that chosen set points keep the coolant above the dew point, and move slowly."""
-    if steering.SUPPLY not in schedule:
+    if setpoints.SUPPLY_SET_POINT not in schedule:
         return []
-    dry = steering.dryness(site, replay)
-    slow = steering.haste(site, schedule, replay)
+    dry = consistency.dew_point_excess(site, replay)
+    slow = consistency.supply_ramp_ratio(site, schedule, replay)
     return [
-        *judged("coolant near the dew point of the halls", dry, time),
-        *judged("ramp of the supply temperatures", slow, time),
+        *find_violation("coolant near the dew point of the halls", dry, time),
+        *find_violation("ramp of the supply temperatures", slow, time),
     ]
 
 
 def _told(
     site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset
-) -> list[Breach]:
+) -> list[Violation]:
     """Judge that power and energy stand behind reserves, and that all words agree with orders."""
     keep, time = KEEP * site.margins.power, schedule["time"].to_numpy()
     told = [
-        *backing.judge(site, state, schedule, replay=replay, keep=keep),
-        *coherence.disagreements(site, state, schedule),
+        *reserve_deliverability.check_reserves(site, state, schedule, replay=replay, keep=keep),
+        *consistency.inconsistencies(site, state, schedule),
     ]
-    return [breach for pair in told for breach in judged(*pair, time)]
+    return [breach for pair in told for breach in find_violation(*pair, time)]
 
 
-def _called(schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _called(schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Find where the plant has to run more units than it is told."""
-    if steering.UNITS not in schedule:
+    if setpoints.UNITS_ON not in schedule:
         return []
-    found, told = [], schedule[steering.UNITS]
+    found, told = [], schedule[setpoints.UNITS_ON]
     for name in told["cooling_plant"].to_numpy():
-        ran = replay[steering.UNITS].sel(circuit=name).to_numpy()
+        ran = replay[setpoints.UNITS_ON].sel(circuit=name).to_numpy()
         more = ran - told.sel(cooling_plant=name).to_numpy()
-        found += judged(f"more chillers of {name} run than planned", more, time, allowed=0.0)
+        found += find_violation(
+            f"more chillers of {name} run than planned", more, time, allowed=0.0
+        )
     return found
 
 
 def _is_spared(site: Site, store: Store, replay: xr.Dataset) -> BoolArray:
     """Return where a tank does all the work of its plant: what is told beyond that it keeps."""
     plants = [plant.name for plant in site.of(CoolingPlant) if plant.serves == store.carrier]
-    left = [of_owner(replay, "cooling_load", name) < NOTHING for name in plants]
+    left = [machine_values(replay, "cooling_load", name) < NOTHING for name in plants]
     return np.all(left, axis=0) if left else np.zeros(replay.sizes["time"], dtype=np.bool_)
 
 
-def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Breach]:
+def _obeyed(
+    site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarray
+) -> list[Violation]:
     """Judge that stores and heat pumps can do what they are told, and that the sun shines."""
     found = []
     for store in site.stores:
@@ -271,19 +283,21 @@ def _obeyed(site: Site, schedule: xr.Dataset, replay: xr.Dataset, time: np.ndarr
         for way, limit in (("charge", store.charge_limit), ("discharge", store.discharge_limit)):
             name = f"{kind}_{way}"
             if name in schedule:
-                told, done = (of_owner(data, name, store.owner) for data in (schedule, replay))
+                told, done = (
+                    machine_values(data, name, store.owner) for data in (schedule, replay)
+                )
                 refused = np.abs(told - done) / (DISOBEYED * limit)
                 if way == "discharge":
                     refused[_is_spared(site, store, replay)] = 0.0
-                found += judged(f"{name} of {store.owner} beyond its store", refused, time)
+                found += find_violation(f"{name} of {store.owner} beyond its store", refused, time)
     for pump in site.of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
-            told, done = (of_owner(data, name, pump.name) for data in (schedule, replay))
+            told, done = (machine_values(data, name, pump.name) for data in (schedule, replay))
             refused = np.abs(told - done) / (DISOBEYED * limit)
-            found += judged(f"{name} of {pump.name} beyond network or heat", refused, time)
+            found += find_violation(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
         beyond = over.max("renewable").to_numpy() / ROUNDING
-        found += judged("renewable_used_power above what is available", beyond, time)
+        found += find_violation("renewable_used_power above what is available", beyond, time)
     return found

@@ -7,8 +7,14 @@ import xarray as xr
 from optimizer.problem import Problem
 from optimizer.reach import Reach
 from twin.relations import SetPoints
-from twin.setpoints import Freedom, Heat, cheapest
-from twin.steering import SUPPLY, calmed, labelled
+from twin.simulation.setpoints import (
+    SUPPLY_SET_POINT,
+    HeatLoadRange,
+    SetPointOptions,
+    cheapest_set_points,
+    rate_limited,
+    set_point_variables,
+)
 from twin.weather import Weather
 
 
@@ -33,14 +39,14 @@ def set_points(problem: Problem, weather: Weather, ranges: Mapping[str, Reach]) 
     rules = problem.site.set_points
     if rules.choice == "declared":
         return None
-    heat = Heat(
+    heat = HeatLoadRange(
         likely={owner: 0.5 * (reach.low + reach.high) for owner, reach in ranges.items()},
         least={owner: reach.low for owner, reach in ranges.items()},
         most={owner: reach.high for owner, reach in ranges.items()},
     )
-    freedom = Freedom(flow=rules.choice == "cheapest")
-    found = cheapest(problem.site, heat, weather, freedom=freedom)
-    return calmed(problem.site, found, problem.hours, present=_present(problem))
+    freedom = SetPointOptions(flow=rules.choice == "cheapest")
+    found = cheapest_set_points(problem.site, heat, weather, freedom=freedom)
+    return rate_limited(problem.site, found, problem.hours, present=_present(problem))
 
 
 def begun_anew(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
@@ -59,13 +65,15 @@ def begun_anew(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
         With supply temperatures that are nowhere warmer than planned, within their ramp; the same
         plan if it tells none.
     """
-    if SUPPLY not in plan:
+    if SUPPLY_SET_POINT not in plan:
         return plan
-    told = plan[SUPPLY]
+    told = plan[SUPPLY_SET_POINT]
     names = [str(name) for name in told["circuit"].to_numpy()]
     points = SetPoints(supply_temperature={n: told.sel(circuit=n).to_numpy() for n in names})
     hours = plan["duration"].to_numpy()
-    return plan.assign(labelled(calmed(problem.site, points, hours, present=_present(problem))))
+    return plan.assign(
+        set_point_variables(rate_limited(problem.site, points, hours, present=_present(problem)))
+    )
 
 
 def _present(problem: Problem) -> dict[str, float]:

@@ -7,10 +7,9 @@ import numpy as np
 from optimizer.inputs import Inputs
 from optimizer.problem import Problem
 from optimizer.reasons.peaks import ROWS as PEAK_ROWS
-from twin.exchange import net_import
 from twin.physics import FloatArray
-from twin.promises import Commitment
-from twin.relations import Exchange
+from twin.relations import Exchange, Obligation
+from twin.variables import net_import
 
 MEAN_SHARE: Final = 0.6
 """Share of the change of set points that the means of two intervals may show. [1]
@@ -60,7 +59,7 @@ def exchange_of(inputs: Inputs, owner: str) -> Exchange:
     return next(one for one in inputs.problem.site.exchanges if one.owner == owner)
 
 
-def promise_of(inputs: Inputs, owner: str, word: str) -> Commitment | None:
+def promise_of(inputs: Inputs, owner: str, word: str) -> Obligation | None:
     """Return the promise whose row a limit is, if it is one."""
     if word != "promised":
         return None

@@ -6,7 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from twin.errors import Fault, SiteError, nearest
+from twin.errors import SiteError, ValidationIssue
+from twin.text import closest_match_hint
 
 SitePurpose = Literal["decision", "validation"]
 
@@ -76,8 +77,8 @@ def series_file(name: str) -> Path:
     files = {path.stem.removeprefix("synthetic_"): path for path in DATA_DIR.glob("synthetic_*")}
     if name in files:
         return files[name]
-    mend = f"there are {', '.join(sorted(files))}{nearest(name, files)}"
-    raise SiteError("sites/data", [Fault(place="series", value=f'"{name}"', mend=mend)])
+    mend = f"there are {', '.join(sorted(files))}{closest_match_hint(name, files)}"
+    raise SiteError("sites/data", [ValidationIssue(place="series", value=f'"{name}"', mend=mend)])
 
 
 def find_site_file(site: str | Path) -> Path:
@@ -104,7 +105,9 @@ def find_site_file(site: str | Path) -> Path:
     if str(site) in known:
         return known[str(site)] / f"{site}.toml"
     mend = f"give a path ending in .toml, or one of {', '.join(known)}"
-    fault = Fault(place="site", value=f'"{site}"', mend=mend + nearest(str(site), known))
+    fault = ValidationIssue(
+        place="site", value=f'"{site}"', mend=mend + closest_match_hint(str(site), known)
+    )
     raise SiteError(str(site), [fault])
 
 
@@ -165,7 +168,9 @@ def machine_families() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in STANDARD_DIR.glob("*.toml")))
 
 
-def apply_standards(table: TomlTable, family: str, *, place: str) -> tuple[TomlTable, list[Fault]]:
+def apply_standards(
+    table: TomlTable, family: str, *, place: str
+) -> tuple[TomlTable, list[ValidationIssue]]:
     """Fill in the parameters of the standard machines that a table and its inner tables name.
 
     Parameters
@@ -185,7 +190,7 @@ def apply_standards(table: TomlTable, family: str, *, place: str) -> tuple[TomlT
     """
     family = str(table.get("kind", family))
     own = {key: value for key, value in table.items() if key != "standard"}
-    faults: list[Fault] = []
+    faults: list[ValidationIssue] = []
     if "standard" in table:
         entry, faults = _entry(table["standard"], family, place)
         own = _over(entry, own)
@@ -196,13 +201,13 @@ def apply_standards(table: TomlTable, family: str, *, place: str) -> tuple[TomlT
     return own, faults
 
 
-def _entry(name: object, family: str, place: str) -> tuple[TomlTable, list[Fault]]:
+def _entry(name: object, family: str, place: str) -> tuple[TomlTable, list[ValidationIssue]]:
     known = standard_machines(family)
     if isinstance(name, str) and name in known:
         return {k: v for k, v in known[name].items() if k not in DESCRIPTIVE_KEYS}, []
     listed = f"there are {', '.join(sorted(known))}" if known else "there is none"
-    mend = f"no such standard {family}; {listed}{nearest(str(name), known)}"
-    return {}, [Fault(place=f"[{place}] standard", value=f'"{name}"', mend=mend)]
+    mend = f"no such standard {family}; {listed}{closest_match_hint(str(name), known)}"
+    return {}, [ValidationIssue(place=f"[{place}] standard", value=f'"{name}"', mend=mend)]
 
 
 def _over(entry: TomlTable, own: TomlTable) -> TomlTable:
@@ -255,7 +260,7 @@ def _is_value(text: str) -> bool:
 
 
 def _refused(path: Path, place: str, mend: str) -> SiteError:
-    return SiteError(display_path(path), [Fault(place=place, value="", mend=mend)])
+    return SiteError(display_path(path), [ValidationIssue(place=place, value="", mend=mend)])
 
 
 def display_path(path: Path) -> str:

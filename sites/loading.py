@@ -27,12 +27,13 @@ from sites.catalogue import (
 )
 from sites.checks import site_issues, tariff_date_issues, time_zone_issues
 from sites.schema import issues_from_pydantic, key_location, toml_text
-from twin.duties import Duties
+from twin.declarations import FleetRoute
 from twin.equipment import Equipment
-from twin.errors import Fault, SiteError, nearest
-from twin.routes import Route
-from twin.site import KINDS, Site
-from twin.tariffs.declaration import Tariff
+from twin.errors import SiteError, ValidationIssue
+from twin.markets.tariffs import Tariff
+from twin.reporting.national_limits import NationalLimits
+from twin.site import EQUIPMENT_KINDS, Site
+from twin.text import closest_match_hint
 
 
 def load_site(site: str | Path) -> Site:
@@ -84,12 +85,12 @@ def build_site(table: TomlTable, name: str, *, source: str) -> Site:
             return _build(table, name, source=source)
     except FloatingPointError as error:
         mend = f"no site has such numbers together ({error}); one is far too small or far too large"
-        raise SiteError(source, [Fault(place="numbers", value="", mend=mend)]) from error
+        raise SiteError(source, [ValidationIssue(place="numbers", value="", mend=mend)]) from error
 
 
 def _build(table: TomlTable, name: str, *, source: str) -> Site:
     wild = list(out_of_range_issues(table))
-    faults: list[Fault] = []
+    faults: list[ValidationIssue] = []
     table = {key: without_out_of_range(value) for key, value in table.items()}
     machines = _machines(named_tables(table, "equipment", faults), faults)
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
@@ -121,32 +122,36 @@ def _build(table: TomlTable, name: str, *, source: str) -> Site:
     return site.model_copy(update={"work": {kind.name: kind for kind in longest_first}})
 
 
-def _machines(tables: Mapping[str, TomlTable], faults: list[Fault]) -> dict[str, Equipment]:
+def _machines(
+    tables: Mapping[str, TomlTable], faults: list[ValidationIssue]
+) -> dict[str, Equipment]:
     """Return the machines that can be built, and note the faults of the others."""
     machines = {}
     for name, entry in tables.items():
         place = f"equipment.{name}"
         kind = str(entry.get("kind", ""))
-        if kind not in KINDS:
-            mend = f"there is {', '.join(sorted(KINDS))}{nearest(kind, KINDS)}"
+        if kind not in EQUIPMENT_KINDS:
+            mend = f"there is {', '.join(sorted(EQUIPMENT_KINDS))}{closest_match_hint(kind, EQUIPMENT_KINDS)}"
             value = toml_text(kind) if kind else ""
-            faults.append(Fault(place=key_location(place, "kind"), value=value, mend=mend))
+            faults.append(
+                ValidationIssue(place=key_location(place, "kind"), value=value, mend=mend)
+            )
             continue
         values, more = apply_standards(entry, kind, place=place)
         faults += more
         del values["kind"]
         values = with_name(values, name, faults, place=place)
         try:
-            machines[name] = KINDS[kind].model_validate(values)
+            machines[name] = EQUIPMENT_KINDS[kind].model_validate(values)
         except ValidationError as error:
             lacking = _unfilled(more)
             faults += issues_from_pydantic(
-                error, KINDS[kind], table=values, place=place, unfilled=lacking
+                error, EQUIPMENT_KINDS[kind], table=values, place=place, unfilled=lacking
             )
     return machines
 
 
-def _unfilled(faults: Sequence[Fault]) -> list[str]:
+def _unfilled(faults: Sequence[ValidationIssue]) -> list[str]:
     """Return the tables whose standard nobody knows."""
     ending = "] standard"
     return [f.place[1 : -len(ending)] for f in faults if f.place.endswith(ending)]
@@ -156,7 +161,9 @@ MAX_ABSOLUTE_VALUE: Final = 1e12
 """No number of a site is greater, in whatever unit."""
 
 
-def named_tables(table: TomlTable, group: str, faults: list[Fault]) -> dict[str, TomlTable]:
+def named_tables(
+    table: TomlTable, group: str, faults: list[ValidationIssue]
+) -> dict[str, TomlTable]:
     """Return the inner tables of a group, and note what is none.
 
     Parameters
@@ -176,22 +183,26 @@ def named_tables(table: TomlTable, group: str, faults: list[Fault]) -> dict[str,
     inner = table.get(group, {})
     if not isinstance(inner, dict):
         mend = f"write one table [{group}.<name>] for each"
-        faults.append(Fault(place=group, value=toml_text(inner), mend=mend))
+        faults.append(ValidationIssue(place=group, value=toml_text(inner), mend=mend))
         return {}
     found = {}
     for name, entry in inner.items():
         if not isinstance(entry, dict):
             mend = f"write a table [{group}.{name}]"
-            faults.append(Fault(place=key_location(group, name), value=toml_text(entry), mend=mend))
+            faults.append(
+                ValidationIssue(place=key_location(group, name), value=toml_text(entry), mend=mend)
+            )
         elif not name.isidentifier():
             mend = "a name has letters, digits and _ only, and begins with a letter"
-            faults.append(Fault(place=key_location(group, name), value="", mend=mend))
+            faults.append(ValidationIssue(place=key_location(group, name), value="", mend=mend))
         else:
             found[name] = entry
     return found
 
 
-def with_name(values: object, name: str, faults: list[Fault], *, place: str = "") -> TomlTable:
+def with_name(
+    values: object, name: str, faults: list[ValidationIssue], *, place: str = ""
+) -> TomlTable:
     """Return a table with its name, and note a fault if it names itself.
 
     Parameters
@@ -211,12 +222,14 @@ def with_name(values: object, name: str, faults: list[Fault], *, place: str = ""
             f"remove the key; the name is {name}, as the {'table' if place else 'file'} is called"
         )
         faults.append(
-            Fault(place=key_location(place, "name"), value=toml_text(table["name"]), mend=mend)
+            ValidationIssue(
+                place=key_location(place, "name"), value=toml_text(table["name"]), mend=mend
+            )
         )
     return table | {"name": name}
 
 
-def out_of_range_issues(value: object, place: str = "", key: str = "") -> Iterator[Fault]:
+def out_of_range_issues(value: object, place: str = "", key: str = "") -> Iterator[ValidationIssue]:
     """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900.
 
     Parameters
@@ -234,7 +247,7 @@ def out_of_range_issues(value: object, place: str = "", key: str = "") -> Iterat
         yield from islice(found, 1)  # a list has one key, however many numbers it has
     elif _is_absurd(value):
         mend = f"every number must be between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
-        yield Fault(place=key_location(place, key), value=toml_text(value), mend=mend)
+        yield ValidationIssue(place=key_location(place, key), value=toml_text(value), mend=mend)
 
 
 def without_out_of_range(value: object) -> object:
@@ -260,7 +273,7 @@ def _is_absurd(value: object) -> bool:
     return isinstance(value, int | float) and not -MAX_ABSOLUTE_VALUE < value < MAX_ABSOLUTE_VALUE
 
 
-def load_routes(path: str | Path) -> Mapping[str, Route]:
+def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     """Return the routes that a file declares.
 
     Parameters
@@ -280,25 +293,27 @@ def load_routes(path: str | Path) -> Mapping[str, Route]:
     """
     table = read_toml(Path(path))
     faults = [
-        Fault(place=key, value="", mend="a file of routes has tables [routes.<name>] only")
+        ValidationIssue(
+            place=key, value="", mend="a file of routes has tables [routes.<name>] only"
+        )
         for key in table
         if key != "routes"
     ]
     entries, routes = table.get("routes", {}), {}
     if not isinstance(entries, dict) or not entries:
         mend = "write one table [routes.<name>] for each route"
-        faults.append(Fault(place="routes", value=toml_text(entries), mend=mend))
+        faults.append(ValidationIssue(place="routes", value=toml_text(entries), mend=mend))
         entries = {}
     for name, entry in entries.items():
         place = f"routes.{name}"
         if not isinstance(entry, dict):
             mend = f"write a table [{place}]"
-            faults.append(Fault(place=place, value=toml_text(entry), mend=mend))
+            faults.append(ValidationIssue(place=place, value=toml_text(entry), mend=mend))
             continue
         try:
-            routes[name] = Route.model_validate(entry)
+            routes[name] = FleetRoute.model_validate(entry)
         except ValidationError as error:
-            faults += issues_from_pydantic(error, Route, table=entry, place=place)
+            faults += issues_from_pydantic(error, FleetRoute, table=entry, place=place)
     if faults:
         raise SiteError(display_path(Path(path)), faults)
     return routes
@@ -307,7 +322,7 @@ def load_routes(path: str | Path) -> Mapping[str, Route]:
 NATIONAL_LIMITS_DIR: Final = SITES_DIR / "duties"
 
 
-def national_limits(time_zone: str) -> Duties | None:
+def national_limits(time_zone: str) -> NationalLimits | None:
     """Return the duties of sites in a time zone, None where the house knows of none.
 
     Parameters
@@ -323,9 +338,9 @@ def national_limits(time_zone: str) -> Duties | None:
     for path in sorted(NATIONAL_LIMITS_DIR.glob("*.toml")):
         table = read_toml(path)
         try:
-            found = Duties.model_validate(table)
+            found = NationalLimits.model_validate(table)
         except ValidationError as error:
-            faults = issues_from_pydantic(error, Duties, table=table, place="duties")
+            faults = issues_from_pydantic(error, NationalLimits, table=table, place="duties")
             raise SiteError(display_path(path), faults) from error
         if time_zone in found.time_zones:
             return found
@@ -371,7 +386,7 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
             faults += [fault for fault in more if fault.place not in wild]
     faults = faults or list(tariff_date_issues(found))
     if not found and not faults:
-        faults = [Fault(place="tariffs", value="", mend="add a table [tariffs.<name>]")]
+        faults = [ValidationIssue(place="tariffs", value="", mend="add a table [tariffs.<name>]")]
     if faults:
         raise SiteError(display_path(path), faults)
     return found
@@ -383,5 +398,5 @@ def _locate(name: str | Path) -> Path:
     known = sorted(path.stem for path in TARIFFS_DIR.glob("*.toml"))
     if str(name) in known:
         return TARIFFS_DIR / f"{name}.toml"
-    mend = f"give a path ending in .toml, or one of {', '.join(known)}{nearest(str(name), known)}"
-    raise SiteError(str(name), [Fault(place="tariffs", value=f'"{name}"', mend=mend)])
+    mend = f"give a path ending in .toml, or one of {', '.join(known)}{closest_match_hint(str(name), known)}"
+    raise SiteError(str(name), [ValidationIssue(place="tariffs", value=f'"{name}"', mend=mend)])

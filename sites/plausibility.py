@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, Tank
-from twin.errors import Fault, SiteError
-from twin.names import NAMES, may_go_out
-from twin.physics import FloatArray, air, atmosphere
-from twin.physics.atmosphere import STANDARD_PRESSURE, standard_pressure
-from twin.relations import ENERGY_SIGN, Convert
+from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, ITHall
+from twin.errors import SiteError, ValidationIssue
+from twin.physics import FloatArray, psychrometrics
+from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA, standard_pressure
+from twin.relations import CARRIER_ENERGY_SIGN, Convert
 from twin.site import Site
+from twin.text import NAME_RULE, is_valid_name
 from twin.weather import Weather
 
 STORAGE_DURATION_LIMITS_H: Final = (0.1, 100.0)
@@ -66,7 +66,7 @@ MAX_SOLAR_TIME_OFFSET_H: Final = 4.0
 """How far local time may lie from the sun's; no country is further than 3.5. [h]"""
 
 
-def implausible_values(site: Site) -> Iterator[Fault]:
+def implausible_values(site: Site) -> Iterator[ValidationIssue]:
     """Yield what of a site that can be loaded is hardly meant.
 
     Parameters
@@ -79,9 +79,9 @@ def implausible_values(site: Site) -> Iterator[Fault]:
     Fault
         Place, value with its unit, and what it may be.
     """
-    if not may_go_out(site.name):
-        mend = f"no service runs under this name: rename the file; a name has {NAMES}"
-        yield Fault(place="name", value=site.name, mend=mend)
+    if not is_valid_name(site.name):
+        mend = f"no service runs under this name: rename the file; a name has {NAME_RULE}"
+        yield ValidationIssue(place="name", value=site.name, mend=mend)
     asked, idle = design_loads(site, busy=1.0), design_loads(site, busy=0.0)
     yield from _of_stores(site, asked)
     yield from _of_machines(site, asked)
@@ -94,7 +94,7 @@ def implausible_values(site: Site) -> Iterator[Fault]:
         yield from _of_ranges(site, plant)
 
 
-def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
+def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[ValidationIssue]:
     for store in site.stores:
         place, kept = f"equipment.{store.owner}", store.high - store.low
         if (
@@ -104,28 +104,30 @@ def _of_stores(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
         ):
             value = f"{kept:g} MWh at {store.discharge_limit:g} MW"
             mend = f"it would be empty in {_time(hours)}; look at units and decimal sign"
-            yield Fault(place=place, value=value, mend=mend)
+            yield ValidationIssue(place=place, value=value, mend=mend)
         power = max(store.charge_limit, store.discharge_limit)
         if power > MAX_STORE_POWER_RATIO * asked[store.carrier]:
             mend = (
                 f"all that asks for {store.carrier.replace('_', ' ')} takes "
                 f"{asked[store.carrier]:.3g} MW; is it in MW?"
             )
-            yield Fault(place=place, value=f"{power:g} MW", mend=mend)
+            yield ValidationIssue(place=place, value=f"{power:g} MW", mend=mend)
 
 
-def _of_machines(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
+def _of_machines(site: Site, asked: Mapping[str, float]) -> Iterator[ValidationIssue]:
     most, least = rated_outputs(site), NEGLIGIBLE_LOAD_SHARE * asked["grid"]
     for convert in site.converts:
         load, rating = asked[convert.output], most[convert.owner]
         if load > least and rating > MAX_RATING_RATIO * load:
             mend = f"all racks at work ask {load:.3g} MW of it; look at its count and units"
-            yield Fault(place=f"equipment.{convert.owner}", value=f"{rating:.4g} MW", mend=mend)
+            yield ValidationIssue(
+                place=f"equipment.{convert.owner}", value=f"{rating:.4g} MW", mend=mend
+            )
     for work in site.works:
         if not RACK_POWER_LIMITS_MW[0] <= work.full_power <= RACK_POWER_LIMITS_MW[1]:
             mend = "a rack draws some 0.01 to 0.5 MW; look at chips a rack and their power"
             value = f"{1e3 * work.full_power:.4g} kW a rack"
-            yield Fault(place=f"equipment.{work.owner}", value=value, mend=mend)
+            yield ValidationIssue(place=f"equipment.{work.owner}", value=value, mend=mend)
     for exchange in site.exchanges:
         if (
             exchange.available
@@ -133,12 +135,12 @@ def _of_machines(site: Site, asked: Mapping[str, float]) -> Iterator[Fault]:
         ):
             mend = f"the connection has {site.grid.import_limit:g} MW; is it in MW?"
             value = f"{exchange.import_limit:g} MW"
-            yield Fault(place=f"equipment.{exchange.owner}", value=value, mend=mend)
+            yield ValidationIssue(place=f"equipment.{exchange.owner}", value=value, mend=mend)
 
 
-def _of_caps(site: Site) -> Iterator[Fault]:
+def _of_caps(site: Site) -> Iterator[ValidationIssue]:
     """Yield accelerators that take no cap as deep as plans may lay on their racks."""
-    for hall in site.of(Accelerators):
+    for hall in site.of(ITHall):
         least = (hall.least_cap or 0.0) / hall.rack_power
         for kind in site.work.values():
             if kind.least_power < least:
@@ -147,96 +149,104 @@ def _of_caps(site: Site) -> Iterator[Fault]:
                     f"draw more than planned; lower the tolerance of {kind.name}"
                 )
                 place = f"equipment.{hall.name}, chip_power_least"
-                yield Fault(place=place, value=f"{least:.2f} of a rack's full work", mend=mend)
+                yield ValidationIssue(
+                    place=place, value=f"{least:.2f} of a rack's full work", mend=mend
+                )
 
 
-def _of_connection(site: Site, full: float, idle: float) -> Iterator[Fault]:
+def _of_connection(site: Site, full: float, idle: float) -> Iterator[ValidationIssue]:
     place = f"equipment.{site.grid.name}"
     if site.grid.import_limit > MAX_CONNECTION_RATIO * full:
         mend = f"all racks at work need {full:.3g} MW; is it in MW?"
-        yield Fault(place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend)
+        yield ValidationIssue(
+            place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend
+        )
     elif site.network is not None:
         voltage = site.network.nodes[site.network.source].voltage
         current = site.grid.import_limit / (math.sqrt(3.0) * voltage)
         if current > MAX_CURRENT_KA:
             mend = f"at {voltage:g} kV that is {1e3 * current:,.0f} A; is it in MW?"
-            yield Fault(place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend)
+            yield ValidationIssue(
+                place=place, value=f"import of {site.grid.import_limit:g} MW", mend=mend
+            )
     if (full - idle) / 60.0 > MAX_RAMP_TIME_H * site.grid.ramp:
         hours = (full - idle) / 60.0 / site.grid.ramp
         mend = f"all racks would begin to work in {_time(hours)}; is it in MW/min?"
-        yield Fault(place=place, value=f"ramp of {site.grid.ramp:g} MW/min", mend=mend)
+        yield ValidationIssue(place=place, value=f"ramp of {site.grid.ramp:g} MW/min", mend=mend)
 
 
-def _of_place(site: Site) -> Iterator[Fault]:
+def _of_place(site: Site) -> Iterator[ValidationIssue]:
     rated = [plant.rejection.rated_air_pressure for plant in site.of(CoolingPlant)]
     if site.elevation > HIGH_ELEVATION_M and None in rated:
-        share = standard_pressure(site.elevation) / STANDARD_PRESSURE
+        share = standard_pressure(site.elevation) / STANDARD_PRESSURE_KPA
         mend = (
             f"air there is {share:.2f} as dense as at sea level, and fans move so much less of it "
             'than data sheets say; give rated_air_pressure = "101.3 kPa" with such an air_flow, or '
             "air_flow and conductance at this air"
         )
-        yield Fault(place="elevation", value=f"{site.elevation:g} m", mend=mend)
+        yield ValidationIssue(place="elevation", value=f"{site.elevation:g} m", mend=mend)
     noon = datetime(2026, 1, 1, tzinfo=UTC).astimezone(ZoneInfo(site.time_zone))
     offset = noon.utcoffset()
     away = site.longitude / 15.0 - (offset.total_seconds() / 3600.0 if offset else 0.0)
     if abs(away) > MAX_SOLAR_TIME_OFFSET_H and abs(abs(away) - 24.0) > MAX_SOLAR_TIME_OFFSET_H:
         value = f"{site.latitude:g} N {site.longitude:g} E"
         mend = f"the sun is {abs(away):.0f} h off {site.time_zone}; are the two exchanged?"
-        yield Fault(place="latitude, longitude", value=value, mend=mend)
+        yield ValidationIssue(place="latitude, longitude", value=value, mend=mend)
 
 
-def _of_plant(plant: CoolingPlant) -> Iterator[Fault]:
+def _of_plant(plant: CoolingPlant) -> Iterator[ValidationIssue]:
     place, cooling = f"equipment.{plant.name}", plant.rated_cooling
     fans = plant.rejection.count * plant.rejection.fan_power
     for word, power in (("pump_power", plant.pump_power), ("rejection.fan_power", fans)):
         if power > MAX_AUXILIARY_SHARE * cooling:
             mend = f"that is {power / cooling:.2g} of the {cooling:g} MW they serve; is it in MW?"
-            yield Fault(place=f"{place}, {word}", value=f"{power:g} MW in all", mend=mend)
+            yield ValidationIssue(place=f"{place}, {word}", value=f"{power:g} MW in all", mend=mend)
     warming = cooling / plant.loop.heat_capacity / 60.0
     if not WARMING_LIMITS_K_MIN[0] <= warming <= WARMING_LIMITS_K_MIN[1]:
         mend = f"uncooled it would warm by {warming:.2g} K a minute at rating; is it in m3?"
         value = f"{plant.loop.volume:g} m3"
-        yield Fault(place=f"{place}, loop.volume", value=value, mend=mend)
+        yield ValidationIssue(place=f"{place}, loop.volume", value=value, mend=mend)
 
 
-def _of_ranges(site: Site, plant: CoolingPlant) -> Iterator[Fault]:
+def _of_ranges(site: Site, plant: CoolingPlant) -> Iterator[ValidationIssue]:
     """Yield what counts on water that warms otherwise than that of its circuit."""
     span = plant.temperature_range
     if plant.serves == "warm":
-        counted = [(m.name, "facility_range", m.facility_range) for m in site.of(Cdu)]
+        counted = [(m.name, "facility_range", m.facility_range) for m in site.of(CduBank)]
     else:
-        counted = [(m.name, "water_range", m.water_range) for m in site.of(HallAir)]
-        for tank in site.of(Tank):
+        counted = [(m.name, "water_range", m.water_range) for m in site.of(CrahBank)]
+        for tank in site.of(ChilledWaterTank):
             if tank.temperature_span > MAX_DELTA_T_RATIO * span:
                 mend = (
                     f"the water of {plant.name} warms by {span:g} K, so that it holds "
                     f"{span / tank.temperature_span:.2g} of {tank.capacity:.3g} MWh"
                 )
                 place = f"equipment.{tank.name}, temperature_span"
-                yield Fault(place=place, value=f"{tank.temperature_span:g} K", mend=mend)
+                yield ValidationIssue(place=place, value=f"{tank.temperature_span:g} K", mend=mend)
     for name, word, own in counted:
         if not 1.0 / MAX_DELTA_T_RATIO <= span / own <= MAX_DELTA_T_RATIO:
             mend = (
                 f"the water of {plant.name} warms by {span:g} K, with other flow than this counts "
                 "on; give both the same"
             )
-            yield Fault(place=f"equipment.{name}, {word}", value=f"{own:g} K", mend=mend)
+            yield ValidationIssue(place=f"equipment.{name}, {word}", value=f"{own:g} K", mend=mend)
 
 
-def _of_coolant(site: Site) -> Iterator[Fault]:
+def _of_coolant(site: Site) -> Iterator[ValidationIssue]:
     """Yield warm circuits so cold that at little load water condenses on pipes and plates."""
     rules = site.set_points
     least = rules.hall_dew_point + rules.dew_point_distance
     for plant in site.of(CoolingPlant):
-        if plant.serves == "warm" and plant.supply_temperature < least and any(site.of(Cdu)):
+        if plant.serves == "warm" and plant.supply_temperature < least and any(site.of(CduBank)):
             mend = (
                 f"at little load the coolant is as cold, and within {rules.dew_point_distance:g} K "
                 f"of the halls' dew point of {rules.hall_dew_point:g} degC; keep it at "
                 f"{least:g} degC, or hold the halls drier (set_points.hall_dew_point)"
             )
             place = f"equipment.{plant.name}, supply_temperature"
-            yield Fault(place=place, value=f"{plant.supply_temperature:g} degC", mend=mend)
+            yield ValidationIssue(
+                place=place, value=f"{plant.supply_temperature:g} degC", mend=mend
+            )
 
 
 def _time(hours: float) -> str:
@@ -279,7 +289,7 @@ def design_loads(site: Site, *, busy: float) -> Mapping[str, float]:
     the losses of one grow with a power of its load, and would be asked of all before it.
     """
     weather = mild_weather(site)
-    asked = {carrier: np.zeros(1) for carrier in ENERGY_SIGN}
+    asked = {carrier: np.zeros(1) for carrier in CARRIER_ENERGY_SIGN}
     for work in site.works:
         power = work.racks * (work.idle_power + busy * (work.full_power - work.idle_power))
         asked[work.carrier] += power
@@ -305,7 +315,7 @@ def _draws(convert: Convert, load: FloatArray, weather: Weather) -> Mapping[str,
             wrong = "one of its numbers is far too small or far too large"
         mend = f"its numbers overflow where {load[0]:.4g} MW are asked of it ({error}); {wrong}"
         place = f"[equipment.{convert.owner}]"
-        fault = Fault(place=place, value=f"{most[0]:.4g} MW", mend=mend)
+        fault = ValidationIssue(place=place, value=f"{most[0]:.4g} MW", mend=mend)
         raise SiteError(convert.owner, [fault]) from error
 
 
@@ -318,9 +328,9 @@ def rated_outputs(site: Site) -> Mapping[str, float]:
 def mild_weather(site: Site) -> Weather:
     """Return an interval of a mild day: what a plant cannot carry then, it hardly ever can."""
     temperature, humidity = np.array([MILD_TEMPERATURE_C]), np.array([MILD_RELATIVE_HUMIDITY])
-    pressure = np.array([float(atmosphere.standard_pressure(site.elevation))])
-    wet_bulb = air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
-    ratio = air.humidity_ratio(temperature, humidity, pressure=pressure)
+    pressure = np.array([float(psychrometrics.standard_pressure(site.elevation))])
+    wet_bulb = psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)
+    ratio = psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)
     return Weather(
         air_temperature=temperature,
         wet_bulb_temperature=np.asarray(wet_bulb),

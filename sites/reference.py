@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 
 from sites.catalogue import DESCRIPTIVE_KEYS, TomlTable, machine_families, standard_machines
 from sites.schema import declared_quantity, model_kind, nested_models
-from twin.site import KINDS, Site
-from twin.units import Meaning, written
+from twin.site import EQUIPMENT_KINDS, Site
+from twin.units import ParameterDescription, format_unit
 
 GENERATED_NOTICE = (
     "<!-- Written by `gigatwin sites reference`; change the declarations, not this page. -->"
@@ -37,7 +37,11 @@ def _equipment() -> str:
         *_model(Site, title=None),
         "## Machines: tables `[equipment.<name>]`",
     ]
-    body = [text for kind in sorted(KINDS) for text in _model(KINDS[kind], title=f"### `{kind}`")]
+    body = [
+        text
+        for kind in sorted(EQUIPMENT_KINDS)
+        for text in _model(EQUIPMENT_KINDS[kind], title=f"### `{kind}`")
+    ]
     parts = [
         text for model in _parts() for text in _model(model, title=f"### `{model_kind(model)}`")
     ]
@@ -46,7 +50,7 @@ def _equipment() -> str:
 
 def _parts() -> list[type[BaseModel]]:
     """Return the models of inner tables, each once, in the order of their kinds."""
-    waiting: list[type[BaseModel]] = [Site, *KINDS.values()]
+    waiting: list[type[BaseModel]] = [Site, *EQUIPMENT_KINDS.values()]
     found: dict[str, type[BaseModel]] = {}
     while waiting:
         for field in waiting.pop().model_fields.values():
@@ -72,7 +76,7 @@ def _model(model: type[BaseModel], *, title: str | None) -> list[str]:
 
 def _row(name: str, field: FieldInfo) -> str:
     declared = declared_quantity(field)
-    unit = written(declared.unit) if declared else "-"
+    unit = format_unit(declared.unit) if declared else "-"
     meaning = declared.meaning if declared else _told(field)
     bounds = ", ".join(_bounds(field))
     return f"| `{name}` | {unit} | {_default(field)} | {bounds} | {meaning} |"
@@ -80,7 +84,9 @@ def _row(name: str, field: FieldInfo) -> str:
 
 def _told(field: FieldInfo) -> str:
     """Return what a parameter without a quantity is, and its shape."""
-    meaning = next((one.text for one in field.metadata if isinstance(one, Meaning)), None)
+    meaning = next(
+        (one.text for one in field.metadata if isinstance(one, ParameterDescription)), None
+    )
     shape = _shape(field.annotation)
     return f"{meaning} ({shape})" if meaning else shape
 

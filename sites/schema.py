@@ -14,8 +14,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from twin import units
-from twin.errors import Fault, nearest
-from twin.units import Quantity, written
+from twin.errors import ValidationIssue
+from twin.text import closest_match_hint
+from twin.units import Quantity, format_unit
 
 
 def declared_quantity(field: FieldInfo) -> Quantity | None:
@@ -72,7 +73,7 @@ def _written(value: object, declared: Quantity | None, only_set: bool) -> object
     if isinstance(value, date):
         return value.isoformat()
     if declared and declared.unit != "1" and value is not None:
-        return f"{value:.6g} {written(declared.unit)}"
+        return f"{value:.6g} {format_unit(declared.unit)}"
     return value
 
 
@@ -120,7 +121,7 @@ def issues_from_pydantic(
     table: TableValues,
     place: str = "",
     unfilled: Collection[str] = (),
-) -> list[Fault]:
+) -> list[ValidationIssue]:
     """Return the faults of a table, each with its place in the file, its value and its mend.
 
     Parameters
@@ -166,7 +167,9 @@ def toml_text(value: object) -> str:
     return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."
 
 
-def _fault(item: ErrorDetails, model: type[BaseModel], table: TableValues, place: str) -> Fault:
+def _fault(
+    item: ErrorDetails, model: type[BaseModel], table: TableValues, place: str
+) -> ValidationIssue:
     steps, models = _walk(item["loc"], model, table)
     known = {name for inner in models for name in inner.model_fields}
     *tables, key = steps or [""]
@@ -174,20 +177,20 @@ def _fault(item: ErrorDetails, model: type[BaseModel], table: TableValues, place
     match item["type"]:
         case "extra_forbidden":
             owner = " or ".join(model_kind(inner) for inner in models).replace("_", " ")
-            mend = f"no such parameter of {owner}{nearest(key, known)}"
-            return Fault(place=where, value="", mend=mend)
+            mend = f"no such parameter of {owner}{closest_match_hint(key, known)}"
+            return ValidationIssue(place=where, value="", mend=mend)
         case "missing":
-            return Fault(place=where, value="", mend=f"is missing{_example(key, models)}")
+            return ValidationIssue(place=where, value="", mend=f"is missing{_example(key, models)}")
         case "union_tag_invalid" | "union_tag_not_found":
             held = [inner.model_fields[key].annotation for inner in models]
             kinds = ", ".join(model_kind(found) for note in held for found in nested_models(note))
             where = key_location(".".join([place, *steps]).strip("."), "kind")
-            return Fault(place=where, value="", mend=f"must be one of {kinds}")
+            return ValidationIssue(place=where, value="", mend=f"must be one of {kinds}")
     mend = _mend(item)
     if isinstance(item["input"], Mapping):  # a rule of the whole table
         where = key_location(".".join([place, *steps]).strip("."), "")
-        return Fault(place=where, value="", mend=mend + _values(mend, item["input"]))
-    return Fault(place=where, value=toml_text(item["input"]), mend=mend)
+        return ValidationIssue(place=where, value="", mend=mend + _values(mend, item["input"]))
+    return ValidationIssue(place=where, value=toml_text(item["input"]), mend=mend)
 
 
 def _mend(item: ErrorDetails) -> str:
@@ -239,7 +242,7 @@ def _example(key: str, models: Sequence[type[BaseModel]]) -> str:
     for model in models:
         declared = declared_quantity(model.model_fields[key]) if key in model.model_fields else None
         if declared:
-            value = "1" if declared.unit == "1" else f'"... {units.written(declared.unit)}"'
+            value = "1" if declared.unit == "1" else f'"... {units.format_unit(declared.unit)}"'
             return f"; write {key} = {value} ({declared.meaning})"
         if key in model.model_fields:
             note = model.model_fields[key].annotation

@@ -31,16 +31,16 @@ from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import PublishToken, wait_all
 from telemetry.points.binding import PointBinder
 from telemetry.points.catalogue import INTEGRATION_NAME
-from twin.axes import QUARTER
 from twin.errors import JournalError
-from twin.run import Key
+from twin.simulation.engine import VariableKey
+from twin.time_axes import QUARTER_HOUR
 
 __all__ = ["COMMAND_VALIDITY", "HEARTBEAT_VARIABLES", "CommandPublisher"]
 
 HEARTBEAT_VARIABLES: Final = ("service_heartbeat", "service_heartbeat_echo")
 """Words of our heartbeat, and of the plant's as we heard it."""
 
-COMMAND_VALIDITY: Final = 2 * QUARTER
+COMMAND_VALIDITY: Final = 2 * QUARTER_HOUR
 """How long orders hold without renewal."""
 
 DECISION_RESEND_DELAY_S: Final = 1.0
@@ -74,7 +74,7 @@ class PlantCommands:
     jobs: Mapping[int, float] = field(default_factory=dict)
     halls: Mapping[str, float] = field(default_factory=dict)
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    requests: Mapping[Key, float] = field(default_factory=dict)
+    requests: Mapping[VariableKey, float] = field(default_factory=dict)
 
 
 class CommandPublisher:
@@ -106,7 +106,9 @@ class CommandPublisher:
         self._ordered: PlantCommands | None = None
         self._decided: DecisionNotice | None = None
         self._told = 0.0
-        self._asked: set[Key] | None = None  # not known: what was asked before a restart may stand
+        self._asked: set[VariableKey] | None = (
+            None  # not known: what was asked before a restart may stand
+        )
         self._ordered_at = self._repeated_at = -np.inf
         self._receipts: dict[str, PublishToken] = {}
 
@@ -127,7 +129,7 @@ class CommandPublisher:
             self._drop(wanted.requests, now)
             return self._order(wanted, now)
 
-    def adjust(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
+    def adjust(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
         """Ask for some set points anew; everything else stays as it was ordered.
 
         Parameters
@@ -254,7 +256,7 @@ class CommandPublisher:
             self._repeated_at = moment
             self._ask(self._ordered.requests, now)
 
-    def _drop(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
+    def _drop(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
         """Withdraw what was asked for before and is no more, or whose point means another thing."""
         for key, point in list(self._binder.integration_points.items()):
             was_asked = self._asked is None or key in self._asked
@@ -288,7 +290,7 @@ class CommandPublisher:
         self._send(jobs)
         return sequence
 
-    def _ask(self, requests: Mapping[Key, float], now: np.datetime64) -> None:
+    def _ask(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
         for key, value in requests.items():
             point = self._binder.integration_points.get(key)
             binding = None if point is None else self._binder.get(point)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from twin.errors import ArchiveError, Fault, JournalError, JournalFullError, ServiceError
+from twin.errors import ArchiveError, JournalError, JournalFullError, ServiceError, ValidationIssue
 
 FILE_MODE: Final = 0o640
 """Permissions of files: the group may read."""
@@ -243,7 +243,7 @@ def state_folder(site: str) -> Path:
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     except RuntimeError as error:
         mend = "this user has no home; name the state folder with --state or GIGATWIN_STATE"
-        raise ServiceError("state", [Fault(place="home", value="", mend=mend)]) from error
+        raise ServiceError("state", [ValidationIssue(place="home", value="", mend=mend)]) from error
     return Path(home) / "gigatwin" / site
 
 

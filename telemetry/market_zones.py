@@ -10,7 +10,7 @@ import difflib
 from typing import Final
 from zoneinfo import available_timezones
 
-from twin.errors import Fault, SeriesError, WireError
+from twin.errors import MessageError, SeriesError, ValidationIssue
 
 EIC_LENGTH: Final = 16
 """Letters of a code. [1]"""
@@ -120,7 +120,7 @@ def demonstration_eic(name: str, kind: str = "X") -> str:
         first = f"{_OFFICE}{kind}" + f"DEMO-{word[:7]}".ljust(_FREE, filler)
         if eic_check_character(first) != "-":
             return first + eic_check_character(first)
-    raise WireError("demonstration code", name, "give it another name")
+    raise MessageError("demonstration code", name, "give it another name")
 
 
 TIME_ZONE_BY_ZONE: Final[dict[str, str]] = {
@@ -200,4 +200,4 @@ def time_zone(zone: str) -> str:
     )
     hint = f"; did you mean {close[0]}?" if close else ""
     mend = f"give a bidding zone such as DE-LU, or an IANA name such as Europe/Berlin{hint}"
-    raise SeriesError("zone", [Fault(place="zone", value=repr(zone), mend=mend)])
+    raise SeriesError("zone", [ValidationIssue(place="zone", value=repr(zone), mend=mend)])

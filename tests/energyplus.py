@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sites.validation import reference_programs as plant
-from twin.physics.chiller import CARRIER_19XR_869 as CURVES
+from twin.physics.refrigeration import CARRIER_19XR_869 as CURVES
 
 DAYS = 31
 WEATHER = "USA_IL_Chicago-OHare.Intl.AP.725300_TMY3.epw"

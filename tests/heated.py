@@ -11,12 +11,12 @@ from optimizer.problem import Problem
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import read_world
 from tests import small_days
-from twin import axes
+from twin import time_axes
 from twin.equipment import HeatReuse
 from twin.forecast.outlook import outlook
-from twin.workloads.arrivals import expect
-from twin.workloads.envelope import envelope
-from twin.workloads.queue import Pool, open_queue
+from twin.workload.arrivals import expected_arrivals
+from twin.workload.flexibility import work_flexibility
+from twin.workload.queue import RackPool, open_queue
 
 PUMP = {
     "name": "pump",
@@ -56,12 +56,12 @@ def large_problem():
     """Return the question of the synthetic day for a whole gigafactory, over four hours."""
     site = sites.load_site("baltica")
     world = read_world(site, small_days.files(), start=small_days.START, days=1)
-    here, pool = Setting.of(site, world, load_scale=0.6), Pool.of(site)
-    grid = axes.horizon(world.start, [(4, 15.0)])
+    here, pool = Setting.of(site, world, load_scale=0.6), RackPool.of(site)
+    grid = time_axes.horizon_axes(world.start, [(4, 15.0)])
     queue = open_queue(pool, here.workload.jobs, world.start)
-    expected = expect(here.workload.past(world.start), pool.kinds, world.start)
+    expected = expected_arrivals(here.workload.past(world.start), pool.kinds, world.start)
     ahead = outlook(site, world.record, world.start, axes=grid)
-    return Problem(site, here.begin, ahead.merge(envelope(queue, grid, expected=expected)))
+    return Problem(site, here.begin, ahead.merge(work_flexibility(queue, grid, expected=expected)))
 
 
 def at_price(question, price):

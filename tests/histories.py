@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from twin import axes, state, vocabulary
-from twin.equipment import Accelerators
-from twin.simulation import simulate
+from twin import time_axes, variables
+from twin.equipment import ITHall
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 NOISE = 0.003
 """Standard error of what is read of powers, a share; as calibration guesses at first."""
@@ -13,24 +14,24 @@ NOISE = 0.003
 def operation_of(site, *, days=2):
     """Return the operation of some days: weather and load have a daily course, and another."""
     count = 96 * days
-    operation = axes.regular(axes.utc("2026-06-10"), count)
+    operation = time_axes.regular_axes(time_axes.to_utc("2026-06-10"), count)
     k = np.arange(count)
     day = np.sin(k * 2.0 * np.pi / 96.0)
     operation["air_temperature"] = "time", 15.0 + 10.0 * day + 3.0 * np.sin(0.05 * k)
     operation["relative_humidity"] = "time", 0.6 + 0.2 * np.cos(0.07 * k)
     operation["air_pressure"] = "time", np.full(count, 100.0)
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     idle, full = (np.array([getattr(h, f"{x}_power") for h in halls]) for x in ("idle", "full"))
     use = (0.5 + 0.4 * np.sin(0.13 * k) * np.cos(0.017 * k))[:, None]
     operation = operation.assign_coords(hall=[hall.name for hall in halls])
     operation["hall_power"] = ("time", "hall"), idle + use * (full - idle)
     operation["accelerator_utilisation"] = ("time", "hall"), use + 0.0 * idle
-    return vocabulary.tag_all(operation)
+    return variables.tag_dataset(operation)
 
 
 def history_of(site, operation, *, noise=0.0, seed=0):
     """Return what an operation made of a site, with the errors of its power meters."""
-    begin = state.rest(site, operation["time"].to_numpy()[0])
+    begin = state.initial_state(site, operation["time"].to_numpy()[0])
     read = simulate(site, begin, operation).merge(operation, compat="override").copy(deep=True)
     rng = np.random.default_rng(seed)
     for name in read.data_vars:

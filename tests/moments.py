@@ -12,10 +12,10 @@ from optimizer.service.outcome import Facts
 from optimizer.service.pilot import Pilot
 from optimizer.steering import question
 from tests import small_days
-from twin import vocabulary
-from twin.axes import HOUR, QUARTER
-from twin.site import Scenarios
-from twin.workloads.queue import advance
+from twin import variables
+from twin.declarations import ScenarioSettings
+from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.workload.queue import advance_queue
 
 STOCKS = {
     "battery_level": "instant",
@@ -41,7 +41,7 @@ def calm():
 
 def weighing(count):
     """Return the site, weighing so many scenarios."""
-    return site().model_copy(update={"scenarios": Scenarios(count=count)})
+    return site().model_copy(update={"scenarios": ScenarioSettings(count=count)})
 
 
 def pilot(solver=None, where=None):
@@ -58,7 +58,7 @@ def observed(state, *, without=(), **values):
     seen["hall_power"] = "hall", np.array([0.5, 0.5])
     for name, value in (dict.fromkeys(without, np.nan) | values).items():
         seen[name] = seen[name] * 0.0 + value
-    return vocabulary.tag_all(seen)
+    return variables.tag_dataset(seen)
 
 
 def facts(state=None, queue=None, *, hold="", **sensors):
@@ -90,7 +90,7 @@ def asked(state=None, queue=None):
 
 def later(state, schedule_replay, quarters=1):
     """Return the state some quarter-hours on, as a replay has it."""
-    reached = state.assign_coords(instant=state["instant"] + quarters * QUARTER)
+    reached = state.assign_coords(instant=state["instant"] + quarters * QUARTER_HOUR)
     for name, axis in STOCKS.items():
         place = quarters - (axis == "time")
         reached[name] = schedule_replay[name].isel({axis: place}).reset_coords(drop=True)
@@ -103,8 +103,8 @@ def later(state, schedule_replay, quarters=1):
 def waited(queue, quarters=1, caps=None):
     """Return a queue some quarter-hours on; nobody runs unless caps say so."""
     arrivals = small_days.setting().workload.jobs
-    hours = float(quarters * QUARTER / HOUR)
-    return advance(queue, caps or {}, hours=hours, arrivals=arrivals)[0]
+    hours = float(quarters * QUARTER_HOUR / HOUR)
+    return advance_queue(queue, caps or {}, hours=hours, arrivals=arrivals)[0]
 
 
 def running(queue, count, *, ran=9.0):

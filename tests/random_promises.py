@@ -3,9 +3,10 @@
 import numpy as np
 
 from sites.checks import site_issues
-from twin import vocabulary
-from twin.equipment import Battery, CarbonBudget, LoadTargetContract
-from twin.reserves import Reserve, edges
+from twin import variables
+from twin.equipment import Battery
+from twin.markets.contracts import CarbonBudget, LoadTargetContract
+from twin.markets.reserve_products import ReserveProduct, block_edges
 
 COMMON = {"shortfall_price": 200.0, "valid_from": "2020-01-01", "source": "drawn"}
 FAST = {
@@ -61,7 +62,7 @@ def products(site, rng):
     found = {}
     for name, terms in drawn.items():
         told = {"name": name, "price": rng.uniform(2.0, 20.0)} | COMMON | sold | terms
-        one = Reserve.model_validate(told, context={"canonical": True})
+        one = ReserveProduct.model_validate(told, context={"canonical": True})
         if not site_issues(site.model_copy(update={"reserves": {name: one}})):
             found[name] = one
     return found
@@ -90,10 +91,10 @@ def sold(site, record, rng):
     racks = OF_WORK * sum(work.racks * work.full_power for work in site.works)
     columns = []
     for product in site.reserves.values():
-        blocks = edges(product, time[0], time[-1] + np.timedelta64(15, "m"))
+        blocks = block_edges(product, time[0], time[-1] + np.timedelta64(15, "m"))
         share = np.maximum(rng.uniform(-0.3, 1.0, size=len(blocks)), 0.0)
         levels = product.bid(share * (stores if product.needs_controller else racks))
         columns.append(levels[np.searchsorted(blocks, time, side="right") - 1])
     found = record.assign_coords(product=list(site.reserves))
     found["reserve_held"] = ("time", "product"), np.stack(columns, axis=-1)
-    return vocabulary.tag_all(found)
+    return variables.tag_dataset(found)

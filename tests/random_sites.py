@@ -8,20 +8,20 @@ from sites.checks import site_issues
 from sites.schema import declared_quantity
 from twin.equipment import (
     Battery,
+    ChilledWaterTank,
     CoolingPlant,
     Genset,
     HeatReuse,
     Photovoltaic,
     Switchgear,
-    Tank,
-    Transformer,
-    Wind,
+    TransformerBank,
+    WindFarm,
 )
 
 SPREAD = 0.15
 """Parameters lie within this share of a declared site's. [1]"""
 
-MAY_BE_ABSENT = (Battery, HeatReuse, Photovoltaic, Tank, Wind)
+MAY_BE_ABSENT = (Battery, HeatReuse, Photovoltaic, ChilledWaterTank, WindFarm)
 SOUTH = 180.0
 """Where modules look to that say nothing, north of the equator. [deg]"""
 
@@ -66,7 +66,7 @@ def switchgear(equipment, rng):
     banks = {
         name: machine.model_copy(update={"delivers": "busbar"})
         for name, machine in equipment.items()
-        if isinstance(machine, Transformer)
+        if isinstance(machine, TransformerBank)
     }
     (bank,) = banks.values()
     declared = {

@@ -10,12 +10,12 @@ import numpy as np
 from optimizer.deciding import decide
 from optimizer.problem import Problem
 from tests import small_days
-from twin import axes, vocabulary
+from twin import time_axes, variables
 from twin.forecast.outlook import outlook
-from twin.reserves import Reserve
-from twin.workloads.arrivals import expect
-from twin.workloads.envelope import envelope
-from twin.workloads.queue import Pool
+from twin.markets.reserve_products import ReserveProduct
+from twin.workload.arrivals import expected_arrivals
+from twin.workload.flexibility import work_flexibility
+from twin.workload.queue import RackPool
 
 COMMON = {
     "gate": "0 h",
@@ -55,7 +55,7 @@ PRODUCTS = {
 
 
 def product(name):
-    return Reserve.model_validate({"name": name} | COMMON | PRODUCTS[name])
+    return ReserveProduct.model_validate({"name": name} | COMMON | PRODUCTS[name])
 
 
 @cache
@@ -75,15 +75,15 @@ def site():
 def problem(hours=30, fcr=0.3):
     """Return the question of the first moment, with FCR sold until the market's midnight."""
     here = small_days.setting()
-    now, pool = here.world.start, Pool.of(site())
-    grid = axes.horizon(now, [(24.0, 15.0), (hours - 24.0, 60.0)])
-    expected = expect(here.workload.past(now), pool.kinds, now)
+    now, pool = here.world.start, RackPool.of(site())
+    grid = time_axes.horizon_axes(now, [(24.0, 15.0), (hours - 24.0, 60.0)])
+    expected = expected_arrivals(here.workload.past(now), pool.kinds, now)
     ahead = outlook(site(), here.world.record, now, axes=grid)
-    ahead = ahead.merge(envelope(small_days.queue(), grid, expected=expected))
-    midnight = axes.utc("2026-06-16T22:00Z")
+    ahead = ahead.merge(work_flexibility(small_days.queue(), grid, expected=expected))
+    midnight = time_axes.to_utc("2026-06-16T22:00Z")
     held = np.where(grid["time"].to_numpy() < midnight, fcr, 0.0)
     ahead = ahead.assign_coords(product=["fcr"])
-    ahead["reserve_held"] = vocabulary.tag(
+    ahead["reserve_held"] = variables.tag_variable(
         ahead["air_temperature"].expand_dims(product=["fcr"], axis=1).copy(data=held[:, None]),
         "reserve_held",
     )

@@ -2,18 +2,19 @@
 
 import numpy as np
 
-from twin import axes, state, vocabulary
+from twin import time_axes, variables
 from twin.equipment import (
-    Accelerators,
     Battery,
+    ChilledWaterTank,
     CoolingPlant,
     Genset,
     HeatReuse,
+    ITHall,
     Renewable,
-    Tank,
 )
+from twin.simulation import state
 
-START = axes.utc("2026-07-01")
+START = time_axes.to_utc("2026-07-01")
 
 
 def random_run(site, seed, *, count=16):
@@ -21,7 +22,7 @@ def random_run(site, seed, *, count=16):
     rng = np.random.default_rng(seed)
     minutes = rng.choice([1, 5, 15, 60], size=count).cumsum()
     edges = START + np.concatenate([[0], minutes]).astype("timedelta64[m]")
-    operation = axes.intervals(edges)
+    operation = time_axes.interval_axes(edges)
     values = {
         "air_temperature": rng.uniform(-15.0, 40.0, count),
         "relative_humidity": rng.uniform(0.1, 1.0, count),
@@ -33,14 +34,14 @@ def random_run(site, seed, *, count=16):
         rows = np.array(list(most.values())) * rng.uniform(0.0, 1.0, (count, len(most)))
         operation = operation.assign_coords({dim: list(most)})
         operation[name] = ("time", dim), rows
-    return restless(site, rng), vocabulary.tag_all(operation)
+    return restless(site, rng), variables.tag_dataset(operation)
 
 
 def orders(site):
     """Return what may be asked of a site: name, axis, and machine -> greatest value."""
-    halls = {hall.name: hall.full_power for hall in site.of(Accelerators)}
+    halls = {hall.name: hall.full_power for hall in site.of(ITHall)}
     found = [("hall_power", "hall", halls)]
-    for kind, machine in (("battery", Battery), ("tank", Tank)):
+    for kind, machine in (("battery", Battery), ("tank", ChilledWaterTank)):
         powers = {store.name: store.power for store in site.of(machine)}
         if powers:
             found += [(f"{kind}_charge", kind, powers), (f"{kind}_discharge", kind, powers)]
@@ -58,24 +59,26 @@ def orders(site):
 
 def restless(site, rng):
     """Return a state with stores somewhere, water off its set points and plants at work."""
-    start = state.rest(site, START, level=rng.uniform())
+    start = state.initial_state(site, START, level=rng.uniform())
     rated = np.array([plant.rated_cooling for plant in site.of(CoolingPlant)])
     start["facility_supply_temperature"] += rng.uniform(-3.0, 3.0, len(rated))
     start["cooling_plant_output"] += rng.uniform(0.0, 1.0, len(rated)) * rated
-    return vocabulary.tag_all(start)
+    return variables.tag_dataset(start)
 
 
 def steady(site, *, share=0.6, air=12.0, count=8, minutes=15):
     """Return an even operation: halls at a share of their power, in one weather."""
-    operation = axes.regular(axes.utc("2026-07-01"), count, np.timedelta64(minutes, "m"))
+    operation = time_axes.regular_axes(
+        time_axes.to_utc("2026-07-01"), count, np.timedelta64(minutes, "m")
+    )
     weather = {"air_temperature": air, "relative_humidity": 0.5, "air_pressure": 101.3}
     for name, value in weather.items():
         operation[name] = "time", np.full(count, value)
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     operation = operation.assign_coords(hall=[hall.name for hall in halls])
     rows = np.tile([share * hall.full_power for hall in halls], (count, 1))
     operation["hall_power"] = ("time", "hall"), rows
-    return vocabulary.tag_all(operation)
+    return variables.tag_dataset(operation)
 
 
 def ordered(operation, name, dim, **values):

@@ -11,11 +11,11 @@ from optimizer.deciding import decide
 from optimizer.problem import Problem
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import Files, read_world
-from twin import axes
+from twin import time_axes
 from twin.forecast.outlook import outlook
-from twin.workloads.arrivals import expect
-from twin.workloads.envelope import envelope
-from twin.workloads.queue import Pool
+from twin.workload.arrivals import expected_arrivals
+from twin.workload.flexibility import work_flexibility
+from twin.workload.queue import RackPool
 
 START = "2026-06-16"
 
@@ -43,11 +43,13 @@ def setting(hours=24):
 def problem(hours=8):
     """Return the question of the first moment, over a short horizon."""
     here = setting()
-    now, pool = here.world.start, Pool.of(here.site)
-    grid = axes.horizon(now, [(hours, 15.0)])
-    expected = expect(here.workload.past(now), pool.kinds, now)
+    now, pool = here.world.start, RackPool.of(here.site)
+    grid = time_axes.horizon_axes(now, [(hours, 15.0)])
+    expected = expected_arrivals(here.workload.past(now), pool.kinds, now)
     ahead = outlook(here.site, here.world.record, now, axes=grid)
-    return Problem(here.site, here.begin, ahead.merge(envelope(queue(), grid, expected=expected)))
+    return Problem(
+        here.site, here.begin, ahead.merge(work_flexibility(queue(), grid, expected=expected))
+    )
 
 
 def queue():

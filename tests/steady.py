@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from twin import axes, vocabulary
+from twin import time_axes, variables
 
 
 def steady_run(start, hours, **words):
     """Return hours in which a site draws 10 MW, its IT 8, and takes 2 m3 of water an hour."""
-    grid = axes.regular(axes.utc(start), hours, axes.HOUR)
+    grid = time_axes.regular_axes(time_axes.to_utc(start), hours, time_axes.HOUR)
     flat = {
         "facility_power": 10.0,
         "it_power": 8.0,
@@ -16,4 +16,4 @@ def steady_run(start, hours, **words):
         "water_use": 2.0,
     }
     told = grid.assign({name: ("time", np.full(hours, value)) for name, value in flat.items()})
-    return vocabulary.tag_all(told.assign(words))
+    return variables.tag_dataset(told.assign(words))

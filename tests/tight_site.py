@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from tests.spoilt_schedules import worked
-from twin.contingency import Contingency
-from twin.simulation import simulate
+from twin.declarations import ResilienceSettings
+from twin.simulation.simulate import simulate
 
 
 def tight(problem, share=0.66, **plan):
@@ -15,7 +15,7 @@ def tight(problem, share=0.66, **plan):
     chillers = plant.chillers.model_copy(update={"rated_cooling": rated})
     small = plant.model_copy(update={"chillers": chillers})
     site = site.with_equipment({**site.equipment, "chilled_plant": small})
-    provided = Contingency.model_validate(plan, context={"canonical": True})
+    provided = ResilienceSettings.model_validate(plan, context={"canonical": True})
     return replace(problem, site=site.model_copy(update={"contingency": provided}))
 
 

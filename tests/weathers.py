@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from twin import axes
+from twin import time_axes
 
 
 def sky(start, ghi, *, air=20.0, wind=1.0, pressure=101.325, latitude=50.0):
     """Return hours of even weather on the meridian of Greenwich."""
     count = len(ghi)
-    weather = axes.regular(axes.utc(start), count, np.timedelta64(1, "h"))
+    weather = time_axes.regular_axes(time_axes.to_utc(start), count, np.timedelta64(1, "h"))
     values = {"global_irradiance": ghi, "air_temperature": air, "wind_speed": wind}
     values["air_pressure"] = pressure
     for name, value in values.items():

@@ -1,40 +1,39 @@
-from twin.axes import horizon, regular, utc
-from twin.effectiveness import indicators
+from twin.forecast.history import series_history
 from twin.forecast.outlook import outlook
-from twin.forecast.record import record
-from twin.limits import violations
-from twin.plots import plot_comparison, plot_errors, plot_run
-from twin.reporting import figures
-from twin.scale.march import march
-from twin.scale.view import view
-from twin.simulation import simulate
+from twin.plots import plot_comparison, plot_run, plot_validation_errors
+from twin.racks.view import view
+from twin.reporting.eu_report import report_items
+from twin.reporting.indicators import indicators
+from twin.simulation.limits import count_violations
+from twin.simulation.simulate import simulate, simulate_in_chunks
+from twin.simulation.state import initial_state
 from twin.site import Site
-from twin.state import rest
-from twin.workloads.arrivals import expect
-from twin.workloads.envelope import envelope
-from twin.workloads.jobs import from_jobs
-from twin.workloads.queue import Pool, open_queue
+from twin.time_axes import horizon_axes, regular_axes, to_utc
+from twin.workload.arrivals import expected_arrivals
+from twin.workload.flexibility import work_flexibility
+from twin.workload.jobs import workload_from_jobs
+from twin.workload.queue import RackPool, open_queue
 
 __all__ = [
-    "Pool",
+    "RackPool",
     "Site",
-    "envelope",
-    "expect",
-    "figures",
-    "from_jobs",
-    "horizon",
+    "count_violations",
+    "expected_arrivals",
+    "horizon_axes",
     "indicators",
-    "march",
+    "initial_state",
     "open_queue",
     "outlook",
     "plot_comparison",
-    "plot_errors",
     "plot_run",
-    "record",
-    "regular",
-    "rest",
+    "plot_validation_errors",
+    "regular_axes",
+    "report_items",
+    "series_history",
     "simulate",
-    "utc",
+    "simulate_in_chunks",
+    "to_utc",
     "view",
-    "violations",
+    "work_flexibility",
+    "workload_from_jobs",
 ]

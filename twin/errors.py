@@ -1,7 +1,6 @@
 """Every error of the house says what, where, the value, and the mend."""
 
-import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +8,7 @@ _SHOWN: Final = 80  # letters of a stranger's value that an error shows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fault:
+class ValidationIssue:
     """One fault of an input: where it stands, what stands there, and what to do about it."""
 
     place: str
@@ -20,12 +19,6 @@ class Fault:
         """Return the fault as one line of text."""
         shown = f" = {self.value}" if self.value else ""
         return f"{self.place}{shown}: {self.mend}"
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return a hint at the known word that is spelt most alike, or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 class GigatwinError(Exception):
@@ -48,7 +41,7 @@ def _restored[T: GigatwinError](
     return error
 
 
-class FaultsError(GigatwinError):
+class InvalidInputError(GigatwinError):
     """An input with one or more faults, gathered and told together.
 
     Attributes
@@ -59,7 +52,7 @@ class FaultsError(GigatwinError):
         All of them, in the order found.
     """
 
-    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+    def __init__(self, source: str, faults: Sequence[ValidationIssue]) -> None:
         self.source = source
         self.faults = tuple(faults)
         count = len(self.faults)
@@ -67,31 +60,31 @@ class FaultsError(GigatwinError):
         super().__init__("\n".join([head, *(f"  {fault}" for fault in self.faults)]))
 
 
-class SiteError(FaultsError):
+class SiteError(InvalidInputError):
     """A site file, or a change of a site, that cannot be a real site."""
 
 
-class SeriesError(FaultsError):
+class SeriesError(InvalidInputError):
     """A series of prices, carbon, weather or jobs that cannot be read as what it claims to be."""
 
 
-class ProblemError(FaultsError):
+class ProblemError(InvalidInputError):
     """A question to the optimiser that has no sense, refused before anything is solved."""
 
 
-class UnitError(FaultsError):
+class UnitError(InvalidInputError):
     """A quantity without a unit, or with one of another dimension."""
 
 
-class StateError(FaultsError):
+class StateError(InvalidInputError):
     """A state or an operation that does not fit the site it is said to belong to."""
 
 
-class NetworkError(FaultsError):
+class NetworkError(InvalidInputError):
     """A network that does not reach a machine, or cannot carry what is asked of it."""
 
 
-class ServiceError(FaultsError):
+class ServiceError(InvalidInputError):
     """Something that the service cannot do as it was told."""
 
 
@@ -103,11 +96,11 @@ class SolverError(GigatwinError):
     """The solver returned something else than an answer."""
 
 
-class PageError(GigatwinError):
+class StatusPageError(GigatwinError):
     """The page cannot be served; the text names its port and the mend."""
 
 
-class WireError(GigatwinError):
+class MessageError(GigatwinError):
     """A message that is not what its topic promises: malformed, hostile, or of another time.
 
     Attributes
@@ -125,20 +118,6 @@ class WireError(GigatwinError):
         self.value = _shown(value)
         self.mend = mend
         super().__init__(f"{_shown(topic)} = {self.value}: {mend}")
-
-
-def one_line(text: str, most: int | None = None) -> str:
-    """Return what somebody wrote as one line of letters that every log, terminal and page takes.
-
-    Parameters
-    ----------
-    text
-        What was written.
-    most
-        Letters that are kept; of a longer text the rest is left out, and dots say so. [1]
-    """
-    told = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return told if most is None or len(told) <= most else f"{told[:most]}..."
 
 
 def _shown(value: object) -> str:

@@ -4,18 +4,25 @@ The twin runs relations, the optimiser compiles them; neither knows the machines
 carrier has an energy sign: electricity and heat for others are +1, cooling is -1 (to deliver
 cooling is to take heat), water is 0. Every conversion closes: the signed draws equal the signed
 output plus the heat that leaves the site.
+
+Promises about sums of flows: what is promised, over which windows, what a deviation costs.
+
+A charge on the greatest value of a flow, and the peaks in which a plan counts it.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
-from twin.peaks import Peak
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
 from twin.physics import FloatArray
-from twin.promises import Commitment
+from twin.physics.numerics import BoolArray
 from twin.weather import Weather
 
-ENERGY_SIGN: Final = {
+CARRIER_ENERGY_SIGN: Final = {
     "grid": 1.0,
     "busbar": 1.0,
     "medium_voltage": 1.0,
@@ -30,12 +37,12 @@ ENERGY_SIGN: Final = {
 }
 """Carriers of a site and the sign with which they enter an energy balance."""
 
-FEEDS: Final = ("medium_voltage", "busbar")
+BIDIRECTIONAL_CARRIERS: Final = ("medium_voltage", "busbar")
 """Carriers that reach the grid: what delivers them bears power backwards too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flows:
+class ConversionFlows:
     """What a conversion draws and gives at some output.
 
     Attributes
@@ -80,7 +87,7 @@ class SetPoints:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class UnitCharacteristics:
     """What units of a bank give and draw in some weather, each on ``time``.
 
     Attributes
@@ -102,7 +109,7 @@ class Running:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Units:
+class SwitchableUnits:
     """Equal units of a machine that are switched on and off, and cannot be so at any time.
 
     Attributes
@@ -125,7 +132,7 @@ class Units:
     restart: float = 0.0
     start_cost: float = 0.0
     stop_cost: float = 0.0
-    running: Callable[[Weather], Running]
+    running: Callable[[Weather], UnitCharacteristics]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +166,10 @@ class Convert:
     lead: str
     draws: tuple[str, ...]
     limit: Callable[[Weather], FloatArray]
-    physics: Callable[[FloatArray, Weather], Flows]
+    physics: Callable[[FloatArray, Weather], ConversionFlows]
     relieves: str = ""
-    steered: Callable[[SetPoints], Callable[[FloatArray, Weather], Flows]] | None = None
-    units: Units | None = None
+    steered: Callable[[SetPoints], Callable[[FloatArray, Weather], ConversionFlows]] | None = None
+    units: SwitchableUnits | None = None
 
     def at(self, points: SetPoints | None) -> "Convert":
         """Return the same conversion at other set points; without any, itself."""
@@ -252,7 +259,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class FlexibleLoad:
     """Use a carrier for work that may move in time; every unit drawn leaves as heat.
 
     Attributes
@@ -275,4 +282,154 @@ class Work:
     heat: Mapping[str, float]
 
 
-Relation = Convert | Store | Exchange | Work | Peak | Commitment
+type ObligationQuantity = Literal["net_import", "import", "carbon", "water"]
+"""What is summed: energy across the connection [MWh], net or of import alone, carbon of what is
+imported [kg], water drawn [m3]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObligationTerms:
+    """A promise in the numbers of one outlook, ``(window,)``; a window may be a single interval.
+
+    Attributes
+    ----------
+    target
+        Sum promised; infinite where nothing is. [MWh; kg; m3]
+    up_price, down_price
+        Cost of a unit above and below, in the unit of the account; below zero where it is paid for.
+    window
+        Window of each interval, ``(time,)``. [1]
+    """
+
+    target: FloatArray
+    up_price: FloatArray
+    down_price: FloatArray
+    window: FloatArray
+
+    @property
+    def is_held(self) -> np.ndarray:
+        """Where something is promised, ``(window,)``."""
+        return np.isfinite(self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntradayTrades:
+    """Energy that may still be bought or sold so that a promise fits, ``(time,)``.
+
+    Attributes
+    ----------
+    limit
+        Most of either. [MW]
+    buy_price, sell_price
+        Cost of a MWh bought, and of one sold: below zero where it is paid for. [EUR MWh-1]
+    """
+
+    limit: FloatArray
+    buy_price: FloatArray
+    sell_price: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Obligation:
+    """Promise a sum of a flow over each of some windows, and pay for the deviation.
+
+    Attributes
+    ----------
+    owner
+        Id of the contract.
+    quantity
+        What is summed.
+    account
+        Account of the optimiser that pays.
+    needs
+        Words of the outlook without which there is no promise.
+    terms
+        Outlook -> the promise in numbers.
+    windows
+        Least number of windows; 0 where each interval is one.
+    trades
+        Outlook -> what may still be traded; None if nothing.
+    """
+
+    owner: str
+    quantity: ObligationQuantity
+    account: str
+    needs: tuple[str, ...]
+    terms: Callable[[xr.Dataset], ObligationTerms]
+    windows: int = 0
+    trades: Callable[[xr.Dataset], IntradayTrades] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemandChargeTerms:
+    """Peaks in which the intervals of a plan count.
+
+    Attributes
+    ----------
+    slot
+        Interval -> the peak in which it counts, ``(time,)``; or :data:`NO_PEAK`.
+    free
+        Peak -> value up to which nothing is charged, ``(slot,)``. [MW]
+    price
+        Peak -> price beyond, ``(slot,)``. [EUR MW-1]
+    squares
+        Peak -> whether it is the root of the sum of the squares of all quarter-hours beyond what is
+        free, and not the greatest of them, ``(slot,)``.
+    running
+        The peak that the running peak of the state belongs to, which is paid already; or
+        :data:`NO_PEAK`.
+    usual
+        The peak in which the usual import is free too; or :data:`NO_PEAK`.
+    """
+
+    slot: NDArray[np.int64]
+    free: FloatArray
+    price: FloatArray
+    squares: BoolArray
+    running: int
+    usual: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemandCharge:
+    """Pay for the greatest value of a flow in each billing period.
+
+    Attributes
+    ----------
+    owner
+        Id of the contract.
+    quantity
+        Word of the vocabulary whose greatest value is priced.
+    price
+        Cost of each MW of the greatest value of a billing period, if no tariff says more.
+        [EUR MW-1]
+    name
+        ``peak``, or what else is charged: ``excess`` beyond a contract, ``band`` for band load.
+    account
+        Account of the optimiser that pays.
+    adds_squares
+        Whether any of its peaks may be a root of a sum of squares.
+    terms
+        Instants that bound the intervals -> the peaks; the site sets it.
+    """
+
+    owner: str
+    quantity: str
+    price: float
+    name: str = "peak"
+    account: str = "peak"
+    adds_squares: bool = False
+    terms: Callable[[NDArray[np.datetime64]], DemandChargeTerms] | None = None
+
+
+Relation = Convert | Store | Exchange | FlexibleLoad | DemandCharge | Obligation
+
+OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg", "water": "m3"}
+"""Unit of each sum."""
+
+HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 100.0, "water": 3e4}
+"""Price that stands for an infinite one: all that can give way gives way before, and yet no plan
+fails for it. [EUR per unit]"""
+
+NO_PEAK: Final = -1
+"""Number of a peak that there is not. [1]"""

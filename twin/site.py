@@ -1,6 +1,9 @@
-"""A site: its place, its machines, the work it does, and what it counts."""
+"""A site: its place, its machines, the work it does, and what it counts.
 
-from collections.abc import Mapping
+Whether every carrier that something asks for has something that delivers it.
+"""
+
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Final, Self
 
@@ -8,110 +11,89 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, SerializeAsAny, ValidationError
 
-from twin.contingency import Contingency
-from twin.electrical.network import Network
+from twin.declarations import (
+    InferenceService,
+    ObjectiveWeights,
+    ResilienceSettings,
+    SafetyMargins,
+    ScenarioSettings,
+    SetPointRules,
+    WorkKind,
+)
 from twin.equipment import (
-    Accelerators,
     Battery,
-    CarbonBudget,
-    Cdu,
+    Busway,
+    CduBank,
+    ChilledWaterTank,
     CoolingPlant,
-    DayAhead,
-    Distribution,
+    CrahBank,
     Equipment,
     Genset,
-    Grid,
-    HallAir,
+    GridConnection,
     HeatReuse,
-    HourlyMatching,
-    LoadTargetContract,
+    ITHall,
     Photovoltaic,
     Switchgear,
-    Tank,
-    Transformer,
-    Ups,
-    WaterBudget,
-    Wind,
+    TransformerBank,
+    UpsBank,
+    WindFarm,
 )
-from twin.equipment.declaration import Declared
-from twin.errors import Fault, SiteError, nearest
-from twin.market_day import market_day_zone
-from twin.peaks import Peak
+from twin.equipment.network import MediumVoltageNetwork
+from twin.errors import SiteError, ValidationIssue
+from twin.markets import demand_charges
+from twin.markets.contracts import (
+    CarbonBudget,
+    DayAheadPosition,
+    HourlyMatching,
+    LoadTargetContract,
+    WaterBudget,
+)
+from twin.markets.demand_charges import BillingRules
+from twin.markets.reserve_products import ReserveProduct
+from twin.markets.tariffs import Tariff, market_time_zone
 from twin.physics import FloatArray
-from twin.promises import Commitment
-from twin.relations import Convert, Exchange, Relation, Store, Units, Work
-from twin.reserves import Reserve
-from twin.rules import SetPointRules
-from twin.tariffs import charges
-from twin.tariffs.billing import Billing
-from twin.tariffs.declaration import Tariff
-from twin.units import Meaning, Quantity
-from twin.workloads.kinds import Service, WorkKind
+from twin.relations import (
+    Convert,
+    DemandCharge,
+    Exchange,
+    FlexibleLoad,
+    Obligation,
+    Relation,
+    Store,
+    SwitchableUnits,
+)
+from twin.text import closest_match_hint
+from twin.units import Declaration, ParameterDescription, Quantity
 
-KINDS: Final[Mapping[str, type[Equipment]]] = {
+EQUIPMENT_KINDS: Final[Mapping[str, type[Equipment]]] = {
     kind.kind: kind
     for kind in (
-        Accelerators,
+        ITHall,
         Battery,
         LoadTargetContract,
-        DayAhead,
+        DayAheadPosition,
         HourlyMatching,
         CarbonBudget,
         WaterBudget,
-        Cdu,
+        CduBank,
         CoolingPlant,
-        Distribution,
+        Busway,
         Genset,
-        Grid,
-        HallAir,
+        GridConnection,
+        CrahBank,
         HeatReuse,
         Photovoltaic,
         Switchgear,
-        Tank,
-        Transformer,
-        Ups,
-        Wind,
+        ChilledWaterTank,
+        TransformerBank,
+        UpsBank,
+        WindFarm,
     )
 }
 """Kinds of equipment that a site file may declare, by the word for them."""
 
 
-class Weights(Declared):
-    """What a decision minimises beside money."""
-
-    carbon: Annotated[float, Quantity("EUR kg-1", "price put on carbon", at_least=0)] = 0.0
-    water: Annotated[float, Quantity("EUR m-3", "price of water", at_least=0)] = 0.0
-    lateness: Annotated[
-        float, Quantity("EUR MWh-1", "price of a MWh of work not done when due", above=0)
-    ] = 200.0
-
-
-class Margins(Declared):
-    """How far a plan stays from the limits, since the plant differs from the model."""
-
-    power: Annotated[float, Quantity("1", "share of power limits kept free", at_least=0)] = 0.02
-    peak: Annotated[float, Quantity("1", "share of the running peak kept free", at_least=0)] = 0.03
-    temperature: Annotated[float, Quantity("K", "kept below temperature limits", at_least=0)] = 1.0
-    level: Annotated[float, Quantity("1", "share of stores kept free at both ends", at_least=0)] = (
-        0.02
-    )
-
-
-class Scenarios(Declared):
-    """How many courses of prices, weather and arrivals a plan weighs beside the forecast."""
-
-    count: Annotated[
-        int,
-        Quantity(
-            "1",
-            "courses that a decision is weighed over; 0 plans for the forecast alone",
-            at_least=0,
-            at_most=30,
-        ),
-    ] = 0
-
-
-class Site(Declared):
+class Site(Declaration):
     """A frozen description of one site; changes give a changed copy.
 
     Attributes
@@ -135,15 +117,17 @@ class Site(Declared):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: str
-    title: Annotated[str, Meaning("what stands above tables and pictures")]
-    zone: Annotated[str, Meaning("bidding zone of its prices, as `DE-LU`")]
+    title: Annotated[str, ParameterDescription("what stands above tables and pictures")]
+    zone: Annotated[str, ParameterDescription("bidding zone of its prices, as `DE-LU`")]
     time_zone: Annotated[
         str,
-        Meaning("IANA zone of its clock, as `Europe/Berlin`: days, months and windows are by it"),
+        ParameterDescription(
+            "IANA zone of its clock, as `Europe/Berlin`: days, months and windows are by it"
+        ),
     ]
     market_time_zone: Annotated[
         str | None,
-        Meaning(
+        ParameterDescription(
             "IANA zone of the market's day; none: Central European time in Europe, else its own"
         ),
     ] = None
@@ -152,14 +136,14 @@ class Site(Declared):
     elevation: Annotated[float, Quantity("m", "above the sea", at_least=-500, below=5000)]
     equipment: Mapping[str, SerializeAsAny[Equipment]]
     work: Mapping[str, WorkKind]
-    service: Service
-    weights: Weights = Weights()
-    margins: Margins = Margins()
-    contingency: Contingency = Contingency()
+    service: InferenceService
+    weights: ObjectiveWeights = ObjectiveWeights()
+    margins: SafetyMargins = SafetyMargins()
+    contingency: ResilienceSettings = ResilienceSettings()
     set_points: SetPointRules = SetPointRules()
-    scenarios: Scenarios = Scenarios()
-    network: Network | None = None
-    reserves: Mapping[str, Reserve] = {}
+    scenarios: ScenarioSettings = ScenarioSettings()
+    network: MediumVoltageNetwork | None = None
+    reserves: Mapping[str, ReserveProduct] = {}
     tariffs: Mapping[str, Tariff] = {}
 
     @cached_property
@@ -179,13 +163,13 @@ class Site(Declared):
             if not free:
                 circle = ", ".join(sorted(convert.owner for convert in waiting))
                 mend = "machines draw on one another in a circle; cut one draw"
-                raise SiteError(self.name, [Fault(place=circle, value="", mend=mend)])
+                raise SiteError(self.name, [ValidationIssue(place=circle, value="", mend=mend)])
             ordered += free
             waiting = [convert for convert in waiting if convert not in free]
         return tuple(ordered)
 
     @cached_property
-    def committed(self) -> Mapping[str, Units]:
+    def committed(self) -> Mapping[str, SwitchableUnits]:
         """The units that plans have to commit, by their bank."""
         return {c.owner: c.units for c in self.converts if c.units is not None}
 
@@ -201,25 +185,27 @@ class Site(Declared):
         return tuple(sorted(found, key=lambda exchange: exchange.carrier != "grid"))
 
     @cached_property
-    def works(self) -> tuple[Work, ...]:
+    def works(self) -> tuple[FlexibleLoad, ...]:
         """The work of all halls."""
-        return tuple(r for r in self.relations if isinstance(r, Work))
+        return tuple(r for r in self.relations if isinstance(r, FlexibleLoad))
 
     @cached_property
-    def peaks(self) -> tuple[Peak, ...]:
+    def peaks(self) -> tuple[DemandCharge, ...]:
         """All charges on peaks, by the tariffs where there are any."""
-        plain = (relation for relation in self.relations if isinstance(relation, Peak))
-        return tuple(one for peak in plain for one in charges.of_site(peak, self.billing))
+        plain = (relation for relation in self.relations if isinstance(relation, DemandCharge))
+        return tuple(
+            one for peak in plain for one in demand_charges.site_demand_charges(peak, self.billing)
+        )
 
     @property
     def market_day_zone(self) -> str:
         """IANA zone by which the day-ahead market keeps its day and publishes its prices."""
-        return self.market_time_zone or market_day_zone(self.time_zone)
+        return self.market_time_zone or market_time_zone(self.time_zone)
 
     @cached_property
-    def billing(self) -> Billing:
+    def billing(self) -> BillingRules:
         """How the import is billed."""
-        return Billing(self.time_zone, self.tariffs)
+        return BillingRules(self.time_zone, self.tariffs)
 
     def import_fees(self, moments: NDArray[np.datetime64]) -> FloatArray:
         """Return network fee and taxes on import in intervals that begin then. [EUR MWh-1]"""
@@ -230,23 +216,23 @@ class Site(Declared):
         return self.grid.import_fee + self.billing.mean_energy_prices(instants)
 
     @cached_property
-    def commitments(self) -> tuple[Commitment, ...]:
+    def commitments(self) -> tuple[Obligation, ...]:
         """All promises about sums of flows."""
-        return tuple(r for r in self.relations if isinstance(r, Commitment))
+        return tuple(r for r in self.relations if isinstance(r, Obligation))
 
     def of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
         """Return the machines of one kind, in the order of the file."""
         return tuple(m for m in self.equipment.values() if isinstance(m, kind))
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> GridConnection:
         """The connection."""
-        return self.of(Grid)[0]
+        return self.of(GridConnection)[0]
 
     @property
     def racks(self) -> int:
         """Number of accelerator racks of all halls. [1]"""
-        return sum(hall.racks for hall in self.of(Accelerators))
+        return sum(hall.racks for hall in self.of(ITHall))
 
     def replace(self, machine: str, **values: object) -> Self:
         """Return a copy of the site with some parameters of one machine set.
@@ -270,12 +256,14 @@ class Site(Declared):
         """
         if machine not in self.equipment:
             known = ", ".join(self.equipment)
-            fault = Fault(place=machine, value="", mend=f"no such machine; there are {known}")
+            fault = ValidationIssue(
+                place=machine, value="", mend=f"no such machine; there are {known}"
+            )
             raise SiteError(self.name, [fault])
         try:
             changed = self.equipment[machine].changed(**values)
         except ValidationError as error:
-            raise SiteError(self.name, faults_of(error, self.equipment[machine])) from error
+            raise SiteError(self.name, machine_issues(error, self.equipment[machine])) from error
         return self.with_equipment({**self.equipment, machine: changed})
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
@@ -283,11 +271,11 @@ class Site(Declared):
         network = self.network and self.network.keeping(equipment)
         return self._with(equipment=dict(equipment), network=network)
 
-    def with_network(self, network: Network | None) -> Self:
+    def with_network(self, network: MediumVoltageNetwork | None) -> Self:
         """Return a copy of the site with another network."""
         return self._with(network=network)
 
-    def with_margins(self, margins: Margins) -> Self:
+    def with_margins(self, margins: SafetyMargins) -> Self:
         """Return a copy of the site with other margins."""
         return self._with(margins=margins)
 
@@ -307,7 +295,7 @@ class Site(Declared):
         return type(self).model_construct(**{**fields, **changes})
 
 
-def faults_of(error: ValidationError, machine: Equipment) -> list[Fault]:
+def machine_issues(error: ValidationError, machine: Equipment) -> list[ValidationIssue]:
     """Return the faults that pydantic found in a machine, each with its place and value."""
     faults = []
     for item in error.errors():
@@ -321,7 +309,74 @@ def faults_of(error: ValidationError, machine: Equipment) -> list[Fault]:
             words = "no such parameter"
             if len(steps) == 1:  # of the machine, not of a table in it
                 kind, known = machine.kind.replace("_", " "), type(machine).model_fields
-                words += f" of {kind}{nearest(steps[0], known)}"
+                words += f" of {kind}{closest_match_hint(steps[0], known)}"
         place = ".".join(["equipment", machine.name, *steps])
-        faults.append(Fault(place=place, value=value, mend=words))
+        faults.append(ValidationIssue(place=place, value=value, mend=words))
     return faults
+
+
+EXTERNAL_CARRIERS: Final = frozenset({"grid", "water"})
+"""Carriers that come from outside the fence."""
+
+SUPPLIER_KINDS: Final[Mapping[str, str]] = {
+    "busbar": "transformer that delivers busbar",
+    "medium_voltage": "transformer or switchgear",
+    "critical": "ups",
+    "rack": "distribution",
+    "liquid": "cdu",
+    "air": "hall_air",
+    "warm": "cooling_plant that serves warm",
+    "chilled": "cooling_plant that serves chilled",
+    "heat": "heat_reuse",
+}
+"""Carrier -> the kinds of machines that deliver it."""
+
+_HEAT: Final = {"liquid", "air", "warm", "chilled"}
+
+
+def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
+    """Yield what is asked for and not delivered: heat, then, has no path out of the site.
+
+    Parameters
+    ----------
+    site
+        The site.
+
+    Yields
+    ------
+    Fault
+        One a carrier, at a machine that asks for it.
+    """
+    converts = [relation for relation in site.relations if isinstance(relation, Convert)]
+    wanted = {carrier: convert.owner for convert in converts for carrier in convert.draws}
+    wanted |= {store.carrier: store.owner for store in site.stores}
+    wanted |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
+    for work in site.works:
+        wanted |= dict.fromkeys([work.carrier, *work.heat], work.owner)
+    supplied = {convert.output for convert in converts} | EXTERNAL_CARRIERS
+    for carrier, owner in wanted.items():
+        if carrier not in supplied:
+            kinds = SUPPLIER_KINDS[carrier]
+            mend = f"needs {carrier}, which no machine delivers; add one of kind {kinds}"
+            if carrier in _HEAT:
+                mend += ", or its heat has no path"
+            yield ValidationIssue(place=f"[equipment.{owner}]", value="", mend=mend)
+
+
+NETWORK_CARRIER: Final = "medium_voltage"
+"""Carrier of the network."""
+
+
+def network_machines(site: Site) -> tuple[str, ...]:
+    """Return the machines that draw from the medium-voltage network or give to it."""
+    return tuple(r.owner for r in site.relations if NETWORK_CARRIER in _touched(r))
+
+
+def _touched(relation: Relation) -> tuple[str, ...]:
+    """Return the carriers that a relation draws from or gives to, but for conversion's output."""
+    match relation:
+        case Convert():
+            return relation.draws
+        case Store() | Exchange():
+            return (relation.carrier,)
+    return ()

@@ -2,23 +2,28 @@
 
 Inside the house a quantity is a bare float in its canonical unit; texts with units live at the
 edges only (site files, command line, sources). pint is reached here and nowhere else.
+
+What prices, carbon and differences of temperature can be: beyond, a unit or a point is wrong.
+
+Greater numbers would also drown all others in a plan's sums.
 """
 
 import math
 import operator
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 import pint
-from pydantic import GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from twin.bounds import GREATEST
-from twin.errors import Fault, UnitError
+from twin.errors import UnitError, ValidationIssue
 
-KELVIN: Final = 273.15
+ZERO_CELSIUS_K: Final = 273.15
 """Zero degC. [K]"""
 
 _TEXT: Final = re.compile(r"^\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*?)\s*$")
@@ -30,7 +35,7 @@ _POWER: Final = re.compile(r"(?<=[A-Za-z])(-?\d+)")
 _BELOW: Final = re.compile(r" ([A-Za-z]+)-(\d)")
 
 
-def written(unit: str) -> str:
+def format_unit(unit: str) -> str:
     """Return a canonical unit as people write it: "EUR MWh-1" becomes "EUR/MWh".
 
     Parameters
@@ -56,7 +61,7 @@ def _registry() -> pint.UnitRegistry[float]:
 
 
 @lru_cache(maxsize=4096)
-def canonical(text: str, unit: str) -> float:
+def parse_quantity(text: str, unit: str) -> float:
     """Return the number that a text with a unit means in the canonical unit.
 
     Parameters
@@ -81,18 +86,19 @@ def canonical(text: str, unit: str) -> float:
     match = _TEXT.match(text)
     if match is None:
         raise UnitError(
-            "quantity", [_fault(text, f'write a number and a unit, as in "5.2 {written(unit)}"')]
+            "quantity",
+            [_fault(text, f'write a number and a unit, as in "5.2 {format_unit(unit)}"')],
         )
     number, given = match.groups()
     if not given and unit != "1":
-        mend = f'name the unit, as in "{number} {written(unit)}"'
+        mend = f'name the unit, as in "{number} {format_unit(unit)}"'
         raise UnitError("quantity", [_fault(text, mend)])
     registry = _registry()
     try:
         quantity = registry.Quantity(float(number), _expression(given))
         return float(quantity.to(_expression(unit)).magnitude)
     except Exception as error:  # pint raises many kinds, also of Python's own parser
-        mend = f"use a unit that converts to {written(unit)}"
+        mend = f"use a unit that converts to {format_unit(unit)}"
         if unit == "1":
             mend = "write a number without a unit"
         raise UnitError("quantity", [_fault(text, mend)]) from error
@@ -129,12 +135,12 @@ def _expression(unit: str) -> str:
     return "*".join(_POWER.sub(r"**\1", unit).split())
 
 
-def _fault(text: str, mend: str) -> Fault:
-    return Fault(place="text", value=repr(text), mend=mend)
+def _fault(text: str, mend: str) -> ValidationIssue:
+    return ValidationIssue(place="text", value=repr(text), mend=mend)
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ParameterDescription:
     """Declare what a parameter without unit is, inside ``Annotated[str, ...]``; see Quantity."""
 
     text: str
@@ -155,7 +161,7 @@ class Quantity:
         What the parameter is, in one sentence fragment.
     above, at_least, below, at_most
         Bounds in the canonical unit. A price or a difference of temperatures without one, either
-        way, has that of its unit in :data:`twin.bounds.GREATEST`.
+        way, has that of its unit in :data:`twin.units.MAX_BY_UNIT`.
     """
 
     unit: str
@@ -167,7 +173,7 @@ class Quantity:
 
     def __post_init__(self) -> None:
         """Bound prices and differences, so that none is believed that no market or water knows."""
-        greatest = GREATEST.get(self.unit)
+        greatest = MAX_BY_UNIT.get(self.unit)
         if greatest is not None and self.below is None and self.at_most is None:
             object.__setattr__(self, "at_most", greatest)
         if greatest is not None and self.above is None and self.at_least is None:
@@ -197,7 +203,7 @@ class Quantity:
             (self.at_most, operator.le, "at most"),
         ):
             if bound is not None and not holds(number, bound):
-                shown = f"{bound:g} {written(self.unit)}".removesuffix(" 1")
+                shown = f"{bound:g} {format_unit(self.unit)}".removesuffix(" 1")
                 raise PydanticCustomError(
                     "quantity", f"must be {word} {shown}{self._meant(value, number)}"
                 )
@@ -208,26 +214,80 @@ class Quantity:
         if not isinstance(value, str):
             return ""
         match = _TEXT.match(value)
-        if match is None or match[2] in {"", self.unit, written(self.unit)}:
+        if match is None or match[2] in {"", self.unit, format_unit(self.unit)}:
             return ""
-        return f"; {value.strip()} is {number:.5g} {written(self.unit)}".removesuffix(" 1")
+        return f"; {value.strip()} is {number:.5g} {format_unit(self.unit)}".removesuffix(" 1")
 
     def _number(self, value: Any, is_canonical: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            mend = f'write it as a text, as in "5 {written(self.unit)}"'
+            mend = f'write it as a text, as in "5 {format_unit(self.unit)}"'
             if self.unit == "1":
                 mend = "write a number without a unit"
             raise PydanticCustomError("quantity", mend)
         if isinstance(value, str):
             try:
-                return canonical(value, self.unit)
+                return parse_quantity(value, self.unit)
             except UnitError as error:
                 raise PydanticCustomError("quantity", error.faults[0].mend) from error
         if self.unit != "1" and not is_canonical:
             raise PydanticCustomError(
-                "quantity", f'a bare number has no unit; write "{value:g} {written(self.unit)}"'
+                "quantity", f'a bare number has no unit; write "{value:g} {format_unit(self.unit)}"'
             )
         try:
             return float(value)
         except OverflowError as error:
             raise PydanticCustomError("quantity", "must be a finite number") from error
+
+
+MAX_BY_UNIT: Final[Mapping[str, float]] = {
+    "EUR MWh-1": 1e4,  # European markets close at 4,000 to 9,999
+    "EUR MW-1 h-1": 1e4,
+    "EUR MW-1": 1e6,  # of a month or a year: 1,000 EUR for each kW
+    "EUR kg-1": 100.0,
+    "EUR m-3": 1e4,
+    "EUR GB-1": 100.0,
+    "K": 100.0,  # 2 degC is 275 K, and no difference
+}
+"""Unit -> the greatest that is believed, either way. Everything declared in it has this bound."""
+
+MAX_ENERGY_PRICE_EUR_MWH: Final = MAX_BY_UNIT["EUR MWh-1"]
+"""Greatest price of energy; of lateness too. [EUR MWh-1; EUR MWh-1 h-1]"""
+
+MAX_STORAGE_PRICE_EUR_MWH: Final = 1e7
+"""Greatest price of storage capacity: 10,000 EUR for each kWh. [EUR MWh-1]"""
+
+MAX_START_COST_EUR: Final = 1e5
+"""Greatest cost of a start of one machine. [EUR]"""
+
+MAX_STANDING_CHARGE_EUR: Final = 1e9
+"""Greatest charge of a year that is paid whatever is taken. [EUR]"""
+
+MAX_IMPORT_POWER_MW: Final = 1e6
+"""Greatest power that a meter of a connection shows: all that Europe takes, and more. [MW]"""
+
+MAX_CARBON_INTENSITY_KG_MWH: Final = 3e3
+"""Greatest carbon intensity of electricity: three times that of coal. [kg MWh-1]"""
+
+MAX_OBJECTIVE_WEIGHTS: Final[Mapping[str, tuple[float, str]]] = {
+    "money": (1e3, "1"),
+    "carbon": (MAX_BY_UNIT["EUR kg-1"], "EUR kg-1"),
+    "water": (MAX_BY_UNIT["EUR m-3"], "EUR m-3"),
+    "lateness": (MAX_ENERGY_PRICE_EUR_MWH, "EUR MWh-1 h-1"),
+}
+"""What a plan may weigh -> the most that it may, and the unit of that."""
+
+
+def format_minute(moment: np.datetime64) -> str:
+    """Return a moment in words, to the minute, as ``2026-07-01T00:00Z``."""
+    return f"{np.datetime_as_string(moment, unit='m')}Z"
+
+
+def format_second(moment: np.datetime64) -> str:
+    """Return a moment in words, to the second, as ``2026-07-01T00:00:00Z``."""
+    return f"{np.datetime_as_string(moment, unit='s')}Z"
+
+
+class Declaration(BaseModel):
+    """A frozen set of parameters, each declared once with unit, meaning and bounds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

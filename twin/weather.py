@@ -8,25 +8,25 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from twin import vocabulary
-from twin.errors import Fault
-from twin.physics import FloatArray, air
+from twin import variables
+from twin.errors import ValidationIssue
+from twin.physics import FloatArray, psychrometrics
 
-POSSIBLE: Final = {
+PLAUSIBLE_AIR: Final = {
     "air_temperature": (-90.0, 60.0),
     "relative_humidity": (0.0, 1.1),
     "air_pressure": (50.0, 110.0),
 }
 """What air on earth can be, in the units of the words: the records, and a sensor's error."""
 
-GRID: Final = {"air_temperature": 0.1, "relative_humidity": 0.01, "air_pressure": -0.2}
+ROUNDING_STEPS: Final = {"air_temperature": 0.1, "relative_humidity": 0.01, "air_pressure": -0.2}
 """Steps of air that is told roughly, in the units of the words, the way in which it is moved."""
 
-ROUNDING: Final = 1e-6
+ROUNDING_TOLERANCE: Final = 1e-6
 """Share of a step by which air that lies on the grid may miss it. [1]"""
 
 
-def impossible(weather: xr.Dataset) -> Iterator[Fault]:
+def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield words of the weather that no air can have, with the first moment at which they do.
 
     Parameters
@@ -40,19 +40,24 @@ def impossible(weather: xr.Dataset) -> Iterator[Fault]:
     Fault
         A number that is none, or one beyond :data:`POSSIBLE`: mostly another unit.
     """
-    for name, (low, high) in POSSIBLE.items():
+    for name, (low, high) in PLAUSIBLE_AIR.items():
         values = weather[name].to_numpy()
         wrong = ~((values >= low) & (values <= high))
         if wrong.any():
-            first, unit = str(weather["time"].to_numpy()[wrong][0]), vocabulary.term(name).unit
+            first, unit = (
+                str(weather["time"].to_numpy()[wrong][0]),
+                variables.variable_definition(name).unit,
+            )
             span = f"{low:g} to {high:g}" + ("" if unit == "1" else f" {unit}")
             mend = f"must be finite and from {span}, but is not at {first}"
             if name == "relative_humidity" and values[wrong][0] > high:
                 mend += "; is it in percent? divide it by 100"
-            yield Fault(place=f"weather, {name}", value=f"{values[wrong][0]:g}", mend=mend)
+            yield ValidationIssue(
+                place=f"weather, {name}", value=f"{values[wrong][0]:g}", mend=mend
+            )
 
 
-def rough(outlook: xr.Dataset) -> dict[str, FloatArray]:
+def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
     """Return air on the :data:`GRID`: hours that hardly differ are the same there.
 
     Air is nowhere cooler, drier or denser than told, so that no plant is thought to draw less; as
@@ -73,10 +78,10 @@ def rough(outlook: xr.Dataset) -> dict[str, FloatArray]:
     UnitError
         If a variable is missing or has another unit.
     """
-    vocabulary.check(outlook, *GRID)
+    variables.check_variables(outlook, *ROUNDING_STEPS)
     return {
-        name: np.ceil(outlook.variables[name].to_numpy() / step - ROUNDING) * step
-        for name, step in GRID.items()
+        name: np.ceil(outlook.variables[name].to_numpy() / step - ROUNDING_TOLERANCE) * step
+        for name, step in ROUNDING_STEPS.items()
     }
 
 
@@ -118,8 +123,8 @@ class Weather:
         UnitError
             If a variable is missing or has another unit.
         """
-        vocabulary.check(outlook, *GRID)
-        return cls.by_word({name: outlook.variables[name].to_numpy() for name in GRID})
+        variables.check_variables(outlook, *ROUNDING_STEPS)
+        return cls.by_word({name: outlook.variables[name].to_numpy() for name in ROUNDING_STEPS})
 
     @classmethod
     def roughly(cls, outlook: xr.Dataset) -> Self:
@@ -130,7 +135,7 @@ class Weather:
         outlook
             As for :meth:`of`.
         """
-        return cls.by_word(rough(outlook))
+        return cls.by_word(rounded_air(outlook))
 
     @classmethod
     def by_word(cls, words: Mapping[str, FloatArray]) -> Self:
@@ -146,9 +151,11 @@ class Weather:
         return cls(
             air_temperature=temperature,
             wet_bulb_temperature=np.asarray(
-                air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
+                psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)
             ),
-            humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
+            humidity_ratio=np.asarray(
+                psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)
+            ),
             air_pressure=pressure,
         )
 

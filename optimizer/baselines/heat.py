@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
+from twin import variables
 from twin.equipment import HeatReuse
 from twin.site import Site
 from twin.weather import Weather
@@ -41,4 +41,4 @@ def sell_heat(known: xr.Dataset, site: Site, *, follow_price: bool = False) -> x
         sold = np.where(cost[:, None] * np.stack(drawn, axis=-1) <= income, sold, 0.0)
     names = [pump.name for pump in pumps]
     flow = xr.DataArray(sold, dims=("time", "heat_reuse"), coords={"heat_reuse": names})
-    return known.assign(heat_reuse_power=vocabulary.tag(flow, "heat_reuse_power"))
+    return known.assign(heat_reuse_power=variables.tag_variable(flow, "heat_reuse_power"))

@@ -10,11 +10,11 @@ import xarray as xr
 from optimizer.decision import Decision
 from optimizer.policies import Optimal, View
 from optimizer.problem import Problem
-from twin import axes
+from twin import time_axes
 from twin.forecast.outlook import outlook
 from twin.site import Site
-from twin.workloads.envelope import envelope
-from twin.workloads.jobs import Workload
+from twin.workload.flexibility import work_flexibility
+from twin.workload.jobs import Workload
 
 JOBS: Final = "jobs"
 
@@ -61,9 +61,9 @@ class Informed(Optimal):
 
     def _problem(self, view: View, grid: xr.Dataset | None = None) -> Problem:
         problem = super()._problem(view, grid)
-        grid = axes.intervals(axes.edges_of(problem.outlook))
+        grid = time_axes.interval_axes(time_axes.interval_edges(problem.outlook))
         if self._knows == JOBS:
-            room = envelope(view.queue, grid, future=self._workload.jobs)
+            room = work_flexibility(view.queue, grid, future=self._workload.jobs)
             rest = problem.outlook.drop_dims("cohort")
             whole = room.merge(rest, compat="override").assign_attrs(rest.attrs)
             return replace(problem, outlook=whole)

@@ -11,12 +11,11 @@ from optimizer.baselines.quartiles import curtail, trade
 from optimizer.dispatch import Orders, by_number, within
 from optimizer.realtime.headroom import Headroom, headroom
 from optimizer.realtime.urgency import pressing, urgency
-from twin.axes import HOUR
-from twin.labels import values_of
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.workloads.capping import lasting_power, work_power
-from twin.workloads.queue import Queue
+from twin.time_axes import HOUR
+from twin.variables import values_by_machine
+from twin.workload.queue import JobQueue, running_power, sustained_power
 
 DAY: Final = 24.0
 """Prices of this span are repeated where none are known yet. [h]"""
@@ -35,7 +34,7 @@ AHEAD: Final = 96.0
 """How far ahead jobs are laid on hours. [h]"""
 
 
-def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
+def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site) -> Orders:
     """Return the orders of who never waits: all jobs uncapped, first come, first served.
 
     Parameters
@@ -68,7 +67,7 @@ def immediate(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site)
 
 
 def work_only(
-    known: xr.Dataset, queue: Queue, caps: FloatArray, *, site: Site, room: Headroom
+    known: xr.Dataset, queue: JobQueue, caps: FloatArray, *, site: Site, room: Headroom
 ) -> Orders:
     """Return the orders of who steers jobs only: stores rest, and nothing follows a price.
 
@@ -85,14 +84,14 @@ def work_only(
     room
         What it leaves for work.
     """
-    lasting = lasting_power(queue, caps, float(known["duration"][0]))
+    lasting = sustained_power(queue, caps, float(known["duration"][0]))
     cap = curtail(known, site, site_power=room.site_power(lasting))
     sold = _heat_sold(known)
     return Orders(jobs=by_number(queue, caps), renewable_cap=cap, heat_reuse_power=sold)
 
 
 def threshold(
-    known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site, caps_work: bool = True
+    known: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site, caps_work: bool = True
 ) -> Orders:
     """Return the orders of a good simple rule: work and stores follow the known prices.
 
@@ -130,10 +129,10 @@ def threshold(
     paid = _with_network(known, site)
     caps, must = _cheapest(paid, queue, room, caps_work=caps_work)
     caps = within(queue, caps, headroom=room, must=must)
-    power = work_power(queue, caps)
+    power = running_power(queue, caps)
     spare = room.calm_power - power
     flows, charge = trade(paid, state, site=site, room=room, spare=spare)
-    lasting = lasting_power(queue, caps, float(known["duration"][0]))
+    lasting = sustained_power(queue, caps, float(known["duration"][0]))
     low, high = (room.site_power(drawn) + charge for drawn in (lasting, power))
     cap = curtail(known, site, site_power=low, full_power=high)
     heat = _heat_sold(known)
@@ -149,11 +148,11 @@ def _with_network(known: xr.Dataset, site: Site) -> xr.Dataset:
 def _heat_sold(known: xr.Dataset) -> dict[str, float]:
     """Return the heat that is sold in the first interval. [MW]"""
     name = "heat_reuse_power"
-    return values_of(known[[name]].isel(time=0), name) if name in known else {}
+    return values_by_machine(known[[name]].isel(time=0), name) if name in known else {}
 
 
 def _cheapest(
-    known: xr.Dataset, queue: Queue, room: Headroom, *, caps_work: bool
+    known: xr.Dataset, queue: JobQueue, room: Headroom, *, caps_work: bool
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the caps of the jobs that run now, and which of them cannot be left for later."""
     hours = float(known["duration"][0])
@@ -185,7 +184,7 @@ def _cheapest(
 
 
 def ahead(
-    known: xr.Dataset, queue: Queue, room: Headroom, *, word: str
+    known: xr.Dataset, queue: JobQueue, room: Headroom, *, word: str
 ) -> tuple[FloatArray, FloatArray]:
     """Return what a word is, and the racks free for work, as far ahead as jobs may wait.
 
@@ -216,7 +215,7 @@ def ahead(
     return value, free
 
 
-def _load(queue: Queue, free: FloatArray, hours: float) -> float:
+def _load(queue: JobQueue, free: FloatArray, hours: float) -> float:
     """Return the work due by a deadline as a share of the rack-hours till then, at its greatest."""
     first = np.argsort(queue.jobs.deadline, kind="stable")
     due = np.cumsum((queue.jobs.racks * queue.rest)[first])
@@ -225,7 +224,7 @@ def _load(queue: Queue, free: FloatArray, hours: float) -> float:
     return float(np.max(due / np.maximum(room, EDGE), initial=0.0, where=until > 1.0))
 
 
-def _counts(queue: Queue, hours: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _counts(queue: JobQueue, hours: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many intervals each job needs, uncapped and at its deepest cap."""
     rates = [float(k.throughput.work(k.least_power)) for k in queue.pool.kinds]
     rate = np.array(rates)[queue.jobs.kind]

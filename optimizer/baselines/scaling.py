@@ -19,16 +19,16 @@ from optimizer.baselines.rules import EDGE, ahead, work_only
 from optimizer.dispatch import Orders, within
 from optimizer.realtime.headroom import Headroom, headroom
 from optimizer.realtime.urgency import pressing, urgency
-from twin.axes import HOUR
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.workloads.queue import Queue
+from twin.time_axes import HOUR
+from twin.workload.queue import JobQueue
 
 LEAST_CARBON: Final = 1e-3
 """Carbon of a MWh below which all hours are alike. [kg MWh-1]"""
 
 
-def scaling(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -> Orders:
+def scaling(known: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site) -> Orders:
     """Return the orders of the rule.
 
     Parameters
@@ -57,7 +57,7 @@ def scaling(known: xr.Dataset, state: xr.Dataset, *, queue: Queue, site: Site) -
 
 
 def _greenest(
-    known: xr.Dataset, queue: Queue, room: Headroom
+    known: xr.Dataset, queue: JobQueue, room: Headroom
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the caps of the jobs that run now, and which of them cannot be left for later."""
     hours = float(known["duration"][0])

@@ -6,7 +6,7 @@ import xarray as xr
 from optimizer.realtime.headroom import most_export
 from twin.equipment import Renewable
 from twin.site import Site
-from twin.vocabulary import tag
+from twin.variables import tag_variable
 
 
 def use_sun_and_wind(operation: xr.Dataset, site: Site) -> xr.Dataset:
@@ -35,6 +35,6 @@ def use_sun_and_wind(operation: xr.Dataset, site: Site) -> xr.Dataset:
     total, most = power.sum("renewable"), operation["hall_power"].sum("hall") + most_export(site)
     used = power * (most / total.where(total > most)).fillna(1.0).clip(min=0.0)
     return operation.assign(
-        renewable_available_power=tag(power, "renewable_available_power"),
-        renewable_used_power=tag(used, "renewable_used_power"),
+        renewable_available_power=tag_variable(power, "renewable_available_power"),
+        renewable_used_power=tag_variable(used, "renewable_used_power"),
     )

@@ -18,13 +18,22 @@ from optimizer.cli.show import JsonFile, console, picture_option, table, write_j
 from optimizer.service.calibrations import FILE, is_due, keep, kept
 from optimizer.service.trials.results import SITE
 from telemetry.files import state_folder, write_atomic
-from twin import axes
-from twin.axes import to_minute
-from twin.calibrate import Calibration, Estimated, Grade, calibrate
-from twin.calibration.drift import NEWEST, REFERENCE, Week, changes
-from twin.errors import Fault, StateError
+from twin import time_axes
+from twin.calibration.drift import (
+    RECENT_CALIBRATIONS,
+    REFERENCE_CALIBRATIONS,
+    CalibrationSummary,
+    parameter_drifts,
+)
+from twin.calibration.identification import (
+    CalibrationResult,
+    Identifiability,
+    ParameterEstimate,
+    calibrate,
+)
+from twin.errors import StateError, ValidationIssue
 from twin.site import Site
-from twin.units import written
+from twin.units import format_minute, format_unit
 
 app = typer.Typer(add_completion=False, help="Learn a site's parameters from its telemetry.")
 
@@ -77,7 +86,7 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
         told = replace(found, said=(*_of_another(history, loaded), *found.said))
         if is_kept:
             path.parent.mkdir(parents=True, exist_ok=True)
-            keep(path, Week.of(told))
+            keep(path, CalibrationSummary.of(told))
         _show(told, out=out, picture=picture, json_file=json_file)
 
 
@@ -85,7 +94,7 @@ def _history(
     site: Site, file: Path | None, *, root: Path | None, span: tuple[str | None, str | None]
 ) -> xr.Dataset:
     """Return the telemetry of a file or of the archive."""
-    start, end = (axes.utc(moment) if moment else None for moment in span)
+    start, end = (time_axes.to_utc(moment) if moment else None for moment in span)
     if file is None:
         whole = telemetry.open(site, start=start, end=end, root=root)
     else:
@@ -129,18 +138,18 @@ def _read(file: Path) -> xr.Dataset:
             read = opened.load()
     except (OSError, ValueError) as error:
         mend = f"cannot be read as NetCDF: {error}"
-        raise StateError(str(file), [Fault(place="file", value="", mend=mend)]) from error
+        raise StateError(str(file), [ValidationIssue(place="file", value="", mend=mend)]) from error
     if "time" not in read.coords:
         mend = "has no time; telemetry stands on time"
-        raise StateError(str(file), [Fault(place="time", value="", mend=mend)])
+        raise StateError(str(file), [ValidationIssue(place="time", value="", mend=mend)])
     return read
 
 
 def _show(
-    told: Calibration, *, out: Path | None, picture: Path | None, json_file: str | None
+    told: CalibrationResult, *, out: Path | None, picture: Path | None, json_file: str | None
 ) -> None:
     """Show a calibration in every way asked for."""
-    screen, span = console(json_file), f"{to_minute(told.start)} to {to_minute(told.end)}"
+    screen, span = console(json_file), f"{format_minute(told.start)} to {format_minute(told.end)}"
     shown = table(
         f"{told.site.name}, {span}", "parameter", *NUMBERS, "unit", "grade", numbers=NUMBERS
     )
@@ -168,11 +177,11 @@ def _show(
     write_json(_content(told), json_file)
 
 
-def _content(told: Calibration) -> dict[str, object]:
+def _content(told: CalibrationResult) -> dict[str, object]:
     return {
         "site": told.site.name,
-        "start": to_minute(told.start),
-        "end": to_minute(told.end),
+        "start": format_minute(told.start),
+        "end": format_minute(told.end),
         "parameters": {
             e.parameter.name: {
                 "value": e.value,
@@ -191,19 +200,19 @@ def _content(told: Calibration) -> dict[str, object]:
     }
 
 
-def proposal(told: Calibration) -> str:
+def proposal(told: CalibrationResult) -> str:
     """Return the changed parameters as tables of a site file, to be looked at and copied.
 
     What is only weakly told, and offsets of sensors, stand there as comments.
     """
-    span = f"{to_minute(told.start)} to {to_minute(told.end)}"
+    span = f"{format_minute(told.start)} to {format_minute(told.end)}"
     lines = [
         f"# {told.site.name}: parameters by telemetry, {span}.",
         "# A proposal: look at it, then write it into the site file.",
     ]
     tables: dict[str, list[str]] = {}
     for e in told.estimates:
-        if e.grade is not Grade.UNKNOWN:
+        if e.grade is not Identifiability.UNKNOWN:
             p = e.parameter
             path = p.path[:-1] if not p.is_offset else ()
             tables.setdefault(".".join(("equipment", p.machine, *path)), []).append(_line(e))
@@ -212,14 +221,14 @@ def proposal(told: Calibration) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(e: Estimated) -> str:
+def _line(e: ParameterEstimate) -> str:
     """Return a parameter as a line of a site file, a comment if it is not to be copied."""
     p = e.parameter
     words = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.grade}"
     if p.is_offset:
         return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({words})"
-    value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {written(p.unit)}"'
-    if e.grade is Grade.IDENTIFIED and not e.is_at_bound:
+    value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {format_unit(p.unit)}"'
+    if e.grade is Identifiability.IDENTIFIED and not e.is_at_bound:
         return f"{p.path[-1]} = {value}  # {words}"
     held = ", at its bound" if e.is_at_bound else ""
     return f"# {p.path[-1]} = {value}  # {words}{held}"
@@ -228,13 +237,15 @@ def _line(e: Estimated) -> str:
 def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
     """Say what has worn."""
     weeks = kept(path)
-    found = changes(weeks)
+    found = parameter_drifts(weeks)
     screen = console(json_file)
     screen.print(f"{site.name}: {len(weeks)} calibrations kept in {path}", markup=False)
     for change in found:
         screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
-    if len(weeks) < REFERENCE + NEWEST:
-        screen.print(f"too few to tell what has changed: it takes {REFERENCE + NEWEST}")
+    if len(weeks) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
+        screen.print(
+            f"too few to tell what has changed: it takes {REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS}"
+        )
     elif not found:
         screen.print("nothing has changed beyond doubt")
     rows = [
@@ -243,7 +254,7 @@ def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
             "before": change.before,
             "now": change.now,
             "significance": change.significance,
-            "since": to_minute(change.since),
+            "since": format_minute(change.since),
             "loss": change.loss,
             "text": change.text,
         }

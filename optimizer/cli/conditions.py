@@ -16,14 +16,14 @@ from optimizer.cli.zone import known_zone
 from optimizer.service.notes import notes_on
 from optimizer.service.world import read_outdoors
 from telemetry.series import between, read_carbon, read_load
-from twin import axes
-from twin.equipment import Accelerators
-from twin.errors import Fault, ProblemError, UnitError
-from twin.forecast.record import WEATHER
+from twin import time_axes, units
+from twin.equipment import ITHall
+from twin.errors import ProblemError, UnitError, ValidationIssue
+from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.units import canonical
-from twin.vocabulary import tag, tag_all
+from twin.units import parse_quantity
+from twin.variables import tag_dataset, tag_variable
 
 LONGEST: Final = 1.0
 """Longest step that the temperatures are followed at. [h]"""
@@ -104,9 +104,9 @@ def grid_of(start: str, days: int, step: str) -> xr.Dataset:
         f"choose a step of at most {LONGEST:g} h that is a whole number of seconds and divides a "
         "day, as 15min"
     )
-    fault = ProblemError("command", [Fault(place="--step", value=step, mend=mend)])
+    fault = ProblemError("command", [ValidationIssue(place="--step", value=step, mend=mend)])
     try:
-        seconds = canonical(step, "h") * SECONDS
+        seconds = parse_quantity(step, "h") * SECONDS
     except UnitError as error:
         raise fault from error
     if not 0.0 < seconds <= LONGEST * SECONDS:
@@ -114,7 +114,9 @@ def grid_of(start: str, days: int, step: str) -> xr.Dataset:
     whole = round(seconds)
     if abs(seconds - whole) > ROUNDING * seconds or (24 * SECONDS) % whole:
         raise fault
-    return axes.regular(axes.utc(start), days * 24 * SECONDS // whole, np.timedelta64(whole, "s"))
+    return time_axes.regular_axes(
+        time_axes.to_utc(start), days * 24 * SECONDS // whole, np.timedelta64(whole, "s")
+    )
 
 
 def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Dataset, Remarks]:
@@ -123,16 +125,16 @@ def outdoors_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Dat
     read = read_outdoors(site, file, start=edges[0], end=edges[-1])
     has = read["instant"].to_numpy()
     if path is None and not has[0] <= edges[0] <= edges[-1] <= has[-1]:
-        first, last, start, end = map(axes.to_minute, (has[0], has[-1], edges[0], edges[-1]))
+        first, last, start, end = map(units.format_minute, (has[0], has[-1], edges[0], edges[-1]))
         mend = (
             f"the run is from {start} to {end}, and the synthetic weather that ships from {first} "
             f"to {last} only; give --weather FILE, or a --start that it covers"
         )
-        raise ProblemError("command", [Fault(place="--weather", value="", mend=mend)])
+        raise ProblemError("command", [ValidationIssue(place="--weather", value="", mend=mend)])
     part = between(read, start=edges[0], end=edges[-1])
     notes = Remarks(notes=tuple(notes_on(site, file.name, read)))
-    values = {name: ("time", _means(part, name, edges)) for name in WEATHER}
-    return tag_all(grid.assign(values)), Remarks.of(file, part) + notes
+    values = {name: ("time", _means(part, name, edges)) for name in WEATHER_VARIABLES}
+    return tag_dataset(grid.assign(values)), Remarks.of(file, part) + notes
 
 
 def carbon_on(
@@ -144,7 +146,7 @@ def carbon_on(
     name, edges = "carbon_intensity", grid["instant"].to_numpy()
     part = between(read_carbon(path, zone=zone, kind=kind), start=edges[0], end=edges[-1])
     values = xr.DataArray(_means(part, name, edges), coords={"time": grid["time"]})
-    return tag(values, name), Remarks.of(path, part)
+    return tag_variable(values, name), Remarks.of(path, part)
 
 
 def halls_on(
@@ -156,7 +158,7 @@ def halls_on(
     zone: str | None = None,
 ) -> tuple[xr.DataArray, Remarks]:
     """Return the power of each hall, from a file or from a share of racks at work. [MW]"""
-    halls, remarks = site.of(Accelerators), Remarks()
+    halls, remarks = site.of(ITHall), Remarks()
     if utilisation is not None and load is None:
         idle = np.array([hall.idle_power for hall in halls])
         full = np.array([hall.full_power for hall in halls])
@@ -167,7 +169,7 @@ def halls_on(
         rows = total[:, None] * shares
     else:
         mend = "give either --load FILE or --utilisation SHARE"
-        raise ProblemError("command", [Fault(place="load", value="", mend=mend)])
+        raise ProblemError("command", [ValidationIssue(place="load", value="", mend=mend)])
     coords = {"hall": [hall.name for hall in halls]}
     power = xr.DataArray(rows, dims=("time", "hall"), coords=coords, attrs={"units": "MW"})
     return power, remarks
@@ -180,20 +182,20 @@ def _loaded(
     edges = grid["instant"].to_numpy()
     part = between(read_load(load, zone=zone), start=edges[0], end=edges[-1])
     total = _means(part, "hall_power", edges)
-    most = sum(hall.full_power for hall in site.of(Accelerators))
+    most = sum(hall.full_power for hall in site.of(ITHall))
     is_beyond = total > most * (1.0 + ROUNDING)
     if is_beyond.any():
         first = int(np.argmax(is_beyond))
-        place = f"{load.name}, {axes.to_minute(edges[first])}"
+        place = f"{load.name}, {units.format_minute(edges[first])}"
         mend = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
-        fault = Fault(place=place, value=f"{total[first]:g} MW", mend=mend)
+        fault = ValidationIssue(place=place, value=f"{total[first]:g} MW", mend=mend)
         raise ProblemError("load", [fault])
     return np.minimum(total, most), Remarks.of(load, part) + _below_idle(site, load, total)
 
 
 def _below_idle(site: Site, load: Path, total: FloatArray) -> Remarks:
     """Return the remark on a load that racks do not draw unless some of them are off."""
-    idle = sum(hall.idle_power for hall in site.of(Accelerators))
+    idle = sum(hall.idle_power for hall in site.of(ITHall))
     is_below = total < idle * (1.0 - ROUNDING)
     if not is_below.any():
         return Remarks()
@@ -204,4 +206,4 @@ def _below_idle(site: Site, load: Path, total: FloatArray) -> Remarks:
 
 def _means(part: xr.Dataset, name: str, edges: np.ndarray) -> FloatArray:
     """Return the means of a series between some edges, which it must cover."""
-    return axes.regrid(part[name].to_numpy(), part["instant"].to_numpy(), edges)
+    return time_axes.regrid(part[name].to_numpy(), part["instant"].to_numpy(), edges)

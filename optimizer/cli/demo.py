@@ -16,7 +16,7 @@ from rich.table import Table
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.demo import Day, Demo, run_day
-from twin.errors import Fault, ServiceError
+from twin.errors import ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Run a simulated day over real MQTT.")
 
@@ -183,7 +183,7 @@ def _tell(screen: Console, told: Demo, result: Mapping[str, object]) -> None:
     screen.print(f"state, logs and results are in {told.folder}", markup=False)
 
 
-def _faults(result: Mapping[str, object], told: Demo) -> list[Fault]:
+def _faults(result: Mapping[str, object], told: Demo) -> list[ValidationIssue]:
     """Return what was promised and did not happen."""
     wanted = {
         "schedules_published": told.steps,
@@ -192,7 +192,9 @@ def _faults(result: Mapping[str, object], told: Demo) -> list[Fault]:
         "violations": 0,
     }
     return [
-        Fault(place=name, value=str(result[name]), mend=f"should be {value}; see {told.folder}")
+        ValidationIssue(
+            place=name, value=str(result[name]), mend=f"should be {value}; see {told.folder}"
+        )
         for name, value in wanted.items()
         if result[name] != value
     ]

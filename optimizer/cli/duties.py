@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 
 import sites
-from twin.duties import Verdict, judged
-from twin.errors import Fault, ProblemError
+from twin.errors import ProblemError, ValidationIssue
+from twin.reporting.national_limits import LimitAssessment, assess_limits
 from twin.site import Site
 
 LIMITS: Final = ("limit of", "figure", "value", "limit", "binds from", "kept")
@@ -20,7 +20,7 @@ OPEN: Final = "unknown: contracts and guarantees of origin count too"
 
 def judged_duties(
     site: Site, run: xr.Dataset, opened: str | None
-) -> tuple[tuple[Verdict, ...], list[str]]:
+) -> tuple[tuple[LimitAssessment, ...], list[str]]:
     """Return the duties of a site beside what it did, and what to know of them.
 
     Parameters
@@ -44,13 +44,13 @@ def judged_duties(
     if day is None:
         mend = "add --opened DAY, the first day of the site's operation"
         return (), [f"limits of law are not looked at: {mend}"]
-    verdicts = judged(site, run, known.duties.values(), opened=day)
+    verdicts = assess_limits(site, run, known.duties.values(), opened=day)
     sources = sorted({f"{one.duty.source}; {one.duty.status}" for one in verdicts})
     about = "limits bind means of whole years, and PUE there is without what only lifts waste heat"
     return verdicts, [f"{about}: advice, check the law", known.note, *sources]
 
 
-def rows_of(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, ...]]:
+def rows_of(verdicts: Sequence[LimitAssessment]) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each duty, as :data:`LIMITS` heads them."""
     for one in verdicts:
         sign = "at most" if one.duty.at_most is not None else "at least"
@@ -60,7 +60,7 @@ def rows_of(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, ...]]:
         yield one.duty.paragraph, one.duty.figure, value, limit, day, _kept(one)
 
 
-def told_duties(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
+def told_duties(verdicts: Sequence[LimitAssessment]) -> list[dict[str, object]]:
     """Return the duties as plain values for JSON."""
     return [
         one.duty.model_dump(mode="json")
@@ -75,7 +75,7 @@ def told_duties(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
     ]
 
 
-def _kept(one: Verdict) -> str:
+def _kept(one: LimitAssessment) -> str:
     if one.is_kept is None:
         return "unknown" if np.isnan(one.value) else OPEN
     return "yes" if one.is_kept else "NO"
@@ -85,7 +85,7 @@ def _first_day(text: str, run: xr.Dataset) -> date:
     last = run["time"].to_numpy()[-1]
     mend = "write the first day of operation as 2026-09-01, no later than the last day of the run"
     mend += f", {last.astype('datetime64[D]')}"
-    fault = Fault(place="--opened", value=text, mend=mend)
+    fault = ValidationIssue(place="--opened", value=text, mend=mend)
     try:
         day = date.fromisoformat(text)
     except ValueError as error:

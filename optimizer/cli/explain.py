@@ -13,8 +13,8 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.decisions import NO_PLAN, Told, read_service_decision
 from optimizer.service.folder import site_of
 from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
-from twin import axes, units, vocabulary
-from twin.errors import Fault, ProblemError
+from twin import time_axes, units, variables
+from twin.errors import ProblemError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Tell the reasons of a decision.")
 
@@ -36,7 +36,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     """Tell the money by account, what binds and at what price, what changed, what is degraded."""
     if last and at is not None:
         mend = "name a moment, or --last, not both"
-        raise ProblemError("command", [Fault(place="--at", value=at, mend=mend)])
+        raise ProblemError("command", [ValidationIssue(place="--at", value=at, mend=mend)])
     screen = console(json_file)
     if run is not None:
         loaded = sites.load_site(site)
@@ -55,20 +55,21 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
 
 def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -> None:
     """Show what happened in the interval of a back-test."""
-    step = read_course(run, policy=policy, seed=seed).sel(time=axes.utc(at), method="pad")
+    step = read_course(run, policy=policy, seed=seed).sel(time=time_axes.to_utc(at), method="pad")
     (start,) = step["time"].to_numpy().reshape(1)
-    screen.print(f"what happened in the quarter-hour of {axes.to_minute(start)}:")
+    screen.print(f"what happened in the quarter-hour of {units.format_minute(start)}:")
     for name in (name for name in SHOWN if name in step):
-        word = vocabulary.term(name)
+        word = variables.variable_definition(name)
         screen.print(
-            f"  {word.meaning}: {float(step[name]):.1f} {units.written(word.unit)}", markup=False
+            f"  {word.meaning}: {float(step[name]):.1f} {units.format_unit(word.unit)}",
+            markup=False,
         )
 
 
 def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
     """Say of which quarter-hour a service told this, and whether that is the one asked for."""
     start = told["start"]
-    if at is not None and axes.utc(at) - axes.utc(start) >= axes.QUARTER:
+    if at is not None and time_axes.to_utc(at) - time_axes.to_utc(start) >= time_axes.QUARTER_HOUR:
         words = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
         screen.print(words, style="red", markup=False)
     for fault in told.get("record", []):

@@ -12,8 +12,8 @@ import sites
 from optimizer.cli.show import JsonFile, console, write_json
 from telemetry.series.providers import DATA_SERVICES, SeriesQuery, describe_result, find_service
 from telemetry.series.providers import fetch_series as fetch_file
-from twin.axes import to_minute
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
+from twin.units import format_minute
 
 app = typer.Typer(add_completion=False, help="Fetch prices, weather or carbon into a file.")
 
@@ -58,8 +58,8 @@ def fetch(
     write_json(
         {
             "service": name,
-            "first": to_minute(found.begin),
-            "last": to_minute(found.end),
+            "first": format_minute(found.begin),
+            "last": format_minute(found.end),
             "intervals": found.intervals,
             "kept": found.is_kept,
         },
@@ -72,5 +72,5 @@ def _token(service: str, variable: str) -> str:
     token = os.environ.get(variable, "")
     if not token:
         mend = f"set {variable} to the token that {service} gave you"
-        raise SeriesError(service, [Fault(place=variable, value="", mend=mend)])
+        raise SeriesError(service, [ValidationIssue(place=variable, value="", mend=mend)])
     return token

@@ -8,9 +8,9 @@ import pandas as pd
 import typer
 
 from optimizer.cli.show import JsonFile, console, table, write_json
-from twin.errors import Fault, SeriesError
-from twin.workloads.fitting import fit_throughput
-from twin.workloads.kinds import Throughput
+from twin.declarations import Throughput
+from twin.errors import SeriesError, ValidationIssue
+from twin.workload.throughput import fit_throughput
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Fit curves to measurements.")
 
@@ -69,7 +69,9 @@ def _read(file: Path) -> pd.DataFrame:
         return pd.read_csv(file)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         mend = f"cannot be read as CSV: {error}"
-        raise SeriesError(str(file), [Fault(place="file", value="", mend=mend)]) from error
+        raise SeriesError(
+            str(file), [ValidationIssue(place="file", value="", mend=mend)]
+        ) from error
 
 
 def _chosen(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
@@ -77,11 +79,11 @@ def _chosen(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
         column, _, value = choice.partition("=")
         if column not in measured:
             mend = f"the file has {', '.join(map(str, measured.columns))}"
-            raise SeriesError("--only", [Fault(place=column, value="", mend=mend)])
+            raise SeriesError("--only", [ValidationIssue(place=column, value="", mend=mend)])
         values = measured[column].astype(str)
         if not (values == value).any():
             mend = f"no row taken so far has it; there are {', '.join(sorted(set(values)))}"
-            raise SeriesError("--only", [Fault(place=column, value=value, mend=mend)])
+            raise SeriesError("--only", [ValidationIssue(place=column, value=value, mend=mend)])
         measured = measured[values == value]
     return measured
 

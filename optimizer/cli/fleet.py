@@ -26,10 +26,10 @@ from optimizer.fleet.decisions import FleetDecision, decide_fleet
 from optimizer.fleet.question import check, share
 from optimizer.service.trials.setting import LEAST_LOAD, MOST_LOAD, Setting
 from optimizer.service.world import AHEAD, Files, World, read_world, zone_of
-from twin.bounds import GREATEST_PRICE
-from twin.errors import Fault, ProblemError
-from twin.routes import Route
+from twin.declarations import FleetRoute
+from twin.errors import ProblemError, ValidationIssue
 from twin.site import Site
+from twin.units import MAX_ENERGY_PRICE_EUR_MWH
 
 app = typer.Typer(add_completion=False, help="Let sites share work, and decide for all of them.")
 
@@ -60,7 +60,9 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     transfer_cost: Annotated[
         float,
         typer.Option(
-            min=0.0, max=GREATEST_PRICE, help="Of moving a MWh of work with its data [EUR]."
+            min=0.0,
+            max=MAX_ENERGY_PRICE_EUR_MWH,
+            help="Of moving a MWh of work with its data [EUR].",
         ),
     ] = 5.0,
     gap: Annotated[float, typer.Option(min=1e-6, help="Share of the cost to be missed.")] = GAP,
@@ -78,7 +80,9 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Settle what work moves between sites over the next week, or run them with --days."""
     if out is not None and not days:
-        fault = Fault(place="--out", value=str(out), mend="say with --days how long to run")
+        fault = ValidationIssue(
+            place="--out", value=str(out), mend="say with --days how long to run"
+        )
         raise ProblemError("command", [fault])
     screen = console(json_file)
     loaded = [sites.load_site(name) for name in names]
@@ -105,7 +109,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
 def _plan(
     screen: Console,
     settings: Sequence[Setting],
-    ways: Mapping[str, Route],
+    ways: Mapping[str, FleetRoute],
     *,
     cluster: str | None,
     gap: float,
@@ -144,7 +148,7 @@ def _loads(told: Sequence[str], loaded: Sequence[Site]) -> list[float]:
         return [LOAD if word is None else float(word) for word in words]
     except ValueError as error:
         mend = f"mean share of the racks that jobs use: {LEAST_LOAD:g} to {MOST_LOAD:g} of 1"
-        fault = Fault(place="--load-scale", value=", ".join(told), mend=mend)
+        fault = ValidationIssue(place="--load-scale", value=", ".join(told), mend=mend)
         raise ProblemError("command", [fault]) from error
 
 
@@ -161,14 +165,16 @@ def _each(
         value = ", ".join(sorted(wrong) or general)
         known = ", ".join(site.name for site in loaded)
         mend = f"give one {what} for all, or SITE={what} for {known}, each once"
-        raise ProblemError("command", [Fault(place=f"--{option}", value=value, mend=mend)])
+        raise ProblemError(
+            "command", [ValidationIssue(place=f"--{option}", value=value, mend=mend)]
+        )
     usual = general[0] if general else None
     return [own.get(site.name, usual) for site in loaded]
 
 
-def _anywhere(kind: str, cost: float) -> dict[str, Route]:
+def _anywhere(kind: str, cost: float) -> dict[str, FleetRoute]:
     """Return a route by which a kind of work may go from every site to every other."""
-    return {"anywhere": Route.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
+    return {"anywhere": FleetRoute.model_validate({"kind": kind, "cost": f"{cost} EUR/MWh"})}
 
 
 def _worlds(
@@ -225,7 +231,7 @@ def _told(worlds: Sequence[World]) -> dict[str, list[str]]:
     }
 
 
-def _words(route: Route) -> str:
+def _words(route: FleetRoute) -> str:
     """Return a route in words."""
     origins, hosts = (", ".join(given or ("every site",)) for given in (route.origins, route.hosts))
     return (

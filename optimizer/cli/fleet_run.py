@@ -15,10 +15,10 @@ from optimizer.service.trials.archive import write_trial
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.sharing import Shared, run_shared
 from telemetry.files import write_json_atomic
-from twin.axes import HOUR
+from twin.declarations import FleetRoute
 from twin.physics import FloatArray
 from twin.plots import plot_fleet
-from twin.routes import Route
+from twin.time_axes import HOUR
 
 RESULTS: Final = "fleet.json"
 PICTURE: Final = "fleet.png"
@@ -37,7 +37,7 @@ COLUMNS: Final = (
 def run(
     screen: Console,
     settings: Sequence[Setting],
-    routes: Mapping[str, Route],
+    routes: Mapping[str, FleetRoute],
     *,
     cluster: str | None,
     out: Path | None,

@@ -24,8 +24,8 @@ from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
 from optimizer.plan import solve_problem
 from optimizer.service.trials.setting import Setting
 from optimizer.service.world import AHEAD, Files, read_world, zone_of
-from twin.errors import Fault, ProblemError
-from twin.plots import plot_front
+from twin.errors import ProblemError, ValidationIssue
+from twin.plots import plot_pareto_front
 
 app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
 
@@ -76,7 +76,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     screen.print(_table(found, title))
     screen.print(_worths(worths))
     if out is not None:
-        plot_front(found, title=title).savefig(out)
+        plot_pareto_front(found, title=title).savefig(out)
         screen.print(f"the picture is in {out}", markup=False)
     write_json(
         {
@@ -96,7 +96,7 @@ def _numbers(text: str) -> list[float]:
     try:
         found = sorted({float(word) for word in text.split(",")})
     except ValueError as error:
-        fault = Fault(place="--carbon-prices", value=text, mend="numbers, as 0,0.05,0.2")
+        fault = ValidationIssue(place="--carbon-prices", value=text, mend="numbers, as 0,0.05,0.2")
         raise ProblemError("command", [fault]) from error
     return found
 

@@ -8,7 +8,7 @@ from optimizer.cli.operate import Author, SiteName, StateFolder, author_of, expe
 from optimizer.cli.show import JsonFile, console, write_json
 from optimizer.service.holding import offline
 from optimizer.service.holding.control import SilentError, command, is_running
-from twin.errors import Fault
+from twin.errors import ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, withdraw requests.")
 
@@ -38,7 +38,9 @@ def hold(
                 "again, but nobody knows whether it holds now; to be sure, end it (systemctl stop "
                 f"gigatwin@{site}, or kill -9): the plant's own controls take over"
             )
-            raise SilentError("hold", [Fault(place=str(folder), value="", mend=mend)]) from error
+            raise SilentError(
+                "hold", [ValidationIssue(place=str(folder), value="", mend=mend)]
+            ) from error
         end = f"for {hours:g} h" if hours is not None else "until it is released"
         screen.print(f"{site} ({folder}) holds, by {who}, {end}: {reason}", markup=False)
         if said:

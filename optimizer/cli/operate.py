@@ -10,7 +10,7 @@ import typer
 import sites
 from optimizer.service.folder import SCHEMA_FILE, check_layout, site_of
 from telemetry.files import state_folder
-from twin.errors import Fault, ServiceError
+from twin.errors import ServiceError, ValidationIssue
 
 SiteName = Annotated[str, typer.Argument(help="Name of the site, or path of its file.")]
 
@@ -43,7 +43,7 @@ def state_of(site: str, state: Path | None) -> Path:
     named = site_of(folder)
     if named and named != site and named != sites.load_site(site).name:
         mend = f"this is the state of {named}; name that site, or the folder of {site} with --state"
-        raise ServiceError("state", [Fault(place=str(folder), value=site, mend=mend)])
+        raise ServiceError("state", [ValidationIssue(place=str(folder), value=site, mend=mend)])
     return folder
 
 
@@ -60,7 +60,7 @@ def expect_past(folder: Path) -> None:
             "no service has ever run on this state; "
             "name the folder of the one that you mean with --state or GIGATWIN_STATE"
         )
-        raise ServiceError("state", [Fault(place=str(folder), value="", mend=mend)])
+        raise ServiceError("state", [ValidationIssue(place=str(folder), value="", mend=mend)])
     check_layout(folder)
 
 

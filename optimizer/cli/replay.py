@@ -10,7 +10,7 @@ from optimizer.cli.tls import Ca, Certificate, Key, tls_of
 from telemetry.files import state_folder
 from telemetry.mqtt.client import Client
 from telemetry.simulator.replay import DecisionWaiter, publish_replay, read_messages, with_ticks
-from twin.axes import utc
+from twin.time_axes import to_utc
 
 app = typer.Typer(add_completion=False, help="Play what was heard of a site once more.")
 
@@ -40,7 +40,7 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Publish points, their metadata and rack batches with the times they had."""
     folder = (state or state_folder(site)) / "archive"
-    first, last = utc(start), utc(end)
+    first, last = to_utc(start), to_utc(end)
     stretch = read_messages(folder, site, start=first, end=last)
     client = Client(
         broker, client_id=f"gigatwin-replay-{site}", is_clean=True, tls=tls_of(ca, certificate, key)

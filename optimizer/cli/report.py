@@ -12,11 +12,10 @@ from optimizer.cli.duties import LIMITS, judged_duties, rows_of, told_duties
 from optimizer.cli.show import JsonFile, console, markdown_table, output_option, table, write_json
 from optimizer.service.reported import ends, joined
 from telemetry.files import write_atomic
-from twin.axes import to_minute
-from twin.duties import Verdict
-from twin.figure import Figure
-from twin.reporting import figures, year_of
-from twin.units import written
+from twin.reporting.eu_report import report_items, year_length
+from twin.reporting.indicators import ReportItem
+from twin.reporting.national_limits import LimitAssessment
+from twin.units import format_minute, format_unit
 
 app = typer.Typer(add_completion=False, help="Sum up a year for the regulator.")
 
@@ -49,11 +48,11 @@ def report(
     """Tell energy, water, heat and renewables of a year, and PUE, WUE, ERF and REF."""
     loaded = sites.load_site(site)
     run, holes = joined(files, site=loaded.name)
-    told = figures(loaded, run, carbon_intensity=run.get("carbon_intensity"))
+    told = report_items(loaded, run, carbon_intensity=run.get("carbon_intensity"))
     first, last = run["time"].to_numpy()[0], ends(run)[-1]
     covered = float(run["duration"].sum())
-    title = f"{loaded.name}, {to_minute(first)} to {to_minute(last)}"
-    year = year_of(run, loaded.time_zone)
+    title = f"{loaded.name}, {format_minute(first)} to {format_minute(last)}"
+    year = year_length(run, loaded.time_zone)
     verdicts, advice = judged_duties(loaded, run, opened)
     notes = [f"{covered:,.0f} h of a year's {year:,.0f}: {covered / year:.1%}", *holes, NOTE]
     notes += advice
@@ -71,20 +70,23 @@ def report(
         screen.print(f"- {note}", markup=False)
     if markdown is not None:
         write_atomic(markdown, _page(title, told, verdicts, notes))
-    result = {"site": loaded.name, "start": to_minute(first), "end": to_minute(last)}
+    result = {"site": loaded.name, "start": format_minute(first), "end": format_minute(last)}
     rows = {one.key: vars(one) for one in told}
     told_all = {"figures": rows, "duties": told_duties(verdicts)}
     write_json(result | {"hours": covered, "notes": notes} | told_all, json_file)
 
 
-def _cells(one: Figure) -> tuple[str, ...]:
+def _cells(one: ReportItem) -> tuple[str, ...]:
     form = "{:,.0f}" if one.unit in WHOLE else "{:,.3f}"
     value = "" if one.value is None else form.format(one.value)
-    return one.key, one.meaning, value, written(one.unit), one.basis
+    return one.key, one.meaning, value, format_unit(one.unit), one.basis
 
 
 def _page(
-    title: str, told: Sequence[Figure], verdicts: Sequence[Verdict], notes: Sequence[str]
+    title: str,
+    told: Sequence[ReportItem],
+    verdicts: Sequence[LimitAssessment],
+    notes: Sequence[str],
 ) -> str:
     """Return the report as Markdown."""
     page = f"# {title}\n\n{markdown_table(COLUMNS, map(_cells, told), numbers=['value'])}\n"

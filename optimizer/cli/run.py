@@ -19,7 +19,7 @@ from optimizer.service.settings import PAGE_PORT, Settings
 from optimizer.service.start import serve
 from optimizer.service.world import Files, zone_of
 from telemetry.files import state_folder
-from twin.errors import Fault, ProblemError
+from twin.errors import ProblemError, ValidationIssue
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Run the service of a site until it is ended.")
@@ -116,7 +116,7 @@ def _begin(site: Site, settings: Settings, folder: Path, *, is_only_looked_at: b
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Files:
     """Return the files of the world; without prices and weather nothing can be planned."""
     missing = [
-        Fault(place=name, value="", mend="name the file, as gigatwin fetch writes it")
+        ValidationIssue(place=name, value="", mend="name the file, as gigatwin fetch writes it")
         for name, path in (("--prices", prices), ("--weather", weather))
         if path is None
     ]

@@ -16,14 +16,18 @@ import sites
 from optimizer.cli.conditions import LoadFile, Zone, grid_of, halls_on, outdoors_on
 from optimizer.cli.show import JsonFile, console, picture_option, table, tell, write_json
 from telemetry.series import read_jobs
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 from twin.physics import FloatArray
-from twin.savings import FIXED, WAYS, Course, courses
+from twin.reporting.setpoint_savings import (
+    CONTROL_STRATEGIES,
+    FIXED_FLOW,
+    CoolingProfile,
+    compare_control_strategies,
+)
 from twin.site import Site
 from twin.weather import Weather
-from twin.workloads.halls import hall_powers
-from twin.workloads.jobs import Jobs, from_jobs
-from twin.workloads.queue import Pool
+from twin.workload.jobs import Jobs, workload_from_jobs
+from twin.workload.queue import RackPool, hall_powers
 
 app = typer.Typer(add_completion=False, help="Find the cheapest safe set points of the water.")
 
@@ -93,30 +97,39 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         halls = _at_once(loaded, grid, _read(jobs, grid, screen), utilisation)
     tell(screen, remarks)
     powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
-    screen.print(f"{loaded.name}: {len(outdoors)} intervals of {step}, {len(WAYS)} ways to run it")
-    found = courses(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
+    screen.print(
+        f"{loaded.name}: {len(outdoors)} intervals of {step}, {len(CONTROL_STRATEGIES)} ways to run it"
+    )
+    found = compare_control_strategies(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
     by_month = _by_month(found, grid)
-    total = {way: sum(row[way] for row in by_month.values()) for way in WAYS}
-    saving = {way: 1.0 - energy / total[FIXED] for way, energy in total.items()}
+    total = {way: sum(row[way] for row in by_month.values()) for way in CONTROL_STRATEGIES}
+    saving = {way: 1.0 - energy / total[FIXED_FLOW] for way, energy in total.items()}
     sums = {
         way: _sums(loaded, course, grid["duration"].to_numpy()) for way, course in found.items()
     }
-    shown = table(f"{loaded.name}: cooling energy [MWh]", "month", *WAYS, numbers=WAYS)
+    shown = table(
+        f"{loaded.name}: cooling energy [MWh]",
+        "month",
+        *CONTROL_STRATEGIES,
+        numbers=CONTROL_STRATEGIES,
+    )
     for month, row in by_month.items():
-        shown.add_row(month, *(f"{row[way]:,.1f}" for way in WAYS))
+        shown.add_row(month, *(f"{row[way]:,.1f}" for way in CONTROL_STRATEGIES))
     shown.add_section()
-    shown.add_row("all", *(f"{total[way]:,.1f}" for way in WAYS))
-    shown.add_row("less than fixed flow", *(f"{saving[way]:.1%}" for way in WAYS))
-    shown.add_row("published of Frontier", *(PUBLISHED_WORDS.get(way, "") for way in WAYS))
+    shown.add_row("all", *(f"{total[way]:,.1f}" for way in CONTROL_STRATEGIES))
+    shown.add_row("less than fixed flow", *(f"{saving[way]:.1%}" for way in CONTROL_STRATEGIES))
+    shown.add_row(
+        "published of Frontier", *(PUBLISHED_WORDS.get(way, "") for way in CONTROL_STRATEGIES)
+    )
     screen.print(shown)
-    for way in WAYS:
+    for way in CONTROL_STRATEGIES:
         screen.print(f"{way}: {_words(sums[way])}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         title = f"{loaded.name}: what it takes to cool, by way of running the water"
         plots.plot_savings(found, grid, title=title).savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
-    content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in WAYS}
+    content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in CONTROL_STRATEGIES}
     figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
     write_json({"site": loaded.name, "published": PUBLISHED, **figures} | remarks.told, json_file)
 
@@ -132,11 +145,13 @@ def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:
 def _at_once(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: float) -> xr.DataArray:
     """Return the power of each hall if jobs run when they arrive. [MW]"""
     edges = grid["instant"].to_numpy()
-    work = from_jobs(frame, site, start=edges[0], end=edges[-1], load_scale=share, close=False)
+    work = workload_from_jobs(
+        frame, site, start=edges[0], end=edges[-1], load_scale=share, close=False
+    )
     busy = np.minimum(_busy(work.jobs, edges), site.racks)
-    power = float(Pool.of(site).power(1.0))
+    power = float(RackPool.of(site).power(1.0))
     rows = [hall_powers(site, work_power=n * power, service_racks=0.0) for n in busy.tolist()]
-    names = [hall.name for hall in site.of(Accelerators)]
+    names = [hall.name for hall in site.of(ITHall)]
     values = [[row[name] for name in names] for row in rows]
     return xr.DataArray(values, dims=("time", "hall"), coords={"hall": names})
 
@@ -154,7 +169,7 @@ def _busy(jobs: Jobs, edges: NDArray[np.datetime64]) -> FloatArray:
     return np.asarray(np.diff(np.interp(moments, ends, done)) / np.diff(moments))
 
 
-def _by_month(found: Mapping[str, Course], grid: xr.Dataset) -> dict[str, dict[str, float]]:
+def _by_month(found: Mapping[str, CoolingProfile], grid: xr.Dataset) -> dict[str, dict[str, float]]:
     """Return month -> way -> cooling energy. [MWh]"""
     hours = grid["duration"].to_numpy()
     months = grid["time"].dt.strftime("%Y-%m").to_numpy()
@@ -167,13 +182,13 @@ def _by_month(found: Mapping[str, Course], grid: xr.Dataset) -> dict[str, dict[s
     }
 
 
-def _sums(site: Site, course: Course, hours: FloatArray) -> dict[str, float]:
+def _sums(site: Site, course: CoolingProfile, hours: FloatArray) -> dict[str, float]:
     """Return water, extremes and ramps of one way."""
     steps = np.abs(np.diff(course.supply_temperature)) / (_MINUTES * hours[1:])
     return {
         "water_m3": float(hours @ course.water_use),
         "chip_max_degc": float(course.chip_temperature.max()),
-        "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.of(Accelerators)),
+        "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.of(ITHall)),
         "supply_mean_degc": float(course.supply_temperature.mean()),
         "supply_max_degc": float(course.supply_temperature.max()),
         "flow_mean": float(course.flow.mean()),

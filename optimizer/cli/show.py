@@ -13,7 +13,7 @@ from rich.table import Table
 from typer.models import OptionInfo
 
 from telemetry.files import is_stream, write_atomic
-from twin.errors import Fault, ProblemError
+from twin.errors import ProblemError, ValidationIssue
 
 PICTURES: Final = (".png", ".svg", ".pdf")
 """How the names of pictures may end."""
@@ -52,7 +52,9 @@ def picture_option(words: str) -> OptionInfo:
     def look(path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in PICTURES:
             mend = f"name a picture that ends in {', '.join(PICTURES)}"
-            raise ProblemError("command", [Fault(place="picture", value=str(path), mend=mend)])
+            raise ProblemError(
+                "command", [ValidationIssue(place="picture", value=str(path), mend=mend)]
+            )
         return path and made_file(path, "picture")
 
     made: OptionInfo = typer.Option(help=words, callback=look)
@@ -100,10 +102,10 @@ def made_file(path: Path, place: str, *, may_stream: bool = False) -> Path:
     """
     if path.is_dir():
         mend = "is a folder; name a file"
-        raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)])
+        raise ProblemError("command", [ValidationIssue(place=place, value=str(path), mend=mend)])
     if is_stream(path) and not may_stream:
         mend = "is a device or a pipe; name a file"
-        raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)])
+        raise ProblemError("command", [ValidationIssue(place=place, value=str(path), mend=mend)])
     _folder(path.parent, place)
     return path
 
@@ -114,7 +116,9 @@ def _folder(path: Path, place: str) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         mend = f"no folder can be made there ({error.strerror}); name another"
-        raise ProblemError("command", [Fault(place=place, value=str(path), mend=mend)]) from error
+        raise ProblemError(
+            "command", [ValidationIssue(place=place, value=str(path), mend=mend)]
+        ) from error
     return path
 
 

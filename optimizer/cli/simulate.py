@@ -39,17 +39,15 @@ from optimizer.cli.show import (
 from optimizer.cli.streaming import Detail, stream
 from optimizer.cli.trip import Day, asked_trips, show_trips
 from optimizer.service.trials.results import write_netcdf
-from twin.axes import to_minute
-from twin.effectiveness import indicators
 from twin.equipment import CoolingPlant
-from twin.errors import Fault, ProblemError, UnitError
-from twin.exceedance import beyond, exceedances
-from twin.frost import frosts
-from twin.scale.view import STEPS, Level
-from twin.simulation import at_work
-from twin.simulation import simulate as simulate_site
+from twin.errors import ProblemError, UnitError, ValidationIssue
+from twin.racks.view import DEFAULT_STEPS, ViewLevel
+from twin.reporting.indicators import indicators
+from twin.simulation.limits import freeze_risks, limit_excess, run_violations
+from twin.simulation.simulate import settled_state
+from twin.simulation.simulate import simulate as simulate_site
 from twin.site import Site
-from twin.units import canonical
+from twin.units import format_minute, parse_quantity
 from twin.weather import Weather
 
 app = typer.Typer(add_completion=False, help="Run a site at a load, in a weather.")
@@ -141,7 +139,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     tell(screen, remarks := of_air + of_carbon + of_load)
     operation = use_sun_and_wind(sell_heat(outdoors, loaded).assign(hall_power=halls), loaded)
     screen.print(f"simulating {loaded.name}: {grid.sizes['time']} intervals of {step}")
-    begun = at_work(loaded, operation)
+    begun = settled_state(loaded, operation)
     if detail is None:
         result = simulate_site(loaded, begun, operation)
     else:
@@ -164,10 +162,10 @@ def _exceeded(
     site: Site, result: xr.Dataset, operation: xr.Dataset, screen: Console
 ) -> dict[str, object]:
     """Tell which limits the run does not keep, and where weather lies outside the correlations."""
-    distance = result["beyond"] if "beyond" in result else beyond(site, result)
+    distance = result["beyond"] if "beyond" in result else limit_excess(site, result)
     rows: list[dict[str, object]] = []
-    for one in exceedances(site, distance):
-        first = to_minute(one.first)
+    for one in run_violations(site, distance):
+        first = format_minute(one.first)
         rows.append(asdict(one) | {"first": first})
         screen.print(
             f"beyond its limit: {one.limit} reaches {one.reached:.4g} {one.unit}, the limit is "
@@ -177,7 +175,7 @@ def _exceeded(
     weather, extrapolated = Weather.of(operation), []
     for plant in site.of(CoolingPlant):
         if (is_out := plant.extrapolates(weather)).any():
-            first = to_minute(operation["time"].to_numpy()[np.argmax(is_out)])
+            first = format_minute(operation["time"].to_numpy()[np.argmax(is_out)])
             place = f"{plant.name}: {is_out.sum()} of {len(is_out)} intervals, the first {first}"
             extrapolated.append({"plant": plant.name, "count": int(is_out.sum()), "first": first})
             screen.print(f"beyond the tower's correlation, taken at its end: {place}", markup=False)
@@ -190,8 +188,8 @@ def _frozen(
 ) -> list[dict[str, object]]:
     """Tell where the set point is held only if water does not pass all coolers."""
     rows: list[dict[str, object]] = []
-    for one in frosts(site, result, weather):
-        first = to_minute(one.first)
+    for one in freeze_risks(site, result, weather):
+        first = format_minute(one.first)
         rows.append(asdict(one) | {"first": first})
         screen.print(
             f"frost: through all coolers the water of {one.plant} would leave at {one.reached:.1f} "
@@ -214,24 +212,24 @@ def _detail(level: Scale, step: str | None, time: slice, *, seed: int | None) ->
         asked = {"--level-step": step, "--from": time.start, "--to": time.stop, "--seed": seed}
         mend = "is of racks or chips: add --level rack or --level chip"
         faults = [
-            Fault(place=word, value=str(value), mend=mend)
+            ValidationIssue(place=word, value=str(value), mend=mend)
             for word, value in asked.items()
             if value is not None
         ]
         if faults:
             raise ProblemError("command", faults)
         return None
-    width = STEPS[level.value] if step is None else _width(step)
-    name: Level = "rack" if level is Scale.RACK else "chip"
+    width = DEFAULT_STEPS[level.value] if step is None else _width(step)
+    name: ViewLevel = "rack" if level is Scale.RACK else "chip"
     return Detail(level=name, step=width, time=time, seed=seed or 0)
 
 
 def _width(step: str) -> np.timedelta64:
     """Return the step of racks or chips, in whole milliseconds."""
     mend = "choose a step that divides --step, as 10s"
-    fault = ProblemError("command", [Fault(place="--level-step", value=step, mend=mend)])
+    fault = ProblemError("command", [ValidationIssue(place="--level-step", value=step, mend=mend)])
     try:
-        length = canonical(step, "h") * MILLISECONDS
+        length = parse_quantity(step, "h") * MILLISECONDS
     except UnitError as error:
         raise fault from error
     whole = round(length)
@@ -246,7 +244,7 @@ def _stream(
     """Run a site under a progress bar, and write the racks or chips behind the run."""
     if out is None:
         mend = "name a folder for them: --out DIR.zarr"
-        raise ProblemError("command", [Fault(place="--out", value="", mend=mend)])
+        raise ProblemError("command", [ValidationIssue(place="--out", value="", mend=mend)])
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -12,12 +12,12 @@ from rich.table import Table
 import sites
 from optimizer.cli.show import JsonFile, console, table, write_json
 from sites import catalogue
-from twin.errors import Fault, SiteError
+from twin.errors import SiteError, ValidationIssue
 
 if TYPE_CHECKING:
-    from twin.reserves import Reserve
+    from twin.markets.reserve_products import ReserveProduct
+    from twin.markets.tariffs import Tariff
     from twin.site import Site
-    from twin.tariffs.declaration import Tariff
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Look at declared sites and check site files."
@@ -62,8 +62,8 @@ def check(
         else [name for home in catalogue.SITE_DIRS for name in sites.site_names(home)]
     )
     screen = console(json_file)
-    faults: list[tuple[str, Fault]] = []
-    odd: list[tuple[str, Fault]] = []
+    faults: list[tuple[str, ValidationIssue]] = []
+    odd: list[tuple[str, ValidationIssue]] = []
     for name in names:
         try:
             loaded = sites.load_site(name)
@@ -80,7 +80,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _told(found: Iterable[tuple[str, Fault]]) -> list[dict[str, object]]:
+def _told(found: Iterable[tuple[str, ValidationIssue]]) -> list[dict[str, object]]:
     return [{"site": name, **vars(fault)} for name, fault in found]
 
 
@@ -130,7 +130,7 @@ def _terms(site: "Site") -> Iterator[str]:
         yield f"reserve {name}: {product.direction}, {_span(product)}"
 
 
-def _span(terms: "Tariff | Reserve") -> str:
+def _span(terms: "Tariff | ReserveProduct") -> str:
     """Return from when to when terms hold."""
     return f"from {terms.valid_from}" + (f" to {terms.valid_to}" if terms.valid_to else "")
 

@@ -11,8 +11,8 @@ from optimizer.cli.show import JsonFile, console, table, write_json
 from optimizer.service.board import Snapshot, first, found, last, number, rows, word
 from optimizer.service.holding import offline
 from optimizer.service.holding.control import command, is_running
-from twin.errors import Fault, ServiceError
-from twin.spans import in_words
+from twin.errors import ServiceError, ValidationIssue
+from twin.text import format_duration
 
 app = typer.Typer(add_completion=False, help="Tell what the service of a site does now.")
 
@@ -26,7 +26,7 @@ def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None
         mend = (
             f"no service runs on this state; its next start holds, by {held.author}: {held.reason}"
         )
-        raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)])
+        raise ServiceError("service", [ValidationIssue(place=str(folder), value="", mend=mend)])
     told = command(folder, "status")
     snapshot = told["snapshot"]
     if isinstance(snapshot, Mapping):
@@ -114,5 +114,5 @@ def _first_limit(snapshot: Snapshot) -> str:
 
 def _telemetry(snapshot: Snapshot) -> str:
     age, count = number(snapshot, "telemetry", "age_s"), found(snapshot, "telemetry", "messages")
-    old = "" if age is None else in_words(age)
+    old = "" if age is None else format_duration(age)
     return f"{count} messages, the newest reading {old} old" if old else "none yet"

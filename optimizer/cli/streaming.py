@@ -11,19 +11,23 @@ import numpy as np
 import xarray as xr
 
 from telemetry.archive.view_store import ViewStore
-from twin.effectiveness import NAMES
-from twin.exceedance import beyond
-from twin.frost import WORDS
-from twin.scale.march import march
-from twin.scale.racks import Window
-from twin.scale.view import Level, block_steps, blocks
-from twin.simulation import at_work, simulate
+from twin.racks.rack_series import ViewWindow
+from twin.racks.view import ViewLevel, block_steps, view_blocks
+from twin.reporting.indicators import INDICATOR_VARIABLES
+from twin.simulation.limits import FREEZE_VARIABLES, limit_excess
+from twin.simulation.simulate import settled_state, simulate, simulate_in_chunks
 from twin.site import Site
 
 SPAN: Final = 10_000
 """At least so many intervals of a run are held at once."""
 
-SUMMED: Final = (*NAMES, "renewable_used_power", "heat_reuse_power", "closure", *WORDS)
+SUMMED: Final = (
+    *INDICATOR_VARIABLES,
+    "renewable_used_power",
+    "heat_reuse_power",
+    "closure",
+    *FREEZE_VARIABLES,
+)
 """What of a run is kept to sum it up, while the rest makes way for the next span."""
 
 
@@ -43,7 +47,7 @@ class Detail:
         Of how work spreads over racks and chips.
     """
 
-    level: Level
+    level: ViewLevel
     step: np.timedelta64
     time: slice = slice(None)
     seed: int = 0
@@ -76,7 +80,7 @@ def stream(
     -------
     xarray.Dataset
         Of the site as a whole what :func:`twin.indicators` needs, and ``closure``; ``beyond`` is
-        how far it lies beyond its limits, by :func:`twin.exceedance.beyond`.
+        how far it lies beyond its limits, by :func:`twin.simulation.limits.limit_excess`.
 
     Raises
     ------
@@ -85,13 +89,13 @@ def stream(
     ArchiveError
         If the folder holds anything else.
     """
-    window = Window.of(operation, detail.time, detail.step)
+    window = ViewWindow.of(operation, detail.time, detail.step)
     block = block_steps(site, detail.level)
     origin = {"site": site.name, "inputs": _digest(site, operation)}
     origin |= {name: str(value) for name, value in asdict(detail).items()}
     store = ViewStore.open(folder, window.edges[:-1], block=block, origin=origin)
     summed: list[xr.Dataset] = []
-    written = blocks(
+    written = view_blocks(
         site,
         _noted(site, _runs(site, operation, detail, block=block), summed),
         level=detail.level,
@@ -109,13 +113,13 @@ def stream(
 
 def _runs(site: Site, operation: xr.Dataset, detail: Detail, *, block: int) -> Iterable[xr.Dataset]:
     """Return the run in spans of whole blocks, or at once where a part of it is looked at."""
-    begin = at_work(site, operation)
+    begin = settled_state(site, operation)
     if detail.time != slice(None):
         return [simulate(site, begin, operation)]
     width = np.timedelta64(1, "h") * float(operation["duration"][0])
     each = max(round(width / detail.step), 1)  # steps of an interval
     span = math.lcm(block, each) // each
-    return march(site, begin, operation, span=span * -(-SPAN // span))
+    return simulate_in_chunks(site, begin, operation, span=span * -(-SPAN // span))
 
 
 def _noted(
@@ -124,7 +128,7 @@ def _noted(
     """Pass runs on, and keep of each what sums it up."""
     for run in runs:
         kept = run[[name for name in SUMMED if name in run]].drop_vars("instant", errors="ignore")
-        summed.append(kept.assign(beyond=beyond(site, run)))
+        summed.append(kept.assign(beyond=limit_excess(site, run)))
         yield run
 
 

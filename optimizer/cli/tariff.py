@@ -14,15 +14,14 @@ from optimizer.cli.show import JsonFile, console, counted, table, write_json
 from optimizer.cli.zone import Zone
 from optimizer.service.meter import of_course, read_meter
 from optimizer.service.trials.archive import check_site, read_course
-from twin.axes import to_minute
-from twin.errors import Fault, ProblemError
+from twin.errors import ProblemError, ValidationIssue
+from twin.markets.bill_lines import round_to_cents
+from twin.markets.bills import NetworkBill, bills_by_year
+from twin.markets.demand_charges import ConstantLoadStatus, constant_load_status
+from twin.markets.tariffs import InstantArray, valid_tariffs, year_bounds
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.tariffs.band import Watch, watch
-from twin.tariffs.bill import Bill
-from twin.tariffs.force import bills, in_force
-from twin.tariffs.money import cents
-from twin.tariffs.periods import Moments, year_ends
+from twin.units import format_minute
 
 app = typer.Typer(add_completion=False, help="Bill quarter-hours by the site's tariffs.")
 
@@ -64,7 +63,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
         mend = "name one of them: a meter's file, or a back-test's folder"
         raise _refused("--meter, --run", mend)
     screen, notes = console(json_file), _beyond(loaded, starts, power)
-    found = bills(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
+    found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
         _show(screen, one)
     watched = _watched(loaded, starts, power)
@@ -86,7 +85,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     )
 
 
-def _beyond(site: Site, starts: Moments, power: FloatArray) -> list[str]:
+def _beyond(site: Site, starts: InstantArray, power: FloatArray) -> list[str]:
     """Return in words whether more was taken than the connection carries: a slip of units does."""
     is_beyond = power > site.grid.import_limit
     if not is_beyond.any():
@@ -94,26 +93,31 @@ def _beyond(site: Site, starts: Moments, power: FloatArray) -> list[str]:
     most = int(np.argmax(power))
     limit = f"the {site.grid.import_limit:g} MW of {site.grid.name}"
     count = counted(int(is_beyond.sum()), "quarter-hour")
-    told = f"up to {power[most]:,.3f} MW, at {to_minute(starts[most])}"
+    told = f"up to {power[most]:,.3f} MW, at {format_minute(starts[most])}"
     return [f"{count} beyond {limit}, {told}; look at the unit of the import"]
 
 
-def _watched(site: Site, starts: Moments, power: FloatArray) -> Watch | None:
+def _watched(site: Site, starts: InstantArray, power: FloatArray) -> ConstantLoadStatus | None:
     """Return where the band load of the last year in the file stands."""
-    begin, _ = year_ends(starts[-1], site.time_zone)
+    begin, _ = year_bounds(starts[-1], site.time_zone)
     year = starts >= begin
-    last, here = list(in_force(site.tariffs, starts[year], site.time_zone))[-1]
-    return watch(last, starts[year][here], power[year][here], time_zone=site.time_zone)
+    last, here = list(valid_tariffs(site.tariffs, starts[year], site.time_zone))[-1]
+    return constant_load_status(
+        last, starts[year][here], power[year][here], time_zone=site.time_zone
+    )
 
 
-def _show(screen: Console, bill: Bill) -> None:
-    title = f"{bill.tariff}, {to_minute(bill.start)} to {to_minute(bill.end)}"
+def _show(screen: Console, bill: NetworkBill) -> None:
+    title = f"{bill.tariff}, {format_minute(bill.start)} to {format_minute(bill.end)}"
     columns = ("rule", "quantity", "price", "EUR")
     shown = table(escape(title), *columns, numbers=columns[1:])
     for line in bill.lines:
         quantity = f"{line.quantity:,} {line.unit}"
         shown.add_row(
-            escape(line.rule), quantity, f"{line.price:,} {line.per}", f"{cents(line.money):,}"
+            escape(line.rule),
+            quantity,
+            f"{line.price:,} {line.per}",
+            f"{round_to_cents(line.money):,}",
         )
     shown.add_section()
     shown.add_row("total", "", "", f"[bold]{bill.total:,}[/]")
@@ -123,13 +127,13 @@ def _show(screen: Console, bill: Bill) -> None:
     )
     for branch in bill.branches:
         mark = "taken" if branch.name == bill.branch else "open" if branch.is_open else "closed"
-        words = f"network charge {branch.name}: {cents(branch.money):,} EUR, {mark} ({branch.note})"
+        words = f"network charge {branch.name}: {round_to_cents(branch.money):,} EUR, {mark} ({branch.note})"
         screen.print(f"- {words}", markup=False)
     for note in bill.notes:
         screen.print(f"- {note}", markup=False)
 
 
-def _tell(screen: Console, watched: Watch) -> None:
+def _tell(screen: Console, watched: ConstantLoadStatus) -> None:
     """Show where band load stands, a class a row."""
     columns = ("hours", "rest needs [MW]", "peak may be [MW]", "worth [EUR]")
     title = (
@@ -151,11 +155,11 @@ def _tell(screen: Console, watched: Watch) -> None:
         screen.print("- no class is expected to be reached")
 
 
-def _as_json(bill: Bill) -> dict[str, object]:
+def _as_json(bill: NetworkBill) -> dict[str, object]:
     return {
         "tariff": bill.tariff,
-        "start": to_minute(bill.start),
-        "end": to_minute(bill.end),
+        "start": format_minute(bill.start),
+        "end": format_minute(bill.end),
         "total_eur": float(bill.total),
         "energy_mwh": bill.energy,
         "peak_mw": bill.peak,
@@ -163,7 +167,7 @@ def _as_json(bill: Bill) -> dict[str, object]:
         "branch": bill.branch,
         "branches": {
             branch.name: {
-                "eur": float(cents(branch.money)),
+                "eur": float(round_to_cents(branch.money)),
                 "open": branch.is_open,
                 "note": branch.note,
             }
@@ -176,7 +180,7 @@ def _as_json(bill: Bill) -> dict[str, object]:
                 "quantity": float(line.quantity),
                 "unit": line.unit,
                 "price": float(line.price),
-                "eur": float(cents(line.money)),
+                "eur": float(round_to_cents(line.money)),
             }
             for line in bill.lines
         ],
@@ -184,7 +188,7 @@ def _as_json(bill: Bill) -> dict[str, object]:
     }
 
 
-def _watch_json(watched: Watch) -> dict[str, object]:
+def _watch_json(watched: ConstantLoadStatus) -> dict[str, object]:
     return {
         "energy_mwh": watched.energy,
         "peak_mw": watched.peak,
@@ -206,4 +210,4 @@ def _watch_json(watched: Watch) -> dict[str, object]:
 
 
 def _refused(place: str, mend: str) -> ProblemError:
-    return ProblemError("tariff", [Fault(place=place, value="", mend=mend)])
+    return ProblemError("tariff", [ValidationIssue(place=place, value="", mend=mend)])

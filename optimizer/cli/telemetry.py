@@ -21,7 +21,7 @@ from telemetry.ingest.recorder import RecorderSupervisor
 from telemetry.points.discovery import SiteDiscovery
 from telemetry.points.discovery import discover as discovery_discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
-from twin.errors import ArchiveError, Fault, ProblemError, SiteError
+from twin.errors import ArchiveError, ProblemError, SiteError, ValidationIssue
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
@@ -192,7 +192,7 @@ def _expect_new(out: Path | None, json_file: str | None) -> None:
     if out is None:
         if json_file == "-":
             mend = "the draft goes to standard output too: name a file for it with --out"
-            raise ProblemError("command", [Fault(place="--json", value="-", mend=mend)])
+            raise ProblemError("command", [ValidationIssue(place="--json", value="-", mend=mend)])
         return
     mend = "name a new file"
     if not out.parent.is_dir():
@@ -201,7 +201,7 @@ def _expect_new(out: Path | None, json_file: str | None) -> None:
         mend = f"name a file in a folder where you may write; {out.parent} is none"
     elif not out.exists():
         return
-    raise SiteError(str(out), [Fault(place="--out", value=str(out), mend=mend)])
+    raise SiteError(str(out), [ValidationIssue(place="--out", value=str(out), mend=mend)])
 
 
 def _write(draft: str, out: Path | None) -> None:
@@ -214,7 +214,9 @@ def _write(draft: str, out: Path | None) -> None:
     except OSError as error:
         typer.echo(draft, nl=False)
         mend = f"the draft stands above; it could not be written: {error.strerror}"
-        raise SiteError(str(out), [Fault(place="--out", value=str(out), mend=mend)]) from error
+        raise SiteError(
+            str(out), [ValidationIssue(place="--out", value=str(out), mend=mend)]
+        ) from error
 
 
 app.command()(dcgm)

@@ -10,12 +10,16 @@ import xarray as xr
 from rich.console import Console
 
 from optimizer.cli.show import table
-from twin.axes import to_minute
-from twin.errors import Fault, ProblemError
-from twin.failures.endurance import HORIZON, time_to_limit
-from twin.failures.path import ceilings_of, follow_trip
-from twin.failures.trips import Trip, find_trip, trips
+from twin.contingency.contingencies import Contingency, find_contingency, single_contingencies
+from twin.contingency.ride_through_time import (
+    RIDE_THROUGH_HORIZON_H,
+    contingency_trajectory,
+    temperature_limits,
+    time_to_limit,
+)
+from twin.errors import ProblemError, ValidationIssue
 from twin.site import Site
+from twin.units import format_minute
 
 ALL: Final = "all"
 """Asks for every single failure of the site."""
@@ -72,7 +76,7 @@ class Day:
     result: xr.Dataset
 
 
-def asked_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple[Trip, ...]:
+def asked_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple[Contingency, ...]:
     """Return the failures that somebody wants to see, looked at before the work is done.
 
     Parameters
@@ -91,10 +95,12 @@ def asked_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple[
     """
     if name in {ALL, None} and picture is not None:
         mend = "name one failure for a picture, as --trip chiller_1"
-        raise ProblemError("command", [Fault(place="--picture", value=str(picture), mend=mend)])
+        raise ProblemError(
+            "command", [ValidationIssue(place="--picture", value=str(picture), mend=mend)]
+        )
     if name is None:
         return ()
-    return trips(site) if name == ALL else (find_trip(site, name),)
+    return single_contingencies(site) if name == ALL else (find_contingency(site, name),)
 
 
 def show_trips(
@@ -134,7 +140,7 @@ def show_trips(
 
 
 def _all(
-    day: Day, every: tuple[Trip, ...], found: xr.Dataset, *, screen: Console
+    day: Day, every: tuple[Contingency, ...], found: xr.Dataset, *, screen: Console
 ) -> dict[str, object]:
     rows = [_row(trip, found.isel(trip=place)) for place, trip in enumerate(every)]
     rows.sort(key=lambda row: _order(row["time_to_limit_min"]))
@@ -153,12 +159,12 @@ def _order(minutes: object) -> float:
     return minutes if isinstance(minutes, float) else np.inf
 
 
-def _row(trip: Trip, found: xr.Dataset) -> dict[str, object]:
+def _row(trip: Contingency, found: xr.Dataset) -> dict[str, object]:
     """Return the worst moment of one failure as plain values."""
     times = found["time_to_limit"].to_numpy()
     place = int(times.argmin())
     minutes = float(times[place])
-    stamp = to_minute(found["time"].to_numpy()[place])
+    stamp = format_minute(found["time"].to_numpy()[place])
     return {
         "trip": trip.name,
         "title": trip.title,
@@ -170,7 +176,7 @@ def _row(trip: Trip, found: xr.Dataset) -> dict[str, object]:
 
 
 def _one(
-    day: Day, trip: Trip, found: xr.Dataset, *, picture: Path | None, screen: Console
+    day: Day, trip: Contingency, found: xr.Dataset, *, picture: Path | None, screen: Console
 ) -> dict[str, object]:
     row = _row(trip, found)
     reached = _order(row["time_to_limit_min"])
@@ -178,25 +184,27 @@ def _one(
     load = day.result["cooling_load"].sum("circuit").to_numpy()
     place = int(times.argmin() if np.isfinite(reached) else load.argmax())
     minutes = CALM if np.isinf(reached) else int(np.ceil(BEYOND * reached)) + 2
-    path = follow_trip(
+    path = contingency_trajectory(
         day.site,
         day.start,
         day.operation,
         trip=trip,
-        minutes=min(minutes, round(60 * HORIZON)),
+        minutes=min(minutes, round(60 * RIDE_THROUGH_HORIZON_H)),
         at=place,
         result=day.result,
     )
-    ceilings = ceilings_of(day.site)
+    ceilings = temperature_limits(day.site)
     words = f"{row['limit']} after {reached:.1f} min" if np.isfinite(reached) else "no limit"
-    when = to_minute(found["time"].to_numpy()[place])
+    when = format_minute(found["time"].to_numpy()[place])
     title = f"{day.site.name}, {trip.name} fails at {when}: {words}"
     _show_path(path, ceilings, title=title, screen=screen)
     if np.isinf(reached):
-        screen.print(f"no limit is reached in {HORIZON:g} h, at any moment of the run")
+        screen.print(
+            f"no limit is reached in {RIDE_THROUGH_HORIZON_H:g} h, at any moment of the run"
+        )
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
-        plots.plot_trip(path, ceilings, title=title).savefig(picture)
+        plots.plot_contingency(path, ceilings, title=title).savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
     limits: dict[str, dict[str, float]] = {}
     for (name, owner), high in ceilings.items():

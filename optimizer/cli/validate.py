@@ -53,7 +53,7 @@ def validate(
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         spent = {o.case.title: o.errors / o.case.tolerance for o in found}
-        plots.plot_errors(spent, title="Errors of the twin").savefig(picture)
+        plots.plot_validation_errors(spent, title="Errors of the twin").savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
     told = [
         {

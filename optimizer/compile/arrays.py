@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 
 type IntArray = NDArray[np.int32]
 type Pieces = NDArray[np.int64]

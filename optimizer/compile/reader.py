@@ -10,7 +10,7 @@ from pyomo.core.expr import EqualityExpression, InequalityExpression
 from optimizer.compile.places import Positions, Stand, Stands, template_numbers
 from optimizer.compile.slots import MOST_INPUTS, Entries, Slots
 from optimizer.compile.terms import Term, terms
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 
 type Split = tuple[list[Term], list[Term], bool, bool]
 """Terms with variables, terms of the bound, and whether it bounds from below and from above."""

@@ -17,7 +17,7 @@ from optimizer.compile.slots import Slots
 from optimizer.shape import Shape
 from twin.errors import SolverError
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 
 KEPT: Final = 8
 """Most structures that are kept for shapes that come again. [1]"""

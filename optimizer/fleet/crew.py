@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 from optimizer.decision import Decision
 from optimizer.fleet.member import Member, Reply
 from optimizer.problem import Problem
-from twin.errors import Fault, ServiceError
+from twin.errors import ServiceError, ValidationIssue
 from twin.physics import FloatArray
 
 CONNECT: Final = "10s"
@@ -94,7 +94,9 @@ class Cluster:
         workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             self._client.close()
-            fault = Fault(place=address, value="no workers", mend="start a worker at least")
+            fault = ValidationIssue(
+                place=address, value="no workers", mend="start a worker at least"
+            )
             raise ServiceError("cluster", [fault])
         placed = [
             self._client.submit(
@@ -138,7 +140,7 @@ class Cluster:
             return [call.result() for call in calls]
         except OSError as error:  # Dask's own word for it
             mend = "a worker is lost: see why it ended, as for want of memory, and decide again"
-            fault = Fault(place=self._address, value=str(error), mend=mend)
+            fault = ValidationIssue(place=self._address, value=str(error), mend=mend)
             raise ServiceError("cluster", [fault]) from error
 
 
@@ -148,7 +150,7 @@ def _connected(address: str) -> Any:
         from dask import distributed  # noqa: PLC0415  (heavy, for planners only)
     except ImportError as error:
         mend = "install the planner's environment, or leave the cluster out"
-        fault = Fault(place="dask.distributed", value="", mend=mend)
+        fault = ValidationIssue(place="dask.distributed", value="", mend=mend)
         raise ServiceError("cluster", [fault]) from error
     try:
         # a client of no address is made by half, waits at the end and tells a trace-back
@@ -158,7 +160,7 @@ def _connected(address: str) -> Any:
         )
     except (OSError, ValueError) as error:
         mend = "start a scheduler there, or leave the cluster out"
-        fault = Fault(place="address", value=address, mend=mend)
+        fault = ValidationIssue(place="address", value=address, mend=mend)
         raise ServiceError("cluster", [fault]) from error
 
 

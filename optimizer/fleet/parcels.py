@@ -13,11 +13,11 @@ import numpy as np
 from optimizer.fleet.transfers import pairs
 from optimizer.problem import Problem
 from optimizer.question.moves import Lane, Moves
-from twin.axes import HOUR
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.workloads.jobs import IntArray, Jobs
-from twin.workloads.queue import Pool, Queue
+from twin.physics.numerics import BoolArray, IntArray
+from twin.time_axes import HOUR
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue, RackPool
 
 FITS: Final = 0.5
 """Share of a job that what is settled must still call for to send it. [1]"""
@@ -57,7 +57,7 @@ class Parcel:
 def parcels_of(
     problems: Sequence[Problem],
     nets: Sequence[FloatArray],
-    queues: Sequence[Queue],
+    queues: Sequence[JobQueue],
     *,
     hours: float,
 ) -> Iterator[Parcel]:
@@ -91,7 +91,7 @@ def parcels_of(
 
 
 def picked(
-    queue: Queue, kind: str, *, energy: float, ready: np.datetime64, host: Pool
+    queue: JobQueue, kind: str, *, energy: float, ready: np.datetime64, host: RackPool
 ) -> BoolArray:
     """Return which jobs of a queue leave: those that can wait longest, up to what is settled.
 
@@ -123,7 +123,7 @@ def picked(
 
 
 def _packed(
-    queue: Queue, lane: Lane, names: tuple[str, str], *, ready: np.datetime64, host: Pool
+    queue: JobQueue, lane: Lane, names: tuple[str, str], *, ready: np.datetime64, host: RackPool
 ) -> Parcel:
     """Return the jobs of a queue on their way from one site to another."""
     kinds = [kind.name for kind in host.kinds]

@@ -8,13 +8,13 @@ import numpy as np
 
 from optimizer.problem import Problem
 from optimizer.question.moves import BLOCK, Lane, free, staying, welcoming
-from twin.bounds import GREATEST_PRICE
-from twin.errors import Fault, ProblemError
-from twin.given import check_given
+from twin.declarations import FleetRoute
+from twin.errors import ProblemError, ValidationIssue
 from twin.physics import FloatArray
-from twin.routes import Route
 from twin.site import Site
-from twin.workloads.queue import Pool
+from twin.units import MAX_ENERGY_PRICE_EUR_MWH
+from twin.validation import check_argument_types
+from twin.workload.queue import RackPool
 
 SAME: Final = 1e-6
 """Share by which racks may differ and still be the same. [1]"""
@@ -24,7 +24,7 @@ TINY: Final = 1e-6
 
 
 def share(
-    problems: Sequence[Problem], routes: Mapping[str, Route], *, block: float = BLOCK
+    problems: Sequence[Problem], routes: Mapping[str, FleetRoute], *, block: float = BLOCK
 ) -> tuple[Problem, ...]:
     """Return the questions of sites that share work.
 
@@ -52,8 +52,10 @@ def share(
     Work is told in MWh of uncapped racks, so that racks must draw the same at all sites.
     """
     check_questions("share", problems)
-    check_given("share", routes=(routes, Mapping))
-    check_given("share", **{f"routes, {name}": (one, Route) for name, one in routes.items()})
+    check_argument_types("share", routes=(routes, Mapping))
+    check_argument_types(
+        "share", **{f"routes, {name}": (one, FleetRoute) for name, one in routes.items()}
+    )
     _refuse(
         [*_sense_of([problem.site for problem in problems], routes), *_sense_of_times(problems)]
     )
@@ -95,11 +97,13 @@ def check_questions(source: str, problems: Sequence[Problem]) -> None:
     ProblemError
         If one is of another kind, or they are no sequence.
     """
-    check_given(source, problems=(problems, Sequence))
-    check_given(source, **{f"problems[{i}]": (one, Problem) for i, one in enumerate(problems)})
+    check_argument_types(source, problems=(problems, Sequence))
+    check_argument_types(
+        source, **{f"problems[{i}]": (one, Problem) for i, one in enumerate(problems)}
+    )
 
 
-def check(fleet: Sequence[Site], routes: Mapping[str, Route]) -> None:
+def check(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> None:
     """Refuse what makes no sense whatever the week brings.
 
     Parameters
@@ -117,12 +121,12 @@ def check(fleet: Sequence[Site], routes: Mapping[str, Route]) -> None:
     _refuse(list(_sense_of(fleet, routes)))
 
 
-def _refuse(faults: list[Fault]) -> None:
+def _refuse(faults: list[ValidationIssue]) -> None:
     if faults:
         raise ProblemError("fleet", faults)
 
 
-def _opened(problem: Problem, routes: Mapping[str, Route], block: float) -> Problem:
+def _opened(problem: Problem, routes: Mapping[str, FleetRoute], block: float) -> Problem:
     """Return a question with its lanes."""
     site = problem.site
     lanes = tuple(
@@ -146,28 +150,32 @@ def _is_among(name: str, sites: Sequence[str] | None) -> bool:
     return sites is None or name in sites
 
 
-def _sense_of(fleet: Sequence[Site], routes: Mapping[str, Route]) -> Iterator[Fault]:
+def _sense_of(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> Iterator[ValidationIssue]:
     """Yield what keeps sites from being a fleet, and what no route can mean."""
     yield from _sense_of_sites(fleet)
     yield from _sense_of_routes(fleet, routes)
 
 
-def _sense_of_sites(fleet: Sequence[Site]) -> Iterator[Fault]:
+def _sense_of_sites(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
     names = [site.name for site in fleet]
     if len(names) <= 1:
-        yield Fault(place="sites", value=", ".join(names), mend="a fleet has two sites at least")
+        yield ValidationIssue(
+            place="sites", value=", ".join(names), mend="a fleet has two sites at least"
+        )
     yield from doubled(names, place="sites")
     for site in fleet:
-        power, as_first = (Pool.of(one).rack_power for one in (site, fleet[0]))
+        power, as_first = (RackPool.of(one).rack_power for one in (site, fleet[0]))
         if abs(power - as_first) > SAME * as_first:
             mend = f"must be {as_first:g} MW, as at {fleet[0].name}: work is told in MWh"
-            yield Fault(place=f"{site.name}, power of a rack", value=f"{power:g} MW", mend=mend)
+            yield ValidationIssue(
+                place=f"{site.name}, power of a rack", value=f"{power:g} MW", mend=mend
+            )
 
 
-def doubled(names: Sequence[str], *, place: str) -> Iterator[Fault]:
+def doubled(names: Sequence[str], *, place: str) -> Iterator[ValidationIssue]:
     """Yield each name that sites of a fleet share; decisions and routes are told by it."""
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield Fault(place=place, value=name, mend="every site once")
+        yield ValidationIssue(place=place, value=name, mend="every site once")
 
 
 def check_alike(source: str, problems: Sequence[Problem]) -> None:
@@ -192,22 +200,24 @@ def check_alike(source: str, problems: Sequence[Problem]) -> None:
     check_questions(source, problems)
     faults = list(_unlike(problems))
     if not problems:
-        faults.append(Fault(place="problems", value="none", mend="name two sites at least"))
+        faults.append(
+            ValidationIssue(place="problems", value="none", mend="name two sites at least")
+        )
     if faults:
         raise ProblemError(source, faults)
 
 
-def _unlike(problems: Sequence[Problem]) -> Iterator[Fault]:
+def _unlike(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     """Yield what keeps questions from being decided together."""
     yield from doubled([problem.site.name for problem in problems], place="problems")
     yield from _sense_of_times(problems)
     for problem in problems:
         mend = "give all questions to one `share`"
         if problem.moves is None:
-            yield Fault(place=problem.site.name, value="no lanes", mend=mend)
+            yield ValidationIssue(place=problem.site.name, value="no lanes", mend=mend)
         elif _lanes(problem) != _lanes(problems[0]):
             mend = f"must be those of {problems[0].site.name}: {mend}"
-            yield Fault(place=f"{problem.site.name}, lanes", value="", mend=mend)
+            yield ValidationIssue(place=f"{problem.site.name}, lanes", value="", mend=mend)
 
 
 def _lanes(problem: Problem) -> object:
@@ -218,42 +228,54 @@ def _lanes(problem: Problem) -> object:
     return moves.edges, [[getattr(lane, word) for word in same] for lane in moves.lanes]
 
 
-def _sense_of_times(problems: Sequence[Problem]) -> Iterator[Fault]:
+def _sense_of_times(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     for problem in problems:
         own, first = problem.outlook["instant"], problems[0].outlook["instant"]
         if not np.array_equal(own.to_numpy(), first.to_numpy()):
             mend = f"must have the intervals of {problems[0].site.name}"
-            yield Fault(place=f"{problem.site.name}, instant", value="", mend=mend)
+            yield ValidationIssue(place=f"{problem.site.name}, instant", value="", mend=mend)
 
 
-def _sense_of_routes(fleet: Sequence[Site], routes: Mapping[str, Route]) -> Iterator[Fault]:
+def _sense_of_routes(
+    fleet: Sequence[Site], routes: Mapping[str, FleetRoute]
+) -> Iterator[ValidationIssue]:
     known = {site.name: site for site in fleet}
     if not routes:
-        yield Fault(place="routes", value="none", mend="name a kind of work that may move")
+        yield ValidationIssue(
+            place="routes", value="none", mend="name a kind of work that may move"
+        )
     for name, route in routes.items():
         yield from _sense_of_ends(name, route, known)
         if not any(route.kind in site.work for site in known.values()):
-            yield Fault(place=f"routes.{name}.kind", value=route.kind, mend="no site does it")
-        if route.move_cost > GREATEST_PRICE:
+            yield ValidationIssue(
+                place=f"routes.{name}.kind", value=route.kind, mend="no site does it"
+            )
+        if route.move_cost > MAX_ENERGY_PRICE_EUR_MWH:
             shown = f"{route.move_cost:g} EUR/MWh"
-            mend = f"must not exceed {GREATEST_PRICE:g} EUR/MWh, the price of the data included"
-            yield Fault(place=f"routes.{name}.data", value=shown, mend=mend)
+            mend = f"must not exceed {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh, the price of the data included"
+            yield ValidationIssue(place=f"routes.{name}.data", value=shown, mend=mend)
         if route.job_length > route.window:
             mend = f"must not exceed the window of {route.window:g} h: no job could be done in it"
-            yield Fault(
+            yield ValidationIssue(
                 place=f"routes.{name}.job_length", value=f"{route.job_length:g} h", mend=mend
             )
 
 
-def _sense_of_ends(name: str, route: Route, known: Mapping[str, Site]) -> Iterator[Fault]:
+def _sense_of_ends(
+    name: str, route: FleetRoute, known: Mapping[str, Site]
+) -> Iterator[ValidationIssue]:
     """Yield sites that a route cannot begin or end at."""
     for way, given in (("origins", route.origins), ("hosts", route.hosts)):
         place = f"routes.{name}.{way}"
         if given == ():
-            yield Fault(place=place, value="[]", mend="name a site; all are meant if left out")
+            yield ValidationIssue(
+                place=place, value="[]", mend="name a site; all are meant if left out"
+            )
         for site in given or ():
             if site not in known:
-                yield Fault(place=place, value=site, mend=f"the sites are {', '.join(known)}")
+                yield ValidationIssue(
+                    place=place, value=site, mend=f"the sites are {', '.join(known)}"
+                )
             elif route.kind not in known[site].work:
                 mend = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
-                yield Fault(place=place, value=site, mend=mend)
+                yield ValidationIssue(place=place, value=site, mend=mend)

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from optimizer.problem import Problem
-from twin.axes import to_minute
 from twin.physics import FloatArray
+from twin.units import format_minute
 
 LEAST: Final = 0.05
 """Work below which a transfer is not worth a word. [MWh]"""
@@ -48,7 +48,7 @@ class Transfer:
     def __str__(self) -> str:
         """Return the transfer in words."""
         most = int(np.argmax(self.energy))
-        begin, end = to_minute(self.starts[most]), to_minute(self.ends[most])
+        begin, end = format_minute(self.starts[most]), format_minute(self.ends[most])
         return (
             f"{self.origin} sends {self.total:.1f} MWh of {self.kind} to {self.host} by "
             f"{self.lane}, most of it from {begin} to {end}, at {self.price:.1f} EUR/MWh"
@@ -64,7 +64,7 @@ class Transfer:
             "mwh": round(self.total, 3),
             "price_eur_mwh": round(self.price, 3),
             "blocks": [
-                {"from": to_minute(begin), "to": to_minute(end), "mwh": round(energy, 3)}
+                {"from": format_minute(begin), "to": format_minute(end), "mwh": round(energy, 3)}
                 for begin, end, energy in zip(self.starts, self.ends, self.energy, strict=True)
             ],
         }

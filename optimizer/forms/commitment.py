@@ -11,7 +11,7 @@ from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.physics import FloatArray
-from twin.promises import HARD, Commitment, Quantity
+from twin.relations import HARD_OBLIGATION_PENALTY, Obligation, ObligationQuantity
 
 NAMED: Final = frozenset({"targets", "budgets"})
 """Accounts whose promises are limits, so that their rows are told among what binds."""
@@ -35,14 +35,14 @@ class Shape:
         Whether energy may still be bought and sold.
     """
 
-    quantity: Quantity
+    quantity: ObligationQuantity
     grid: str
     account: str
     windows: int
     may_trade: bool
 
 
-def shape(commitment: Commitment, inputs: Inputs) -> Shape:
+def shape(commitment: Obligation, inputs: Inputs) -> Shape:
     """Return the shape of a promise."""
     windows = len(commitment.terms(inputs.problem.outlook).target) if commitment.windows else 0
     return Shape(
@@ -54,7 +54,7 @@ def shape(commitment: Commitment, inputs: Inputs) -> Shape:
     )
 
 
-def numbers(commitment: Commitment, inputs: Inputs) -> Mapping[str, FloatArray]:
+def numbers(commitment: Obligation, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of a promise; where nothing is promised its row is empty."""
     outlook, hours = inputs.problem.outlook, inputs.hours
     terms = commitment.terms(outlook)
@@ -67,7 +67,9 @@ def numbers(commitment: Commitment, inputs: Inputs) -> Mapping[str, FloatArray]:
         weight = weight * in_window * held[:, None]
     else:
         weight = weight * held
-    up_price = np.where(np.isinf(terms.up_price), HARD[commitment.quantity], terms.up_price)
+    up_price = np.where(
+        np.isinf(terms.up_price), HARD_OBLIGATION_PENALTY[commitment.quantity], terms.up_price
+    )
     found = {
         "weight": weight,
         "target": np.where(held, terms.target, 0.0),

@@ -14,7 +14,7 @@ from optimizer.forms.table import table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger, added
 from twin.physics import FloatArray
-from twin.relations import FEEDS
+from twin.relations import BIDIRECTIONAL_CARRIERS
 from twin.site import Site
 from twin.weather import Weather
 
@@ -40,7 +40,9 @@ class Shape:
 
 def shape(site: Site, _: Inputs) -> Shape:
     """Return the shape of the room of a site."""
-    feeders = tuple(convert.owner for convert in site.converts if convert.output in FEEDS)
+    feeders = tuple(
+        convert.owner for convert in site.converts if convert.output in BIDIRECTIONAL_CARRIERS
+    )
     return Shape(grid=site.grid.name, feeders=feeders, products=tuple(site.reserves))
 
 
@@ -53,7 +55,7 @@ def numbers(site: Site, inputs: Inputs) -> Mapping[str, FloatArray]:
         "most_export": np.array(keep * site.grid.export_limit),
     }
     for convert in site.converts:
-        if convert.output in FEEDS:
+        if convert.output in BIDIRECTIONAL_CARRIERS:
             found[f"{convert.owner}_limit"] = keep * convert.limit(weather)
     for name, product in site.reserves.items():
         found[f"{name}_power_up"] = np.array(product.power_up)

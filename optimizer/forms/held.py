@@ -8,11 +8,11 @@ import pyomo.environ as pyo
 
 from optimizer.forms.table import table
 from optimizer.inputs import Inputs
+from twin.feasibility.reserve_activation import activation_ends, max_touched_intervals
+from twin.feasibility.reserve_deliverability import eligible_stores
+from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.reserved.backing import holders
-from twin.reserved.endings import endings, lags
-from twin.reserves import Reserve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +36,28 @@ class Held:
 
 def held_by(store: Store, inputs: Inputs) -> Held:
     """Return the products that a store may hold."""
-    return held_where(inputs, lambda product: store in holders(inputs.problem.site, product))
+    return held_where(
+        inputs, lambda product: store in eligible_stores(inputs.problem.site, product)
+    )
 
 
-def held_where(inputs: Inputs, may: Callable[[Reserve], bool]) -> Held:
+def held_where(inputs: Inputs, may: Callable[[ReserveProduct], bool]) -> Held:
     """Return the products that somebody may hold, by a rule that tells which."""
     products = [p for p in inputs.problem.site.reserves.values() if may(p)]
     until = endings_of(inputs, [p.name for p in products])
-    window = max((lags(inputs.hours, p.duration, until) for p in products), default=1)
+    window = max(
+        (max_touched_intervals(inputs.hours, p.duration, until) for p in products), default=1
+    )
     names = tuple(product.name for product in products)
     return Held(products=names, window=window, endings=until.shape[1])
 
 
 def endings_of(inputs: Inputs, names: Sequence[str]) -> FloatArray:
-    """Return when full activations may end, as :func:`twin.reserved.endings.endings` does."""
+    """Return when full activations may end, as
+    :func:`twin.feasibility.reserve_activation.activation_ends` does.
+    """
     products = inputs.problem.site.reserves
-    return endings(inputs.hours, [products[name].duration for name in names])
+    return activation_ends(inputs.hours, [products[name].duration for name in names])
 
 
 def new_table(block: pyo.Block, name: str, *sets: pyo.Set) -> pyo.Param:

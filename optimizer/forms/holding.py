@@ -21,15 +21,15 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger, added
 from optimizer.reserves.capacity import column
 from optimizer.reserves.capacity import held as sold
-from twin.axes import HOUR
-from twin.limits import TRANSITION
+from twin.feasibility.reserve_activation import activation_overlap
+from twin.markets.reserve_products import ReserveProduct, is_gate_open
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.reserved.endings import overlap
-from twin.reserves import Reserve, is_open
-from twin.walk import TAPER
+from twin.simulation.integration import STORAGE_TAPER_TIME_H
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.time_axes import HOUR
 
-FADES: Final = TAPER
+FADES: Final = STORAGE_TAPER_TIME_H
 """Time constant with which a store's controller lets power fade near an end of its window: what
 is sold must be given in full until its time is over. [h]"""
 
@@ -41,7 +41,7 @@ UNBACKED: Final = 10.0
 least 0.2 MWh behind a MW (:data:`FADES`), that beats the price of telling that it is not held. [1]
 """
 
-LAG: Final = 0.5 * TRANSITION / 60.0
+LAG: Final = 0.5 * SET_POINT_TRANSITION_MIN / 60.0
 """Time by which what flows into a store lags behind its set point. [h]"""
 
 
@@ -63,7 +63,7 @@ def store_numbers(store: Store, inputs: Inputs) -> Mapping[str, FloatArray]:
     most = may * (store.charge_limit + store.discharge_limit)
     for name in held.products:
         product = problem.site.reserves[name]
-        spent = loss * overlap(hours, product.duration, held.window, until=until)
+        spent = loss * activation_overlap(hours, product.duration, held.window, until=until)
         spent[..., -1] += loss * FADES * np.isfinite(until)
         behind = loss * (product.duration + FADES)
         found |= {
@@ -88,7 +88,7 @@ def _window(store: Store, held: Held, inputs: Inputs) -> Mapping[str, FloatArray
     """
     problem, instants = inputs.problem, inputs.problem.outlook["instant"].to_numpy()
     products = [problem.site.reserves[name] for name in held.products]
-    opens = np.any([is_open(product, instants) for product in products], axis=0)
+    opens = np.any([is_gate_open(product, instants) for product in products], axis=0)
     margin = store.margin(problem.margins.level)
     later = (instants - instants[0]) / HOUR >= SOON
     is_open_at = np.append(opens, False) | np.append(False, opens)
@@ -136,12 +136,12 @@ def _ends(
     }
 
 
-def _in_use(products: Sequence[Reserve], inputs: Inputs) -> FloatArray:
+def _in_use(products: Sequence[ReserveProduct], inputs: Inputs) -> FloatArray:
     """Return 1 in intervals in which one of the products is sold or can be, else 0, ``(time,)``."""
     outlook, found = inputs.problem.outlook, np.zeros(len(inputs.hours), dtype=bool)
     instants = outlook["instant"].to_numpy()
     for product in products:
-        found |= is_open(product, instants) | (sold(outlook, product) > 0.0)
+        found |= is_gate_open(product, instants) | (sold(outlook, product) > 0.0)
     return found.astype(float)
 
 

@@ -13,10 +13,10 @@ from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger, added
 from optimizer.question.moves import coming, moved
 from optimizer.reserves.capacity import column, load
+from twin.feasibility.reserve_activation import activation_overlap
 from twin.physics import FloatArray
-from twin.reserved.endings import overlap
-from twin.workloads.envelope import EXPECTED
-from twin.workloads.queue import Pool
+from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.queue import RackPool
 
 
 def held_by_work(inputs: Inputs) -> Held:
@@ -34,9 +34,11 @@ def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
     held, hours, problem = held_by_work(inputs), inputs.hours, inputs.problem
     if not held.products:
         return {}
-    pool, outlook = Pool.of(problem.site), problem.outlook
+    pool, outlook = RackPool.of(problem.site), problem.outlook
     kinds = [problem.site.work[str(name)] for name in outlook["kind"].to_numpy()]
-    is_here = np.array([not str(c).endswith(EXPECTED) for c in outlook["cohort"].to_numpy()])
+    is_here = np.array(
+        [not str(c).endswith(EXPECTED_COHORT_SUFFIX) for c in outlook["cohort"].to_numpy()]
+    )
     is_here[[*moved(problem.moves, outlook), *coming(outlook)]] = False
     power = np.array([pool.power(caps(kind)) for kind in kinds])
     work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
@@ -54,7 +56,7 @@ def work_numbers(inputs: Inputs) -> Mapping[str, FloatArray]:
         found |= {
             f"{name}_most": np.concatenate([none, full * may]),
             f"{name}_power_up": np.array(product.power_up),
-            f"{name}_spent_up": overlap(hours, product.duration, held.window),
+            f"{name}_spent_up": activation_overlap(hours, product.duration, held.window),
             f"{name}_cost": hours[:, None] * product.activation_up * net,
         }
     return found

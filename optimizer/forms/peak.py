@@ -17,8 +17,8 @@ from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.errors import SolverError
-from twin.peaks import NO_PEAK, Peak, PeakTerms
 from twin.physics import FloatArray
+from twin.relations import NO_PEAK, DemandCharge, DemandChargeTerms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Shape:
     squares: bool
 
 
-def shape(peak: Peak, inputs: Inputs) -> Shape:
+def shape(peak: DemandCharge, inputs: Inputs) -> Shape:
     """Return the shape of a charge."""
     count = len(_terms(peak, inputs).price)
     return Shape(
@@ -58,7 +58,7 @@ def shape(peak: Peak, inputs: Inputs) -> Shape:
     )
 
 
-def numbers(peak: Peak, inputs: Inputs) -> Mapping[str, FloatArray]:
+def numbers(peak: DemandCharge, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of a charge: what raises nothing in each interval, and prices.
 
     The plant will not follow a plan to the megawatt, so a margin is kept. A period that has just
@@ -117,7 +117,7 @@ def build(block: pyo.Block, shape: Shape, ledger: Ledger) -> None:
     )
 
 
-def _terms(peak: Peak, inputs: Inputs) -> PeakTerms:
+def _terms(peak: DemandCharge, inputs: Inputs) -> DemandChargeTerms:
     """Return the peaks in which the intervals of a horizon count."""
     if peak.terms is None:
         message = f"{peak.owner}: ask the site for the charges on its peaks"

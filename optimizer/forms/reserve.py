@@ -16,8 +16,8 @@ from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger, added
 from optimizer.reserves.capacity import held, most, price, sold
+from twin.markets.reserve_products import ReserveProduct, is_gate_open, starts_block
 from twin.physics import FloatArray
-from twin.reserves import Reserve, begins, is_open
 
 BROKEN: Final = 1e4
 """Price of a MW that is sold and not held for an hour, on top of the market's penalty, so that a
@@ -41,12 +41,12 @@ class Shape:
     goes_down: bool
 
 
-def shape(product: Reserve, _: Inputs) -> Shape:
+def shape(product: ReserveProduct, _: Inputs) -> Shape:
     """Return the shape of a product."""
     return Shape(product=product.name, goes_up=product.goes_up, goes_down=product.goes_down)
 
 
-def numbers(product: Reserve, inputs: Inputs) -> Mapping[str, FloatArray]:
+def numbers(product: ReserveProduct, inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of a product: what is sold, may be sold, is paid, and where it changes."""
     problem, hours = inputs.problem, inputs.hours
     instants = problem.outlook["instant"].to_numpy()
@@ -54,12 +54,12 @@ def numbers(product: Reserve, inputs: Inputs) -> Mapping[str, FloatArray]:
     found = {
         "held": held(problem.outlook, product),
         "called": sold(problem.outlook, product) - held(problem.outlook, product),
-        "limit": np.where(is_open(product, instants), limit, 0.0),
+        "limit": np.where(is_gate_open(product, instants), limit, 0.0),
         "pay": hours * price(problem.outlook, product),
         "penalty": hours * (BROKEN + product.shortfall_price),
     }
     if len(hours) > 1:
-        jump = np.where(begins(product, instants)[1:-1], limit, 0.0)
+        jump = np.where(starts_block(product, instants)[1:-1], limit, 0.0)
         found |= {"rise": jump, "fall": -jump}
     return found
 

@@ -16,7 +16,7 @@ from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from optimizer.question.sense import PAUSES
 from twin.physics import FloatArray
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool
 
 type Tied = tuple[tuple[int, ...], ...]
 """For each kind of work that loses by a pause the numbers of its cohorts."""
@@ -54,7 +54,7 @@ def restart_numbers(inputs: Inputs, value: FloatArray) -> Mapping[str, FloatArra
     return {
         "running": np.array([running[list(some)].sum() for some in groups]),
         "staying": 1.0 - np.minimum(ended, 1.0),
-        "pause_cost": value * Pool.of(problem.site).rack_power * loss,
+        "pause_cost": value * RackPool.of(problem.site).rack_power * loss,
     }
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 
 from optimizer.inputs import Inputs
+from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
 from twin.relations import Store
-from twin.reserves import Reserve
 
 
-def activation_cost(store: Store, product: Reserve, inputs: Inputs) -> FloatArray:
+def activation_cost(store: Store, product: ReserveProduct, inputs: Inputs) -> FloatArray:
     """Return what the expected activation costs a store for each MW in an hour. [EUR MW-1 h-1]
 
     What is given is bought back, and what is taken saves buying, at the mean price of the horizon

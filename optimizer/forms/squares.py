@@ -20,8 +20,8 @@ import pyomo.environ as pyo
 
 from optimizer.forms.table import columns, table
 from optimizer.ledger import Ledger
-from twin.peaks import PeakTerms
 from twin.physics import FloatArray
+from twin.relations import DemandChargeTerms
 
 TANGENTS: Final = 0.5 ** np.arange(6)
 """Shares of the root at which squares have tangents; all of a week's quarter-hours are 1/26. [1]"""
@@ -30,7 +30,9 @@ QUARTERS: Final = 4.0
 """Quarter-hours of an hour. [1]"""
 
 
-def numbers(terms: PeakTerms, hours: FloatArray, *, so_far: float) -> Mapping[str, FloatArray]:
+def numbers(
+    terms: DemandChargeTerms, hours: FloatArray, *, so_far: float
+) -> Mapping[str, FloatArray]:
     """Return the numbers of the roots.
 
     Parameters

@@ -12,7 +12,7 @@ from optimizer.forms.holding import hold_by_store, store_numbers
 from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
-from twin.fading import is_abrupt
+from twin.feasibility.connection import taper_exceeds_ramp
 from twin.physics import FloatArray
 from twin.relations import Store
 
@@ -45,7 +45,7 @@ def shape(store: Store, inputs: Inputs) -> Shape:
         carrier=store.carrier,
         held=held_by(store, inputs),
         is_astray=limits.is_astray(store, inputs.problem),
-        is_abrupt=is_abrupt(store, inputs.problem.site),
+        is_abrupt=taper_exceeds_ramp(store, inputs.problem.site),
     )
 
 

@@ -6,8 +6,8 @@ from optimizer.forms import work
 from optimizer.inputs import Inputs
 from optimizer.question.moves import Lane, Moves
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.workloads.queue import Pool
+from twin.physics.numerics import BoolArray
+from twin.workload.queue import RackPool
 
 
 class Times:
@@ -57,7 +57,7 @@ def sent_numbers(moves: Moves, inputs: Inputs, moved: tuple[int, ...]) -> dict[s
     """
     time, lanes = Times(moves, inputs), moves.lanes
     kinds = inputs.problem.outlook["kind"].to_numpy()[list(moved)]
-    rack = Pool.of(inputs.problem.site).rack_power
+    rack = RackPool.of(inputs.problem.site).rack_power
     gone = np.stack([time.share(0.0) - time.share(promise(lane)) for lane in lanes], axis=2)
     done = np.stack([np.diff(time.share(promise(lane)), axis=0) for lane in lanes], axis=2)
     lengths = np.array([lane.job_length for lane in lanes])
@@ -92,7 +92,7 @@ def guest_numbers(moves: Moves, inputs: Inputs, guests: tuple[int, ...]) -> dict
     value = work.numbers(problem.site.works, inputs)["value"][list(guests)]
     here = np.stack([time.share(lane.transfer_time) for lane in hosted], axis=2)
     due = np.stack([time.share(promise(lane)) for lane in hosted], axis=2)
-    rack = Pool.of(problem.site).rack_power
+    rack = RackPool.of(problem.site).rack_power
     width = 1.0 / (rack * np.array([lane.job_length for lane in hosted]))
     return {
         "here": here[1:],
@@ -115,7 +115,7 @@ def promise(lane: Lane) -> float:
 
 def _most(lane: Lane, time: Times, inputs: Inputs) -> FloatArray:
     """Return the most that may come in each block: what all racks do until it is due. [MWh]"""
-    pool = Pool.of(inputs.problem.site)
+    pool = RackPool.of(inputs.problem.site)
     could = pool.racks * pool.rack_power * (time.length + lane.window)
     return np.where(time.fits(promise(lane)), could, 0.0)
 

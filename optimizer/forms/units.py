@@ -19,8 +19,8 @@ from optimizer.forms.table import columns, table
 from optimizer.inputs import Inputs
 from optimizer.ledger import Ledger
 from twin.physics import FloatArray
-from twin.relations import Convert, Running, Units
-from twin.staging import whole_steps
+from twin.relations import Convert, SwitchableUnits, UnitCharacteristics
+from twin.simulation.limits import unit_commitment_steps
 from twin.weather import Weather
 
 NEAR: Final = 24.0
@@ -63,7 +63,7 @@ def shape(convert: Convert, inputs: Inputs) -> Shape:
 
     return Shape(
         lead=convert.lead,
-        near=whole_steps(hours, NEAR),
+        near=unit_commitment_steps(hours, NEAR),
         up=steps(units.minimum_up),
         down=steps(units.minimum_down),
         restart=steps(units.restart),
@@ -103,7 +103,7 @@ def numbers(convert: Convert, inputs: Inputs) -> Mapping[str, FloatArray]:
 
 
 def _times(
-    units: Units, own: Shape, hours: FloatArray, staying: FloatArray
+    units: SwitchableUnits, own: Shape, hours: FloatArray, staying: FloatArray
 ) -> Iterator[tuple[str, FloatArray]]:
     """Yield which changes still bind, for each least time that is kept."""
     for name, window, least in (
@@ -130,7 +130,7 @@ def _holds(hours: FloatArray, own: Shape, window: int, least: float) -> FloatArr
     return np.where(since < least - 1e-9, 1.0, 0.0)
 
 
-def _called(curve: Segments, running: Running) -> dict[str, FloatArray]:
+def _called(curve: Segments, running: UnitCharacteristics) -> dict[str, FloatArray]:
     """Return how many units the load calls for: at the least load, and for more of each segment.
 
     What is free calls for none: a segment that begins in it calls for fewer than those after it.
@@ -247,7 +247,7 @@ def _keep_times(block: pyo.Block, shape: Shape) -> None:
         )
 
 
-def _units(convert: Convert) -> Units:
+def _units(convert: Convert) -> SwitchableUnits:
     if convert.units is None:
         message = f"{convert.owner} has no units to commit"
         raise TypeError(message)

@@ -21,8 +21,8 @@ from optimizer.inputs import CAPS, Inputs, caps
 from optimizer.ledger import Ledger
 from optimizer.question.moves import moved
 from twin.physics import FloatArray
-from twin.relations import Work
-from twin.workloads.queue import Pool
+from twin.relations import FlexibleLoad
+from twin.workload.queue import RackPool
 
 MET: Final = "work.met"
 """Name of the work met in a model of one site."""
@@ -53,7 +53,7 @@ class Shape:
     tied: Tied = ()
 
 
-def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
+def shape(works: Sequence[FlexibleLoad], inputs: Inputs) -> Shape:
     """Return the shape of the work of all halls, which share it."""
     return Shape(
         cohorts=inputs.problem.outlook.sizes["cohort"],
@@ -64,9 +64,9 @@ def shape(works: Sequence[Work], inputs: Inputs) -> Shape:
     )
 
 
-def numbers(works: Sequence[Work], inputs: Inputs) -> Mapping[str, FloatArray]:
+def numbers(works: Sequence[FlexibleLoad], inputs: Inputs) -> Mapping[str, FloatArray]:
     """Return the numbers of the work: its envelope, caps, and what racks draw at each."""
-    problem, pool = inputs.problem, Pool.of(inputs.problem.site)
+    problem, pool = inputs.problem, RackPool.of(inputs.problem.site)
     kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
     power = np.array([pool.power(caps(kind)) for kind in kinds]).reshape(-1, CAPS)
     done = np.array([kind.throughput.work(caps(kind)) for kind in kinds]).reshape(-1, CAPS)
@@ -185,7 +185,7 @@ def _post(block: pyo.Block, carrier: str, ledger: Ledger) -> None:
     ledger.use(carrier, lambda t: always[t] + share * block.used_power[t])
 
 
-def shares(works: Sequence[Work]) -> dict[str, float]:
+def shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
     """Return what a MW of the halls' racks draws of each carrier, halls weighted by racks. [1]
 
     Parameters
@@ -201,6 +201,6 @@ def shares(works: Sequence[Work]) -> dict[str, float]:
     return found
 
 
-def _worth(works: Sequence[Work], inputs: Inputs) -> float:
+def _worth(works: Sequence[FlexibleLoad], inputs: Inputs) -> float:
     """Return the cost of a MWh of the racks after the horizon, cooling included. [EUR MWh-1]"""
     return sum(inputs.worth.get(c, 0.0) * share for c, share in shares(works).items())

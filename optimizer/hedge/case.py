@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.hedge.known import LEAST
 from optimizer.problem import Problem
-from twin.errors import Fault, ProblemError
+from twin.errors import ProblemError, ValidationIssue
 
 ROUNDING: Final = 1e-9
 """How far probabilities may be from a sum of 1. [1]"""
@@ -54,21 +54,25 @@ def check(cases: Sequence[Case]) -> None:
         raise ProblemError(source, faults)
 
 
-def _improbable(cases: Sequence[Case]) -> Iterator[Fault]:
+def _improbable(cases: Sequence[Case]) -> Iterator[ValidationIssue]:
     """Yield what is no probability, and what they add up to."""
     total = sum(case.probability for case in cases)
     wrong = [case for case in cases if not 0.0 <= case.probability <= 1.0 + ROUNDING]
     if len(cases) < LEAST:
         mend = "two at least; what is known to come is decided without"
-        yield Fault(place="scenarios", value=str(len(cases)), mend=mend)
+        yield ValidationIssue(place="scenarios", value=str(len(cases)), mend=mend)
     elif not wrong and abs(total - 1.0) > ROUNDING:
-        yield Fault(place="scenarios, probability", value=f"{total:g}", mend="must add up to 1")
+        yield ValidationIssue(
+            place="scenarios, probability", value=f"{total:g}", mend="must add up to 1"
+        )
     for case in wrong:
         place = f"scenarios, {case.name}, probability"
-        yield Fault(place=place, value=f"{case.probability:g}", mend="must be from 0 to 1")
+        yield ValidationIssue(
+            place=place, value=f"{case.probability:g}", mend="must be from 0 to 1"
+        )
 
 
-def _of_another(case: Case, first: Case) -> Iterator[Fault]:
+def _of_another(case: Case, first: Case) -> Iterator[ValidationIssue]:
     """Yield what keeps a case from being a course of the same site from the same state."""
     own, other = case.problem, first.problem
     weights = ", ".join(f"{name} {weight:g}" for name, weight in own.weights.items())
@@ -83,7 +87,7 @@ def _of_another(case: Case, first: Case) -> Iterator[Fault]:
         if not is_same:
             place = f"scenarios, {case.name}, {what}"
             mend = f"must be the {what} of {first.name}: one decision is for all of them"
-            yield Fault(place=place, value=value, mend=mend)
+            yield ValidationIssue(place=place, value=value, mend=mend)
 
 
 def _told(problem: Problem) -> dict[str, list[float]]:

@@ -11,15 +11,14 @@ from optimizer.hedge.by_work import by_work
 from optimizer.hedge.case import Case
 from optimizer.problem import Problem
 from optimizer.question.sense import PAUSES
-from twin.axes import HOUR, intervals, to_minute
-from twin.forecast.errors import Errors
-from twin.forecast.quarters import POWER, RECIPES
-from twin.forecast.scenarios import Scenario, scenarios
-from twin.workloads.arrivals import Arrivals, expect
-from twin.workloads.envelope import envelopes
-from twin.workloads.jobs import HISTORY, Jobs
-from twin.workloads.queue import Queue
-from twin.workloads.repeated import Repeated
+from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES
+from twin.forecast.scenarios import ForecastErrors, ForecastScenario, forecast_scenarios
+from twin.time_axes import HOUR, interval_axes
+from twin.units import format_minute
+from twin.workload.arrivals import ArrivalRates, ArrivalScenario, expected_arrivals
+from twin.workload.flexibility import flexibility_by_scenario
+from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.workload.queue import JobQueue
 
 FINE: Final = 2.0
 """How far ahead courses keep the intervals of the question. [h]"""
@@ -54,9 +53,9 @@ def cases_of(
     problem: Problem,
     record: xr.Dataset,
     *,
-    queue: Queue,
+    queue: JobQueue,
     past: Jobs,
-    errors: Errors,
+    errors: ForecastErrors,
     count: int = COUNT,
     seed: int = 0,
 ) -> list[Case]:
@@ -89,22 +88,22 @@ def cases_of(
     site, axes = problem.site, _axes(problem)
     now = queue.instant
 
-    def draw(most: int) -> list[tuple[Scenario, Arrivals | Repeated]]:
-        many = scenarios(site, record, now, axes=axes, errors=errors, count=most)
+    def draw(most: int) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
+        many = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=most)
         return [
             (one, _arrivals(past, queue, axes=axes, origin=one.origin, seed=seed)) for one in many
         ]
 
     pairs = _told_apart(draw(DRAWN * count), axes=axes, count=count) or draw(count)
     drawn, works = [one for one, _ in pairs], [work for _, work in pairs]
-    share = _share(works, drawn, expect(past, queue.pool.kinds, now), axes=axes)
+    share = _share(works, drawn, expected_arrivals(past, queue.pool.kinds, now), axes=axes)
     found = []
-    rooms = envelopes(queue, axes, [work.scaled(share) for work in works])
+    rooms = flexibility_by_scenario(queue, axes, [work.scaled(share) for work in works])
     for one, room in zip(drawn, rooms, strict=True):
         ahead = one.outlook.merge(room)
         others = set(problem.outlook.data_vars) - set(ahead.data_vars)
         asked = replace(problem, outlook=ahead.assign({n: problem.outlook[n] for n in others}))
-        name = "the forecast" if np.isnat(one.origin) else f"as after {to_minute(one.origin)}"
+        name = "the forecast" if np.isnat(one.origin) else f"as after {format_minute(one.origin)}"
         found.append(Case(problem=asked, probability=one.probability, name=name))
     return found
 
@@ -116,37 +115,42 @@ def _axes(problem: Problem) -> xr.Dataset:
     Where the question holds words that stand on its own intervals, as a position sold, they stay.
     """
     edges = problem.outlook["instant"].to_numpy()
-    own = set(problem.outlook.data_vars) - {*RECIPES, POWER, *OTHERS}
+    own = set(problem.outlook.data_vars) - {*EXTRAPOLATION_RULES, AVAILABLE_POWER, *OTHERS}
     if own:
-        return intervals(edges)
+        return interval_axes(edges)
     ahead = (edges - edges[0]) / HOUR
     is_hour = edges == edges.astype("datetime64[h]")
     is_whole = edges.astype("datetime64[h]").astype(np.int64) % FEW == 0
     is_far = is_hour & is_whole & (ahead > HOURLY)
-    return intervals(edges[(ahead <= FINE) | (is_hour & (ahead <= HOURLY)) | is_far])
+    return interval_axes(edges[(ahead <= FINE) | (is_hour & (ahead <= HOURLY)) | is_far])
 
 
 def _arrivals(
-    past: Jobs, queue: Queue, *, axes: xr.Dataset, origin: np.datetime64, seed: int
-) -> Arrivals | Repeated:
+    past: Jobs, queue: JobQueue, *, axes: xr.Dataset, origin: np.datetime64, seed: int
+) -> ArrivalRates | ArrivalScenario:
     """Return the arrivals of one course; the steady stream where none can come again."""
     now, kinds = queue.instant, queue.pool.kinds
     edges = axes["instant"].to_numpy()
     span = edges[-1] - edges[0]
-    first = now - HISTORY if not len(past) else max(past.arrival[0], now - HISTORY)
-    lags = [lag for lag in range(1, HISTORY // _DAY + 1) if span <= lag * _DAY <= now - first]
+    first = now - ARRIVAL_HISTORY if not len(past) else max(past.arrival[0], now - ARRIVAL_HISTORY)
+    lags = [
+        lag for lag in range(1, ARRIVAL_HISTORY // _DAY + 1) if span <= lag * _DAY <= now - first
+    ]
     if not lags or np.isnat(origin):
-        return expect(past, kinds, now)
+        return expected_arrivals(past, kinds, now)
     days = int((now - origin) // _DAY)
     if days not in lags:
         drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
         days = int(drawn.choice(lags))
-    return Repeated.of(past, kinds, now, lag=days * _DAY, span=span)
+    return ArrivalScenario.of(past, kinds, now, lag=days * _DAY, span=span)
 
 
 def _told_apart(
-    pairs: Sequence[tuple[Scenario, Arrivals | Repeated]], *, axes: xr.Dataset, count: int
-) -> list[tuple[Scenario, Arrivals | Repeated]]:
+    pairs: Sequence[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]],
+    *,
+    axes: xr.Dataset,
+    count: int,
+) -> list[tuple[ForecastScenario, ArrivalRates | ArrivalScenario]]:
     """Return the courses that tell the work of the next days apart, with the probability of all.
 
     Nothing where the same work comes in all of them, as at the start of a record.
@@ -165,9 +169,9 @@ def _told_apart(
 
 
 def _share(
-    works: Sequence[Arrivals | Repeated],
-    drawn: Sequence[Scenario],
-    expected: Arrivals,
+    works: Sequence[ArrivalRates | ArrivalScenario],
+    drawn: Sequence[ForecastScenario],
+    expected: ArrivalRates,
     *,
     axes: xr.Dataset,
 ) -> float:

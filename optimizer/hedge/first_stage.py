@@ -10,7 +10,7 @@ from optimizer.compile.arrays import Arrays
 from optimizer.forms.scenarios import FirstStage
 from optimizer.problem import Problem
 from twin.physics import FloatArray
-from twin.workloads.envelope import EXPECTED
+from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 
 NOW: Final = 1.0
 """How long what is decided now stays decided: until the next plan. [h]"""
@@ -36,7 +36,9 @@ def decided_now(problem: Problem, now: float, *, scenarios: tuple[str, ...] = ("
         scenarios=scenarios,
         steps=int((np.cumsum(problem.hours) <= now + ROUNDING).sum()),
         stores=tuple(store.owner for store in problem.site.stores),
-        cohorts=tuple(i for i, label in enumerate(labels) if not label.endswith(f"/{EXPECTED}")),
+        cohorts=tuple(
+            i for i, label in enumerate(labels) if not label.endswith(f"/{EXPECTED_COHORT_SUFFIX}")
+        ),
     )
 
 

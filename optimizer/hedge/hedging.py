@@ -14,9 +14,9 @@ from optimizer.hedge.known import LEAST, Known
 from optimizer.hedge.risk import Risk
 from optimizer.policies import Optimal, View
 from optimizer.problem import Problem
-from twin.forecast.errors import Errors
+from twin.forecast.scenarios import ForecastErrors
 from twin.site import Site
-from twin.workloads.jobs import Workload
+from twin.workload.jobs import Workload
 
 
 class Hedger:
@@ -30,7 +30,7 @@ class Hedger:
 
     def __init__(self, risk: Risk | None = None) -> None:
         self._risk = risk or Risk()
-        self._errors: Errors | None = None
+        self._errors: ForecastErrors | None = None
         self._warm: Warm | None = None
 
     def decide(
@@ -60,7 +60,7 @@ class Hedger:
         if count < LEAST:
             return decide(problem, previous=previous, export=export)
         if self._errors is None:
-            self._errors = Errors(problem.site, known.record)
+            self._errors = ForecastErrors(problem.site, known.record)
         self._errors.record = known.record
         cases = cases_of(
             problem,

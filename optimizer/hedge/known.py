@@ -5,8 +5,8 @@ from typing import Final
 
 import xarray as xr
 
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Queue
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue
 
 LEAST: Final = 2
 """Fewest courses that there is anything to weigh between. [1]"""
@@ -27,5 +27,5 @@ class Known:
     """
 
     record: xr.Dataset
-    queue: Queue
+    queue: JobQueue
     past: Jobs

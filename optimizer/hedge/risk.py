@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from twin.errors import Fault, ProblemError
+from twin.errors import ProblemError, ValidationIssue
 from twin.physics import FloatArray
 
 VIOLATIONS: Final = ("lateness", "ramp", "targets", "reserve_shortfall")
@@ -39,7 +39,9 @@ class Risk:
         """Refuse what has no sense."""
         bounds = {"level": 1.0 - 1e-9, "weight": 1.0, "violations": np.inf}
         faults = [
-            Fault(place=f"risk, {name}", value=str(value), mend=f"must lie in 0 to {most:g}")
+            ValidationIssue(
+                place=f"risk, {name}", value=str(value), mend=f"must lie in 0 to {most:g}"
+            )
             for name, most in bounds.items()
             if not (np.isfinite(value := getattr(self, name)) and 0.0 <= value <= most)
         ]

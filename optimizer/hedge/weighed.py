@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.hedge.risk import Risk
-from twin.units import written
-from twin.vocabulary import term
+from twin.units import format_unit
+from twin.variables import variable_definition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +93,8 @@ class Weighed:
 
 def _difference(word: str, value: float) -> str:
     """Return by how much a mean differs, in words with its unit."""
-    called, unit = _CALLED.get(word, word.replace("_", " ")), term(word).unit
-    return f"{called} {value:+,.2f} {'K' if unit == 'degC' else written(unit)}"
+    called, unit = _CALLED.get(word, word.replace("_", " ")), variable_definition(word).unit
+    return f"{called} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
 
 
 _CALLED: Final = {"work_most": "work that can be done"}

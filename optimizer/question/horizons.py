@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 
 from optimizer.question.positions import POSITION
-from twin import axes
-from twin.forecast.record import published_until
-from twin.reserves import WORDS
+from twin import time_axes
+from twin.forecast.history import published_until
+from twin.markets.reserve_products import RESERVE_SERIES
 from twin.site import Site
 
 HOURLY: Final = ((6.0, 15.0), (66.0, 60.0), (96.0, 240.0))
@@ -27,7 +27,7 @@ hour.
 QUARTERLY: Final = ((24.0, 15.0), (48.0, 60.0), (96.0, 240.0))
 """The horizon where something does: a day of quarter-hours."""
 
-TOLD: Final = ("electricity_price", POSITION, *WORDS)
+TOLD: Final = ("electricity_price", POSITION, *RESERVE_SERIES)
 """Words of a record that markets tell ahead, some by the hour and some by the quarter."""
 
 SAME: Final = 1e-6
@@ -52,8 +52,8 @@ def horizon(
     site
         The site, for the day of its market.
     record
-        Its series, as :func:`twin.forecast.record.record` makes them; what is unpublished is never
-        looked at.
+        Its series, as :func:`twin.forecast.history.series_history` makes them; what is unpublished
+        is never looked at.
     now
         The first edge, UTC.
     promised
@@ -65,12 +65,12 @@ def horizon(
         By :data:`QUARTERLY` where published prices or promises of the next day move within an
         hour, else by :data:`HOURLY`; all of either have one shape.
     """
-    fine = axes.horizon(now, QUARTERLY)
+    fine = time_axes.horizon_axes(now, QUARTERLY)
     until = published_until(now, site.market_day_zone)
     published = record[[name for name in TOLD if name in record]]
     first, end = np.searchsorted(record["time"].to_numpy(), [now, until])
     near = published.isel(time=slice(first, end))
-    return fine if _moves(near) or _moves(promised(fine)) else axes.horizon(now, HOURLY)
+    return fine if _moves(near) or _moves(promised(fine)) else time_axes.horizon_axes(now, HOURLY)
 
 
 def _moves(told: xr.Dataset) -> bool:

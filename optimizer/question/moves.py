@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
+from twin import variables
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool
 
 BLOCK: Final = 4.0
 """Shortest time over which a lane settles what it carries. [h]"""
@@ -151,7 +151,7 @@ def welcoming(outlook: xr.Dataset, site: Site, lanes: tuple[Lane, ...]) -> xr.Da
     hosted = [lane for lane in lanes if lane.may_host]
     if not hosted:
         return outlook
-    pool, hours = Pool.of(site), outlook["duration"].to_numpy()
+    pool, hours = RackPool.of(site), outlook["duration"].to_numpy()
     could = np.concatenate([[0.0], np.cumsum(hours)]) * pool.racks * pool.rack_power
     guests = {
         "work_least": np.zeros_like(could),
@@ -169,7 +169,7 @@ def welcoming(outlook: xr.Dataset, site: Site, lanes: tuple[Lane, ...]) -> xr.Da
     labels = [*outlook["cohort"].to_numpy(), *(f"{lane.name}/{GUEST}" for lane in hosted)]
     kinds = [*outlook["kind"].to_numpy(), *(lane.kind for lane in hosted)]
     coords = {"cohort": labels, "kind": ("cohort", kinds)}
-    return vocabulary.tag_all(outlook.drop_dims("cohort").assign(data).assign_coords(coords))
+    return variables.tag_dataset(outlook.drop_dims("cohort").assign(data).assign_coords(coords))
 
 
 def staying(outlook: xr.Dataset) -> xr.Dataset:

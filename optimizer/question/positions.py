@@ -5,12 +5,12 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
-from twin.axes import edges_of, regrid
-from twin.equipment import DayAhead
-from twin.forecast.record import published_until
+from twin import variables
+from twin.forecast.history import published_until
+from twin.markets.contracts import DayAheadPosition
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.time_axes import interval_edges, regrid
 
 POSITION: Final = "day_ahead_position"
 
@@ -30,7 +30,7 @@ def positions(
     site
         The site; only one with a contract ``day_ahead`` holds a position.
     record
-        Its series, as :func:`twin.forecast.record.record` makes them.
+        Its series, as :func:`twin.forecast.history.series_history` makes them.
     now
         The moment, UTC: an auction's position is known when its prices are.
     axes
@@ -45,22 +45,22 @@ def positions(
         ``day_ahead_position``, ``position_held`` and, with foresight, the prices of imbalance
         where the record has them; nothing if there is no position.
     """
-    markets = site.of(DayAhead)
+    markets = site.of(DayAheadPosition)
     if not markets or POSITION not in record:
         return xr.Dataset()
-    wanted = edges_of(axes)
+    wanted = interval_edges(axes)
     until = wanted[-1] if foresight else published_until(now, site.market_day_zone)
     power, held = _means(record, POSITION, wanted, until=until)
     found = {POSITION: power, "position_held": held}
     if foresight and all(name in record for name in PRICES):
-        spot = regrid(record["electricity_price"].to_numpy(), edges_of(record), wanted)
+        spot = regrid(record["electricity_price"].to_numpy(), interval_edges(record), wanted)
         sign = {PRICES[0]: 1.0, PRICES[1]: -1.0}
         for name in PRICES:
             price, known = _means(record, name, wanted, until=until)
             usual = spot + sign[name] * markets[0].imbalance_spread
             found[name] = np.where(known > 0.0, price, usual)
     words = {name: ("time", values) for name, values in found.items()}
-    return vocabulary.tag_all(xr.Dataset(words, coords={"time": axes["time"].to_numpy()}))
+    return variables.tag_dataset(xr.Dataset(words, coords={"time": axes["time"].to_numpy()}))
 
 
 def _means(
@@ -70,6 +70,6 @@ def _means(
     values = record[name].to_numpy()
     is_known = np.isfinite(values) & (record["time"].to_numpy() < until)
     stacked = np.stack([np.where(is_known, values, 0.0), is_known.astype(float)])
-    means, share = regrid(stacked, edges_of(record), wanted)
+    means, share = regrid(stacked, interval_edges(record), wanted)
     held = (share >= WHOLE).astype(float)
     return means * held, held

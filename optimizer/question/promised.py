@@ -6,15 +6,15 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin.axes import to_minute
-from twin.equipment.contracts import DayAhead, HourlyMatching
-from twin.errors import Fault
-from twin.exchange import net_import
+from twin.errors import ValidationIssue
+from twin.markets.contracts import DayAheadPosition, HourlyMatching
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.places import where
-from twin.promises import Commitment
+from twin.physics.numerics import BoolArray
+from twin.relations import Obligation
 from twin.site import Site
+from twin.units import format_minute
+from twin.validation import value_issues
+from twin.variables import net_import
 
 AXES: Final[Mapping[str, tuple[str, ...]]] = {
     "grid_import_limit": ("time",),
@@ -45,7 +45,7 @@ ROUNDING: Final = 1e-6
 """Power or price that is no difference. [MW; EUR MWh-1]"""
 
 
-def promises(site: Site, outlook: xr.Dataset) -> tuple[Commitment, ...]:
+def promises(site: Site, outlook: xr.Dataset) -> tuple[Obligation, ...]:
     """Return the commitments of a site of which an outlook says what they are.
 
     Parameters
@@ -70,7 +70,7 @@ def is_number(name: str, values: FloatArray) -> BoolArray:
     return np.isfinite(values)
 
 
-def sense(site: Site, outlook: xr.Dataset, *, greatest: float) -> Iterator[Fault]:
+def sense(site: Site, outlook: xr.Dataset, *, greatest: float) -> Iterator[ValidationIssue]:
     """Yield what has no sense in the promises of an outlook whose values are numbers.
 
     Parameters
@@ -88,31 +88,33 @@ def sense(site: Site, outlook: xr.Dataset, *, greatest: float) -> Iterator[Fault
         if name.endswith("_price"):
             wrong = (np.abs(values) > greatest) & np.isfinite(values)
             mend = f"no market has more than {greatest:g} EUR/MWh; is it in EUR/MWh?"
-            yield from where(word, wrong, mend)
+            yield from value_issues(word, wrong, mend)
         elif name == "position_held":
-            yield from where(word, (values != 0.0) & (values != 1.0), "must be 0 or 1")
+            yield from value_issues(word, (values != 0.0) & (values != 1.0), "must be 0 or 1")
         else:
             least = 0.0 - site.grid.export_limit if name in _NET else 0.0
             off = (values < least - ROUNDING) | ((values > most + ROUNDING) & np.isfinite(values))
             off &= name != "matched_power" or values < 0.0
             mend = f"must lie between {least:g} and the connection's {most:g} MW"
-            yield from where(word, off, mend)
+            yield from value_issues(word, off, mend)
     yield from _contracts(site, outlook)
 
 
 _NET: Final = frozenset({"day_ahead_position", "grid_import_target"})
 
 
-def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield contracts that do not go together, or that could be lived on."""
-    for kind in (DayAhead, HourlyMatching):
+    for kind in (DayAheadPosition, HourlyMatching):
         for other in site.of(kind)[1:]:
             mend = f"a site has one {kind.kind} at most"
-            yield Fault(place=f"equipment.{other.name}", value="", mend=mend)
+            yield ValidationIssue(place=f"equipment.{other.name}", value="", mend=mend)
     is_matched = bool(site.of(HourlyMatching))
     if is_matched != (site.grid.carbon == "matched"):
         mend = 'an hourly_matching goes with carbon = "matched" at the connection, and only there'
-        yield Fault(place=f"equipment.{site.grid.name}, carbon", value=site.grid.carbon, mend=mend)
+        yield ValidationIssue(
+            place=f"equipment.{site.grid.name}, carbon", value=site.grid.carbon, mend=mend
+        )
     time = outlook["time"].to_numpy()
     for one in promises(site, outlook):
         terms = one.terms(outlook)
@@ -120,13 +122,13 @@ def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
         wrong = terms.is_held & (spread < -ROUNDING)
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
-            at = to_minute(time[int(np.flatnonzero(terms.window == first)[0])])
+            at = format_minute(time[int(np.flatnonzero(terms.window == first)[0])])
             mend = (
                 "to be above and below at once would earn money: a short price must not lie "
                 "below the long price of the same interval"
             )
             shown = f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)"
-            yield Fault(place=f"{one.owner}, {at}", value=shown, mend=mend)
+            yield ValidationIssue(place=f"{one.owner}, {at}", value=shown, mend=mend)
 
 
 def beyond_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
@@ -148,11 +150,11 @@ def beyond_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
     return bool((net.to_numpy() > asked.to_numpy() + SAME).any())
 
 
-def labels(site: Site, outlook: xr.Dataset) -> Iterator[Fault]:
+def labels(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield the contracts of which an outlook with an axis of contracts says nothing."""
     known = {str(name) for name in outlook.coords.get("contract", xr.DataArray([])).to_numpy()}
     for one in promises(site, outlook):
         axes = [word for word in one.needs if "contract" in outlook[word].dims]
         if axes and one.owner not in known:
             mend = "the outlook does not say what is promised"
-            yield Fault(place=f"outlook, contract, {one.owner}", value="", mend=mend)
+            yield ValidationIssue(place=f"outlook, contract, {one.owner}", value="", mend=mend)

@@ -8,8 +8,7 @@ import numpy as np
 
 from optimizer.dispatch import in_order
 from twin.physics import FloatArray
-from twin.workloads.capping import work_power
-from twin.workloads.queue import Queue
+from twin.workload.queue import JobQueue, running_power
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,18 +23,18 @@ class Easing:
         Cap of each job as ordered, 0 for those that wait. [1]
     """
 
-    queue: Queue
+    queue: JobQueue
     caps: FloatArray
 
     @classmethod
-    def of(cls, queue: Queue, jobs: Mapping[int, float]) -> Self:
+    def of(cls, queue: JobQueue, jobs: Mapping[int, float]) -> Self:
         """Return what jobs can yield that were ordered by their numbers."""
         return cls(queue=queue, caps=in_order(queue, jobs))
 
     @property
     def power(self) -> float:
         """Power above idle that was ordered. [MW]"""
-        return work_power(self.queue, self.caps)
+        return running_power(self.queue, self.caps)
 
     def by(self, cut: float) -> tuple[dict[int, float], float]:
         """Return caps under which the jobs draw less, as far as racks can be capped.
@@ -59,7 +58,7 @@ class Easing:
         kinds = self.queue.pool.kinds
         floors = np.array([kind.throughput.power_points[0] for kind in kinds])
         least = np.minimum(floors[self.queue.jobs.kind], self.caps)
-        most = self.power - work_power(self.queue, least)
+        most = self.power - running_power(self.queue, least)
         less = min(max(cut, 0.0), most)
         eased = self.caps - (self.caps - least) * (less / most if most > 0.0 else 0.0)
         on = self.caps > 0.0

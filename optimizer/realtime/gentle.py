@@ -15,15 +15,13 @@ import numpy as np
 import xarray as xr
 
 from optimizer.realtime.headroom import Connection
-from twin import axes
-from twin.exchange import net_import
-from twin.fading import is_abrupt
-from twin.labels import of_owner
-from twin.limits import TRANSITION
-from twin.reserved.activation import powers
-from twin.reserved.kept import kept_by
+from twin import time_axes
+from twin.feasibility.connection import taper_exceeds_ramp
+from twin.feasibility.reserve_activation import activation_power, storage_headroom
+from twin.simulation.integration import STORAGE_TAPER_TIME_H
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
-from twin.walk import TAPER
+from twin.variables import machine_values, net_import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,15 +54,16 @@ def gentle(site: Site, state: xr.Dataset, now: xr.Dataset) -> dict[str, Ways]:
     -------
     dict
         Battery -> what may be ordered of it, the site's margin of levels kept; both ways of those
-        that :func:`twin.fading.is_abrupt` names, and of all the way that the connection leans on.
+        that :func:`twin.feasibility.connection.taper_exceeds_ramp` names, and of all the way that
+        the connection leans on.
     """
-    hours, found = axes.QUARTER / axes.HOUR + TAPER, {}
+    hours, found = time_axes.QUARTER_HOUR / time_axes.HOUR + STORAGE_TAPER_TIME_H, {}
     must_take, must_give = _leaning(site, state, now)
     for store in site.stores:
         if store.carrier != "medium_voltage":
             continue
-        abrupt = is_abrupt(store, site)
-        level = float(of_owner(state, "battery_level", store.owner))
+        abrupt = taper_exceeds_ramp(store, site)
+        level = float(machine_values(state, "battery_level", store.owner))
         margin = store.margin(site.margins.level)
         room, stock = store.high - margin - level, level - store.low - margin
         charge = max(room, 0.0) / (store.charge_efficiency * hours)
@@ -116,22 +115,29 @@ def ready(
         Battery -> what leaves the power of all that must be there before a plant has turned, and,
         from the measured level on, the energy behind all of it; only of those that hold some then.
     """
-    edges, soon = axes.edges_of(plan), now + axes.QUARTER
+    edges, soon = time_axes.interval_edges(plan), now + time_axes.QUARTER_HOUR
     if "battery_reserve" not in plan or soon >= edges[-1]:
         return {}
-    place, hours = int(np.searchsorted(edges, soon, side="right")) - 1, axes.QUARTER / axes.HOUR
-    turn = 0.5 * hours * TRANSITION / axes.METERING
-    fast = {name: one for name, one in site.reserves.items() if one.full_activation < TRANSITION}
+    place, hours = (
+        int(np.searchsorted(edges, soon, side="right")) - 1,
+        time_axes.QUARTER_HOUR / time_axes.HOUR,
+    )
+    turn = 0.5 * hours * SET_POINT_TRANSITION_MIN / time_axes.METERING_PERIOD_MIN
+    fast = {
+        name: one
+        for name, one in site.reserves.items()
+        if one.full_activation < SET_POINT_TRANSITION_MIN
+    }
     found = {}
     for store in site.stores:
         if store.owner in plan["battery"].to_numpy():
-            kept = kept_by(site, plan, store)
+            kept = storage_headroom(site, plan, store)
             behind, room = float(kept.behind[place]), float(kept.room[place])
             mine = plan["battery_reserve"].isel(time=place).sel(battery=store.owner)
             held = {name: mine.sel(product=name).to_numpy() for name in fast}
-            up, down = (float(power.max()) for power in powers(fast, held))
+            up, down = (float(power.max()) for power in activation_power(fast, held))
             if behind > 0.0 or room > 0.0:
-                level = float(of_owner(state, "battery_level", store.owner))
+                level = float(machine_values(state, "battery_level", store.owner))
                 turned = before.get(store.owner, 0.0) * turn
                 given = (level - store.low - behind) * store.discharge_efficiency - turned
                 taken = (store.high - room - level) / store.charge_efficiency + turned
@@ -191,7 +197,7 @@ def narrowed(
     found = dict(spare)
     for name, most in ways.items():
         charge, discharge = (
-            float(of_owner(step, f"battery_{way}", name)) for way in ("charge", "discharge")
+            float(machine_values(step, f"battery_{way}", name)) for way in ("charge", "discharge")
         )
         free = max(charge - discharge + most.discharge, 0.0)
         found[name] = min(found.get(name, free), free)

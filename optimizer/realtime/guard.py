@@ -17,10 +17,10 @@ from optimizer.realtime.cool_first import cool_first
 from optimizer.realtime.easing import Easing
 from optimizer.realtime.shave import LEAST, shave
 from optimizer.realtime.turning import mean_way
-from twin.axes import METERING
-from twin.fading import SLOW
-from twin.limits import TRANSITION
+from twin.feasibility.connection import TAPER_RAMP_SHARE
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
+from twin.time_axes import METERING_PERIOD_MIN
 
 SOON: Final = 3.0
 """Time for which a rise of the import is expected to go on. [min]"""
@@ -98,7 +98,7 @@ class Guard:
     @property
     def saved(self) -> float:
         """Mean of what is shaved beyond ``least`` over all of it, if nothing changes. [MW]"""
-        return self._whole(METERING) / METERING
+        return self._whole(METERING_PERIOD_MIN) / METERING_PERIOD_MIN
 
     @property
     def missed(self) -> float:
@@ -138,10 +138,10 @@ class Guard:
         limit of the connection no mean helps: there so much is ordered that the part which is true
         in :data:`SOON` suffices, but for what a plant still has above it on its way down.
         """
-        left = METERING - minutes
+        left = METERING_PERIOD_MIN - minutes
         if left <= 0.0:
             return None
-        allowed = (METERING * self.peak - minutes * mean) / left
+        allowed = (METERING_PERIOD_MIN * self.peak - minutes * mean) / left
         rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
         coming = latest + rise * mean_way(left, SOON) * SOON
         now = self._cut_at(minutes)
@@ -177,7 +177,7 @@ class Guard:
         beyond = latest + going - max(self.limit, soon)
         if beyond <= 0.0:
             return max(self.cut, now) + beyond
-        return max(self.cut + beyond, now + beyond * TRANSITION / SOON)
+        return max(self.cut + beyond, now + beyond * SET_POINT_TRANSITION_MIN / SOON)
 
     def _less_work(self, orders: Orders, cut: float) -> tuple[Orders, float]:
         """Return orders with capped work, and how much less it draws. [MW]"""
@@ -216,7 +216,7 @@ class Guard:
 
     def _most(self, uncut: float, minutes: float) -> float:
         """Return what may be shaved before more is exported than may be. [MW]"""
-        return uncut + self._course(METERING) - self._course(minutes) + self.export_limit
+        return uncut + self._course(METERING_PERIOD_MIN) - self._course(minutes) + self.export_limit
 
     def _course(self, minutes: float) -> float:
         """Return the net import that is foreseen by a minute without any cut. [MW]
@@ -226,12 +226,12 @@ class Guard:
         if not math.isfinite(self.begin + self.settled):
             return UNKNOWN
         change = self.settled - self.begin
-        over = max(TRANSITION, abs(change) / (SLOW * self.site.grid.ramp))
+        over = max(SET_POINT_TRANSITION_MIN, abs(change) / (TAPER_RAMP_SHARE * self.site.grid.ramp))
         return self.begin + change * min(minutes / over, 1.0)
 
     def _cut_at(self, minutes: float) -> float:
         """Return what of the cut the plant has made true by a minute. [MW]"""
-        way = min((minutes - self._since) / TRANSITION, 1.0)
+        way = min((minutes - self._since) / SET_POINT_TRANSITION_MIN, 1.0)
         return self._from + (self.cut - self._from) * way
 
     def _asked_by(self, until: float) -> float:

@@ -8,13 +8,14 @@ import numpy as np
 import xarray as xr
 
 from optimizer.realtime.tried import Tried, tried
-from twin import curtailment, steering
 from twin.equipment import CoolingPlant
-from twin.equipment.contracts import LoadTargetContract
-from twin.labels import of_owner
-from twin.reserved.kept import kept_at_connection, kept_by_work
+from twin.feasibility import connection
+from twin.feasibility.reserve_activation import connection_headroom, work_headroom
+from twin.markets.contracts import LoadTargetContract
+from twin.simulation import setpoints
 from twin.site import Site
-from twin.workloads.queue import Pool
+from twin.variables import machine_values
+from twin.workload.queue import RackPool
 
 WARMED: Final = 0.75
 """Share of the way to its limit by which a rise may warm water: no lag is known well. [1]"""
@@ -115,9 +116,9 @@ class Connection:
     @classmethod
     def of(cls, site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Self:
         """Return it for a state and an outlook, as :func:`headroom` takes them."""
-        limit = float(curtailment.import_limit(site, state, _first(outlook))[0])
+        limit = float(connection.plannable_import_limit(site, state, _first(outlook))[0])
         soon = outlook.isel(time=slice(0, 2))
-        up, down = (float(sold.max()) for sold in kept_at_connection(site, soon))
+        up, down = (float(sold.max()) for sold in connection_headroom(site, soon))
         return cls(
             limit=limit,
             most_import=(1.0 - site.margins.power) * limit - down,
@@ -153,7 +154,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     A reserve may be called in its first minute: so the interval before leaves its room at the
     connection. And sun that sets gives less at the end than in its mean, which is the peak's.
     """
-    pool, now = Pool.of(site), _first(outlook)
+    pool, now = RackPool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
     found = tried(site, now)
     halls = found.halls
@@ -181,7 +182,7 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
         chilled_load=load,
         chilled_spare=spare,
         export_limit=connection.most_export,
-        work_kept={kind: float(power[0]) for kind, power in kept_by_work(site, now).items()},
+        work_kept={kind: float(power[0]) for kind, power in work_headroom(site, now).items()},
     )
 
 
@@ -216,9 +217,9 @@ def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float
     least = np.inf
     for plant in site.of(CoolingPlant):
         target = plant.supply_temperature
-        if steering.SUPPLY in now:
-            target = float(of_owner(now, steering.SUPPLY, plant.name)[0])
-        water = float(of_owner(state, "facility_supply_temperature", plant.name))
+        if setpoints.SUPPLY_SET_POINT in now:
+            target = float(machine_values(now, setpoints.SUPPLY_SET_POINT, plant.name)[0])
+        water = float(machine_values(state, "facility_supply_temperature", plant.name))
         room = WARMED * max(plant.supply_limit - max(water, target), 0.0)
         lag = site.contingency.lag_of(plant.loop)
         share = max(float(np.ptp(found.loads[plant.name]) / np.ptp(found.halls)), TINY)

@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from twin.axes import HOUR
 from twin.site import Site
+from twin.time_axes import HOUR
 
 
 def lasting(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, float]:

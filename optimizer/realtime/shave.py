@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 
 from optimizer.dispatch import Orders
-from twin import axes
-from twin.labels import of_owner
+from twin import time_axes
+from twin.feasibility.reserve_activation import storage_headroom
 from twin.relations import Store
-from twin.reserved.kept import kept_by
 from twin.site import Site
+from twin.variables import machine_values
 
 LEAST: Final = 0.1
 """Power below which nothing is shaved. [MW]"""
@@ -100,10 +100,14 @@ def able(site: Site, step: xr.Dataset, state: xr.Dataset, *, spare: Mapping[str,
     for store in _batteries(site):
         name = store.owner
         charge, discharge = (
-            float(of_owner(step, f"battery_{way}", name)) for way in ("charge", "discharge")
+            float(machine_values(step, f"battery_{way}", name)) for way in ("charge", "discharge")
         )
-        level = float(of_owner(state, "battery_level", name))
-        given = (level - store.low) * store.discharge_efficiency / (axes.QUARTER / axes.HOUR)
+        level = float(machine_values(state, "battery_level", name))
+        given = (
+            (level - store.low)
+            * store.discharge_efficiency
+            / (time_axes.QUARTER_HOUR / time_axes.HOUR)
+        )
         most = charge + min(max(given, 0.0), store.discharge_limit) - discharge
         total += max(min(most, spare.get(name, most)), 0.0)
     return total
@@ -132,13 +136,13 @@ def spare_of(
         energy behind what is held for the next hours, in which no plan could win it back; only
         batteries that hold any then. [MW]
     """
-    edges = (axes.edges_of(plan) - now) / axes.HOUR
+    edges = (time_axes.interval_edges(plan) - now) / time_axes.HOUR
     step = int(np.searchsorted(edges, 0.0))
     hours = float(plan["duration"][step])
     soon = (edges > 0.0) & (edges <= AHEAD)
     found = {}
     for store in _batteries(site):
-        kept = kept_by(site, plan, store)
+        kept = storage_headroom(site, plan, store)
         if not (kept.up[step] > 0.0 or (kept.behind[soon] > 0.0).any()):
             continue
         names = ("battery_charge", "battery_discharge", "battery_level")

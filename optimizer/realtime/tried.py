@@ -7,17 +7,17 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from twin import steering
 from twin.equipment import CoolingPlant, HeatReuse
-from twin.labels import of_owner
 from twin.physics import FloatArray
-from twin.run import Key, run
-from twin.simulation import idle, stocks_of
+from twin.simulation import setpoints
+from twin.simulation.engine import VariableKey, simulate_arrays
+from twin.simulation.integration import CoolingCapacity
+from twin.simulation.simulate import idle_dispatch, state_values
+from twin.simulation.state import initial_state
 from twin.site import Site
-from twin.state import rest
-from twin.walk import Ceiling
-from twin.weather import Weather, rough
-from twin.workloads.queue import Pool
+from twin.variables import machine_values
+from twin.weather import Weather, rounded_air
+from twin.workload.queue import RackPool
 
 LEVELS: Final = 7
 """Hall powers at which the site is tried, from idle to full. [1]"""
@@ -90,34 +90,38 @@ class _Case:
     site: Site = field(compare=False)
     identity: int
     air: tuple[tuple[str, float], ...]
-    told: tuple[tuple[Key, float], ...]
+    told: tuple[tuple[VariableKey, float], ...]
 
     @classmethod
     def of(cls, site: Site, now: xr.Dataset) -> Self:
         """Return the case of one interval."""
-        air = tuple((name, float(values[0])) for name, values in rough(now).items())
+        air = tuple((name, float(values[0])) for name, values in rounded_air(now).items())
         return cls(site=site, identity=id(site), air=air, told=tuple(_told(site, now).items()))
 
 
-def _told(site: Site, now: xr.Dataset) -> dict[Key, float]:
+def _told(site: Site, now: xr.Dataset) -> dict[VariableKey, float]:
     """Return heat and water as planned."""
     name, told = "heat_reuse_power", {}
     for pump in site.of(HeatReuse):
-        told[name, pump.name] = float(of_owner(now, name, pump.name)[0]) if name in now else 0.0
-    if any(word in now for word in steering.TOLD):
-        told |= {key: float(values[0]) for key, values in steering.read(site, now).items()}
+        told[name, pump.name] = (
+            float(machine_values(now, name, pump.name)[0]) if name in now else 0.0
+        )
+    if any(word in now for word in setpoints.COMMAND_VARIABLES):
+        told |= {
+            key: float(values[0]) for key, values in setpoints.read_set_points(site, now).items()
+        }
     return told
 
 
 @lru_cache(maxsize=CASES)
 def _tried(case: _Case) -> Tried:
-    site, pool = case.site, Pool.of(case.site)
+    site, pool = case.site, RackPool.of(case.site)
     halls = np.linspace(pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LEVELS)
     air = Weather.by_word({name: np.array([value]) for name, value in case.air})
-    ceilings = {plant.name: Ceiling.of(plant, air) for plant in site.of(CoolingPlant)}
-    ran = run(
+    ceilings = {plant.name: CoolingCapacity.of(plant, air) for plant in site.of(CoolingPlant)}
+    ran = simulate_arrays(
         site,
-        stocks_of(rest(site)),  # nothing hangs on them once all has settled
+        state_values(initial_state(site)),  # nothing hangs on them once all has settled
         _orders(case, halls),
         weather=air.take(SAME),
         hours=STEADY,
@@ -131,9 +135,9 @@ def _tried(case: _Case) -> Tried:
     )
 
 
-def _orders(case: _Case, halls: FloatArray) -> dict[Key, FloatArray]:
+def _orders(case: _Case, halls: FloatArray) -> dict[VariableKey, FloatArray]:
     """Return orders of some powers of all halls: heat and water as told, all else rests."""
     site = case.site
     powers = {("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works}
     told = {key: np.full(LEVELS, value) for key, value in case.told}
-    return idle(site, LEVELS) | powers | told
+    return idle_dispatch(site, LEVELS) | powers | told

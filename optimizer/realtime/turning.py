@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from twin.axes import METERING
-from twin.limits import TRANSITION
 from twin.physics import FloatArray
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.time_axes import METERING_PERIOD_MIN
 
 
-def mean_way(span: float, over: float = TRANSITION) -> float:
+def mean_way(span: float, over: float = SET_POINT_TRANSITION_MIN) -> float:
     """Return the mean share made of a way in the time since it began.
 
     Parameters
@@ -41,14 +41,14 @@ def metered(setpoints: FloatArray, *, before: float, since: float = 0.0) -> Floa
     Notes
     -----
     In full quarter-hours the mean is :math:`p_i - (p_i - p_{i-1}) / 3`. The turn takes as long as
-    plans and verdicts count on (`twin.limits.TRANSITION`); a plant that its ramp keeps from that
-    is a little behind.
+    plans and verdicts count on (`twin.simulation.limits.SET_POINT_TRANSITION_MIN`); a plant that
+    its ramp keeps from that is a little behind.
     """
-    spans = np.full(len(setpoints), float(METERING))
-    spans[:1] = np.clip(METERING - since, 0.0, METERING)
+    spans = np.full(len(setpoints), float(METERING_PERIOD_MIN))
+    spans[:1] = np.clip(METERING_PERIOD_MIN - since, 0.0, METERING_PERIOD_MIN)
     means = np.empty(len(setpoints))
     begin = before
     for place, (goal, span) in enumerate(zip(setpoints.tolist(), spans.tolist(), strict=True)):
-        means[place] = begin + (goal - begin) * mean_way(span) * span / METERING
-        begin += (goal - begin) * min(span / TRANSITION, 1.0)
+        means[place] = begin + (goal - begin) * mean_way(span) * span / METERING_PERIOD_MIN
+        begin += (goal - begin) * min(span / SET_POINT_TRANSITION_MIN, 1.0)
     return means

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.workloads.queue import Queue
+from twin.workload.queue import JobQueue
 
 
-def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
+def pressing(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
     """Return which jobs must run in the coming interval, planned or not.
 
     Parameters
@@ -27,12 +27,12 @@ def pressing(queue: Queue, hours: float) -> NDArray[np.bool_]:
     return (queue.laxity < hours) | young | spent
 
 
-def begun(queue: Queue) -> NDArray[np.bool_]:
+def begun(queue: JobQueue) -> NDArray[np.bool_]:
     """Return which jobs run and have not yet run for their minimum."""
     return np.asarray(queue.running & (queue.ran < queue.each("minimum_run")))
 
 
-def due(queue: Queue, hours: float) -> NDArray[np.bool_]:
+def due(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
     """Return which jobs would have to run uncapped one day if they waited in the coming interval.
 
     Parameters
@@ -47,7 +47,7 @@ def due(queue: Queue, hours: float) -> NDArray[np.bool_]:
 
 
 def urgency(
-    queue: Queue, must: NDArray[np.bool_], soon: NDArray[np.bool_] | None = None
+    queue: JobQueue, must: NDArray[np.bool_], soon: NDArray[np.bool_] | None = None
 ) -> NDArray[np.intp]:
     """Return the jobs, most urgent first.
 

@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import xarray as xr
 
-from twin.labels import values_of
+from twin.variables import values_by_machine
 
 UNUSED: Final = 0.01
 """Power that a plan leaves unused before a renewable is told to curtail. [MW]"""
@@ -53,11 +53,11 @@ def _caps(step: xr.Dataset, room: float) -> dict[str, float]:
     """Return the caps of the renewables, once batteries have yielded what they can. [MW]"""
     if "renewable_used_power" not in step:
         return {}
-    used = values_of(step, "renewable_used_power")
+    used = values_by_machine(step, "renewable_used_power")
     if room < 0.0:
         share = max(1.0 + room / max(sum(used.values()), TINY), 0.0)
         return {name: share * power for name, power in used.items()}
-    available = values_of(step, "renewable_available_power")
+    available = values_by_machine(step, "renewable_available_power")
     rest = room / max(len(used), 1)
     return {
         name: power if power < available[name] - UNUSED else power + rest
@@ -98,7 +98,7 @@ class Yielded:
         pairs = [
             (planned, told.get(name, 0.0))
             for word, told in words.items()
-            for name, planned in (values_of(step, word) if word in step else {}).items()
+            for name, planned in (values_by_machine(step, word) if word in step else {}).items()
         ]
         return cls(
             less=sum(max(planned - told, 0.0) for planned, told in pairs),

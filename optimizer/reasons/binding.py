@@ -13,10 +13,10 @@ from optimizer.reasons.peaks import ROWS as PEAK_ROWS
 from optimizer.reasons.peaks import owner_of, told_apart
 from optimizer.solution import Solution
 from optimizer.when import over_time, promise_of, share_planned
-from twin.axes import to_minute
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.promises import UNITS as PROMISED
+from twin.physics.numerics import BoolArray
+from twin.relations import OBLIGATION_UNITS as PROMISED
+from twin.units import format_minute
 
 LEAST_PRICE: Final = 0.01
 """Price of a limit below which it does not bind. [EUR per its unit]"""
@@ -132,8 +132,8 @@ class Binding:
         """Return the binding limit as plain values."""
         return {
             "limit": self.limit,
-            "from": to_minute(self.first),
-            "to": to_minute(self.last),
+            "from": format_minute(self.first),
+            "to": format_minute(self.last),
             "intervals": self.count,
             "price_eur": round(self.price, 3),
             "unit": self.unit,

@@ -21,7 +21,7 @@ from optimizer.solution import Solution
 from optimizer.solve import Solver
 from twin.errors import SolverError
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 
 STEP: Final = 1e-4
 """By how much a limit is eased, as a share of it. [1]"""

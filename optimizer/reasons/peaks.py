@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.inputs import Inputs
-from twin.peaks import NO_PEAK
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
+from twin.relations import NO_PEAK
 
 PEAKS: Final = ("peak", "excess", "band")
 """What charges on peaks are called, in the names of their blocks and rows."""

@@ -16,11 +16,11 @@ from optimizer.problem import Problem
 from optimizer.reasons.binding import LOWER, WORDS
 from optimizer.reasons.peaks import owner_of
 from optimizer.solve import Lack, Lacking, can_be_kept
-from twin import vocabulary
-from twin.axes import to_minute
+from twin import variables
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
-from twin.workloads.queue import Pool
+from twin.units import format_minute
+from twin.workload.queue import RackPool
 
 type Steps = NDArray[np.int32] | NDArray[np.intp]
 
@@ -96,7 +96,7 @@ def refusal(inputs: Inputs, arrays: Arrays) -> NoScheduleError:
     if lack is not None:
         loads = list(_least_loads(arrays, lack))
         limits = [*_limits(inputs, arrays, lack), *loads, *_rows(_names(arrays.rows, lack.rows))]
-    start = to_minute(problem.outlook["instant"].to_numpy()[0])
+    start = format_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
         f"  {'; '.join(one.words(problem) for one in short) or 'no carrier is short'}\n"
@@ -204,7 +204,7 @@ def _of_service(inputs: Inputs, short: Shortage) -> float:
 
 def _is_little(inputs: Inputs, short: Shortage) -> bool:
     """Return whether service draws far more of a carrier than it lacks, wherever it does."""
-    pool = Pool.of(inputs.problem.site)
+    pool = RackPool.of(inputs.problem.site)
     drawn = _of_service(inputs, short) * float(pool.power(1.0)) * inputs.problem.service
     return bool((short.power <= np.maximum(SURELY * drawn, LEAST)).all())
 
@@ -213,7 +213,7 @@ def _has_a_plan_without_service(inputs: Inputs) -> bool:
     """Return whether some plan keeps every limit while no rack serves, at whatever cost."""
     outlook = inputs.problem.outlook
     idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
-    asked = replace(inputs.problem, outlook=vocabulary.tag_all(idle))
+    asked = replace(inputs.problem, outlook=variables.tag_dataset(idle))
     other = replace(inputs_of(asked), block=inputs.block)
     return can_be_kept(structure_of(shape_of(other)).arrays(numbers_of(other)))
 
@@ -265,8 +265,10 @@ def _stretch(problem: Problem, steps: Steps) -> str:
     instants = problem.outlook["instant"].to_numpy()
     ends = np.flatnonzero(np.diff(steps) > 1)
     first = steps[: ends[0] + 1] if len(ends) else steps
-    told = f"from {to_minute(instants[first.min()])} to {to_minute(instants[first.max() + 1])}"
+    told = (
+        f"from {format_minute(instants[first.min()])} to {format_minute(instants[first.max() + 1])}"
+    )
     if not len(ends):
         return told
     times = "once more" if len(ends) == 1 else f"{len(ends)} times more"
-    return f"{told} and {times} until {to_minute(instants[steps.max() + 1])}"
+    return f"{told} and {times} until {format_minute(instants[steps.max() + 1])}"

@@ -29,7 +29,7 @@ from optimizer.reasons.peaks import told_apart
 from optimizer.reserves.capacity import column
 from optimizer.solution import Solution
 from optimizer.when import over_time, promise_of, share_planned
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from optimizer.prices import RAMP_PRICE, RETURN_PRICE
 from optimizer.question.promised import promises
 from optimizer.solution import Solution
 from optimizer.when import exchange_of, ramped
-from twin.axes import to_minute
-from twin.curtailment import LIMIT
+from twin.feasibility.connection import IMPORT_LIMIT
 from twin.physics import FloatArray
-from twin.promises import HARD, UNITS, Commitment
+from twin.relations import HARD_OBLIGATION_PENALTY, OBLIGATION_UNITS, Obligation
+from twin.units import format_minute
 
 LEAST: Final = 1e-3
 """Deviation that is none. [MWh; kg; m3; MW]"""
@@ -52,8 +52,8 @@ class Softened:
         """Return it as plain values."""
         return {
             "target": self.target,
-            "from": to_minute(self.first),
-            "to": to_minute(self.last),
+            "from": format_minute(self.first),
+            "to": format_minute(self.last),
             "above": round(self.above, 3),
             "below": round(self.below, 3),
             "unit": self.unit,
@@ -80,7 +80,7 @@ def softened(solution: Solution) -> tuple[Softened, ...]:
     return tuple(sorted(found, key=lambda one: -one.paid))
 
 
-def _promise(solution: Solution, promise: Commitment) -> Softened | None:
+def _promise(solution: Solution, promise: Obligation) -> Softened | None:
     problem = solution.inputs.problem
     terms = promise.terms(problem.outlook)
     above, below = (
@@ -89,7 +89,7 @@ def _promise(solution: Solution, promise: Commitment) -> Softened | None:
     )
     above, below = np.maximum(above - below, 0.0), np.maximum(below - above, 0.0)
     hard = np.isinf(terms.up_price)
-    price = np.where(hard, HARD[promise.quantity], terms.up_price)
+    price = np.where(hard, HARD_OBLIGATION_PENALTY[promise.quantity], terms.up_price)
     off = (above > LEAST) | ((below > LEAST) & (terms.down_price != 0.0))
     if not off.any():
         return None
@@ -102,7 +102,7 @@ def _promise(solution: Solution, promise: Commitment) -> Softened | None:
         last=time[-1],
         above=float(above[off].sum()),
         below=float(below[off].sum()),
-        unit=UNITS[promise.quantity],
+        unit=OBLIGATION_UNITS[promise.quantity],
         paid=paid,
         is_hard=bool((hard & (above > LEAST)).any()),
     )
@@ -144,7 +144,7 @@ def _left(solution: Solution) -> Iterator[Softened]:
         return
     grid, time = problem.site.grid.name, problem.outlook["time"].to_numpy()
     taken = solution.values[f"{grid}.import_power"][off]
-    beyond = np.maximum(taken - problem.series(LIMIT)[off], 0.0)
+    beyond = np.maximum(taken - problem.series(IMPORT_LIMIT)[off], 0.0)
     yield Softened(
         target=f"what others leave of the connection ({grid})",
         first=time[off[0]],

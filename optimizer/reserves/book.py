@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from optimizer.reserves.capacity import LEAST
-from twin import axes, vocabulary
+from twin import time_axes, variables
+from twin.markets.reserve_products import ReserveProduct, block_edges, is_gate_open
 from twin.physics import FloatArray
-from twin.reserves import Reserve, edges, is_open
 from twin.site import Site
 
 
@@ -49,7 +49,7 @@ class Book:
         rows = [self._row(product, horizon) for product in self._products.values()]
         data = (("time", "product"), np.stack(rows, axis=-1))
         coords = {"time": horizon["time"].to_numpy(), "product": list(self._products)}
-        return vocabulary.tag_all(xr.Dataset({"reserve_held": data}, coords=coords))
+        return variables.tag_dataset(xr.Dataset({"reserve_held": data}, coords=coords))
 
     def close(self, schedule: xr.Dataset, until: np.datetime64) -> None:
         """Sell what a schedule offers in blocks whose gates close before the next decision.
@@ -61,15 +61,15 @@ class Book:
         until
             When the next one is made. [datetime64, UTC]
         """
-        instants = axes.edges_of(schedule)
+        instants = time_axes.interval_edges(schedule)
         for name, product in self._products.items():
             offered = schedule["reserve_capacity"].sel(product=name).to_numpy()
-            closes = is_open(product, instants) & ~is_open(product, instants, now=until)
+            closes = is_gate_open(product, instants) & ~is_gate_open(product, instants, now=until)
             for step in np.flatnonzero(closes & (offered > LEAST)):
                 blocks = _touched(product, instants[step], instants[step + 1])
                 self._sold[name] |= dict.fromkeys(blocks, float(offered[step]))
 
-    def _row(self, product: Reserve, horizon: xr.Dataset) -> FloatArray:
+    def _row(self, product: ReserveProduct, horizon: xr.Dataset) -> FloatArray:
         sold, instants = self._sold[product.name], horizon["instant"].to_numpy()
         return np.array(
             [
@@ -79,6 +79,8 @@ class Book:
         )
 
 
-def _touched(product: Reserve, begin: np.datetime64, end: np.datetime64) -> list[np.datetime64]:
+def _touched(
+    product: ReserveProduct, begin: np.datetime64, end: np.datetime64
+) -> list[np.datetime64]:
     """Return the starts of the blocks that an interval touches."""
-    return list(edges(product, begin, end)[:-1])
+    return list(block_edges(product, begin, end)[:-1])

@@ -6,15 +6,22 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
-from twin.axes import MINUTE, to_minute
-from twin.errors import Fault, UnitError
+from twin import variables
+from twin.declarations import WorkKind
+from twin.errors import UnitError, ValidationIssue
+from twin.feasibility.reserve_deliverability import eligible_stores, may_pause
+from twin.markets.reserve_products import (
+    RESERVE_SERIES,
+    ReserveProduct,
+    block_edges,
+    is_valid,
+    starts_block,
+)
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.reserved.backing import holders, pauses
-from twin.reserves import WORDS, Reserve, begins, edges, is_valid
+from twin.physics.numerics import BoolArray
 from twin.site import Site
-from twin.workloads.kinds import WorkKind
+from twin.time_axes import MINUTE
+from twin.units import format_minute
 
 GREATEST_PRICE: Final = 1e4
 """Price beyond which a series is taken to be broken. [EUR MW-1 h-1]"""
@@ -31,37 +38,37 @@ def column(product: str) -> str:
     return f"held_{product}"
 
 
-def price(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+def price(outlook: xr.Dataset, product: ReserveProduct) -> FloatArray:
     """Return what a MW of a product is paid for an hour, ``(time,)``. [EUR MW-1 h-1]"""
     told = _series(outlook, "reserve_price", product.name)
     return np.full(outlook.sizes["time"], product.price) if told is None else told
 
 
-def sold(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+def sold(outlook: xr.Dataset, product: ReserveProduct) -> FloatArray:
     """Return the capacity of a product that is sold already, ``(time,)``. [MW]"""
     told = _series(outlook, "reserve_held", product.name)
     return np.zeros(outlook.sizes["time"]) if told is None else told
 
 
-def held(outlook: xr.Dataset, product: Reserve) -> FloatArray:
+def held(outlook: xr.Dataset, product: ReserveProduct) -> FloatArray:
     """Return what of that is to be held: what is called is given, and held no more. [MW]"""
     called = _series(outlook, CALLED, product.name)
     return sold(outlook, product) * (1.0 if called is None else 1.0 - called)
 
 
-def most(site: Site, product: Reserve) -> float:
+def most(site: Site, product: ReserveProduct) -> float:
     """Return a capacity that no plan can exceed. [MW]"""
-    stores = sum(s.charge_limit + s.discharge_limit for s in holders(site, product))
+    stores = sum(s.charge_limit + s.discharge_limit for s in eligible_stores(site, product))
     racks = sum(work.racks * work.full_power for work in site.works)
     return stores + (racks if load(site, product) else 0.0)
 
 
-def load(site: Site, product: Reserve) -> tuple[WorkKind, ...]:
+def load(site: Site, product: ReserveProduct) -> tuple[WorkKind, ...]:
     """Return the kinds of work that may hold a product."""
-    return tuple(kind for kind in site.work.values() if pauses(product, kind))
+    return tuple(kind for kind in site.work.values() if may_pause(product, kind))
 
 
-def faults(site: Site, outlook: xr.Dataset, *, place: str = "outlook") -> Iterator[Fault]:
+def faults(site: Site, outlook: xr.Dataset, *, place: str = "outlook") -> Iterator[ValidationIssue]:
     """Yield what an outlook says of reserves and cannot be.
 
     Parameters
@@ -73,27 +80,31 @@ def faults(site: Site, outlook: xr.Dataset, *, place: str = "outlook") -> Iterat
     place
         Where it comes from.
     """
-    told = [word for word in (*WORDS, CALLED) if word in outlook]
+    told = [word for word in (*RESERVE_SERIES, CALLED) if word in outlook]
     try:
-        vocabulary.check(outlook, *told)
+        variables.check_variables(outlook, *told)
     except UnitError as error:
         yield from error.faults
         return
     for word in told:
         if set(outlook[word].dims) != {"time", "product"} or "product" not in outlook.coords:
             mend = "must stand on time and product"
-            yield Fault(place=f"{place}, {word}", value=str(outlook[word].dims), mend=mend)
+            yield ValidationIssue(
+                place=f"{place}, {word}", value=str(outlook[word].dims), mend=mend
+            )
             return
         for name in map(str, outlook["product"].to_numpy()):
             if name not in site.reserves:
                 known = ", ".join(site.reserves) or "none"
                 mend = f"the site declares the reserves: {known}"
-                yield Fault(place=f"{place}, {word}", value=name, mend=mend)
+                yield ValidationIssue(place=f"{place}, {word}", value=name, mend=mend)
             else:
                 yield from _wrong(site.reserves[name], outlook, word, place)
 
 
-def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iterator[Fault]:
+def _wrong(
+    product: ReserveProduct, outlook: xr.Dataset, word: str, place: str
+) -> Iterator[ValidationIssue]:
     """Yield the first value of a word that cannot be, with its product and time."""
     values = outlook[word].sel(product=product.name).to_numpy().astype(float)
     instants = outlook["instant"].to_numpy()
@@ -107,7 +118,7 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
     else:
         reasons.append((finite & (values < 0.0), "must not be negative"))
         several = _in_several(product, instants)  # those hold the most of their blocks
-        within = ~(begins(product, instants)[1:-1] | several[1:] | several[:-1])
+        within = ~(starts_block(product, instants)[1:-1] | several[1:] | several[:-1])
         change = np.concatenate([[False], within & (np.abs(np.diff(values)) > LEAST)])
         reasons.append((change, _whole(product, instants[int(np.argmax(change))])))
         lost = (values > LEAST) & ~is_valid(product, instants)
@@ -118,22 +129,22 @@ def _wrong(product: Reserve, outlook: xr.Dataset, word: str, place: str) -> Iter
     for wrong, mend in reasons:
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
-            where = f"{place}, {word}, {product.name}, {to_minute(instants[first])}"
-            yield Fault(place=where, value=f"{values[first]:g}", mend=mend)
+            where = f"{place}, {word}, {product.name}, {format_minute(instants[first])}"
+            yield ValidationIssue(place=where, value=f"{values[first]:g}", mend=mend)
             return
 
 
-def _whole(product: Reserve, moment: np.datetime64) -> str:
+def _whole(product: ReserveProduct, moment: np.datetime64) -> str:
     """Return which block is to be sold whole, in words."""
-    blocks = edges(product, moment, moment + MINUTE)
+    blocks = block_edges(product, moment, moment + MINUTE)
     end = int(np.searchsorted(blocks, moment, side="right"))
-    block = f"{to_minute(blocks[end - 1])} to {to_minute(blocks[end])}"
+    block = f"{format_minute(blocks[end - 1])} to {format_minute(blocks[end])}"
     return f"changes within a block, {block}: what is sold is sold for a whole block"
 
 
-def _in_several(product: Reserve, instants: np.ndarray) -> BoolArray:
+def _in_several(product: ReserveProduct, instants: np.ndarray) -> BoolArray:
     """Return which intervals lie in several blocks, ``(time,)``."""
-    blocks = edges(product, instants[0], instants[-1])
+    blocks = block_edges(product, instants[0], instants[-1])
     first = np.searchsorted(blocks, instants[:-1], side="right")
     return np.asarray(np.searchsorted(blocks, instants[1:], side="left") > first)
 

@@ -15,10 +15,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.problem import Problem
 from optimizer.reserves.capacity import LEAST, held
+from twin.feasibility.reserve_activation import (
+    activation_ends,
+    activation_overlap,
+    max_touched_intervals,
+)
+from twin.feasibility.reserve_deliverability import eligible_stores
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.reserved.backing import holders
-from twin.reserved.endings import endings, lags, overlap
+from twin.physics.numerics import BoolArray
 
 ROWS: Final = ("lasts_up", "lasts_down")
 """Rows of a store."""
@@ -40,15 +44,17 @@ class Lasting:
         self._sold: dict[str, FloatArray] = {}
         self._spans: dict[str, BoolArray] = {}
         self._rows: list[tuple[list[str], IntArray]] = []
-        until = endings(problem.hours, [p.duration for p in problem.site.reserves.values()])
+        until = activation_ends(problem.hours, [p.duration for p in problem.site.reserves.values()])
         for name, product in problem.site.reserves.items():
-            window = lags(problem.hours, product.duration, until)
+            window = max_touched_intervals(problem.hours, product.duration, until)
             self._sold[name] = held(problem.outlook, product)
-            spans = overlap(problem.hours, product.duration, window, until=until) > 0.0
+            spans = activation_overlap(problem.hours, product.duration, window, until=until) > 0.0
             self._spans[name] = spans.any(axis=1)
         for store in problem.site.stores:
             all_products = problem.site.reserves.items()
-            products = [name for name, p in all_products if store in holders(problem.site, p)]
+            products = [
+                name for name, p in all_products if store in eligible_stores(problem.site, p)
+            ]
             if products:
                 rows = np.stack([arrays.rows[f"{store.owner}.{row}"] for row in ROWS], axis=1)
                 self._rows.append((products, rows))

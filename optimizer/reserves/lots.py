@@ -10,8 +10,8 @@ from optimizer.objectives import account_prices
 from optimizer.problem import Problem
 from optimizer.reserves.capacity import LEAST
 from optimizer.solve import Answer
+from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
-from twin.reserves import Reserve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Lot:
         What the objective pays for a MW, ``(time,)``. [EUR MW-1]
     """
 
-    product: Reserve
+    product: ReserveProduct
     columns: IntArray
     block: IntArray
     most: FloatArray

@@ -9,11 +9,11 @@ import xarray as xr
 from optimizer.reserves import capacity
 from optimizer.reserves.capacity import LEAST, column
 from optimizer.solution import Solution
-from twin import vocabulary
-from twin.axes import to_minute
+from twin import variables
 from twin.equipment import Battery
+from twin.markets.reserve_products import ReserveProduct, starts_block
 from twin.physics import FloatArray
-from twin.reserves import Reserve, begins
+from twin.units import format_minute
 
 SOON: Final = np.timedelta64(24, "h")
 """How long what is offered is told block by block; what comes after is planned anew before its gate
@@ -70,14 +70,14 @@ def add_reserves(data: xr.Dataset, solution: Solution) -> xr.Dataset:
     if any(capacity.load(site, product) for product in products):
         found["work_reserve"] = ("time", "product", "cohort"), worked * share
         found["work_least"] = outlook["work_least"]
-    return vocabulary.tag_all(found)
+    return variables.tag_dataset(found)
 
 
-def _column(solution: Solution, product: Reserve, name: str) -> FloatArray:
+def _column(solution: Solution, product: ReserveProduct, name: str) -> FloatArray:
     return np.maximum(solution.values[f"{product.name}_reserve.{name}"], 0.0)
 
 
-def _stored(solution: Solution, product: Reserve, batteries: Sequence[str]) -> FloatArray:
+def _stored(solution: Solution, product: ReserveProduct, batteries: Sequence[str]) -> FloatArray:
     """Return what batteries hold of a product, ``(time, battery)``. [MW]"""
     rows = np.zeros((len(solution.inputs.hours), len(batteries)))
     for place, owner in enumerate(batteries):
@@ -85,7 +85,7 @@ def _stored(solution: Solution, product: Reserve, batteries: Sequence[str]) -> F
     return rows
 
 
-def _worked(solution: Solution, product: Reserve) -> FloatArray:
+def _worked(solution: Solution, product: ReserveProduct) -> FloatArray:
     """Return what work holds of a product, ``(time, cohort)``. [MW]"""
     cohorts = solution.inputs.problem.outlook.sizes["cohort"]
     nothing = np.zeros((len(solution.inputs.hours), cohorts))
@@ -111,19 +111,19 @@ def told(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
     return tuple(line for product in products for line in _lines(solution, schedule, product))
 
 
-def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterator[str]:
+def _lines(solution: Solution, schedule: xr.Dataset, product: ReserveProduct) -> Iterator[str]:
     part = schedule.sel(product=product.name)
     words = ("capacity", "shortfall", "held", "price", "excused")
     held, short, sold, price, called = (part[f"reserve_{word}"].to_numpy() for word in words)
     edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
     costs = _marginal(solution, product)
     changes = np.any(np.abs(np.diff([held, short, sold, price, called], axis=1)) > LEAST, axis=0)
-    starts = np.flatnonzero(np.concatenate([[True], begins(product, edges)[1:-1] | changes]))
+    starts = np.flatnonzero(np.concatenate([[True], starts_block(product, edges)[1:-1] | changes]))
     later: list[float] = []
     first = edges[-1]
     for begin, end in zip(starts, [*starts[1:], len(held)], strict=True):
         span = slice(begin, end)
-        time = f"{to_minute(edges[begin])} to {to_minute(edges[end])}"
+        time = f"{format_minute(edges[begin])} to {format_minute(edges[end])}"
         is_sold = sold[begin] > LEAST
         if called[begin] > LEAST:
             yield f"{product.name}: {called[begin]:.4g} MW called, or recovering, from {time}"
@@ -145,7 +145,7 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: Reserve) -> Iterat
         yield f"{product.name}: {least:.4g} to {most:.4g} MW in {len(later)} blocks after that"
 
 
-def _marginal(solution: Solution, product: Reserve) -> FloatArray:
+def _marginal(solution: Solution, product: ReserveProduct) -> FloatArray:
     """Return what one more MW of a product costs in each interval, ``(time,)``. [EUR MW-1]
 
     Who holds it keeps power and energy for it; the connection, and what feeds the bus, keep room.

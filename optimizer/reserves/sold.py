@@ -6,13 +6,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
-from twin.axes import QUARTER, edges_of
-from twin.forecast.baselines import DAY
+from twin import variables
+from twin.forecast.outlook import QUARTERS_PER_DAY
+from twin.markets.reserve_products import RESERVE_SERIES, ReserveProduct, is_gate_open
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.reserves import WORDS, Reserve, is_open
+from twin.physics.numerics import BoolArray
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR, interval_edges
 
 BACK: Final = 14
 """Most days that a price is looked for in the past. [1]"""
@@ -28,7 +28,7 @@ def sold(
     site
         The site with its products.
     record
-        Its series, as :func:`twin.forecast.record.record` makes them.
+        Its series, as :func:`twin.forecast.history.series_history` makes them.
     now
         The moment, UTC: an auction's result is known when its gate has closed.
     axes
@@ -43,14 +43,14 @@ def sold(
         has it. Where no price is known yet, that of the same quarter-hour of the last day on which
         one was, else the product's own. Of an interval over several blocks the most that is sold.
     """
-    words = [word for word in WORDS if word in record]
+    words = [word for word in RESERVE_SERIES if word in record]
     if not site.reserves or not words:
         return xr.Dataset()
-    wanted = edges_of(axes)
+    wanted = interval_edges(axes)
     first = record["time"].to_numpy()[0]
-    places = ((wanted - first) // QUARTER).astype(int)
-    rows = np.arange(places[0] - BACK * DAY, places[-1])
-    instants = first + np.append(rows, places[-1]) * QUARTER
+    places = ((wanted - first) // QUARTER_HOUR).astype(int)
+    rows = np.arange(places[0] - BACK * QUARTERS_PER_DAY, places[-1])
+    instants = first + np.append(rows, places[-1]) * QUARTER_HOUR
     products = site.reserves.values()
     known = [_is_known(one, instants, now, foresight=foresight) for one in products]
     found = {}
@@ -61,18 +61,18 @@ def sold(
         ]
         found[word] = (("time", "product"), np.stack(columns, axis=-1))
     coords = {"time": axes["time"].to_numpy(), "product": list(site.reserves)}
-    return vocabulary.tag_all(xr.Dataset(found, coords=coords))
+    return variables.tag_dataset(xr.Dataset(found, coords=coords))
 
 
 def _is_known(
-    product: Reserve, instants: np.ndarray, now: np.datetime64, *, foresight: bool
+    product: ReserveProduct, instants: np.ndarray, now: np.datetime64, *, foresight: bool
 ) -> BoolArray:
     if foresight:
         return np.ones(len(instants) - 1, dtype=np.bool_)
-    return ~is_open(product, instants, now=now)
+    return ~is_gate_open(product, instants, now=now)
 
 
-def _values(record: xr.Dataset, word: str, product: Reserve, rows: np.ndarray) -> FloatArray:
+def _values(record: xr.Dataset, word: str, product: ReserveProduct, rows: np.ndarray) -> FloatArray:
     """Return what the record has of a product in some quarter-hours; NaN where it has nothing."""
     values: FloatArray = np.full(len(rows), np.nan)
     if product.name in record["product"].to_numpy():
@@ -82,23 +82,23 @@ def _values(record: xr.Dataset, word: str, product: Reserve, rows: np.ndarray) -
     return values
 
 
-def _most(known: FloatArray, places: np.ndarray, _: Reserve) -> FloatArray:
+def _most(known: FloatArray, places: np.ndarray, _: ReserveProduct) -> FloatArray:
     """Return the most that is sold in every interval. [MW]"""
-    horizon = np.nan_to_num(known[BACK * DAY :])
+    horizon = np.nan_to_num(known[BACK * QUARTERS_PER_DAY :])
     return np.asarray(np.maximum.reduceat(horizon, places[:-1] - places[0]))
 
 
-def _mean(known: FloatArray, places: np.ndarray, product: Reserve) -> FloatArray:
+def _mean(known: FloatArray, places: np.ndarray, product: ReserveProduct) -> FloatArray:
     """Return the mean price of every interval, continued from the days before."""
     found = known.copy()
-    for back in range(DAY, BACK * DAY + 1, DAY):
+    for back in range(QUARTERS_PER_DAY, BACK * QUARTERS_PER_DAY + 1, QUARTERS_PER_DAY):
         before = np.concatenate([np.full(back, np.nan), known[:-back]])
         found = np.where(np.isnan(found), before, found)
-    horizon = np.where(np.isnan(found), product.price, found)[BACK * DAY :]
+    horizon = np.where(np.isnan(found), product.price, found)[BACK * QUARTERS_PER_DAY :]
     return np.asarray(np.add.reduceat(horizon, places[:-1] - places[0]) / np.diff(places))
 
 
-_OVER: Final[dict[str, Callable[[FloatArray, np.ndarray, Reserve], FloatArray]]] = {
+_OVER: Final[dict[str, Callable[[FloatArray, np.ndarray, ReserveProduct], FloatArray]]] = {
     "reserve_price": _mean,
     "reserve_held": _most,
 }

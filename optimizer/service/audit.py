@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from telemetry.files import disk_error, sync_folder, write_all
-from twin.errors import Fault, JournalError, ServiceError
+from twin.errors import JournalError, ServiceError, ValidationIssue
 
 GENESIS: Final = "0" * 64
 """Hash before the first line."""
@@ -166,7 +166,7 @@ def read_audit(path: Path) -> Iterator[Entry]:
     for entry in read_entries(path):
         if entry.fault:
             mend = "this line or one before it was edited after it had been written"
-            raise ServiceError("audit", [Fault(place=entry.fault, value="", mend=mend)])
+            raise ServiceError("audit", [ValidationIssue(place=entry.fault, value="", mend=mend)])
         yield entry
 
 

@@ -10,7 +10,7 @@ from optimizer.service.house import PAUSE
 from optimizer.service.plant_link import PlantLink
 from optimizer.service.watching.unheard import Unheard
 from twin.errors import NoScheduleError, StateError
-from twin.estimate import estimate
+from twin.estimation.observer import estimate_state
 from twin.site import Site
 
 FIRST: Final = 120.0
@@ -43,7 +43,7 @@ class Awaited:
     def missing(self) -> str:
         """Return what must be known and nobody says now, in words; empty if all is heard."""
         try:
-            estimate(self._site, self._link.observed(self._clock.now()))
+            estimate_state(self._site, self._link.observed(self._clock.now()))
         except StateError as error:
             return str(self._unheard.told(error))
         return self._link.jobs.unheard

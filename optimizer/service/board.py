@@ -40,8 +40,8 @@ null stands for what is not known:
 - `asked`, of each partner who asks for less than the connection: as
   `optimizer.service.partners.asked.show_asked` gives it;
 - `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
-  `rows` as `twin.failures.coverage.Coverage.rows` gives them, and `plan` of `time`, `minutes` to
-  the first limit (null: none) and `failure`, the worst then;
+  `rows` as `twin.contingency.coverage.ContingencyCoverage.rows` gives them, and `plan` of `time`,
+  `minutes` to the first limit (null: none) and `failure`, the worst then;
 - `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
   decision: what it waits for;
 - `guarded`: what is done in the quarter-hour that runs and was not planned, in words, or "";

@@ -8,7 +8,7 @@ import numpy as np
 
 from optimizer.service.folder import read_json
 from telemetry.files import write_atomic
-from twin.calibration.drift import Point, Week
+from twin.calibration.drift import CalibrationSummary, EstimatePoint
 
 FILE: Final = "calibrations.json"
 """File of the state folder that holds them."""
@@ -20,7 +20,7 @@ DUE: Final = np.timedelta64(7, "D")
 """Time after which the next is due: histories that do not overlap."""
 
 
-def kept(path: Path) -> list[Week]:
+def kept(path: Path) -> list[CalibrationSummary]:
     """Return the calibrations of a file, in order of time; those that cannot be read are left out.
 
     Parameters
@@ -33,7 +33,7 @@ def kept(path: Path) -> list[Week]:
     return sorted((week for week in found if week is not None), key=lambda week: week.start)
 
 
-def keep(path: Path, week: Week) -> None:
+def keep(path: Path, week: CalibrationSummary) -> None:
     """Add a calibration to a file, whole or not at all; one of the same history is replaced.
 
     Parameters
@@ -62,14 +62,14 @@ def is_due(path: Path, now: np.datetime64) -> bool:
     return not weeks or bool(now - weeks[-1].end >= DUE)
 
 
-def _week(row: object) -> Week | None:
+def _week(row: object) -> CalibrationSummary | None:
     try:
         content = cast("dict[str, dict[str, list[float]]]", row)
         points = {
-            str(name): Point(value=float(value), error=float(error))
+            str(name): EstimatePoint(value=float(value), error=float(error))
             for name, (value, error) in content["points"].items()
         }
         start, end = (np.datetime64(str(content[name]), "us") for name in ("start", "end"))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return Week(start=start, end=end, points=points)
+    return CalibrationSummary(start=start, end=end, points=points)

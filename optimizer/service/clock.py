@@ -11,7 +11,7 @@ import pandas as pd
 import structlog
 
 from telemetry.messages.models import PointValue, QueueSnapshot, RackBatch, Sample, SimulationTick
-from twin.axes import QUARTER
+from twin.time_axes import QUARTER_HOUR
 
 GLANCE: Final = 0.2
 """Longest wait between two looks at whether to stop, and at a clock that may have jumped. [s]"""
@@ -98,7 +98,7 @@ class RealClock:
         last = decided = np.datetime64("1970-01-01", "us")
         while not stop.is_set():
             begun = np.datetime64(pd.Timestamp(self.now()).floor("15min"), "us")
-            is_back = begun < last - QUARTER
+            is_back = begun < last - QUARTER_HOUR
             if is_back:
                 logger.warning("clock was set back", before=str(last), now=str(begun))
             # it is not waited for by a clock that was set back meanwhile
@@ -106,7 +106,7 @@ class RealClock:
             if begun > last or is_back or is_asked:
                 last, decided, self._is_again = begun, self.now(), False
                 yield begun
-            left = float((begun + QUARTER - self.now()) / np.timedelta64(1, "s"))
+            left = float((begun + QUARTER_HOUR - self.now()) / np.timedelta64(1, "s"))
             stop.wait(min(max(left, 0.0), GLANCE))
 
 

@@ -8,10 +8,10 @@ import xarray as xr
 from optimizer.problem import Problem
 from optimizer.realtime.headroom import most_export
 from optimizer.when import allowed
-from twin import vocabulary
+from twin import variables
 from twin.equipment import Battery
-from twin.exchange import net_import
 from twin.physics import FloatArray
+from twin.variables import net_import
 
 STEPS: Final = 8
 """Intervals in which turns are softened: two hours take any site over any step. [1]"""
@@ -42,7 +42,9 @@ def spilled(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     used = plan["renewable_used_power"]
     total = used.sum("renewable")
     share = (1.0 - excess.clip(min=0.0) / total.where(total > 0.0)).fillna(1.0).clip(min=0.0)
-    return plan.assign(renewable_used_power=vocabulary.tag(used * share, "renewable_used_power"))
+    return plan.assign(
+        renewable_used_power=variables.tag_variable(used * share, "renewable_used_power")
+    )
 
 
 def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
@@ -79,7 +81,7 @@ def cushioned(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     flows = {"battery_charge": flow, "battery_discharge": -flow}
     for name, values in flows.items():
         told = xr.DataArray(np.clip(values, 0.0, power), coords={"time": plan["time"]}, dims="time")
-        plan = plan.assign({name: vocabulary.tag(told * shares, name)})
+        plan = plan.assign({name: variables.tag_variable(told * shares, name)})
     return plan
 
 

@@ -33,9 +33,10 @@ from optimizer.service.series import Series
 from optimizer.service.settings import Settings
 from optimizer.service.watching.watch import Watch
 from optimizer.service.worker import Worker
-from twin.axes import QUARTER, to_second
 from twin.errors import GigatwinError
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
+from twin.units import format_second
 
 logger = structlog.get_logger(__name__)
 
@@ -118,7 +119,9 @@ class Service:
             house.start()
             for now in self._clock.cycles(stop):
                 self._await_state(pilot, stop)
-                is_over = self._clock.now() - now >= QUARTER  # the next one has begun meanwhile
+                is_over = (
+                    self._clock.now() - now >= QUARTER_HOUR
+                )  # the next one has begun meanwhile
                 if not (stop.is_set() or is_over):
                     self._cycle(pilot, now)
             house.join()
@@ -163,7 +166,9 @@ class Service:
         if (held := self._halt.words) and outcome.choice.source is not Source.HOLD:
             outcome = pilot.run(replace(facts, hold=held))
         if not self.settings.is_shadow:
-            self._partners.settle(now - QUARTER, self._link.net_import(now - QUARTER, now))
+            self._partners.settle(
+                now - QUARTER_HOUR, self._link.net_import(now - QUARTER_HOUR, now)
+            )
         plan = self._partners.draw_up(outcome, now=self._clock.now())
         if not self.settings.is_shadow:
             self._partners.publish(plan, outcome, now=self._clock.now())
@@ -199,7 +204,7 @@ class Service:
         """
         kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
         text = f"{kind}{error}"
-        logger.error("no schedule", site=self.site.name, time=to_second(now), because=text)
+        logger.error("no schedule", site=self.site.name, time=format_second(now), because=text)
         with self._lock:
             self._guarding.stop()
             self._missing = text
@@ -281,7 +286,7 @@ class Service:
                 "title": self.site.title,
                 "time_zone": self.site.time_zone,
                 "is_synthetic": self.settings.is_synthetic,
-                "time": None if now == BEFORE else to_second(now),
+                "time": None if now == BEFORE else format_second(now),
                 "clock": "simulated" if self._clock.is_simulated else "real",
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,

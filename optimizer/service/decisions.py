@@ -7,8 +7,8 @@ from typing import Final, NotRequired, TypedDict, cast
 import numpy as np
 
 from optimizer.service.audit import AUDIT, read_entries
-from twin import axes
-from twin.errors import Fault, ProblemError, ServiceError
+from twin import time_axes
+from twin.errors import ProblemError, ServiceError, ValidationIssue
 
 NO_PLAN: Final = "none"
 """Source of a quarter-hour that has no plan."""
@@ -72,7 +72,7 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
     path = folder / AUDIT
     found: Told | None = None
     last: np.datetime64 | None = None
-    until = None if at is None else axes.utc(at)
+    until = None if at is None else time_axes.to_utc(at)
     faults: list[str] = []
     own = ""
     for entry in read_entries(path) if path.exists() else ():
@@ -85,7 +85,7 @@ def read_service_decision(folder: Path, at: str | None = None) -> Told:
         found, last, own = cast("Told", {**NOTHING, **entry.content}), start, entry.fault
     if found is None:
         mend = "no decision stands there; see gigatwin status, or name the folder with --state"
-        raise ServiceError("audit", [Fault(place=str(path), value=at or "", mend=mend)])
+        raise ServiceError("audit", [ValidationIssue(place=str(path), value=at or "", mend=mend)])
     if faults:
         found["record"] = _told_faults(faults, own)
     return found
@@ -105,6 +105,6 @@ def _start(content: Mapping[str, object]) -> np.datetime64 | None:
     if content.get("event") not in {"decision", NONE_EVENT} or not is_told:
         return None
     try:
-        return axes.utc(str(start))
+        return time_axes.to_utc(str(start))
     except ProblemError:
         return None

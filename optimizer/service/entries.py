@@ -10,9 +10,9 @@ from optimizer.service.outcome import Outcome
 from optimizer.service.picture import show_decision
 from telemetry.messages.feed_documents import Acknowledgement
 from telemetry.points.topology import describe_excluded as told_apart
-from twin.axes import to_second
-from twin.errors import one_line
-from twin.exchange import net_import
+from twin.text import one_line
+from twin.units import format_second
+from twin.variables import net_import
 
 LETTERS: Final = 300
 """Letters of a text of a partner that are recorded. [1]"""
@@ -39,7 +39,7 @@ def decided(outcome: Outcome, *, revision: int, is_shadow: bool) -> Mapping[str,
     wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
     return {
         "event": "decision",
-        "start": to_second(outcome.time),
+        "start": format_second(outcome.time),
         "is_shadow": is_shadow,
         **told,
         "degraded": "; ".join(filter(None, wrong)),
@@ -76,5 +76,5 @@ def _cut(value: object) -> object:
 
 def undecided(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
     """Return the entry of a quarter-hour that has no plan, and why."""
-    told = {"start": to_second(now), "is_shadow": is_shadow, "source": NO_PLAN}
+    told = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN}
     return {"event": NONE_EVENT, **told, "degraded": reason}

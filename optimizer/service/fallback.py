@@ -23,11 +23,11 @@ from optimizer.service.resting import resting
 from optimizer.service.steady import hall_power, promised, ruled, safe_part
 from optimizer.verify import Verdict, verify
 from optimizer.water import begun_anew
-from twin import axes, vocabulary
-from twin.axes import to_minute
-from twin.breach import Breach
-from twin.errors import FaultsError, GigatwinError, NoScheduleError
+from twin import time_axes, variables
+from twin.errors import GigatwinError, InvalidInputError, NoScheduleError
+from twin.simulation.limits import Violation
 from twin.site import Site
+from twin.units import format_minute
 
 LEAST_AHEAD: Final = np.timedelta64(12, "h")
 """Least that must be left of an old plan to be followed once more."""
@@ -132,7 +132,7 @@ def _rest(problem: Problem, running_power: float, refusal: NoScheduleError) -> C
     """Return what happens with all work at rest; where it relieves nothing, raise the refusal."""
     try:
         found = resting(problem, running_power)
-    except FaultsError as error:
+    except InvalidInputError as error:
         raise refusal from error
     if found is None:
         raise refusal
@@ -161,7 +161,7 @@ def _optimal(problem: Problem, decision: Decision, reason: str = "") -> Choice:
 
 def _cut_short(part: Problem, reason: str) -> str:
     """Return in words how far a part of a question reaches, and why no farther."""
-    return f"planned until {to_minute(part.outlook['instant'].to_numpy()[-1])} only: {reason}"
+    return f"planned until {format_minute(part.outlook['instant'].to_numpy()[-1])} only: {reason}"
 
 
 def _judged(
@@ -183,7 +183,7 @@ def _judged(
     return verdict.replay, verdict
 
 
-def _refusal(site: Site, refusals: Sequence[Breach]) -> str:
+def _refusal(site: Site, refusals: Sequence[Violation]) -> str:
     lines = "\n".join(f"  {breach}" for breach in refusals)
     return f"{site.name}: the twin refuses the schedule\n{lines}"
 
@@ -208,7 +208,7 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> Choice:
         message = "the plan before takes more than a partner asks for"
         raise NoScheduleError(message)
     replay, verdict = _judged(problem, schedule)
-    old = last.degraded(f"the plan of {to_minute(last.start)} is kept on")
+    old = last.degraded(f"the plan of {format_minute(last.start)} is kept on")
     return Choice(
         schedule=schedule,
         replay=replay,
@@ -226,25 +226,25 @@ def _renewed(problem: Problem, left: xr.Dataset) -> xr.Dataset:
     wind the same share is used. Water that has stayed cooler than planned is warmed from there.
     """
     plan = begun_anew(problem, left).assign_attrs(problem.outlook.attrs)
-    given, wanted = axes.edges_of(problem.outlook), axes.edges_of(left)
+    given, wanted = time_axes.interval_edges(problem.outlook), time_axes.interval_edges(left)
     if wanted[-1] > given[-1]:
         message = "the plan before reaches beyond what is expected"
         raise NoScheduleError(message)
     for name in (*KNOWN, "renewable_available_power"):
         if name in left:
             fresh = problem.outlook[name].transpose(..., "time")
-            values = axes.regrid(fresh.to_numpy(), given, wanted)
+            values = time_axes.regrid(fresh.to_numpy(), given, wanted)
             plan[name] = left[name].transpose(..., "time").copy(data=values)
     used = left["work_racks"].sum(["cohort", "level"])
     free = (problem.site.racks - plan["service_racks"]).clip(min=0.0)
     squeezed = (free / used.where(used > 0.0)).fillna(1.0).clip(max=1.0)
     for name in ("work_racks", "work_power"):
-        plan[name] = vocabulary.tag(left[name] * squeezed, name)
+        plan[name] = variables.tag_variable(left[name] * squeezed, name)
     plan["hall_power"] = hall_power(problem.site, plan, plan["work_power"].sum("cohort"))
     if "renewable_available_power" in left:
         before, now = left["renewable_available_power"], plan["renewable_available_power"]
         share = (left["renewable_used_power"] / before.where(before > 0.0)).fillna(1.0).clip(max=1)
-        plan["renewable_used_power"] = vocabulary.tag(share * now, "renewable_used_power")
+        plan["renewable_used_power"] = variables.tag_variable(share * now, "renewable_used_power")
     return plan
 
 
@@ -282,7 +282,7 @@ def by_rule(problem: Problem, running_power: float, *, source: Source, reason: s
             schedule = ruled(problem, share * running_power)
             last = share == EASED[-1] or source is Source.HOLD  # a HOLD eases no work for this
             replay, verdict = _judged(problem, schedule, may_be_exposed=last)
-        except (NoScheduleError, FaultsError) as error:
+        except (NoScheduleError, InvalidInputError) as error:
             refusal = NoScheduleError(str(error))
             continue
         found = Choice(

@@ -9,7 +9,7 @@ from typing import IO, Final, Self
 import structlog
 
 from telemetry.files import read_json_with_checksum, write_json_atomic
-from twin.errors import Fault, JournalError, ServiceError
+from twin.errors import JournalError, ServiceError, ValidationIssue
 
 SCHEMA: Final = 1
 """Version of the folder's layout; a folder of a later one is refused. [1]"""
@@ -59,7 +59,9 @@ class StateFolder:
                 raise
         except (OSError, JournalError) as error:
             mend = f"{getattr(error, 'strerror', None) or error}; name another with --state"
-            raise ServiceError("state", [Fault(place=str(path), value="", mend=mend)]) from error
+            raise ServiceError(
+                "state", [ValidationIssue(place=str(path), value="", mend=mend)]
+            ) from error
 
     def __enter__(self) -> Self:
         """Return the open folder."""
@@ -76,7 +78,7 @@ class StateFolder:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
             mend = "another service runs on this state; stop it, or name another with --state"
-            fault = Fault(place=str(self.path), value=f"process {holder}", mend=mend)
+            fault = ValidationIssue(place=str(self.path), value=f"process {holder}", mend=mend)
             raise ServiceError("state", [fault]) from error
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
@@ -115,11 +117,11 @@ def check_layout(folder: Path) -> None:
         return
     if isinstance(version, int) and version > SCHEMA:
         mend = f"this gigatwin knows version {SCHEMA}; use the one that wrote it, or an empty"
-        fault = Fault(place=str(path), value=str(version), mend=f"{mend} folder")
+        fault = ValidationIssue(place=str(path), value=str(version), mend=f"{mend} folder")
         raise ServiceError("state", [fault])
     size = f"{path.stat().st_size} B"
     mend = f'it is damaged; write {{"version": {SCHEMA}}} into it if all else there is whole'
-    raise ServiceError("state", [Fault(place=str(path), value=size, mend=mend)])
+    raise ServiceError("state", [ValidationIssue(place=str(path), value=size, mend=mend)])
 
 
 def refuse_other(folder: Path, site: str) -> None:
@@ -134,7 +136,7 @@ def refuse_other(folder: Path, site: str) -> None:
     if site and before and before != site:
         mend = f"this is its state, not that of {site}; name another folder with --state"
         raise ServiceError(
-            "state", [Fault(place=str(folder / SCHEMA_FILE), value=before, mend=mend)]
+            "state", [ValidationIssue(place=str(folder / SCHEMA_FILE), value=before, mend=mend)]
         )
 
 

@@ -13,8 +13,8 @@ import xarray as xr
 
 from optimizer.dispatch import Orders
 from optimizer.realtime.guard import Guard
-from twin.axes import METERING, MINUTE, QUARTER
-from twin.exchange import net_import
+from twin.time_axes import METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR
+from twin.variables import net_import
 
 LOOK: Final = 1.0
 """Time between two looks. [min]"""
@@ -112,14 +112,14 @@ class Guarding:
             return None
         is_heard = self._count(now, observed)
         minutes = float((now - self._begin) / MINUTE)
-        if (now - self._looked) / MINUTE < LOOK or minutes >= METERING:
+        if (now - self._looked) / MINUTE < LOOK or minutes >= METERING_PERIOD_MIN:
             return None
         self._looked = now
         cooler = self._cool(observed, self._guard)
         return (self._shave(minutes, self._guard) if is_heard else None) or cooler
 
     def _is_running(self, now: np.datetime64) -> bool:
-        return bool(self._begin <= now < self._begin + QUARTER)
+        return bool(self._begin <= now < self._begin + QUARTER_HOUR)
 
     def _count(self, now: np.datetime64, observed: xr.Dataset) -> bool:
         """Add what the meter shows; return whether it is heard."""

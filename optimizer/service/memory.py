@@ -7,19 +7,18 @@ import numpy as np
 
 from optimizer.service.folder import read_json
 from telemetry.files import json_with_checksum, write_atomic
-from twin import state as states
 from twin.errors import GigatwinError
-from twin.estimate import Estimate, sizes_of
-from twin.observer.record import recalled, told
-from twin.observer.stock import Memory
-from twin.observer.trust import TRUST
+from twin.estimation.kalman_bank import NOISE_PRIORS
+from twin.estimation.measurement import StockFilter, restore_filter, serialise_filter
+from twin.estimation.observer import StateEstimate, state_scales
+from twin.simulation import state as states
 from twin.site import Site
 
 LATER: Final = frozenset({"usual_power"})
 """Words that files of older versions lack: they count as nothing."""
 
 
-def keep(path: Path, estimate: Estimate) -> None:
+def keep(path: Path, estimate: StateEstimate) -> None:
     """Write an estimate, whole or not at all.
 
     Parameters
@@ -32,15 +31,15 @@ def keep(path: Path, estimate: Estimate) -> None:
     state = estimate.state
     content = {
         "instant": str(state["instant"].to_numpy()),
-        "state": {name: state[name].to_numpy().tolist() for name in states.NAMES},
+        "state": {name: state[name].to_numpy().tolist() for name in states.STATE_VARIABLES},
         "spread": [[*key, value] for key, value in estimate.spread.items()],
         "silence": estimate.silence,
-        "learned": [[*key, told(known)] for key, known in estimate.memory.items()],
+        "learned": [[*key, serialise_filter(known)] for key, known in estimate.memory.items()],
     }
     write_atomic(path, json_with_checksum(content))
 
 
-def recall(path: Path, site: Site) -> Estimate | None:
+def recall(path: Path, site: Site) -> StateEstimate | None:
     """Return the estimate of a file; None if there is none that fits the site.
 
     Parameters
@@ -62,17 +61,17 @@ def recall(path: Path, site: Site) -> Estimate | None:
         case _:
             return None
     try:
-        state = states.rest(site, np.datetime64(instant, "us"))
-        for name in states.NAMES:
+        state = states.initial_state(site, np.datetime64(instant, "us"))
+        for name in states.STATE_VARIABLES:
             kept = values.get(name, 0.0) if name in LATER else values[name]
             state[name].values = np.array(kept, dtype=float).reshape(state[name].shape)
         spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
-        states.check(site, state)
+        states.check_state(site, state)
     except (GigatwinError, KeyError, TypeError, ValueError):
         return None
     if set(spread) != set(_stocks(site)):
         return None
-    return Estimate(
+    return StateEstimate(
         state=state,
         spread=spread,
         said=(),
@@ -82,24 +81,24 @@ def recall(path: Path, site: Site) -> Estimate | None:
     )
 
 
-def _learned(rows: object, site: Site) -> dict[tuple[str, str], Memory]:
+def _learned(rows: object, site: Site) -> dict[tuple[str, str], StockFilter]:
     """Return what was learned of each stock; nothing if that is of another version or site."""
-    sizes = sizes_of(site)
+    sizes = state_scales(site)
     found = {}
     try:
         for name, owner, content in cast("list[tuple[str, str, object]]", rows):
-            trust = TRUST[name].scaled(sizes[name, owner])
-            found[name, owner] = recalled(content, trust)
+            trust = NOISE_PRIORS[name].scaled(sizes[name, owner])
+            found[name, owner] = restore_filter(content, trust)
     except (KeyError, TypeError, ValueError):
         return {}
     return found
 
 
 def _stocks(site: Site) -> list[tuple[str, str]]:
-    state = states.rest(site)
+    state = states.initial_state(site)
     return [
         (name, str(label))
-        for name in states.NAMES
+        for name in states.STATE_VARIABLES
         if state[name].dims
         for label in state[name][state[name].dims[0]].to_numpy()
     ]

@@ -8,23 +8,23 @@ import xarray as xr
 
 from telemetry.series.table import TextTable, cell_location, parse_numbers, raise_faults, read_table
 from telemetry.series.timestamps import row_times
-from twin.axes import HOUR, QUARTER
-from twin.errors import Fault
-from twin.exchange import net_import
+from twin.errors import ValidationIssue
+from twin.markets.bill_lines import check_quarter_hours
+from twin.markets.tariffs import InstantArray
 from twin.physics import FloatArray
-from twin.tariffs.metered import check
-from twin.tariffs.periods import Moments
+from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.variables import net_import
 
 POWERS: Final = {
     "import_mw": ("MW", 1.0),
     "import_kw": ("kW", 1e-3),
-    "import_mwh": ("MWh", float(HOUR / QUARTER)),
-    "import_kwh": ("kWh", 1e-3 * float(HOUR / QUARTER)),
+    "import_mwh": ("MWh", float(HOUR / QUARTER_HOUR)),
+    "import_kwh": ("kWh", 1e-3 * float(HOUR / QUARTER_HOUR)),
 }
 """Columns that may hold the import, their unit, and MW of it."""
 
 
-def read_meter(path: Path, *, zone: str | None = None) -> tuple[Moments, FloatArray]:
+def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, FloatArray]:
     """Return the quarter-hours of a meter's file.
 
     Parameters
@@ -57,11 +57,11 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[Moments, FloatAr
     _refuse_export(table, column, values)
     starts, _ = row_times(table, zone)
     power = POWERS[column][1] * values
-    check(starts, power, source=table.source)
+    check_quarter_hours(starts, power, source=table.source)
     return starts, power
 
 
-def of_course(course: xr.Dataset) -> tuple[Moments, FloatArray]:
+def of_course(course: xr.Dataset) -> tuple[InstantArray, FloatArray]:
     """Return the quarter-hours that a back-test's plant metered.
 
     Parameters
@@ -82,7 +82,7 @@ def _refuse_export(table: TextTable, column: str, values: FloatArray) -> None:
     """Refuse rows whose import is negative: it would be billed as nothing."""
     mend = "an import is never negative; write what was taken, 0 where the site fed in"
     faults = [
-        Fault(
+        ValidationIssue(
             place=cell_location(table.source, row=table.lines[row], name=column),
             value=f"{values[row]:g} {POWERS[column][0]}",
             mend=mend,

@@ -10,9 +10,9 @@ from optimizer.problem import Problem
 from optimizer.question.horizons import Promised, nothing
 from optimizer.service.fallback import Choice
 from twin.errors import NoScheduleError
-from twin.estimate import Estimate
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Queue
+from twin.estimation.observer import StateEstimate
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Facts:
     """
 
     observed: xr.Dataset
-    queue: Queue
+    queue: JobQueue
     past: Jobs
     record: xr.Dataset
     hold: str = ""
@@ -76,10 +76,10 @@ class Outcome:
     """
 
     time: np.datetime64
-    estimate: Estimate
+    estimate: StateEstimate
     problem: Problem
     choice: Choice
-    queue: Queue
+    queue: JobQueue
     orders: Orders
     seconds: float
     apart: tuple[str, ...] = ()

@@ -15,7 +15,8 @@ import structlog
 
 from optimizer.service.holding.holds import Hold, Kept, read_holds
 from telemetry.files import json_with_checksum, write_atomic
-from twin.errors import Fault, JournalError, ServiceError, one_line
+from twin.errors import JournalError, ServiceError, ValidationIssue
+from twin.text import one_line
 
 LONGEST: Final = 24.0 * 31.0
 """Longest HOLD with an end. [h]"""
@@ -114,13 +115,15 @@ class Overrides:
         """
         author, reason = one_line(author), one_line(reason)
         faults = [
-            Fault(place=name, value=text[:40], mend=f"needs 1 to {LONGEST_TEXT} characters")
+            ValidationIssue(
+                place=name, value=text[:40], mend=f"needs 1 to {LONGEST_TEXT} characters"
+            )
             for name, text in (("author", author), ("reason", reason))
             if not 0 < len(text) <= LONGEST_TEXT
         ]
         if hours is not None and not 0.0 < hours <= LONGEST:
             mend = f"must be above 0 h and at most {LONGEST:.0f} h"
-            faults.append(Fault(place="hours", value=str(hours), mend=mend))
+            faults.append(ValidationIssue(place="hours", value=str(hours), mend=mend))
         if faults:
             raise ServiceError("hold", faults)
         until = None if hours is None else now + hours * 3600.0
@@ -153,7 +156,9 @@ class Overrides:
         """
         if self.trouble:
             mend = f"{self.trouble}; make room, or give the command as the service's user"
-            raise ServiceError("hold", [Fault(place=str(self._path), value="", mend=mend)])
+            raise ServiceError(
+                "hold", [ValidationIssue(place=str(self._path), value="", mend=mend)]
+            )
 
     def release(self) -> Hold | None:
         """End every HOLD and return them as one; None, and the file is left, if nobody holds."""

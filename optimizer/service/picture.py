@@ -11,12 +11,13 @@ from optimizer.service.holding.holds import Hold
 from optimizer.service.outcome import Outcome
 from optimizer.service.partners.asked import show_asked
 from telemetry.messages.feed_documents import ScheduleDraft
-from twin import limits
-from twin.axes import QUARTER, to_second
-from twin.equipment import Battery, Tank
-from twin.exchange import net_import
+from twin.equipment import Battery, ChilledWaterTank
+from twin.simulation import limits
 from twin.site import Site
-from twin.workloads.queue import Pool
+from twin.time_axes import QUARTER_HOUR
+from twin.units import format_second
+from twin.variables import net_import
+from twin.workload.queue import RackPool
 
 DAY: Final = 96
 """Quarter-hours of past and plan that are shown. [1]"""
@@ -43,12 +44,12 @@ class Picture:
         self._site, self._is_averaged = site, is_averaged
         self._watched = [
             limit
-            for limit in limits.limits(site)
+            for limit in limits.operating_limits(site)
             if limit.margin == "temperature" and np.isfinite(limit.high)
         ]
         self._capacity = {
             "battery": sum(battery.capacity for battery in site.of(Battery)),
-            "tank": sum(tank.capacity for tank in site.of(Tank)),
+            "tank": sum(tank.capacity for tank in site.of(ChilledWaterTank)),
         }
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DAY)
         self._last: Outcome | None = None
@@ -71,7 +72,7 @@ class Picture:
         """
         state, queue = outcome.estimate.state, outcome.queue
         outlook = outcome.problem.outlook.isel(time=0)
-        pool = Pool.of(self._site)
+        pool = RackPool.of(self._site)
         busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
         seen = observed.get("renewable_used_power")
         row = {
@@ -90,13 +91,13 @@ class Picture:
         }
         reached = outcome.choice.replay
         heat = {_label(limit): _temperature(limit, observed, reached) for limit in self._watched}
-        self._past.append((to_second(outcome.time), _plain(row), _plain(heat)))
+        self._past.append((format_second(outcome.time), _plain(row), _plain(heat)))
         self._known = None if np.isfinite(net_import(observed)) else _last_known(outcome)
         self._last, self._told = outcome, plan
 
     def _promised(self, now: np.datetime64) -> float | None:
         """Return what the plan before had promised of the meter, after the interval just over."""
-        if self._last is None or self._last.time != now - QUARTER:
+        if self._last is None or self._last.time != now - QUARTER_HOUR:
             return None
         if self._is_averaged and self._told is not None:
             return self._told["intervals"][0]["scheduled_mw"]
@@ -146,7 +147,7 @@ class Picture:
 
     def _plan(self, outcome: Outcome) -> dict[str, object]:
         schedule, replay = outcome.choice.schedule, outcome.choice.replay
-        pool = Pool.of(self._site)
+        pool = RackPool.of(self._site)
         busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
         columns: dict[str, xr.DataArray] = {
             "grid_power": net_import(schedule),
@@ -166,7 +167,7 @@ class Picture:
             shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
             shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
         return {
-            "time": [to_second(time) for time in schedule["time"].to_numpy()[:DAY]],
+            "time": [format_second(time) for time in schedule["time"].to_numpy()[:DAY]],
             **shown,
             "temperatures": heat,
         }
@@ -202,13 +203,13 @@ def _last_known(outcome: Outcome) -> Row:
     return _plain(row)
 
 
-def _label(limit: limits.Limit) -> str:
+def _label(limit: limits.OperatingLimit) -> str:
     """Return what people call a limited temperature: "facility supply, warm_plant"."""
     words = limit.variable.removesuffix("_temperature").replace("_", " ")
     return f"{words}, {limit.owner}" if limit.owner else words
 
 
-def _temperature(limit: limits.Limit, observed: xr.Dataset, replay: xr.Dataset) -> float:
+def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.Dataset) -> float:
     """Return a temperature as measured, or where no sensor shows it as the twin has it. [degC]"""
     if limit.variable in observed:
         seen = observed[limit.variable]
@@ -229,7 +230,7 @@ def show_decision(outcome: Outcome | None, revision: int) -> Mapping[str, object
     accounts = told["accounts"]
     money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
     return {
-        "time": to_second(outcome.time),
+        "time": format_second(outcome.time),
         "source": choice.source.value,
         "reason": choice.reason,
         "revision": revision,
@@ -250,12 +251,12 @@ def show_failures(outcome: Outcome) -> Mapping[str, object] | None:
     if covered is None:
         return None
     return {
-        "time": to_second(outcome.time),
+        "time": format_second(outcome.time),
         "least_minutes": covered.least_time,
         "exposed": [name for name, _ in covered.beyond()],
         "rows": covered.rows(),
         "plan": {
-            "time": [to_second(time) for time in covered.time[:DAY]],
+            "time": [format_second(time) for time in covered.time[:DAY]],
             "minutes": _column(covered.least),
             "failure": covered.names[:DAY],
         },
@@ -266,7 +267,7 @@ def summary(outcome: Outcome) -> dict[str, object]:
     """Return a decision in the few words that a log has room for."""
     first = outcome.choice.schedule.isel(time=0)
     return {
-        "time": to_second(outcome.time),
+        "time": format_second(outcome.time),
         "source": outcome.choice.source.value,
         "reason": outcome.choice.reason.partition("\n")[0],
         "power_mw": round(float(net_import(first)), 2),
@@ -278,8 +279,8 @@ def show_hold(hold: Hold | None) -> Mapping[str, object] | None:
     """Return the HOLD in force, as the page wants it."""
     if hold is None:
         return None
-    until = None if hold.until is None else to_second(np.datetime64(round(hold.until), "s"))
-    since = to_second(np.datetime64(round(hold.since), "s"))
+    until = None if hold.until is None else format_second(np.datetime64(round(hold.until), "s"))
+    since = format_second(np.datetime64(round(hold.since), "s"))
     return {"author": hold.author, "reason": hold.reason, "since": since, "until": until}
 
 

@@ -22,19 +22,18 @@ from optimizer.service.outcome import Facts, Outcome, RestError
 from optimizer.service.watching.in_service import plannable
 from optimizer.service.water import APPLIED, declared
 from optimizer.steering import Steering, question, set_apart
-from twin.axes import HOUR, QUARTER
-from twin.estimate import Estimate, estimate
-from twin.labels import values_of
+from twin.estimation.observer import StateEstimate, estimate_state
 from twin.physics import FloatArray
+from twin.simulation.setpoints import SUPPLY_SET_POINT
 from twin.site import Site
-from twin.steering import SUPPLY
-from twin.workloads.capping import lasting_power, under, work_power
-from twin.workloads.queue import Pool, Queue
+from twin.time_axes import HOUR, QUARTER_HOUR
+from twin.variables import values_by_machine
+from twin.workload.queue import JobQueue, RackPool, caps_below_limit, running_power, sustained_power
 
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
 """What a plan by rule orders of batteries; under HOLD the plant keeps the ramp by itself."""
 
-HOURS: Final = float(QUARTER / HOUR)
+HOURS: Final = float(QUARTER_HOUR / HOUR)
 ROUNDING: Final = 1e-6
 """Power of jobs above the plan that is no difference. [MW]"""
 
@@ -60,7 +59,7 @@ class Pilot:
     site: Site
     decide: Callable[..., Decision]
     caps: Mapping[int, float] = field(default_factory=dict)
-    believed: Estimate | None = None
+    believed: StateEstimate | None = None
     is_shadow: bool = False
 
     def __post_init__(self) -> None:
@@ -93,17 +92,17 @@ class Pilot:
         believed = self._estimate(facts)
         problem, absent = self._question(facts, believed.state)
         last = self._decision
-        if not facts.is_steerable and last is not None and SUPPLY in last.schedule:
+        if not facts.is_steerable and last is not None and SUPPLY_SET_POINT in last.schedule:
             last = None
         lost = f"telemetry: {'; '.join(believed.said)}" if believed.is_useless else ""
         hold = facts.hold or lost
         caps = queue.caps
         if hold:
-            power = work_power(queue, caps)
+            power = running_power(queue, caps)
             choice = by_rule(problem, power, source=Source.HOLD, reason=hold)
         else:
             caps = _with_pressing(queue, caps, problem)
-            power = work_power(queue, caps)
+            power = running_power(queue, caps)
             choice = choose(problem, self._asked(facts), last=last, running_power=power)
         outcome = Outcome(
             time=queue.instant,
@@ -143,7 +142,7 @@ class Pilot:
         )
         return set_apart(problem, len(facts.apart)) if facts.apart else problem, absent
 
-    def _estimate(self, facts: Facts) -> Estimate:
+    def _estimate(self, facts: Facts) -> StateEstimate:
         """Return the state now; what was measured once is not believed twice.
 
         An estimate that nothing could be planned on is made anew: more may have been heard since.
@@ -151,7 +150,7 @@ class Pilot:
         last = self._last
         if last and last.time == facts.queue.instant and not last.estimate.is_useless:
             return last.estimate
-        return estimate(
+        return estimate_state(
             self.site,
             facts.observed,
             last=self.believed,
@@ -165,13 +164,13 @@ class Pilot:
         known = Known(record=facts.record, queue=facts.queue, past=facts.past)
         return partial(self.decide, known=known)
 
-    def _caps_of(self, queue: Queue) -> FloatArray:
+    def _caps_of(self, queue: JobQueue) -> FloatArray:
         """Return the caps of the jobs that run, as last ordered, in the order of the queue. [1]"""
         known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
         return np.where(queue.running, known, 0.0)
 
     def _orders(
-        self, choice: Choice, problem: Problem, *, queue: Queue, caps: FloatArray
+        self, choice: Choice, problem: Problem, *, queue: JobQueue, caps: FloatArray
     ) -> Orders:
         """Return what to do: by the plan, or, without one, what the rule has planned for."""
         if choice.source in {Source.OPTIMUM, Source.SHIFTED}:
@@ -181,19 +180,21 @@ class Pilot:
         room = self._steering.within_rise(room, queue)
         must = caps > 0 if choice.source is Source.HOLD else pressing(queue, HOURS)
         caps = within(queue, caps, headroom=room, must=must)
-        caps = under(queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must))
+        caps = caps_below_limit(
+            queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must)
+        )
         jobs, step = by_number(queue, caps), first.isel(time=0)
         if choice.source is Source.HOLD:
             return Orders(jobs=jobs)
-        left = room.import_power(lasting_power(queue, caps, HOURS)) + room.export_limit
-        batteries = {name: values_of(step, name) for name in BATTERY_FLOWS if name in step}
+        left = room.import_power(sustained_power(queue, caps, HOURS)) + room.export_limit
+        batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
         most = curtailed(step, batteries.get("battery_discharge", {}), left)
         return Orders(jobs=jobs, renewable_cap=most, **batteries)
 
     def _done(self, last: Outcome, observed: xr.Dataset) -> xr.Dataset | None:
         """Return what was done in the last quarter-hour, as measured, else as ordered."""
         now = np.datetime64(str(observed["instant"].to_numpy()), "us")
-        if now - last.time != QUARTER:
+        if now - last.time != QUARTER_HOUR:
             return None
         step = last.choice.schedule.isel(time=[0], instant=[0, 1])
         for name in ("hall_power", *FLOWS):
@@ -203,7 +204,7 @@ class Pilot:
         return step
 
 
-def _with_pressing(queue: Queue, caps: FloatArray, problem: Problem) -> FloatArray:
+def _with_pressing(queue: JobQueue, caps: FloatArray, problem: Problem) -> FloatArray:
     """Return the caps of what runs, and of what cannot wait, as far as racks are free."""
     caps, must = caps.copy(), pressing(queue, HOURS)
     free = queue.pool.racks - problem.service[0] - queue.jobs.racks[caps > 0].sum()
@@ -214,7 +215,7 @@ def _with_pressing(queue: Queue, caps: FloatArray, problem: Problem) -> FloatArr
     return caps
 
 
-def _planned_power(first: xr.Dataset, pool: Pool) -> float:
+def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
     """Return the power above idle that a schedule leaves to jobs in its first interval. [MW]"""
     service = float(first["service_racks"][0]) * float(pool.power(1.0))
     halls = float(first["hall_power"].isel(time=0).sum())

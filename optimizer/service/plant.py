@@ -18,10 +18,11 @@ from optimizer.service.watching.in_service import RATINGS
 from optimizer.service.world import DAY, Files, read_world, zone_of
 from telemetry.files import write_json_atomic
 from telemetry.simulator.scenario import SimulationResult, SimulationScenario
-from twin.axes import QUARTER, to_minute
-from twin.errors import Fault, SiteError
-from twin.limits import violations
+from twin.errors import SiteError, ValidationIssue
+from twin.simulation.limits import count_violations
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
+from twin.units import format_minute
 
 SYNTHETIC_START: Final = "2026-06-16T00:00"
 """Where runs over the synthetic June 2026 begin: forecasts look back two weeks."""
@@ -64,9 +65,9 @@ def setting_of(
     Setting
         Over exactly these quarter-hours.
     """
-    days = int(np.ceil(steps * QUARTER / DAY))
+    days = int(np.ceil(steps * QUARTER_HOUR / DAY))
     world = read_world(site, synthetic_files(site), start=start, days=days)
-    world = replace(world, end=world.start + steps * QUARTER)
+    world = replace(world, end=world.start + steps * QUARTER_HOUR)
     return Setting.of(site, world, load_scale=load_scale)
 
 
@@ -92,7 +93,9 @@ def scene_of(setting: Setting, *, seed: int, absent: Sequence[str] = ()) -> Simu
     mend = f"plans of {site.name} can do without {', '.join(known)}"
     strangers = sorted(set(absent) - set(known))
     if strangers:
-        faults = [Fault(place="out of service", value=name, mend=mend) for name in strangers]
+        faults = [
+            ValidationIssue(place="out of service", value=name, mend=mend) for name in strangers
+        ]
         raise SiteError(site.name, faults)
     return SimulationScenario(
         site=setting.site,
@@ -138,7 +141,7 @@ class Judgement:
         broken = self.violations.to_series()
         return {
             "seed": self.seed,
-            "start": to_minute(self.course["time"].to_numpy()[0]),
+            "start": format_minute(self.course["time"].to_numpy()[0]),
             "steps": self.course.sizes["time"],
             "undecided": self.counts["undecided"],
             "summary": asdict(self.summary),
@@ -183,7 +186,7 @@ def judge(setting: Setting, outcome: SimulationResult, *, seed: int) -> Judgemen
         course=course,
         bill=bill,
         work=work,
-        violations=violations(site, outcome.record),
+        violations=count_violations(site, outcome.record),
         counts=outcome.counts,
     )
 

@@ -30,9 +30,9 @@ from telemetry.points.limits import LIMITS_FILE, read_site_limits
 from telemetry.points.topology import RackNameMismatch
 from telemetry.quality import checks
 from telemetry.quality.checks import QualityFlag
-from twin.exchange import net_import
 from twin.site import Site
-from twin.spans import in_words
+from twin.text import format_duration
+from twin.variables import net_import
 
 TAKEN: Final = (QualityFlag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
@@ -155,7 +155,7 @@ class PlantLink:
             longest = checks.STALE_PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
-            span = in_words(float(longest / np.timedelta64(1, "s")))
+            span = format_duration(float(longest / np.timedelta64(1, "s")))
             self._silent = f"silent for over {span}: {names[0]}{more}" if names else ""
         return self._silent
 
@@ -269,7 +269,7 @@ def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
         is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > most)
         if count := int(is_old.sum()):
             old = age.where(is_old, 0.0)
-            told.append(f"{name}{_whose(old, count)}: {in_words(float(old.max()))}")
+            told.append(f"{name}{_whose(old, count)}: {format_duration(float(old.max()))}")
     return told
 
 

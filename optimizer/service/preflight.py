@@ -19,9 +19,9 @@ from optimizer.service.series import Series
 from optimizer.service.settings import Settings
 from telemetry.points.discovery import SiteDiscovery, discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
-from twin.errors import Fault, GigatwinError, ServiceError
-from twin.names import NAMES, may_go_out
+from twin.errors import GigatwinError, ServiceError, ValidationIssue
 from twin.site import Site
+from twin.text import NAME_RULE, is_valid_name
 
 SECONDS: Final = 5.0
 """How long a plant is listened to; brokers keep what names its points, so it comes at once. [s]"""
@@ -85,9 +85,11 @@ def refuse_name(site: Site) -> None:
     ServiceError
         If brokers or partners would refuse it.
     """
-    if not may_go_out(site.name):  # in shadow nobody else would tell
-        mend = f"rename its file: a site that is served has a name of {NAMES}"
-        raise ServiceError("site", [Fault(place="name", value=ascii(site.name), mend=mend)])
+    if not is_valid_name(site.name):  # in shadow nobody else would tell
+        mend = f"rename its file: a site that is served has a name of {NAME_RULE}"
+        raise ServiceError(
+            "site", [ValidationIssue(place="name", value=ascii(site.name), mend=mend)]
+        )
 
 
 def _site(site: Site) -> str:
@@ -102,7 +104,7 @@ def _series(site: Site, settings: Settings, now: np.datetime64) -> str:
     series.record(now)
     if trouble := series.alarm(now):
         mend = "fetch it anew, or see why it was not: gigatwin fetch, or whoever writes the file"
-        raise ServiceError("series", [Fault(place="files", value=trouble, mend=mend)])
+        raise ServiceError("series", [ValidationIssue(place="files", value=trouble, mend=mend)])
     return ", ".join(f"{name} until {end}" for name, end in series.until.items())
 
 
@@ -112,7 +114,9 @@ def _state(site: Site, path: Path) -> str:
         mend = (
             "it must be a folder where the service's user may write; or name another with --state"
         )
-        raise ServiceError("state", [Fault(place=str(home), value="not writable", mend=mend)])
+        raise ServiceError(
+            "state", [ValidationIssue(place=str(home), value="not writable", mend=mend)]
+        )
     if not (path / SCHEMA_FILE).exists():
         return f"{path}: none yet, the first start makes it"
     check_layout(path)
@@ -141,7 +145,7 @@ def _page(settings: Settings, path: Path) -> str:
             return f"port {port} is taken, as by the service that runs"
         mend = "end what listens there, or give another port with --page"
         why = getattr(error, "strerror", None) or error
-        fault = Fault(place="page", value=f"port {port}: {why}", mend=mend)
+        fault = ValidationIssue(place="page", value=f"port {port}: {why}", mend=mend)
         raise ServiceError("page", [fault]) from error
     return f"port {port} is free" if port else "a free port is taken"
 
@@ -158,7 +162,7 @@ def _plant(site: Site, settings: Settings) -> str:
         mend = (
             f"let the plant's gateway say its metadata, with tag paths that begin with {site.name}"
         )
-        raise ServiceError("plant", [Fault(place=site.name, value=seen, mend=mend)])
+        raise ServiceError("plant", [ValidationIssue(place=site.name, value=seen, mend=mend)])
     differences = compare_topology(site, points, discovery.batches)
     heard = f"{len(points)} points and {len(discovery.batches)} racks heard in {SECONDS:g} s"
     if not differences:

@@ -9,15 +9,17 @@ import numpy as np
 import xarray as xr
 
 from optimizer.service.trials.results import SITE
-from twin import vocabulary
-from twin.axes import HOUR, to_minute
-from twin.effectiveness import NAMES
-from twin.errors import Fault, ProblemError, UnitError
-from twin.reporting import below_zero, untold, words_of
-from twin.units import canonical
+from twin import variables
+from twin.errors import ProblemError, UnitError, ValidationIssue
+from twin.reporting.eu_report import missing_values, negative_rate_issues, report_variables
+from twin.reporting.indicators import INDICATOR_VARIABLES
+from twin.time_axes import HOUR
+from twin.units import format_minute, parse_quantity
 
 OWNERS: Final = {
-    **dict.fromkeys((*NAMES, "carbon_intensity", "matched_power", "air_temperature"), ()),
+    **dict.fromkeys(
+        (*INDICATOR_VARIABLES, "carbon_intensity", "matched_power", "air_temperature"), ()
+    ),
     "heat_reuse_power": ("heat_reuse",),
     "renewable_used_power": ("renewable",),
 }
@@ -55,7 +57,7 @@ def joined(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[str]]:
     """
     read = [(_read(path), path) for path in files]
     notes = _of_site(read, site)
-    words = [set(words_of(part)) for part, _ in read]
+    words = [set(report_variables(part)) for part, _ in read]
     known = set.intersection(*words)
     if lost := set.union(*words) - known:
         notes.append(f"left out, since not all files tell it: {', '.join(sorted(lost))}")
@@ -92,13 +94,17 @@ def _read(path: Path) -> xr.Dataset:
         raise _refused(path, "cannot be read", mend) from error
     if "duration" not in found.coords or not found.sizes.get("time"):
         raise _refused(path, "has no time with duration", mend)
-    part = found[list(words_of(found))].assign_coords(duration=_hours(found["duration"], path))
+    part = found[list(report_variables(found))].assign_coords(
+        duration=_hours(found["duration"], path)
+    )
     faults = list(_faults(part))
     try:
-        vocabulary.check(part, *dict.fromkeys((*NAMES, *words_of(part))))
+        variables.check_variables(
+            part, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(part)))
+        )
     except UnitError as error:
         faults += error.faults
-    if faults := faults or below_zero(part):
+    if faults := faults or negative_rate_issues(part):
         raise ProblemError("report", [replace(one, place=f"{path}, {one.place}") for one in faults])
     return part
 
@@ -107,7 +113,7 @@ def _hours(duration: xr.DataArray, path: Path) -> xr.DataArray:
     """Return lengths of intervals in hours, whatever unit of time a file has them in. [h]"""
     place, unit = f"{path}, duration", duration.attrs.get("units")
     try:
-        hour = canonical(f"1 {unit}", "h")
+        hour = parse_quantity(f"1 {unit}", "h")
     except UnitError as error:
         mend = 'attrs["units"] must be "h", or another unit of time'
         raise _refused(place, repr(unit), mend) from error
@@ -116,21 +122,25 @@ def _hours(duration: xr.DataArray, path: Path) -> xr.DataArray:
     return (duration * hour).assign_attrs(units="h")
 
 
-def _faults(part: xr.Dataset) -> Iterator[Fault]:
+def _faults(part: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield what is wrong with the axis of a file, and with what its words stand on."""
     starts, hours = part["time"].to_numpy(), part["duration"].to_numpy()
     if starts.dtype.kind != "M" or np.isnat(starts).any():
-        yield Fault(place="time", value="no moment", mend="give the start of each interval, UTC")
+        yield ValidationIssue(
+            place="time", value="no moment", mend="give the start of each interval, UTC"
+        )
     if not (np.isfinite(hours) & (hours > 0.0)).all():
-        yield Fault(place="duration", value="not above 0", mend="give the length of each interval")
-    for name in words_of(part):
+        yield ValidationIssue(
+            place="duration", value="not above 0", mend="give the length of each interval"
+        )
+    for name in report_variables(part):
         word = part[name]
         wanted = OWNERS.get(name, tuple(str(dim) for dim in word.dims if dim != "time"))
         if set(word.dims) != {"time", *wanted}:
             mend = f"must stand on {' and '.join(('time', *wanted))}"
-            yield Fault(place=name, value=" and ".join(map(str, word.dims)), mend=mend)
+            yield ValidationIssue(place=name, value=" and ".join(map(str, word.dims)), mend=mend)
         if word.dtype.kind not in "fiu":
-            yield Fault(place=name, value=str(word.dtype), mend="must be a number")
+            yield ValidationIssue(place=name, value=str(word.dtype), mend="must be a number")
 
 
 def _of_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]:
@@ -142,7 +152,7 @@ def _of_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]:
             notes.append(f"{path} does not tell its site, and is taken as of {site}")
         elif told != site:
             mend = f"give runs of {site} only, or report on {told}"
-            faults.append(Fault(place=str(path), value=f"a run of {told}", mend=mend))
+            faults.append(ValidationIssue(place=str(path), value=f"a run of {told}", mend=mend))
     if faults:
         raise ProblemError("report", faults)
     return notes
@@ -155,13 +165,13 @@ def _holes(whole: xr.Dataset, source: np.ndarray) -> list[str]:
     if (doubled := begin[1:] < so_far - SLACK).any():
         at = int(np.argmax(doubled)) + 1
         before = int(np.argmax(end[:at]))
-        told = f"from {to_minute(begin[before])} to {to_minute(end[before])}"
+        told = f"from {format_minute(begin[before])} to {format_minute(end[before])}"
         mend = f"lies in an interval of {source[before]} {told}; give each time once"
-        raise _refused(source[at], to_minute(begin[at]), mend)
+        raise _refused(source[at], format_minute(begin[at]), mend)
     gaps = np.flatnonzero(begin[1:] > so_far + SLACK)
     hours = (begin[gaps + 1] - so_far[gaps]) / HOUR
     notes = [
-        f"nothing is known from {to_minute(so_far[gap])} for {length:,.1f} h"
+        f"nothing is known from {format_minute(so_far[gap])} for {length:,.1f} h"
         for gap, length in zip(gaps[:SHOWN], hours[:SHOWN], strict=True)
     ]
     if len(gaps) > SHOWN:
@@ -173,7 +183,7 @@ def _holes(whole: xr.Dataset, source: np.ndarray) -> list[str]:
 def _lost(whole: xr.Dataset) -> tuple[np.ndarray, list[str]]:
     """Return in which intervals a word is not known, and in words when each is not."""
     is_lost, notes = np.zeros(whole.sizes["time"], dtype=bool), []
-    for name, is_untold in untold(whole).items():
+    for name, is_untold in missing_values(whole).items():
         if is_untold.any():
             hours = float(whole["duration"].to_numpy()[is_untold].sum())
             spans = _spans(whole, is_untold)
@@ -187,10 +197,12 @@ def _spans(whole: xr.Dataset, holds: np.ndarray) -> str:
     begin, end = whole["time"].to_numpy(), ends(whole)
     turns = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
     pairs = turns.reshape(-1, 2)
-    told = [f"from {to_minute(begin[a])} to {to_minute(end[b - 1])}" for a, b in pairs[:SHOWN]]
+    told = [
+        f"from {format_minute(begin[a])} to {format_minute(end[b - 1])}" for a, b in pairs[:SHOWN]
+    ]
     more = [f"{len(pairs) - SHOWN:,} times more"] if len(pairs) > SHOWN else []
     return ", ".join([*told, *more])
 
 
 def _refused(place: object, value: str, mend: str) -> ProblemError:
-    return ProblemError("report", [Fault(place=str(place), value=value, mend=mend)])
+    return ProblemError("report", [ValidationIssue(place=str(place), value=value, mend=mend)])

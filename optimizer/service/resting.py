@@ -12,9 +12,9 @@ import xarray as xr
 from optimizer.problem import Problem
 from optimizer.service.steady import ruled
 from optimizer.verify import Verdict, verify
-from twin import limits
-from twin.axes import to_minute
-from twin.breach import Breach
+from twin.simulation import limits
+from twin.simulation.limits import Violation
+from twin.units import format_minute
 
 LESS: Final = 0.9
 """Share of an excess that rest has to fall below to be worth it. [1]"""
@@ -52,7 +52,7 @@ def resting(problem: Problem, running_power: float) -> Rest | None:
     goes_on = verify(problem.site, problem.state, ruled(problem, running_power))
     if verdict.replay is None or goes_on.replay is None:
         return None
-    named = {limit.name for limit in limits.limits(problem.site)}
+    named = {limit.name for limit in limits.operating_limits(problem.site)}
     before, after = (
         {one.limit: one for one in found.breaches if one.limit in named}
         for found in (goes_on, verdict)
@@ -65,19 +65,19 @@ def resting(problem: Problem, running_power: float) -> Rest | None:
     return schedule, verdict, _words(eased, after)
 
 
-def _is_nearer(before: Breach, after: Breach) -> bool:
+def _is_nearer(before: Violation, after: Violation) -> bool:
     """Return whether a limit is broken earlier, or farther, than before."""
     return after.time < before.time or after.excess * LESS > before.excess
 
 
-def _is_eased(before: Breach, after: Breach | None) -> bool:
+def _is_eased(before: Violation, after: Violation | None) -> bool:
     """Return whether a limit is kept now, or broken later, or clearly less."""
     if after is None:
         return True
     return after.time > before.time or after.excess < LESS * before.excess
 
 
-def _words(eased: Sequence[Breach], after: dict[str, Breach]) -> str:
+def _words(eased: Sequence[Violation], after: dict[str, Violation]) -> str:
     """Return what rest is good for, limit by limit."""
     told = []
     for one in eased:
@@ -85,7 +85,7 @@ def _words(eased: Sequence[Breach], after: dict[str, Breach]) -> str:
         if rests is None:
             much = "is kept"
         elif rests.time > one.time:
-            much = f"is broken from {to_minute(rests.time)} on instead of {to_minute(one.time)}"
+            much = f"is broken from {format_minute(rests.time)} on instead of {format_minute(one.time)}"
         else:
             much = f"is broken by {rests.excess / one.excess:.0%} of what it would be"
         told.append(f"{one.limit} {much}")

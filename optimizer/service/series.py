@@ -12,27 +12,31 @@ import xarray as xr
 from optimizer.hedge.known import LEAST
 from optimizer.service.world import HISTORY, Files, notes_of, read_series
 from telemetry.files import NO_FILE_STAMP, FileStamp, file_stamp
-from twin import axes
-from twin.axes import to_minute
+from twin import time_axes
 from twin.equipment import Renewable
-from twin.errors import Fault, GigatwinError, SeriesError
-from twin.forecast.errors import DAYS
-from twin.forecast.record import WEATHER, published_until
-from twin.forecast.record import record as make_record
-from twin.physics.atmosphere import STANDARD_PRESSURE
+from twin.errors import GigatwinError, SeriesError, ValidationIssue
+from twin.forecast.history import WEATHER_VARIABLES, published_until
+from twin.forecast.history import series_history as make_record
+from twin.forecast.scenarios import ERROR_HISTORY_DAYS
+from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA
 from twin.site import Site
-from twin.spans import in_words
+from twin.text import format_duration
+from twin.units import format_minute
 
 AHEAD: Final = np.timedelta64(4, "D")
 """How far ahead the weather is asked for."""
 
-LOOKED_BACK: Final = np.timedelta64(DAYS + 14, "D")
+LOOKED_BACK: Final = np.timedelta64(ERROR_HISTORY_DAYS + 14, "D")
 """How far back where scenarios are weighed: to the first past forecast and what it went by."""
 
 ANY: Final = np.datetime64("2026-06-16T00:00", "us")
 """A moment as good as any."""
 
-MILD: Final = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": STANDARD_PRESSURE}
+MILD: Final = {
+    "air_temperature": 15.0,
+    "relative_humidity": 0.5,
+    "air_pressure": STANDARD_PRESSURE_KPA,
+}
 """Weather as good as any; the rest is zero. [unit of the variable]"""
 
 DAY: Final = np.timedelta64(1, "D")
@@ -137,7 +141,7 @@ class Series:
     @property
     def until(self) -> Mapping[str, str]:
         """Until when prices and weather are told."""
-        return {name: to_minute(end) for name, end in self._ends.items()}
+        return {name: format_minute(end) for name, end in self._ends.items()}
 
     def _absent(self) -> str:
         """Return which files are not there, where nothing was read yet: plans will want them."""
@@ -152,18 +156,22 @@ class Series:
         published = published_until(now - PATIENCE, self._site.market_day_zone)
         files, found = self._files, dict[str, str]()
         why = {
-            "prices": (files.prices, published, f"published until {to_minute(published)}"),
-            "weather": (files.weather, now + ENOUGH, f"wanted for {in_words(ENOUGH / SECOND)}"),
+            "prices": (files.prices, published, f"published until {format_minute(published)}"),
+            "weather": (
+                files.weather,
+                now + ENOUGH,
+                f"wanted for {format_duration(ENOUGH / SECOND)}",
+            ),
         }
         for name, (path, wanted, reason) in why.items():
             left = float((self._ends[name] - now) / SECOND)
             if self._ends[name] >= wanted:
                 continue
-            when = f"{in_words(abs(left))} {'ahead' if left > 0.0 else 'ago'}"
+            when = f"{format_duration(abs(left))} {'ahead' if left > 0.0 else 'ago'}"
             written = np.datetime64(self._stamps.get(path, NO_FILE_STAMP)[0] // 1000, "us")
-            age = in_words(max(float((now - written) / SECOND), 0.0))
+            age = format_duration(max(float((now - written) / SECOND), 0.0))
             found[name] = (
-                f"{path.name} tells {name} until {to_minute(self._ends[name])}, {when}; {reason}: "
+                f"{path.name} tells {name} until {format_minute(self._ends[name])}, {when}; {reason}: "
                 f"the file is {age} old, plans go on by forecasts"
             )
         return found
@@ -175,8 +183,8 @@ class Series:
 
     def _rehearse(self) -> None:
         """Ask the renewables for one quarter-hour of any weather."""
-        weather = axes.regular(ANY, 1).assign(
-            {name: ("time", [MILD.get(name, 0.0)]) for name in WEATHER}
+        weather = time_axes.regular_axes(ANY, 1).assign(
+            {name: ("time", [MILD.get(name, 0.0)]) for name in WEATHER_VARIABLES}
         )
         place = {"latitude": self._site.latitude, "longitude": self._site.longitude}
         for machine in self._site.of(Renewable):
@@ -186,7 +194,9 @@ class Series:
         files = self._files
         missing = [path for path in self._paths if not path.is_file()]
         if missing:
-            faults = [Fault(place=str(path), value="", mend="no such file") for path in missing]
+            faults = [
+                ValidationIssue(place=str(path), value="", mend="no such file") for path in missing
+            ]
             source = "series"
             raise SeriesError(source, faults)
         parts = read_series(self._site, files, start=now - self._back, end=now + AHEAD)
@@ -205,4 +215,4 @@ def _ends(record: xr.Dataset) -> Mapping[str, np.datetime64]:
         told = np.flatnonzero(is_told)
         return np.datetime64(record["instant"].to_numpy()[told[-1] + 1 if told.size else 0], "us")
 
-    return {"prices": end("electricity_price"), "weather": end(*WEATHER)}
+    return {"prices": end("electricity_price"), "weather": end(*WEATHER_VARIABLES)}

@@ -22,7 +22,7 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.preflight import refuse_name
 from optimizer.service.settings import Settings
 from telemetry.files import write_atomic
-from twin.errors import Fault, JournalError, ServiceError
+from twin.errors import JournalError, ServiceError, ValidationIssue
 from twin.site import Site
 
 logger = structlog.get_logger(__name__)
@@ -124,7 +124,7 @@ def _commands(
             case {"command": "release", "author": str(author)}:
                 return {"was_held": service.release(author=author)}
         mend = "there are status, hold (author, reason, hours) and release (author)"
-        fault = Fault(place="command", value=repr(told)[:80], mend=mend)
+        fault = ValidationIssue(place="command", value=repr(told)[:80], mend=mend)
         raise ServiceError("socket", [fault])
 
     return answer
@@ -139,5 +139,7 @@ def _hours(told: object) -> float | None:
             pass
         case int() | float():
             return float(told)
-    fault = Fault(place="hours", value=repr(told)[:80], mend="give a number of hours, or none")
+    fault = ValidationIssue(
+        place="hours", value=repr(told)[:80], mend="give a number of hours, or none"
+    )
     raise ServiceError("socket", [fault])

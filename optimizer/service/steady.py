@@ -9,11 +9,11 @@ from optimizer.problem import Problem
 from optimizer.schedule import KNOWN
 from optimizer.service.cushion import SPILLS, cushioned, spilled
 from optimizer.verify import JUDGED, verify
-from twin import axes, simulation, vocabulary
+from twin import time_axes, variables
+from twin.simulation import simulate
+from twin.simulation.setpoints import UNITS_ON
 from twin.site import Site
-from twin.steering import UNITS
-from twin.workloads.halls import over_halls
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool, split_over_halls
 
 SHORTEST: Final = 1.0
 """Least time ahead for which it is worth planning a part of the horizon. [h]"""
@@ -51,10 +51,10 @@ def safe_part(problem: Problem) -> Problem | None:
     """
     breaches = verify(problem.site, problem.state, ruled(problem, 0.0)).breaches
     start = problem.outlook["time"].to_numpy()[0]
-    hours = min([JUDGED, *(float((one.time - start) / axes.HOUR) for one in breaches)])
+    hours = min([JUDGED, *(float((one.time - start) / time_axes.HOUR) for one in breaches)])
     if not SHORTEST <= hours < problem.hours.sum():
         return None
-    outlook = axes.beginning(problem.outlook, hours)
+    outlook = time_axes.first_hours(problem.outlook, hours)
     then = outlook["terminal_price"]
     dearest = max(float(then), float(problem.outlook["electricity_price"].max()))
     return replace(problem, outlook=outlook.assign(terminal_price=then.copy(data=dearest)))
@@ -80,18 +80,18 @@ def _steady(problem: Problem, work_power: float) -> xr.Dataset:
     if "renewable_available_power" in outlook:
         sun_and_wind = outlook["renewable_available_power"]
         plan["renewable_available_power"] = sun_and_wind
-        plan["renewable_used_power"] = vocabulary.tag(sun_and_wind, "renewable_used_power")
+        plan["renewable_used_power"] = variables.tag_variable(sun_and_wind, "renewable_used_power")
     return plan
 
 
 def promised(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     """Return a plan that promises what the twin does with it from the present state."""
-    replay = simulation.simulate(problem.site, problem.state, plan)
+    replay = simulate.simulate(problem.site, problem.state, plan)
     told = {*plan.data_vars, "grid_import_power", "grid_export_power", "facility_power"}
-    words = [name for name in replay.data_vars if name in told - {UNITS}]  # what ran is no order
+    words = [name for name in replay.data_vars if name in told - {UNITS_ON}]  # what ran is no order
     return plan.assign({name: replay[name] for name in words})
 
 
 def hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
     """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
-    return over_halls(site, Pool.of(site).draw(plan["service_racks"]) + work_power)
+    return split_over_halls(site, RackPool.of(site).draw(plan["service_racks"]) + work_power)

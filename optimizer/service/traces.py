@@ -8,8 +8,8 @@ import pandas as pd
 
 import sites
 from telemetry.series import read_jobs
-from twin.axes import QUARTER
-from twin.workloads.jobs import hours_of
+from twin.time_axes import QUARTER_HOUR
+from twin.workload.jobs import covered_hours
 
 
 def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataFrame:
@@ -32,14 +32,14 @@ def jobs_of(path: Path, *, start: np.datetime64, end: np.datetime64) -> pd.DataF
     -----
     A trace longer than a year ends where that of the next year begins.
     """
-    first, last = (pd.Timestamp(moment) for moment in (start, end - QUARTER))
+    first, last = (pd.Timestamp(moment) for moment in (start, end - QUARTER_HOUR))
     if path == sites.series_file("jobs"):
         return _months(read_jobs(path, year=last.year), first, last)
     whole = [read_jobs(path, year=year) for year in range(first.year, last.year + 1)]
     ended = [one[one["arrival"] < later["arrival"].min()] for one, later in pairwise(whole)]
     told = [*ended, whole[-1]]
     jobs: pd.DataFrame = pd.concat(told, ignore_index=True)
-    jobs.attrs["hours"] = sum(hours_of(one["arrival"].to_numpy()) for one in told if len(one))
+    jobs.attrs["hours"] = sum(covered_hours(one["arrival"].to_numpy()) for one in told if len(one))
     return jobs
 
 

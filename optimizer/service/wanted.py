@@ -7,11 +7,10 @@ from optimizer.service.outcome import Outcome
 from optimizer.service.water import water_requests
 from telemetry.commands import PlantCommands
 from telemetry.points.site_points import rack_ids
-from twin.equipment import Accelerators, Cdu, HeatReuse
-from twin.run import Key
+from twin.equipment import CduBank, HeatReuse, ITHall
+from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.workloads.capping import work_power
-from twin.workloads.halls import hall_powers
+from twin.workload.queue import hall_powers, running_power
 
 ROOM: Final = 0.03
 """Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
@@ -37,7 +36,7 @@ def wanted(site: Site, outcome: Outcome) -> PlantCommands:
     """
     orders, queue = outcome.orders, outcome.queue
     caps = in_order(queue, orders.jobs)
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     apart = outcome.apart
     without = {
         hall.name: tuple(
@@ -47,7 +46,7 @@ def wanted(site: Site, outcome: Outcome) -> PlantCommands:
     }
     racks = float(outcome.problem.outlook["service_racks"][0]) - len(apart)
     powers = hall_powers(
-        site, work_power=work_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
+        site, work_power=running_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
     )
     rooms = {}
     for hall in halls:
@@ -58,16 +57,16 @@ def wanted(site: Site, outcome: Outcome) -> PlantCommands:
     return PlantCommands(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
 
 
-def store_requests(site: Site, orders: Orders) -> dict[Key, float]:
+def store_requests(site: Site, orders: Orders) -> dict[VariableKey, float]:
     """Return what orders ask of batteries and tanks; to charge is positive. [MW]"""
-    found: dict[Key, float] = {}
+    found: dict[VariableKey, float] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         found[f"{kind}_request", store.owner] = orders.net(kind, store.owner)
     return found
 
 
-def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
+def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[VariableKey, float]:
     found = store_requests(site, orders)
     for exchange in site.exchanges:
         if exchange.available:
@@ -79,7 +78,7 @@ def _requests(site: Site, outcome: Outcome, orders: Orders) -> dict[Key, float]:
     for plant, units in orders.cooling_plant_units_on.items():
         found["cooling_plant_units_request", plant] = units
     water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
-    for bank in site.of(Cdu):
+    for bank in site.of(CduBank):
         for unit in range(1, bank.count + 1):
             found["technology_supply_request", f"{bank.name}/{unit:03d}"] = float(water[0])
     return found

@@ -8,9 +8,9 @@ import xarray as xr
 
 from optimizer.dispatch import Orders
 from telemetry.points.site_points import unit_ids
-from twin import steering
-from twin.equipment import Cdu, CoolingPlant
-from twin.run import Key
+from twin.equipment import CduBank, CoolingPlant
+from twin.simulation import setpoints
+from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 REQUESTS: Final = {
@@ -26,7 +26,7 @@ APPLIED: Final = {
 """Word of a plan -> word of what the plant says that it aims at."""
 
 
-def water_requests(site: Site, orders: Orders) -> dict[Key, float]:
+def water_requests(site: Site, orders: Orders) -> dict[VariableKey, float]:
     """Return the set points of the water that a plan has chosen, as requests; none if declared.
 
     Parameters
@@ -41,14 +41,14 @@ def water_requests(site: Site, orders: Orders) -> dict[Key, float]:
     dict
         (word, circuit or unit of CDUs) -> supply temperature [degC] or temperature range [K].
     """
-    found: dict[Key, float] = {}
+    found: dict[VariableKey, float] = {}
     for word, request in REQUESTS.items():
         for owner, value in getattr(orders, word).items():
             found |= {(request, label): value for label in _objects(site, owner)}
     return found
 
 
-def refusal(site: Site, points: Collection[Key], observed: xr.Dataset) -> str:
+def refusal(site: Site, points: Collection[VariableKey], observed: xr.Dataset) -> str:
     """Return why the set points of the water cannot be chosen, or "" if they can.
 
     Parameters
@@ -68,7 +68,7 @@ def refusal(site: Site, points: Collection[Key], observed: xr.Dataset) -> str:
     choice = site.set_points.choice
     if choice == "declared":
         return ""
-    words = steering.WORDS if choice == "cheapest" else (steering.SUPPLY,)
+    words = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
     owners = [(w, m.name) for w in words for m in site.of(_kind(w))]
     for word, owner in owners:
         lacking = [
@@ -89,7 +89,7 @@ def declared(site: Site) -> Site:
 
 
 def show_water(
-    site: Site, observed: xr.Dataset, asked: Mapping[Key, float]
+    site: Site, observed: xr.Dataset, asked: Mapping[VariableKey, float]
 ) -> list[dict[str, object]]:
     """Return what is asked of each circuit and bank, and what the plant aims at.
 
@@ -108,8 +108,8 @@ def show_water(
         ``machine``, ``what``, ``unit``, ``asked`` and ``applied``; None where there is no value.
     """
     found: list[dict[str, object]] = []
-    for word in steering.WORDS:
-        is_supply = word == steering.SUPPLY
+    for word in setpoints.SET_POINT_VARIABLES:
+        is_supply = word == setpoints.SUPPLY_SET_POINT
         for machine in site.of(_kind(word)):
             wanted = asked.get((REQUESTS[word], _objects(site, machine.name)[0]))
             applied = _value(observed, APPLIED[word], machine.name)
@@ -125,14 +125,14 @@ def show_water(
     return found
 
 
-def _kind(word: str) -> type[CoolingPlant] | type[Cdu]:
-    return Cdu if steering.WORDS[word][1] == "cdu" else CoolingPlant
+def _kind(word: str) -> type[CoolingPlant] | type[CduBank]:
+    return CduBank if setpoints.SET_POINT_VARIABLES[word][1] == "cdu" else CoolingPlant
 
 
 def _objects(site: Site, owner: str) -> list[str]:
     """Return the objects that have the points of a machine: itself, or each unit of a bank."""
     machine = site.equipment[owner]
-    return unit_ids(machine) if isinstance(machine, Cdu) else [owner]
+    return unit_ids(machine) if isinstance(machine, CduBank) else [owner]
 
 
 def _value(observed: xr.Dataset, name: str, owner: str) -> float:

@@ -18,8 +18,8 @@ from optimizer.service.calibrations import DUE, FILE, is_due, keep, kept
 from optimizer.service.watching.alarms import Severity
 from telemetry.files import NO_FILE_STAMP, file_stamp
 from telemetry.logging import run_with_logging
-from twin.calibrate import calibrate
-from twin.calibration.drift import Change, Week, changes
+from twin.calibration.drift import CalibrationSummary, ParameterDrift, parameter_drifts
+from twin.calibration.identification import calibrate
 from twin.errors import GigatwinError
 from twin.site import Site
 
@@ -58,7 +58,7 @@ class Wear:
         self._begun = np.datetime64(0, "us")
         self._process: BaseProcess | None = None
         self._stamp = NO_FILE_STAMP
-        self._changes: tuple[Change, ...] = ()
+        self._changes: tuple[ParameterDrift, ...] = ()
 
     def look(self, now: np.datetime64) -> None:
         """Begin a calibration if one is due, or see to the one that runs; never waits.
@@ -95,11 +95,11 @@ class Wear:
         mend = "plan maintenance; `gigatwin calibrate SITE --drift` tells more"
         return "; ".join(change.text for change in lost), severity, mend
 
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[ParameterDrift, ...]:
         """Return what has changed, read anew when there is another calibration."""
         found = file_stamp(self._path)
         if found not in (self._stamp, NO_FILE_STAMP):
-            self._stamp, self._changes = found, changes(kept(self._path))
+            self._stamp, self._changes = found, parameter_drifts(kept(self._path))
         return self._changes
 
     def stop(self) -> None:
@@ -141,5 +141,5 @@ def calibrate_week(site: Site, folder: Path, now: np.datetime64) -> None:
     except GigatwinError as error:
         logger.warning("no calibration", site=site.name, reason=str(error))
         return
-    keep(folder / FILE, Week.of(told))
+    keep(folder / FILE, CalibrationSummary.of(told))
     logger.info("calibrated", site=site.name, unknown=len(told.unknown), said=list(told.said))

@@ -22,14 +22,14 @@ from telemetry.series import (
     read_weather,
     select_variables,
 )
-from twin import axes, vocabulary
-from twin.axes import QUARTER
-from twin.equipment import DayAhead
-from twin.errors import Fault, ProblemError, SeriesError
-from twin.forecast.record import WEATHER
-from twin.forecast.record import record as make_record
-from twin.given import check_given
+from twin import time_axes, variables
+from twin.errors import ProblemError, SeriesError, ValidationIssue
+from twin.forecast.history import WEATHER_VARIABLES
+from twin.forecast.history import series_history as make_record
+from twin.markets.contracts import DayAheadPosition
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
+from twin.validation import check_argument_types
 
 HISTORY: Final = np.timedelta64(14, "D")
 """How far back forecasts may look."""
@@ -84,7 +84,7 @@ class World:
     Attributes
     ----------
     record
-        All series on quarter-hours, as :func:`twin.forecast.record.record` makes them.
+        All series on quarter-hours, as :func:`twin.forecast.history.series_history` makes them.
     jobs
         Arrivals of the whole year.
     start, end
@@ -132,14 +132,14 @@ def read_world(site: Site, files: Files, *, start: str, days: int) -> World:
     SeriesError
         If a file cannot be read or does not cover the run.
     """
-    check_given("run", site=(site, Site), files=(files, Files))
+    check_argument_types("run", site=(site, Site), files=(files, Files))
     if files.jobs is None:
         mend = "a back-test needs a file of jobs"
-        raise ProblemError("run", [Fault(place="jobs", value="", mend=mend)])
-    first = axes.utc(start)
-    if (first - first.astype("datetime64[h]")) % QUARTER:
+        raise ProblemError("run", [ValidationIssue(place="jobs", value="", mend=mend)])
+    first = time_axes.to_utc(start)
+    if (first - first.astype("datetime64[h]")) % QUARTER_HOUR:
         mend = "a run begins on a full quarter-hour"
-        raise ProblemError("run", [Fault(place="start", value=start, mend=mend)])
+        raise ProblemError("run", [ValidationIssue(place="start", value=start, mend=mend)])
     last = first + days * DAY
     parts = read_series(site, files, start=first - HISTORY, end=last)
     inside = [(name, between(part, start=first, end=last)) for name, part in parts[:OF_ALL]]
@@ -218,8 +218,10 @@ def carbon_of(prices: xr.Dataset, files: Files) -> xr.Dataset:
     """
     if files.carbon is None and "carbon_intensity" not in prices:
         nothing = xr.zeros_like(prices["electricity_price"]).fillna(0.0)
-        named = vocabulary.tag(nothing.assign_attrs(), "carbon_intensity")
-        found = named.to_dataset().assign_coords(instant=("instant", axes.edges_of(prices)))
+        named = variables.tag_variable(nothing.assign_attrs(), "carbon_intensity")
+        found = named.to_dataset().assign_coords(
+            instant=("instant", time_axes.interval_edges(prices))
+        )
         return found.assign_attrs(notes=[NO_CARBON])
     return read_carbon(files.carbon or files.prices, zone=files.zone, kind=files.carbon_kind)
 
@@ -233,9 +235,9 @@ def market_of(site: Site, files: Files) -> list[xr.Dataset]:
         If a file cannot be read, tells of reserves what the site's products cannot be, or of a
         position that no contract of the site holds.
     """
-    if files.position and not site.of(DayAhead):
+    if files.position and not site.of(DayAheadPosition):
         mend = 'the site has no contract of kind = "day_ahead": declare one, or leave the file out'
-        fault = Fault(place=files.position.name, value="", mend=mend)
+        fault = ValidationIssue(place=files.position.name, value="", mend=mend)
         raise SeriesError(files.position.name, [fault])
     found = [read_positions(files.position, zone=files.zone)] if files.position else []
     if files.reserves:
@@ -278,7 +280,7 @@ def read_outdoors(
         If the file cannot be read.
     """
     place = (site.latitude, site.longitude, site.elevation)
-    years = range(int(pd.Timestamp(start).year), int(pd.Timestamp(end - QUARTER).year) + 1)
+    years = range(int(pd.Timestamp(start).year), int(pd.Timestamp(end - QUARTER_HOUR).year) + 1)
     readings = {year: read_weather(path, year=year, location=place) for year in years}
     weather = readings[years[0]]
     if len(years) > 1 and weather.attrs["typical_year"]:
@@ -286,11 +288,13 @@ def read_outdoors(
             [reading.drop_vars("instant") for reading in readings.values()], "time", join="exact"
         ).drop_duplicates("time")
         joined = joined.sortby("time").assign_attrs(weather.attrs)
-        weather = joined.assign_coords(instant=("instant", axes.edges_of(joined)))
+        weather = joined.assign_coords(instant=("instant", time_axes.interval_edges(joined)))
     if "wind_speed" not in weather:
         calm = xr.full_like(weather["air_temperature"], CALM_WIND)
-        weather["wind_speed"] = vocabulary.tag(calm, "wind_speed")
+        weather["wind_speed"] = variables.tag_variable(calm, "wind_speed")
         said = [weather.attrs.get("modelled", ""), "wind_speed"]
         weather.attrs["modelled"] = ", ".join(word for word in said if word)
-    kept = weather[[*WEATHER]].assign_coords(instant=("instant", axes.edges_of(weather)))
+    kept = weather[[*WEATHER_VARIABLES]].assign_coords(
+        instant=("instant", time_axes.interval_edges(weather))
+    )
     return kept.assign_attrs(weather.attrs)

@@ -8,7 +8,7 @@ import numpy as np
 from optimizer.compile.arrays import Arrays, IntArray
 from optimizer.solve.linear import Answer, Solver
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 
 PRICED: Final = 1e-6
 """Rise of what is missed with a limit below which it is not why. [1]"""

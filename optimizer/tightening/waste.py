@@ -11,7 +11,7 @@ import numpy as np
 
 from optimizer.inputs import Inputs
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 from twin.relations import Exchange
 from twin.site import Site
 

@@ -9,20 +9,22 @@ from typing import Final
 import numpy as np
 
 from sites.validation.cases import ValidationCase
-from twin.equipment.loop import Loop
+from twin.equipment.cooling_plant import CoolingLoop
 from twin.physics import (
     FloatArray,
-    air,
-    chiller,
-    cold_plate,
-    electric,
-    heat_exchange,
-    heat_pump,
-    machines,
-    tower,
+    electrical_equipment,
+    fluid_flow,
+    heat_exchangers,
+    heat_rejection,
+    psychrometrics,
+    refrigeration,
 )
-from twin.physics.ride_through import ITIC_LOW, Mode, ride_through
-from twin.physics.smoothing import Smoother, smooth
+from twin.physics.load_swings import SmoothingModel, smooth_load
+from twin.physics.voltage_ride_through import (
+    ITIC_UNDERVOLTAGE,
+    UpsMode,
+    simulate_voltage_ride_through,
+)
 
 _FLOWS: Final = (0.4, 0.6, 0.8, 1.0, 1.4, 2.0, 2.4)  # l/min
 _RESISTANCES: Final = (0.0389, 0.0300, 0.0265, 0.0245, 0.0220, 0.0204, 0.0197)  # K/W
@@ -47,9 +49,9 @@ _WET_BULBS: Final = (  # air [degC], humidity [%] -> wet bulb [degC]
 )
 _UPS: Final = ((25, 97.0), (50, 97.3), (75, 97.0), (100, 96.4))  # load, efficiency [%]
 _SUPPLIES: Final = {
-    "UPS, eco mode": electric.UPS_ECO_MODE,
-    "power supply, Titanium": electric.PSU_TITANIUM,
-    "power supply, Ruby": electric.PSU_RUBY,
+    "UPS, eco mode": electrical_equipment.UPS_ECO_MODE,
+    "power supply, Titanium": electrical_equipment.PSU_TITANIUM,
+    "power supply, Ruby": electrical_equipment.PSU_RUBY,
 }
 _KILOWATTS: Final = 1000.0  # in a MW
 _CHILLED: Final = 8.89  # degC
@@ -105,7 +107,7 @@ def _cold_plate() -> Iterator[ValidationCase]:
         expected=_RESISTANCES,
         tolerance=0.01,
         source=_OCP,
-        compute=lambda: np.asarray(cold_plate.cold_plate_resistance(np.array(_FLOWS))),
+        compute=lambda: np.asarray(heat_exchangers.cold_plate_resistance(np.array(_FLOWS))),
     )
     yield ValidationCase(
         number=2,
@@ -117,8 +119,8 @@ def _cold_plate() -> Iterator[ValidationCase]:
         source=_OCP,
         compute=lambda: np.array(
             [
-                cold_plate.cold_plate_case_temperature(1000.0, 40.0, flow=1.0),
-                cold_plate.cold_plate_outlet_temperature(1000.0, 40.0, flow=1.0),
+                heat_exchangers.cold_plate_case_temperature(1000.0, 40.0, flow=1.0),
+                heat_exchangers.cold_plate_outlet_temperature(1000.0, 40.0, flow=1.0),
             ]
         ),
     )
@@ -126,14 +128,14 @@ def _cold_plate() -> Iterator[ValidationCase]:
 
 def _approaches() -> FloatArray:
     bulb, span, ratio = np.array([point for point, _ in _TOWERS]).T
-    return np.asarray(tower.yorkcalc_approach(bulb, span, liquid_gas_ratio=ratio))
+    return np.asarray(heat_rejection.yorkcalc_approach(bulb, span, liquid_gas_ratio=ratio))
 
 
 def _chiller_powers() -> FloatArray:
-    curves = chiller.CARRIER_19XR_869
-    share = chiller.available_cooling_share(_CHILLED, _CONDENSER, curves=curves)
+    curves = refrigeration.CARRIER_19XR_869
+    share = refrigeration.available_cooling_share(_CHILLED, _CONDENSER, curves=curves)
     loads = np.array([part for part, _ in _PART_LOADS]) * share * curves.rated_cooling
-    power = chiller.chiller_power(
+    power = refrigeration.chiller_power(
         loads,
         curves.rated_cooling,
         chilled_temperature=_CHILLED,
@@ -145,7 +147,7 @@ def _chiller_powers() -> FloatArray:
 
 def _wet_bulbs() -> FloatArray:
     temperature, humidity = np.array([point for point, _ in _WET_BULBS]).T
-    return np.asarray(air.wet_bulb_temperature(temperature, humidity / 100.0))
+    return np.asarray(psychrometrics.wet_bulb_temperature(temperature, humidity / 100.0))
 
 
 def _efficiencies() -> Iterator[ValidationCase]:
@@ -154,11 +156,11 @@ def _efficiencies() -> Iterator[ValidationCase]:
         "UPS, double conversion",
         tuple(efficiency / 100.0 for _, efficiency in _UPS),
         loads,
-        loss=np.asarray(electric.ups_loss(loads, 1.0)),
+        loss=np.asarray(electrical_equipment.ups_loss(loads, 1.0)),
     )
     for title, published in _SUPPLIES.items():
         shares, known = np.array(published).T
-        loss = np.asarray(electric.loss_from_efficiency(shares, published))
+        loss = np.asarray(electrical_equipment.loss_from_efficiency(shares, published))
         yield _efficiency(title, tuple(known.tolist()), shares, loss=loss)
 
 
@@ -174,7 +176,7 @@ def _efficiency(
         tolerance=0.1,
         is_relative=False,
         source=_LABELS if title.startswith("power supply") else _EATON,
-        compute=lambda: np.asarray(100.0 * electric.efficiency_from_loss(loads, loss)),
+        compute=lambda: np.asarray(100.0 * electrical_equipment.efficiency_from_loss(loads, loss)),
     )
 
 
@@ -205,7 +207,7 @@ def _machines() -> Iterator[ValidationCase]:
         tolerance=1e-3,
         source="F. Incropera, D. DeWitt, Fundamentals of Heat and Mass Transfer, eq. 11.32",
         compute=lambda: np.array(
-            [heat_exchange.crossflow_effectiveness(n, ratio) for (n, ratio), _ in _CROSSFLOW]
+            [heat_exchangers.crossflow_effectiveness(n, ratio) for (n, ratio), _ in _CROSSFLOW]
         ),
     )
     yield ValidationCase(
@@ -216,7 +218,7 @@ def _machines() -> Iterator[ValidationCase]:
         expected=(4.2,),
         tolerance=0.01,
         source="EnergyPlus, measured by the requirements' authors",
-        compute=lambda: np.array([100.0 * machines.fan_power(0.298, 1.0, exponent=2.62)]),
+        compute=lambda: np.array([100.0 * fluid_flow.fan_power(0.298, 1.0, exponent=2.62)]),
     )
     yield ValidationCase(
         number=0,
@@ -256,12 +258,12 @@ def _disturbances() -> Iterator[ValidationCase]:
         number=0,
         title="How long a load behind a UPS bears a dip",
         unit="s",
-        points=tuple(f"just below {voltage:.0%}" for voltage, _ in ITIC_LOW),
+        points=tuple(f"just below {voltage:.0%}" for voltage, _ in ITIC_UNDERVOLTAGE),
         expected=(0.02, 0.5, 10.0),
         tolerance=2 * _SAMPLE,
         is_relative=False,
         source="Information Technology Industry Council, ITI (CBEMA) curve, 2000",
-        compute=lambda: np.array([_borne(voltage - 0.01) for voltage, _ in ITIC_LOW]),
+        compute=lambda: np.array([_borne(voltage - 0.01) for voltage, _ in ITIC_UNDERVOLTAGE]),
     )
     yield ValidationCase(
         number=0,
@@ -278,35 +280,39 @@ def _disturbances() -> Iterator[ValidationCase]:
     )
 
 
-def _loop() -> Loop:
-    return Loop.model_validate({"volume": "500 m3"})
+def _loop() -> CoolingLoop:
+    return CoolingLoop.model_validate({"volume": "500 m3"})
 
 
 def _transformer() -> FloatArray:
     loads = np.linspace(0.05, 1.0, 96) * _RATING
-    losses = np.asarray(electric.transformer_loss(loads, _RATING, **_LOSSES))
+    losses = np.asarray(electrical_equipment.transformer_loss(loads, _RATING, **_LOSSES))
     efficiency = 100.0 * loads / (loads + losses)
     return np.array([efficiency[-1], efficiency.max()])
 
 
 def _lorenz() -> FloatArray:
-    source, sink = (heat_pump.mean_temperature(*ends) for ends in ((35.0, 45.0), (50.0, 80.0)))
-    cop = heat_pump.lorenz_cop(source, sink)
+    source, sink = (
+        refrigeration.thermodynamic_mean_temperature(*ends) for ends in ((35.0, 45.0), (50.0, 80.0))
+    )
+    cop = refrigeration.lorenz_cop(source, sink)
     return np.array([cop, 0.5 * cop])
 
 
 def _borne(voltage: float) -> float:
     """Return after what time a load leaves the mains in a dip that does not end. [s]"""
     course = np.full(round(15.0 / _SAMPLE), voltage)
-    return float(np.argmax(ride_through(course, _SAMPLE).mode != Mode.MAINS) * _SAMPLE)
+    return float(
+        np.argmax(simulate_voltage_ride_through(course, _SAMPLE).mode != UpsMode.MAINS) * _SAMPLE
+    )
 
 
 def _passed(frequency: float) -> float:
     """Return what is left of a sine of power between idle and full. [%]"""
     time = np.arange(round(_CYCLES / frequency / _SAMPLE)) * _SAMPLE
     turn = 2.0 * np.pi * frequency * time
-    racks = Smoother(idle=1.0, full=2.0, storage=_LAG)
-    left = smooth(1.5 + 0.5 * np.sin(turn), racks, step=_SAMPLE).connection
+    racks = SmoothingModel(idle=1.0, full=2.0, storage=_LAG)
+    left = smooth_load(1.5 + 0.5 * np.sin(turn), racks, step=_SAMPLE).connection
     settled = slice(len(time) // 2, None)  # whole cycles, after what was in the store has gone
     sine, cosine = (2.0 * np.mean(left[settled] * wave(turn[settled])) for wave in (np.sin, np.cos))
     return float(100.0 * np.hypot(sine, cosine) / 0.5)

@@ -19,13 +19,14 @@ from sites.catalogue import site_names
 from sites.loading import load_site
 from sites.plausibility import MILD_RELATIVE_HUMIDITY, MILD_TEMPERATURE_C
 from sites.validation.cases import ValidationCase
-from twin import axes, state, vocabulary
-from twin.effectiveness import indicators
-from twin.equipment import Accelerators, HeatReuse
-from twin.equipment.chassis import Chassis
+from twin import time_axes, variables
+from twin.equipment import HeatReuse, ITHall
+from twin.equipment.it_hall import Chassis
 from twin.physics import FloatArray
-from twin.physics.atmosphere import STANDARD_PRESSURE, standard_pressure
-from twin.simulation import simulate
+from twin.physics.psychrometrics import STANDARD_PRESSURE_KPA, standard_pressure
+from twin.reporting.indicators import indicators
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 from twin.site import Site
 from twin.weather import Weather
 
@@ -108,8 +109,8 @@ def _single(compute: Callable[[], float]) -> FloatArray:
     return np.array([compute()])
 
 
-def _hall() -> Accelerators:
-    (hall,) = load_site("frontier").of(Accelerators)
+def _hall() -> ITHall:
+    (hall,) = load_site("frontier").of(ITHall)
     return hall
 
 
@@ -143,7 +144,7 @@ def _lumi() -> float:
 def _open_energy(site: Site) -> float:
     """Return the greatest relative error of any balance over loads and weathers. [1]"""
     idle, full = (
-        np.array([getattr(hall, name) for hall in site.of(Accelerators)])
+        np.array([getattr(hall, name) for hall in site.of(ITHall)])
         for name in ("idle_power", "full_power")
     )
     shares, outdoors = np.meshgrid(_LOADS, _AIRS)
@@ -153,15 +154,17 @@ def _open_energy(site: Site) -> float:
 
 def _run(site: Site, hall_power: FloatArray, air_temperature: FloatArray) -> xr.Dataset:
     """Return a run in quarter-hours from a state of rest, without orders to stores."""
-    operation = axes.regular(axes.utc(_DAY), len(air_temperature), np.timedelta64(15, "m"))
-    hall = [hall.name for hall in site.of(Accelerators)]
+    operation = time_axes.regular_axes(
+        time_axes.to_utc(_DAY), len(air_temperature), np.timedelta64(15, "m")
+    )
+    hall = [hall.name for hall in site.of(ITHall)]
     operation = operation.assign_coords(hall=hall).assign(
         hall_power=(("time", "hall"), hall_power),
         air_temperature=("time", air_temperature),
         relative_humidity=("time", np.full(len(air_temperature), MILD_RELATIVE_HUMIDITY)),
-        air_pressure=("time", np.full(len(air_temperature), STANDARD_PRESSURE)),
+        air_pressure=("time", np.full(len(air_temperature), STANDARD_PRESSURE_KPA)),
     )
-    return simulate(site, state.rest(site), vocabulary.tag_all(operation))
+    return simulate(site, state.initial_state(site), variables.tag_dataset(operation))
 
 
 MEAN_UTILISATION: Final = 0.6
@@ -240,7 +243,7 @@ def _year(site: Site) -> xr.Dataset:
     climate = HOST_CLIMATES[site.name]
     days = np.arange(0, 365, _SAMPLE_DAYS)
     hours = (days[:, None] * _HOSTS_DAY + np.arange(_HOSTS_DAY)).ravel()
-    grid = axes.regular(axes.utc("2026-01-01"), len(hours), axes.HOUR)
+    grid = time_axes.regular_axes(time_axes.to_utc("2026-01-01"), len(hours), time_axes.HOUR)
     season = np.cos((hours / _HOSTS_DAY - _WARMEST_DAY) * 2.0 * np.pi / 365.0)
     clock = np.cos((hours - _WARMEST_HOUR) * 2.0 * np.pi / _HOSTS_DAY)
     pressure = float(standard_pressure(site.elevation))
@@ -249,16 +252,16 @@ def _year(site: Site) -> xr.Dataset:
         relative_humidity=("time", np.full(len(hours), climate.relative_humidity)),
         air_pressure=("time", np.full(len(hours), pressure)),
     )
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     power = [h.idle_power + MEAN_UTILISATION * (h.full_power - h.idle_power) for h in halls]
     grid = grid.assign_coords(hall=[hall.name for hall in halls])
     grid["hall_power"] = ("time", "hall"), np.tile(power, (len(hours), 1))
-    grid = vocabulary.tag_all(grid)
+    grid = variables.tag_dataset(grid)
     pumps, outdoors = site.of(HeatReuse), Weather.of(grid)
     if pumps:
         grid = grid.assign_coords(heat_reuse=[pump.name for pump in pumps])
         wanted = np.stack([pump.limit(outdoors) for pump in pumps], axis=-1)
         grid["heat_reuse_power"] = ("time", "heat_reuse"), wanted
-    return simulate(site, state.rest(site), vocabulary.tag_all(grid)).assign(
+    return simulate(site, state.initial_state(site), variables.tag_dataset(grid)).assign(
         duration=grid["duration"]
     )

@@ -22,11 +22,10 @@ from pydantic import BaseModel, TypeAdapter
 
 from sites.catalogue import standard_machines
 from sites.validation.cases import SkippedCase, ValidationCase
-from twin.equipment.chiller import ChillerBank
+from twin.equipment.chiller_plant import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower
-from twin.physics import FloatArray, air, water
-from twin.physics.powerflow import load_flow
-from twin.physics.wiring import Lines, Transformers, Wiring
+from twin.physics import FloatArray, fluid_flow, psychrometrics
+from twin.physics.power_flow import LineArrays, NetworkArrays, TransformerArrays, solve_load_flow
 from twin.weather import Weather
 
 ENERGYPLUS_HOURS: Final = Path(__file__).with_name("energyplus.csv")
@@ -87,7 +86,7 @@ def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
     outdoors, load = hourly_weather(hours), hours["load"].to_numpy()
     chillers, tower = _machines()
     flow = _WATER_DENSITY * CONDENSER_WATER_FLOW_M3_S
-    rate = np.full(len(load), water.capacity_rate(flow, temperature=TOWER_SET_POINT_C + 2.0))
+    rate = np.full(len(load), fluid_flow.capacity_rate(flow, temperature=TOWER_SET_POINT_C + 2.0))
     power = load / chillers.rated_cop
     for _ in range(_PASSES):
         heat = load + power
@@ -134,9 +133,11 @@ def hourly_weather(hours: pd.DataFrame) -> Weather:
     return Weather(
         air_temperature=temperature,
         wet_bulb_temperature=np.asarray(
-            air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
+            psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)
         ),
-        humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
+        humidity_ratio=np.asarray(
+            psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)
+        ),
         air_pressure=pressure,
     )
 
@@ -192,16 +193,16 @@ class _Wiring(BaseModel):
     transformers: _Columns
     load_nodes: list[int]
 
-    def arrays(self) -> Wiring:
+    def arrays(self) -> NetworkArrays:
         """Return the network as the physics takes it."""
-        return Wiring(
+        return NetworkArrays(
             voltage=np.array(self.voltage),
             source_node=self.source_node,
             source_voltage=self.source_voltage,
             short_circuit_power=self.short_circuit_power,
             source_ratio=self.source_ratio,
-            lines=Lines(**{name: np.array(values) for name, values in self.lines.items()}),
-            transformers=Transformers(
+            lines=LineArrays(**{name: np.array(values) for name, values in self.lines.items()}),
+            transformers=TransformerArrays(
                 **{name: np.array(values) for name, values in self.transformers.items()}
             ),
             load_nodes=np.array(self.load_nodes),
@@ -264,7 +265,7 @@ def _title(name: str) -> str:
 def _solve(networks: list[_Network], name: str) -> FloatArray:
     values = []
     for network in networks:
-        found = load_flow(
+        found = solve_load_flow(
             network.wiring.arrays(),
             np.array([network.active]),
             np.array([network.reactive]),

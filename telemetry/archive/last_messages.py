@@ -19,7 +19,7 @@ from telemetry.archive import loss_log
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.messages.codec import try_decode
 from telemetry.messages.topics import TopicKind, parse_topic
-from twin.errors import JournalError, WireError
+from twin.errors import JournalError, MessageError
 
 RETAINED_KINDS: Final = {
     TopicKind.CAP_STATUS,
@@ -131,7 +131,7 @@ class LastMessageStore:
 def _is_kept(topic: str) -> bool:
     try:
         return parse_topic(topic).kind in RETAINED_KINDS
-    except WireError:
+    except MessageError:
         return False
 
 

@@ -50,11 +50,11 @@ from telemetry.files import state_folder
 from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.points.site_points import SiteVariables, VariableLayout
-from twin import vocabulary
-from twin.axes import utc
+from twin import variables
 from twin.errors import ArchiveError, ProblemError
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.time_axes import to_utc
 
 CHIP_UNITS: Final = dict(zip(CHIP_VARIABLES, ("W", "degC", "1", "1", "MHz"), strict=True))
 """Units of what chips say, as they were sent."""
@@ -382,7 +382,7 @@ def time_variable(seconds: Int64Array) -> xr.Variable:
 
 def to_moment(told: np.datetime64 | str) -> np.datetime64:
     """Return a moment; a text without an offset is UTC."""
-    return utc(told) if isinstance(told, str) else np.datetime64(told, "us")
+    return to_utc(told) if isinstance(told, str) else np.datetime64(told, "us")
 
 
 def _second(moment: TimeArgument) -> int | None:
@@ -412,7 +412,9 @@ def open_by_machine(snapshot: Snapshot, site: Site, *, span: TimeRange) -> xr.Da
         if any(bindings):
             lazy = BoundVariable(snapshot, seconds=seconds, shape=shape, bindings=bindings, was=was)
             dims = ("time", shape.dim) if shape.dim else ("time",)
-            found[shape.variable] = lazy_variable(dims, lazy, vocabulary.attributes(shape.variable))
+            found[shape.variable] = lazy_variable(
+                dims, lazy, variables.variable_attributes(shape.variable)
+            )
             if shape.dim:
                 labels[shape.dim] = list(shape.labels)
     return xr.Dataset(found, coords={"time": time, **labels})

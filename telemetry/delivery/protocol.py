@@ -19,7 +19,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from twin.errors import WireError
+from twin.errors import MessageError
 
 PROTOCOL_VERSION: Final = 1
 REPORT_SUFFIX: Final = "/held"
@@ -110,10 +110,12 @@ def decode_report(topic: str, payload: bytes) -> list[SenderReport]:
     found = []
     for row in _rows(topic, payload):
         if not isinstance(row, list):
-            raise WireError(topic, row, "a boot is [boot, first, last, gone]")
+            raise MessageError(topic, row, "a boot is [boot, first, last, gone]")
         boot, first, last = _whole(topic, row[:3], 3)
         if first > last + 1:
-            raise WireError(topic, row, "a boot is [boot, first, last], and first at most last + 1")
+            raise MessageError(
+                topic, row, "a boot is [boot, first, last], and first at most last + 1"
+            )
         gone = _ranges(topic, row[3:])
         found.append(SenderReport(boot=boot, first=first, last=last, gone=gone))
     return found
@@ -136,7 +138,7 @@ def decode_ack(topic: str, payload: bytes) -> list[SelectiveAck]:
     found = []
     for row in _rows(topic, payload):
         if not isinstance(row, list):
-            raise WireError(topic, row, "a boot is [boot, through, missing]")
+            raise MessageError(topic, row, "a boot is [boot, through, missing]")
         boot, through = _whole(topic, row[:2], 2)
         missing = _ranges(topic, row[2:])
         found.append(SelectiveAck(boot=boot, through=through, missing=missing))
@@ -152,14 +154,14 @@ def _rows(topic: str, payload: bytes) -> list[object]:
     try:
         document = json.loads(payload) if len(payload) <= MAX_REPORT_BYTES else None
     except (ValueError, RecursionError) as error:
-        raise WireError(topic, payload, f"{error}") from error
+        raise MessageError(topic, payload, f"{error}") from error
     if not isinstance(document, dict) or document.get("v") != PROTOCOL_VERSION:
-        raise WireError(
+        raise MessageError(
             topic, payload, f"an object with v {PROTOCOL_VERSION}, at most {MAX_REPORT_BYTES} bytes"
         )
     rows = document.get("boots")
     if not isinstance(rows, list) or len(rows) > MAX_BOOTS:
-        raise WireError(topic, payload, f"boots is a list of at most {MAX_BOOTS}")
+        raise MessageError(topic, payload, f"boots is a list of at most {MAX_BOOTS}")
     return rows
 
 
@@ -169,17 +171,17 @@ def _ranges(topic: str, rest: list[object]) -> tuple[SequenceRange, ...]:
         return ()
     (pairs,) = rest if len(rest) == 1 else (None,)
     if not isinstance(pairs, list):
-        raise WireError(topic, rest, "ranges are a list of [first, last]")
+        raise MessageError(topic, rest, "ranges are a list of [first, last]")
     whole = [_whole(topic, pair, 2) for pair in pairs[:MAX_RANGES]]
     if any(first > last for first, last in whole):
-        raise WireError(topic, pairs, "a range is [first, last]")
+        raise MessageError(topic, pairs, "a range is [first, last]")
     return tuple((first, last) for first, last in whole)
 
 
 def _whole(topic: str, row: object, count: int) -> tuple[int, ...]:
     """Return so many whole numbers, none of them negative but for a last of -1."""
     if not isinstance(row, list) or len(row) != count:
-        raise WireError(topic, row, f"a list of {count} numbers")
+        raise MessageError(topic, row, f"a list of {count} numbers")
     if not all(type(one) is int and -1 <= one <= MAX_SEQUENCE for one in row):
-        raise WireError(topic, row, "whole numbers that are not negative")
+        raise MessageError(topic, row, "whole numbers that are not negative")
     return tuple(row)

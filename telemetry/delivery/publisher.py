@@ -36,7 +36,7 @@ from telemetry.messages.models import RackBatch
 from telemetry.messages.rack_batch import encode_batch
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import JournalError, JournalFullError, WireError
+from twin.errors import JournalError, JournalFullError, MessageError
 
 MAX_SPOOL_BYTES: Final = 1024**3
 """Payload that an outbox holds: a rack's batches of a week, or an hour of two hundred racks. [B]"""
@@ -403,7 +403,7 @@ class LosslessPublisher:
         for batch in batches:
             try:
                 source, payload = encode_batch(batch)
-            except WireError as error:
+            except MessageError as error:
                 fault = fault or error
             else:
                 letters.append(SpooledBatch(source, batch.boot, batch.sequence, payload))
@@ -476,7 +476,7 @@ class LosslessPublisher:
                 self._outbox.let_go(source, one.boot, one.through)
                 gone = [part for s in one.missing for part in self._send_again(source, one.boot, s)]
                 self._gone[source, one.boot] = tuple(gone[: protocol.MAX_RANGES])
-        except (WireError, JournalError) as error:
+        except (MessageError, JournalError) as error:
             if not self._counts["unread"]:
                 _logger.warning("answer not followed", reason=str(error))
             self._counts["unread"] += 1

@@ -27,7 +27,7 @@ from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
 from telemetry.messages.rack_batch_header import BATCH_MAGIC, batch_key
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import JournalError, WireError
+from twin.errors import JournalError, MessageError
 
 TRACKER_FILE: Final = "sources.json"
 """File beside the segments of a journal."""
@@ -205,7 +205,7 @@ class DeliveryTracker:
             source = one.topic.removesuffix(REPORT_SUFFIX)
             try:
                 held = protocol.decode_report(one.topic, one.payload)
-            except WireError as error:
+            except MessageError as error:
                 if not self.refused:
                     _logger.warning("question not read", reason=str(error))
                 self.refused += 1

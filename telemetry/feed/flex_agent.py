@@ -34,15 +34,15 @@ from telemetry.messages import topics
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import AcknowledgingHandler, Client
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
-from twin.axes import QUARTER
-from twin.errors import SecurityError, WireError
+from twin.errors import MessageError, SecurityError
 from twin.physics import FloatArray
-from twin.workloads.jobs import TimeArray
+from twin.time_axes import QUARTER_HOUR
+from twin.workload.jobs import TimeArray
 
 STATUS_PERIOD: Final = np.timedelta64(1, "m")
 """Time between two power states in which nothing happens."""
 
-PLAN_VALIDITY: Final = 2 * QUARTER
+PLAN_VALIDITY: Final = 2 * QUARTER_HOUR
 """How long a plan is that of now: one is made each quarter-hour, and takes a while to make."""
 
 STOP_TIMEOUT_S: Final = 2.0
@@ -194,7 +194,7 @@ class FlexAgent:
             keys = self._issuers.get(issuer, {})
             found = read_load_targets(message.topic, message.payload, issuer=issuer, keys=keys)
             held = self.targets.take(issuer, found, now)
-        except (WireError, SecurityError) as error:
+        except (MessageError, SecurityError) as error:
             self.counters["refused"] += 1
             return log_refused_target(issuer, str(error)) if self._spate.admits(issuer) else {}
         if not held:
@@ -376,7 +376,7 @@ class RampTracker:
         """Return whether nothing of the change is left to follow; upward, plans need not."""
         if self._way == "down":
             return measured <= self._limit + self._near
-        return bool(now - self._changed >= QUARTER)
+        return bool(now - self._changed >= QUARTER_HOUR)
 
 
 def log_refused_target(issuer: str, reason: str) -> Mapping[str, object]:

@@ -25,8 +25,8 @@ from telemetry.messages.strict_json import (
     to_datetime,
     to_milliseconds,
 )
-from twin.axes import utc
-from twin.errors import ProblemError, WireError
+from twin.errors import MessageError, ProblemError
+from twin.time_axes import to_utc
 
 CLOUDEVENTS_VERSION: Final = "1.0.2"
 """Version of CloudEvents that the contract asks for."""
@@ -186,7 +186,7 @@ def read_load_targets(
     """
     envelope = decode_json(topic, payload, _Envelope)
     if envelope.source != f"//grid/v1/isv/{issuer}":
-        raise WireError(topic, envelope.source, f"source must be //grid/v1/isv/{issuer}")
+        raise MessageError(topic, envelope.source, f"source must be //grid/v1/isv/{issuer}")
     content = decode_json(topic, verify_signature(envelope.data, keys, kind=FLEX_KIND), _Set)
     named = envelope.correlationid
     return LoadTargetMessage(
@@ -308,12 +308,12 @@ def _target(topic: str, told: _Target) -> LoadTarget:
     start = None if isinstance(first, msgspec.UnsetType) else _moment(topic, first)
     end = None if isinstance(last, msgspec.UnsetType) else _end(topic, last)
     if start is not None and end is not None and end <= start:
-        raise WireError(topic, str(end), "a target ends after it starts")
+        raise MessageError(topic, str(end), "a target ends after it starts")
     power = None
     if constraint is not None:
         power = constraint.value * MW_PER_UNIT[constraint.unit]
         if power <= 0.0:
-            raise WireError(topic, constraint.value, "a target is above 0; null lifts it")
+            raise MessageError(topic, constraint.value, "a target is above 0; null lifts it")
     return LoadTarget(
         start=start,
         end=end,
@@ -373,11 +373,11 @@ def _of_century(topic: str, at: np.datetime64) -> np.datetime64:
 
 
 def _utc(topic: str, text: str) -> np.datetime64:
-    error = WireError(topic, text, "write a time as 2026-07-01T12:00:00Z")
+    error = MessageError(topic, text, "write a time as 2026-07-01T12:00:00Z")
     if not _DATE_TIME.fullmatch(text):
         raise error
     try:
-        return utc(_FINER.sub("", text))
+        return to_utc(_FINER.sub("", text))
     except (ProblemError, OverflowError) as cause:
         raise error from cause
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
 from telemetry.files import json_with_checksum, read_json_with_checksum, write_atomic
 from telemetry.messages.strict_json import to_milliseconds
-from twin.errors import JournalError, WireError
+from twin.errors import JournalError, MessageError
 
 MAX_SENDER_CLOCK_LEAD: Final = np.timedelta64(5, "m")
 """How far a sender's clock may be ahead of ours."""
@@ -107,9 +107,9 @@ class ReplayGuard:
         digest = sha256(message.signed.rpartition(".")[0].encode()).hexdigest()
         made = to_milliseconds("loadtarget", message.time)
         if digest in self.seen:
-            raise WireError("loadtarget", message.correlation, "was taken before")
+            raise MessageError("loadtarget", message.correlation, "was taken before")
         if made < self.latest:
-            raise WireError("loadtarget", str(message.time), "is older than what was taken")
+            raise MessageError("loadtarget", str(message.time), "is older than what was taken")
         pending = (*self.unconfirmed, (message.correlation, message.trace))
         return replace(
             self,
@@ -195,7 +195,7 @@ class LoadTargetStore:
         with self._lock:
             heard = self._heard.get(issuer, ReplayGuard()).then(message)
             if message.time > now + MAX_SENDER_CLOCK_LEAD:
-                raise WireError("loadtarget", str(message.time), "is made in the future")
+                raise MessageError("loadtarget", str(message.time), "is made in the future")
             fresh = tuple(
                 AcceptedTarget(
                     issuer=issuer, correlation=message.correlation, target=self._own(one, now)
@@ -204,7 +204,7 @@ class LoadTargetStore:
             )
             held = _merge_targets(self._held, fresh, now)
             if sum(one.issuer == issuer for one in held) > MAX_ACTIVE_TARGETS:
-                raise WireError(
+                raise MessageError(
                     "loadtarget", message.correlation, f"more than {MAX_ACTIVE_TARGETS} would stand"
                 )
             self._keep(held, {**self._heard, issuer: heard})
@@ -275,12 +275,12 @@ class LoadTargetStore:
         """Return a target with its start, or refuse it."""
         start = now if target.start is None else target.start
         if target.end is not None and target.end <= max(start, now):
-            raise WireError("loadtarget", str(target.end), "is over, or ends before it starts")
+            raise MessageError("loadtarget", str(target.end), "is over, or ends before it starts")
         if start > now + MAX_START_LEAD:
-            raise WireError("loadtarget", str(start), "starts more than a year ahead")
+            raise MessageError("loadtarget", str(start), "starts more than a year ahead")
         if target.power is not None and target.power > self.most:
             mend = f"{self.feed} takes {self.most:g} MW at most; null lifts a target"
-            raise WireError("loadtarget", f"{target.power:g} MW from {start}", mend)
+            raise MessageError("loadtarget", f"{target.power:g} MW from {start}", mend)
         return replace(target, start=start)
 
     def _keep(self, held: tuple[AcceptedTarget, ...], heard: dict[str, ReplayGuard]) -> None:

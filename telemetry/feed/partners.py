@@ -22,7 +22,7 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import WireError
+from twin.errors import MessageError
 
 MAX_MRID_LENGTH: Final = 35
 """Letters of an identification (mRID) that ENTSO-E allows. [1]"""
@@ -86,9 +86,9 @@ def market_party(code: str, name: str, role: str) -> MarketParty:
         If the code has another check character, or the role is none of a partner.
     """
     if not market_zones.is_valid_eic(code):
-        raise WireError("party", code, "is no Energy Identification Code; see its last letter")
+        raise MessageError("party", code, "is no Energy Identification Code; see its last letter")
     if role not in PARTNER_ROLES:
-        raise WireError("party", role, f"a partner's role is one of {', '.join(PARTNER_ROLES)}")
+        raise MessageError("party", role, f"a partner's role is one of {', '.join(PARTNER_ROLES)}")
     return MarketParty(eic=code, name=name, role=CodedText(code=role, text=PARTNER_ROLES[role]))
 
 
@@ -102,7 +102,7 @@ def document_series(site: str, partner: str, revision: int) -> str:
     """
     mrid = f"{site}.{partner}.{(revision - 1) // REVISIONS_PER_SERIES}"
     if len(mrid) > MAX_MRID_LENGTH:
-        raise WireError(
+        raise MessageError(
             "mrid", mrid, f"shorten site and partner: {MAX_MRID_LENGTH} letters at most"
         )
     return mrid
@@ -176,7 +176,7 @@ def is_own_signature(text: str, key: SigningKey) -> bool:
     """Return whether a signed text is as we signed it; one that a disk has changed is told."""
     try:
         verify_signature(text, public_jwk_set(key))
-    except WireError as error:
+    except MessageError as error:
         _logger.warning("a document is spoilt, and is not told again", because=str(error))
         return False
     return True
@@ -195,11 +195,11 @@ def verify_acknowledgement(
     address = topics.parse_topic(message.topic)
     partner = partners.get(address.partner)
     if address.kind != TopicKind.ACKNOWLEDGEMENT or address.site != site or partner is None:
-        raise WireError(message.topic, address.partner, "is no topic of a partner of ours")
+        raise MessageError(message.topic, address.partner, "is no topic of a partner of ours")
     answer = read_acknowledgement(verify_signature(message.payload, partner.keys, kind="ack"))
     if (answer["site"], answer["partner"]) != (site, partner.name):
         told = f"{answer['site']}, {answer['partner']}"
-        raise WireError(
+        raise MessageError(
             message.topic, told, f"is signed for another topic: this is {site}, {partner.name}"
         )
     return answer

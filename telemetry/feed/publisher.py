@@ -46,8 +46,10 @@ from telemetry.messages.strict_json import MESSAGE_VERSION, to_datetime, to_mill
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import AcknowledgingHandler, Client
 from telemetry.mqtt.queues import LastWill, PublishToken, ReceivedMessage, wait_all
-from twin.axes import MINUTE, to_second
-from twin.errors import WireError, one_line
+from twin.errors import MessageError
+from twin.text import one_line
+from twin.time_axes import MINUTE
+from twin.units import format_second
 
 ACK_TIMEOUT: Final = 5 * MINUTE
 """Time in which a partner has to acknowledge. [min]"""
@@ -317,7 +319,7 @@ class SchedulePublisher:
         """
         try:
             answer = verify_acknowledgement(message, self.site, self._partners)
-        except WireError as error:
+        except MessageError as error:
             self.counters["refused"] += 1
             if self._spate.admits(message.topic):
                 _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
@@ -446,7 +448,7 @@ def _silence(partner: str, memory: PartnerHistory, before: np.datetime64) -> str
         waiting = [] if sent.answer else [*waiting, sent]
     if not waiting or _at(waiting[0].at) >= before:
         return ""
-    since, newest = to_second(_at(waiting[0].at)), waiting[-1].revision
+    since, newest = format_second(_at(waiting[0].at)), waiting[-1].revision
     return f"{partner} has acknowledged nothing since {since}, also not {newest}"
 
 
@@ -470,7 +472,7 @@ def _lapse(partner: str, memory: PartnerHistory, now: np.datetime64, before: np.
     if force is None or not force.until or _at(force.until) > now:
         return ""
     is_due = _at(memory.sent[-1].at) < before
-    since = to_second(_at(force.until))
+    since = format_second(_at(force.until))
     return f"nothing that {partner} accepted is in force since {since}" if is_due else ""
 
 

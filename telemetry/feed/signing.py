@@ -28,7 +28,7 @@ from joserfc.jwk import ECKey, RSAKey
 from joserfc.registry import JWS_HEADER_REGISTRY
 
 from telemetry.files import write_atomic
-from twin.errors import SecurityError, WireError
+from twin.errors import MessageError, SecurityError
 
 ES256: Final = "ES256"
 """Ours: ECDSA on P-256 with SHA-256."""
@@ -374,20 +374,20 @@ def verify_signature(
     text = compact.encode(errors="replace") if isinstance(compact, str) else compact
     keys = keys_by_thumbprint(known)
     if len(text) > MAX_SIGNED_BYTES:
-        raise WireError(
+        raise MessageError(
             kind, f"{len(text)} bytes", f"a signed message has at most {MAX_SIGNED_BYTES} bytes"
         )
     try:
         if text.index(b".") > MAX_HEADER_BYTES:
             mend = f"the header has at most {MAX_HEADER_BYTES} letters"
-            raise WireError(kind, text[:MAX_HEADER_BYTES], mend)
+            raise MessageError(kind, text[:MAX_HEADER_BYTES], mend)
         header = jws.extract_compact(text, registry=_registry(ES256, RS256)).headers()
         key = _named(header, keys, kind=kind)
         registry = _registry(algorithm_of(key))
         return jws.deserialize_compact(text, key, registry=registry).payload
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         mend = "the signature does not fit, or this is no JWS in compact form"
-        raise WireError(kind, type(error).__name__, mend) from error
+        raise MessageError(kind, type(error).__name__, mend) from error
 
 
 def _registry(*algorithms: str) -> jws.JWSRegistry:
@@ -409,9 +409,9 @@ def _named(header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind:
     allowed = (ES256, RS256) if kind == FLEX_KIND else (ES256,)
     if header.get("alg") not in allowed:
         mend = f"sign with {' or '.join(allowed)}, nothing else counts"
-        raise WireError(kind, header.get("alg"), mend)
+        raise MessageError(kind, header.get("alg"), mend)
     if "crit" in header or "b64" in header:
-        raise WireError(kind, sorted(header), "the header asks for more than alg, kid and typ")
+        raise MessageError(kind, sorted(header), "the header asks for more than alg, kid and typ")
     said = header.get("typ")
     if said != jws_type(kind) and (kind != FLEX_KIND or str(said).startswith("gigatwin-")):
         mend = (
@@ -419,9 +419,9 @@ def _named(header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind:
             if kind == FLEX_KIND
             else f"typ must be {jws_type(kind)}"
         )
-        raise WireError(kind, said, mend)
+        raise MessageError(kind, said, mend)
     name = header.get("kid")
     if not isinstance(name, str) or name not in keys:
         mend = "no known key has this kid; exchange public keys first (docs/grid-partners.md)"
-        raise WireError(kind, name, mend)
+        raise MessageError(kind, name, mend)
     return keys[name]

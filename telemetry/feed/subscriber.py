@@ -34,7 +34,7 @@ from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.connection import TlsFiles
 from telemetry.mqtt.queues import ReceivedMessage
-from twin.errors import SecurityError, WireError
+from twin.errors import MessageError, SecurityError
 
 CONNECT_TIMEOUT_S: Final = 10.0
 """How long the broker may take to let us in. [s]"""
@@ -180,11 +180,11 @@ class ScheduleSubscriber:
         """
         try:
             payload = verify_signature(compact, self._known)
-        except WireError as error:
+        except MessageError as error:
             return SubscriberDecision(reason=f"not signed by {self.site}: {error}")
         try:
             document = read_schedule(payload)
-        except WireError as error:
+        except MessageError as error:
             return self._unreadable(payload, str(error), now)
         digest = sha256(payload).digest()
         if digest == self._digest:
@@ -219,7 +219,7 @@ class ScheduleSubscriber:
         reason = f"{ACK_REASONS['A94']}: {words}"
         try:
             found = decode_json("schedule", payload, dict[str, object])
-        except WireError:
+        except MessageError:
             return SubscriberDecision(reason=reason)
         mrid, revision = found.get("mrid"), found.get("revision")
         if not isinstance(mrid, str) or type(revision) is not int or revision < 1:

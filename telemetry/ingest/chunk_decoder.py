@@ -26,7 +26,7 @@ from telemetry.messages.rack_batch_header import BATCH_FORMAT, BATCH_HEADER, BAT
 from telemetry.messages.strict_json import END_TIME_MS, MIN_TIME_MS
 from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.quality.checks import MAX_CLOCK_LEAD
-from twin.errors import WireError
+from twin.errors import MessageError
 
 _ROWS: Final = len(CHIP_VARIABLES)
 _MILLISECONDS: Final = 1000  # in a second
@@ -158,7 +158,7 @@ class JournalChunkDecoder:
             address = parse_topic(topic.decode())
             if address.kind is TopicKind.RACK_BATCH and address.site == self._site:
                 label = f"{address.hall}/{address.rack}"
-        except (WireError, UnicodeDecodeError):
+        except (MessageError, UnicodeDecodeError):
             pass
         if len(self._labels) < _MOST_TOPICS:
             self._labels[topic] = label

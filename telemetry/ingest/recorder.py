@@ -35,7 +35,7 @@ from telemetry.ingest.journal_archiver import (
 from telemetry.messages import topics
 from telemetry.messages.bms_contract import RULES_BY_OBJECT
 from telemetry.messages.topics import TopicKind
-from twin.errors import ArchiveError, BrokerError, WireError
+from twin.errors import ArchiveError, BrokerError, MessageError
 
 JOURNALS_FOLDER: Final = "journals"
 """Folder of the state folder in which each shard has its journal."""
@@ -392,7 +392,7 @@ def partition_filters(
     """
     for one in types:
         if one not in RULES_BY_OBJECT:
-            raise WireError(
+            raise MessageError(
                 "object type", one, f"choose among {', '.join(sorted(RULES_BY_OBJECT))}"
             )
     rest = [one for one in RULES_BY_OBJECT if one not in types] if types else ["+"]

@@ -21,11 +21,12 @@ from telemetry.messages.models import (
 )
 from telemetry.points.site_points import _SECOND, NO_TIME_US, rack_name
 from telemetry.quality.checks import MAX_CLOCK_LEAD
-from twin.axes import QUARTER, to_minute
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.spans import in_words
+from twin.text import format_duration
+from twin.time_axes import QUARTER_HOUR
+from twin.units import format_minute
 
 HALL_VARIABLES: Final = ("accelerator_power", "chip_temperature", "accelerator_utilisation")
 """Words of the sums of a hall: total [MW], greatest [degC], mean [1]."""
@@ -66,7 +67,7 @@ class RackStates:
         self._senders: dict[tuple[str, str], _Sender] = {}
         self._rows: dict[tuple[str, str], int] = {}
         self.spans: dict[str, slice] = {}
-        for hall in site.of(Accelerators):
+        for hall in site.of(ITHall):
             first = len(self._rows)
             for number in range(hall.racks):
                 self._rows[hall.name, rack_name(number + 1)] = first + number
@@ -190,10 +191,10 @@ class RackStates:
         return dict(zip(names, np.array(columns).T, strict=True))
 
 
-MAX_QUEUE_AGE: Final = 2 * QUARTER
+MAX_QUEUE_AGE: Final = 2 * QUARTER_HOUR
 """Age from which on a queue no longer tells what runs."""
 
-MAX_QUEUE_LEAD: Final = QUARTER + MAX_CLOCK_LEAD
+MAX_QUEUE_LEAD: Final = QUARTER_HOUR + MAX_CLOCK_LEAD
 """How far a queue may be ahead: a simulated clock shows the begin of a quarter-hour, a stamp its
 end. What is more came by a clock that was set back."""
 
@@ -244,11 +245,11 @@ class SchedulerState:
         if known is not None and clock is not None and known.time - clock > MAX_CLOCK_LEAD:
             known = None  # it came by a clock that was set back since
         if clock is not None and sample.time - clock > MAX_CLOCK_LEAD:
-            ahead = in_words(float((sample.time - clock) / ONE_SECOND))
+            ahead = format_duration(float((sample.time - clock) / ONE_SECOND))
             self.refused = f"one was refused, stamped {ahead} ahead of the clock"
             return "future jobs"
         if known is not None and sample.time < known.time:
-            self.refused = f"one of {to_minute(sample.time)} was refused: a newer one is known"
+            self.refused = f"one of {format_minute(sample.time)} was refused: a newer one is known"
             return "old jobs"
         if isinstance(sample, QueueSnapshot):
             self.queue, self.refused = sample, ""
@@ -267,8 +268,12 @@ class SchedulerState:
         if self.queue is None or -MAX_QUEUE_LEAD <= now - self.queue.time <= MAX_QUEUE_AGE:
             return ""
         age = float((now - self.queue.time) / ONE_SECOND)
-        how = f"{in_words(age)} old" if age > 0.0 else f"{in_words(-age)} ahead of the clock"
-        told = f"the queue of jobs is of {to_minute(self.queue.time)}, {how}"
+        how = (
+            f"{format_duration(age)} old"
+            if age > 0.0
+            else f"{format_duration(-age)} ahead of the clock"
+        )
+        told = f"the queue of jobs is of {format_minute(self.queue.time)}, {how}"
         words = [f"{told}: plans count on jobs as they were", self.refused]
         return "; ".join(filter(None, words))
 

@@ -38,9 +38,9 @@ from telemetry.points.site_points import SiteVariables
 from telemetry.quality import checks
 from telemetry.quality.checks import PointReading, QualityFlag, check_unbound
 from telemetry.quality.tracker import TIMESTAMP_FLAGS, QualityTracker, describe_future_values
-from twin import axes, vocabulary
+from twin import time_axes, variables
 from twin.physics import FloatArray
-from twin.run import Key
+from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 LIVE_DEPTH: Final = np.timedelta64(26, "h")
@@ -207,7 +207,7 @@ class LiveState:
         return self.binder.unknown
 
     @property
-    def integration_points(self) -> Mapping[Key, str]:
+    def integration_points(self) -> Mapping[VariableKey, str]:
         """(variable, object) -> point, for those that are ours to write.
 
         As ``("technology_supply_request", "cdu_1/017")``, ``("battery_request", "battery_1")``.
@@ -460,7 +460,7 @@ def recent_dataset(
     """
     starts = rows.starts(start, end)
     means, tops = rows.table(starts)
-    grid = axes.regular(starts.astype("datetime64[us]")[0], len(starts), rows.period)
+    grid = time_axes.regular_axes(starts.astype("datetime64[us]")[0], len(starts), rows.period)
     found: dict[str, AxisValues] = {
         shape.variable: (shape.dim, shape.pick(means))
         for shape in slots.shapes
@@ -480,7 +480,7 @@ def _labels(slots: SiteVariables) -> dict[str, list[str]]:
 
 
 def _variable(name: str, dim: str, values: FloatArray, *axes_before: str) -> xr.Variable:
-    word = vocabulary.term(name)
+    word = variables.variable_definition(name)
     attrs = {"units": word.unit, "long_name": word.meaning}
     if word.cf_name:
         attrs["standard_name"] = word.cf_name

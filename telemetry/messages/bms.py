@@ -17,7 +17,7 @@ from telemetry.messages.strict_json import (
     to_milliseconds,
 )
 from telemetry.messages.topics import ParsedTopic, metadata_topic, value_topic
-from twin.errors import WireError
+from twin.errors import MessageError
 
 _QUOTES: Final = 6
 """Quotation marks of a value message that has its three fields, each once, and nothing else."""
@@ -72,7 +72,7 @@ def decode_value(address: ParsedTopic, topic: str, payload: bytes) -> PointValue
         try:
             record = _VALUE.decode(payload)
         except (ValueError, RecursionError) as error:
-            raise WireError(topic, payload, str(error)) from error
+            raise MessageError(topic, payload, str(error)) from error
     else:
         record = decode_json(topic, payload, _Value)
     return PointValue(
@@ -115,11 +115,13 @@ def decode_metadata(address: ParsedTopic, topic: str, payload: bytes) -> PointMe
     if {"engUnit", "stateText"} <= document.keys() and not faults:
         faults = ["engUnit or stateText is wanted, not both"]
     if faults:
-        raise WireError(topic, ", ".join(sorted(document)), "; ".join(faults))
+        raise MessageError(topic, ", ".join(sorted(document)), "; ".join(faults))
     if rule.unit and record.eng_unit != rule.unit:
-        raise WireError(topic, record.eng_unit, f"the engUnit of {point_type} is {rule.unit}")
+        raise MessageError(topic, record.eng_unit, f"the engUnit of {point_type} is {rule.unit}")
     if "phase" in document and record.phase not in PHASE_NAMES:
-        raise WireError(topic, record.phase, f"a phase is one of {', '.join(sorted(PHASE_NAMES))}")
+        raise MessageError(
+            topic, record.phase, f"a phase is one of {', '.join(sorted(PHASE_NAMES))}"
+        )
     return PointMetadata(
         point=address.point,
         object_type=object_type,
@@ -144,7 +146,7 @@ def _record(topic: str, document: dict[str, object]) -> _Metadata:
     try:
         return msgspec.convert(document, _Metadata)
     except ValueError as error:
-        raise WireError(topic, "", str(error)) from error
+        raise MessageError(topic, "", str(error)) from error
 
 
 def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from telemetry.messages.models import PLANT_SENDER
-from twin.errors import WireError
+from twin.errors import MessageError
 
 PHASE_NAMES: Final = frozenset({"A", "B", "C", "1", "2", "3"})
 """Names of electrical phases."""
@@ -202,13 +202,13 @@ def rule_of(topic: str, object_type: str, point_type: str) -> MetadataRule:
     """
     points = RULES_BY_OBJECT.get(object_type)
     if points is None:
-        raise WireError(
+        raise MessageError(
             topic, object_type, f"an object is one of {', '.join(sorted(RULES_BY_OBJECT))}"
         )
     rule = points.get(point_type)
     if rule is None:
         mend = f"a point of {object_type} is one of {', '.join(sorted(points))}"
-        raise WireError(topic, point_type, mend)
+        raise MessageError(topic, point_type, mend)
     return rule
 
 
@@ -235,6 +235,8 @@ def check_value_topic(topic: str, object_type: str, point_type: str, *, sender: 
     is_theirs = "integration" in rule.needs
     may_be = is_theirs or point_type == "GenericPoint" or object_type == "System"
     if sender == PLANT_SENDER and is_theirs:
-        raise WireError(topic, sender, f"{point_type} is written by an integration")
+        raise MessageError(topic, sender, f"{point_type} is written by an integration")
     if sender != PLANT_SENDER and (not may_be or rule is _BEAT):
-        raise WireError(topic, sender, f"{point_type} is written by the plant, as {PLANT_SENDER}")
+        raise MessageError(
+            topic, sender, f"{point_type} is written by the plant, as {PLANT_SENDER}"
+        )

@@ -42,7 +42,7 @@ from telemetry.messages.simulation_clock import (
     encode_tick,
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, parse_topic
-from twin.errors import WireError
+from twin.errors import MessageError
 
 DECODERS: Final[dict[TopicKind, Callable[[ParsedTopic, str, bytes], Sample]]] = {
     TopicKind.POINT_VALUE: decode_value,
@@ -86,7 +86,7 @@ def decode(topic: str, payload: bytes) -> Sample:
     address = parse_topic(topic)
     reader = DECODERS.get(address.kind)
     if reader is None:
-        raise WireError(topic, "", "a signed document is read by who knows its keys")
+        raise MessageError(topic, "", "a signed document is read by who knows its keys")
     return reader(address, topic, payload)
 
 
@@ -133,7 +133,7 @@ def try_decode(topic: str, payload: bytes) -> Sample | str:
     """
     try:
         return decode(topic, payload)
-    except WireError as error:
+    except MessageError as error:
         return str(error)
     except Exception as error:
         _logger.exception("decoder failed", topic=ascii(topic))

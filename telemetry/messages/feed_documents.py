@@ -27,9 +27,10 @@ from telemetry.messages.strict_json import (
     decode_json,
     to_datetime,
 )
-from twin import axes, vocabulary
-from twin.axes import QUARTER, to_minute
-from twin.errors import WireError
+from twin import time_axes, variables
+from twin.errors import MessageError
+from twin.time_axes import QUARTER_HOUR
+from twin.units import format_minute
 
 FeedStateName = Literal["ok", "degraded", "hold", "offline"]
 """How the feed of a site is."""
@@ -175,7 +176,7 @@ class Acknowledgement(TypedDict):
 
 DocumentKind = Literal["schedule", "status", "ack"]
 
-QUARTER_MS: Final = int(QUARTER / np.timedelta64(1, "ms"))
+QUARTER_MS: Final = int(QUARTER_HOUR / np.timedelta64(1, "ms"))
 """Length of an interval. [ms]"""
 
 BAND_QUANTILES: Final = (0.1, 0.9)
@@ -255,7 +256,7 @@ def check_schema(document: Mapping[str, object], kind: DocumentKind) -> None:
         told = sorted(errors, key=lambda error: error.json_path)[:_TOLD]
         words = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in told)
         more = f" (and {len(errors) - _TOLD} more)" if len(errors) > _TOLD else ""
-        raise WireError(kind, document.get("revision", ""), f"{words}{more}")
+        raise MessageError(kind, document.get("revision", ""), f"{words}{more}")
 
 
 def schedule_dataset(document: ScheduleDocument) -> xr.Dataset:
@@ -275,7 +276,7 @@ def schedule_dataset(document: ScheduleDocument) -> xr.Dataset:
         validity (``valid_until``, ISO 8601 UTC) and quality.
     """
     rows = document["intervals"]
-    data = axes.regular(to_datetime("schedule", document["period_start"]), len(rows))
+    data = time_axes.regular_axes(to_datetime("schedule", document["period_start"]), len(rows))
     net = np.array([row["scheduled_mw"] for row in rows])
     baseline = np.array([row["baseline_mw"] for row in rows])
     setpoint = np.array([row.get("setpoint_mw", row["scheduled_mw"]) for row in rows])
@@ -311,7 +312,7 @@ def schedule_dataset(document: ScheduleDocument) -> xr.Dataset:
             ("gate_closure", document["gate_closure"]),
         )
     }
-    return vocabulary.tag_all(data).assign_attrs(names | times)
+    return variables.tag_dataset(data).assign_attrs(names | times)
 
 
 @cache
@@ -322,7 +323,7 @@ def _validator(kind: DocumentKind) -> jsonschema.Draft202012Validator:
 def _read(payload: bytes, kind: DocumentKind) -> dict[str, object]:
     document = decode_json(kind, payload, dict[str, object], largest=MAX_DOCUMENT_BYTES[kind])
     if document.get("v") != MESSAGE_VERSION:
-        raise WireError(
+        raise MessageError(
             kind, document.get("v"), f"this reader knows version {MESSAGE_VERSION} only"
         )
     _refuse_long(document, kind)
@@ -336,21 +337,23 @@ def _refuse_long(document: Mapping[str, object], kind: DocumentKind) -> None:
     for name, field in fields.items():
         entries, most = document.get(name), field.get("maxItems")
         if isinstance(entries, list) and isinstance(most, int) and len(entries) > most:
-            raise WireError(kind, f"{len(entries)} {name}", f"$.{name}: at most {most} are read")
+            raise MessageError(kind, f"{len(entries)} {name}", f"$.{name}: at most {most} are read")
 
 
-def _contradictions(document: ScheduleDocument) -> Iterator[WireError]:
+def _contradictions(document: ScheduleDocument) -> Iterator[MessageError]:
     """Yield what no schema can say: intervals without holes, bands and times in order."""
     start, rows = document["period_start"], document["intervals"]
     if document["period_end"] - start != len(rows) * QUARTER_MS:
-        yield WireError("schedule", len(rows), "the intervals do not fill the period")
+        yield MessageError("schedule", len(rows), "the intervals do not fill the period")
     if document["valid_until"] <= document["created"]:
-        yield WireError("schedule", document["valid_until"], "valid_until must follow created")
+        yield MessageError("schedule", document["valid_until"], "valid_until must follow created")
     for number, row in enumerate(rows):
         if row["position"] != number + 1 or row["start"] != start + number * QUARTER_MS:
-            yield WireError("schedule", row["position"], "positions and starts must have no hole")
+            yield MessageError(
+                "schedule", row["position"], "positions and starts must have no hole"
+            )
         if row["p10_mw"] > row["p90_mw"]:
-            yield WireError("schedule", row["position"], "p10_mw is above p90_mw")
+            yield MessageError("schedule", row["position"], "p10_mw is above p90_mw")
 
 
 ESMP_NAMESPACE: Final = "urn:iec62325.351:tc57wg16:451-2:scheduledocument:5:1"
@@ -464,7 +467,7 @@ def _interval(parent: Xml.Element, name: str, document: ScheduleDocument) -> Non
     interval = Xml.SubElement(parent, name)
     for edge in ("start", "end"):
         stamp = document["period_start"] if edge == "start" else document["period_end"]
-        _add(interval, edge, to_minute(to_datetime("schedule", stamp)))
+        _add(interval, edge, format_minute(to_datetime("schedule", stamp)))
 
 
 def _code(parent: Xml.Element, name: str, code: str) -> None:

@@ -44,8 +44,8 @@ from telemetry.messages.strict_json import (
     to_milliseconds,
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
-from twin.axes import MINUTE
-from twin.errors import WireError
+from twin.errors import MessageError
+from twin.time_axes import MINUTE
 
 MAX_UNPACKED_BYTES: Final = 2 * 1024 * 1024
 """Bytes of the longest list of jobs that is unpacked: who packs well cannot fill our memory."""
@@ -71,10 +71,10 @@ def decode_queue(address: ParsedTopic, topic: str, payload: bytes) -> QueueSnaps
     jobs = _jobs(address, topic, record)
     extra = (record.done_h, record.ran_h, record.running)
     if any(len(column) != len(record.number) for column in extra):
-        raise WireError(topic, "columns", "all columns of a queue have as many entries")
+        raise MessageError(topic, "columns", "all columns of a queue have as many entries")
     done = np.array(record.done_h, dtype=np.float64)
     if (done > jobs.length + _DONE_TOLERANCE_H).any():
-        raise WireError(topic, "done_h", "no job has more done than its length")
+        raise MessageError(topic, "done_h", "no job has more done than its length")
     return QueueSnapshot(
         site=record.site,
         time=to_datetime(topic, record.time),
@@ -107,7 +107,7 @@ def decode_history(address: ParsedTopic, topic: str, payload: bytes) -> JobHisto
     record = _read(topic, payload, JobHistoryRecord)
     jobs = _jobs(address, topic, record)
     if (np.diff(jobs.arrival) < 0 * MINUTE).any():
-        raise WireError(topic, "arrival", "a history is in order of arrival")
+        raise MessageError(topic, "arrival", "a history is in order of arrival")
     return JobHistory(site=record.site, time=to_datetime(topic, record.time), jobs=jobs)
 
 
@@ -129,11 +129,11 @@ def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOr
     expect_version(topic, record.v)
     expect_names(topic, (record.site, address.site))
     if record.expires < record.issued:
-        raise WireError(topic, record.expires, "orders expire after they are issued")
+        raise MessageError(topic, record.expires, "orders expire after they are issued")
     caps = {}
     for number, cap in record.caps.items():
         if not number.isascii() or not number.isdecimal() or str(int(number[:20])) != number:
-            raise WireError(topic, number, "a job is named by its number")
+            raise MessageError(topic, number, "a job is named by its number")
         caps[int(number)] = cap
     return JobOrders(
         site=record.site,
@@ -198,9 +198,9 @@ def _read[T](topic: str, payload: bytes, kind: type[T]) -> T:
     try:
         text = unpacking.decompress(payload, MAX_UNPACKED_BYTES + 1)
     except zlib.error as error:
-        raise WireError(topic, payload, f"gzip that cannot be unpacked: {error}") from error
+        raise MessageError(topic, payload, f"gzip that cannot be unpacked: {error}") from error
     if len(text) <= MAX_UNPACKED_BYTES and (not unpacking.eof or unpacking.unused_data):
-        raise WireError(topic, payload, "one whole gzip, and nothing behind it")
+        raise MessageError(topic, payload, "one whole gzip, and nothing behind it")
     return decode_json(topic, text, kind, largest=MAX_UNPACKED_BYTES)
 
 
@@ -253,11 +253,11 @@ def _jobs(address: ParsedTopic, topic: str, record: JobHistoryRecord) -> JobColu
     expect_names(topic, (record.site, address.site))
     columns = (record.kind, record.arrival, record.deadline, record.length_h, record.racks)
     if any(len(column) != len(record.number) for column in columns):
-        raise WireError(topic, "columns", "all columns of jobs have as many entries")
+        raise MessageError(topic, "columns", "all columns of jobs have as many entries")
     if len(set(record.number)) < len(record.number):
-        raise WireError(topic, "number", "no number stands twice")
+        raise MessageError(topic, "number", "no number stands twice")
     if any(arrival > record.time for arrival in record.arrival):
-        raise WireError(topic, "arrival", "no job arrives after the time of the message")
+        raise MessageError(topic, "arrival", "no job arrives after the time of the message")
     return JobColumns(
         number=np.array(record.number, dtype=np.int64),
         kind=tuple(record.kind),
@@ -352,7 +352,7 @@ def _order(address: ParsedTopic, topic: str, record: HallCapRecord) -> CapOrder:
     expect_version(topic, record.v)
     expect_names(topic, (record.site, address.site), (record.hall, address.hall))
     if record.expires < record.issued:
-        raise WireError(topic, record.expires, "an order expires after it is issued")
+        raise MessageError(topic, record.expires, "an order expires after it is issued")
     return CapOrder(
         site=record.site,
         hall=record.hall,

@@ -14,11 +14,12 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import WireError
+from twin.errors import MessageError
 from twin.physics import FloatArray
+from twin.physics.numerics import IntArray
 from twin.site import Site
-from twin.workloads.jobs import IntArray, Jobs, TimeArray
-from twin.workloads.queue import Pool, Queue
+from twin.workload.jobs import Jobs, TimeArray
+from twin.workload.queue import JobQueue, RackPool
 
 __all__ = [
     "CHIP_VARIABLES",
@@ -290,7 +291,7 @@ class JobStatus:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class JobColumns:
-    """Jobs side by side, as :class:`twin.workloads.jobs.Jobs` has them, their kinds by name."""
+    """Jobs side by side, as :class:`twin.workload.jobs.Jobs` has them, their kinds by name."""
 
     number: IntArray
     kind: tuple[str, ...]
@@ -316,7 +317,7 @@ class JobColumns:
         places = {name: place for place, name in enumerate(kinds)}
         strange = sorted(set(self.kind) - places.keys())
         if strange:
-            raise WireError("jobs", strange[0], f"the site's kinds are {', '.join(kinds)}")
+            raise MessageError("jobs", strange[0], f"the site's kinds are {', '.join(kinds)}")
         return Jobs(
             number=self.number,
             kind=np.array([places[name] for name in self.kind], dtype=np.int64),
@@ -362,7 +363,7 @@ class QueueSnapshot:
     ran: FloatArray
     running: NDArray[np.bool_]
 
-    def queue(self, site: Site) -> Queue:
+    def queue(self, site: Site) -> JobQueue:
         """Return the queue as the twin runs it; the message gives no caps, so running jobs have 1.
 
         Raises
@@ -370,9 +371,9 @@ class QueueSnapshot:
         WireError
             If a job is of a kind that the site does not have.
         """
-        return Queue(
+        return JobQueue(
             instant=self.time,
-            pool=Pool.of(site),
+            pool=RackPool.of(site),
             jobs=self.jobs.jobs(tuple(site.work)),
             done=self.done,
             ran=self.ran,

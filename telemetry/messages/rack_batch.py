@@ -27,7 +27,7 @@ from telemetry.messages.strict_json import (
     to_milliseconds,
 )
 from telemetry.messages.topics import ParsedTopic, TopicKind, build_topic
-from twin.errors import WireError
+from twin.errors import MessageError
 
 MAX_CHIPS: Final = 4096
 MAX_INTERVAL_MS: Final = 86_400_000
@@ -70,7 +70,7 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
         If header and length do not agree, or a value is not finite, but for chips that are absent.
     """
     if len(payload) < BATCH_HEADER.size:
-        raise WireError(
+        raise MessageError(
             topic, payload, f"a batch begins with a header of {BATCH_HEADER.size} bytes"
         )
     magic, version, flags, length, boot, sequence, time, rows, chips, interval = (
@@ -78,14 +78,14 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
     )
     if magic != BATCH_MAGIC or version != BATCH_FORMAT or flags:
         mend = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
-        raise WireError(topic, payload[:8], mend)
+        raise MessageError(topic, payload[:8], mend)
     if rows != _ROWS or not 0 < chips <= MAX_CHIPS or not 0 < interval <= MAX_INTERVAL_MS:
         shown = f"{rows} variables, {chips} chips, {interval} ms"
         mend = f"a batch has {_ROWS} variables, up to {MAX_CHIPS} chips, up to {MAX_INTERVAL_MS} ms"
-        raise WireError(topic, shown, mend)
+        raise MessageError(topic, shown, mend)
     if length < BATCH_HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
         mend = "header length and the block of float32 must add up to the payload"
-        raise WireError(topic, f"{len(payload)} bytes", mend)
+        raise MessageError(topic, f"{len(payload)} bytes", mend)
     values = np.frombuffer(payload, dtype=_FLOAT, offset=length).reshape(rows, chips)
     _expect_known(topic, values)
     return RackBatch(
@@ -117,7 +117,7 @@ def encode_batch(batch: RackBatch) -> tuple[str, bytes]:
             _interval(topic, batch.interval),
         )
     except struct.error as error:
-        raise WireError(topic, f"boot {batch.boot}", str(error)) from error
+        raise MessageError(topic, f"boot {batch.boot}", str(error)) from error
     return topic, header + values.tobytes()
 
 
@@ -139,7 +139,7 @@ def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackB
     )
     rows: Sequence[list[float | None]] = [getattr(document, name) for name in CHIP_VARIABLES]
     if len({len(row) for row in rows}) > 1:
-        raise WireError(topic, "columns", "all variables of a batch have as many values")
+        raise MessageError(topic, "columns", "all variables of a batch have as many values")
     with np.errstate(over="ignore"):
         values = np.array(rows, dtype=_FLOAT)
     return RackBatch(
@@ -178,9 +178,11 @@ def encode_batch_json(batch: RackBatch) -> tuple[str, bytes]:
 def _checked(topic: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the block if it has the shape of a batch, and numbers of all chips but absent ones."""
     if values.ndim != len(("variable", "chip")) or values.shape[0] != _ROWS:
-        raise WireError(topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip")
+        raise MessageError(
+            topic, values.shape, f"a batch has {_ROWS} rows, one column for each chip"
+        )
     if not 0 < values.shape[1] <= MAX_CHIPS:
-        raise WireError(topic, values.shape, f"a batch has 1 to {MAX_CHIPS} chips")
+        raise MessageError(topic, values.shape, f"a batch has 1 to {MAX_CHIPS} chips")
     block = np.asarray(values, dtype=_FLOAT)
     _expect_known(topic, block)
     return block
@@ -193,12 +195,12 @@ def _expect_known(topic: str, block: NDArray[np.float32]) -> None:
     is_absent = np.isnan(block).all(axis=0)
     if is_absent.all() or not np.isfinite(block[:, ~is_absent]).all():
         mend = "finite numbers are sent; NaN in all rows, or null, is a chip that is not there"
-        raise WireError(topic, "NaN or infinity", mend)
+        raise MessageError(topic, "NaN or infinity", mend)
 
 
 def _interval(topic: str, interval: np.timedelta64) -> int:
     """Return the interval if it may be sent. [ms]"""
     length = float(interval / np.timedelta64(1, "ms"))
     if not 1 <= length <= MAX_INTERVAL_MS:
-        raise WireError(topic, interval, f"an interval lasts 1 to {MAX_INTERVAL_MS} ms")
+        raise MessageError(topic, interval, f"an interval lasts 1 to {MAX_INTERVAL_MS} ms")
     return round(length)

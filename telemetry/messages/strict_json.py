@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.errors import WireError
-from twin.workloads.jobs import TimeArray
+from twin.errors import MessageError
+from twin.workload.jobs import TimeArray
 
 MAX_PAYLOAD_BYTES: Final = 262_144
 """Bytes of the largest payload that is read."""
@@ -69,7 +69,7 @@ def decode_json[T](
         surrogate, or is of another shape.
     """
     if len(payload) > largest:
-        raise WireError(topic, f"{len(payload)} bytes", f"at most {largest} bytes are read")
+        raise MessageError(topic, f"{len(payload)} bytes", f"at most {largest} bytes are read")
     try:
         document: Json = json.loads(
             payload.decode("utf-8"),
@@ -81,7 +81,7 @@ def decode_json[T](
             json.dumps(document, ensure_ascii=False).encode("utf-8")
         return msgspec.convert(document, kind)
     except (ValueError, RecursionError, OverflowError) as error:
-        raise WireError(topic, payload, _reason(error)) from error
+        raise MessageError(topic, payload, _reason(error)) from error
 
 
 def encode_json(topic: str, document: Json) -> bytes:
@@ -96,7 +96,7 @@ def encode_json(topic: str, document: Json) -> bytes:
         text = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         return text.encode("utf-8")
     except ValueError as error:
-        raise WireError(topic, "", _reason(error)) from error
+        raise MessageError(topic, "", _reason(error)) from error
 
 
 def expect_version(topic: str, version: int) -> None:
@@ -108,7 +108,7 @@ def expect_version(topic: str, version: int) -> None:
         If it is not ours.
     """
     if version != MESSAGE_VERSION:
-        raise WireError(topic, f"v {version}", f"this program reads version {MESSAGE_VERSION}")
+        raise MessageError(topic, f"v {version}", f"this program reads version {MESSAGE_VERSION}")
 
 
 def expect_names(topic: str, *pairs: tuple[str, str]) -> None:
@@ -128,7 +128,7 @@ def expect_names(topic: str, *pairs: tuple[str, str]) -> None:
     """
     for said, expected in pairs:
         if said != expected:
-            raise WireError(topic, said, f"the payload must name {expected}, as its topic does")
+            raise MessageError(topic, said, f"the payload must name {expected}, as its topic does")
 
 
 def expect_finite(topic: str, *values: float) -> None:
@@ -141,7 +141,7 @@ def expect_finite(topic: str, *values: float) -> None:
     """
     for value in values:
         if not math.isfinite(value):
-            raise WireError(topic, value, "only finite numbers are sent")
+            raise MessageError(topic, value, "only finite numbers are sent")
 
 
 def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
@@ -153,7 +153,7 @@ def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
         If it is not of this century.
     """
     if not MIN_TIME_MS <= milliseconds < END_TIME_MS:
-        raise WireError(topic, milliseconds, TIME_REMEDY)
+        raise MessageError(topic, milliseconds, TIME_REMEDY)
     return np.datetime64(milliseconds * _MICROSECONDS, "us")
 
 
@@ -172,7 +172,7 @@ def to_milliseconds(topic: str, time: np.datetime64) -> int:
     """
     value = int(np.datetime64(time, "ms").astype(np.int64))
     if not MIN_TIME_MS <= value < END_TIME_MS:
-        raise WireError(topic, time, TIME_REMEDY)
+        raise MessageError(topic, time, TIME_REMEDY)
     return value
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from telemetry.messages.bms_contract import check_value_topic
 from telemetry.messages.models import PLANT_SENDER
-from twin.errors import WireError
+from twin.errors import MessageError
 
 _FORBIDDEN: Final = re.compile("[+#\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _LONGEST: Final = 1024  # bytes of a topic; it bounds what parsed topics take
@@ -158,9 +158,9 @@ def parse_topic(topic: str) -> ParsedTopic:
         If it is not one of ours, or a name in it is not allowed.
     """
     if len(topic) > _LONGEST or len(topic.encode(errors="replace")) > _LONGEST:
-        raise WireError(topic, topic, f"a topic has {_LONGEST} bytes at most")
+        raise MessageError(topic, topic, f"a topic has {_LONGEST} bytes at most")
     if _FORBIDDEN.search(topic):
-        raise WireError(topic, topic, "a topic has no +, # or control characters")
+        raise MessageError(topic, topic, "a topic has no +, # or control characters")
     levels = topic.split("/")
     match levels:
         case ["BMS", "v1", sender, "Value", *rest]:
@@ -179,7 +179,7 @@ def parse_topic(topic: str) -> ParsedTopic:
         names = _matched(pattern.split("/"), levels)
         if names is not None:
             return ParsedTopic(kind=kind, **names)
-    raise WireError(topic, topic, "no topic of ours; docs/operators.md lists them")
+    raise MessageError(topic, topic, "no topic of ours; docs/operators.md lists them")
 
 
 def check_name(text: str) -> str:
@@ -191,7 +191,7 @@ def check_name(text: str) -> str:
         If it is empty, or holds ``/``, ``+``, ``#`` or a control character.
     """
     if not text or "/" in text or _FORBIDDEN.search(text):
-        raise WireError("topic", text, "a name in a topic is not empty and has no /, + or #")
+        raise MessageError("topic", text, "a name in a topic is not empty and has no /, + or #")
     return text
 
 
@@ -205,9 +205,9 @@ def check_point(point: str) -> str:
     """
     levels = point.split("/")
     if len(levels) < len(("objectType", "pointType", "tagPath")) or not all(levels):
-        raise WireError("topic", point, "a point is {objectType}/{pointType}/{tagPath}")
+        raise MessageError("topic", point, "a point is {objectType}/{pointType}/{tagPath}")
     if _FORBIDDEN.search(point):
-        raise WireError("topic", point, "a point has no +, # or control characters")
+        raise MessageError("topic", point, "a point has no +, # or control characters")
     return point
 
 

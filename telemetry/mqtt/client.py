@@ -41,7 +41,7 @@ from telemetry.mqtt.queues import (
     PublishToken,
     ReceivedMessage,
 )
-from twin.errors import BrokerError, JournalError, WireError
+from twin.errors import BrokerError, JournalError, MessageError
 
 __all__ = ["Client", "LastWill", "PublishToken", "ReceivedMessage", "TlsFiles"]
 
@@ -207,7 +207,7 @@ class Client:
         _check_topic(topic)
         _check_qos(topic, qos)
         if len(payload) > MAX_PAYLOAD_BYTES:
-            raise WireError(
+            raise MessageError(
                 topic, f"{len(payload)} B", f"at most {MAX_PAYLOAD_BYTES} B may be sent"
             )
         session = self._session
@@ -305,12 +305,12 @@ class Client:
 
 def _check_qos(topic: str, qos: int) -> None:
     if qos not in (0, 1):
-        raise WireError(topic, f"QoS {qos}", "0 or 1; some brokers lose messages of QoS 2")
+        raise MessageError(topic, f"QoS {qos}", "0 or 1; some brokers lose messages of QoS 2")
 
 
 def _check_topic(topic: str) -> None:
     if not topic or set(topic) & set("+#\0"):
-        raise WireError(topic, topic, "a topic is not empty and has no +, # or NUL")
+        raise MessageError(topic, topic, "a topic is not empty and has no +, # or NUL")
 
 
 _logger = structlog.get_logger(__name__)

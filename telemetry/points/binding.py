@@ -21,8 +21,8 @@ from telemetry.points.catalogue import (
 from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
 from telemetry.points.site_points import SitePoint, list_points
 from telemetry.points.units import unit_conversion, unit_identity
-from twin import vocabulary
-from twin.run import Key
+from twin import variables
+from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 MAX_UNKNOWN_POINTS: Final = 10_000
@@ -67,7 +67,7 @@ class PointBinding:
     is_spare: bool = False
 
     @property
-    def key(self) -> Key:
+    def key(self) -> VariableKey:
         """Variable and object."""
         return self.meaning.variable, self.label
 
@@ -108,16 +108,16 @@ class PointBinder:
     """
 
     def __init__(self, site: Site, limits: SiteLimits | None = None) -> None:
-        self.doubled: set[Key] = set()
+        self.doubled: set[VariableKey] = set()
         self._limits = limits or {}
         self.counters: Counter[str] = Counter()
         self.unknown: dict[str, str] = {}
-        self.integration_points: dict[Key, str] = {}
+        self.integration_points: dict[VariableKey, str] = {}
         self._site = site
         self._objects = {listed_key(listed): listed for listed in list_points(site)}
         self._names = {key[-1] for key in self._objects}
         self._bindings: dict[str, PointBinding] = {}
-        self._points: dict[Key, str] = {}
+        self._points: dict[VariableKey, str] = {}
         self._known: dict[str, PointMetadata] = {}
         self._changed: dict[str, PointMetadata] = {}
         self._strange: dict[str, PointMetadata] = {}
@@ -245,7 +245,7 @@ class PointBinder:
     def _scale(self, listed: SitePoint, unit: str) -> tuple[float, float] | None:
         """Return factor and offset from a unit of the wire to the canonical one."""
         meaning = listed.meaning
-        canonical = vocabulary.term(meaning.variable).unit
+        canonical = variables.variable_definition(meaning.variable).unit
         share = unit_conversion(unit, "1") if meaning.share_of else None
         if share is not None:
             whole = getattr(self._site.equipment[listed.machine], meaning.share_of)

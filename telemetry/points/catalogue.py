@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from twin.site import KINDS
+from twin.site import EQUIPMENT_KINDS
 
 INTEGRATION_NAME: Final = "GIGATWIN"
 """Our name among the integrations of a plant."""
@@ -237,7 +237,7 @@ def _water() -> Iterator[PointMeaning]:
 
 def _states() -> Iterator[PointMeaning]:
     """Yield whether machines of each registered kind may be planned on, and whether they run."""
-    for kind in (kind for kind, machine in KINDS.items() if machine.is_machine):
+    for kind in (kind for kind, machine in EQUIPMENT_KINDS.items() if machine.is_machine):
         name = _axis(kind)
         available = PointMeaning(
             variable=f"{name}_available",

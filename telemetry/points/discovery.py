@@ -21,8 +21,8 @@ from telemetry.mqtt.connection import TlsFiles
 from telemetry.points.catalogue import METER_OBJECT, RACK_OBJECT, PointMeaning
 from telemetry.points.catalogue import POINT_MEANINGS as EVERY
 from telemetry.points.topology import MAX_NAMES_LISTED, AnnouncedTopology
-from twin.errors import BrokerError, WireError
-from twin.site import KINDS
+from twin.errors import BrokerError, MessageError
+from twin.site import EQUIPMENT_KINDS
 
 BANK_UNIT_PATTERN: Final = re.compile(r"^(?P<bank>[^/]+)/(?P<number>\d+)$")
 """Id of one unit of a bank."""
@@ -202,7 +202,7 @@ def discover(
                 count += 1
                 try:
                     discovery.hear(decode(message.topic, message.payload))
-                except WireError as error:
+                except MessageError as error:
                     discovery.refuse(message.topic, str(error))
     finally:
         client.stop()
@@ -236,7 +236,7 @@ def _table(name: str, one: _Object) -> list[str]:
         (kind,) = likely
         lines.append(f'kind = "{kind}"')
         given = set()
-        if one.units and "count" in KINDS[kind].model_fields:
+        if one.units and "count" in EQUIPMENT_KINDS[kind].model_fields:
             lines.append(f"count = {len(one.units)}")
             given.add("count")
         lines += _missing(kind, given)
@@ -268,7 +268,7 @@ def _missing(kind: str, given: Iterable[str]) -> list[str]:
     """Return what a machine of a kind must have and nobody said."""
     required = [
         name
-        for name, told in KINDS[kind].model_fields.items()
+        for name, told in EQUIPMENT_KINDS[kind].model_fields.items()
         if told.is_required() and name != "name" and name not in given
     ]
     if not required:

@@ -10,8 +10,8 @@ import numpy as np
 
 from telemetry.messages.strict_json import decode_json
 from twin.equipment import Equipment
-from twin.errors import Fault, SiteError, WireError
-from twin.vocabulary import term
+from twin.errors import MessageError, SiteError, ValidationIssue
+from twin.variables import variable_definition
 
 FLAT_PERIOD: Final = np.timedelta64(6, "h")
 """Time within which a live sensor shows some change."""
@@ -131,7 +131,7 @@ RANGE_BY_UNIT: Final[dict[str, PlausibleRange]] = {
 
 def plausible_range(variable: str, machine: Equipment | None = None) -> PlausibleRange:
     """Return what is plausible for a variable of a machine."""
-    unit = term(variable).unit
+    unit = variable_definition(variable).unit
     found = RANGE_BY_VARIABLE.get(variable) or RANGE_BY_UNIT[unit]
     return replace(found.of(machine), unit=unit)
 
@@ -155,9 +155,11 @@ def read_site_limits(path: Path) -> SiteLimits:
         told = decode_json(path.name, path.read_bytes(), dict[str, object])
     except FileNotFoundError:
         return {}
-    except (OSError, WireError) as error:
-        raise SiteError(str(path), [Fault(place="file", value="", mend=str(error))]) from error
-    faults: list[Fault] = []
+    except (OSError, MessageError) as error:
+        raise SiteError(
+            str(path), [ValidationIssue(place="file", value="", mend=str(error))]
+        ) from error
+    faults: list[ValidationIssue] = []
     found: dict[str, dict[str, float]] = {}
     for name, thresholds in told.items():
         if not isinstance(thresholds, dict):
@@ -208,6 +210,6 @@ def _is_number(value: object) -> bool:
     )
 
 
-def _fault(place: str, value: object) -> Fault:
+def _fault(place: str, value: object) -> ValidationIssue:
     mend = f"write NAME: {{THRESHOLD: number}}, with a threshold of {', '.join(THRESHOLD_KEYS)}"
-    return Fault(place=str(place), value=repr(value), mend=mend)
+    return ValidationIssue(place=str(place), value=repr(value), mend=mend)

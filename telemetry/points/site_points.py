@@ -18,11 +18,11 @@ import numpy as np
 from telemetry.messages.models import PointMetadata
 from telemetry.points import catalogue
 from telemetry.points.catalogue import POINT_MEANINGS, RACK_OBJECT, PointMeaning
-from twin.equipment import Accelerators, Cdu, Equipment
+from twin.equipment import CduBank, Equipment, ITHall
 from twin.physics import FloatArray
-from twin.relations import ENERGY_SIGN, Convert, Exchange, Store, Work
-from twin.run import Key
-from twin.simulation import DIMENSIONS
+from twin.relations import CARRIER_ENERGY_SIGN, Convert, Exchange, FlexibleLoad, Store
+from twin.simulation.engine import VariableKey
+from twin.simulation.simulate import EQUIPMENT_DIMENSIONS
 from twin.site import Site
 
 UNIT_COUNT_VARIABLES: Final = ("cooling_plant_units_request", "cooling_plant_units_applied")
@@ -78,9 +78,9 @@ def list_points(site: Site) -> Iterator[SitePoint]:
 
 def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
     """Return the ids of the objects of a machine that have a kind of point each."""
-    if meaning.object_type == catalogue.RACK_OBJECT and isinstance(machine, Accelerators):
+    if meaning.object_type == catalogue.RACK_OBJECT and isinstance(machine, ITHall):
         return rack_ids(machine)
-    if isinstance(machine, Cdu):
+    if isinstance(machine, CduBank):
         return unit_ids(machine)
     return [machine.name]
 
@@ -92,7 +92,7 @@ def _meanings(site: Site) -> Iterator[PointMeaning]:
             yield meaning
 
 
-def rack_ids(hall: Accelerators) -> list[str]:
+def rack_ids(hall: ITHall) -> list[str]:
     """Return the locations of the racks of a hall, as plant and cluster know them."""
     return [f"{hall.name}-{rack_name(number)}" for number in range(1, hall.racks + 1)]
 
@@ -102,7 +102,7 @@ def rack_name(number: int) -> str:
     return f"r{number:0{_RACK_DIGITS}d}"
 
 
-def unit_ids(bank: Cdu) -> list[str]:
+def unit_ids(bank: CduBank) -> list[str]:
     """Return the ids of the units of a bank."""
     return [f"{bank.name}/{number:0{_UNIT_DIGITS}d}" for number in range(1, bank.count + 1)]
 
@@ -127,22 +127,22 @@ class ServicePaths:
                         users.setdefault(carrier, []).append(owner)
                 case Store(owner=owner, carrier=carrier) | Exchange(owner=owner, carrier=carrier):
                     sources.append((owner, carrier))
-                case Work(owner=owner, carrier=carrier, heat=heat):
+                case FlexibleLoad(owner=owner, carrier=carrier, heat=heat):
                     for drawn in (carrier, *heat):
                         users.setdefault(drawn, []).append(owner)
         paths = cls()
         for owner, carrier in sources:
-            side = paths.power if ENERGY_SIGN[carrier] > 0 else paths.cooling
+            side = paths.power if CARRIER_ENERGY_SIGN[carrier] > 0 else paths.cooling
             side[owner] = tuple(_objects(site, users.get(carrier, [])))
         paths._reach_racks(site)
         return paths
 
     def _reach_racks(self, site: Site) -> None:
         """Lead power from the halls, and coolant from each CDU, to the racks."""
-        halls = site.of(Accelerators)
+        halls = site.of(ITHall)
         self.power.update({hall.name: tuple(rack_ids(hall)) for hall in halls})
         racks = [rack for hall in halls for rack in rack_ids(hall)]
-        units = [unit for bank in site.of(Cdu) for unit in unit_ids(bank)]
+        units = [unit for bank in site.of(CduBank) for unit in unit_ids(bank)]
         for place, unit in enumerate(units):
             first, last = (len(racks) * edge // len(units) for edge in (place, place + 1))
             self.cooling[unit] = tuple(racks[first:last])
@@ -152,7 +152,7 @@ def _objects(site: Site, owners: list[str]) -> Iterator[str]:
     """Yield the ids of the objects that stand for some machines."""
     for owner in owners:
         machine = site.equipment[owner]
-        if isinstance(machine, Cdu):
+        if isinstance(machine, CduBank):
             yield from unit_ids(machine)
         else:
             yield owner
@@ -279,7 +279,7 @@ class SiteVariables:
     """
 
     def __init__(self, site: Site) -> None:
-        self.places: dict[Key, int] = {}
+        self.places: dict[VariableKey, int] = {}
         self.shapes: list[VariableLayout] = []
         self.machines = 0
         groups = _groups(site)
@@ -352,7 +352,7 @@ def _groups(site: Site) -> list[_Group]:
             continue
         kind = site.equipment[listed.machine].kind if listed.machine else ""
         is_rack = meaning.object_type == RACK_OBJECT
-        dim = "rack" if is_rack else "" if kind in _SINGLE else DIMENSIONS.get(kind, kind)
+        dim = "rack" if is_rack else "" if kind in _SINGLE else EQUIPMENT_DIMENSIONS.get(kind, kind)
         group = groups.setdefault(
             meaning.variable,
             _Group(variable=meaning.variable, dim=dim, negative=meaning.negative),

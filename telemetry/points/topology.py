@@ -19,7 +19,7 @@ import numpy as np
 from telemetry.messages.models import PointMetadata, RackBatch, Sample
 from telemetry.points.catalogue import RACK_OBJECT
 from telemetry.points.site_points import announced_metadata, rack_ids
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 from twin.site import Site
 
 MAX_NAMES_LISTED: Final = 5
@@ -132,7 +132,7 @@ def mismatched_rack_names(site: Site, plant: set[str], batches: set[tuple[str, s
 
 def declared_racks(site: Site) -> set[str]:
     """Return the racks of a site file, ``{hall}-{rack}``."""
-    return {rack for hall in site.of(Accelerators) for rack in rack_ids(hall)}
+    return {rack for hall in site.of(ITHall) for rack in rack_ids(hall)}
 
 
 def _paths(name: str, told: set[str], heard: set[str]) -> list[str]:

@@ -31,8 +31,8 @@ from telemetry.quality.checks import (
     QualityFlag,
     check_reading,
 )
-from twin.run import Key
-from twin.spans import in_words
+from twin.simulation.engine import VariableKey
+from twin.text import format_duration
 
 MIN_MEDIAN_SENSORS: Final = 3
 """Sensors from which on the one that differs from the median is the wrong one."""
@@ -105,7 +105,7 @@ class QualityTracker:
 class _Redundancy:
     """What sensors of one quantity said last."""
 
-    _said: dict[Key, dict[str, tuple[float, np.datetime64]]] = field(default_factory=dict)
+    _said: dict[VariableKey, dict[str, tuple[float, np.datetime64]]] = field(default_factory=dict)
 
     def agrees(
         self, binding: PointBinding, value: float, time: np.datetime64, *, longest: np.timedelta64
@@ -167,10 +167,15 @@ class ClockSkewTracker:
     """Points whose newest reading was refused for its stamp; one thread notes, others look."""
 
     def __init__(self) -> None:
-        self._found: dict[Key, ClockSkew] = {}
+        self._found: dict[VariableKey, ClockSkew] = {}
 
     def note(
-        self, key: Key, flag: QualityFlag, *, time: np.datetime64, received: np.datetime64 | None
+        self,
+        key: VariableKey,
+        flag: QualityFlag,
+        *,
+        time: np.datetime64,
+        received: np.datetime64 | None,
     ) -> None:
         """Take note of a verdict.
 
@@ -192,7 +197,7 @@ class ClockSkewTracker:
         before = self._found.get(key)
         self._found[key] = replace(new, since=before.since) if before else new
 
-    def words_of(self, key: Key) -> str:
+    def words_of(self, key: VariableKey) -> str:
         """Return how far off the newest stamp of a point is; empty if it was not refused.
 
         Parameters
@@ -238,7 +243,7 @@ def describe_future_values(times: NDArray[np.int64], latest: int) -> str:
     ahead = times[times > latest] - latest
     if not ahead.size:
         return ""
-    most = in_words(float(ahead.max()) / MICROSECONDS_PER_SECOND)
+    most = format_duration(float(ahead.max()) / MICROSECONDS_PER_SECOND)
     return (
         f"{ahead.size} points or racks were heard last by a clock that was up to {most} ahead and "
         "was set back: they are not used until they speak again"

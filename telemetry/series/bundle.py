@@ -18,7 +18,7 @@ from telemetry.series.provider_formats import is_market_response, read_market_ta
 from telemetry.series.table import read_text
 from telemetry.series.weather import read_weather
 from telemetry.series.workload import REQUIRED_COLUMNS, read_jobs
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def read(
         sort = recognise(path)
         if sort in found:
             mend = f"{found[sort].name} holds {sort} as well; give one file of them"
-            raise SeriesError(path.name, [Fault(place=path.name, value=sort, mend=mend)])
+            raise SeriesError(path.name, [ValidationIssue(place=path.name, value=sort, mend=mend)])
         found[sort] = path
     prices = read_prices(found["prices"], zone=zone) if "prices" in found else None
     carbon = None
@@ -103,7 +103,7 @@ def _jobs(path: Path | None, year: int | None) -> pd.DataFrame | None:
         return None
     if year is None:
         mend = "jobs count hours from no year; say which one"
-        raise SeriesError(path.name, [Fault(place="year", value="", mend=mend)])
+        raise SeriesError(path.name, [ValidationIssue(place="year", value="", mend=mend)])
     return read_jobs(path, year=year)
 
 

@@ -13,7 +13,7 @@ from telemetry.series.intervals import SeriesRows, to_intervals
 from telemetry.series.provider_formats import read_market_table
 from telemetry.series.table import TextTable, parse_numbers
 from telemetry.series.timestamps import row_times
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
 
 CARBON_HEADERS: Final = "ci_direct, ci_lca, or Carbon Intensity gCO₂eq/kWh (direct) or (LCA)"
 
@@ -134,7 +134,8 @@ def read_intensity(table: TextTable, kind: str) -> tuple[np.ndarray, list[str]]:
     if kind not in found and list(found) != ["unspecified"]:
         mend = f"this file has {' and '.join(found)}; ask for that, or give another file"
         raise SeriesError(
-            table.source, [Fault(place=f"{table.source}, carbon kind", value=kind, mend=mend)]
+            table.source,
+            [ValidationIssue(place=f"{table.source}, carbon kind", value=kind, mend=mend)],
         )
     taken = kind if kind in found else "unspecified"
     header = found[taken]
@@ -151,5 +152,7 @@ def _factor(source: str, header: str) -> float:
     unit = re.search(r"\b(g|kg)co\W?2?e?q?/kwh", header.lower().replace("₂", "2"))
     if unit is None:
         mend = "the header must name gCO₂eq/kWh or kgCO₂eq/kWh"
-        raise SeriesError(source, [Fault(place=f"{source}, columns", value=header, mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(place=f"{source}, columns", value=header, mend=mend)]
+        )
     return _FACTOR[unit[1]]

@@ -22,7 +22,7 @@ import structlog
 
 from telemetry.files import write_atomic
 from telemetry.messages.models import RackBatch
-from twin.errors import Fault, JournalError, SeriesError
+from twin.errors import JournalError, SeriesError, ValidationIssue
 
 EXPORTER_TIMEOUT_S: Final = 5.0
 """Longest wait for an exporter. [s]"""
@@ -95,14 +95,16 @@ def fetch_exporter(url: str) -> str:
     """
     if not url.startswith(("http://", "https://")):
         raise SeriesError(
-            url, [Fault(place="url", value=url, mend="write http://HOST:9400/metrics")]
+            url, [ValidationIssue(place="url", value=url, mend="write http://HOST:9400/metrics")]
         )
     try:
         with urllib.request.urlopen(url, timeout=EXPORTER_TIMEOUT_S) as answer:
             return bytes(answer.read(MAX_EXPORTER_TEXT_BYTES + 1)).decode("utf-8", "replace")
     except (OSError, HTTPException, ValueError) as error:
         mend = "is dcgm-exporter running there, and may this machine reach it?"
-        raise SeriesError(url, [Fault(place="exporter", value=str(error), mend=mend)]) from error
+        raise SeriesError(
+            url, [ValidationIssue(place="exporter", value=str(error), mend=mend)]
+        ) from error
 
 
 def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmChip]:
@@ -124,7 +126,7 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
         mend = (
             f"an exporter says at most {MAX_EXPORTER_TEXT_BYTES} letters; ask it for fewer metrics"
         )
-        raise SeriesError(source, [Fault(place="size", value=str(len(text)), mend=mend)])
+        raise SeriesError(source, [ValidationIssue(place="size", value=str(len(text)), mend=mend)])
     found: dict[tuple[str, int], dict[str, float]] = {}
     names: dict[tuple[str, int], str] = {}
     for line in text.splitlines():
@@ -149,7 +151,7 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
     faults = [_lacking(chip) for chip in chips if chip.lacks]
     if not found:
         mend = "its counters must have the metrics of docs/telemetry.md"
-        faults.append(Fault(place="metrics", value="none of an accelerator", mend=mend))
+        faults.append(ValidationIssue(place="metrics", value="none of an accelerator", mend=mend))
     if len(faults) == max(len(chips), 1):
         raise SeriesError(source, faults)
     return chips
@@ -215,9 +217,9 @@ def _chip(key: tuple[str, int], told: dict[str, float], uuid: str) -> DcgmChip:
     return DcgmChip(host=host, number=number, values=all_known, uuid=uuid)
 
 
-def _lacking(chip: DcgmChip) -> Fault:
+def _lacking(chip: DcgmChip) -> ValidationIssue:
     mend = f"let the exporter tell {', '.join(chip.lacks)}"
-    return Fault(place=f"{chip.host} gpu {chip.number}", value="", mend=mend)
+    return ValidationIssue(place=f"{chip.host} gpu {chip.number}", value="", mend=mend)
 
 
 NO_ANSWER_YET: Final = "it has not answered yet"
@@ -303,7 +305,8 @@ class DcgmRackReader:
         chips = [chip for url in self._exporters for chip in found.get(url) or self._nobody(url)]
         if not any(chip.values[0] >= 0.0 for chip in chips):
             faults = [
-                Fault(place=url, value="nothing", mend=why) for url, why in self.troubles.items()
+                ValidationIssue(place=url, value="nothing", mend=why)
+                for url, why in self.troubles.items()
             ]
             raise SeriesError("the rack", faults)
         return chips

@@ -13,10 +13,11 @@ import pandas as pd
 import xarray as xr
 
 from telemetry.series.table import cell_location, raise_faults
-from twin.axes import HOUR, edges_of, intervals, to_minute, utc
-from twin.errors import Fault, SeriesError
-from twin.units import written
-from twin.vocabulary import tag_all, term
+from twin.errors import SeriesError, ValidationIssue
+from twin.time_axes import HOUR, interval_axes, to_utc
+from twin.time_axes import interval_edges as time_axes_interval_edges
+from twin.units import format_minute, format_unit
+from twin.variables import tag_dataset, variable_definition
 
 type _Stretch = tuple[np.datetime64, np.datetime64]
 
@@ -76,7 +77,7 @@ def to_intervals(rows: SeriesRows) -> xr.Dataset:
     _refuse_doubled(rows.source, stamps, lines=lines)
     check_limits(rows.source, values, lines=lines)
     _refuse_empty(rows.source, values)
-    axes = intervals(interval_edges(rows.source, stamps))
+    axes = interval_axes(interval_edges(rows.source, stamps))
     position = np.searchsorted(axes["time"].values, stamps)
     for name, series in values.items():
         whole = np.full(axes.sizes["time"], np.nan)
@@ -88,7 +89,7 @@ def to_intervals(rows: SeriesRows) -> xr.Dataset:
         "long_gaps": _union(axes, "long_gaps"),
         "notes": list(rows.notes),
     }
-    return tag_all(axes.assign_attrs(attrs))
+    return tag_dataset(axes.assign_attrs(attrs))
 
 
 def between(
@@ -114,22 +115,22 @@ def between(
         If the stretch is empty or not covered, or holds a gap longer than 3 h.
     """
     source = str(dataset.attrs.get("source", "series"))
-    first, last = utc(pd.Timestamp(start)), utc(pd.Timestamp(end))
-    bounds = edges_of(dataset)
+    first, last = to_utc(pd.Timestamp(start)), to_utc(pd.Timestamp(end))
+    bounds = time_axes_interval_edges(dataset)
     _refuse_uncovered(source, (first, last), has=(bounds[0], bounds[-1]))
     low = int(np.searchsorted(bounds, first, side="right")) - 1
     high = int(np.searchsorted(bounds, last, side="left"))
     cut = bounds[low : high + 1].copy()
     cut[0], cut[-1] = first, last
     part = dataset.drop_vars("instant", errors="ignore").isel(time=slice(low, high))
-    part = part.drop_vars(["time", "duration"]).assign_coords(intervals(cut).coords)
+    part = part.drop_vars(["time", "duration"]).assign_coords(interval_axes(cut).coords)
     faults = []
     for name in part.data_vars:
         for begin, until in _runs(np.isnan(part[name].values), cut):
             place = f"{source}, {name}, {_span(begin, until)}"
             hours = f"{(until - begin) / HOUR:g} h without values"
             mend = "give a file that has them, or another stretch"
-            faults.append(Fault(place=place, value=hours, mend=mend))
+            faults.append(ValidationIssue(place=place, value=hours, mend=mend))
         part[name].attrs = _cut_gaps(part[name].attrs, (first, last))
     raise_faults(source, faults)
     return part.assign_attrs(_cut_gaps(part.attrs, (first, last)))
@@ -163,15 +164,19 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None
     source, attrs = str(whole.attrs["source"]), whole[name].attrs
     holes = [*attrs["gaps"], *attrs["long_gaps"]]
     raise_faults(
-        source, [Fault(place=f"{source}, {column}", value=str(hole), mend=mend) for hole in holes]
+        source,
+        [
+            ValidationIssue(place=f"{source}, {column}", value=str(hole), mend=mend)
+            for hole in holes
+        ],
     )
 
 
 def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
     faults = [
-        Fault(
+        ValidationIssue(
             place=f"{source}, row {lines[row + 1]}",
-            value=to_minute(stamps[row]),
+            value=format_minute(stamps[row]),
             mend=f"the same time stands in row {lines[row]}; keep one of them",
         )
         for row in np.flatnonzero(stamps[1:] == stamps[:-1])
@@ -182,15 +187,19 @@ def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> No
 def _refuse_empty(source: str, values: dict[str, np.ndarray]) -> None:
     mend = "the column holds no value at all; give a file that has some"
     empty = [name for name, series in values.items() if np.isnan(series).all()]
-    raise_faults(source, [Fault(place=f"{source}, {name}", value="", mend=mend) for name in empty])
+    raise_faults(
+        source, [ValidationIssue(place=f"{source}, {name}", value="", mend=mend) for name in empty]
+    )
 
 
 def _refuse_uncovered(source: str, asked: _Stretch, *, has: _Stretch) -> None:
     if asked[0] >= asked[1]:
-        fault = Fault(place="stretch", value=_span(*asked), mend="the end must be after the start")
+        fault = ValidationIssue(
+            place="stretch", value=_span(*asked), mend="the end must be after the start"
+        )
     elif asked[0] < has[0] or asked[1] > has[1]:
         mend = f"the file covers {_span(*has)}; give one that covers the stretch, or shorten it"
-        fault = Fault(place=f"{source}, stretch", value=_span(*asked), mend=mend)
+        fault = ValidationIssue(place=f"{source}, stretch", value=_span(*asked), mend=mend)
     else:
         return
     raise SeriesError(source, [fault])
@@ -221,7 +230,7 @@ def _runs(is_inside: np.ndarray, bounds: np.ndarray) -> list[_Stretch]:
 
 
 def _span(begin: np.datetime64, until: np.datetime64) -> str:
-    return f"{to_minute(begin)}/{to_minute(until)}"
+    return f"{format_minute(begin)}/{format_minute(until)}"
 
 
 def _union(dataset: xr.Dataset, key: str) -> list[str]:
@@ -239,7 +248,7 @@ def _cut_gaps(attrs: dict[str, object], stretch: _Stretch) -> dict[str, object]:
 
 
 def _touches(span: str, stretch: _Stretch) -> bool:
-    begin, until = (utc(text) for text in span.split("/"))
+    begin, until = (to_utc(text) for text in span.split("/"))
     return bool(begin < stretch[1] and until > stretch[0])
 
 
@@ -285,19 +294,28 @@ def interval_edges(source: str, stamps: np.ndarray) -> np.ndarray:
     """
     if len(stamps) <= 1:
         mend = "a series needs two rows or more"
-        raise SeriesError(source, [Fault(place=source, value=f"{len(stamps)} rows", mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(place=source, value=f"{len(stamps)} rows", mend=mend)]
+        )
     steps = np.diff(stamps).astype(np.int64)
     if steps.max() > _LONGEST.astype("timedelta64[us]").astype(np.int64):
         row = int(steps.argmax())
-        mend = f"no row until {to_minute(stamps[row + 1])}; correct the mistyped time"
+        mend = f"no row until {format_minute(stamps[row + 1])}; correct the mistyped time"
         raise SeriesError(
-            source, [Fault(place=f"{source}, after {to_minute(stamps[row])}", value="", mend=mend)]
+            source,
+            [
+                ValidationIssue(
+                    place=f"{source}, after {format_minute(stamps[row])}", value="", mend=mend
+                )
+            ],
         )
     strange = stamps[(stamps < VALID_TIMES[0]) | (stamps >= VALID_TIMES[1])]
     if strange.size:
         mend = f"{strange.size} such rows; a series is of the years 2000 to 2099"
         place = f"{source}, time"
-        raise SeriesError(source, [Fault(place=place, value=to_minute(strange[0]), mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(place=place, value=format_minute(strange[0]), mend=mend)]
+        )
     before, after = _pieces(source, steps)
     own = np.minimum(before, steps)
     filler = np.minimum(before, after)
@@ -321,7 +339,7 @@ def _pieces(source: str, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if sizes[is_piece].min() > HOUR_US:
         value = f"{sizes.min() / HOUR_US:g} h"
         mend = "rows stand that far apart; give hourly values or finer ones"
-        raise SeriesError(source, [Fault(place=source, value=value, mend=mend)])
+        raise SeriesError(source, [ValidationIssue(place=source, value=value, mend=mend)])
     known = np.flatnonzero(is_piece)
     runs = np.arange(len(starts))
     at_or_before = np.clip(np.searchsorted(known, runs, side="right") - 1, 0, None)
@@ -371,10 +389,14 @@ def check_limits(source: str, values: dict[str, np.ndarray], *, lines: np.ndarra
     faults = []
     for name, series in values.items():
         low, high = VALUE_LIMITS[name]
-        unit = "" if term(name).unit == "1" else f" {written(term(name).unit)}"
+        unit = (
+            ""
+            if variable_definition(name).unit == "1"
+            else f" {format_unit(variable_definition(name).unit)}"
+        )
         is_bad = ~np.isnan(series) & ~((series >= low) & (series <= high))
         faults += [
-            Fault(
+            ValidationIssue(
                 place=cell_location(source, row=lines[row], name=name),
                 value=f"{series[row]:g}{unit}",
                 mend=f"must lie between {low:g} and {high:g}{unit}; correct or blank it",

@@ -18,9 +18,10 @@ from telemetry.series.intervals import SeriesRows, reject_gaps, to_intervals
 from telemetry.series.provider_formats import read_market_table
 from telemetry.series.table import TextTable, describe_unread, parse_numbers, read_table
 from telemetry.series.timestamps import find_time_column, row_times
-from twin.axes import HOUR, to_minute
-from twin.errors import Fault, SeriesError
-from twin.vocabulary import tag_all
+from twin.errors import SeriesError, ValidationIssue
+from twin.time_axes import HOUR
+from twin.units import format_minute
+from twin.variables import tag_dataset
 
 PRICE_HEADERS: Final = "price_eur_mwh, Price (EUR/MWh) or EUR_per_kWh"
 
@@ -109,7 +110,9 @@ def price_column(table: TextTable) -> tuple[str, float]:
     else:
         mend = f"no column of prices; wanted is {PRICE_HEADERS}"
         raise table.unfit(mend)
-    raise SeriesError(table.source, [Fault(place=f"{table.source}, price", value=value, mend=mend)])
+    raise SeriesError(
+        table.source, [ValidationIssue(place=f"{table.source}, price", value=value, mend=mend)]
+    )
 
 
 def is_price_header(header: str) -> bool:
@@ -198,7 +201,7 @@ def _refuse_crossed(whole: xr.Dataset) -> None:
     source = str(whole.attrs["source"])
     crossed = whole["imbalance_short_price"] < whole["imbalance_long_price"]
     faults = [
-        Fault(
+        ValidationIssue(
             place=f"{source}, {str(at)[:16]}Z",
             value=f"{float(short):g} below {float(long):g} EUR/MWh",
             mend="the short price of an interval must not lie below its long price",
@@ -282,7 +285,7 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
             gaps = {gap for part in parts.values() if word in part for gap in part[word].gaps}
             whole[word] = (("time", "product"), np.stack(rows, axis=-1), {"gaps": sorted(gaps)})
     whole.attrs["gaps"] = sorted({gap for part in parts.values() for gap in part.attrs["gaps"]})
-    return tag_all(whole)
+    return tag_dataset(whole)
 
 
 def _columns(table: TextTable) -> dict[str, dict[str, str]]:
@@ -310,12 +313,14 @@ def _by_hour(source: str, stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps = np.diff(stamps[row]) / HOUR
     usual = float(np.median(steps)) if len(steps) else 0.0
     if usual > MAX_BLOCK_HOURS:
-        first = to_minute(stamps[row[0]])
+        first = format_minute(stamps[row[0]])
         mend = (
             f"a block lasts {MAX_BLOCK_HOURS:g} h at most; correct mistyped times, "
             "or give each block"
         )
-        fault = Fault(place=f"{source}, from {first}", value=f"blocks of {usual:g} h", mend=mend)
+        fault = ValidationIssue(
+            place=f"{source}, from {first}", value=f"blocks of {usual:g} h", mend=mend
+        )
         raise SeriesError(source, [fault])
     steps = np.append(steps, usual)
     longest = usual + 1.0 if usual > 1.0 else usual

@@ -31,8 +31,9 @@ from telemetry.series.table import (
     read_table,
     read_text,
 )
-from twin.axes import MINUTE
-from twin.errors import Fault, SeriesError, nearest
+from twin.errors import SeriesError, ValidationIssue
+from twin.text import closest_match_hint
+from twin.time_axes import MINUTE
 
 type Latitude = Annotated[float, Field(ge=-90.0, le=90.0)]
 type Longitude = Annotated[float, Field(ge=-180.0, le=180.0)]
@@ -127,7 +128,9 @@ def json_numbers(source: str, entries: list[JsonEntry], *, name: str) -> np.ndar
         If an entry is a text.
     """
     faults = [
-        Fault(place=cell_location(source, row=row, name=name), value=repr(entry), mend=_MEND)
+        ValidationIssue(
+            place=cell_location(source, row=row, name=name), value=repr(entry), mend=_MEND
+        )
         for row, entry in enumerate(entries, 1)
         if isinstance(entry, str)
     ]
@@ -159,14 +162,14 @@ def parse_json(source: str, text: str) -> object:
         where, value = source, str(error)
     else:
         return answer
-    raise SeriesError(source, [Fault(place=where, value=value, mend="give whole JSON")])
+    raise SeriesError(source, [ValidationIssue(place=where, value=value, mend="give whole JSON")])
 
 
 def response_error(source: str, error: ValidationError) -> SeriesError:
     """Return what is wrong first with an answer that is not laid out as its service does."""
     first = error.errors()[0]
     where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
-    fault = Fault(place=where, value=repr(first["input"])[:_SHOWN], mend=first["msg"])
+    fault = ValidationIssue(place=where, value=repr(first["input"])[:_SHOWN], mend=first["msg"])
     return SeriesError(source, [fault])
 
 
@@ -216,11 +219,13 @@ def intensity_table(source: str, answer: ElectricityMapsResponse) -> TextTable:
     if len(kinds) > 1 or not hours:
         mend = "ask for hours of one kind" if kinds else "ask again later, or for another zone"
         value = ", ".join(kinds) or "none"
-        raise SeriesError(source, [Fault(place=f"{source}, intensities", value=value, mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(place=f"{source}, intensities", value=value, mend=mend)]
+        )
     (kind,) = kinds or ["lifecycle"]
     if kind not in INTENSITY_HEADERS:
         mend = f"known are {' and '.join(INTENSITY_HEADERS)}"
-        fault = Fault(place=f"{source}, emissionFactorType", value=kind, mend=mend)
+        fault = ValidationIssue(place=f"{source}, emissionFactorType", value=kind, mend=mend)
         raise SeriesError(source, [fault])
     told = {one.time: one.value for one in hours}
     texts = ["" if value is None else str(value) for value in told.values()]
@@ -330,10 +335,14 @@ def _refuse_none(
     """Refuse an answer without times, or with more or fewer entries than times."""
     if not seconds or not any(entry is not None for entry in entries):
         mend = "the answer holds none; ask for another zone or other days, or later"
-        raise SeriesError(source, [Fault(place=f"{source}, {what}", value="none", mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(place=f"{source}, {what}", value="none", mend=mend)]
+        )
     if len(seconds) != len(entries):
         mend = f"unix_seconds has {len(seconds)} entries; ask again"
-        fault = Fault(place=f"{source}, {what}", value=f"{len(entries)} entries", mend=mend)
+        fault = ValidationIssue(
+            place=f"{source}, {what}", value=f"{len(entries)} entries", mend=mend
+        )
         raise SeriesError(source, [fault])
 
 
@@ -368,14 +377,15 @@ def entsoe_prices(source: str, text: str) -> TextTable:
     if not series:
         reason = root.findtext("{*}Reason/{*}text") or "no TimeSeries"
         mend = "ask for another zone or other days, or later"
-        raise SeriesError(source, [Fault(place=source, value=reason.strip(), mend=mend)])
+        raise SeriesError(source, [ValidationIssue(place=source, value=reason.strip(), mend=mend)])
     first = min(one.findtext(SEQUENCE_TAG) or "1" for one in series)
     taken = [one for one in series if (one.findtext(SEQUENCE_TAG) or "1") == first]
     units = sorted({_unit(one) for one in taken})
     if len(units) > 1:
         mend = "ask for days of one currency"
         raise SeriesError(
-            source, [Fault(place=f"{source}, currency", value=", ".join(units), mend=mend)]
+            source,
+            [ValidationIssue(place=f"{source}, currency", value=", ".join(units), mend=mend)],
         )
     told: dict[np.datetime64, str] = {}
     for one in taken:
@@ -384,7 +394,7 @@ def entsoe_prices(source: str, text: str) -> TextTable:
             if len(told) > _LONGEST:
                 mend = "ask for fewer days"
                 value = f"over {_LONGEST} intervals"
-                raise SeriesError(source, [Fault(place=source, value=value, mend=mend)])
+                raise SeriesError(source, [ValidationIssue(place=source, value=value, mend=mend)])
     times = sorted(told)
     columns = {"time_utc": [f"{time}Z" for time in times], units[0]: [told[time] for time in times]}
     return response_table(source, columns)
@@ -394,12 +404,14 @@ def _root(source: str, text: str) -> Xml.Element:
     """Return the document; one that declares entities is none of theirs."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         mend = "an answer of ENTSO-E declares nothing; ask for it anew"
-        raise SeriesError(source, [Fault(place=source, value="<!DOCTYPE", mend=mend)])
+        raise SeriesError(source, [ValidationIssue(place=source, value="<!DOCTYPE", mend=mend)])
     try:
         return Xml.fromstring(text)  # entities are refused above
     except Xml.ParseError as error:
         mend = "is cut off or no XML; ask for it anew"
-        raise SeriesError(source, [Fault(place=source, value=str(error), mend=mend)]) from error
+        raise SeriesError(
+            source, [ValidationIssue(place=source, value=str(error), mend=mend)]
+        ) from error
 
 
 def _unit(series: Xml.Element) -> str:
@@ -429,7 +441,9 @@ def _prices(source: str, period: Xml.Element, *, curve: str) -> Iterator[tuple[n
     except (ValueError, ArithmeticError) as error:
         mend = "its times, resolution or positions cannot be read; ask for it anew"
         place = f"{source}, period from {begin or '?'}"
-        raise SeriesError(source, [Fault(place=place, value=str(error), mend=mend)]) from error
+        raise SeriesError(
+            source, [ValidationIssue(place=place, value=str(error), mend=mend)]
+        ) from error
     price = ""
     for number in range(min(max(count, 0), _LONGEST)):
         price = points.get(number + 1, price if curve == REPEATED_POINT_CURVE else "")
@@ -447,8 +461,8 @@ def entsoe_area(zone: str) -> str:
     wanted = normalise_zone(zone)
     if wanted in EIC_BY_ZONE:
         return EIC_BY_ZONE[wanted]
-    mend = f"known are {', '.join(EIC_BY_ZONE)}" + nearest(wanted, EIC_BY_ZONE)
-    raise SeriesError("entsoe", [Fault(place="zone", value=zone, mend=mend)])
+    mend = f"known are {', '.join(EIC_BY_ZONE)}" + closest_match_hint(wanted, EIC_BY_ZONE)
+    raise SeriesError("entsoe", [ValidationIssue(place="zone", value=zone, mend=mend)])
 
 
 RESPONSE_KEYS: Final = ("unix_seconds", "history", "forecast")
@@ -514,5 +528,5 @@ def parse_market_response(source: str, text: str) -> TextTable:
     said = keys & {"message", "detail", "reason"}
     value = ", ".join(str(told[key]) for key in sorted(said)) or ", ".join(sorted(keys))
     raise SeriesError(
-        source, [Fault(place=source, value=printable_excerpt(value), mend=RESPONSE_HINT)]
+        source, [ValidationIssue(place=source, value=printable_excerpt(value), mend=RESPONSE_HINT)]
     )

@@ -36,8 +36,10 @@ from telemetry.series.provider_formats import (
 )
 from telemetry.series.table import printable_excerpt
 from telemetry.series.weather import read_weather
-from twin.axes import to_minute, utc
-from twin.errors import Fault, SeriesError, nearest
+from twin.errors import SeriesError, ValidationIssue
+from twin.text import closest_match_hint
+from twin.time_axes import to_utc
+from twin.units import format_minute
 
 ONE_DAY: Final = np.timedelta64(1, "D")
 
@@ -185,7 +187,7 @@ def _electricity_maps(asked: SeriesQuery) -> str:
             continue  # a forecast is not in each contract; what has been is worth more than none
         if not isinstance(answer, dict):
             mend = "it answers in another form than its version 3 does"
-            raise SeriesError(path, [Fault(place=path, value="no object", mend=mend)])
+            raise SeriesError(path, [ValidationIssue(place=path, value="no object", mend=mend)])
         hours[part] = [*hours.get(part, []), *(answer.get(part) or [])]
     return json.dumps({"zone": query["zone"], **hours})
 
@@ -280,7 +282,9 @@ def get_text(
         service says.
     """
     if not url.startswith(("http://", "https://")):
-        fault = Fault(place="url", value=url, mend="write https://HOST or http://HOST:PORT")
+        fault = ValidationIssue(
+            place="url", value=url, mend="write https://HOST or http://HOST:PORT"
+        )
         raise SeriesError(url, [fault])
     retry = _Patient(
         MAX_RETRIES,
@@ -304,16 +308,16 @@ def get_text(
     except requests.RequestException as error:
         mend = "may this machine reach it, and is it up? what is there stays as it is"
         value = type(error).__name__
-        fault = Fault(place=url, value=value, mend=mend)
+        fault = ValidationIssue(place=url, value=value, mend=mend)
         raise SeriesError(url, [fault]) from None  # theirs holds the question, with its token
     if answer.is_redirect or answer.is_permanent_redirect:
         moved = printable_excerpt(answer.headers.get("Location", "").partition("?")[0])
         mend = "the service has moved: give its new address with --url, if you trust it"
-        fault = Fault(place=url, value=f"status {answer.status_code}: {moved}", mend=mend)
+        fault = ValidationIssue(place=url, value=f"status {answer.status_code}: {moved}", mend=mend)
         raise SeriesError(url, [fault])
     if not answer.ok:
         mend = REMEDY_BY_STATUS.get(answer.status_code, "ask again later")
-        fault = Fault(
+        fault = ValidationIssue(
             place=url, value=f"status {answer.status_code}: {printable_excerpt(text)}", mend=mend
         )
         raise SeriesError(url, [fault])
@@ -331,7 +335,7 @@ def _read_body(url: str, answer: requests.Response) -> str:
                 if len(raw) > MAX_RESPONSE_BYTES
                 else f"over {TOTAL_TIMEOUT_S:g} s"
             )
-            fault = Fault(place=url, value=value, mend="ask for fewer days, or later")
+            fault = ValidationIssue(place=url, value=value, mend="ask for fewer days, or later")
             raise SeriesError(url, [fault])
     return bytes(raw).decode("utf-8", "replace")
 
@@ -370,8 +374,8 @@ def find_service(what: str, name: str) -> DataService:
     """
     known = DATA_SERVICES[what]
     if name not in known:
-        mend = f"for {what} known are {', '.join(known)}" + nearest(name, known)
-        raise SeriesError("fetch", [Fault(place="service", value=name, mend=mend)])
+        mend = f"for {what} known are {', '.join(known)}" + closest_match_hint(name, known)
+        raise SeriesError("fetch", [ValidationIssue(place="service", value=name, mend=mend)])
     return known[name]
 
 
@@ -435,8 +439,10 @@ def fetch_series(what: str, service: str, asked: SeriesQuery, *, out: Path) -> F
         answer = covered_intervals(what, draft)
     if answer[-1] > asked.now + MAX_RESPONSE_LEAD:
         mend = "no service knows that; ask again, or another"
-        value = to_minute(answer[-1])
-        raise SeriesError(service, [Fault(place=f"{service}, last time", value=value, mend=mend)])
+        value = format_minute(answer[-1])
+        raise SeriesError(
+            service, [ValidationIssue(place=f"{service}, last time", value=value, mend=mend)]
+        )
     try:
         before = covered_intervals(what, out)
     except SeriesError:  # not there yet, or spoilt: it may be replaced
@@ -462,11 +468,13 @@ def covered_intervals(what: str, path: Path) -> NDArray[np.datetime64]:
     is_known = np.isfinite(np.stack([data[name].to_numpy() for name in names])).all(axis=0)
     time = data["time"].to_numpy()
     for gap in (*data.attrs["gaps"], *data.attrs["long_gaps"]):  # a reader may have filled it
-        begin, end = (utc(edge) for edge in gap.split("/"))
+        begin, end = (to_utc(edge) for edge in gap.split("/"))
         is_known &= (time < begin) | (time >= end)
     if not is_known.any():
         mend = "nothing in it is a number; ask for other days, or later"
-        raise SeriesError(path.name, [Fault(place=f"{path.name}, {what}", value="", mend=mend)])
+        raise SeriesError(
+            path.name, [ValidationIssue(place=f"{path.name}, {what}", value="", mend=mend)]
+        )
     return np.asarray(time[is_known])
 
 
@@ -483,6 +491,6 @@ def _read_series(what: str, path: Path) -> xr.Dataset:
 def describe_result(found: FetchResult) -> str:
     """Return until when is told, in words."""
     return (
-        f"{found.intervals} intervals from {to_minute(found.begin)} to {to_minute(found.end)}"
+        f"{found.intervals} intervals from {format_minute(found.begin)} to {format_minute(found.end)}"
         + ("; the file that was there tells more than the answer, and stays" * found.is_kept)
     )

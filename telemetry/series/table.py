@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
 
 BLANK_CELLS: Final = frozenset({"", "nan", "na", "n/a", "null", "none", "-"})
 """Cells that say "no value here", in lower case."""
@@ -72,7 +72,7 @@ class TextTable:
     def unfit(self, mend: str) -> SeriesError:
         """Return the error of a file whose columns are not what its reader wants."""
         shown = ", ".join(self.columns)
-        fault = Fault(place=f"{self.source}, columns", value=shown, mend=mend)
+        fault = ValidationIssue(place=f"{self.source}, columns", value=shown, mend=mend)
         return SeriesError(self.source, [fault])
 
 
@@ -99,7 +99,9 @@ def read_text(path: str | Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        fault = Fault(place=str(path), value=str(error.strerror), mend="give a file that is there")
+        fault = ValidationIssue(
+            place=str(path), value=str(error.strerror), mend="give a file that is there"
+        )
         raise SeriesError(path.name, [fault]) from error
     try:
         text = raw.decode("utf-16" if raw.startswith(_WIDE) else "utf-8-sig")
@@ -107,9 +109,11 @@ def read_text(path: str | Path) -> str:
         text = raw.decode("cp1252", errors="replace")
     if _NUL in text:
         mend = "is no text that can be read; save it as CSV, in UTF-8"
-        raise SeriesError(path.name, [Fault(place=path.name, value="", mend=mend)])
+        raise SeriesError(path.name, [ValidationIssue(place=path.name, value="", mend=mend)])
     if not text.strip():
-        raise SeriesError(path.name, [Fault(place=path.name, value="", mend="the file is empty")])
+        raise SeriesError(
+            path.name, [ValidationIssue(place=path.name, value="", mend="the file is empty")]
+        )
     return text
 
 
@@ -140,14 +144,16 @@ def read_table(path: str | Path) -> TextTable:
     rows, lines = _rows(source, text, delimiter)
     if not rows:
         mend = "there is nothing but separators; give a file with a header and rows"
-        raise SeriesError(source, [Fault(place=source, value="", mend=mend)])
+        raise SeriesError(source, [ValidationIssue(place=source, value="", mend=mend)])
     header = [name.strip() for name in rows[0]]
     doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:
         mend = "name each column once"
-        raise SeriesError(source, [Fault(place=f"{source}, header", value=doubled[0], mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(place=f"{source}, header", value=doubled[0], mend=mend)]
+        )
     faults = [
-        Fault(
+        ValidationIssue(
             place=f"{source}, row {line}",
             value=f"{len(row)} cells",
             mend=f"the header has {len(header)}; mend or drop the row",
@@ -166,7 +172,7 @@ def _refuse_other(source: str, text: str) -> None:
     for opening, what in _OTHERS.items():
         if text.lstrip().startswith(opening):
             mend = f"is {what}; wanted is separated text with a header, as time_utc,price_eur_mwh"
-            raise SeriesError(source, [Fault(place=source, value="", mend=mend)])
+            raise SeriesError(source, [ValidationIssue(place=source, value="", mend=mend)])
 
 
 def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
@@ -188,14 +194,14 @@ def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list
         if _QUOTE in first:
             raise _unclosed(source, begin, first) from error
         mend = "write one row a line, and every cell of it in at most 100,000 letters"
-        fault = Fault(place=f"{source}, row {begin}", value=str(error), mend=mend)
+        fault = ValidationIssue(place=f"{source}, row {begin}", value=str(error), mend=mend)
         raise SeriesError(source, [fault]) from error
     return rows, lines
 
 
 def _unclosed(source: str, line: int, text: str) -> SeriesError:
     """Return the error of a quote that opens in a line, and closes nowhere or in another cell."""
-    fault = Fault(
+    fault = ValidationIssue(
         place=f"{source}, row {line}",
         value=repr(text.strip()[:_WIDTH]),
         mend="a quote opens here and is not closed; close it, or drop it",
@@ -248,7 +254,7 @@ def parse_numbers(table: TextTable, column: str, *, name: str) -> np.ndarray:
     values = pd.to_numeric(texts.mask(is_blank), errors="coerce").to_numpy(dtype=np.float64)
     is_bad = ~is_blank & (is_unsure | ~np.isfinite(values))
     faults = [
-        Fault(
+        ValidationIssue(
             place=cell_location(table.source, row=table.lines[row], name=name),
             value=repr(table.columns[column][row]),
             mend=mend if is_unsure[row] else _MEND,
@@ -270,7 +276,7 @@ def cell_location(source: str, *, row: object, name: str) -> str:
     return f"{source}, row {row}, {name}"
 
 
-def raise_faults(source: str, faults: Sequence[Fault]) -> None:
+def raise_faults(source: str, faults: Sequence[ValidationIssue]) -> None:
     """Raise the faults of a file if there are any; many are told by the first few.
 
     Parameters
@@ -291,7 +297,7 @@ def raise_faults(source: str, faults: Sequence[Fault]) -> None:
     shown = told[:_SHOWN]
     if len(told) > _SHOWN:
         more = f"{len(told) - _SHOWN} more like these"
-        shown.append(Fault(place=source, value="", mend=more))
+        shown.append(ValidationIssue(place=source, value="", mend=more))
     raise SeriesError(source, shown)
 
 

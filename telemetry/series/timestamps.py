@@ -8,7 +8,7 @@ import pandas as pd
 
 from telemetry.market_zones import time_zone
 from telemetry.series.table import TextTable, cell_location, raise_faults
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
 
 _OFFSET: Final = re.compile(r"(?::\d\d|[Tt ]\d{2,6})(?:[.,]\d+)?\s*(?:[Zz]|[+-]\d\d(?::?\d\d)?)$")
 _NO_ZONE: Final = (
@@ -82,7 +82,9 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
     texts = pd.Series(table.columns[column], dtype="str")
     if texts.empty:
         mend = "a series needs two rows or more"
-        raise SeriesError(table.source, [Fault(place=table.source, value="0 rows", mend=mend)])
+        raise SeriesError(
+            table.source, [ValidationIssue(place=table.source, value="0 rows", mend=mend)]
+        )
     has_offset = np.array([bool(_OFFSET.search(text)) for text in texts], dtype=bool)
     if has_offset.any() and not has_offset.all():
         odd = int(np.flatnonzero(has_offset != has_offset[0])[0])
@@ -98,7 +100,7 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
     if _UTC & set(re.split(r"[^a-z]+", column.lower())):
         return naive, []
     if zone is None:
-        fault = Fault(
+        fault = ValidationIssue(
             place=cell_location(table.source, row=table.lines[0], name=column),
             value=texts[0],
             mend=_NO_ZONE,
@@ -192,7 +194,7 @@ def _is_summer(ordered: np.ndarray, zone: str) -> np.ndarray:
 def _refuse_rows(table: TextTable, column: str, *, rows: np.ndarray, mend: str) -> None:
     texts = table.columns[column]
     faults = [
-        Fault(
+        ValidationIssue(
             place=cell_location(table.source, row=table.lines[row], name=column),
             value=repr(texts[row]),
             mend=mend,

@@ -28,9 +28,9 @@ from telemetry.series.weather_formats import (
     read_open_meteo,
     read_pvgis,
 )
-from twin.errors import Fault, SeriesError
-from twin.physics.atmosphere import standard_pressure
-from twin.vocabulary import tag_all
+from twin.errors import SeriesError, ValidationIssue
+from twin.physics.psychrometrics import standard_pressure
+from twin.variables import tag_dataset
 
 _NO_WEATHER: Final = "no weather; wanted is an answer of Open-Meteo or PVGIS, an EPW or a .mos file"
 _SHOWN: Final = 40  # letters of a stranger's file that a fault shows
@@ -99,7 +99,9 @@ def _record(path: str | Path) -> WeatherRows:
     if text.startswith("#1"):
         return read_mos(source, text)
     if not opening.startswith("{"):
-        fault = Fault(place=f"{source}, row 1", value=repr(opening[:_SHOWN]), mend=_NO_WEATHER)
+        fault = ValidationIssue(
+            place=f"{source}, row 1", value=repr(opening[:_SHOWN]), mend=_NO_WEATHER
+        )
         raise SeriesError(source, [fault])
     answer = parse_json(source, text)
     told = answer if isinstance(answer, dict) else {}
@@ -112,7 +114,7 @@ def _record(path: str | Path) -> WeatherRows:
     except ValidationError as error:
         raise response_error(source, error) from error
     reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
-    raise SeriesError(source, [Fault(place=source, value=str(reason), mend=_NO_WEATHER)])
+    raise SeriesError(source, [ValidationIssue(place=source, value=str(reason), mend=_NO_WEATHER)])
 
 
 def _rows(record: WeatherRows, year: int | None) -> SeriesRows:
@@ -135,7 +137,7 @@ def _refuse_lacking(source: str, values: dict[str, np.ndarray]) -> None:
         mend = "no irradiance, and no cloud cover to model it from; add one, as cloud_cover"
     else:
         return
-    raise SeriesError(source, [Fault(place=f"{source}, columns", value=found, mend=mend)])
+    raise SeriesError(source, [ValidationIssue(place=f"{source}, columns", value=found, mend=mend)])
 
 
 def _complete(dataset: xr.Dataset) -> xr.Dataset:
@@ -159,7 +161,7 @@ def _complete(dataset: xr.Dataset) -> xr.Dataset:
             for name, series in modelled.items()
         }
     )
-    return tag_all(dataset.assign_attrs(modelled=", ".join(modelled)))
+    return tag_dataset(dataset.assign_attrs(modelled=", ".join(modelled)))
 
 
 def estimate_irradiance(

@@ -25,8 +25,8 @@ from telemetry.series.provider_formats import (
 )
 from telemetry.series.table import cell_location, raise_faults
 from telemetry.series.timestamps import parse_iso
-from twin.axes import HOUR
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
+from twin.time_axes import HOUR
 
 _FIELDS: Final[dict[str, tuple[int, float, float]]] = {
     "air_temperature": (0, 99.9, 1.0),
@@ -119,7 +119,8 @@ def read_epw(source: str, text: str) -> WeatherRows:
     if begin == 1 or periods[2:3] != ["1"]:
         mend = "the header must say DATA PERIODS with one row an hour"
         raise SeriesError(
-            source, [Fault(place=f"{source}, DATA PERIODS", value=rows[begin - 1], mend=mend)]
+            source,
+            [ValidationIssue(place=f"{source}, DATA PERIODS", value=rows[begin - 1], mend=mend)],
         )
     lines = np.array([at + 1 for at in range(begin, len(rows)) if rows[at].strip()], dtype=int)
     cells = [rows[line - 1].split(",") for line in lines]
@@ -203,7 +204,7 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
     if len(numbers) != len(names) or not (np.abs(numbers) <= _BOUNDS).all():
         mend = "write LOCATION with latitude, longitude, zone and elevation in fields 7 to 10"
         raise SeriesError(
-            source, [Fault(place=f"{source}, LOCATION", value=",".join(cells), mend=mend)]
+            source, [ValidationIssue(place=f"{source}, LOCATION", value=",".join(cells), mend=mend)]
         )
     return dict(zip(names, numbers, strict=True))
 
@@ -212,7 +213,7 @@ def _refuse_dates(source: str, dates: np.ndarray, *, lines: np.ndarray) -> None:
     """Refuse months, days and hours that no calendar has."""
     is_bad = ((dates < 1) | (dates > np.array([12, 31, 24]))).any(axis=1)
     faults = [
-        Fault(
+        ValidationIssue(
             place=cell_location(source, row=lines[row], name="month, day, hour"),
             value=", ".join(map(str, dates[row])),
             mend="must lie in 1 to 12, 1 to 31 and 1 to 24",
@@ -233,7 +234,7 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
         if not is_good:
             mend = f"{width} numbers are wanted; mend or drop the row"
             faults.append(
-                Fault(
+                ValidationIssue(
                     place=cell_location(source, row=line, name="values"),
                     value=",".join(row),
                     mend=mend,
@@ -341,7 +342,7 @@ def _open_meteo_times(source: str, answer: OpenMeteoResponse) -> np.ndarray:
     if answer.utc_offset_seconds is None:
         mend = "the times are local and name no offset; ask for timezone=GMT"
         raise SeriesError(
-            source, [Fault(place=f"{source}, utc_offset_seconds", value="", mend=mend)]
+            source, [ValidationIssue(place=f"{source}, utc_offset_seconds", value="", mend=mend)]
         )
     local = np.asarray(parsed.to_numpy(), dtype="datetime64[us]")
     return np.asarray(local - np.timedelta64(answer.utc_offset_seconds, "s"))
@@ -349,7 +350,7 @@ def _open_meteo_times(source: str, answer: OpenMeteoResponse) -> np.ndarray:
 
 def _refuse_times(source: str, entries: list[JsonEntry], is_bad: np.ndarray, *, mend: str) -> None:
     faults = [
-        Fault(
+        ValidationIssue(
             place=cell_location(source, row=row + 1, name="time"),
             value=repr(entries[row]),
             mend=mend,
@@ -365,7 +366,7 @@ def _unit(source: str, answer: OpenMeteoResponse, *, key: str) -> tuple[float, f
     if unit not in known:
         mend = f"name one of {', '.join(known)} in hourly_units"
         raise SeriesError(
-            source, [Fault(place=f"{source}, {key}, unit", value=repr(unit), mend=mend)]
+            source, [ValidationIssue(place=f"{source}, {key}, unit", value=repr(unit), mend=mend)]
         )
     return known[unit]
 
@@ -374,7 +375,8 @@ def _refuse_length(source: str, entries: list[JsonEntry], *, key: str, wanted: i
     if len(entries) != wanted:
         mend = f"the file has {wanted} times; give as many values"
         raise SeriesError(
-            source, [Fault(place=f"{source}, {key}", value=f"{len(entries)} values", mend=mend)]
+            source,
+            [ValidationIssue(place=f"{source}, {key}", value=f"{len(entries)} values", mend=mend)],
         )
 
 
@@ -460,7 +462,7 @@ def _pvgis_times(source: str, columns: dict[str, list[JsonEntry]]) -> np.ndarray
     texts = [str(entry) for entry in columns.get(name, [])]
     parsed = pd.to_datetime(pd.Series(texts, dtype="str"), format="%Y%m%d:%H%M", errors="coerce")
     faults = [
-        Fault(
+        ValidationIssue(
             place=cell_location(source, row=row + 1, name=name),
             value=repr(texts[row]),
             mend="write a time as in 20230101:0010",
@@ -469,7 +471,9 @@ def _pvgis_times(source: str, columns: dict[str, list[JsonEntry]]) -> np.ndarray
     ]
     if not texts:
         found = ", ".join(columns)
-        faults = [Fault(place=f"{source}, columns", value=found, mend="no column of times")]
+        faults = [
+            ValidationIssue(place=f"{source}, columns", value=found, mend="no column of times")
+        ]
     raise_faults(source, faults)
     return np.asarray(parsed.dt.floor("h").to_numpy(), dtype="datetime64[us]")
 
@@ -486,7 +490,7 @@ def _on_the_ground(
         value = "a plane that turns" if plane is None else f"slope {plane.slope.value:g}"
         mend = "the irradiance is on an inclined plane; ask PVGIS for a fixed one with angle=0"
         raise SeriesError(
-            source, [Fault(place=f"{source}, mounting_system", value=value, mend=mend)]
+            source, [ValidationIssue(place=f"{source}, mounting_system", value=value, mend=mend)]
         )
     sums = np.sum([json_numbers(source, columns[key], name=key) for key in parts], axis=0)
     return {"global_irradiance": np.asarray(sums)}
@@ -562,7 +566,7 @@ def map_to_year(record: WeatherRows, year: int | None) -> SeriesRows:
     """
     if year is None:
         mend = "typical weather belongs to no year; say which one it shall stand for"
-        raise SeriesError(record.source, [Fault(place="year", value="", mend=mend)])
+        raise SeriesError(record.source, [ValidationIssue(place="year", value="", mend=mend)])
     hours = np.asarray(record.hours)
     rows = np.flatnonzero(hours >= 0)
     begin = np.datetime64(f"{year:04d}-01-01", "us")

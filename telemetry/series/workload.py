@@ -21,7 +21,7 @@ from telemetry.series.table import (
     read_table,
 )
 from telemetry.series.timestamps import row_times
-from twin.errors import Fault
+from twin.errors import ValidationIssue
 
 REQUIRED_COLUMNS: Final = ("arrival_time", "length")
 
@@ -99,7 +99,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         (SIZE_COLUMN, size, size > 0.0, "must be above 0"),
     ):
         faults += [
-            Fault(
+            ValidationIssue(
                 place=cell_location(table.source, row=table.lines[row], name=name),
                 value=f"{values[row]:g}",
                 mend=f"{rule}; correct or drop the row",
@@ -153,7 +153,7 @@ def _notes(table: TextTable) -> list[str]:
     raise_faults(
         table.source,
         [
-            Fault(place=f"{table.source}, columns", value=small[name], mend=mend)
+            ValidationIssue(place=f"{table.source}, columns", value=small[name], mend=mend)
             for name in difflib.get_close_matches(SIZE_COLUMN, small, cutoff=MIN_NAME_SIMILARITY)
         ],
     )

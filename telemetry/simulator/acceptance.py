@@ -23,18 +23,19 @@ import xarray as xr
 
 from telemetry.simulator.deviations import SensorFault, SensorModel, worn_for_calibration
 from telemetry.simulator.plant import SimulatedFacility
-from twin import axes, simulation, vocabulary
-from twin import state as states
-from twin.axes import MINUTE, QUARTER
-from twin.calibrate import Calibration, Grade, calibrate
-from twin.calibration.parameters import value_of
-from twin.equipment import Accelerators, CoolingPlant, HeatReuse
-from twin.estimate import Estimate, estimate
-from twin.forecast.record import WEATHER
-from twin.observer.trust import TRUST
+from twin import time_axes, variables
+from twin.calibration.fit import parameter_value
+from twin.calibration.identification import CalibrationResult, Identifiability, calibrate
+from twin.equipment import CoolingPlant, HeatReuse, ITHall
+from twin.estimation.kalman_bank import NOISE_PRIORS
+from twin.estimation.observer import StateEstimate, estimate_state
+from twin.forecast.history import WEATHER_VARIABLES
 from twin.physics import FloatArray
-from twin.run import Key
+from twin.simulation import simulate
+from twin.simulation import state as states
+from twin.simulation.engine import VariableKey
 from twin.site import Site
+from twin.time_axes import MINUTE, QUARTER_HOUR
 
 PERIOD_DAYS: Final = 7
 """Length of the history, of what is foretold, and of what is observed. [d]"""
@@ -135,13 +136,13 @@ def run_acceptance(site: Site, surroundings: xr.Dataset, *, seed: int) -> Accept
     )
 
 
-def _worst(told: Calibration, hidden: Site) -> tuple[float, str, int]:
+def _worst(told: CalibrationResult, hidden: Site) -> tuple[float, str, int]:
     """Return the greatest error of what counts as identified, its name, and how many do."""
     errors = {}
     for identified in told.estimates:
         parameter = identified.parameter
-        if identified.grade is Grade.IDENTIFIED and not parameter.is_offset:
-            true = value_of(hidden.equipment[parameter.machine], parameter.path)
+        if identified.grade is Identifiability.IDENTIFIED and not parameter.is_offset:
+            true = parameter_value(hidden.equipment[parameter.machine], parameter.path)
             errors[parameter.name] = abs(identified.value / true - 1.0)
     if not errors:
         return 0.0, "", 0
@@ -217,7 +218,9 @@ def random_sensor_faults(
         length = int(rng.uniform(least, most) * 60)
         begin = int(rng.integers(QUARTER_MINUTES, days * 1440 - length))
         name, owner, size = sensors[which]
-        drift = rng.choice([-1.0, 1.0]) * rng.uniform(*DRIFT_RANGE) * TRUST[name].sensor * size
+        drift = (
+            rng.choice([-1.0, 1.0]) * rng.uniform(*DRIFT_RANGE) * NOISE_PRIORS[name].sensor * size
+        )
         found.append(
             SensorFault(
                 variable=name,
@@ -295,16 +298,18 @@ class CalibrationTrial:
         """
         rng = np.random.default_rng(seed)
         hidden = worn_for_calibration(site, rng, share=share)
-        begin = states.rest(site, surroundings["time"].to_numpy()[0])
+        begin = states.initial_state(site, surroundings["time"].to_numpy()[0])
         plant = SimulatedFacility(site, surroundings, begin, seed=seed, hidden=hidden)
-        halls = [hall.name for hall in site.of(Accelerators)]
+        halls = [hall.name for hall in site.of(ITHall)]
         given: list[list[FloatArray]] = []
-        before: Mapping[Key, float] = {}
+        before: Mapping[VariableKey, float] = {}
         for orders in _orders(site, surroundings.sizes["time"] // SET_POINT_MINUTES, rng):
             plant.follow(orders, SET_POINT_MINUTES)
             given.append([_course(plant, before, hall) for hall in halls])
             before = orders
-        weather = surroundings[[*WEATHER]].isel(time=slice(0, SET_POINT_MINUTES * len(given)))
+        weather = surroundings[[*WEATHER_VARIABLES]].isel(
+            time=slice(0, SET_POINT_MINUTES * len(given))
+        )
         record = plant.record().merge(weather, compat="override")
         declared = xr.DataArray(
             np.concatenate(given, axis=1).T,
@@ -330,7 +335,7 @@ class CalibrationTrial:
             In quarter-hours.
         """
         operation = self._operation(site, start, end)
-        got = simulation.simulate(site, self._state(start), operation)
+        got = simulate.simulate(site, self._state(start), operation)
         true = _quarters(self.record["facility_power"], start, end).to_numpy()
         wrong = got["facility_power"].to_numpy() - true
         edges = slice(start + QUARTER_MINUTES, end + 1, QUARTER_MINUTES)
@@ -344,20 +349,22 @@ class CalibrationTrial:
 
     def _operation(self, site: Site, start: int, end: int) -> xr.Dataset:
         """Return weather, orders and the draw of the racks that a site expects."""
-        grid = axes.regular(self.record["time"].to_numpy()[start], (end - start) // QUARTER_MINUTES)
-        halls = site.of(Accelerators)
+        grid = time_axes.regular_axes(
+            self.record["time"].to_numpy()[start], (end - start) // QUARTER_MINUTES
+        )
+        halls = site.of(ITHall)
         idle = np.array([hall.idle_power for hall in halls])
         factor = np.array([hall.power_factor_error for hall in halls])
         declared = _quarters(self.declared, start, end)
         operation = grid.assign(hall_power=idle + factor * (declared - idle))
-        for name in (*WEATHER, *SET_POINT_VARIABLES):
+        for name in (*WEATHER_VARIABLES, *SET_POINT_VARIABLES):
             if name in self.record:
                 operation[name] = _quarters(self.record[name], start, end)
-        return vocabulary.tag_all(operation)
+        return variables.tag_dataset(operation)
 
     def _state(self, minute: int) -> xr.Dataset:
         """Return the true state at the start of a minute."""
-        state = states.rest(self.site, self.record["time"].to_numpy()[minute])
+        state = states.initial_state(self.site, self.record["time"].to_numpy()[minute])
         for name in ("battery_level", "tank_level", "facility_supply_temperature"):
             if name in self.record:
                 state[name].values = self.record[name].isel(instant=minute).to_numpy()
@@ -378,11 +385,11 @@ def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
     """
     count = trial.readings.sizes["time"] // QUARTER_MINUTES
     operation = _operation(trial, count)
-    last: Estimate | None = None
+    last: StateEstimate | None = None
     believed = []
     for step in range(count):
         done = operation.isel(time=[step], instant=[step, step + 1])
-        last = estimate(
+        last = estimate_state(
             site,
             _newest(trial, site, (step + 1) * QUARTER_MINUTES),
             last=last,
@@ -403,24 +410,24 @@ def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
 
 def _operation(trial: CalibrationTrial, count: int) -> xr.Dataset:
     """Return what was done in each quarter-hour as measured; where nothing was, as just before."""
-    grid = axes.regular(trial.record["time"].to_numpy()[0], count)
-    for name in ("hall_power", *SET_POINT_VARIABLES, *WEATHER):
+    grid = time_axes.regular_axes(trial.record["time"].to_numpy()[0], count)
+    for name in ("hall_power", *SET_POINT_VARIABLES, *WEATHER_VARIABLES):
         source = trial.readings if name in trial.readings else trial.record
         if name in source:
             part = source[name].isel(time=slice(0, count * QUARTER_MINUTES))
             part = part.drop_vars(["time", "instant"], errors="ignore")
             mean = part.coarsen(time=QUARTER_MINUTES).mean()
             known = mean.copy(data=_held(mean.to_numpy()))
-            grid[name] = known if name in WEATHER else known.clip(min=0.0)
-    return vocabulary.tag_all(grid)
+            grid[name] = known if name in WEATHER_VARIABLES else known.clip(min=0.0)
+    return variables.tag_dataset(grid)
 
 
 def _newest(trial: CalibrationTrial, site: Site, minute: int) -> xr.Dataset:
     """Return the newest readings at the end of a minute, as a window tells them."""
     readings = trial.readings
-    moment = readings["time"].to_numpy()[minute - 1] + axes.MINUTE
-    seen = states.rest(site, moment)
-    for name in states.NAMES:
+    moment = readings["time"].to_numpy()[minute - 1] + time_axes.MINUTE
+    seen = states.initial_state(site, moment)
+    for name in states.STATE_VARIABLES:
         if name in readings:
             values = readings[name].isel(time=slice(minute - MAX_READING_AGE_MIN, minute))
             seen[name].values = _held(values.to_numpy())[-1]
@@ -443,7 +450,7 @@ def _truth(trial: CalibrationTrial, name: str, owner: str, *, count: int) -> Flo
     )
 
 
-def _value(believed: Estimate, name: str, owner: str) -> float:
+def _value(believed: StateEstimate, name: str, owner: str) -> float:
     state = believed.state[name]
     return float(state.sel({str(state.dims[0]): owner}))
 
@@ -451,7 +458,7 @@ def _value(believed: Estimate, name: str, owner: str) -> float:
 SET_POINT_MINUTES: Final = 60
 """Minutes between two orders. [min]"""
 
-QUARTER_MINUTES: Final = int(QUARTER / MINUTE)
+QUARTER_MINUTES: Final = int(QUARTER_HOUR / MINUTE)
 """Minutes of a quarter-hour. [1]"""
 
 CHARGING_HOURS: Final = {1, 2, 3, 12, 13}
@@ -469,14 +476,16 @@ SET_POINT_VARIABLES: Final = (
 """Flows that are orders and not the plant's own doing."""
 
 
-def _orders(site: Site, hours: int, rng: np.random.Generator) -> Iterator[Mapping[Key, float]]:
+def _orders(
+    site: Site, hours: int, rng: np.random.Generator
+) -> Iterator[Mapping[VariableKey, float]]:
     """Yield the orders of each hour."""
     shocks = np.repeat(rng.normal(0.0, 0.15, hours // 3 + 1), 3)
     for hour in range(hours):
         day = np.sin(2.0 * np.pi * hour / 24.0 - 2.0)
         share = float(np.clip(0.55 + 0.25 * day + shocks[hour], 0.1, 1.0))
-        orders: dict[Key, float] = {}
-        for hall in site.of(Accelerators):
+        orders: dict[VariableKey, float] = {}
+        for hall in site.of(ITHall):
             busy = share * rng.uniform(0.9, 1.0)
             orders["hall_power", hall.name] = hall.idle_power + busy * (
                 hall.full_power - hall.idle_power
@@ -494,7 +503,7 @@ def _orders(site: Site, hours: int, rng: np.random.Generator) -> Iterator[Mappin
         yield orders
 
 
-def _course(plant: SimulatedFacility, before: Mapping[Key, float], hall: str) -> FloatArray:
+def _course(plant: SimulatedFacility, before: Mapping[VariableKey, float], hall: str) -> FloatArray:
     """Return the power that the racks of a hall were given in the hour that has passed. [MW]"""
     goal = plant.ordered["hall_power", hall]
     begin = before.get(("hall_power", hall), goal)

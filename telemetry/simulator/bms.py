@@ -24,12 +24,12 @@ from telemetry.points.units import UNIT_CONVERSIONS
 from telemetry.simulator.cluster import RackLoad, chip_coolant_temperature
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints
-from twin import vocabulary
-from twin.equipment import Accelerators, Cdu, CoolingPlant, Distribution, HallAir, Renewable
+from twin import variables
+from twin.equipment import Busway, CduBank, CoolingPlant, CrahBank, ITHall, Renewable
 from twin.physics import FloatArray
-from twin.physics import water as liquids
+from twin.physics import fluid_flow as liquids
 from twin.relations import SetPoints
-from twin.run import Key
+from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 PUBLISH_DEADBANDS: Final[dict[str, tuple[float, float]]] = {
@@ -100,10 +100,10 @@ class SimulatedBms:
         self._rng, self._requests, self._repeat = rng, requests, repeat
         self._listed = list(list_points(site))
         self._columns = _columns(site, self._listed, noise)
-        self._machines: dict[Key, tuple[list[int], str]] = {}
+        self._machines: dict[VariableKey, tuple[list[int], str]] = {}
         self._racks: dict[str, tuple[list[int], list[int]]] = {}
         self._heads: list[str] = []
-        self._ours: dict[str, tuple[Key, int]] = {}
+        self._ours: dict[str, tuple[VariableKey, int]] = {}
         self._index(site)
         self._last = np.full(len(self._listed), np.nan)
         self._turn = 0
@@ -111,7 +111,7 @@ class SimulatedBms:
 
     def _index(self, site: Site) -> None:
         """Note where the values of each machine and rack stand."""
-        racks = [rack for hall in site.of(Accelerators) for rack in rack_ids(hall)]
+        racks = [rack for hall in site.of(ITHall) for rack in rack_ids(hall)]
         numbers = {rack: number for number, rack in enumerate(racks)}
         for place, listed in enumerate(self._listed):
             meaning, point = listed.meaning, listed.metadata.point
@@ -139,7 +139,7 @@ class SimulatedBms:
 
     def values(
         self,
-        machines: Mapping[Key, float],
+        machines: Mapping[VariableKey, float],
         racks: Mapping[str, FloatArray],
         *,
         time: np.datetime64,
@@ -186,7 +186,9 @@ class SimulatedBms:
             for place, value in zip(places.tolist(), self._last[places].tolist(), strict=True)
         ]
 
-    def _seen(self, machines: Mapping[Key, float], racks: Mapping[str, FloatArray]) -> FloatArray:
+    def _seen(
+        self, machines: Mapping[VariableKey, float], racks: Mapping[str, FloatArray]
+    ) -> FloatArray:
         """Return all points as the sensors show them, in their units on the wire."""
         true = np.full(len(self._listed), np.nan)
         for key, (places, negative) in self._machines.items():
@@ -251,7 +253,7 @@ def _columns(site: Site, listed: list[SitePoint], noise: FacilityNoise) -> _Colu
     for point in listed:
         meaning, unit = point.meaning, point.meaning.unit
         share = 1.0
-        canonical = vocabulary.term(meaning.variable).unit if unit else "ms"
+        canonical = variables.variable_definition(meaning.variable).unit if unit else "ms"
         if meaning.share_of:
             share, canonical = getattr(site.equipment[point.machine], meaning.share_of), "1"
         factor, offset = UNIT_CONVERSIONS[unit, canonical]
@@ -287,12 +289,12 @@ MIN_RUNNING_POWER_MW: Final = 1e-3
 
 def machine_readings(
     site: Site,
-    truth: Mapping[Key, float],
-    applied: Mapping[Key, float],
+    truth: Mapping[VariableKey, float],
+    applied: Mapping[VariableKey, float],
     *,
     water: WaterSetPoints,
     absent: Collection[str] = (),
-) -> dict[Key, float]:
+) -> dict[VariableKey, float]:
     """Return the values of all points of machines.
 
     Parameters
@@ -320,15 +322,15 @@ def machine_readings(
     grid = site.grid.name
     for name in ("grid_import_power", "grid_export_power", "peak_power"):
         values[name, grid] = truth[name, ""]
-    halls = [truth.get(("hall_power", hall.name)) for hall in site.of(Accelerators)]
-    for machine in site.of(Distribution):
+    halls = [truth.get(("hall_power", hall.name)) for hall in site.of(ITHall)]
+    for machine in site.of(Busway):
         values["distribution_output", machine.name] = sum(p for p in halls if p is not None)
-    for air in site.of(HallAir):
+    for air in site.of(CrahBank):
         if ("hall_air_fan_power", air.name) in truth:
             values["hall_air_draw", air.name] = truth["hall_air_fan_power", air.name]
     for plant in site.of(CoolingPlant):
         values.update(_circuit(plant, truth, water))
-    for bank in site.of(Cdu):
+    for bank in site.of(CduBank):
         values.update(_coolant(site, bank, truth, water=water))
     values.update(_applied(site, applied))
     values.update(_states(site, truth, absent))
@@ -347,7 +349,7 @@ def coolant_approach(site: Site, heat: float, points: SetPoints | None = None) -
     points
         Set points of the water; by default the declared ones.
     """
-    banks, load = site.of(Cdu), np.asarray(heat)
+    banks, load = site.of(CduBank), np.asarray(heat)
     if not banks:
         return 0.0
     bank = banks[0]
@@ -360,7 +362,9 @@ def coolant_approach(site: Site, heat: float, points: SetPoints | None = None) -
     return float(above)
 
 
-def coolant_flow_share(site: Site, truth: Mapping[Key, float], points: SetPoints | None) -> float:
+def coolant_flow_share(
+    site: Site, truth: Mapping[VariableKey, float], points: SetPoints | None
+) -> float:
     """Return the coolant's flow in the racks beside the declared one.
 
     Parameters
@@ -378,7 +382,7 @@ def coolant_flow_share(site: Site, truth: Mapping[Key, float], points: SetPoints
         Share of the declared flow, which is kept where the units have not run yet, and where air
         cools all racks. [1]
     """
-    banks = site.of(Cdu)
+    banks = site.of(CduBank)
     if not banks:
         return 1.0
     heat = np.asarray(truth.get(("cdu_output", banks[0].name), banks[0].rated))
@@ -386,7 +390,7 @@ def coolant_flow_share(site: Site, truth: Mapping[Key, float], points: SetPoints
 
 
 def rack_readings(
-    site: Site, truth: Mapping[Key, float], load: RackLoad, *, flow_share: float = 1.0
+    site: Site, truth: Mapping[VariableKey, float], load: RackLoad, *, flow_share: float = 1.0
 ) -> dict[str, FloatArray]:
     """Return the values of all points of racks, hall after hall.
 
@@ -406,7 +410,7 @@ def rack_readings(
     dict
         Word -> value of each rack, in the word's unit; NaN of a liquid that is not there.
     """
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     racks = [hall.racks for hall in halls]
     liquid = [
         np.nan if hall.is_air_cooled else chip_coolant_temperature(site, hall, truth)
@@ -431,8 +435,8 @@ def _warm(site: Site) -> CoolingPlant:
 
 
 def _circuit(
-    plant: CoolingPlant, truth: Mapping[Key, float], water: WaterSetPoints
-) -> dict[Key, float]:
+    plant: CoolingPlant, truth: Mapping[VariableKey, float], water: WaterSetPoints
+) -> dict[VariableKey, float]:
     """Return what a circuit aims at and, once it has run, its flow and return temperature."""
     word = "facility_range_set_point", plant.name
     aims = {
@@ -454,8 +458,8 @@ def _circuit(
 
 
 def _coolant(
-    site: Site, bank: Cdu, truth: Mapping[Key, float], *, water: WaterSetPoints
-) -> dict[Key, float]:
+    site: Site, bank: CduBank, truth: Mapping[VariableKey, float], *, water: WaterSetPoints
+) -> dict[VariableKey, float]:
     """Return the coolant's temperatures behind and before a bank, and what it aims at."""
     heat = truth.get(("cdu_output", bank.name), 0.0)
     points = water.points(site)
@@ -473,7 +477,7 @@ def _coolant(
     return values
 
 
-def _applied(site: Site, applied: Mapping[Key, float]) -> dict[Key, float]:
+def _applied(site: Site, applied: Mapping[VariableKey, float]) -> dict[VariableKey, float]:
     """Return which powers the plant has made of the requests; no cap is the rated power."""
     rated = {machine.name: machine.power for machine in site.of(Renewable)}
     return {
@@ -483,9 +487,11 @@ def _applied(site: Site, applied: Mapping[Key, float]) -> dict[Key, float]:
     }
 
 
-def _states(site: Site, truth: Mapping[Key, float], absent: Collection[str]) -> dict[Key, float]:
+def _states(
+    site: Site, truth: Mapping[VariableKey, float], absent: Collection[str]
+) -> dict[VariableKey, float]:
     """Return which machines are available, and which ones operate."""
-    values: dict[Key, float] = {}
+    values: dict[VariableKey, float] = {}
     machines = {name: one for name, one in site.equipment.items() if one.is_machine}
     for name, machine in machines.items():
         powers = _POWERS.get(machine.kind, ())

@@ -24,14 +24,20 @@ from telemetry.messages.models import (
     RackBatch,
 )
 from telemetry.points.site_points import rack_name
-from twin.equipment import Accelerators, CoolingPlant
+from twin.equipment import CoolingPlant, ITHall
 from twin.physics import FloatArray
-from twin.run import Key
+from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.workloads.capping import under
-from twin.workloads.halls import hall_powers
-from twin.workloads.jobs import Workload
-from twin.workloads.queue import Pool, Progress, Queue, advance, open_queue
+from twin.workload.jobs import Workload
+from twin.workload.queue import (
+    JobQueue,
+    QueueProgress,
+    RackPool,
+    advance_queue,
+    caps_below_limit,
+    hall_powers,
+    open_queue,
+)
 
 WATTS_PER_MW: Final = 1e6
 """W in a MW."""
@@ -91,7 +97,7 @@ class SimulatedRackAgents:
     def batches(
         self,
         load: RackLoad,
-        truth: Mapping[Key, float],
+        truth: Mapping[VariableKey, float],
         *,
         time: np.datetime64,
         interval: np.timedelta64,
@@ -113,7 +119,7 @@ class SimulatedRackAgents:
             Flow of the coolant beside the rated one. [1]
         """
         self._sequence += 1
-        halls = self._site.of(Accelerators)
+        halls = self._site.of(ITHall)
         counts = np.cumsum([0, *(hall.racks for hall in halls)])
         found = []
         for hall, first, last in zip(halls, counts[:-1], counts[1:], strict=True):
@@ -137,7 +143,7 @@ class SimulatedRackAgents:
         return found
 
     def _chips(
-        self, hall: Accelerators, means: NDArray[np.float32], *, supply: float
+        self, hall: ITHall, means: NDArray[np.float32], *, supply: float
     ) -> NDArray[np.float32]:
         """Return the values of all chips of a hall, ``(rack, variable, chip)``."""
         shape = (*means.shape, hall.chips_per_rack)
@@ -156,7 +162,7 @@ class SimulatedRackAgents:
 
 
 def rack_means(
-    hall: Accelerators, load: RackLoad, mine: slice, *, supply: float, flow_share: float = 1.0
+    hall: ITHall, load: RackLoad, mine: slice, *, supply: float, flow_share: float = 1.0
 ) -> FloatArray:
     """Return the mean of each row of a batch over the chips of each rack.
 
@@ -188,7 +194,7 @@ def rack_means(
     return np.stack([np.maximum(chip, 0.0), warm, use[:, 0], use[:, 1], clock], axis=-1)
 
 
-def chip_coolant_temperature(site: Site, hall: Accelerators, truth: Mapping[Key, float]) -> float:
+def chip_coolant_temperature(site: Site, hall: ITHall, truth: Mapping[VariableKey, float]) -> float:
     """Return what cools the chips of a hall: coolant or air or, before they ran, water. [degC]"""
     word, circuit = "technology_supply_temperature", "warm"
     if hall.is_air_cooled:
@@ -241,7 +247,7 @@ class JobPlacement:
     """
 
     def __init__(self, site: Site) -> None:
-        self._halls = site.of(Accelerators)
+        self._halls = site.of(ITHall)
         counts = [hall.racks for hall in self._halls]
         self._hall = np.repeat(np.arange(len(counts)), counts)
         place = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
@@ -343,8 +349,8 @@ class SimulatedScheduler:
 
     def __init__(self, site: Site, workload: Workload, *, start: np.datetime64) -> None:
         self._site, self._workload = site, workload
-        self.queue: Queue = open_queue(Pool.of(site), workload.jobs, start)
-        self.steps: list[tuple[float, Progress]] = []
+        self.queue: JobQueue = open_queue(RackPool.of(site), workload.jobs, start)
+        self.steps: list[tuple[float, QueueProgress]] = []
         self.sequence = NO_SEQUENCE
         self.at_work: tuple[RunningJob, ...] = ()
         self._orders: JobOrders | None = None
@@ -372,7 +378,7 @@ class SimulatedScheduler:
 
     def cap(self, order: CapOrder, now: np.datetime64) -> CapStatus:
         """Take a cap of a hall, or say why not."""
-        halls = {hall.name: hall for hall in self._site.of(Accelerators)}
+        halls = {hall.name: hall for hall in self._site.of(ITHall)}
         before = self._caps.get(order.hall)
         reason = _outdated(order, before.sequence if before else None, now=now)
         if order.hall not in halls:
@@ -388,14 +394,14 @@ class SimulatedScheduler:
 
         Racks that a cap does not apply to are free to draw what they can.
         """
-        halls = {hall.name: hall for hall in self._site.of(Accelerators)}
+        halls = {hall.name: hall for hall in self._site.of(ITHall)}
         return {
             name: _of_all(halls[name], order)
             for name, order in self._caps.items()
             if order.expires > now
         }
 
-    def advance(self, hours: float, service_racks: float) -> tuple[Progress, list[JobStatus]]:
+    def advance(self, hours: float, service_racks: float) -> tuple[QueueProgress, list[JobStatus]]:
         """Run the jobs for an interval.
 
         Parameters
@@ -429,7 +435,7 @@ class SimulatedScheduler:
         rows = zip(*(column.tolist() for column in columns), strict=True)
         self.at_work = tuple(RunningJob(number=n, racks=r, cap=c) for n, r, c in rows)
         self._running = {job.number: job.cap for job in self.at_work}
-        self.queue, progress = advance(
+        self.queue, progress = advance_queue(
             queue, self._running, hours=hours, arrivals=self._workload.jobs
         )
         self.steps.append((self.queue.backlog, progress))
@@ -457,7 +463,7 @@ class SimulatedScheduler:
     def _capped(self, caps: FloatArray, service_racks: float) -> FloatArray:
         """Return caps of jobs under which no hall draws more than its own cap."""
         idle = hall_powers(self._site, work_power=0.0, service_racks=service_racks)
-        racks = {hall.name: hall.racks for hall in self._site.of(Accelerators)}
+        racks = {hall.name: hall.racks for hall in self._site.of(ITHall)}
         rooms = [
             (cap - idle[hall]) * self.queue.pool.racks / racks[hall]
             for hall, cap in self.caps(self.queue.instant).items()
@@ -465,7 +471,7 @@ class SimulatedScheduler:
         if not rooms:
             return caps
         kept = np.zeros(len(caps), dtype=bool)
-        return under(self.queue, caps, max(min(rooms), 0.0), kept=kept)
+        return caps_below_limit(self.queue, caps, max(min(rooms), 0.0), kept=kept)
 
     def _status(self, sequence: int, reason: str, *, is_applied: bool) -> JobStatus:
         return JobStatus(
@@ -492,7 +498,7 @@ class SimulatedScheduler:
         return JobHistory(site=self._site.name, time=now, jobs=told)
 
 
-def _of_all(hall: Accelerators, order: CapOrder) -> float:
+def _of_all(hall: ITHall, order: CapOrder) -> float:
     """Return what a hall may draw under a cap, with the racks that it does not apply to. [MW]"""
     return order.power_cap + len(order.without) * hall.rack_power
 

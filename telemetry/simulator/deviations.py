@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
-from twin.equipment import Accelerators, Battery, Cdu, CoolingPlant, HallAir, HeatReuse, Ups
+from twin import variables
+from twin.equipment import Battery, CduBank, CoolingPlant, CrahBank, HeatReuse, ITHall, UpsBank
 from twin.physics import FloatArray
 from twin.site import Site
 
@@ -63,14 +63,14 @@ def worn_facility(site: Site, rng: np.random.Generator) -> Site:
     for name, machine in machines.items():
         changes: dict[str, object] = {}
         match machine:
-            case Ups():
+            case UpsBank():
                 changes["loss_factor"] = rng.uniform(1.0, 1.1)
-            case Cdu():
+            case CduBank():
                 changes["fouling"] = rng.uniform(0.9, 1.0)
             case Battery():
                 loss = rng.uniform(0.0, 0.02)
                 changes["charge_efficiency"] = machine.charge_efficiency * (1.0 - loss)
-            case Accelerators():
+            case ITHall():
                 changes["power_factor_error"] = rng.normal(1.0, 0.01)
             case HeatReuse():
                 worse = rng.uniform(0.0, 0.08)
@@ -117,16 +117,16 @@ def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float =
         off = rng.uniform(1.0 - share, 1.0 + share)
         worse = rng.uniform(0.0, share)
         match machine:
-            case Ups():
+            case UpsBank():
                 changes["loss_factor"] = machine.loss_factor * (1.0 + worse)
-            case Cdu():
+            case CduBank():
                 changes["fouling"] = machine.fouling * (1.0 - worse)
                 changes["pump_power"] = machine.pump_power * off
-            case HallAir():
+            case CrahBank():
                 changes["fan_power"] = machine.fan_power * off
             case Battery():
                 changes["charge_efficiency"] = machine.charge_efficiency * rng.uniform(0.96, 1.0)
-            case Accelerators():
+            case ITHall():
                 changes["power_factor_error"] = rng.normal(1.0, 0.01)
             case HeatReuse():
                 changes["lorenz_efficiency"] = machine.lorenz_efficiency * (1.0 - worse)
@@ -270,7 +270,7 @@ class SensorModel:
         idle = _by_hall(site, "idle_power")
         use = (declared - idle) / (_by_hall(site, "full_power") - idle)
         seen["accelerator_utilisation"] = self._lost(use, rng)
-        return vocabulary.tag_all(seen)
+        return variables.tag_dataset(seen)
 
     def _seen(self, values: xr.DataArray, name: str, rng: np.random.Generator) -> xr.DataArray:
         """Return a variable with noise, offsets and gaps."""
@@ -308,6 +308,6 @@ def _failed(read: xr.DataArray, sensor: SensorFault) -> xr.DataArray:
 
 
 def _by_hall(site: Site, parameter: str) -> xr.DataArray:
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     numbers: FloatArray = np.array([getattr(hall, parameter) for hall in halls])
     return xr.DataArray(numbers, dims="hall", coords={"hall": [hall.name for hall in halls]})

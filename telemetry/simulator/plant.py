@@ -17,22 +17,21 @@ import numpy as np
 import xarray as xr
 
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
-from twin import simulation, steering
-from twin import state as states
-from twin.axes import QUARTER
-from twin.equipment import Accelerators, CoolingPlant
-from twin.exchange import net_import
-from twin.labels import set_owner
-from twin.limits import TRANSITION
+from twin.equipment import CoolingPlant, ITHall
+from twin.markets.demand_charges import BillingRules
+from twin.markets.tariffs import running_mean_import
 from twin.physics import FloatArray
-from twin.run import Key, Run, run
+from twin.simulation import setpoints, simulate
+from twin.simulation import state as states
+from twin.simulation.engine import SimulationArrays, VariableKey, simulate_arrays
+from twin.simulation.integration import CoolingCapacity
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.site import Site
-from twin.tariffs.billing import Billing
-from twin.tariffs.periods import usual
-from twin.walk import Ceiling
+from twin.time_axes import QUARTER_HOUR
+from twin.variables import net_import, set_machine_value
 from twin.weather import Weather
 
-type Trajectories = dict[Key, FloatArray]
+type Trajectories = dict[VariableKey, FloatArray]
 """(name, machine) -> its course, minute by minute. [MW; degC]"""
 
 
@@ -53,9 +52,9 @@ class PrecomputedRun:
     begin: int
     end: int
     courses: Trajectories
-    run: Run
+    run: SimulationArrays
 
-    def points(self, minute: int) -> dict[Key, float]:
+    def points(self, minute: int) -> dict[VariableKey, float]:
         """Return where the set points stand when a minute begins that is not the first."""
         last = minute - self.begin - 1
         return {key: float(course[last]) for key, course in self.courses.items()}
@@ -101,23 +100,23 @@ class SimulatedFacility:
         hidden: Site | None = None,
     ) -> None:
         self._rng = np.random.default_rng(seed)
-        self._believed, self._calm = site, states.rest(site)
+        self._believed, self._calm = site, states.initial_state(site)
         self._noise = noise or FacilityNoise()
         self.site = hidden or worn_facility(site, self._rng)
         self._axes = surroundings[["time", "duration", "instant"]]
         self._weather = Weather.of(surroundings)
         self._humidity = surroundings["relative_humidity"].to_numpy()
         plants, available = self.site.of(CoolingPlant), surroundings["renewable_available_power"]
-        self._ceilings = {plant.name: Ceiling.of(plant, self._weather) for plant in plants}
+        self._ceilings = {plant.name: CoolingCapacity.of(plant, self._weather) for plant in plants}
         names = available["renewable"].to_numpy()
         self._available = {str(name): available.sel(renewable=name).to_numpy() for name in names}
-        self._stocks = simulation.stocks_of(state)
+        self._stocks = simulate.state_values(state)
         self.meter = ConnectionMeter(state, site.billing)
         self._clock = 0
-        self._move = SetPointMove(begin={}, goal={}, over=TRANSITION)
-        self._points: dict[Key, float] = {}
+        self._move = SetPointMove(begin={}, goal={}, over=SET_POINT_TRANSITION_MIN)
+        self._points: dict[VariableKey, float] = {}
         self._caps: dict[str, float] = {}
-        self._runs: list[Run] = []
+        self._runs: list[SimulationArrays] = []
         self._ahead: PrecomputedRun | None = None
         self._course = load_fluctuation(self._noise, len(self._weather), self._rng)
 
@@ -127,7 +126,7 @@ class SimulatedFacility:
         return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
 
     @property
-    def ordered(self) -> Mapping[Key, float]:
+    def ordered(self) -> Mapping[VariableKey, float]:
         """The set points last ordered."""
         return self._move.goal
 
@@ -141,7 +140,9 @@ class SimulatedFacility:
         """
         return replace(self._move, since=self._move.since - minutes).way(minutes)
 
-    def follow(self, set_points: Mapping[Key, float], minutes: int = QUARTER_MINUTES) -> None:
+    def follow(
+        self, set_points: Mapping[VariableKey, float], minutes: int = QUARTER_MINUTES
+    ) -> None:
         """Turn towards new set points and run for a while.
 
         Parameters
@@ -154,7 +155,7 @@ class SimulatedFacility:
         self.order(set_points)
         self.advance(minutes)
 
-    def order(self, set_points: Mapping[Key, float]) -> None:
+    def order(self, set_points: Mapping[VariableKey, float]) -> None:
         """Turn towards new set points, from wherever the old ones have led so far.
 
         Parameters
@@ -166,7 +167,9 @@ class SimulatedFacility:
         last = min(self._clock + QUARTER_MINUTES, len(self._weather)) - 1
         now = {key: self._goal(key, value, self._clock) for key, value in set_points.items()}
         soon = {key: self._goal(key, value, last) for key, value in set_points.items()}
-        begin = now | {k: v for k, v in self._points.items() if k in now and k[0] != steering.UNITS}
+        begin = now | {
+            k: v for k, v in self._points.items() if k in now and k[0] != setpoints.UNITS_ON
+        }
         over = move_duration(begin, soon, ramp=self.site.grid.ramp)
         self._move = SetPointMove(begin=begin, goal=dict(set_points), over=over)
         self._ahead = None
@@ -200,7 +203,9 @@ class SimulatedFacility:
         driven = self._driven(courses, span)
         halls = {key: course for key, course in driven.items() if key[0] == "hall_power"}
         orders = driven | {key: self._drawn(key[1], halls[key], span) for key in halls}
-        done = run(self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
+        done = simulate_arrays(
+            self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings
+        )
         return PrecomputedRun(begin=begin, end=span.stop, courses=courses, run=done)
 
     def cap_halls(self, caps: Mapping[str, float]) -> None:
@@ -227,9 +232,9 @@ class SimulatedFacility:
         plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
         self.site, self._ahead = self.site.with_equipment({**machines, circuit: plant}), None
         changed = next(plant for plant in self.site.of(CoolingPlant) if plant.name == circuit)
-        self._ceilings[circuit] = Ceiling.of(changed, self._weather)
+        self._ceilings[circuit] = CoolingCapacity.of(changed, self._weather)
 
-    def truth(self, minutes: int = QUARTER_MINUTES) -> dict[Key, float]:
+    def truth(self, minutes: int = QUARTER_MINUTES) -> dict[VariableKey, float]:
         """Return what no sensor tells exactly: how the plant really stands.
 
         Parameters
@@ -244,7 +249,7 @@ class SimulatedFacility:
             that have not begun nothing but the exchange with the grid.
         """
         span = slice(max(self._clock - minutes, 0), max(self._clock, 1))
-        values: dict[Key, float] = {
+        values: dict[VariableKey, float] = {
             ("grid_import_power", ""): max(self.meter.net, 0.0),
             ("grid_export_power", ""): max(-self.meter.net, 0.0),
             ("air_temperature", ""): float(self._weather.air_temperature[span].mean()),
@@ -252,7 +257,7 @@ class SimulatedFacility:
         }
         for name, course in self._available.items():
             values["renewable_available_power", name] = float(course[span].mean())
-        latest: list[Run] = []
+        latest: list[SimulationArrays] = []
         count = 0
         for done in reversed(self._runs):
             if count >= minutes:
@@ -278,7 +283,7 @@ class SimulatedFacility:
         """Return what controllers beside the machines make of set points, minute by minute."""
         return courses
 
-    def _goal(self, key: Key, value: float, minute: int) -> float:
+    def _goal(self, key: VariableKey, value: float, minute: int) -> float:
         """Return where a set point leads at a minute: of sun and wind no more than there is."""
         if key[0] == "renewable_used_power":
             return float(min(value, self._available[key[1]][minute]))
@@ -286,7 +291,7 @@ class SimulatedFacility:
 
     def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
         """Return what a hall draws when told to draw something."""
-        machine = next(m for m in self.site.of(Accelerators) if m.name == hall)
+        machine = next(m for m in self.site.of(ITHall) if m.name == hall)
         idle = machine.idle_power
         busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
         cap = np.maximum(course, self._caps.get(hall, machine.full_power))
@@ -298,7 +303,7 @@ class SimulatedFacility:
         Returns
         -------
         xarray.Dataset
-            A state as :func:`twin.state.rest` describes, with measuring errors.
+            A state as :func:`twin.simulation.state.initial_state` describes, with measuring errors.
         """
         noise, rng, meter = self._noise, self._rng, self.meter
         net = meter.net * (1.0 + rng.normal(0.0, noise.power))
@@ -312,7 +317,7 @@ class SimulatedFacility:
                 seen = value * (1.0 + rng.normal(0.0, noise.power))
             else:
                 seen = self._seen_level(owner, value)
-            set_owner(state, name, owner, value=seen)
+            set_machine_value(state, name, owner, value=seen)
         shown = {"grid_import_power": max(net, 0.0), "grid_export_power": max(-net, 0.0)}
         for name, power in {**shown, "peak_power": meter.peak, "usual_power": meter.usual}.items():
             state[name].values = np.array(power)
@@ -336,7 +341,9 @@ class SimulatedFacility:
             for key, last in self._runs[-1].stocks.items()
         }
         whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
-        return simulation.dataset(self.site, Run(flows=flows, stocks=stocks), whole)
+        return simulate.result_dataset(
+            self.site, SimulationArrays(flows=flows, stocks=stocks), whole
+        )
 
 
 MINUTES_PER_HOUR: Final = 60.0
@@ -354,7 +361,7 @@ IMPORT_CHANGE_FACTORS: Final = {
     "tank_discharge": 0.2,
     "renewable_used_power": 1.0,
     "heat_reuse_power": 0.15,
-    **dict.fromkeys(steering.TOLD, 0.0),
+    **dict.fromkeys(setpoints.COMMAND_VARIABLES, 0.0),
 }
 """Change of import for a change of a set point: losses and cooling follow the halls. [1]"""
 
@@ -373,8 +380,8 @@ class SetPointMove:
         How long it has been under way. [min]
     """
 
-    begin: Mapping[Key, float]
-    goal: Mapping[Key, float]
+    begin: Mapping[VariableKey, float]
+    goal: Mapping[VariableKey, float]
     over: float
     since: int = 0
 
@@ -384,7 +391,9 @@ class SetPointMove:
         return np.asarray(np.clip(minute / self.over, 0.0, 1.0))
 
 
-def move_duration(begin: Mapping[Key, float], end: Mapping[Key, float], *, ramp: float) -> float:
+def move_duration(
+    begin: Mapping[VariableKey, float], end: Mapping[VariableKey, float], *, ramp: float
+) -> float:
     """Return how long a plant takes for a move of its set points. [min]
 
     Parameters
@@ -395,7 +404,7 @@ def move_duration(begin: Mapping[Key, float], end: Mapping[Key, float], *, ramp:
         Greatest change of the import. [MW min-1]
     """
     swing = sum(abs(end[key] - begin[key]) * IMPORT_CHANGE_FACTORS[key[0]] for key in end)
-    return max(TRANSITION, swing / (RAMP_SHARE * ramp))
+    return max(SET_POINT_TRANSITION_MIN, swing / (RAMP_SHARE * ramp))
 
 
 class ConnectionMeter:
@@ -418,7 +427,7 @@ class ConnectionMeter:
         Mean import of about the last week. [MW]
     """
 
-    def __init__(self, state: xr.Dataset, billing: Billing) -> None:
+    def __init__(self, state: xr.Dataset, billing: BillingRules) -> None:
         self.net = float(net_import(state))
         self.peak, self.usual = float(state["peak_power"]), float(state["usual_power"])
         self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
@@ -455,8 +464,10 @@ class ConnectionMeter:
         """Count a quarter-hour that is over; the last of a billing period ends its peak."""
         if self._billing.counts(np.array([self._now]))[0]:
             self.peak = max(self.peak, mean)
-        self.usual = usual(self.usual, max(mean, 0.0), QUARTER_MINUTES / MINUTES_PER_HOUR)
-        self._now = self._now + QUARTER
+        self.usual = running_mean_import(
+            self.usual, max(mean, 0.0), QUARTER_MINUTES / MINUTES_PER_HOUR
+        )
+        self._now = self._now + QUARTER_HOUR
         if self._now >= self._turn:
             self.peak = 0.0
             self._turn = self._billing.end(self._now)

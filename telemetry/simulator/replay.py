@@ -35,8 +35,8 @@ from telemetry.messages.topics import TopicKind, topic_filter
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import PublishToken
 from telemetry.quality.checks import QualityFlag
-from twin.axes import QUARTER
-from twin.errors import ArchiveError, BrokerError, WireError
+from twin.errors import ArchiveError, BrokerError, MessageError
+from twin.time_axes import QUARTER_HOUR
 
 READ_SPAN: Final = np.timedelta64(60, "s")
 """Stretch that is read at once."""
@@ -345,7 +345,7 @@ def with_ticks(
         The seconds, and between them those that only tick.
     """
     first = _end_of_quarter(start)
-    steps = max(int((end - first) // QUARTER) + 1, 1)
+    steps = max(int((end - first) // QUARTER_HOUR) + 1, 1)
     step, sent, until = 0, [0, 0], None
     for second in stretch:
         quarter = _end_of_quarter(second.time)
@@ -363,7 +363,7 @@ def _tick(site: str, time: np.datetime64, count: tuple[int, int], sent: list[int
     tick = SimulationTick(
         site=site,
         time=time,
-        interval=QUARTER,
+        interval=QUARTER_HOUR,
         step=count[0],
         steps=count[1],
         batches=sent[0],
@@ -375,7 +375,7 @@ def _tick(site: str, time: np.datetime64, count: tuple[int, int], sent: list[int
 def _end_of_quarter(moment: np.datetime64) -> np.datetime64:
     """Return the end of the quarter-hour that a moment closes or lies in."""
     since = moment - np.datetime64(0, "us")
-    return moment + (-since) % QUARTER
+    return moment + (-since) % QUARTER_HOUR
 
 
 class DecisionWaiter:
@@ -433,6 +433,6 @@ class DecisionWaiter:
         for message in messages:
             try:
                 sample = decode(message.topic, message.payload)
-            except WireError:
+            except MessageError:
                 continue
             yield isinstance(sample, DecisionNotice) and bool(sample.time == moment)

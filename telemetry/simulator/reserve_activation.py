@@ -14,21 +14,21 @@ import numpy as np
 import xarray as xr
 
 from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility, Trajectories
-from twin import axes, vocabulary
+from twin import time_axes, variables
 from twin.equipment import Battery
-from twin.exchange import net_import
-from twin.limits import TRANSITION
+from twin.feasibility.reserve_activation import activation_power
+from twin.markets.reserve_products import ReserveProduct
 from twin.physics import FloatArray
-from twin.reserved.activation import powers
-from twin.reserves import Reserve
-from twin.run import Key
+from twin.simulation.engine import VariableKey
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.variables import net_import
 
 MINUTES_PER_HOUR: Final = 60.0
 """Minutes in an hour. [1]"""
 
 
 def reserve_calls(
-    products: Mapping[str, Reserve], minutes: int, *, seed: int, share: float | None = None
+    products: Mapping[str, ReserveProduct], minutes: int, *, seed: int, share: float | None = None
 ) -> dict[str, FloatArray]:
     """Return how the grid calls each product: full activations at random moments.
 
@@ -100,7 +100,12 @@ class ReserveOrder:
         Uncalled, it would have turned from quarter-hour to quarter-hour as set points do.
         """
         metered = net[self.first : self.first + len(self.baseline)]
-        turned = 0.5 * TRANSITION / QUARTER_MINUTES * np.diff(self.baseline, prepend=self.before)
+        turned = (
+            0.5
+            * SET_POINT_TRANSITION_MIN
+            / QUARTER_MINUTES
+            * np.diff(self.baseline, prepend=self.before)
+        )
         usual = self.baseline - turned
         return np.clip(usual[: len(metered)] - metered, 0.0, self.power)
 
@@ -121,7 +126,7 @@ class ReserveFacility(SimulatedFacility):
     """
 
     _signal: Mapping[str, FloatArray]
-    _held: Mapping[Key, float]
+    _held: Mapping[VariableKey, float]
 
     def listen(self, signal: Mapping[str, FloatArray], *, by_order: Collection[str] = ()) -> None:
         """Take the grid's calls.
@@ -142,7 +147,7 @@ class ReserveFacility(SimulatedFacility):
         self._ordered = {name: np.full(minutes, np.nan) for name in batteries}
         self._asked = {name: np.zeros(minutes) for name in batteries}
 
-    def hold(self, held: Mapping[Key, float]) -> None:
+    def hold(self, held: Mapping[VariableKey, float]) -> None:
         """Hold capacity from now on.
 
         Parameters
@@ -183,12 +188,12 @@ class ReserveFacility(SimulatedFacility):
         held = {
             name: np.asarray(self._held.get((name, battery), 0.0))
             for name in self._signal
-            if products[name].full_activation < TRANSITION
+            if products[name].full_activation < SET_POINT_TRANSITION_MIN
         }
         if not any(held.values()):
             return net
         store = next(one for one in self.site.stores if one.owner == battery)
-        up, down = powers(products, held)
+        up, down = activation_power(products, held)
         goal = self.ordered["battery_charge", battery] - self.ordered["battery_discharge", battery]
         least = np.minimum(up - store.discharge_limit, max(goal, 0.0))
         most = np.maximum(store.charge_limit - down, min(goal, 0.0))
@@ -206,7 +211,7 @@ class ReserveFacility(SimulatedFacility):
         names = list(self._signal)
         rows = [self._called[name][: self._clock] for name in names]
         power = np.stack(rows, axis=-1).reshape(-1, QUARTER_MINUTES, len(names))
-        grid = axes.regular(self._axes["time"].to_numpy()[0], len(power))
+        grid = time_axes.regular_axes(self._axes["time"].to_numpy()[0], len(power))
         dims = ("time", "product")
         up, missed = np.maximum(power, 0.0).mean(axis=1), np.zeros((len(power), len(names)))
         net = net_import(self.record()).to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
@@ -221,7 +226,7 @@ class ReserveFacility(SimulatedFacility):
             "reserve_used_down": (dims, np.maximum(-power, 0.0).mean(axis=1)),
             "reserve_missed": (dims, missed),
         }
-        return vocabulary.tag_all(grid.assign(found).assign_coords(product=names))
+        return variables.tag_dataset(grid.assign(found).assign_coords(product=names))
 
     def spared(self) -> FloatArray:
         """Return what all products together were called for in each minute, upwards. [MW]"""

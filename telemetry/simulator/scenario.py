@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from twin import axes
+from twin import time_axes
 from twin.site import Site
-from twin.workloads.jobs import Workload
-from twin.workloads.queue import Progress, Queue
+from twin.workload.jobs import Workload
+from twin.workload.queue import JobQueue, QueueProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +96,8 @@ class SimulationResult:
     """
 
     record: xr.Dataset
-    queue: Queue
-    steps: Sequence[tuple[float, Progress]]
+    queue: JobQueue
+    steps: Sequence[tuple[float, QueueProgress]]
     counts: Counter[str]
 
 
@@ -119,7 +119,7 @@ def interpolate_to_minutes(series: xr.Dataset, start: np.datetime64, count: int)
     xarray.Dataset
         The same variables on one-minute axes, linear between the middles of the intervals.
     """
-    grid = axes.regular(start, count, axes.MINUTE)
+    grid = time_axes.regular_axes(start, count, time_axes.MINUTE)
     duration = (series["duration"].to_numpy() * 1.8e9).astype("timedelta64[us]")
     middle = (series["time"].to_numpy() + duration).astype(np.int64)
     wanted = (grid["time"].to_numpy() + np.timedelta64(30, "s")).astype(np.int64)

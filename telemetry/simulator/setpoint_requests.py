@@ -11,13 +11,13 @@ import numpy as np
 
 from telemetry.points.site_points import unit_ids
 from telemetry.simulator.plant import QUARTER_MINUTES
-from twin import steering
-from twin.axes import MINUTE
-from twin.equipment import Cdu, CoolingPlant, HeatReuse
+from twin.equipment import CduBank, CoolingPlant, HeatReuse
 from twin.relations import SetPoints
-from twin.run import Key
+from twin.simulation import setpoints
+from twin.simulation.engine import VariableKey
+from twin.simulation.setpoints import collect_set_points
 from twin.site import Site
-from twin.steering import gathered
+from twin.time_axes import MINUTE
 
 EXPIRY_PERIODS: Final = 3
 """Periods without a sign of life after which requests are void. [1]"""
@@ -52,12 +52,14 @@ class WaterSetPoints:
     """
 
     supply: Mapping[str, float]
-    ranges: Mapping[Key, float] = field(default_factory=dict)
+    ranges: Mapping[VariableKey, float] = field(default_factory=dict)
     is_local: bool = False
 
     def points(self, site: Site) -> SetPoints | None:
         """Return the ranges as set points of the twin, or None where all are declared."""
-        return gathered(site, {key: np.asarray(value) for key, value in self.ranges.items()})
+        return collect_set_points(
+            site, {key: np.asarray(value) for key, value in self.ranges.items()}
+        )
 
 
 class SetPointRequests:
@@ -92,14 +94,14 @@ class SetPointRequests:
     def __init__(self, site: Site, *, period: np.timedelta64, absent: Collection[str] = ()) -> None:
         self._site, self._silence, self._absent = site, EXPIRY_PERIODS * period, absent
         self._ranges = request_ranges(site)
-        self._asked: dict[Key, float] = {}
+        self._asked: dict[VariableKey, float] = {}
         self._heard = np.datetime64("NaT", "us")
         self._moved = np.datetime64("NaT", "us")
-        self._wanted: dict[Key, float] = {}
+        self._wanted: dict[VariableKey, float] = {}
         self.refused = 0
         self.is_local = False
         self.supply = {plant.name: plant.supply_temperature for plant in site.of(CoolingPlant)}
-        self.ranges: dict[Key, float] = {}
+        self.ranges: dict[VariableKey, float] = {}
 
     @property
     def water(self) -> WaterSetPoints:
@@ -112,7 +114,7 @@ class SetPointRequests:
         """Note a heartbeat of the integration."""
         self._heard = now
 
-    def ask(self, key: Key, value: float | None, *, now: np.datetime64) -> str:
+    def ask(self, key: VariableKey, value: float | None, *, now: np.datetime64) -> str:
         """Take a request, or say why not.
 
         Parameters
@@ -152,15 +154,15 @@ class SetPointRequests:
         """Whether the integration lives."""
         return bool(now - self._heard <= self._silence)  # never, for what is not a time
 
-    def applied(self, now: np.datetime64) -> dict[Key, float]:
+    def applied(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return what holds now of everything that may be asked, as :meth:`ask` names it."""
         asked = self._asked if self.is_heard(now) else {}
         applied = {key: asked.get(key, span.safe) for key, span in self._ranges.items()}
         return applied | {key: 0.0 for key in applied if key[1] in self._absent}
 
-    def set_points(self, now: np.datetime64) -> dict[Key, float]:
+    def set_points(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return what holds of stores, heat pumps, sun and wind [MW], and of chillers [1]."""
-        points: dict[Key, float] = {}
+        points: dict[VariableKey, float] = {}
         for (variable, owner), value in self.applied(now).items():
             kind = variable.removesuffix("_request")
             if kind in _DIRECT:
@@ -169,7 +171,7 @@ class SetPointRequests:
                 points[f"{kind}_charge", owner] = max(value, 0.0)
                 points[f"{kind}_discharge", owner] = max(-value, 0.0)
             elif variable == CHILLER_COUNT_REQUEST and np.isfinite(value) and not self.is_local:
-                points[steering.UNITS, owner] = float(np.round(value))
+                points[setpoints.UNITS_ON, owner] = float(np.round(value))
         return points
 
     def move_supply(self, approach: float, *, now: np.datetime64, minutes: float) -> list[str]:
@@ -242,9 +244,9 @@ class SetPointRequests:
         if not wanted and self.ranges == declared_flow_ranges(self._site):
             self.ranges = {}
 
-    def _wanted_ranges(self, now: np.datetime64) -> dict[Key, float]:
+    def _wanted_ranges(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return the ranges that are asked for, of banks the mean of their units. [K]"""
-        asked: dict[Key, list[float]] = {}
+        asked: dict[VariableKey, list[float]] = {}
         for (name, owner), value in self.applied(now).items():
             if name in RANGE_REQUESTS and np.isfinite(value) and not self.is_local:
                 bank = owner.partition("/")[0]
@@ -286,7 +288,7 @@ class RequestRange:
     safe: float
 
 
-def request_ranges(site: Site) -> dict[Key, RequestRange]:
+def request_ranges(site: Site) -> dict[VariableKey, RequestRange]:
     """Return what may be asked of each machine; what nobody asks of water is not a number."""
     ranges = {}
     for store in site.stores:
@@ -302,7 +304,7 @@ def request_ranges(site: Site) -> dict[Key, RequestRange]:
         ranges["heat_reuse_request", pump.name] = span
     warm = [plant for plant in site.of(CoolingPlant) if plant.serves == "warm"]
     water = [supply_temperature_range(plant) for plant in warm]
-    for bank in site.of(Cdu):
+    for bank in site.of(CduBank):
         for low, high in water:
             span = RequestRange(low=low, high=high + bank.approach, safe=np.nan)
             ranges.update(
@@ -319,7 +321,7 @@ def request_ranges(site: Site) -> dict[Key, RequestRange]:
     return ranges | _units(site)
 
 
-def _units(site: Site) -> dict[Key, RequestRange]:
+def _units(site: Site) -> dict[VariableKey, RequestRange]:
     """Return how many chillers may be asked for, on a site whose plans commit some of them."""
     if not site.committed:
         return {}
@@ -335,13 +337,13 @@ def _around(declared: float, widest: float) -> RequestRange:
     return RequestRange(low=MIN_RANGE_SHARE * declared, high=widest * declared, safe=np.nan)
 
 
-def declared_flow_ranges(site: Site) -> dict[Key, float]:
+def declared_flow_ranges(site: Site) -> dict[VariableKey, float]:
     """Return word and machine -> the declared temperature range that its flow follows. [K]"""
     found = {
         ("facility_range_set_point", plant.name): plant.temperature_range
         for plant in site.of(CoolingPlant)
     }
-    banks = site.of(Cdu)
+    banks = site.of(CduBank)
     return found | {("technology_range_set_point", b.name): b.technology_range for b in banks}
 
 

@@ -38,11 +38,11 @@ from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
 from telemetry.simulator.scenario import SimulationProgress, SimulationResult, SimulationScenario
 from telemetry.simulator.setpoint_requests import SetPointRequests
-from twin.axes import HOUR, MINUTE, QUARTER
-from twin.equipment import Accelerators
-from twin.errors import WireError
-from twin.run import Key
-from twin.workloads.halls import hall_powers
+from twin.equipment import ITHall
+from twin.errors import MessageError
+from twin.simulation.engine import VariableKey
+from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
+from twin.workload.queue import hall_powers
 
 MAX_NATIVE_SPEED: Final = 10.0
 """Speed up to which racks speak every second. [simulated s a wall s]"""
@@ -55,7 +55,7 @@ HEARTBEAT_PERIOD_S: Final = 10
 REPEAT_READINGS: Final = {True: 10, False: 4}
 """Readings within which every point is told again: 100 s at native rate, an hour else."""
 
-INTEGRATION_PERIOD: Final = {True: REPEAT_PERIOD, False: QUARTER}
+INTEGRATION_PERIOD: Final = {True: REPEAT_PERIOD, False: QUARTER_HOUR}
 """Period in which a living service says something, at native rate or else."""
 
 METADATA_REPEAT_READINGS: Final = 96
@@ -136,7 +136,7 @@ class SimulatedSite:
         self._line.listen()
         self._line.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
         self._begun = time.monotonic()
-        self._speak(self._start, QUARTER, minutes=QUARTER_MINUTES, is_whole=True)
+        self._speak(self._start, QUARTER_HOUR, minutes=QUARTER_MINUTES, is_whole=True)
         steps = len(self._scene.service_racks)
         for step in range(steps):
             self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
@@ -183,7 +183,7 @@ class SimulatedSite:
         return SimulationTick(
             site=self._scene.site.name,
             time=self._plant.now,
-            interval=QUARTER,
+            interval=QUARTER_HOUR,
             step=step,
             steps=len(self._scene.service_racks),
             batches=sent["batches"],
@@ -256,7 +256,7 @@ class SimulatedSite:
         """Run a quarter-hour by the orders and requests that hold, and tell of it."""
         plant, cluster, site = self._plant, self._cluster, self._scene.site
         caps = cluster.caps(plant.now)
-        progress, said = cluster.advance(float(QUARTER / HOUR), service_racks)
+        progress, said = cluster.advance(float(QUARTER_HOUR / HOUR), service_racks)
         self._line.say(*said, retain=True)
         plant.cap_halls(caps)
         work = float(progress.work_power.sum())
@@ -320,7 +320,9 @@ class SimulatedSite:
         self._line.send(told, kind="metadata", qos=1, retain=True)
 
 
-def flow_range_set_points(plant: SimulatedFacility, requests: SetPointRequests) -> dict[Key, float]:
+def flow_range_set_points(
+    plant: SimulatedFacility, requests: SetPointRequests
+) -> dict[VariableKey, float]:
     """Return the temperature ranges that flows are to follow, where they are not declared. [K]
 
     Parameters
@@ -351,8 +353,7 @@ def follow_supply_requests(
         Time since it moved last. [min]
     """
     heat = sum(
-        hall.liquid_share * plant.ordered["hall_power", hall.name]
-        for hall in plant.site.of(Accelerators)
+        hall.liquid_share * plant.ordered["hall_power", hall.name] for hall in plant.site.of(ITHall)
     )
     above = coolant_approach(plant.site, heat)
     for circuit in requests.move_supply(above, now=plant.now, minutes=minutes):
@@ -473,7 +474,7 @@ class SimulatorConnection:
             self.counts["heard"] += 1
             try:
                 sample = decode(message.topic, message.payload)
-            except WireError:
+            except MessageError:
                 self.counts["unreadable"] += 1
             else:
                 self._hear(sample)

@@ -7,8 +7,8 @@ import sites
 from optimizer.curves import lay
 from optimizer.reach import Asked, Reach
 from tests.random_sites import random_site
-from twin.physics import air
-from twin.site import KINDS
+from twin.physics import psychrometrics
+from twin.site import EQUIPMENT_KINDS
 from twin.weather import Weather
 
 SEEDS = range(4)
@@ -29,8 +29,10 @@ def weather(rng):
     humidity, pressure = rng.uniform(0.1, 1.0, COUNT), rng.uniform(93.0, 104.0, COUNT)
     return Weather(
         air_temperature=temperature,
-        wet_bulb_temperature=air.wet_bulb_temperature(temperature, humidity, pressure=pressure),
-        humidity_ratio=air.humidity_ratio(temperature, humidity, pressure=pressure),
+        wet_bulb_temperature=psychrometrics.wet_bulb_temperature(
+            temperature, humidity, pressure=pressure
+        ),
+        humidity_ratio=psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure),
         air_pressure=pressure,
     )
 
@@ -77,7 +79,7 @@ def test_every_kind_that_converts_is_tried():
         for site in (*map(sites.load_site, sites.site_names()), *map(random_site, SEEDS))
         for convert in site.converts
     }
-    assert set(KINDS) - tried == {
+    assert set(EQUIPMENT_KINDS) - tried == {
         "accelerators", "battery", "genset", "grid", "photovoltaic", "tank", "wind",
         "carbon_budget", "day_ahead", "hourly_matching", "load_target", "water_budget",
     }  # fmt: skip

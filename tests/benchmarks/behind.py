@@ -7,17 +7,17 @@ import xarray as xr
 from numcodecs import blosc
 
 from tests.benchmarks.bare import racks as bare
-from twin.equipment import Accelerators
-from twin.run import Run
-from twin.scale import racks
-from twin.scale.layout import Layout
-from twin.scale.racks import Window
+from twin.equipment import ITHall
+from twin.racks import rack_series
+from twin.racks.layout import RackLayout
+from twin.racks.rack_series import ViewWindow
+from twin.simulation.engine import SimulationArrays
 
 SPELL = np.timedelta64(15, "m")
 BLOCK = 2880  # steps that are written at once
 
 
-def table_of(layout: Layout, hours: float) -> tuple:
+def table_of(layout: RackLayout, hours: float) -> tuple:
     """Return places, racks and units for the bare kernel."""
     hall, halls, unit = layout.places.hall, layout.hall_table, layout.unit_table
     return (
@@ -34,9 +34,9 @@ def table_of(layout: Layout, hours: float) -> tuple:
     )
 
 
-def outside_of(layout: Layout, result: xr.Dataset, window: Window, seed: int = 0) -> tuple:
+def outside_of(layout: RackLayout, result: xr.Dataset, window: ViewWindow, seed: int = 0) -> tuple:
     """Return work, water and quarter-hour of each step, and the seed."""
-    drive = racks._drive(layout, result, window, seed=seed)
+    drive = rack_series._drive(layout, result, window, seed=seed)
     spell = (window.edges[:-1] - np.datetime64(0, "us")) // SPELL
     return drive.share, drive.water, spell, seed
 
@@ -76,7 +76,7 @@ class Racks:
     """The bare kernel, the state of its racks, and the files that it fills."""
 
     def __init__(
-        self, layout: Layout, hours: float, folder: Path, packed: dict[str, tuple[type, int]]
+        self, layout: RackLayout, hours: float, folder: Path, packed: dict[str, tuple[type, int]]
     ) -> None:
         self.layout, self.hours = layout, hours
         hall = layout.places.hall
@@ -91,7 +91,7 @@ class Racks:
             for name, (kind, width) in packed.items()
         ]
 
-    def follow(self, found: Run, starts: np.ndarray) -> None:
+    def follow(self, found: SimulationArrays, starts: np.ndarray) -> None:
         """Follow racks and units through a span of a run at their own step, and write."""
         layout, count = self.layout, len(starts)
         water = found.stocks["facility_supply_temperature", layout.warm.name][1:]
@@ -114,6 +114,6 @@ class Racks:
             file.close()
 
 
-def _work(found: Run, hall: Accelerators) -> np.ndarray:
+def _work(found: SimulationArrays, hall: ITHall) -> np.ndarray:
     idle, full = hall.idle_power, hall.full_power
     return (found.flows["hall_power", hall.name] - idle) / (full - idle)

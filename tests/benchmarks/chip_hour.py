@@ -9,12 +9,12 @@ from tests.benchmarks.bare import racks as bare
 from tests.benchmarks.behind import outside_of, table_of
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.site_year import operation
-from twin.axes import QUARTER
-from twin.scale import chips
-from twin.scale.layout import Layout
-from twin.scale.racks import Window
-from twin.scale.view import block_steps, blocks
+from twin.racks import rack_series
+from twin.racks.layout import RackLayout
+from twin.racks.rack_series import ViewWindow
+from twin.racks.view import block_steps, view_blocks
 from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
 
 SECOND = np.timedelta64(1, "s")
 SECONDS = 3600
@@ -24,9 +24,9 @@ START = "2026-01-01T10:00"
 def ours(_place: Place, seconds: int = SECONDS) -> Measured:
     """View the chips block by block, each with labels and units."""
     site, run = _run()
-    next(blocks(site, [run], level="chip", time=_span(60)))  # compiled and imported
+    next(view_blocks(site, [run], level="chip", time=_span(60)))  # compiled and imported
     figures, clock = _Figures(), cpu()
-    views = blocks(site, [run], level="chip", time=_span(seconds))
+    views = view_blocks(site, [run], level="chip", time=_span(seconds))
     for _ in range(0, seconds, block_steps(site, "chip")):
         with clock:
             found = next(views)
@@ -38,10 +38,10 @@ def ours(_place: Place, seconds: int = SECONDS) -> Measured:
 def limit(_place: Place, seconds: int = SECONDS) -> Measured:
     """Follow them on bare arrays, from where ours begins."""
     site, run = _run()
-    layout = Layout.of(site)
-    window = Window.of(run, _span(seconds), SECOND)
-    table = chips.table_of(layout, hours=window.hours, seed=0)
-    (_, temperature), (coolant, _) = chips.follow_all(
+    layout = RackLayout.of(site)
+    window = ViewWindow.of(run, _span(seconds), SECOND)
+    table = rack_series.chip_table(layout, hours=window.hours, seed=0)
+    (_, temperature), (coolant, _) = rack_series.simulate_chips(
         layout, run, window.take(-1, 1), table=table, seed=0
     )
     state = coolant.racks, coolant.units, temperature[-1].copy()
@@ -86,8 +86,8 @@ def _span(seconds: int) -> slice:
 
 def _run() -> tuple[Site, xr.Dataset]:
     site = sites.load_site("rhine")
-    told = operation(site, 1, step=QUARTER)
-    return site, twin.simulate(site, twin.rest(site, told["time"].to_numpy()[0]), told)
+    told = operation(site, 1, step=QUARTER_HOUR)
+    return site, twin.simulate(site, twin.initial_state(site, told["time"].to_numpy()[0]), told)
 
 
 BENCH = Bench(

@@ -6,7 +6,7 @@ import xarray as xr
 import sites
 from tests.benchmarks.bare import frontier_day as bare
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
-from twin import axes
+from twin import time_axes
 from twin.scale import cabinets
 from twin.site import Site
 
@@ -34,7 +34,7 @@ def shares(percent: np.ndarray) -> xr.DataArray:
 
 def follow(site: Site, other: np.ndarray, gpu: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the power of the racks and of the site. [MW]"""
-    grid = axes.regular(axes.utc("2026-07-01"), len(gpu), np.timedelta64(1, "s"))
+    grid = time_axes.regular_axes(time_axes.to_utc("2026-07-01"), len(gpu), np.timedelta64(1, "s"))
     found = cabinets.follow(site, grid.assign(cpu_share=shares(other), gpu_share=shares(gpu)))
     total = found["hall_power"].sum("hall") + found["cdu_pump_power"].sum("cdu")
     return found["rack_power"].to_numpy(), total.to_numpy()

@@ -7,8 +7,8 @@ import twin
 from tests.benchmarks.bare import network
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.site_year import operation
-from twin.axes import QUARTER
-from twin.electrical.load_flow import Study, load_flow
+from twin.simulation.load_flow import LoadFlowStudy, network_load_flow
+from twin.time_axes import QUARTER_HOUR
 
 DAYS = 365
 
@@ -16,9 +16,9 @@ DAYS = 365
 def ours(_place: Place, days: int = DAYS) -> Measured:
     """Study the network behind a run, with names, units and checks."""
     site, run = _run(days)
-    load_flow(*_run(1))
+    network_load_flow(*_run(1))
     with cpu() as clock:
-        found = load_flow(site, run)
+        found = network_load_flow(site, run)
     return Measured(
         value=clock.seconds,
         figures={
@@ -35,7 +35,7 @@ def ours(_place: Place, days: int = DAYS) -> Measured:
 def limit(_place: Place, days: int = DAYS) -> Measured:
     """Call power-grid-model bare with what the machines draw."""
     site, run = _run(days)
-    study = Study.of(site, run)
+    study = LoadFlowStudy.of(site, run)
     flows = network.Network(study.units.wiring, study.units.in_service(study.network))
     flows.solve(study.active[:96], study.reactive[:96])
     with cpu() as clock:
@@ -56,8 +56,10 @@ def limit(_place: Place, days: int = DAYS) -> Measured:
 def _run(days: int):
     """Return rhine and a run of it, which is not part of the measure."""
     site = sites.load_site("rhine")
-    told = operation(site, days, step=QUARTER)
-    return site, twin.simulate(site, twin.rest(site, np.datetime64("2026-01-01", "us")), told)
+    told = operation(site, days, step=QUARTER_HOUR)
+    return site, twin.simulate(
+        site, twin.initial_state(site, np.datetime64("2026-01-01", "us")), told
+    )
 
 
 BENCH = Bench(

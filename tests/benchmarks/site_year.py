@@ -11,10 +11,11 @@ from optimizer.cli.streaming import Detail, stream
 from telemetry.archive.view_store import TEMPERATURE_RESOLUTION_K
 from tests.benchmarks import behind
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
-from twin import axes, state, vocabulary
-from twin.equipment import Accelerators
-from twin.scale.layout import Layout
-from twin.scale.march import spans
+from twin import time_axes, variables
+from twin.equipment import ITHall
+from twin.racks.layout import RackLayout
+from twin.simulation import state
+from twin.simulation.simulate import simulate_arrays_in_chunks
 from twin.site import Site
 
 DAYS = 365
@@ -35,21 +36,21 @@ CLOSURE = {"closure": (np.float32, "")}
 HOUR, DAY, SEASON = 1.0, 24.0, 8766.0  # h
 
 
-def operation(site: Site, days: int, *, step: np.timedelta64 = axes.MINUTE) -> xr.Dataset:
+def operation(site: Site, days: int, *, step: np.timedelta64 = time_axes.MINUTE) -> xr.Dataset:
     """Return a made year, or its first days: weather by the hour, work by the quarter-hour."""
-    count = round(days * DAY / (step / axes.HOUR))
-    grid = axes.regular(START, count, step)
-    hours = (grid["time"].to_numpy() - START) / axes.HOUR
+    count = round(days * DAY / (step / time_axes.HOUR))
+    grid = time_axes.regular_axes(START, count, step)
+    hours = (grid["time"].to_numpy() - START) / time_axes.HOUR
     hour, quarter = hours.astype(int), (4.0 * hours).astype(int)
     rng = np.random.default_rng(0)
     chance = rng.normal(0.0, 2.0, 400 * 24)[hour]
     moved = rng.uniform(-0.1, 0.1, 400 * 96)[quarter]
     share = 0.7 + 0.2 * np.sin(2 * np.pi * quarter / 96.0) + moved
     day = np.cos(2 * np.pi * hour / DAY)
-    halls = site.of(Accelerators)
+    halls = site.of(ITHall)
     idle, full = np.array([(hall.idle_power, hall.full_power) for hall in halls]).T
     air = 10.5 - 9.5 * np.cos(2 * np.pi * hour / SEASON) - 4.0 * day + chance
-    return vocabulary.tag_all(
+    return variables.tag_dataset(
         grid.assign(
             air_temperature=("time", air),
             relative_humidity=("time", 0.7 + 0.15 * day),
@@ -63,7 +64,7 @@ def ours(place: Place, days: int = DAYS) -> Measured:
     """Stream the year as the command does, with names, units and checks."""
     site = sites.load_site("rhine")
     told = operation(site, days)
-    detail = Detail(level="rack", step=axes.MINUTE)
+    detail = Detail(level="rack", step=time_axes.MINUTE)
     stream(site, operation(site, 1), detail, folder=place.scratch / "first")  # compiled
     with cpu() as clock:
         whole = stream(site, told, detail, folder=place.scratch / "year")
@@ -90,10 +91,10 @@ def limit(place: Place, days: int = DAYS) -> Measured:
 
 def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, list[behind.Pieces]]:
     """Write packed arrays of all racks and units, and return them and the site's power. [MW]"""
-    hours, rest = told["duration"].to_numpy(), state.rest(site, START)
-    racks = behind.Racks(Layout.of(site), hours[0], folder, packed(site))
+    hours, rest = told["duration"].to_numpy(), state.initial_state(site, START)
+    racks = behind.Racks(RackLayout.of(site), hours[0], folder, packed(site))
     power = np.empty(len(hours))
-    for part, found in spans(site, rest, told, span=SPAN):
+    for part, found in simulate_arrays_in_chunks(site, rest, told, span=SPAN):
         power[part] = found.flows["facility_power", ""]
         racks.follow(found, told["time"].to_numpy()[part])
     racks.close()
@@ -102,7 +103,7 @@ def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, li
 
 def packed(site: Site) -> dict[str, tuple[type, int]]:
     """Return how each variable is stored: its numbers, and how many a step has."""
-    layout = Layout.of(site)
+    layout = RackLayout.of(site)
     widths = {"rack": layout.racks, "unit": layout.units, "": 1}
     return {name: (kind, widths[axis]) for name, (kind, axis) in (STORED | CLOSURE).items()}
 
@@ -127,5 +128,5 @@ BENCH = Bench(
     limit=limit,
     tolerance=2e-6,  # temperatures are kept to 0.01 K
     note="rhine: 1,390 racks of 100,080 accelerators, 140 CDUs, both circuits, 525,600 min, to"
-    " disk; the limit writes pressed arrays, and takes the plants' operating points from twin.run",
+    " disk; the limit writes pressed arrays, and takes the plants' operating points from twin.simulation.engine",
 )

@@ -18,8 +18,8 @@ from optimizer.solve import OPTIONS
 from optimizer.solve.onward import AT_FIRST, go_on, set_options
 from optimizer.when import MEAN_SHARE
 from tests.benchmarks.solve_layout import Layout
-from twin.tariffs.periods import months
-from twin.workloads.queue import Pool
+from twin.markets.tariffs import month_numbers
+from twin.workload.queue import RackPool
 
 
 class Quiet(highspy.Highs):
@@ -167,7 +167,7 @@ class Bare:
             worth = max(inputs.worth.get(s.carrier, 0.0) - s.wear_price, 0.0)
             cost[level[-1]] = -worth * s.discharge_efficiency
         self._trade(inputs, fed)
-        pool = Pool.of(self.site)
+        pool = RackPool.of(self.site)
         kinds = [self.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
         power = np.array([pool.power(caps(kind)) for kind in kinds])
         work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
@@ -218,7 +218,7 @@ class Bare:
                 self.row_high[up] = self.row_high[down] = allowed
                 self.row_high[up[0]] += last
                 self.row_high[down[0]] -= last
-        month = months(problem.outlook["time"].to_numpy(), self.site.time_zone)
+        month = month_numbers(problem.outlook["time"].to_numpy(), self.site.time_zone)
         last = month[-1] - month[0]
         for peak, over, row in self.peaks:
             free = np.where(np.arange(2) == last, float(problem.state["usual_power"]), 0.0)

@@ -14,10 +14,11 @@ import sites
 from optimizer.inputs import Inputs, inputs_of
 from optimizer.problem import Problem
 from optimizer.service.world import Files, read_world
-from twin import axes, state
+from twin import time_axes
 from twin.forecast.outlook import outlook
+from twin.simulation import state
 from twin.site import Site
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool
 
 SITES = ("rhine", "iberia", "gallia", "baltica")
 START = "2026-06-10"
@@ -79,8 +80,8 @@ class Fleet:
         site, record = self.members[place]
         rng = np.random.default_rng([place, cycle])
         revised = self._revised(place, cycle)
-        now = axes.utc(START) + cycle * axes.QUARTER
-        grid = axes.horizon(now, [(0.25 * self.steps, 15.0)])
+        now = time_axes.to_utc(START) + cycle * time_axes.QUARTER_HOUR
+        grid = time_axes.horizon_axes(now, [(0.25 * self.steps, 15.0)])
         ahead = outlook(site, record, now, axes=grid, foresight=True)
         for number, (name, size) in enumerate(REVISIONS.items()):
             known = max(KNOWN - cycle, 0) if name == "electricity_price" else 0
@@ -88,7 +89,7 @@ class Fleet:
                 np.arange(self.steps) < known, 0.0, revised[number]
             )
         ahead["carbon_intensity"] = ahead["carbon_intensity"].clip(min=0.0)
-        start = state.rest(
+        start = state.initial_state(
             site,
             now,
             level=0.5 + 0.03 * np.sin(cycle) + rng.normal(scale=0.005),
@@ -123,7 +124,7 @@ def _labelled(ahead):
 
 def _work(site: Site, ahead, cycle: int):
     """Return the envelope of work that comes steadily, more by day, and may wait for its time."""
-    pool = Pool.of(site)
+    pool = RackPool.of(site)
     free = (pool.racks - ahead["service_racks"].to_numpy()).min() * FREE_SHARE / len(KINDS)
     edges = 0.25 * (cycle + np.arange(ahead.sizes["instant"]))
     least, most = np.zeros((2, len(edges), len(KINDS)))

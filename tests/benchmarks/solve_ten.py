@@ -27,7 +27,7 @@ from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.exporting import export_problem
 from tests.benchmarks.solve_bare import Bare
 from tests.math import hand
-from twin.equipment import Battery, Grid
+from twin.equipment import Battery, GridConnection
 
 HOURS = 672
 COUNT = 10
@@ -72,7 +72,7 @@ def problem(price) -> Problem:
         for number in range(COUNT)
     )
     limit = f"{FLEET_POWER} MW"
-    connection = Grid(
+    connection = GridConnection(
         name="grid", import_limit=limit, export_limit=limit, ramp=f"{2.0 * FLEET_POWER} MW/min"
     )
     site = hand.site(*batteries, connection=connection)

@@ -24,12 +24,13 @@ from tests.benchmarks.solve_fleet import (
     _labelled,
     _with_kinds,
 )
-from twin import axes, state
-from twin.equipment import Accelerators
+from twin import time_axes
+from twin.declarations import FleetRoute
+from twin.equipment import ITHall
 from twin.forecast.outlook import outlook
-from twin.routes import Route
+from twin.simulation import state
 from twin.site import Site
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool
 
 TWO_DAYS = ((24.0, 15.0), (24.0, 60.0))
 """Hours covered and minutes an interval."""
@@ -61,7 +62,9 @@ class Wide:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return the questions, with their lanes."""
-        routes = {f"lane_{kind}": Route.model_validate(ROUTE | {"kind": kind}) for kind in MOVABLE}
+        routes = {
+            f"lane_{kind}": FleetRoute.model_validate(ROUTE | {"kind": kind}) for kind in MOVABLE
+        }
         return share([self._problem(place) for place in range(self.count)], routes)
 
     def _problem(self, place: int) -> Problem:
@@ -69,15 +72,15 @@ class Wide:
         base, record = _base(SITES[place % len(SITES)])
         site = _with_kinds(_smaller(base, rng.uniform(0.85, 1.0)))
         site = site.model_copy(update={"name": f"site_{place:02d}"})
-        now = axes.utc(START)
+        now = time_axes.to_utc(START)
         ahead = outlook(
-            site, record, now, axes=axes.horizon(now, list(self.horizon)), foresight=True
+            site, record, now, axes=time_axes.horizon_axes(now, list(self.horizon)), foresight=True
         )
         price, shift = ahead["electricity_price"], int(rng.integers(-4, 5))
         other = np.roll(price.to_numpy(), shift) * rng.uniform(1.0 - SPREAD, 1.0 + SPREAD)
         ahead["electricity_price"] = price.copy(data=other + rng.normal(scale=APART))
         ahead["air_temperature"] = ahead["air_temperature"] + rng.normal(scale=3.0)
-        start = state.rest(
+        start = state.initial_state(
             site,
             now,
             level=0.5 + rng.normal(scale=0.05),
@@ -98,7 +101,7 @@ def _smaller(site: Site, share_of_racks: float) -> Site:
     """Return a site with fewer racks in every hall."""
     equipment = {
         name: machine.model_copy(update={"racks": round(machine.racks * share_of_racks)})
-        if isinstance(machine, Accelerators)
+        if isinstance(machine, ITHall)
         else machine
         for name, machine in site.equipment.items()
     }
@@ -107,7 +110,7 @@ def _smaller(site: Site, share_of_racks: float) -> Site:
 
 def _work(site: Site, ahead: xr.Dataset) -> dict[str, object]:
     """Return the envelope of work that comes steadily, more by day, and may wait for its time."""
-    pool = Pool.of(site)
+    pool = RackPool.of(site)
     free = (pool.racks - ahead["service_racks"].to_numpy()).min() * FREE_SHARE / len(KINDS)
     edges = np.concatenate([[0.0], np.cumsum(ahead["duration"].to_numpy())])
     least, most = np.zeros((2, len(edges), len(KINDS)))

@@ -26,7 +26,7 @@ from tests.deploy.honest import (
 )
 from tests.deploy.raw import HASTY, Raw, flooding
 from tests.waiting import DEADLINE, until
-from twin.errors import WireError
+from twin.errors import MessageError
 
 pytestmark = pytest.mark.slow
 
@@ -93,7 +93,7 @@ def test_one_that_claims_another_site_is_heard_by_nobody(stand, honest):
     other.close()
     honest.speak()
     assert not honest.others
-    with pytest.raises(WireError, match="as its topic does"):
+    with pytest.raises(MessageError, match="as its topic does"):
         decode(
             "dc/v1/small/jobs/status",
             b'{"v":1,"site":"rhine","sequence":1,"applied":true,"reason":""}',

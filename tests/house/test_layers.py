@@ -17,7 +17,7 @@ MAY_IMPORT = {
 }
 EVERYWHERE = {"numpy", "pandas", "pydantic", "pydantic_core", "structlog", "xarray"}
 LIVES_IN = {
-    "dask": {"optimizer.fleet.crew", "telemetry.archive.view_store", "twin.scale"},
+    "dask": {"optimizer.fleet.crew", "telemetry.archive.view_store", "twin.racks"},
     "google_crc32c": {"telemetry.archive"},
     "highspy": {"optimizer.solve"},
     "icechunk": {"telemetry.archive"},
@@ -26,11 +26,11 @@ LIVES_IN = {
     "jsonschema": {"telemetry.messages"},
     "matplotlib": {"twin.plots"},
     "msgspec": {"telemetry.messages", "telemetry.feed.flex_messages"},
-    "numba": {"twin.compiled"},
+    "numba": {"twin.racks.kernels"},
     "numcodecs": {"telemetry.archive"},
     "paho": {"telemetry.mqtt.connection"},
     "pint": {"twin.units"},
-    "power_grid_model": {"twin.physics.powerflow"},
+    "power_grid_model": {"twin.physics.power_flow"},
     "prometheus_client": {"optimizer.service"},
     "pvlib": {"twin.equipment.renewables", "telemetry.series.weather"},
     "pyarrow": {"telemetry.archive.export"},
@@ -46,13 +46,13 @@ LIVES_IN = {
         "optimizer.objectives",
     },
     "rich": {"optimizer.cli"},
-    "scipy": {"twin.calibration.fit", "twin.workloads.fitting"},
+    "scipy": {"twin.calibration.fit", "twin.workload.throughput"},
     "starlette": {"optimizer.service.page"},
     "tomllib": {"sites.catalogue", "sites.loading"},
     "typer": {"optimizer.cli"},
     "zarr": {"telemetry.archive"},
     "uvicorn": {"optimizer.service.page"},
-    "windpowerlib": {"twin.equipment.wind"},
+    "windpowerlib": {"twin.equipment.renewables"},
 }
 FREE = EVERYWHERE | (sys.stdlib_module_names - LIVES_IN.keys())
 LAZY = {

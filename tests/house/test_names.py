@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from twin.errors import UnitError
-from twin.vocabulary import term
+from twin.variables import variable_definition
 
 SAYS_NOTHING = {"base", "common", "helper", "helpers", "manager", "misc", "tools", "util", "utils"}
 FOREIGN = {"dask", "pyomo", "highspy"}
@@ -37,7 +37,7 @@ def test_words_used_are_words_declared(modules):
             for argument in call.args:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     try:
-                        term(argument.value)
+                        variable_definition(argument.value)
                     except UnitError:
                         wrong.append(f"{module.place}:{call.lineno} {argument.value}")
     assert wrong == []
@@ -45,7 +45,7 @@ def test_words_used_are_words_declared(modules):
 
 def test_a_word_that_nobody_declared_is_refused():
     with pytest.raises(UnitError):
-        term("no_such_word")
+        variable_definition("no_such_word")
 
 
 def is_of_the_wire(node):
@@ -76,7 +76,9 @@ def test_what_the_judge_tolerates_is_declared_once(modules):
             if isinstance(node, ast.Assign | ast.AnnAssign):
                 target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
                 declared[ast.unparse(target)].append(module.name)
-    judged = {name: places for name, places in declared.items() if "twin.limits" in places}
+    judged = {
+        name: places for name, places in declared.items() if "twin.simulation.limits" in places
+    }
     assert "KELVIN_BEYOND" in judged
     assert {name: places for name, places in judged.items() if len(places) > 1} == {}
 

@@ -11,13 +11,27 @@ import xarray as xr
 
 from optimizer.plan import solve_problem
 from optimizer.problem import Problem
-from twin import axes, state, vocabulary
-from twin.equipment import Accelerators, Battery, Equipment, Grid, Tank
-from twin.relations import Convert, Exchange, Flows, Running, Store, Units
-from twin.site import Margins, Site, Weights
-from twin.workloads.kinds import Service, Throughput, WorkKind
+from twin import time_axes, variables
+from twin.declarations import (
+    InferenceService,
+    ObjectiveWeights,
+    SafetyMargins,
+    Throughput,
+    WorkKind,
+)
+from twin.equipment import Battery, ChilledWaterTank, Equipment, GridConnection, ITHall
+from twin.relations import (
+    ConversionFlows,
+    Convert,
+    Exchange,
+    Store,
+    SwitchableUnits,
+    UnitCharacteristics,
+)
+from twin.simulation import state
+from twin.site import Site
 
-START = axes.utc("2026-07-01")
+START = time_axes.to_utc("2026-07-01")
 PLAIN = Throughput(power_points=(0.5, 1.0), work_points=(0.5, 1.0))
 BENT = Throughput(power_points=(0.5, 1.0), work_points=(0.8, 1.0))
 """Half the power gives four fifths of the work."""
@@ -33,7 +47,7 @@ class Given(Equipment):
         return self.given
 
 
-class Vessel(Tank):
+class Vessel(ChilledWaterTank):
     """A tank of round numbers."""
 
     capacity_given: float = 0.0
@@ -59,7 +73,7 @@ def machine(name, output, *, draws, limit=1000.0, units=None):
 
     def physics(q, _):
         drawn = {carrier: np.asarray(draw(q), dtype=float) for carrier, draw in draws.items()}
-        return Flows(draws=drawn, heat=0.0 * q)
+        return ConversionFlows(draws=drawn, heat=0.0 * q)
 
     convert = Convert(
         owner=name,
@@ -81,9 +95,11 @@ def units(count=1, *, least=0.0, most, free=0.0, spare_draw=0.0, short_draw=0.0,
             "free": free, "least": least, "best": most, "most": most,
             "spare_draw": spare_draw, "short_draw": short_draw,
         }  # fmt: skip
-        return Running(**{name: np.full(len(weather), value) for name, value in given.items()})
+        return UnitCharacteristics(
+            **{name: np.full(len(weather), value) for name, value in given.items()}
+        )
 
-    return Units(count=count, running=running, **rules)
+    return SwitchableUnits(count=count, running=running, **rules)
 
 
 def through(q):
@@ -127,7 +143,7 @@ def kind(name="batch", *, throughput=PLAIN, tolerance=0.0, pause_loss=0.0):
 
 
 def grid(*, import_limit=100.0, export_limit=0.0, ramp=1000.0, peak_price=0.0):
-    return Grid.model_construct(
+    return GridConnection.model_construct(
         name="grid",
         import_limit=import_limit,
         export_limit=export_limit,
@@ -138,7 +154,7 @@ def grid(*, import_limit=100.0, export_limit=0.0, ramp=1000.0, peak_price=0.0):
 
 def site(*others, connection=None, work=None, margins=None, **replaced):
     """Return a site of the plain machines, some replaced by name, and of others."""
-    hall = Accelerators.model_construct(
+    hall = ITHall.model_construct(
         name="hall", racks=10, rack_power=1.0, rack_idle_power=0.0, liquid_share=0.0
     )
     plain = {
@@ -154,9 +170,10 @@ def site(*others, connection=None, work=None, margins=None, **replaced):
         time_zone="UTC",
         equipment=equipment,
         work={one.name: one for one in work or [kind()]},
-        service=Service.model_construct(racks=0.0),
-        weights=Weights(lateness="100 EUR/MWh"),
-        margins=margins or Margins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.0),
+        service=InferenceService.model_construct(racks=0.0),
+        weights=ObjectiveWeights(lateness="100 EUR/MWh"),
+        margins=margins
+        or SafetyMargins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.0),
     )
 
 
@@ -176,16 +193,18 @@ def outlook(prices, *, hours=1.0, service=0.0, jobs=(), sun=None, terminal=0.0, 
         "air_pressure": np.full(count, 101.3),
         "service_racks": np.broadcast_to(service, count),
     }
-    variables = {name: ("time", np.asarray(values, float)) for name, values in over.items()}
-    variables["work_least"] = ("instant", "cohort"), np.array(least, float).T
-    variables["work_most"] = ("instant", "cohort"), np.array(most, float).T
-    variables["work_racks_limit"] = ("time", "cohort"), np.array(racks, float).T
-    variables["terminal_price"] = (), terminal
+    variables_ = {name: ("time", np.asarray(values, float)) for name, values in over.items()}
+    variables_["work_least"] = ("instant", "cohort"), np.array(least, float).T
+    variables_["work_most"] = ("instant", "cohort"), np.array(most, float).T
+    variables_["work_racks_limit"] = ("time", "cohort"), np.array(racks, float).T
+    variables_["terminal_price"] = (), terminal
     coords = {"cohort": [f"{name}/{i}" for i, name in enumerate(names)], "kind": ("cohort", names)}
     if sun is not None:
-        variables["renewable_available_power"] = ("time", "renewable"), np.array([sun], float).T
+        variables_["renewable_available_power"] = ("time", "renewable"), np.array([sun], float).T
         coords["renewable"] = ["sun"]
-    return vocabulary.tag_all(axes.intervals(edges).assign(variables).assign_coords(coords))
+    return variables.tag_dataset(
+        time_axes.interval_axes(edges).assign(variables_).assign_coords(coords)
+    )
 
 
 def cut(ahead, minutes):
@@ -198,14 +217,14 @@ def cut(ahead, minutes):
         if not {"time", "instant"} & set(values.dims)
     }
     again = {**data, "duration": ("time", np.array(minutes) / 60.0)}
-    return vocabulary.tag_all(axes.intervals(edges).assign(again).assign_coords(fixed))
+    return variables.tag_dataset(time_axes.interval_axes(edges).assign(again).assign_coords(fixed))
 
 
 def problem(
     where, ahead, *, level=0.0, peak=0.0, usual=0.0, before=0.0, past_units=None, **weights
 ):
     now = ahead["instant"].to_numpy()[0]
-    start = state.rest(
+    start = state.initial_state(
         where, now, level=level, peak_power=peak, usual_power=usual, grid_import_power=before
     )
     return Problem(where, start, ahead, weights=weights, past_units=past_units or {})

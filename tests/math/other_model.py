@@ -12,7 +12,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from tests.math import hand
-from twin.equipment import Battery, Grid, Photovoltaic
+from twin.equipment import Battery, GridConnection, Photovoltaic
 
 LATENESS = 100.0
 """What :func:`tests.math.hand.site` pays for a MWh that is late, for each hour. [EUR]"""
@@ -81,7 +81,7 @@ def drawn(seed):
 
 def ours(case):
     """Return the case as our problem."""
-    connection = Grid.model_construct(
+    connection = GridConnection.model_construct(
         name="grid",
         import_limit=case.import_limit,
         export_limit=case.export_limit,

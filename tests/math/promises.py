@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from twin import vocabulary
-from twin.equipment.contracts import DayAhead, LoadTargetContract
+from twin import variables
+from twin.markets.contracts import DayAheadPosition, LoadTargetContract
 
 MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
 """4 MWh that may be done in either of two hours."""
@@ -22,7 +22,7 @@ def with_target(ahead, target, *, price=50.0, contract="tso"):
         "grid_import_target_price": np.full((len(target), 1), price),
     }
     found = {name: (("time", "contract"), values) for name, values in words.items()}
-    return vocabulary.tag_all(ahead.assign(found).assign_coords(contract=[contract]))
+    return variables.tag_dataset(ahead.assign(found).assign_coords(contract=[contract]))
 
 
 def with_words(ahead, **words):
@@ -30,9 +30,9 @@ def with_words(ahead, **words):
         name: ("time", np.broadcast_to(np.asarray(values, float), ahead.sizes["time"]))
         for name, values in words.items()
     }
-    return vocabulary.tag_all(ahead.assign(found))
+    return variables.tag_dataset(ahead.assign(found))
 
 
 def position(**changes):
     given = {"name": "market", "intraday_limit": 0.0, **changes}
-    return DayAhead.model_construct(**given)
+    return DayAheadPosition.model_construct(**given)

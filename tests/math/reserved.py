@@ -3,8 +3,8 @@
 import numpy as np
 
 from tests.math.hand import outlook, site
-from twin import vocabulary
-from twin.reserves import Reserve
+from twin import variables
+from twin.markets.reserve_products import ReserveProduct
 
 EARLIER = np.timedelta64(4, "h")
 
@@ -24,7 +24,9 @@ def product(name="fcr", **changes):
         "valid_from": "2020-01-01",
         "source": "worked by hand",
     }
-    return Reserve.model_validate({"name": name} | told | changes, context={"canonical": True})
+    return ReserveProduct.model_validate(
+        {"name": name} | told | changes, context={"canonical": True}
+    )
 
 
 def held_by(store, *products, **settings):
@@ -41,7 +43,7 @@ def ahead(prices, *, held=None, paid=None, **settings):
     for word, values in (("reserve_held", held), ("reserve_price", paid)):
         if values is not None:
             rows = ("time", "product"), np.asarray(values, float)[:, None]
-            found = vocabulary.tag_all(found.assign({word: rows}).assign_coords(product=["fcr"]))
+            found = variables.tag_dataset(found.assign({word: rows}).assign_coords(product=["fcr"]))
     return found
 
 

@@ -8,9 +8,8 @@ import pytest
 from optimizer.front import front, sensitivities
 from tests.math.hand import grid, machine, outlook, problem, site, solved, through
 from tests.math.promises import MOVABLE, YEAR, with_words
-from twin import axes
-from twin.equipment.budgets import CarbonBudget, WaterBudget
-from twin.equipment.contracts import HourlyMatching
+from twin import time_axes
+from twin.markets.contracts import CarbonBudget, HourlyMatching, WaterBudget
 
 
 def test_a_carbon_budget_is_kept_by_the_horizon_as_a_whole():
@@ -31,9 +30,11 @@ def test_a_leap_year_has_its_own_hours():
     Sensitivity: 2.0055 for both where each year has 8,760 h.
     """
     budget = CarbonBudget.model_construct(name="cap", amount=8784.0, price=1.0)
-    edges = axes.utc("2028-12-31T23:00") + np.arange(3) * np.timedelta64(1, "h")
+    edges = time_axes.to_utc("2028-12-31T23:00") + np.arange(3) * np.timedelta64(1, "h")
     (promise,) = budget.relations()
-    assert promise.terms(axes.intervals(edges)).target == pytest.approx([1.0 + 8784.0 / 8760.0])
+    assert promise.terms(time_axes.interval_axes(edges)).target == pytest.approx(
+        [1.0 + 8784.0 / 8760.0]
+    )
 
 
 def test_what_is_beyond_a_budget_is_paid():

@@ -6,7 +6,7 @@ import pytest
 from tests.math.hand import kind, site, solved
 from tests.math.promises import asked, with_target
 from tests.math.reserved import ahead, product
-from twin import vocabulary
+from twin import variables
 
 MFRR = product(direction="up", needs_controller=False, full_activation=12.5, block=1.0)
 BATCH = kind().model_copy(update={"pause_time": 10.0})
@@ -20,7 +20,7 @@ def plan_of(target, *, called, price=50.0):
     look = ahead([10.0] * 3, jobs=JOBS, held=[4.0, 0.0, 0.0], paid=[10.0] * 3)
     look = with_target(look, [target, np.inf, np.inf], price=price)
     look["reserve_called"] = ("time", "product"), np.array([[called], [0.0], [0.0]])
-    return solved(where, vocabulary.tag_all(look))
+    return solved(where, variables.tag_dataset(look))
 
 
 def test_what_is_called_is_given_for_a_target_that_is_only_priced():

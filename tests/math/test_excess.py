@@ -5,9 +5,9 @@ import pytest
 
 from tests.math.hand import START, outlook, solved
 from tests.math.test_tariffs import ABOUT, FIRST, MOVABLE, REST, moved, under
-from twin import axes
-from twin.tariffs.bill import bill
-from twin.tariffs.declaration import Tariff
+from twin import time_axes
+from twin.markets.bills import compute_bill
+from twin.markets.tariffs import Tariff
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_greatest_excess_of_the_month_is_paid_once(peak, cost):
 
 def test_an_excess_is_the_month_s_own():
     """Proves: of July's 4 MW nothing is free in August, in which the 4th MW costs 8: 48."""
-    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), axes.utc("2026-07-31T23:00"))
+    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc("2026-07-31T23:00"))
     assert solved(contract("greatest", 8.0), ahead, peak=4.0).objective == pytest.approx(48.0)
 
 
@@ -61,7 +61,7 @@ YEARLY = {
 def test_a_peak_that_may_be_of_an_earlier_month_pays_no_excess(start, cost):
     """Proves: the year's 4 MW are January's in January; in July they may be of any month."""
     where = contract("greatest", 8.0, utilisation=YEARLY)
-    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), axes.utc(start))
+    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc(start))
     assert solved(where, ahead, peak=4.0).objective == pytest.approx(cost)
 
 
@@ -73,7 +73,7 @@ def test_a_peak_that_may_be_of_another_class_pays_no_excess():
     other = {"period": "first", "power": "9 MW", "price": "9 EUR/MW"}
     rest = {"period": "rest", "power": "3 MW", "price": "9 EUR/MW", "excess_price": "8 EUR/MW"}
     where = contract("greatest", 8.0, periods=[FIRST, REST], contracted=[other, rest])
-    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), axes.utc("2026-07-01T02:00"))
+    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc("2026-07-01T02:00"))
     assert solved(where, ahead, peak=4.0).objective == pytest.approx(48.0)
 
 
@@ -122,8 +122,8 @@ def test_the_root_of_squares_is_at_most_that_of_the_bill_and_close(load, hours):
     power = LOADS[load]
     plan = solved(where, outlook(np.zeros(96), hours=hours, service=power))
     taken = np.repeat(power, round(4.0 * hours))
-    starts = START + np.arange(len(taken)) * axes.QUARTER
-    billed = float(bill(where.tariffs["sample"], starts, taken, time_zone="UTC").total)
+    starts = START + np.arange(len(taken)) * time_axes.QUARTER_HOUR
+    billed = float(compute_bill(where.tariffs["sample"], starts, taken, time_zone="UTC").total)
     paid = float(plan.accounts["excess"].sum())
     assert paid <= billed + 0.01 * 2.0  # cents of a line
     assert paid >= 0.94 * billed - 0.01 * 2.0
@@ -154,7 +154,7 @@ def test_one_rule_may_follow_another():
             | {"contracted": [contracted | {"excess_price": f"{august} EUR/MW"}]}
         )
         where = under().model_copy(update={"tariffs": {"old": first, "new": later}})
-        ahead = moved(outlook(prices, jobs=MOVABLE), axes.utc("2026-07-31T23:00"))
+        ahead = moved(outlook(prices, jobs=MOVABLE), time_axes.to_utc("2026-07-31T23:00"))
         assert solved(where, ahead).objective == pytest.approx(cost)
 
 

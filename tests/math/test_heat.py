@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.math.hand import Given, machine, outlook, site, solved, through
-from twin.equipment import Accelerators
-from twin.relations import Convert, Exchange, Flows
+from twin.equipment import ITHall
+from twin.relations import ConversionFlows, Convert, Exchange
 
 NEAR = 0.05
 """Lines may lie above the curve by a little. [MW]"""
@@ -17,7 +17,7 @@ NEAR = 0.05
 def pump(*, price, demand=4.0, draw=lambda q: 0.25 * q):
     def physics(q, _):
         power = np.asarray(draw(q), dtype=float)
-        return Flows(draws={"medium_voltage": power, "warm": power - q}, heat=0.0 * q)
+        return ConversionFlows(draws={"medium_voltage": power, "warm": power - q}, heat=0.0 * q)
 
     convert = Convert(
         owner="pump",
@@ -40,7 +40,7 @@ def pump(*, price, demand=4.0, draw=lambda q: 0.25 * q):
 
 
 def warm_site(*others, exchanger=through, plant=lambda q: 0.0 * q):
-    hall = Accelerators.model_construct(
+    hall = ITHall.model_construct(
         name="hall", racks=10, rack_power=1.0, rack_idle_power=0.0, liquid_share=1.0
     )
     return site(

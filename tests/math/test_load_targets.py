@@ -7,7 +7,7 @@ from optimizer.build import shape_of
 from optimizer.inputs import inputs_of
 from tests.math.hand import battery, grid, outlook, problem, site, solved
 from tests.math.promises import MOVABLE, asked, position, with_target, with_words
-from twin.promises import HARD
+from twin.relations import HARD_OBLIGATION_PENALTY
 
 
 def test_a_target_is_kept_where_that_is_cheaper():
@@ -44,7 +44,7 @@ def test_an_infinite_price_is_hard_as_far_as_it_can_be():
     """
     plan = solved(site(asked()), with_target(outlook([10.0], service=5.0), [3.0], price=np.inf))
     assert plan.values["tso.above"] == pytest.approx([2.0])
-    assert plan.accounts["targets"] == pytest.approx([2.0 * HARD["net_import"]])
+    assert plan.accounts["targets"] == pytest.approx([2.0 * HARD_OBLIGATION_PENALTY["net_import"]])
 
 
 def test_no_target_goes_below_the_least_of_its_contract():

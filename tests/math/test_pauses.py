@@ -7,7 +7,7 @@ left undone at the end costs 40 EUR/MWh, and a pause loses half an hour of a rac
 import pytest
 
 from tests.math.hand import kind, outlook, site, solved
-from twin import vocabulary
+from twin import variables
 from twin.errors import ProblemError
 
 TRAIN = kind("train", pause_loss=0.5)
@@ -20,7 +20,7 @@ def ahead(prices, *names, running=4.0, rest=4.0):
     jobs = [(name, [0.0 for _ in hours], [4.0 * t for t in hours], 4.0) for name in names]
     told = {"work_racks_running": running, "work_rest": rest}
     told = {name: ("cohort", [value] * len(names)) for name, value in told.items()}
-    return vocabulary.tag_all(outlook(prices, jobs=jobs, terminal=40.0).assign(told))
+    return variables.tag_dataset(outlook(prices, jobs=jobs, terminal=40.0).assign(told))
 
 
 def plan(prices, *names, **told):

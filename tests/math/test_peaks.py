@@ -9,9 +9,9 @@ from optimizer.inputs import inputs_of
 from optimizer.plan import solve_problem
 from tests.math.hand import START, grid, problem, site, solved
 from tests.math.hand import outlook as from_start
-from twin import axes
+from twin import time_axes
 
-TURN = axes.utc("2026-07-31T23:00")
+TURN = time_axes.to_utc("2026-07-31T23:00")
 """The last hour of July at a site on UTC."""
 
 BOTH = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
@@ -43,7 +43,7 @@ def test_a_new_month_has_a_peak_of_its_own():
 
 def test_within_a_month_the_second_period_is_nothing():
     """Proves: both hours share July's peak of 2 MW: 60 EUR. The column without a period is 0."""
-    ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN - 5 * axes.HOUR)
+    ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN - 5 * time_axes.HOUR)
     plan = solved(charged(), ahead, peak=2.0)
     assert plan.objective == pytest.approx(60.0)
     assert plan.values["grid_peak.peak_excess"] == pytest.approx([0.0, 0.0])
@@ -55,13 +55,13 @@ def test_what_is_usual_is_free_in_a_month_that_has_begun():
     The 4th MW would cost 60 to save 10. Sensitivity: 60 + 120 without the expectation, 40 if the
     peak were free.
     """
-    ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN + axes.HOUR)
+    ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN + time_axes.HOUR)
     assert solved(charged(), ahead, usual=3.0).objective == pytest.approx(50.0)
     assert solved(charged(), ahead).objective == pytest.approx(180.0)
 
 
 def test_what_is_usual_never_lowers_a_running_peak():
-    ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN + axes.HOUR)
+    ahead = outlook([20.0, 10.0], jobs=BOTH, start=TURN + time_axes.HOUR)
     assert solved(charged(), ahead, peak=4.0, usual=1.0).objective == pytest.approx(40.0)
 
 
@@ -77,7 +77,7 @@ def test_a_month_whose_end_is_seen_is_not_guessed():
 
 def test_three_months_have_three_peaks():
     """Proves: a horizon of 3 intervals of 31 days charges each month's 1 MW."""
-    ahead = outlook([0.0] * 3, hours=31 * 24.0, service=1.0, start=axes.utc("2026-07-01"))
+    ahead = outlook([0.0] * 3, hours=31 * 24.0, service=1.0, start=time_axes.to_utc("2026-07-01"))
     plan = solved(charged(), ahead)
     assert plan.values["grid_peak.peak_excess"] == pytest.approx([1.0, 1.0, 1.0])
     assert plan.objective == pytest.approx(180.0)
@@ -89,7 +89,7 @@ def test_the_shape_is_the_same_within_a_month_and_across_its_end():
     where, jobs = charged(7.0), [("batch", np.linspace(0, 4, 8), np.full(8, 5.0), 5.0)]
     asked = [
         problem(where, outlook(prices[i : i + 8], service=1.0, jobs=jobs, start=at), peak=1.2)
-        for i, at in enumerate((TURN - 7 * axes.HOUR, TURN - 6 * axes.HOUR))
+        for i, at in enumerate((TURN - 7 * time_axes.HOUR, TURN - 6 * time_axes.HOUR))
     ]
     inputs = [inputs_of(one) for one in asked]
     assert shape_of(inputs[0]) == shape_of(inputs[1])

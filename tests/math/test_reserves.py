@@ -10,7 +10,7 @@ import pytest
 from optimizer.forms import holding
 from tests.math.hand import battery, grid, kind, machine, site, solved, through
 from tests.math.reserved import ahead, held_by, offered, product
-from twin import vocabulary
+from twin import variables
 
 
 @pytest.fixture(autouse=True)
@@ -262,7 +262,7 @@ def test_a_long_and_a_short_activation_may_end_inside_an_hour():
     rows = {"reserve_held": np.zeros((6, 2)), "reserve_price": np.zeros((6, 2))}
     rows["reserve_held"][4, 1], rows["reserve_price"][5, 0] = 1.4, 10.0
     told = {word: (("time", "product"), values) for word, values in rows.items()}
-    plan = solved(where, vocabulary.tag_all(look.assign(told)), level=1.0)
+    plan = solved(where, variables.tag_dataset(look.assign(told)), level=1.0)
     assert offered(plan)[5] == pytest.approx(1.8)
     assert plan.objective == pytest.approx(-18.0)
 

@@ -9,7 +9,7 @@ from optimizer.reasons.softened import softened
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
 from tests.math.reserved import ahead, held_by, product
 from tests.seeds import seeds
-from twin.site import Margins
+from twin.declarations import SafetyMargins
 
 
 @pytest.mark.parametrize(("efficiency", "profit"), [(1.0, 240.0), (0.95, 219.789474)])
@@ -244,7 +244,7 @@ def test_within_its_margin_a_battery_need_not_hurry_and_sinks_no_further():
     lossy = battery(capacity=10.0, power=10.0).model_copy(
         update={"standing_loss": 0.01, "reserve": 0.2}
     )
-    margins = Margins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.1)
+    margins = SafetyMargins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.1)
     plan = solved(site(lossy, margins=margins), outlook([100.0] * 4), level=0.05)
     assert plan.values["battery.level"] == pytest.approx([2.4] * 5)
     assert plan.objective == pytest.approx(4 * 0.024 * 100.0)
@@ -259,7 +259,7 @@ def test_at_its_low_end_a_battery_out_of_service_sinks(level):
     lossy = battery(capacity=10.0, power=1e-6).model_copy(
         update={"standing_loss": 0.01, "reserve": 0.2}
     )
-    margins = Margins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.1)
+    margins = SafetyMargins.model_construct(power=0.0, peak=0.0, temperature=0.0, level=0.1)
     plan = solved(site(lossy, margins=margins), outlook([100.0] * 4), level=level)
     left = (2.0 + 8.0 * level) * 0.99 ** np.arange(5)
     assert plan.values["battery.level"] == pytest.approx(left, abs=1e-5)

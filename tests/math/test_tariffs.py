@@ -6,10 +6,10 @@ import pytest
 from optimizer.build import shape_of
 from optimizer.inputs import inputs_of
 from tests.math.hand import START, grid, outlook, problem, site, solved
-from twin import axes
-from twin.tariffs.bill import bill
-from twin.tariffs.declaration import Tariff
-from twin.tariffs.planned import guard
+from twin import time_axes
+from twin.markets.bills import compute_bill
+from twin.markets.demand_charges import rebate_peak_limit
+from twin.markets.tariffs import Tariff
 
 ABOUT = {"status": "assumed", "source": "assumed"}
 MOVABLE = [("batch", [0.0, 4.0], [4.0, 4.0], 10.0)]
@@ -67,7 +67,7 @@ def test_a_peak_counts_in_its_windows_only(hours, cost):
 def test_a_peak_of_the_year_outlives_the_month_and_not_the_year(start, cost):
     """Proves: under the year's 2 MW, 2 x 20 + 2 x 10; in a new year its 2 MW are paid, 120 more."""
     rules = {"peaks": [{"name": "power", "price": "60 EUR/MW", "of": "year"}]}
-    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), axes.utc(start))
+    ahead = moved(outlook([20.0, 10.0], jobs=MOVABLE), time_axes.to_utc(start))
     assert solved(under(**rules), ahead, peak=2.0).objective == pytest.approx(cost)
 
 
@@ -112,8 +112,10 @@ def test_taxes_are_on_every_line_and_on_one_another():
     plan = solved(where, outlook([10.0, 20.0], jobs=MOVABLE))
     assert plan.values["grid.import_power"] == pytest.approx([2.0, 2.0])
     assert plan.objective == pytest.approx(60.0 + 158.4 + 26.4)
-    taken, starts = np.full(8, 2.0), START + np.arange(8) * axes.QUARTER
-    assert float(bill(where.tariffs["sample"], starts, taken, time_zone="UTC").total) == 184.8
+    taken, starts = np.full(8, 2.0), START + np.arange(8) * time_axes.QUARTER_HOUR
+    assert (
+        float(compute_bill(where.tariffs["sample"], starts, taken, time_zone="UTC").total) == 184.8
+    )
 
 
 @pytest.mark.parametrize(("price", "cost"), [(7.0, 40.0 + 9.24), (8.0, 50.0)])
@@ -130,8 +132,8 @@ def test_taxes_are_on_what_band_load_would_lose():
     """Proves: the loss of the class is laid over 3 % of 3 MW: 1.32 x 0.8 x 21,000 EUR / 0.09 MW."""
     plain = under(**guarded(expected_energy="21 GWh")).tariffs["sample"]
     with_taxes = under(**guarded(expected_energy="21 GWh"), taxes=TAXES).tariffs["sample"]
-    assert guard(plain).price == pytest.approx(0.8 * 21_000.0 / 0.09)
-    assert guard(with_taxes).price == pytest.approx(1.32 * 0.8 * 21_000.0 / 0.09)
+    assert rebate_peak_limit(plain).price == pytest.approx(0.8 * 21_000.0 / 0.09)
+    assert rebate_peak_limit(with_taxes).price == pytest.approx(1.32 * 0.8 * 21_000.0 / 0.09)
 
 
 BAND = {
@@ -199,8 +201,10 @@ def test_a_discount_that_holds_no_more_is_not_counted_with(
     where = under(**rules | {table: rules[table] | {"valid_to": valid_to}})
     plan = solved(where, outlook([20.0, 10.0], jobs=MOVABLE))
     assert plan.objective == pytest.approx(held if is_held else published)
-    starts = axes.utc("2026-01-01") + np.arange(8760 * 4) * axes.QUARTER
-    billed = bill(where.tariffs["sample"], starts, np.full(len(starts), 3.0), time_zone="UTC")
+    starts = time_axes.to_utc("2026-01-01") + np.arange(8760 * 4) * time_axes.QUARTER_HOUR
+    billed = compute_bill(
+        where.tariffs["sample"], starts, np.full(len(starts), 3.0), time_zone="UTC"
+    )
     assert (table in [branch.name for branch in billed.branches]) == is_held
 
 
@@ -227,7 +231,7 @@ def test_contracts_keep_the_shape_of_the_model_across_a_month():
     contracts = [{"period": n, "power": "3 MW", "price": "9 EUR/MW"} for n in names]
     where = under(periods=[*periods, {"name": "P6"}], contracted=contracts)
     shapes = [
-        shape_of(inputs_of(problem(where, moved(outlook(np.ones(8)), axes.utc(start)))))
+        shape_of(inputs_of(problem(where, moved(outlook(np.ones(8)), time_axes.to_utc(start)))))
         for start in ("2026-07-15T20:00", "2026-07-31T20:00")
     ]
     assert shapes[0] == shapes[1]

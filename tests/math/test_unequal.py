@@ -22,9 +22,8 @@ from tests.math.hand import (
     units,
 )
 from tests.math.test_tariffs import MOVABLE, REST, under
-from twin import vocabulary
-from twin.equipment.budgets import CarbonBudget
-from twin.equipment.contracts import LoadTargetContract
+from twin import variables
+from twin.markets.contracts import CarbonBudget, LoadTargetContract
 
 POWERS = [("first", "9 MW"), ("rest", "1 MW")]
 
@@ -130,7 +129,7 @@ def test_a_load_target_is_worth_what_one_more_megawatt_saves(minutes):
     ahead = cut(outlook([10.0] * 4, service=5.0), minutes)
     ahead["grid_import_target"] = ("time", "contract"), np.full((4, 1), 3.0)
     ahead["grid_import_target_price"] = ("time", "contract"), np.full((4, 1), 100.0)
-    ahead = vocabulary.tag_all(ahead.assign_coords(contract=["partner"]))
+    ahead = variables.tag_dataset(ahead.assign_coords(contract=["partner"]))
     found = sensitivities(solve_problem(problem(site(target), ahead)))
     (told,) = (one for one in found if "target" in one.limit)
     assert told.unit == "MW"

@@ -25,7 +25,7 @@ from tests.math.hand import (
     units,
     unlabelled,
 )
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 from twin.errors import NoScheduleError
 
 LOADS = [4000.0, 6000.0, 5000.0, 800.0]
@@ -39,7 +39,7 @@ def plant(name, price, *, limit=10_000.0, **rules):
 
 
 def run(coal, gas, loads=LOADS, *, coal_before, gas_before):
-    hall = Accelerators.model_construct(
+    hall = ITHall.model_construct(
         name="hall", racks=10, rack_power=1000.0, rack_idle_power=0.0, liquid_share=0.0
     )
     feeder = machine("feeder", "rack", draws={"medium_voltage": lambda q: q}, limit=1e5)

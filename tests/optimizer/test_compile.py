@@ -17,9 +17,8 @@ from tests.math.hand import battery, grid, outlook, problem, site, source, tank
 from tests.math.promises import asked, position, with_target, with_words
 from tests.math.test_excess import contract
 from tests.math.test_tariffs import TAXES
-from twin.equipment.budgets import CarbonBudget, WaterBudget
-from twin.equipment.contracts import HourlyMatching
 from twin.errors import SolverError
+from twin.markets.contracts import CarbonBudget, HourlyMatching, WaterBudget
 
 JOBS = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0), ("batch", [0.0, 0.0, 0.0], [1, 2, 3], 4)]
 

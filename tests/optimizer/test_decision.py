@@ -11,8 +11,8 @@ from optimizer.deciding import decide
 from optimizer.verify import Verdict
 from tests import small_days
 from tests.tight_site import hot_night
-from twin.breach import Breach
 from twin.errors import NoScheduleError, ProblemError
+from twin.simulation.limits import Violation
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def judged(monkeypatch, refusals):
     def judging(site, state, schedule):
         judges.append(site)
         if len(judges) <= refusals:
-            breach = Breach(
+            breach = Violation(
                 limit="a bad day", time=schedule["time"].to_numpy()[3], count=2, excess=7
             )
             return Verdict(breaches=(breach,), replay=None, power_error=0.0)

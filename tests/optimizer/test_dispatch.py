@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 from optimizer.dispatch import dispatch, within
 from optimizer.realtime.headroom import Headroom
 from optimizer.realtime.urgency import due, pressing, urgency
-from twin.axes import utc
-from twin.workloads.capping import work_power
-from twin.workloads.jobs import Jobs
-from twin.workloads.kinds import Throughput, WorkKind
-from twin.workloads.queue import Pool, Queue, advance, open_queue
+from twin.declarations import Throughput, WorkKind
+from twin.time_axes import to_utc
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue, RackPool, advance_queue, open_queue, running_power
 
-NOW = utc("2023-06-12")
+NOW = to_utc("2023-06-12")
 CURVE = Throughput(power_points=(0.5, 0.75, 1.0), work_points=(0.6, 0.9, 1.0))
 GANG = WorkKind(
     name="gang",
@@ -29,7 +28,7 @@ GANG = WorkKind(
     throughput=CURVE,
 )
 BATCH = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=CURVE)
-POOL = Pool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
+POOL = RackPool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
 ROOM = Headroom(racks=100.0, work_power=8.0, calm_power=8.0)
 WINDY = replace(ROOM, base_power=15.0, own_power=20.0, export_limit=3.0)
 """The room of a site whose own 20 MW are more than it draws."""
@@ -48,7 +47,7 @@ def queue_of(*rows, running=()):
     )
     queue = open_queue(POOL, jobs, NOW)
     on = np.isin(jobs.number, running)
-    return Queue(**{**vars(queue), "caps": on.astype(float), "ran": np.where(on, 9.0, 0.0)})
+    return JobQueue(**{**vars(queue), "caps": on.astype(float), "ran": np.where(on, 9.0, 0.0)})
 
 
 def plan(gang=(0.0, 1.0), batch=(0.0, 1.0)):
@@ -90,7 +89,7 @@ def test_what_reserves_count_on_runs_whatever_is_left_over():
     orders, carry = ordered(queue, step, sold)
     assert list(orders.jobs) == [11]
     caps = np.array([0.0, orders.jobs[11]])
-    assert work_power(queue, caps) >= 3.0 * float(POOL.power(1.0))
+    assert running_power(queue, caps) >= 3.0 * float(POOL.power(1.0))
     again, _ = ordered(queue, step, sold, carry)
     assert list(again.jobs) == [11]
 
@@ -202,10 +201,10 @@ def test_a_running_gang_is_kept_by_a_quarter_of_it():
 
 
 def test_a_started_gang_runs_for_its_minimum():
-    queue, _ = advance(queue_of((0, 9, 40, 9)), {10: 1.0}, hours=0.25)
+    queue, _ = advance_queue(queue_of((0, 9, 40, 9)), {10: 1.0}, hours=0.25)
     assert pressing(queue, 0.25).tolist() == [True]
     for _ in range(3):
-        queue, _ = advance(queue, {10: 1.0}, hours=0.25)
+        queue, _ = advance_queue(queue, {10: 1.0}, hours=0.25)
     assert pressing(queue, 0.25).tolist() == [False]
 
 
@@ -242,7 +241,7 @@ def test_where_not_all_find_racks_no_other_order_is_less_late(lengths, laxities)
     queue, late = queue_of(*rows), 0.0
     while len(queue.jobs):
         orders, _ = ordered(queue, plan(), replace(ROOM, racks=20.0))
-        queue, done = advance(queue, orders.jobs, hours=0.25)
+        queue, done = advance_queue(queue, orders.jobs, hours=0.25)
         late += done.late_energy
     assert late == pytest.approx(min(lateness_of(order) for order in permutations(rows)))
 
@@ -262,7 +261,7 @@ def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due(
     for _ in range(3):
         orders, _ = ordered(queue, plan(gang=(60, 1.0)))
         assert orders.jobs.keys() == {10}
-        queue, done = advance(queue, orders.jobs, hours=0.25)
+        queue, done = advance_queue(queue, orders.jobs, hours=0.25)
         assert done.pauses == 0
 
 
@@ -286,12 +285,12 @@ def test_caps_are_lowered_before_jobs_are_dropped():
     must = np.array([False, False])
     room = Headroom(racks=100, work_power=1.2, calm_power=1.2)
     caps = within(queue, np.ones(2), headroom=room, must=must)
-    assert work_power(queue, caps) == pytest.approx(1.2)
+    assert running_power(queue, caps) == pytest.approx(1.2)
     assert (caps > 0).all()
     room = Headroom(racks=100, work_power=0.5, calm_power=0.5)
     caps = within(queue, np.ones(2), headroom=room, must=must)
     assert caps[0] == 0
-    assert work_power(queue, caps) == pytest.approx(0.5)
+    assert running_power(queue, caps) == pytest.approx(0.5)
 
 
 def test_only_what_must_run_raises_the_peak():
@@ -353,7 +352,7 @@ def test_rounding_does_not_drift():
     carry, planned, given = {}, 0.0, 0.0
     for _ in range(192):
         orders, carry = ordered(queue, plan(batch=(17, 1.0)), carry=carry)
-        queue, progress = advance(queue, orders.jobs, hours=0.25)
+        queue, progress = advance_queue(queue, orders.jobs, hours=0.25)
         planned += 17 * 0.25
         given += float(progress.work_racks.sum()) * 0.25
         assert abs(planned - given) <= 10 * 0.25 + 1e-9

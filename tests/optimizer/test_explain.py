@@ -12,15 +12,15 @@ from optimizer.explain import explain
 from optimizer.problem import Problem
 from optimizer.reasons.binding import MOST_BINDING
 from tests import small_days
-from twin import axes
-from twin.site import Margins
+from twin import time_axes
+from twin.declarations import SafetyMargins
 
-START = axes.utc("2026-07-01")
+START = time_axes.to_utc("2026-07-01")
 
 
 def hours_of(prices, *work, kinds=("batch",), minutes=60):
     """Return a schedule of cohorts that run at some powers, hour by hour."""
-    plan = axes.regular(START, len(prices), np.timedelta64(minutes, "m"))
+    plan = time_axes.regular_axes(START, len(prices), np.timedelta64(minutes, "m"))
     plan["electricity_price"] = "time", np.array(prices, float)
     plan["work_power"] = ("time", "cohort"), np.array(work, float).T
     plan["work_late"] = ("instant", "cohort"), np.zeros((len(prices) + 1, len(work)))
@@ -30,7 +30,7 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
 def answer(duals=None, accounts=None, fees=0.0):
     ramp = {"ramp": 0.01, "import_limit": 100.0, "export_limit": 0.0}  # binds in every interval
     exchanges = [SimpleNamespace(owner="grid_1", available="", **ramp)]
-    margins = Margins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
+    margins = SafetyMargins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
     months = SimpleNamespace(slot=np.array([0, 0, 0, 1]))  # the last hour is of the next one
     peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
     site = SimpleNamespace(exchanges=exchanges, peaks=peaks, mean_import_fees=lambda _: fees)
@@ -50,7 +50,7 @@ def binding(**duals):
 def test_an_upper_bound_binds_where_more_of_it_would_save():
     (limit,) = binding(grid_1__import_power=[0.0, -3.0, 0.0, -7.0])
     assert limit.limit == "power taken from the connection or source (grid_1)"
-    assert (limit.first, limit.last) == (START + axes.HOUR, START + 3 * axes.HOUR)
+    assert (limit.first, limit.last) == (START + time_axes.HOUR, START + 3 * time_axes.HOUR)
     assert (limit.count, limit.price) == (2, 7.0)
 
 
@@ -69,7 +69,7 @@ def test_a_peak_is_one_number_of_all_intervals_of_its_period():
     assert now.limit == "running peak of the billing period (grid_1)"
     assert (now.count, now.price) == (2, pytest.approx(144.0))
     assert then.limit == "peak of the billing period after it (grid_1)"
-    assert then.first == then.last == START + 3 * axes.HOUR
+    assert then.first == then.last == START + 3 * time_axes.HOUR
     assert then.price == pytest.approx(45.0)
 
 
@@ -85,8 +85,8 @@ def test_a_level_is_named_by_the_interval_that_brings_it_there():
         "least level of the store (battery_1)",
         "level of the store (battery_1)",
     )
-    assert full.first == full.last == START + axes.HOUR
-    assert empty.first == empty.last == START + 3 * axes.HOUR
+    assert full.first == full.last == START + time_axes.HOUR
+    assert empty.first == empty.last == START + 3 * time_axes.HOUR
     assert (empty.price, full.price) == (30.0, 20.0)
 
 
@@ -94,7 +94,7 @@ def test_a_ramp_is_named_by_the_later_of_its_intervals():
     (first,) = binding(grid_1__first_up=[4.0])
     assert first.first == first.last == START
     (later,) = binding(grid_1__ramp_up=[2.0, 0.0, 0.0])  # between the first two intervals
-    assert later.first == later.last == START + axes.HOUR
+    assert later.first == later.last == START + time_axes.HOUR
 
 
 def test_cohorts_bind_together():
@@ -167,7 +167,8 @@ def test_what_becomes_overdue_is_told():
 def test_only_what_both_plans_cover_is_compared():
     before = hours_of([80.0, 60.0, 20.0], [3.0, 3.0, 0.0])
     later = hours_of([60.0, 20.0, 10.0], [0.0, 3.0, 5.0]).assign_coords(
-        time=before["time"].to_numpy() + axes.HOUR, instant=before["instant"].to_numpy() + axes.HOUR
+        time=before["time"].to_numpy() + time_axes.HOUR,
+        instant=before["instant"].to_numpy() + time_axes.HOUR,
     )
     assert changes(before, later)[0].startswith("moved 3 MWh of batch, most from 2026-07-01T01:00Z")
 
@@ -185,8 +186,8 @@ def test_work_that_moves_beyond_the_seam_of_two_grids_is_still_done():
     """Proves: quarters of one plan are hours of the other there, and nothing is called undone."""
     plans = []
     for begin, first in ((0, 6), (1, 30)):  # 10 MW from the 6th hour on, or from the 30th
-        grid = axes.horizon(START + begin * axes.HOUR, [(24.0, 15.0), (24.0, 60.0)])
-        hour = (grid["time"].to_numpy() - START) / axes.HOUR
+        grid = time_axes.horizon_axes(START + begin * time_axes.HOUR, [(24.0, 15.0), (24.0, 60.0)])
+        hour = (grid["time"].to_numpy() - START) / time_axes.HOUR
         runs = (hour >= first) & (hour < first + 4)
         plan = hours_of([50.0] * len(hour), 10.0 * runs)
         plan = plan.assign_coords(time=grid["time"].to_numpy(), instant=grid["instant"].to_numpy())

@@ -7,18 +7,20 @@ import xarray as xr
 import sites
 from optimizer.flexibility import flexibility, none
 from tests import small_days
-from twin import axes, vocabulary
-from twin.site import Margins
-from twin.workloads.queue import Pool
+from twin import time_axes, variables
+from twin.declarations import SafetyMargins
+from twin.workload.queue import RackPool
 
-START = axes.utc("2026-06-16")
+START = time_axes.to_utc("2026-06-16")
 LIMIT, EXPORT, RAMP = 100.0, 20.0, 10.0
 
 
 @pytest.fixture(scope="module")
 def site():
     """Return a site without margins: 100 MW connection, lossless 40 MWh battery of 10 MW."""
-    exact = sites.load_site("small").with_margins(Margins(power=0.0, temperature="0 K", level=0.0))
+    exact = sites.load_site("small").with_margins(
+        SafetyMargins(power=0.0, temperature="0 K", level=0.0)
+    )
     wide = exact.replace("grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min")
     return wide.replace(
         "battery_1",
@@ -33,7 +35,7 @@ def site():
 
 def course(net, *, level=20.0, battery=0.0, count=16, minutes=15):
     """Return a plan of constant net import and its replay; battery is charged positively."""
-    plan = axes.regular(START, count, np.timedelta64(minutes, "m"))
+    plan = time_axes.regular_axes(START, count, np.timedelta64(minutes, "m"))
     powers = np.broadcast_to(np.asarray(net, dtype=float), count)
     charge = np.broadcast_to(np.asarray(battery, dtype=float), count)
     plan["grid_import_power"] = "time", np.maximum(powers, 0.0)
@@ -43,7 +45,7 @@ def course(net, *, level=20.0, battery=0.0, count=16, minutes=15):
     replay["battery_discharge"] = ("time", "battery"), np.maximum(-charge, 0.0)[:, None]
     levels = level + np.append(0.0, np.cumsum(charge * minutes / 60.0))
     replay["battery_level"] = ("instant", "battery"), levels[:, None]
-    return plan, vocabulary.tag_all(replay)
+    return plan, variables.tag_dataset(replay)
 
 
 def offer(site, plan, replay, outlook=None, before=None):
@@ -51,7 +53,7 @@ def offer(site, plan, replay, outlook=None, before=None):
     nothing = xr.Dataset(coords={"instant": plan["instant"]})
     outlook = nothing if outlook is None else outlook
     found = flexibility(site, plan, replay, outlook=outlook, before=before)
-    vocabulary.check(found, *map(str, found.data_vars))
+    variables.check_variables(found, *map(str, found.data_vars))
     return {str(name): found[name].to_numpy() for name in found.data_vars}
 
 
@@ -137,7 +139,7 @@ def test_nothing_is_offered_above_a_target(site):
 
 
 def test_the_margin_stays_free(site):
-    careful = site.with_margins(Margins(power=0.02, temperature="0 K", level=0.1))
+    careful = site.with_margins(SafetyMargins(power=0.02, temperature="0 K", level=0.1))
     found = offer(careful, *course(97.0, level=7.0))
     assert found["reserve_down_power"][0] == pytest.approx(1.0)  # 98 - 97
     assert found["reserve_up_power"][0] == pytest.approx(3.0)  # 7 - 10 % of 40
@@ -176,7 +178,7 @@ def worked(racks, least, *, cohort="batch/2", kind="batch"):
 
 
 def test_work_that_is_ahead_of_its_deadlines_can_be_put_off(site):
-    pool = Pool.of(site)
+    pool = RackPool.of(site)
     found = offer(site, *worked(10.0, 0.0))
     assert found["reserve_up_power"][:13] == pytest.approx(10.0 * pool.power(1.0))
     # 10 racks do 40 rack-hours in four hours; with 37 due by then, three may wait for an hour
@@ -186,7 +188,7 @@ def test_work_that_is_ahead_of_its_deadlines_can_be_put_off(site):
 
 
 def test_work_that_is_due_is_not_put_off(site):
-    pool = Pool.of(site)
+    pool = RackPool.of(site)
     due = 10.0 * pool.rack_power * np.arange(17) / 4.0
     assert offer(site, *worked(10.0, due))["reserve_up_power"] == pytest.approx(0.0)
     due[-4:] -= 1.0  # what is late is no slack either
@@ -220,7 +222,7 @@ def test_an_outlook_of_another_moment_promises_nothing(site):
 def test_no_flexibility_has_all_words():
     plan, _ = course(50.0)
     found = none(plan)
-    vocabulary.check(found, "reserve_up_power", "recovery_energy", "ramp_down_limit")
+    variables.check_variables(found, "reserve_up_power", "recovery_energy", "ramp_down_limit")
     assert float(found.to_array().max()) == 0.0
 
 

@@ -22,9 +22,9 @@ from tests.math.hand import (
     units,
     unlabelled,
 )
-from twin import state
 from twin.errors import ProblemError
-from twin.vocabulary import tag_all
+from twin.simulation import state
+from twin.variables import tag_dataset
 
 JOBS = [("batch", [1.0, 2.0], [2.0, 2.0], 5.0)]
 
@@ -209,14 +209,14 @@ def test_an_empty_horizon_is_refused(ahead):
 def test_a_word_on_other_axes_is_refused(ahead, name, axes, words):
     """Sensitivity: one price for all intervals was taken, and most others ended in a trace-back."""
     given = np.zeros([ahead.sizes.get(axis, 3) for axis in axes])
-    told = faults(site(), tag_all(ahead.assign({name: (axes, given)})))
+    told = faults(site(), tag_dataset(ahead.assign({name: (axes, given)})))
     assert f"outlook, {name} = {words}" in told
 
 
 @pytest.mark.parametrize("kind", [str, object, complex])
 def test_what_is_no_real_number_is_refused(ahead, kind):
     (fault,) = faults(
-        site(), tag_all(ahead.assign(electricity_price=ahead["electricity_price"].astype(kind)))
+        site(), tag_dataset(ahead.assign(electricity_price=ahead["electricity_price"].astype(kind)))
     )
     assert fault.startswith("outlook, electricity_price = ")
     assert fault.endswith(": must hold real numbers")
@@ -263,17 +263,17 @@ def test_a_level_far_outside_its_window_is_refused(ahead):
 def test_the_state_of_another_moment_is_refused(ahead):
     """Sensitivity: the twin refused every plan, and the mend was to lower the service."""
     with pytest.raises(ProblemError, match=r"state, instant = 2026-06-30.* must be the first"):
-        Problem(site(), state.rest(site(), "2026-06-30T23:00"), ahead)
+        Problem(site(), state.initial_state(site(), "2026-06-30T23:00"), ahead)
 
 
 def test_the_state_of_another_site_is_refused(ahead):
     with pytest.raises(ProblemError, match="battery"):
-        Problem(site(battery()), state.rest(site(), START), ahead)
+        Problem(site(battery()), state.initial_state(site(), START), ahead)
 
 
 @pytest.mark.parametrize("word", ["wind_speed", "global_irradiance"])
 def test_weather_that_a_plan_needs_not_is_whole_too(ahead, word):
-    given = tag_all(ahead.assign({word: ("time", [1.0, np.nan])}))
+    given = tag_dataset(ahead.assign({word: ("time", [1.0, np.nan])}))
     (fault,) = faults(site(), given)
     assert fault.startswith(f"outlook, {word}, 2026-07-01T01:00Z = nan ")
     assert fault.endswith(": must be finite")

@@ -7,8 +7,8 @@ from optimizer.plan import solve_problem
 from optimizer.schedule import schedule_of
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site
-from twin import vocabulary
-from twin.workloads.queue import Pool
+from twin import variables
+from twin.workload.queue import RackPool
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_the_twin_makes_of_it_what_it_promises(decision, schedule):
 
 
 def test_halls_draw_what_idles_serves_and_works(schedule):
-    pool = Pool.of(small_days.problem().site)
+    pool = RackPool.of(small_days.problem().site)
     idle = pool.racks * pool.rack_idle_power
     serving = schedule["service_racks"] * float(pool.power(1.0))
     total = idle + serving + schedule["work_power"].sum("cohort")
@@ -71,7 +71,7 @@ def test_halls_draw_what_idles_serves_and_works(schedule):
 
 
 def test_racks_at_their_caps_draw_the_power_of_the_work(schedule):
-    pool = Pool.of(small_days.problem().site)
+    pool = RackPool.of(small_days.problem().site)
     each = pool.rack_power * schedule["level_power"] - pool.rack_idle_power
     drawn = (schedule["work_racks"] * each).sum("level")
     np.testing.assert_allclose(drawn, schedule["work_power"], atol=1e-9)
@@ -95,7 +95,7 @@ def test_accounts_sum_to_the_objective():
 
 
 def test_every_variable_has_its_unit_and_every_axis_its_labels(schedule):
-    vocabulary.check(schedule, *map(str, schedule.data_vars))
+    variables.check_variables(schedule, *map(str, schedule.data_vars))
     assert {"time", "instant", "duration", "hall", "cohort", "kind"} <= set(schedule.coords)
     np.testing.assert_array_equal(schedule["instant"][:-1], schedule["time"])
     assert list(schedule["hall"].to_numpy()) == ["hall_1", "hall_2"]

@@ -13,7 +13,7 @@ from optimizer.plan import solve_problem
 from optimizer.solve import Solver
 from tests import small_days
 from tests.math.hand import START, battery, grid, outlook, problem, site
-from twin.equipment.budgets import CarbonBudget
+from twin.markets.contracts import CarbonBudget
 
 PRICES = dict.fromkeys(ACCOUNTS, 1.0)
 

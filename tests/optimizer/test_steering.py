@@ -11,9 +11,9 @@ from optimizer.realtime.headroom import Headroom, headroom, most_export
 from optimizer.realtime.shave import able
 from optimizer.steering import Steering
 from tests import moments, small_days
-from twin.axes import QUARTER
 from twin.errors import SeriesError
-from twin.workloads.capping import work_power
+from twin.time_axes import QUARTER_HOUR
+from twin.workload.queue import running_power
 
 
 @cache
@@ -70,7 +70,7 @@ def test_the_orders_are_those_of_the_plan():
     orders = Steering(moments.site()).orders(plan(), state, queue)
     step = plan().isel(time=0)
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-    assert work_power(queue, caps) <= float(step["work_power"].sum()) + 0.2  # a gang runs whole
+    assert running_power(queue, caps) <= float(step["work_power"].sum()) + 0.2  # a gang runs whole
     assert orders.battery_charge["battery_1"] == pytest.approx(float(step["battery_charge"][0]))
 
 
@@ -185,11 +185,11 @@ def test_a_quarter_hour_decided_twice_rises_once():
     assert steering.within_rise(room, queue).rise_power == 0.5
     ran = np.where(np.arange(len(queue.jobs)) < 2, 1.0, 0.0)
     on = replace(queue, caps=ran)
-    rose = work_power(queue, ran)
+    rose = running_power(queue, ran)
     assert 0.2 < rose < 0.5
     assert steering.within_rise(room, on).rise_power == pytest.approx(0.5 - rose)
     assert steering.within_rise(room, replace(on, caps=0.0 * ran)).rise_power == 0.5
-    later = replace(on, instant=on.instant + QUARTER)
+    later = replace(on, instant=on.instant + QUARTER_HOUR)
     assert steering.within_rise(room, later).rise_power == 0.5
 
 
@@ -203,7 +203,7 @@ def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
     queue, state = at(1)
     with pytest.raises(KeyError):
         Steering(moments.site()).orders(plan().isel(time=slice(2, None)), state, queue)
-    assert queue.instant == moments.start() + QUARTER
+    assert queue.instant == moments.start() + QUARTER_HOUR
 
 
 @pytest.mark.parametrize("meter", ["mean", "newest"])
@@ -223,7 +223,7 @@ def test_a_plant_on_its_way_is_no_surprise(meter, begin):
 def _expected(schedule, state, queue, orders):
     room = headroom(moments.site(), state, schedule.sel(time=[queue.instant]))
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-    return room.import_power(work_power(queue, caps))
+    return room.import_power(running_power(queue, caps))
 
 
 def test_what_batteries_cannot_make_good_is_taken_from_jobs_that_may_wait():

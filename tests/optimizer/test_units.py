@@ -13,8 +13,8 @@ from optimizer.solve import GAP
 from optimizer.verify import verify
 from tests import small_days
 from tests.strict_site import PLANT, strict
-from twin.axes import QUARTER
 from twin.errors import SolverError
+from twin.time_axes import QUARTER_HOUR
 from twin.weather import Weather
 
 RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 2.0, "start_cost": 5.0}
@@ -214,9 +214,9 @@ def test_what_ran_is_remembered_over_decisions(decision):
     warm = replace(decision.warm, past_units={PLANT: np.array([2.0, 1.0])})
     on = decision.warm.units[PLANT]
     now = decision.start + np.timedelta64(60, "m")
-    assert warm.ran(now, QUARTER)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
-    assert warm.ran(decision.start, QUARTER)[PLANT].tolist() == [2.0, 1.0]
-    assert warm.ran(decision.start + np.timedelta64(2, "D"), QUARTER) == {}
+    assert warm.ran(now, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
+    assert warm.ran(decision.start, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0]
+    assert warm.ran(decision.start + np.timedelta64(2, "D"), QUARTER_HOUR) == {}
 
 
 def test_more_units_than_there_are_cannot_be_told(asked, decision):

@@ -11,9 +11,9 @@ from optimizer.verify import verify
 from tests import moments, small_days
 from tests.spoilt_schedules import FORM, PHYSICS, worked
 from tests.tight_site import hot, tight
-from twin import state
-from twin.failures.coverage import coverage
-from twin.simulation import simulate
+from twin.contingency.coverage import contingency_coverage
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,9 @@ def test_a_breach_tells_where_when_and_how_far(problem, schedule):
 
 
 def test_a_state_of_another_site_is_refused(problem, schedule):
-    other = state.rest(problem.site, problem.state["instant"].to_numpy()).isel(circuit=[1, 0])
+    other = state.initial_state(problem.site, problem.state["instant"].to_numpy()).isel(
+        circuit=[1, 0]
+    )
     assert not verify(problem.site, other, schedule).is_safe
 
 
@@ -147,7 +149,7 @@ def test_a_failure_that_less_work_does_not_ease_is_told_only(problem, schedule):
     busy = hot(wanted, schedule, 2.2)
     replay = simulate(wanted.site, wanted.state, busy)
     floor = busy["hall_power"].sum("hall").to_numpy()
-    same = coverage(wanted.site, wanted.state, busy, result=replay, floor=floor)
+    same = contingency_coverage(wanted.site, wanted.state, busy, result=replay, floor=floor)
     assert (same.minutes < 240.0).any()
     assert not same.exposed.any()
 

@@ -16,9 +16,10 @@ from optimizer.service.wanted import wanted
 from optimizer.steering import Steering
 from optimizer.verify import verify
 from tests import small_days
-from twin import steering
-from twin.equipment import Cdu, CoolingPlant
-from twin.rules import SetPointRules
+from twin.declarations import SetPointRules
+from twin.equipment import CduBank, CoolingPlant
+from twin.feasibility import consistency
+from twin.simulation import setpoints
 from twin.weather import Weather
 
 CHOICES = ("declared", "temperature", "cheapest")
@@ -40,19 +41,21 @@ def decision(choice):
 
 def test_declared_set_points_are_no_part_of_a_plan():
     assert inputs_of(question("declared")).points is None
-    assert not set(steering.WORDS) & set(decision("declared").schedule)
+    assert not set(setpoints.SET_POINT_VARIABLES) & set(decision("declared").schedule)
 
 
 @pytest.mark.parametrize("choice", CHOICES[1:])
 def test_a_plan_tells_them_and_keeps_the_ramp(choice):
     plan = decision(choice).schedule
-    told = set(steering.WORDS) if choice == "cheapest" else {steering.SUPPLY}
-    assert set(steering.WORDS) & set(plan) == told
+    told = (
+        set(setpoints.SET_POINT_VARIABLES) if choice == "cheapest" else {setpoints.SUPPLY_SET_POINT}
+    )
+    assert set(setpoints.SET_POINT_VARIABLES) & set(plan) == told
     site = question(choice).site
     verdict = verify(site, question(choice).state, plan)
-    assert (steering.haste(site, plan, verdict.replay) <= 1.0).all()
+    assert (consistency.supply_ramp_ratio(site, plan, verdict.replay) <= 1.0).all()
     assert verdict.breaches == ()
-    supply = plan[steering.SUPPLY].sel(circuit="warm_plant")
+    supply = plan[setpoints.SUPPLY_SET_POINT].sel(circuit="warm_plant")
     assert float(supply.max()) > 38.0  # warmer than declared
 
 
@@ -76,7 +79,7 @@ def test_orders_of_a_moment_carry_them_to_the_plant():
     orders = Steering(question_.site).orders(plan, question_.state, queue)
     points = set_points(question_.site, orders, service_racks=2.0, work_power=1.0)
     first = plan.isel(time=0)
-    for word, (_, dim) in steering.WORDS.items():
+    for word, (_, dim) in setpoints.SET_POINT_VARIABLES.items():
         for name in first[dim].to_numpy():
             assert points[word, str(name)] == pytest.approx(float(first[word].sel({dim: name})))
 
@@ -97,7 +100,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
         )
         requests = wanted(problem.site, outcome).requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
-        (bank,) = problem.site.of(Cdu)
+        (bank,) = problem.site.of(CduBank)
         assert len(units) == bank.count
         replayed = replay["technology_supply_temperature"].isel(time=0).item()
         assert units == pytest.approx([replayed] * bank.count)
@@ -107,7 +110,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
 
 def test_haste_and_wet_halls_are_refused_by_name():
     problem, plan = question("cheapest"), decision("cheapest").schedule.copy(deep=True)
-    plan[steering.SUPPLY][3:] -= 5.0  # 5 K in a quarter-hour, where 1.5 K are allowed
+    plan[setpoints.SUPPLY_SET_POINT][3:] -= 5.0  # 5 K in a quarter-hour, where 1.5 K are allowed
     told = {breach.limit for breach in verify(problem.site, problem.state, plan).breaches}
     assert "ramp of the supply temperatures" in told
     wet = problem.site.model_copy(
@@ -115,7 +118,7 @@ def test_haste_and_wet_halls_are_refused_by_name():
     )
     cold = decision("cheapest").schedule.copy(deep=True)
     cold["air_temperature"][:] = 2.0  # in hot air the water would not get so cold
-    cold[steering.SUPPLY][:] = xr.where(cold["circuit"] == "warm_plant", 20.0, 18.0)
+    cold[setpoints.SUPPLY_SET_POINT][:] = xr.where(cold["circuit"] == "warm_plant", 20.0, 18.0)
     told = {breach.limit for breach in verify(wet, problem.state, cold).breaches}
     assert "coolant near the dew point of the halls" in told
 
@@ -128,4 +131,4 @@ def test_a_closed_loop_breaks_nothing(choice):
     site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
     trial = run(replace(usual, site=site), "optimal", seed=0, listen=lambda *_: None)
     assert int(trial.violations.sum()) == 0
-    assert all(steering.SUPPLY in made.schedule for made in trial.decisions)
+    assert all(setpoints.SUPPLY_SET_POINT in made.schedule for made in trial.decisions)

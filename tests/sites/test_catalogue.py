@@ -5,15 +5,15 @@ from pydantic import ValidationError
 
 import sites
 from sites import catalogue
-from twin.electrical.network import Cables
-from twin.equipment.chiller import ChillerBank
+from twin.declarations import Throughput
+from twin.equipment.chiller_plant import ChillerBank
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
+from twin.equipment.network import CableBundle
 from twin.errors import SiteError
-from twin.site import KINDS
-from twin.workloads.kinds import Throughput
+from twin.site import EQUIPMENT_KINDS
 
-MODELS = KINDS | {
-    "cable": Cables,
+MODELS = EQUIPMENT_KINDS | {
+    "cable": CableBundle,
     "chillers": ChillerBank,
     "cooling_tower": CoolingTower,
     "dry_cooler": DryCooler,
@@ -169,7 +169,7 @@ def test_at_full_work_a_part_draws_its_rated_power(name):
     entry, _ = catalogue.apply_standards(
         {"standard": name, "racks": 1}, "accelerators", place="hall"
     )
-    hall = KINDS["accelerators"].model_validate(entry | {"name": "hall"})
+    hall = EQUIPMENT_KINDS["accelerators"].model_validate(entry | {"name": "hall"})
     assert hall.chip_draw(hall.rack_power) == pytest.approx(hall.chip_power, rel=0.01)
 
 
@@ -178,6 +178,6 @@ def test_a_part_keeps_its_case_limit_in_the_warmest_allowed_air_or_water(name):
     entry, _ = catalogue.apply_standards(
         {"standard": name, "racks": 1}, "accelerators", place="hall"
     )
-    hall = KINDS["accelerators"].model_validate(entry | {"name": "hall"})
+    hall = EQUIPMENT_KINDS["accelerators"].model_validate(entry | {"name": "hall"})
     cold = hall.inlet_temperature_limit if hall.is_air_cooled else 40.0
     assert hall.chip_temperature(hall.rack_power, cold) < hall.chip_temperature_limit

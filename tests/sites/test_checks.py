@@ -7,8 +7,8 @@ import sites
 from sites import loading
 from sites.catalogue import SITE_DIRS
 from sites.loading import build_site
-from twin.paths import BOUGHT, SUPPLIERS
-from twin.relations import ENERGY_SIGN
+from twin.relations import CARRIER_ENERGY_SIGN
+from twin.site import EXTERNAL_CARRIERS, SUPPLIER_KINDS
 
 
 def test_no_connection(table, told):
@@ -34,11 +34,11 @@ def test_the_kind_that_delivers_a_carrier_is_named(table, told):
 
 def test_every_carrier_has_its_kinds():
     """Proves: the kinds that messages name are those that deliver, in all declared sites."""
-    assert set(SUPPLIERS) == set(ENERGY_SIGN) - BOUGHT
+    assert set(SUPPLIER_KINDS) == set(CARRIER_ENERGY_SIGN) - EXTERNAL_CARRIERS
     loaded = [sites.load_site(name) for home in SITE_DIRS for name in sites.site_names(home)]
     for site in loaded:
         for convert in site.converts:
-            assert site.equipment[convert.owner].kind in SUPPLIERS[convert.output].split()
+            assert site.equipment[convert.owner].kind in SUPPLIER_KINDS[convert.output].split()
 
 
 def test_a_store_without_supplier(table, told):

@@ -5,7 +5,7 @@ import pytest
 
 import sites
 from twin.equipment import CoolingPlant
-from twin.physics import air, atmosphere
+from twin.physics import psychrometrics
 from twin.weather import Weather
 
 
@@ -44,13 +44,15 @@ def test_small_is_a_fiftieth_of_rhine():
 )
 def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity):
     site = sites.load_site(name)
-    pressure = atmosphere.standard_pressure(site.elevation)
+    pressure = psychrometrics.standard_pressure(site.elevation)
     hottest = Weather(
         air_temperature=np.array([temperature]),
         wet_bulb_temperature=np.array(
-            [air.wet_bulb_temperature(temperature, humidity, pressure=pressure)]
+            [psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)]
         ),
-        humidity_ratio=np.array([air.humidity_ratio(temperature, humidity, pressure=pressure)]),
+        humidity_ratio=np.array(
+            [psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)]
+        ),
         air_pressure=np.array([pressure]),
     )
     full = sites.design_loads(site, busy=1.0)

@@ -6,7 +6,7 @@ import pytest
 from sites.plausibility import mild_weather
 from tests.random_sites import random_site
 from tests.seeds import seeds
-from twin.relations import ENERGY_SIGN
+from twin.relations import CARRIER_ENERGY_SIGN
 
 
 @pytest.mark.parametrize("seed", seeds(range(8)))
@@ -15,8 +15,8 @@ def test_energy_closes_at_every_machine(seed):
     for convert in site.converts:
         output = np.linspace(0.0, 1.0, 9)[:, None] * convert.limit(mild_weather(site))
         flows = convert.physics(output, mild_weather(site))
-        drawn = sum(ENERGY_SIGN[carrier] * draw for carrier, draw in flows.draws.items())
-        given = ENERGY_SIGN[convert.output] * output + flows.heat
+        drawn = sum(CARRIER_ENERGY_SIGN[carrier] * draw for carrier, draw in flows.draws.items())
+        given = CARRIER_ENERGY_SIGN[convert.output] * output + flows.heat
         np.testing.assert_allclose(drawn, given, rtol=1e-9, atol=1e-9)
 
 

@@ -8,16 +8,16 @@ import pytest
 import sites
 from sites.catalogue import MAX_NESTING
 from sites.loading import TARIFFS_DIR
-from twin import axes
-from twin.axes import QUARTER
-from twin.equipment.declaration import Declared
+from twin import time_axes
 from twin.errors import SiteError
-from twin.tariffs.declaration import Tariff
-from twin.tariffs.force import bills
+from twin.markets.bills import bills_by_year
+from twin.markets.tariffs import Tariff
+from twin.time_axes import QUARTER_HOUR
+from twin.units import Declaration
 
 NAMES = sorted(path.stem for path in TARIFFS_DIR.glob("*.toml"))
-START = axes.utc("2022-12-31T23:00")
-YEAR = START + np.arange(35_040) * QUARTER
+START = time_axes.to_utc("2022-12-31T23:00")
+YEAR = START + np.arange(35_040) * QUARTER_HOUR
 """2023 in Berlin and Madrid."""
 
 
@@ -28,14 +28,14 @@ def test_an_example_bills_a_year_and_says_what_is_assumed(name):
     assert all(
         tariff.status == "assumed" and "assumed" in tariff.source for tariff in rules.values()
     )
-    (found,) = bills(rules, YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin")
+    (found,) = bills_by_year(rules, YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin")
     assert 1e6 < float(found.total) < 1e8
     assert found.hours == pytest.approx(8760.0)
 
 
 def test_the_german_example_takes_the_cheapest_branch():
     """Proves: 8,760 h of use pay a tenth of 150 x 90,000 + 1,314,000 x 4 = 18,756,000 EUR."""
-    (found,) = bills(
+    (found,) = bills_by_year(
         sites.load_tariffs("germany"), YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin"
     )
     assert found.branch == "band_load"
@@ -51,9 +51,9 @@ def test_spanish_contracts_never_fall():
 
 def test_a_span_over_a_year_end_is_billed_by_the_year():
     """Proves: of one tariff two bills, each with its own peak: an hour of 2022, an hour of 2023."""
-    starts = START - 4 * QUARTER + np.arange(8) * QUARTER
+    starts = START - 4 * QUARTER_HOUR + np.arange(8) * QUARTER_HOUR
     power = np.repeat([9.0, 3.0], 4)
-    found = bills(sites.load_tariffs("germany"), starts, power, time_zone="Europe/Berlin")
+    found = bills_by_year(sites.load_tariffs("germany"), starts, power, time_zone="Europe/Berlin")
     assert [one.peak for one in found] == [9.0, 3.0]
 
 
@@ -110,7 +110,7 @@ def test_every_table_of_a_tariff_can_stand_in_a_file():
     """Proves: `hours` of the windows of peaks stand deepest, and the reader lets them pass."""
 
     def depth(kind):
-        if isinstance(kind, type) and issubclass(kind, Declared):
+        if isinstance(kind, type) and issubclass(kind, Declaration):
             return 1 + max(depth(field.annotation) for field in kind.model_fields.values())
         inner = max(map(depth, get_args(kind)), default=0)
         return inner + (get_origin(kind) is tuple)
@@ -127,8 +127,8 @@ def test_a_peak_of_some_hours_is_billed_from_a_file(tmp_path):
         '[[tariffs.w.peaks.windows]]\nhours = ["6-22"]\n',
         encoding="utf-8",
     )
-    day = START + np.arange(96) * QUARTER  # from midnight in Berlin
+    day = START + np.arange(96) * QUARTER_HOUR  # from midnight in Berlin
     power = np.zeros(96)
     power[[12, 28]] = [9.0, 4.0]
-    (found,) = bills(sites.load_tariffs(path), day, power, time_zone="Europe/Berlin")
+    (found,) = bills_by_year(sites.load_tariffs(path), day, power, time_zone="Europe/Berlin")
     assert float(found.total) == pytest.approx(4_800.0)

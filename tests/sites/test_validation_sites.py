@@ -8,9 +8,9 @@ import pytest
 import sites
 from sites.catalogue import SITES_DIR
 from tests.runs import steady
-from twin import state
-from twin.equipment import Accelerators, CoolingPlant
-from twin.simulation import simulate
+from twin.equipment import CoolingPlant, ITHall
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 
 @pytest.mark.parametrize("name", sites.site_names("validation"))
@@ -34,7 +34,7 @@ def test_frontier_draws_its_published_power(cpu, gpu, power):
     hall = site.equipment["hall_1"]
     operation = steady(site, count=2)
     operation["hall_power"][:] = hall.racks * hall.chassis.cabinet_power(cpu, gpu)
-    run = simulate(site, state.rest(site), operation)
+    run = simulate(site, state.initial_state(site), operation)
     found = run["hall_power"].sum("hall") + run["cdu_pump_power"].sum("cdu")
     np.testing.assert_allclose(found, power, rtol=1e-4)  # 1e-3 is asked for
     assert run["closure"].max() < 1e-6
@@ -69,15 +69,13 @@ def test_hosts_draw_their_published_greatest_power(name, low, high):
     """About 17 MW and about 10 MW, all in all, on a mild day at full work."""
     site = sites.load_site(name)
     operation = steady(site, count=2, share=1.0)
-    run = simulate(site, state.rest(site), operation)
+    run = simulate(site, state.initial_state(site), operation)
     assert low < float(run["facility_power"][-1]) < high
 
 
 def test_hosts_have_their_published_size_and_water():
     chips = {
-        name: sum(
-            hall.racks * hall.chips_per_rack for hall in sites.load_site(name).of(Accelerators)
-        )
+        name: sum(hall.racks * hall.chips_per_rack for hall in sites.load_site(name).of(ITHall))
         for name in ("jupiter", "leonardo", "frontier")
     }
     assert chips["jupiter"] == pytest.approx(24_000, rel=0.02)  # about 24,000 in 125 racks

@@ -13,7 +13,7 @@ from optimizer.service.trials.setting import Setting
 from tests.altered_sites import altered
 from tests.soak import judging
 from tests.soak.replay import DAYS, month, world_of
-from twin.forecast.record import record
+from twin.forecast.history import series_history
 
 COUNT = 25
 """Sites of a run, unless told otherwise. [1]"""
@@ -60,5 +60,5 @@ def setting(seed: int) -> Setting:
     rng = np.random.default_rng([seed, 12])
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(int(rng.integers(*DAYS)), "D")
     end = start + np.timedelta64(HOURS, "h")
-    world = world_of(record(site, *month(site, start, end, rng=rng)), start, end)
+    world = world_of(series_history(site, *month(site, start, end, rng=rng)), start, end)
     return Setting.of(site, world, load_scale=float(rng.choice(LOADS)))

@@ -15,9 +15,9 @@ from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import played
 from optimizer.service.trials.setting import Setting
 from telemetry.simulator.reserve_activation import ReserveFacility
-from twin.axes import METERING
 from twin.errors import NoScheduleError
-from twin.limits import violations as found
+from twin.simulation.limits import count_violations as found
+from twin.time_axes import METERING_PERIOD_MIN
 
 RUN_IN = 30
 """Minutes at the start that do not count: there the plant is put from rest under load at once, as
@@ -163,7 +163,7 @@ def _missed(plant: ReserveFacility) -> pd.Series:
     """Return the minutes in which what was called was not given, by product or batteries. [1]"""
     least = NOT_GIVEN * plant.site.grid.import_limit
     told = plant.called()["reserve_missed"]
-    ordered = METERING * (told.to_numpy() > least).sum(axis=0)
+    ordered = METERING_PERIOD_MIN * (told.to_numpy() > least).sum(axis=0)
     words = [f"call of {name}" for name in told["product"].to_numpy()]
     batteries = pd.Series({"call of batteries": int((plant.missed() > least).sum())})
     return pd.concat([pd.Series(ordered, index=words), batteries])

@@ -15,8 +15,8 @@ from telemetry.messages import decode
 from telemetry.messages.models import CHIP_VARIABLES, RackBatch
 from telemetry.messages.topics import TopicKind
 from tests.stage import SITE, Ear, Stage
-from twin.axes import QUARTER
 from twin.errors import GigatwinError
+from twin.time_axes import QUARTER_HOUR
 
 
 def broken_promises(stage: Stage, ear: Ear, result: dict, *, steps: int) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _decisions(stage: Stage, result: dict, *, steps: int) -> Iterator[str]:
         return
     decided = {entry["start"] for entry in entries if entry["event"] == "decision"}
     start = np.datetime64(result["start"].removesuffix("Z"))
-    wanted = {f"{(start + step * QUARTER).astype('M8[s]')}Z" for step in range(steps)}
+    wanted = {f"{(start + step * QUARTER_HOUR).astype('M8[s]')}Z" for step in range(steps)}
     if missing := sorted(wanted - decided):
         why = [one["degraded"] for one in entries if one.get("start") == missing[0]]
         told = "; ".join(map(str, why)) or "of which nothing is on record"

@@ -25,7 +25,7 @@ from tests.random_promises import promising, sold
 from tests.random_sites import random_site
 from tests.soak import judging
 from tests.soak.ties import Ties
-from twin.forecast.record import record
+from twin.forecast.history import series_history
 from twin.site import Site
 
 COUNT = 100
@@ -102,7 +102,7 @@ def setting(seed: int) -> Setting:
     hours = 24 * int(rng.integers(*DAYS)) + int(rng.integers(24))
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(hours, "h")
     end = start + np.timedelta64(HOURS, "h")
-    told = record(site, *month(site, start, end, rng=rng))
+    told = series_history(site, *month(site, start, end, rng=rng))
     world = world_of(sold(site, told, more), start, end)
     return Setting.of(site, world, load_scale=float(rng.uniform(0.1, 0.9)))
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.soak import fuzz, readers
 from tests.soak.ways_in import Reader
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_no_input_breaks_a_reader_or_takes_it_long():
     assert all(tried[one.name]["refused"] > 0 for one in often)
 
 
-def spoilt(monkeypatch, read, refusals=(WireError,), count=50):
+def spoilt(monkeypatch, read, refusals=(MessageError,), count=50):
     one = Reader(name="mine", share=1.0, valid=[b"good"], read=read, refusals=refusals)
     monkeypatch.setattr(fuzz, "readers", lambda: (one,))
     return fuzz.run(count, seed=1, say=lambda _: None)

@@ -5,7 +5,7 @@ import pytest
 from sites.checks import site_issues
 from tests.random_sites import drawn
 from tests.soak import replay
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 
 BROKE = {
     0: "water on its way to the halls, which no sensor shows",
@@ -44,7 +44,7 @@ def test_air_warmer_than_water_may_be_is_beyond_any_order(monkeypatch):
     site = drawn(51008, 2)
     halls = {
         hall.name: hall.model_copy(update={"chip_temperature_limit": 80.0})
-        for hall in site.of(Accelerators)
+        for hall in site.of(ITHall)
     }
     sound = site.with_equipment({**site.equipment, **halls})
     assert site_issues(sound) == []

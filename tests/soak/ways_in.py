@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.soak import mutating
 from tests.soak.mutating import Spoil
-from twin.errors import WireError
+from twin.errors import MessageError
 
 MESSAGE: tuple[tuple[Spoil, float], ...] = (
     (mutating.document, 60.0),
@@ -54,7 +54,7 @@ class Reader:
     share: float
     valid: Sequence[bytes]
     read: Callable[[bytes], object]
-    refusals: tuple[type[Exception], ...] = (WireError,)
+    refusals: tuple[type[Exception], ...] = (MessageError,)
     spoils: tuple[tuple[Spoil, float], ...] = TEXT
     around: Callable[[bytes], bytes] = bytes
     is_message: bool = True

@@ -6,10 +6,10 @@ from telemetry.messages import decode
 from telemetry.messages.models import PointValue
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
-from twin import axes
+from twin import time_axes
 
 SITE = sites.load_site("small")
-NOW = axes.utc("2026-06-16T08:00")
+NOW = time_axes.to_utc("2026-06-16T08:00")
 WANTED = PlantCommands(
     jobs={7: 0.75, 12: 1.0},
     halls={"hall_1": 1.25, "hall_2": 0.5},

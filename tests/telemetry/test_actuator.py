@@ -18,7 +18,7 @@ from telemetry.points.binding import PointBinder
 from telemetry.points.catalogue import INTEGRATION_NAME
 from telemetry.points.site_points import announced_metadata
 from tests.telemetry.ordering import NOW, SITE, WANTED, bound, making, point
-from twin import axes
+from twin import time_axes
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def tick(time):
     return SimulationTick(
         site="small",
         time=time,
-        interval=axes.QUARTER,
+        interval=time_axes.QUARTER_HOUR,
         step=3,
         steps=9,
         batches=0,
@@ -219,7 +219,7 @@ def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, mon
     ours.decided(NOW, ours.act(WANTED, NOW))
     first = wire.of(JobOrders)
     ours.hear(tick(NOW))  # it may still be on its way
-    ours.hear(tick(NOW + axes.QUARTER))  # not decided yet
+    ours.hear(tick(NOW + time_axes.QUARTER_HOUR))  # not decided yet
     assert wire.of(JobOrders) == first
     monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
     ours.hear(tick(NOW))

@@ -20,7 +20,7 @@ from telemetry.mqtt.queues import (
 from tests import brokers
 from tests.telemetry.clients import LONG, until_told
 from tests.waiting import until
-from twin.errors import BrokerError, WireError
+from twin.errors import BrokerError, MessageError
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_certificates_need_tls_and_files(tmp_path):
 
 @pytest.mark.parametrize("topic", ["", "a/+", "#", "a\0"])
 def test_what_is_no_topic_is_refused(topic):
-    with pytest.raises(WireError, match="topic"):
+    with pytest.raises(MessageError, match="topic"):
         Client("mqtt://host", client_id="c").publish(topic, b"")
 
 
 def test_what_no_broker_takes_is_refused():
     client = Client("mqtt://host", client_id="c")
-    with pytest.raises(WireError, match="QoS 2"):
+    with pytest.raises(MessageError, match="QoS 2"):
         client.publish("a", b"", qos=2)
-    with pytest.raises(WireError, match="262145 B"):
+    with pytest.raises(MessageError, match="262145 B"):
         client.publish("a", bytes(256 * 1024 + 1))
 
 

@@ -28,7 +28,7 @@ from tests.telemetry.grid.flexing import (
     target,
     validator,
 )
-from twin.errors import WireError
+from twin.errors import MessageError
 
 KEYS = public_jwk_set(key("tso-1"))
 NOON = np.datetime64("2026-07-01T12:00", "us")
@@ -111,7 +111,7 @@ def test_without_a_correlation_the_event_has_one():
     ],
 )
 def test_an_envelope_that_breaks_the_contract_is_refused(changed, told):
-    with pytest.raises(WireError, match=told):
+    with pytest.raises(MessageError, match=told):
         read(payload(target(), **changed))
 
 
@@ -133,7 +133,7 @@ def test_an_envelope_that_breaks_the_contract_is_refused(changed, told):
     ],
 )
 def test_a_target_that_breaks_the_contract_is_refused(wrong, told):
-    with pytest.raises(WireError, match=told):
+    with pytest.raises(MessageError, match=told):
         read(payload(wrong))
 
 
@@ -143,7 +143,7 @@ def test_numbers_that_are_none_are_refused_under_a_good_signature(number):
     signed = signing.jws.serialize_compact(
         {"alg": "ES256", "kid": key("tso-1").kid}, text, key("tso-1")._key
     )
-    with pytest.raises(WireError, match="number"):
+    with pytest.raises(MessageError, match="number"):
         read(payload(data=signed))
 
 
@@ -159,7 +159,7 @@ def test_a_target_signed_with_rs256_is_read():
 
 def test_an_acknowledgement_of_the_feed_passes_for_no_target():
     signed = signing.sign_document({"targets": [target()]}, key("tso-1"), kind="ack")
-    with pytest.raises(WireError, match="typ"):
+    with pytest.raises(MessageError, match="typ"):
         read(payload(data=signed))
 
 

@@ -10,13 +10,13 @@ from telemetry.messages import decode
 from telemetry.messages.codec import DECODERS
 from telemetry.messages.topics import TopicKind
 from tests.messages import GOOD, TOPICS
-from twin.errors import WireError
+from twin.errors import MessageError
 
 CASES = [(kind, field) for kind, document in GOOD.items() for field in document]
 
 
 def refused(topic, payload):
-    with pytest.raises(WireError) as caught:
+    with pytest.raises(MessageError) as caught:
         decode(topic, payload)
     text = str(caught.value)
     text.encode("ascii")
@@ -133,7 +133,7 @@ def test_the_quick_way_is_as_strict(payload):
 def test_any_bytes_are_read_or_refused(payload, kind):
     try:
         decode(TOPICS[kind], payload)
-    except WireError:
+    except MessageError:
         return
 
 
@@ -151,7 +151,7 @@ def test_any_json_in_any_field_is_read_or_refused(case, value):
     payload = json.dumps(GOOD[kind] | {field: value}).encode()
     try:
         decode(TOPICS[kind], payload)
-    except WireError:
+    except MessageError:
         return
 
 
@@ -159,5 +159,5 @@ def test_any_json_in_any_field_is_read_or_refused(case, value):
 def test_any_topic_is_read_or_refused(topic, payload):
     try:
         decode(topic, payload)
-    except WireError:
+    except MessageError:
         return

@@ -11,7 +11,7 @@ from telemetry.messages import decode, encode
 from telemetry.messages.jobs import MAX_PLAIN_BYTES, MAX_UNPACKED_BYTES
 from telemetry.messages.models import JobColumns, JobHistory, QueueSnapshot
 from telemetry.messages.strict_json import MAX_PAYLOAD_BYTES
-from twin.errors import WireError
+from twin.errors import MessageError
 
 NOW = np.datetime64("2026-11-28T08:00", "us")
 MINUTE = np.timedelta64(1, "m")
@@ -83,17 +83,17 @@ def test_text_that_others_packed_is_read():
     ],
 )
 def test_what_is_no_whole_list_in_one_gzip_is_refused(payload):
-    with pytest.raises(WireError, match="jobs/queue"):
+    with pytest.raises(MessageError, match="jobs/queue"):
         decode(TOPIC, payload)
 
 
 def test_what_would_fill_the_memory_is_refused_at_its_bound():
     bomb = pack(b" " * (60 * MAX_UNPACKED_BYTES))
     assert len(bomb) < MAX_PAYLOAD_BYTES
-    with pytest.raises(WireError, match=f"{MAX_UNPACKED_BYTES + 1} bytes"):
+    with pytest.raises(MessageError, match=f"{MAX_UNPACKED_BYTES + 1} bytes"):
         decode(TOPIC, bomb)
 
 
 def test_no_other_message_may_be_packed():
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         decode("dc/v1/rhine/jobs/set", packed())

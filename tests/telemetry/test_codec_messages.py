@@ -22,7 +22,7 @@ from telemetry.messages.models import (
     QueueSnapshot,
     SimulationTick,
 )
-from twin.errors import WireError
+from twin.errors import MessageError
 
 LETTERS = st.characters(blacklist_categories=("Cs",))
 NAMES = st.text(
@@ -188,32 +188,32 @@ def test_a_cap_is_written_as_agreed():
 def test_unknown_fields_are_passed_over_and_unknown_versions_refused():
     topic, payload = encode(CAP)
     assert decode(topic, payload.replace(b'"v":1', b'"v":1,"colour":"red"')) == CAP
-    with pytest.raises(WireError, match="version 1"):
+    with pytest.raises(MessageError, match="version 1"):
         decode(topic, payload.replace(b'"v":1', b'"v":2'))
 
 
 def test_another_site_in_the_payload_is_refused():
     _, payload = encode(CAP)
-    with pytest.raises(WireError, match="gallia"):
+    with pytest.raises(MessageError, match="gallia"):
         decode("dc/v1/gallia/hall_1/cap/set", payload)
 
 
 def test_an_order_that_has_expired_when_issued_is_refused():
-    with pytest.raises(WireError, match="expires"):
+    with pytest.raises(MessageError, match="expires"):
         decode(*encode(replace(CAP, expires=CAP.issued - SPAN)))
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_nothing_that_is_not_finite_is_sent(wrong):
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         encode(replace(CAP, power_cap=wrong))
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         encode(PointValue(point="CDU/Status/rhine/a", time=CAP.issued, value=wrong))
 
 
 def test_no_moment_but_one_of_this_century_is_sent():
     for time in ("NaT", "1969-12-31", "2100-01-01"):
-        with pytest.raises(WireError, match="2000 to 2099"):
+        with pytest.raises(MessageError, match="2000 to 2099"):
             encode(DecisionNotice(site="rhine", time=np.datetime64(time, "us"), sequence=-1))
 
 
@@ -259,7 +259,7 @@ def test_a_queue_of_one_job_reads():
     ],
 )
 def test_queues_without_sense_are_refused(changes):
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         decode("dc/v1/rhine/jobs/queue", queue_with(**changes))
 
 
@@ -273,10 +273,10 @@ def test_jobs_are_named_by_their_numbers(number):
         "expires": 1781611200000,
         "caps": {number: 0.5},
     }
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         decode("dc/v1/rhine/jobs/set", json.dumps(orders).encode())
 
 
 def test_signed_documents_are_for_others():
-    with pytest.raises(WireError, match="signed"):
+    with pytest.raises(MessageError, match="signed"):
         decode("feed/v1/grid/rhine/schedule", b"{}")

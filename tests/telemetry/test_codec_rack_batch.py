@@ -13,7 +13,7 @@ from telemetry.messages import decode, encode
 from telemetry.messages.models import RackBatch
 from telemetry.messages.rack_batch import encode_batch_json
 from telemetry.messages.rack_batch_header import BATCH_HEADER
-from twin.errors import WireError
+from twin.errors import MessageError
 
 BLOCKS = arrays.arrays(
     np.float32,
@@ -68,9 +68,9 @@ def test_a_chip_that_is_not_there_keeps_its_place_in_both_forms():
 def test_one_number_that_is_missing_is_a_fault(place):
     values = BATCH.values.copy()
     values[place] = np.nan
-    with pytest.raises(WireError, match="NaN in all rows"):
+    with pytest.raises(MessageError, match="NaN in all rows"):
         encode(replace(BATCH, values=values))
-    with pytest.raises(WireError, match="NaN in all rows"):
+    with pytest.raises(MessageError, match="NaN in all rows"):
         decode(TOPIC, PAYLOAD[:36] + values.tobytes())
 
 
@@ -142,7 +142,7 @@ def header(**changes):
     ],
 )
 def test_what_is_not_whole_is_refused(payload):
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         decode(TOPIC, payload)
 
 
@@ -152,7 +152,7 @@ def test_a_flipped_bit_is_refused_or_read(bit):
     spoilt[bit // 8] ^= 1 << bit % 8
     try:
         batch = decode(TOPIC, bytes(spoilt))
-    except WireError:
+    except MessageError:
         return
     assert np.isfinite(batch.values).all()
 
@@ -174,11 +174,11 @@ def test_a_flipped_bit_is_refused_or_read(bit):
 )
 def test_json_without_sense_is_refused(changes):
     topic, payload = encode_batch_json(BATCH)
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         decode(topic, json.dumps({**json.loads(payload), **changes}).encode())
 
 
 @pytest.mark.parametrize("values", [np.zeros((4, 72)), np.zeros((5, 0)), np.zeros(5)])
 def test_other_shapes_are_not_sent(values):
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         encode(replace(BATCH, values=values.astype(np.float32)))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from telemetry.messages import feed_documents as codec
 from telemetry.messages.feed_documents import ESMP_NAMESPACE, revision_number, to_market_document
 from tests.feeds import START, acknowledgement, schedule
-from twin import vocabulary
-from twin.errors import WireError
+from twin import variables
+from twin.errors import MessageError
 
 KINDS = ("schedule", "status", "ack")
 
@@ -25,7 +25,7 @@ def read(document):
 
 
 def refused(document, words):
-    with pytest.raises(WireError) as caught:
+    with pytest.raises(MessageError) as caught:
         read(document)
     assert words in str(caught.value)
 
@@ -81,7 +81,7 @@ def test_market_days_of_all_lengths_are_read(count):
 def test_too_long_a_list_is_refused_without_a_look_at_its_entries(entry):
     refused(schedule() | {"intervals": [entry] * 40_000}, "40000 intervals")
     reasons = {"v": 1, "reasons": [entry] * 2_000}
-    with pytest.raises(WireError, match="2000 reasons"):
+    with pytest.raises(MessageError, match="2000 reasons"):
         codec.read_acknowledgement(json.dumps(reasons).encode())
 
 
@@ -130,27 +130,27 @@ def test_what_is_wrong_is_refused_with_its_place(path, value, words):
 def test_no_field_may_be_missing(name):
     document = schedule()
     del document[name]
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         read(document)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "-1e999"])
 def test_numbers_are_finite(number):
     text = json.dumps(schedule()).replace('"scheduled_mw": 100.0', f'"scheduled_mw": {number}', 1)
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         codec.read_schedule(text.encode())
 
 
 def test_a_name_twice_is_refused():
     text = json.dumps(schedule())[:-1] + ', "revision": 7}'
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         codec.read_schedule(text.encode())
 
 
 @given(st.binary(max_size=200) | st.text(max_size=50).map(str.encode))
 def test_junk_is_refused_and_nothing_else_happens(payload):
     for reader in (codec.read_schedule, codec.read_status, codec.read_acknowledgement):
-        with pytest.raises(WireError):
+        with pytest.raises(MessageError):
             reader(payload)
 
 
@@ -167,7 +167,7 @@ def test_any_value_in_any_field_is_read_or_refused(value, name):
     document = schedule() | {name: value}
     try:
         found = codec.read_schedule(json.dumps(document).encode())
-    except WireError:
+    except MessageError:
         return
     codec.schedule_dataset(found)
     to_market_document(found)
@@ -176,7 +176,7 @@ def test_any_value_in_any_field_is_read_or_refused(value, name):
 def test_an_acknowledgement_always_has_a_reason():
     assert acknowledgement().payload
     document = {"v": 1, "site": "s", "partner": "p", "mrid": "m", "revision": 1, "code": "A01"}
-    with pytest.raises(WireError, match="reasons"):
+    with pytest.raises(MessageError, match="reasons"):
         codec.check_schema(document | {"reasons": [], "time": 1781611200000}, "ack")
 
 
@@ -191,7 +191,7 @@ def test_arrays_split_import_and_export():
     assert data["time"].to_numpy()[0] == START
     assert data.attrs["valid_until"] == "2026-06-16T13:00:00Z"
     assert data.attrs["degraded"] == ""
-    vocabulary.check(data, *map(str, data.data_vars))
+    variables.check_variables(data, *map(str, data.data_vars))
 
 
 def test_arrays_can_be_kept_in_a_file(tmp_path):
@@ -285,5 +285,5 @@ def test_revision_numbers_have_three_digits_for_ever():
     [("ack", codec.read_acknowledgement), ("status", codec.read_status)],
 )
 def test_a_short_document_that_is_long_is_not_even_looked_at(kind, reader):
-    with pytest.raises(WireError, match="at most 16384 bytes are read"):
+    with pytest.raises(MessageError, match="at most 16384 bytes are read"):
         reader(b"[" * (codec.MAX_DOCUMENT_BYTES[kind] + 1))

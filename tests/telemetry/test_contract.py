@@ -7,7 +7,7 @@ import pytest
 from telemetry.messages import decode
 from telemetry.messages.bms_contract import EXTENSIBLE_OBJECTS, RULES_BY_OBJECT
 from tests.telemetry.contract import as_payload, messages, read_contract
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_every_spoilt_example_is_refused_for_its_reason(told):
         for document in examples:
             for spoilt in one.spoilt(document):
                 count += 1
-                with pytest.raises(WireError) as caught:
+                with pytest.raises(MessageError) as caught:
                     decode(one.topic, as_payload(spoilt.document))
                 assert spoilt.word in str(caught.value), (one.topic, spoilt.how, str(caught.value))
     assert count > 20_000
@@ -71,14 +71,14 @@ def test_points_and_senders_out_of_the_lists_are_refused(told):
         ):
             if one.is_value and word.startswith("a point") and kind in EXTENSIBLE_OBJECTS:
                 continue  # of these a vendor may have more
-            with pytest.raises(WireError, match=word):
+            with pytest.raises(MessageError, match=word):
                 decode(topic, payload)
         if not one.is_value:
             document = one.examples()[0]
             for name in ("objectType", "pointType"):
-                with pytest.raises(WireError, match="as its topic does"):
+                with pytest.raises(MessageError, match="as its topic does"):
                     decode(one.topic, as_payload(document | {name: "Other"}))
-            with pytest.raises(WireError, match="no topic of ours"):
+            with pytest.raises(MessageError, match="no topic of ours"):
                 decode(one.topic.replace("/PUB/", "/MEPAI/"), payload)
 
 
@@ -96,7 +96,7 @@ def test_only_its_writer_sends_the_values_of_a_point(told):
                     decode(topic, example)
                     continue
                 refused += 1
-                with pytest.raises(WireError, match="is written by"):
+                with pytest.raises(MessageError, match="is written by"):
                     decode(topic, example)
     assert refused > 150
 

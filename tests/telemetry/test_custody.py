@@ -15,7 +15,7 @@ from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, batches
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 def test_words_are_read_as_they_were_told():
@@ -45,7 +45,7 @@ def test_words_are_read_as_they_were_told():
     ],
 )
 def test_other_questions_are_refused(payload):
-    with pytest.raises(WireError):
+    with pytest.raises(MessageError):
         protocol.decode_report(SOURCE, payload)
 
 
@@ -61,7 +61,7 @@ def test_any_payload_is_read_or_refused(payload):
     for read in (protocol.decode_report, protocol.decode_ack):
         try:
             read(SOURCE, payload)
-        except WireError:
+        except MessageError:
             continue
 
 
@@ -211,7 +211,7 @@ def test_only_what_asks_is_sifted(tmp_path, topic):
     """A point whose path ends like that was taken for a question: never durable, never answered."""
     try:
         is_question = parse_topic(topic).kind is TopicKind.HELD
-    except WireError:
+    except MessageError:
         is_question = False
     message = ReceivedMessage(topic, b"", 1)
     data, questions = DeliveryTracker(tmp_path).sift([message])

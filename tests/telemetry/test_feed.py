@@ -18,8 +18,8 @@ from telemetry.messages.feed_documents import read_status
 from telemetry.messages.strict_json import MIN_TIME_MS
 from telemetry.mqtt.queues import PublishToken
 from tests.feeds import NOW, START, Bench, key, plan
-from twin.axes import MINUTE
-from twin.errors import JournalError, WireError
+from twin.errors import JournalError, MessageError
+from twin.time_axes import MINUTE
 
 pytestmark = pytest.mark.usefixtures("from_one")
 
@@ -106,7 +106,7 @@ def test_the_first_number_of_a_run_is_the_clocks(tmp_path, monkeypatch):
 
 
 def test_a_plan_that_breaks_the_schema_uses_no_number(bench):
-    with pytest.raises(WireError, match=r"\$\.v"):
+    with pytest.raises(MessageError, match=r"\$\.v"):
         bench.feed.publish(plan() | {"v": 2})
     assert bench.feed.publish(plan()) == 1
 
@@ -265,7 +265,7 @@ def test_a_clean_end_says_offline(bench):
 
 
 def test_a_status_has_a_reason(bench):
-    with pytest.raises(WireError, match="reason"):
+    with pytest.raises(MessageError, match="reason"):
         bench.feed.status("ok", reason="", now=START)
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from telemetry.messages import decode, jobs, topics
 from telemetry.messages.topics import TopicKind
 from tests.telemetry.pages import filled
-from twin.errors import WireError
+from twin.errors import MessageError
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "schedulers.md"
@@ -100,7 +100,7 @@ def hall(name):
 def is_read(name, document):
     try:
         decode(topic(name), json.dumps(document).encode())
-    except WireError:
+    except MessageError:
         return False
     return True
 

@@ -4,7 +4,7 @@ import pytest
 
 from telemetry import market_zones
 from telemetry.feed.partners import document_series, market_party
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,7 @@ from twin.errors import WireError
     [("10YFR-RTE------X", "A04", "last letter"), ("10YFR-RTE------C", "A27", "A04, A08, A50")],
 )
 def test_a_party_is_checked(code, role, words):
-    with pytest.raises(WireError, match=words):
+    with pytest.raises(MessageError, match=words):
         market_party(code, "somebody", role)
     assert market_party("10YFR-RTE------C", "RTE", "A04")["role"]["text"] == "System operator"
 
@@ -20,7 +20,7 @@ def test_a_party_is_checked(code, role, words):
 def test_document_series_have_999_revisions():
     assert document_series("rhine", "tso-1", 999) == "rhine.tso-1.0"
     assert document_series("rhine", "tso-1", 1000) == "rhine.tso-1.1"
-    with pytest.raises(WireError, match="shorten"):
+    with pytest.raises(MessageError, match="shorten"):
         document_series("a" * 20, "b" * 20, 1)
 
 

@@ -11,7 +11,7 @@ from telemetry.messages import decode
 from telemetry.mqtt.queues import ReceivedMessage
 from tests.telemetry.archives import batch
 from tests.telemetry.letters import SOURCE, letters
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 def test_a_publisher_sends_what_it_holds_and_tells_what_it_does_not():
@@ -84,7 +84,7 @@ def test_one_bad_batch_keeps_no_other_from_being_held(box):
     wire, outbox = Wire(), box()
     publisher = LosslessPublisher(wire, outbox)
     bad = replace(batch("r0001", 2, sequence=2), boot=-1)
-    with pytest.raises(WireError, match="boot -1"):
+    with pytest.raises(MessageError, match="boot -1"):
         publisher.publish([batch("r0001", 1, sequence=1), bad, batch("r0001", 3, sequence=3)])
     assert [decode(*one).sequence for one in wire.sent] == [1, 3]
     assert [(one.first, one.last) for one in outbox.held(SOURCE)] == [(1, 3)]

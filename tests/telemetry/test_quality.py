@@ -20,8 +20,8 @@ from telemetry.quality.checks import (
     check_batch,
     check_reading,
 )
-from twin import vocabulary
-from twin.equipment.declaration import KINDS
+from twin import variables
+from twin.equipment.machine import KINDS
 from twin.errors import SiteError
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
@@ -138,7 +138,7 @@ def test_bands_are_of_declared_words_and_of_real_parameters():
     parameters = {name for m in site.equipment.values() for name in dir(m)}
     parameters |= {name for kind in KINDS.values() for name in kind.model_fields}
     for variable, limits in RANGE_BY_VARIABLE.items():
-        vocabulary.term(variable)
+        variables.variable_definition(variable)
         assert limits.low < limits.high
         assert not limits.share_of or limits.share_of in parameters
 

@@ -13,7 +13,7 @@ from joserfc.util import int_to_base64
 
 from telemetry.feed import signing
 from tests.feeds import key
-from twin.errors import WireError
+from twin.errors import MessageError
 
 DOCUMENT = {"v": 1, "power": 1.5}
 
@@ -32,7 +32,7 @@ def part(value):
 
 
 def refused(message, words, keys=None, kind="schedule"):
-    with pytest.raises(WireError) as caught:
+    with pytest.raises(MessageError) as caught:
         signing.verify_signature(message, keys or known("site"), kind=kind)
     assert words in str(caught.value)
 

@@ -8,12 +8,13 @@ from optimizer.realtime.turning import metered
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
 from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
 from telemetry.simulator.scenario import interpolate_to_minutes
-from twin import axes, state, vocabulary
-from twin.equipment import Cdu, CoolingPlant, Ups
-from twin.limits import violations
-from twin.tariffs.declaration import Tariff
+from twin import time_axes, variables
+from twin.equipment import CduBank, CoolingPlant, UpsBank
+from twin.markets.tariffs import Tariff
+from twin.simulation import state
+from twin.simulation.limits import count_violations
 
-START = axes.utc("2026-07-01T06:00")
+START = time_axes.to_utc("2026-07-01T06:00")
 SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
 
 
@@ -25,20 +26,20 @@ def small():
 @pytest.fixture(scope="module")
 def outdoors():
     """Return two hours of a mild morning in minutes, with a little sun and a steady wind."""
-    around = axes.regular(START, 120, axes.MINUTE)
+    around = time_axes.regular_axes(START, 120, time_axes.MINUTE)
     weather = {"air_temperature": 16.0, "relative_humidity": 0.6, "air_pressure": 100.0}
     for name, value in weather.items():
         around[name] = "time", np.full(120, value)
     around = around.assign_coords(renewable=["solar_1", "wind_1"])
     given = np.stack([np.linspace(0.1, 0.3, 120), np.full(120, 0.5)], axis=-1)
     around["renewable_available_power"] = ("time", "renewable"), given
-    return vocabulary.tag_all(around)
+    return variables.tag_dataset(around)
 
 
 @pytest.fixture
 def plant(small, outdoors):
     def make(seed=0, noise=None):
-        begin = state.rest(small, START, peak_power=1.0, grid_import_power=1.0)
+        begin = state.initial_state(small, START, peak_power=1.0, grid_import_power=1.0)
         return SimulatedFacility(small, outdoors, begin, seed=seed, noise=noise)
 
     return make
@@ -81,8 +82,8 @@ def test_other_seeds_are_other_plants(plant):
 def test_no_machine_is_better_than_its_data_sheet(small):
     for seed in range(20):
         real = worn_facility(small, np.random.default_rng(seed))
-        assert 1.0 <= real.of(Ups)[0].loss_factor <= 1.1
-        assert 0.9 <= real.of(Cdu)[0].fouling <= 1.0
+        assert 1.0 <= real.of(UpsBank)[0].loss_factor <= 1.1
+        assert 0.9 <= real.of(CduBank)[0].fouling <= 1.0
         for plant in real.of(CoolingPlant):
             assert 60.0 <= plant.loop.valve_lag <= 120.0
         assert 1.0 <= real.equipment["chilled_plant"].chillers.eir_factor <= 1.12
@@ -94,7 +95,7 @@ def test_no_ups_loses_less_than_its_data_sheet_says(small, plant):
     for run in runs:
         losses = run["ups_loss"][-1].sum() / run["ups_output"][-1].sum()
         share = float(run["ups_output"][-1].sum()) / 4.2
-        believed = small.of(Ups)[0]
+        believed = small.of(UpsBank)[0]
         declared = believed.loss_constant + believed.loss_linear * share
         declared += believed.loss_quadratic * share**2
         assert float(losses) >= declared / share - 1e-12
@@ -109,7 +110,7 @@ def test_the_connection_never_ramps_faster_than_it_may(small, plant, seed):
         points(0.3),
     ]
     record = followed(plant(seed), points(1.0), *leaps)
-    counts = violations(small, record).to_series()
+    counts = count_violations(small, record).to_series()
     assert counts["ramp of grid_import_power"] == 0
     net = (record["grid_import_power"] - record["grid_export_power"]).to_numpy()
     assert np.abs(np.diff(net)).max() > 0.1  # but it does move
@@ -234,7 +235,7 @@ def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
     machine = plant(2)
     machine.follow(points())
     observed = machine.observe()
-    state.check(small, observed)
+    state.check_state(small, observed)
     assert observed["instant"].to_numpy() == machine.now == START + np.timedelta64(15, "m")
 
 
@@ -252,7 +253,9 @@ def test_a_month_begins_without_a_peak(small, outdoors):
     around = outdoors.assign_coords(
         time=outdoors["time"] - START + start, instant=outdoors["instant"] - START + start
     )
-    begin = state.rest(small, start, peak_power=9.0, usual_power=1.0, grid_import_power=1.0)
+    begin = state.initial_state(
+        small, start, peak_power=9.0, usual_power=1.0, grid_import_power=1.0
+    )
     machine = SimulatedFacility(small, around, begin, seed=0)
     told = []
     for hall in (1.2, 1.2, 0.4, 0.3):
@@ -275,7 +278,9 @@ def test_only_what_counts_is_the_peak(small, outdoors):
     rules = {"peaks": [{"name": "power", "price": "9 EUR/MW", "windows": windows}]}
     about = {"name": "a", "valid_from": "2026-01-01", "status": "assumed", "source": "assumed"}
     site = small.with_tariffs({"a": Tariff.model_validate(about | rules)})
-    machine = SimulatedFacility(site, outdoors, state.rest(small, START, peak_power=0.0), seed=0)
+    machine = SimulatedFacility(
+        site, outdoors, state.initial_state(small, START, peak_power=0.0), seed=0
+    )
     record = followed(machine, points(1.5), points(0.4), points(1.5))
     means = record["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
     assert float(machine.observe()["peak_power"]) == pytest.approx(means[1])
@@ -286,8 +291,8 @@ def test_the_record_is_whole_and_in_minutes(plant):
     machine = plant(4)
     record = followed(machine, points(1.0), points(1.2, battery_charge=0.4), points(1.1))
     assert record.sizes["time"] == 3 * QUARTER_MINUTES
-    np.testing.assert_array_equal(record["time"], START + np.arange(45) * axes.MINUTE)
-    np.testing.assert_array_equal(record["instant"], START + np.arange(46) * axes.MINUTE)
+    np.testing.assert_array_equal(record["time"], START + np.arange(45) * time_axes.MINUTE)
+    np.testing.assert_array_equal(record["instant"], START + np.arange(46) * time_axes.MINUTE)
     assert record["closure"].max() < 1e-6
     battery = machine.site.equipment["battery_1"]
     kept = record["battery_level"].to_numpy()[:, 0]
@@ -295,15 +300,15 @@ def test_the_record_is_whole_and_in_minutes(plant):
     after = kept[:-1] * (1.0 - battery.standing_loss) ** (1 / 60)
     after += battery.charge_efficiency * put / 60.0
     np.testing.assert_allclose(kept[1:], after, atol=1e-12)  # across the quarter-hours too
-    vocabulary.check(record, *map(str, record.data_vars))
+    variables.check_variables(record, *map(str, record.data_vars))
 
 
 def test_hours_become_a_smooth_course_of_minutes():
-    hours = axes.regular(START, 3, np.timedelta64(1, "h"))
+    hours = time_axes.regular_axes(START, 3, np.timedelta64(1, "h"))
     hours["air_temperature"] = "time", [10.0, 16.0, 16.0]
     hours = hours.assign_coords(renewable=["wind_1"])
     hours["renewable_available_power"] = ("time", "renewable"), [[1.0], [2.0], [3.0]]
-    fine = interpolate_to_minutes(vocabulary.tag_all(hours), START, 180)
+    fine = interpolate_to_minutes(variables.tag_dataset(hours), START, 180)
     course = fine["air_temperature"].to_numpy()
     # 6 K between 06:30 and 07:30; the first minute's middle is before it, and held
     assert course[:30] == pytest.approx([10.0] * 30)

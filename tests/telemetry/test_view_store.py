@@ -9,11 +9,11 @@ import xarray as xr
 import sites
 from telemetry.archive.view_store import TEMPERATURE_RESOLUTION_K, ViewStore, open_view
 from tests.runs import steady
-from twin import state
 from twin.errors import ArchiveError
-from twin.scale import view
-from twin.scale.view import block_steps, blocks
-from twin.simulation import simulate
+from twin.racks import view
+from twin.racks.view import block_steps, view_blocks
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 ORIGIN = {"site": "small", "seed": "0"}
 
@@ -21,10 +21,10 @@ ORIGIN = {"site": "small", "seed": "0"}
 @pytest.fixture
 def pieces(monkeypatch):
     """Return a view of two hours of racks in two blocks."""
-    monkeypatch.setattr(view, "BLOCK", 1.0)
+    monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)
     site = sites.load_site("small")
-    run = simulate(site, state.rest(site), steady(site, count=8))
-    return list(blocks(site, [run]))
+    run = simulate(site, state.initial_state(site), steady(site, count=8))
+    return list(view_blocks(site, [run]))
 
 
 def opened(folder, pieces, origin=ORIGIN):

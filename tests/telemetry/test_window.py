@@ -18,8 +18,9 @@ from telemetry.messages.models import (
 )
 from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, batch, metadata_of, site, value_of
-from twin import state, vocabulary
-from twin.axes import MINUTE
+from twin import variables
+from twin.simulation import state
+from twin.time_axes import MINUTE
 
 DAY = np.timedelta64(1, "D")
 QUARTER = np.timedelta64(900, "s")
@@ -35,8 +36,11 @@ def test_nothing_heard_is_nan_and_infinitely_old():
 
 
 def test_what_is_observed_has_the_axes_and_units_of_the_state(window):
-    seen, wanted = window.observed(NOON), state.rest(site()).drop_vars("usual_power")  # estimated
-    vocabulary.check(seen, *wanted.data_vars)
+    seen, wanted = (
+        window.observed(NOON),
+        state.initial_state(site()).drop_vars("usual_power"),
+    )  # estimated
+    variables.check_variables(seen, *wanted.data_vars)
     for name, array in wanted.data_vars.items():
         assert seen[name].dims == array.dims
     for dim in ("battery", "tank", "circuit"):
@@ -135,7 +139,7 @@ def test_the_past_is_told_in_intervals(window):
     assert np.isnan(past["grid_import_power"][3])
     assert past["chip_temperature"].sel(hall="hall_1")[0] == 53.0
     assert past["accelerator_power"].sel(hall="hall_1")[0] == pytest.approx(14 * 0.072)
-    vocabulary.check(past, "grid_import_power", "battery_level", "chip_temperature")
+    variables.check_variables(past, "grid_import_power", "battery_level", "chip_temperature")
 
 
 def test_the_past_is_bounded():

@@ -6,7 +6,7 @@ import pytest
 from telemetry.messages.models import SimulationTick
 from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, batch, value_of
-from twin.axes import HOUR, MINUTE, QUARTER
+from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
 
 MENDED = NOON + 2 * MINUTE
 
@@ -51,7 +51,7 @@ def test_the_next_reading_counts_at_once(window):
 def test_the_past_forgets_what_was_ahead(window, later):
     """What that clock said of an hour to come is no part of the mean of that hour."""
     window.add(value_of("grid_import_power", 900.0, time=MENDED), MENDED)
-    past = window.dataset(later - QUARTER, later)
+    past = window.dataset(later - QUARTER_HOUR, later)
     assert np.isnan(past["grid_import_power"]).all()
 
 
@@ -70,9 +70,9 @@ def test_a_leap_is_judged_again_at_once(window):
 
 def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
     tick = SimulationTick(
-        site="small", time=NOON, interval=QUARTER, step=1, steps=9, batches=0, points=0
+        site="small", time=NOON, interval=QUARTER_HOUR, step=1, steps=9, batches=0, points=0
     )
     window.add(tick)
-    window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER))
+    window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER_HOUR))
     assert window.observed(NOON)["grid_import_power"] == pytest.approx(0.9)
     assert window.ahead(NOON) == ""

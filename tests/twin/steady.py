@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from twin.equipment import Cdu, CoolingPlant, HallAir
-from twin.rules import SetPointRules
-from twin.setpoints import Heat
+from twin.declarations import SetPointRules
+from twin.equipment import CduBank, CoolingPlant, CrahBank
+from twin.simulation.setpoints import HeatLoadRange
 from twin.weather import Weather
 
 SHARES = np.array([0.25, 0.5, 0.8, 1.0])
@@ -24,9 +24,9 @@ def sky(air=20.0, wet=15.0, count=4):
 def heat_of(site, shares=SHARES):
     """Return a known heat: all machines at the same shares of their rating."""
     rated = {plant.name: plant.rated_cooling for plant in site.of(CoolingPlant)}
-    rated |= {cdu.name: cdu.rated for cdu in site.of(Cdu)}
-    rated |= {air.name: air.rated_heat for air in site.of(HallAir)}
-    return Heat.steady({name: shares * most for name, most in rated.items()})
+    rated |= {cdu.name: cdu.rated for cdu in site.of(CduBank)}
+    rated |= {air.name: air.rated_heat for air in site.of(CrahBank)}
+    return HeatLoadRange.steady({name: shares * most for name, most in rated.items()})
 
 
 def ruled(site, **rules):

@@ -6,11 +6,11 @@ import xarray as xr
 
 import sites
 from tests.runs import ordered, steady, total
-from twin import state
-from twin.equipment import Accelerators, Tank
+from twin.equipment import ChilledWaterTank, ITHall
 from twin.errors import SiteError, StateError
-from twin.physics import dry_cooler, heat_exchange
-from twin.simulation import simulate
+from twin.physics import heat_exchangers, heat_rejection
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 SITE = sites.load_site("small")
 
@@ -42,7 +42,7 @@ def numbers(result):
 def test_heat_without_a_path_is_refused(gone, asks, lacks):
     site = SITE.with_equipment({n: m for n, m in SITE.equipment.items() if n != gone})
     with pytest.raises(SiteError, match=rf"\[equipment.{asks}.*needs {lacks}.*has no path"):
-        simulate(site, state.rest(site), steady(site))
+        simulate(site, state.initial_state(site), steady(site))
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_heat_without_a_path_is_refused(gone, asks, lacks):
 )
 def test_air_that_is_none_is_refused_by_name_and_time(word, value, told):
     with pytest.raises(StateError, match=f"weather, {word}.*{told}"):
-        simulate(SITE, state.rest(SITE), even(**{word: value}))
+        simulate(SITE, state.initial_state(SITE), even(**{word: value}))
 
 
 def test_an_interval_of_no_length_is_refused():
     operation = steady(SITE)
     operation["duration"] = operation["duration"] * 0.0
     with pytest.raises(StateError, match="duration: must be the distance of the instants"):
-        simulate(SITE, state.rest(SITE), operation)
+        simulate(SITE, state.initial_state(SITE), operation)
 
 
 @pytest.mark.parametrize(
@@ -89,16 +89,16 @@ def test_an_operation_out_of_time_or_of_another_unit_is_refused(spoil, told):
     with xr.set_options(keep_attrs=True):
         spoilt = spoil(steady(SITE))
     with pytest.raises(StateError, match=told):
-        simulate(SITE, state.rest(SITE), spoilt)
+        simulate(SITE, state.initial_state(SITE), spoilt)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
 def test_a_tank_gives_no_more_than_its_circuit_asks_for(share):
     """Proves: no water below its set point, and what is not taken stays in the tank."""
-    (tank,) = SITE.of(Tank)
+    (tank,) = SITE.of(ChilledWaterTank)
     operation = steady(SITE, share=share, count=16)
     operation = ordered(operation, "tank_discharge", "tank", **{tank.name: tank.power})
-    result = simulate(SITE, state.rest(SITE, level=1.0), operation)
+    result = simulate(SITE, state.initial_state(SITE, level=1.0), operation)
     water = result["facility_supply_temperature"].sel(circuit="chilled_plant")
     assert float(water.min()) > SITE.equipment["chilled_plant"].supply_temperature - 0.1
     load = result["cooling_load"].sel(circuit="chilled_plant").to_numpy()
@@ -118,21 +118,21 @@ def test_a_tank_gives_no_more_than_its_circuit_asks_for(share):
     ],
 )
 def test_a_state_that_cannot_be_is_refused_by_machine(name, value, told):
-    start = state.rest(SITE)
+    start = state.initial_state(SITE)
     start[name] = start[name].copy(data=np.full(start[name].shape, value))
     with pytest.raises(StateError, match=told):
         simulate(SITE, start, steady(SITE))
 
 
 def test_a_level_that_a_sensor_misreads_a_little_is_none_to_refuse():
-    start = state.rest(SITE, level=1.0)
+    start = state.initial_state(SITE, level=1.0)
     start["battery_level"] *= 1.05
     simulate(SITE, start, steady(SITE))
 
 
 @pytest.mark.parametrize("temperature", [-60.0, -25.0, 40.0, 55.0])
 def test_weather_beyond_a_correlation_is_flagged_and_finite(temperature):
-    result = simulate(SITE, state.rest(SITE), even(air_temperature=temperature))
+    result = simulate(SITE, state.initial_state(SITE), even(air_temperature=temperature))
     assert np.isfinite(numbers(result)).all()
     flag = result["cooling_plant_extrapolated"]
     assert (flag.sel(circuit="chilled_plant") == 1.0).all()  # YorkCalc: wet bulb -10 to 26.7 degC
@@ -140,14 +140,14 @@ def test_weather_beyond_a_correlation_is_flagged_and_finite(temperature):
 
 
 def test_weather_within_the_correlations_is_not_flagged():
-    result = simulate(SITE, state.rest(SITE), even(air_temperature=15.0))
+    result = simulate(SITE, state.initial_state(SITE), even(air_temperature=15.0))
     assert (result["cooling_plant_extrapolated"] == 0.0).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.05, 0.1, 1.0, 1.3, 3.0])
 def test_loads_far_below_and_above_the_rating_close(share):
-    full = SITE.of(Accelerators)[0].full_power
-    result = simulate(SITE, state.rest(SITE), even(hall_power=share * full))
+    full = SITE.of(ITHall)[0].full_power
+    result = simulate(SITE, state.initial_state(SITE), even(hall_power=share * full))
     assert np.isfinite(numbers(result)).all()
     assert result["closure"].max() < 1e-9
     over = result["ups_loading"].to_numpy() > 1.0
@@ -155,9 +155,12 @@ def test_loads_far_below_and_above_the_rating_close(share):
 
 
 def test_import_rises_with_the_load_from_nothing_to_thrice_the_rating():
-    full = SITE.of(Accelerators)[0].full_power
+    full = SITE.of(ITHall)[0].full_power
     drawn = [
-        total(simulate(SITE, state.rest(SITE), even(hall_power=share * full)), "facility_power")[-1]
+        total(
+            simulate(SITE, state.initial_state(SITE), even(hall_power=share * full)),
+            "facility_power",
+        )[-1]
         for share in np.linspace(0.0, 3.0, 25)
     ]
     assert (np.diff(drawn) > 0.0).all()
@@ -165,18 +168,18 @@ def test_import_rises_with_the_load_from_nothing_to_thrice_the_rating():
 
 def test_water_that_stands_passes_no_heat_on():
     hot, cold = np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
-    passed = heat_exchange.heat_exchanged(
+    passed = heat_exchangers.heat_exchanged(
         10.0, np.array([1.0, 1.0, 0.0]), hot_capacity_rate=hot, cold_capacity_rate=cold
     )
     assert (passed == 0.0).all()
     assert (
-        heat_exchange.heat_exchanged(10.0, 0.0, hot_capacity_rate=1.0, cold_capacity_rate=1.0)
+        heat_exchangers.heat_exchanged(10.0, 0.0, hot_capacity_rate=1.0, cold_capacity_rate=1.0)
     ) == 0.0
 
 
 def test_water_that_hardly_flows_leaves_as_cold_as_the_air():
     def leaving(rate):
-        return dry_cooler.dry_cooler_outlet(
+        return heat_rejection.dry_cooler_outlet(
             0.001,
             np.array([20.0]),
             fan_speed_share=1.0,

@@ -9,9 +9,9 @@ from telemetry.simulator.acceptance import CalibrationTrial
 from telemetry.simulator.deviations import SensorFault, SensorModel
 from tests import skies
 from tests.histories import NOISE, history_of, operation_of
-from twin.calibrate import Grade, calibrate
-from twin.calibration.history import History
-from twin.calibration.parameters import parameters_of, value_of
+from twin.calibration.fit import calibration_parameters, parameter_value
+from twin.calibration.history import TelemetryHistory
+from twin.calibration.identification import Identifiability, calibrate
 from twin.errors import StateError, UnitError
 
 SITE = sites.load_site("small")
@@ -36,7 +36,7 @@ def calibration(noisy):
 def truth(trial, parameter):
     if parameter.is_offset:
         return 0.0
-    return value_of(trial.hidden.equipment[parameter.machine], parameter.path)
+    return parameter_value(trial.hidden.equipment[parameter.machine], parameter.path)
 
 
 def found(calibration, name):
@@ -44,7 +44,7 @@ def found(calibration, name):
 
 
 def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
-    assert tuple(e.parameter for e in calibration.estimates) == parameters_of(SITE)
+    assert tuple(e.parameter for e in calibration.estimates) == calibration_parameters(SITE)
     for estimate in calibration.estimates:
         parameter = estimate.parameter
         assert parameter.low <= estimate.value <= parameter.high
@@ -52,7 +52,7 @@ def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
 
 
 def test_what_is_identified_is_right(noisy, calibration):
-    named = [e for e in calibration.estimates if e.grade is Grade.IDENTIFIED]
+    named = [e for e in calibration.estimates if e.grade is Identifiability.IDENTIFIED]
     assert len(named) > 8
     for estimate in named:
         true = truth(noisy, estimate.parameter)
@@ -64,7 +64,7 @@ def test_errors_are_honest(noisy, calibration):
     z = [
         (e.value - truth(noisy, e.parameter)) / e.error
         for e in calibration.estimates
-        if e.grade is not Grade.UNKNOWN
+        if e.grade is not Identifiability.UNKNOWN
     ]
     assert np.sqrt(np.mean(np.square(z))) < 2.5
     assert np.max(np.abs(z)) < 6.0
@@ -83,7 +83,10 @@ def test_a_plant_as_its_file_says_stays_as_it_is():
     told = calibrate(SITE, plant.readings)
     for estimate in told.estimates:
         parameter = estimate.parameter
-        if estimate.grade is Grade.IDENTIFIED and parameter.path[0] in {"loss_factor", "fouling"}:
+        if estimate.grade is Identifiability.IDENTIFIED and parameter.path[0] in {
+            "loss_factor",
+            "fouling",
+        }:
             assert estimate.value == pytest.approx(parameter.prior, rel=0.01)
 
 
@@ -151,7 +154,7 @@ def test_bounds_are_kept_and_said(noisy):
 
 
 def test_only_what_is_asked_for_moves(noisy):
-    asked = [p for p in parameters_of(SITE) if p.name == "ups_1.loss_factor"]
+    asked = [p for p in calibration_parameters(SITE) if p.name == "ups_1.loss_factor"]
     told = calibrate(SITE, noisy.readings, parameters=asked)
     assert [e.parameter for e in told.estimates] == asked
     assert told.site.equipment["cdu_1"] == SITE.equipment["cdu_1"]
@@ -246,7 +249,7 @@ def test_points_on_change_count_by_the_minute_and_not_by_how_often_they_are_sent
     }
     time = np.datetime64("2026-07-01", "us") + seconds * np.timedelta64(1, "s")
     read = xr.Dataset(data, coords={"time": time, "hall": ["hall_1", "hall_2"]})
-    assert History(SITE, read).get("hall_power", "hall_1")[0] == pytest.approx(4.5)
+    assert TelemetryHistory(SITE, read).get("hall_power", "hall_1")[0] == pytest.approx(4.5)
 
 
 @pytest.mark.slow
@@ -276,7 +279,7 @@ def test_a_week_of_telemetry_foretells_the_next(seed):
     assert abs(score.nmbe) <= 0.01
     assert score.temperature_rmse <= 0.5
     for estimate in told.estimates:
-        if estimate.grade is Grade.IDENTIFIED and not estimate.parameter.is_offset:
+        if estimate.grade is Identifiability.IDENTIFIED and not estimate.parameter.is_offset:
             true = truth(plant, estimate.parameter)
             assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
 
@@ -292,5 +295,5 @@ def test_air_of_two_days_that_nobody_read_is_none_to_judge_by():
     told = {e.parameter.name: e for e in calibrate(SITE, read).estimates}
     for name in ("rejection.approach_factor", "chillers.eir_factor"):
         estimate = told[f"chilled_plant.{name}"]
-        assert estimate.grade is Grade.IDENTIFIED
+        assert estimate.grade is Identifiability.IDENTIFIED
         assert estimate.value == pytest.approx(1.0, abs=3.0 * estimate.error)

@@ -7,12 +7,12 @@ import sites
 from tests.histories import NOISE, history_of, operation_of
 from tests.random_sites import switchgear
 from tests.runs import ordered
-from twin.calibrate import Grade, calibrate
-from twin.calibration.parameters import parameters_of
-from twin.equipment import Accelerators, Battery
+from twin.calibration.fit import calibration_parameters
+from twin.calibration.identification import Identifiability, calibrate
+from twin.equipment import Battery, ITHall
 
 SITE = sites.load_site("small")
-LOSS = [p for p in parameters_of(SITE) if p.name == "ups_1.loss_factor"]
+LOSS = [p for p in calibration_parameters(SITE) if p.name == "ups_1.loss_factor"]
 
 
 def loss_of(site, read):
@@ -80,7 +80,7 @@ def test_a_site_that_exports_is_no_other():
     Sensitivity: the loss of the transformers was taken for all of what went out.
     """
     operation = operation_of(SITE)
-    idle = np.array([hall.idle_power for hall in SITE.of(Accelerators)])
+    idle = np.array([hall.idle_power for hall in SITE.of(ITHall)])
     operation["hall_power"][:] = np.broadcast_to(idle, operation["hall_power"].shape)
     operation["accelerator_utilisation"][:] = 0.0
     (battery,) = SITE.of(Battery)
@@ -105,5 +105,5 @@ def test_what_nobody_meters_is_no_loss_of_the_ups(name, owner):
     (dim,) = (dim for dim in read[name].dims if dim != "time")
     others = read[name].isel({dim: np.flatnonzero(read[dim] != owner)}).rename({dim: "metered"})
     (loss,) = calibrate(SITE, read.assign({name: others}), parameters=LOSS).estimates
-    assert loss.grade is Grade.UNKNOWN
+    assert loss.grade is Identifiability.UNKNOWN
     assert loss.value == 1.0

@@ -5,9 +5,9 @@ import pytest
 import xarray as xr
 
 from tests.heated import heated
-from twin.calibration.history import History
-from twin.calibration.thermal import thermal
-from twin.calibration.water import Water
+from twin.calibration.applied_setpoints import AppliedSetPoints
+from twin.calibration.channels import thermal_channels
+from twin.calibration.history import TelemetryHistory
 
 
 def readings(air):
@@ -30,8 +30,8 @@ def test_a_supply_that_slides_is_followed(air, supply):
     Sensitivity: at 20 degC the draw at 80 degC, a fifth more.
     """
     site = heated(mild_supply_temperature="62 degC")
-    history = History(site, readings(air))
-    channels = thermal(site, history, Water.of(site, history))
+    history = TelemetryHistory(site, readings(air))
+    channels = thermal_channels(site, history, AppliedSetPoints.of(site, history))
     (channel,) = (c for c in channels if "pump" in c.machines)
     steady = heated(supply_temperature=supply).equipment["pump"]
     expected = float(steady.power(np.array([0.5]))[0])

@@ -5,11 +5,11 @@ import pytest
 
 import sites
 from tests.histories import NOISE, history_of, operation_of
-from twin.calibrate import Grade, calibrate
-from twin.calibration.history import History
-from twin.calibration.water import Water
+from twin.calibration.applied_setpoints import AppliedSetPoints
+from twin.calibration.history import TelemetryHistory
+from twin.calibration.identification import Identifiability, calibrate
 from twin.relations import SetPoints
-from twin.steering import labelled
+from twin.simulation.setpoints import set_point_variables
 
 SITE = sites.load_site("small")
 WORDS = ("facility_supply_set_point", "facility_range_set_point", "technology_range_set_point")
@@ -27,12 +27,12 @@ def moved():
         temperature_range={"warm_plant": 14.0 + 4.0 * fast, "chilled_plant": 10.0 + 2.0 * fast},
         technology_range={"cdu_1": 13.0 + 3.0 * fast},
     )
-    return history_of(SITE, operation.assign(labelled(points)), noise=NOISE)
+    return history_of(SITE, operation.assign(set_point_variables(points)), noise=NOISE)
 
 
 def assert_sound(told):
     """No parameter that the history tells is off, and many are told."""
-    shares = [e for e in told.estimates if e.grade is not Grade.UNKNOWN]
+    shares = [e for e in told.estimates if e.grade is not Identifiability.UNKNOWN]
     shares = [e for e in shares if not e.parameter.is_offset]
     assert len(shares) > 10
     for estimate in shares:
@@ -61,27 +61,29 @@ def test_moved_set_points_that_nobody_tells_are_seen_and_left_out(moved):
     assert "warm_plant is left out: the history does not tell its set points" in told.said[0]
     for estimate in told.estimates:
         if estimate.parameter.machine in LEFT:
-            assert estimate.grade is Grade.UNKNOWN
+            assert estimate.grade is Identifiability.UNKNOWN
     assert told.site.equipment["warm_plant"] == SITE.equipment["warm_plant"]
 
 
 def test_quarters_in_which_a_set_point_is_not_heard_are_left_out(moved):
     deaf = moved.copy(deep=True)
     deaf["facility_supply_set_point"][8:16, 0] = np.nan
-    held = Water.of(SITE, History(SITE, deaf))
+    held = AppliedSetPoints.of(SITE, TelemetryHistory(SITE, deaf))
     assert list(np.flatnonzero(held.unknown["warm_plant"])) == list(range(8, 16))
     assert "chilled_plant" not in held.unknown
 
 
 def test_water_that_stays_as_declared_is_told_nothing():
-    held = Water.of(SITE, History(SITE, history_of(SITE, operation_of(SITE, days=1))))
+    held = AppliedSetPoints.of(
+        SITE, TelemetryHistory(SITE, history_of(SITE, operation_of(SITE, days=1)))
+    )
     assert (held.points, held.unknown, held.said) == (None, {}, ())
 
 
 def test_a_set_point_that_rests_at_its_limit_is_no_stuck_sensor(moved):
     calm = moved.copy(deep=True)
     calm["facility_supply_set_point"][50:90, 0] = 44.0
-    assert History(SITE, calm).stuck == {}
+    assert TelemetryHistory(SITE, calm).stuck == {}
 
 
 def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
@@ -90,7 +92,7 @@ def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
     is_on = np.arange(calm.sizes["time"]) % 2.0
     is_on[50:90] = 1.0
     calm["tank_status"] = ("time", "tank"), is_on[:, np.newaxis]
-    assert History(SITE, calm.assign_coords(tank=["tank_1"])).stuck == {}
+    assert TelemetryHistory(SITE, calm.assign_coords(tank=["tank_1"])).stuck == {}
 
 
 def test_chillers_that_plans_commit_are_taken_as_they_ran():
@@ -101,7 +103,7 @@ def test_chillers_that_plans_commit_are_taken_as_they_ran():
     )
     history = history_of(site, operation_of(site, days=1))
     ran = history["cooling_plant_units_on"].sel(circuit="chilled_plant").to_numpy()
-    held = Water.of(site, History(site, history))
+    held = AppliedSetPoints.of(site, TelemetryHistory(site, history))
     assert held.points.units["chilled_plant"] == pytest.approx(ran)
     history["cooling_plant_units_on"][5] = 1.5
-    assert Water.of(site, History(site, history)).unknown["chilled_plant"][5]
+    assert AppliedSetPoints.of(site, TelemetryHistory(site, history)).unknown["chilled_plant"][5]

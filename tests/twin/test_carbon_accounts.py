@@ -6,9 +6,9 @@ import pytest
 import sites
 from tests.steady import steady_run
 from tests.twin.test_reporting import hourly
-from twin.carbon_accounts import carbon_figures
-from twin.equipment import HourlyMatching
-from twin.reporting import figures
+from twin.markets.contracts import HourlyMatching
+from twin.reporting.eu_report import report_items
+from twin.reporting.indicators import carbon_items
 
 HOURS = 48
 
@@ -26,7 +26,7 @@ def run(**words):
 
 
 def by_key(site, what):
-    return {one.key: one for one in carbon_figures(site, what)}
+    return {one.key: one for one in carbon_items(site, what)}
 
 
 def test_import_counts_with_the_mix_of_its_hour():
@@ -64,7 +64,7 @@ def test_own_sun_counts_as_far_as_it_is_used(matching):
 
 def test_a_report_leaves_the_share_to_whoever_meters_the_sun():
     """Proves: small has sun and wind; of a run that tells nothing of them no share is told."""
-    told = {one.key: one for one in figures(sites.load_site("small"), run())}
+    told = {one.key: one for one in report_items(sites.load_site("small"), run())}
     assert told["carbon-free"].value is None
     assert told["carbon-free"].basis == "known by whoever meters own power"
 

@@ -9,9 +9,9 @@ import sites
 from tests.random_sites import random_site
 from tests.runs import random_run, steady, total
 from tests.seeds import seeds
-from twin import run, state
-from twin.equipment import Accelerators, CoolingPlant, Ups
-from twin.simulation import simulate
+from twin.equipment import CoolingPlant, ITHall, UpsBank
+from twin.simulation import engine, state
+from twin.simulation.simulate import simulate
 
 SEEDS = seeds(range(200), quick=3)
 
@@ -34,15 +34,15 @@ def test_a_level_that_does_not_follow_is_seen(store, monkeypatch):
     Sensitivity: nothing, where what is charged is counted as kept.
     """
     site = sites.load_site("small")
-    real = run.walk_store
+    real = engine.integrate_storage
 
     def generous(which, *args, **more):
         into, out, levels = real(which, *args, **more)
         return into, out, levels + (which.owner == store) * 0.01 * np.arange(len(levels))
 
-    monkeypatch.setattr(run, "walk_store", generous)
+    monkeypatch.setattr(engine, "integrate_storage", generous)
     operation = steady(site, count=1)
-    result = simulate(site, state.rest(site, level=0.5), operation)
+    result = simulate(site, state.initial_state(site, level=0.5), operation)
     gained = total(result, "grid_import_power") + total(result, "renewable_used_power")
     assert result["closure"].to_numpy() == pytest.approx(0.04 / gained, rel=1e-3)
 
@@ -53,7 +53,7 @@ def balances(site, result):
     def sum_of(*names):
         return sum(total(result, name) for name in names)
 
-    share = site.of(Accelerators)[0].liquid_share
+    share = site.of(ITHall)[0].liquid_share
     asked = cooling(site, result, "cooling_load")
     net = sum_of("grid_import_power") - sum_of("grid_export_power")
     return {
@@ -148,7 +148,7 @@ def kept_by(plant, result):
     return plant.loop.heat_capacity * np.diff(water) / result["duration"].to_numpy()
 
 
-class Fountain(Ups):
+class Fountain(UpsBank):
     """A machine that gives a tenth more than it draws."""
 
     def relations(self):
@@ -166,7 +166,7 @@ def test_energy_out_of_nothing_shows_in_the_closure():
     site = sites.load_site("small")
     fountain = Fountain.model_construct(**dict(site.equipment["ups_1"]))
     broken = site.with_equipment({**site.equipment, "ups_1": fountain})
-    assert simulate(broken, state.rest(broken), steady(broken))["closure"].min() > 0.05
+    assert simulate(broken, state.initial_state(broken), steady(broken))["closure"].min() > 0.05
 
 
 def test_levels_follow_from_what_went_in_and_out():

@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 
 from tests.math.hand import START, grid, outlook, site
-from twin import curtailment, state, vocabulary
+from twin import variables
+from twin.feasibility import connection
+from twin.simulation import state
 
 
 def ahead(limit, *, hours=0.25):
     given = outlook([10.0] * len(limit), hours=hours)
-    return vocabulary.tag_all(given.assign(grid_import_limit=("time", np.array(limit, float))))
+    return variables.tag_dataset(given.assign(grid_import_limit=("time", np.array(limit, float))))
 
 
 def at(where, before):
-    return state.rest(where, START, grid_import_power=before)
+    return state.initial_state(where, START, grid_import_power=before)
 
 
 def test_without_a_word_the_whole_connection_is_there():
     where = site(connection=grid(import_limit=80.0))
-    assert curtailment.import_limit(where, at(where, 50.0), outlook([1.0, 1.0])).tolist() == [
+    assert connection.plannable_import_limit(
+        where, at(where, 50.0), outlook([1.0, 1.0])
+    ).tolist() == [
         80,
         80,
     ]
@@ -26,14 +30,14 @@ def test_without_a_word_the_whole_connection_is_there():
 
 def test_a_limit_counts_where_it_is_below_the_connection():
     where = site(connection=grid(import_limit=80.0))
-    found = curtailment.import_limit(where, at(where, 20.0), ahead([np.inf, 60.0, 90.0]))
+    found = connection.plannable_import_limit(where, at(where, 20.0), ahead([np.inf, 60.0, 90.0]))
     assert found.tolist() == [80.0, 60.0, 80.0]
 
 
 def test_a_limit_without_notice_is_come_down_to_at_half_the_ramp():
     # from 70 MW at 0.5 x 2 MW/min: 15 MW a quarter-hour: 55, 40, then the limit of 30
     where = site(connection=grid(import_limit=80.0, ramp=2.0))
-    found = curtailment.import_limit(where, at(where, 70.0), ahead([30.0, 30.0, 30.0]))
+    found = connection.plannable_import_limit(where, at(where, 70.0), ahead([30.0, 30.0, 30.0]))
     assert found.tolist() == [55.0, 40.0, 30.0]
 
 
@@ -49,9 +53,11 @@ def test_a_run_is_judged_by_what_its_schedule_was_told(taken, is_kept):
     where = site(connection=grid(import_limit=80.0, ramp=2.0))
     told = ahead([30.0] * 4)
     ran = told.assign(grid_import_power=("time", np.array(taken)))
-    over = curtailment.beyond(where, at(where, 70.0), told, ran=ran, keep=0.0)
+    over = connection.import_limit_excess(where, at(where, 70.0), told, ran=ran, keep=0.0)
     assert bool((over <= 1.0).all()) == is_kept
-    calm = curtailment.beyond(where, at(where, 70.0), outlook([1.0] * 4), ran=ran, keep=0.0)
+    calm = connection.import_limit_excess(
+        where, at(where, 70.0), outlook([1.0] * 4), ran=ran, keep=0.0
+    )
     assert calm.tolist() == [0.0] * 4
 
 
@@ -59,5 +65,5 @@ def test_a_share_of_the_limit_is_kept_free():
     where = site(connection=grid(import_limit=80.0))
     told = ahead([50.0])
     ran = told.assign(grid_import_power=("time", np.array([49.5])))
-    assert curtailment.beyond(where, at(where, 0.0), told, ran=ran, keep=0.02)[0] > 1.0
-    assert curtailment.beyond(where, at(where, 0.0), told, ran=ran, keep=0.01)[0] <= 1.0
+    assert connection.import_limit_excess(where, at(where, 0.0), told, ran=ran, keep=0.02)[0] > 1.0
+    assert connection.import_limit_excess(where, at(where, 0.0), told, ran=ran, keep=0.01)[0] <= 1.0

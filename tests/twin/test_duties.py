@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 import sites
 from tests.steady import steady_run
-from twin.duties import Duty, figures_of_law, judged
 from twin.equipment import HeatReuse
+from twin.reporting.national_limits import NationalLimit, assess_limits, legal_indicators
 
 GERMANY = sites.national_limits("Europe/Berlin")
 HOURS = 24
@@ -25,7 +25,7 @@ def owned(value, name, owner):
 
 
 def told(start, opened, **words):
-    found = judged(
+    found = assess_limits(
         sites.load_site("small"), run(start, **words), GERMANY.duties.values(), opened=opened
     )
     return {
@@ -84,12 +84,12 @@ def test_electricity_that_lifts_waste_heat_does_not_count_in_pue():
         "air_temperature": ("time", np.full(HOURS, 5.0)),
     }
     lift = float(pump.power(np.array([heat]), np.array([5.0]))[0])
-    found = figures_of_law(site, run("2028-03-01", **words))
+    found = legal_indicators(site, run("2028-03-01", **words))
     assert lift > 0.0
     assert found["PUE"] == pytest.approx((10.0 - lift) / 8.0)
     assert found["ERF"] == pytest.approx(heat / 10.0)
     words["heat_reuse_draw"] = owned(0.5, "heat_reuse", pump.name)
-    found = figures_of_law(site, run("2028-03-01", **words))
+    found = legal_indicators(site, run("2028-03-01", **words))
     assert found["PUE"] == pytest.approx((10.0 - 0.5) / 8.0)  # what is told goes before
 
 
@@ -103,7 +103,7 @@ def test_duty_has_one_limit():
             "status": "assumed", "source": "assumed"}  # fmt: skip
     for limits in ({}, {"at_most": 1.2, "at_least": 1.0}):
         with pytest.raises(ValidationError, match="one of them"):
-            Duty.model_validate(rule | limits)
+            NationalLimit.model_validate(rule | limits)
 
 
 def test_no_duties_are_known_elsewhere():

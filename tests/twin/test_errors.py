@@ -4,16 +4,23 @@ import pickle
 
 import pytest
 
-from twin.errors import BrokerError, Fault, NoScheduleError, ProblemError, SecurityError, WireError
+from twin.errors import (
+    BrokerError,
+    MessageError,
+    NoScheduleError,
+    ProblemError,
+    SecurityError,
+    ValidationIssue,
+)
 
-FAULT = Fault(place="here", value="3 MW", mend="write 4 MW")
+FAULT = ValidationIssue(place="here", value="3 MW", mend="write 4 MW")
 
 
 @pytest.mark.parametrize(
     "error",
     [
         ProblemError("question", [FAULT, FAULT]),
-        WireError("topic", b"\xff", "say it in JSON"),
+        MessageError("topic", b"\xff", "say it in JSON"),
         BrokerError("mqtt://there", "refused", "start it"),
         SecurityError("key", "others read it", "chmod 600"),
         NoScheduleError("no schedule"),

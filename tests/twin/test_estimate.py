@@ -5,11 +5,12 @@ import pytest
 
 import sites
 from tests import runs
-from twin import axes, simulation
-from twin import state as states
+from twin import time_axes
 from twin.errors import StateError
-from twin.estimate import LONGEST, estimate
-from twin.observer.trust import TRUST
+from twin.estimation.kalman_bank import NOISE_PRIORS
+from twin.estimation.observer import MAX_PREDICTION_H, estimate_state
+from twin.simulation import simulate
+from twin.simulation import state as states
 
 SITE = sites.load_site("small")
 START = runs.START
@@ -33,7 +34,7 @@ POWERS = {"peak_power": 3.0, "usual_power": 2.0, "grid_import_power": 2.0}
 
 
 def begin():
-    return states.rest(SITE, START, level=0.3, **POWERS)
+    return states.initial_state(SITE, START, level=0.3, **POWERS)
 
 
 def seen(state, *, without=(), **values):
@@ -55,7 +56,7 @@ def level(believed):
 
 
 def first():
-    return estimate(SITE, seen(begin()))
+    return estimate_state(SITE, seen(begin()))
 
 
 def shown(truth, step):
@@ -69,14 +70,14 @@ def shown(truth, step):
 
 def followed(operation, *, without=(), steps=None, noise=None):
     """Return an estimate a quarter-hour, and the truth, of an operation as ordered."""
-    truth = simulation.simulate(SITE, begin(), operation)
+    truth = simulate.simulate(SITE, begin(), operation)
     believed = [first()]
     for step in range(steps or operation.sizes["time"]):
         observed = seen(shown(truth, step), without=without)
         if noise is not None:
             observed["battery_level"] = observed["battery_level"] + noise[step]
         done = operation.isel(time=[step], instant=[step, step + 1])
-        believed.append(estimate(SITE, observed, last=believed[-1], operation=done))
+        believed.append(estimate_state(SITE, observed, last=believed[-1], operation=done))
     return believed, truth
 
 
@@ -85,23 +86,23 @@ def test_the_first_estimate_is_what_the_sensors_say():
     assert believed.state.equals(begin())
     assert believed.said == ()
     assert not believed.is_useless
-    assert believed.spread[BATTERY] == pytest.approx(TRUST["battery_level"].sensor * SIZE)
+    assert believed.spread[BATTERY] == pytest.approx(NOISE_PRIORS["battery_level"].sensor * SIZE)
 
 
 @pytest.mark.parametrize("name", [*LABELS, "grid_import_power", "grid_export_power", "peak_power"])
 def test_without_any_sensor_the_first_estimate_names_what_is_missing(name):
     with pytest.raises(StateError, match=f"{name}.*no sensor has shown it yet"):
-        estimate(SITE, seen(begin(), without=[name]))
+        estimate_state(SITE, seen(begin(), without=[name]))
 
 
 def test_everything_that_is_missing_is_told_at_once():
     with pytest.raises(StateError) as caught:
-        estimate(SITE, seen(begin(), without=[*LABELS, "peak_power"]))
+        estimate_state(SITE, seen(begin(), without=[*LABELS, "peak_power"]))
     assert len(caught.value.faults) == 7  # battery, tank, twice two circuits, peak
 
 
 def test_noise_comes_closer_than_the_sensor_alone():
-    sensor = TRUST["battery_level"].sensor * SIZE
+    sensor = NOISE_PRIORS["battery_level"].sensor * SIZE
     noise = np.random.default_rng(7).normal(0.0, sensor, 16)
     believed, truth = followed(run(16, charge=0.02), noise=noise)
     errors = np.array([level(b) for b in believed]) - truth["battery_level"].to_numpy()[:, 0]
@@ -131,7 +132,7 @@ def test_four_quarter_hours_are_as_uncertain_as_one_hour():
     quarters, _ = followed(run(4), without=["battery_level"])
     hour, _ = followed(run(1, minutes=60), without=["battery_level"])
     assert quarters[-1].spread[BATTERY] == pytest.approx(hour[-1].spread[BATTERY], rel=1e-3)
-    drift = TRUST["battery_level"].drift * SIZE
+    drift = NOISE_PRIORS["battery_level"].drift * SIZE
     assert 0.005 * SIZE < hour[-1].spread[BATTERY] < np.hypot(0.005 * SIZE, drift)
 
 
@@ -142,7 +143,7 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
     assert [b.is_useless for b in believed].index(True) in {9, 10}
     lost = [text for text in believed[-1].said if "unknown for too long" in text]
     assert len(lost) == 6  # battery, tank, twice two circuits
-    back = estimate(
+    back = estimate_state(
         SITE,
         shown(truth, 10),
         last=believed[-1],
@@ -154,7 +155,7 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
 
 def test_a_leap_of_a_sensor_is_said():
     observed = seen(later(begin(), 0.25), battery_level=1.3)
-    believed = estimate(SITE, observed, last=first(), operation=run(1))
+    believed = estimate_state(SITE, observed, last=first(), operation=run(1))
     assert any("battery_level of battery_1 is 1.3 MWh, but" in text for text in believed.said)
     assert believed.said[0].endswith("one of them is wrong")
 
@@ -162,7 +163,7 @@ def test_a_leap_of_a_sensor_is_said():
 def test_without_an_operation_only_sensors_count():
     """A quarter-hour was missed: the model stood still, the battery may have moved."""
     observed = seen(later(begin(), 0.5), battery_level=0.8)
-    believed = estimate(SITE, observed, last=first())
+    believed = estimate_state(SITE, observed, last=first())
     assert level(believed) == pytest.approx(0.8, abs=2e-3)
 
 
@@ -174,10 +175,10 @@ def test_without_an_operation_a_battery_at_full_power_is_believed(power, minutes
     Sensitivity: with what a blind model errs in general, 16 % in a quarter-hour is a contradiction,
     and the service holds by itself after a kill.
     """
-    last = estimate(SITE, seen(states.rest(SITE, START, level=0.5, **POWERS)))
+    last = estimate_state(SITE, seen(states.initial_state(SITE, START, level=0.5, **POWERS)))
     truth = later(last.state, minutes / 60.0)
     at = 0.5 * SIZE + power * minutes / 60.0
-    found = estimate(SITE, seen(truth, battery_level=at), last=last)
+    found = estimate_state(SITE, seen(truth, battery_level=at), last=last)
     assert not found.is_useless
     assert found.said == ()
     assert level(found) == pytest.approx(at, abs=0.01 * SIZE)
@@ -185,24 +186,24 @@ def test_without_an_operation_a_battery_at_full_power_is_believed(power, minutes
 
 def test_without_an_operation_a_missing_sensor_is_soon_useless():
     observed = seen(later(begin(), 0.5), without=["battery_level"])
-    believed = estimate(SITE, observed, last=first())
+    believed = estimate_state(SITE, observed, last=first())
     assert believed.is_useless
     assert level(believed) == level(first())
 
 
 def test_after_a_long_gap_the_model_is_not_asked():
-    hours = LONGEST + 1.0
+    hours = MAX_PREDICTION_H + 1.0
     observed = seen(later(begin(), hours), battery_level=0.4)
-    believed = estimate(SITE, observed, last=first(), operation=run(8, charge=0.1))
+    believed = estimate_state(SITE, observed, last=first(), operation=run(8, charge=0.1))
     assert level(believed) == pytest.approx(0.4, abs=5e-3)
 
 
 def test_an_estimate_of_the_future_is_not_believed():
-    ahead = estimate(SITE, seen(later(begin(), 24.0), battery_level=1.5))
-    believed = estimate(SITE, seen(begin()), last=ahead)
+    ahead = estimate_state(SITE, seen(later(begin(), 24.0), battery_level=1.5))
+    believed = estimate_state(SITE, seen(begin()), last=ahead)
     assert level(believed) == level(first())
     with pytest.raises(StateError, match="battery_level"):
-        estimate(SITE, seen(begin(), without=["battery_level"]), last=ahead)
+        estimate_state(SITE, seen(begin(), without=["battery_level"]), last=ahead)
 
 
 def test_a_silent_meter_leaves_its_last_word_and_says_so():
@@ -217,14 +218,14 @@ def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
     believed, truth = followed(operation, without=["grid_import_power"])
     assert [b.is_useless for b in believed] == [False] * 5 + [True] * 4
     assert any("silent for 2 h" in text for text in believed[-1].said)
-    spoken = estimate(SITE, later(shown(truth, 7), 0.25), last=believed[-1])
+    spoken = estimate_state(SITE, later(shown(truth, 7), 0.25), last=believed[-1])
     assert not spoken.is_useless
     assert spoken.silence == 0.0
 
 
 def test_a_peak_that_is_not_measured_follows_the_import():
     observed = seen(later(begin(), 0.25), without=["peak_power"], grid_import_power=3.7)
-    believed = estimate(SITE, observed, last=first(), operation=run(1))
+    believed = estimate_state(SITE, observed, last=first(), operation=run(1))
     assert float(believed.state["peak_power"]) == 3.7
     assert believed.silence == 0.0
 
@@ -237,7 +238,7 @@ def around_the_turn(minutes, *, age=0.0, last=None, **values):
     """Return an estimate some minutes after the turn of the month, of a reading of some age [s]."""
     observed = seen(begin(), **values)
     observed["instant"] = TURN + np.timedelta64(minutes, "m")
-    return estimate(SITE, observed.assign(peak_power_age=age), last=last)
+    return estimate_state(SITE, observed.assign(peak_power_age=age), last=last)
 
 
 def test_what_the_meter_said_before_the_month_began_is_last_months():
@@ -267,7 +268,7 @@ def test_the_usual_import_follows_slowly_and_outlives_the_month():
 
 
 def test_a_meter_around_zero_gives_no_negative_power():
-    believed = estimate(SITE, seen(begin(), grid_export_power=-0.003))
+    believed = estimate_state(SITE, seen(begin(), grid_export_power=-0.003))
     assert float(believed.state["grid_export_power"]) == 0.0
 
 
@@ -276,7 +277,7 @@ def test_a_sensor_that_is_stuck_is_left_out_and_said():
     """Charging goes on; the sensor stands, though it never showed a number twice before."""
     operation = run(40, charge=0.02)
     noise = np.random.default_rng(8).normal(0.0, 0.004, 40)
-    truth = simulation.simulate(SITE, begin(), operation)
+    truth = simulate.simulate(SITE, begin(), operation)
     noise[30:] = noise[30] - (truth["battery_level"][31:, 0] - truth["battery_level"][31, 0])
     believed, truth = followed(operation, noise=noise)
     assert any("battery_level of battery_1 stands at" in text for text in believed[-1].said)
@@ -304,14 +305,16 @@ def test_what_was_learned_goes_on_from_estimate_to_estimate():
     """Readings better than a good instrument's make the bounds narrower."""
     noise = np.random.default_rng(10).normal(0.0, 0.001, 60)
     believed, _ = followed(run(60, charge=0.01), noise=noise)
-    assert believed[-1].memory[BATTERY].bank.noise < 0.5 * TRUST["battery_level"].sensor * SIZE
+    assert (
+        believed[-1].memory[BATTERY].bank.noise < 0.5 * NOISE_PRIORS["battery_level"].sensor * SIZE
+    )
 
 
 def test_the_estimate_fits_the_site_and_leaves_what_it_was_given():
     observed, before = seen(later(begin(), 0.25)), first()
     kept, state = observed.copy(deep=True), before.state.copy(deep=True)
-    believed = estimate(SITE, observed, last=before, operation=run(1))
-    states.check(SITE, believed.state)
+    believed = estimate_state(SITE, observed, last=before, operation=run(1))
+    states.check_state(SITE, believed.state)
     assert observed.identical(kept)
     assert before.state.identical(state)
-    assert believed.state["instant"] == axes.utc("2026-07-01T00:15")
+    assert believed.state["instant"] == time_axes.to_utc("2026-07-01T00:15")

@@ -5,12 +5,12 @@ import pytest
 import xarray as xr
 
 import sites
-from twin import axes
-from twin.frost import frosts
-from twin.physics.water import PG25, capacity_rate
+from twin import time_axes
+from twin.physics.fluid_flow import PG25, capacity_rate
+from twin.simulation.limits import freeze_risks
 from twin.weather import Weather
 
-GRID = axes.regular(axes.utc("2026-01-05"), 3, axes.HOUR)
+GRID = time_axes.regular_axes(time_axes.to_utc("2026-01-05"), 3, time_axes.HOUR)
 
 
 def weather(*temperatures):
@@ -40,16 +40,16 @@ def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
     """A light load is colder by as much as the air is: the same lift above it at all three."""
     small = sites.load_site("small")
     what = run("warm_plant", heat=0.4, flow=20.0)
-    (told,) = frosts(small, what, weather(-1.0, -30.0, -40.0))
+    (told,) = freeze_risks(small, what, weather(-1.0, -30.0, -40.0))
     assert (told.plant, told.count, told.of) == ("warm_plant", 2, 3)
     assert told.first == GRID["time"].to_numpy()[1]
-    assert frosts(small, what, weather(-1.0, 5.0, 30.0)) == ()
+    assert freeze_risks(small, what, weather(-1.0, 5.0, 30.0)) == ()
     lift = told.reached + 40.0
     # water enters warmer than it leaves by heat over capacity rate, and leaves above the air
     assert 0.0 < lift < 30.0
-    (same,) = frosts(small, what, weather(-20.0, -30.0, -lift - 0.01))
+    (same,) = freeze_risks(small, what, weather(-20.0, -30.0, -lift - 0.01))
     assert same.count == 3
-    assert len(frosts(small, what, weather(-lift + 0.01, 0.0, 0.0))) == 0
+    assert len(freeze_risks(small, what, weather(-lift + 0.01, 0.0, 0.0))) == 0
 
 
 def test_glycol_freezes_later():
@@ -57,10 +57,12 @@ def test_glycol_freezes_later():
     loop = small.equipment["warm_plant"].loop.model_copy(update={"fluid": "pg25"})
     mixed = small.replace("warm_plant", loop=loop.model_dump())
     rate = capacity_rate(20.0) / capacity_rate(1.0, PG25)  # of the same heat in a kelvin
-    (water,) = frosts(small, run("warm_plant", heat=0.4, flow=20.0), weather(-1.0, -30.0, -40.0))
+    (water,) = freeze_risks(
+        small, run("warm_plant", heat=0.4, flow=20.0), weather(-1.0, -30.0, -40.0)
+    )
     lift = water.reached + 40.0
     cold = weather(-lift - 5.0, -lift - 9.0, -lift - 11.0)
-    (told,) = frosts(mixed, run("warm_plant", heat=0.4, flow=float(rate)), cold)
+    (told,) = freeze_risks(mixed, run("warm_plant", heat=0.4, flow=float(rate)), cold)
     assert (told.count, told.freezing_point) == (1, -9.8)
 
 

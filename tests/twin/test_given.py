@@ -6,14 +6,14 @@ import pytest
 import twin
 from tests import small_days
 from twin.errors import ProblemError, UnitError
-from twin.given import unlike
+from twin.validation import type_issues
 
 NOW = np.datetime64("2026-06-16", "us")
 
 
 def test_each_is_told_by_its_name_with_what_it_should_be():
     long = [[0.0] * 30]
-    told = [str(one) for one in unlike(step=("15", float), grid=(long, dict), name=("a", str))]
+    told = [str(one) for one in type_issues(step=("15", float), grid=(long, dict), name=("a", str))]
     assert told == [
         "step = '15': must be a float of builtins",
         "grid = list: must be a dict of builtins",
@@ -24,16 +24,16 @@ def test_each_is_told_by_its_name_with_what_it_should_be():
 @pytest.mark.parametrize(
     ("place", "call"),
     [
-        ("site", lambda bad: twin.rest(bad)),
+        ("site", lambda bad: twin.initial_state(bad)),
         ("now", lambda bad: twin.outlook(site(), ahead(), bad, axes=ahead())),
         ("record", lambda bad: twin.outlook(site(), bad, NOW, axes=ahead())),
         ("state", lambda bad: twin.simulate(site(), bad, ahead())),
         ("operation", lambda bad: twin.simulate(site(), small_days.problem().state, bad)),
-        ("record", lambda bad: twin.violations(site(), bad)),
-        ("series[0]", lambda bad: twin.record(site(), bad)),
-        ("queue", lambda bad: twin.envelope(bad, ahead())),
-        ("past", lambda bad: twin.expect(bad, {}, NOW)),
-        ("start", lambda bad: twin.horizon(bad, [(24, 15)])),
+        ("record", lambda bad: twin.count_violations(site(), bad)),
+        ("series[0]", lambda bad: twin.series_history(site(), bad)),
+        ("queue", lambda bad: twin.work_flexibility(bad, ahead())),
+        ("past", lambda bad: twin.expected_arrivals(bad, {}, NOW)),
+        ("start", lambda bad: twin.horizon_axes(bad, [(24, 15)])),
     ],
 )
 def test_the_doors_of_the_twin_refuse_another_kind(place, call, bad):

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 from tests.math.hand import battery, grid, outlook, site, source
-from twin.axes import intervals
-from twin.haste import haste
+from twin.feasibility.connection import check_ramp
+from twin.time_axes import interval_axes
 
 PLACE = site(
     battery(capacity=4.0, power=1.0), source(power=10.0), connection=grid(ramp=0.1, import_limit=5)
@@ -17,7 +17,7 @@ PLACE = site(
 def judged(before, after, *, level=2.0, work=0.0, sun=(0.0, 0.0), **flows):
     """Return the steepness of one step, and what of it is needless."""
     edges = outlook([20.0], hours=0.25)["instant"].to_numpy()
-    axis = intervals(edges)
+    axis = interval_axes(edges)
     ahead = axis.assign(
         grid_import_power=("time", [max(after, 0.0)]),
         grid_export_power=("time", [max(-after, 0.0)]),
@@ -31,7 +31,7 @@ def judged(before, after, *, level=2.0, work=0.0, sun=(0.0, 0.0), **flows):
         | {"battery_level": (("instant", "battery"), [[level], [level]])}
     ).assign_coords(battery=["battery"])
     state = xr.Dataset({"grid_import_power": max(before, 0.0), "grid_export_power": 0.0})
-    found = haste(PLACE, state, ahead, ran=ran, floor=np.array([3.0]))
+    found = check_ramp(PLACE, state, ahead, ran=ran, floor=np.array([3.0]))
     return float(found.steepness[0]), float(found.needless[0])
 
 

@@ -6,10 +6,10 @@ import pytest
 from sites.checks import site_issues
 from tests.heated import heated
 from tests.runs import ordered, steady
-from twin import state
-from twin.effectiveness import indicators
 from twin.errors import StateError
-from twin.simulation import simulate
+from twin.reporting.indicators import indicators
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 HUNGRY = {"rated_heat": "5 MW", "contract_power": "5 MW", "base_share": 1.0}
 """A pump to a network that would take more heat than there is."""
@@ -19,7 +19,7 @@ def run(site, heat, *, share=0.6, air=-10.0):
     operation = steady(site, share=share, air=air)
     if heat is not None:
         operation = ordered(operation, "heat_reuse_power", "heat_reuse", pump=heat)
-    return simulate(site, state.rest(site), operation)
+    return simulate(site, state.initial_state(site), operation)
 
 
 def last(result, name, **label):

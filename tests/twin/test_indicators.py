@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from twin import vocabulary
-from twin.axes import intervals, utc
-from twin.effectiveness import indicators
+from twin import variables
 from twin.errors import UnitError
+from twin.reporting.indicators import indicators
+from twin.time_axes import interval_axes, to_utc
 
-EDGES = utc("2023-06-01") + np.array([0, 60, 90]) * np.timedelta64(1, "m")  # 1 h, then 1/2 h
+EDGES = to_utc("2023-06-01") + np.array([0, 60, 90]) * np.timedelta64(1, "m")  # 1 h, then 1/2 h
 
 
 def run(**changed: list[float]) -> xr.Dataset:
@@ -18,8 +18,8 @@ def run(**changed: list[float]) -> xr.Dataset:
         "grid_export_power": [0.0, 8.0],
         "water_use": [20.0, 12.0],  # 26 m3
     } | changed
-    axes = intervals(EDGES)
-    return vocabulary.tag_all(axes.assign({name: ("time", v) for name, v in courses.items()}))
+    axes = interval_axes(EDGES)
+    return variables.tag_dataset(axes.assign({name: ("time", v) for name, v in courses.items()}))
 
 
 def with_renewables() -> xr.Dataset:
@@ -36,7 +36,7 @@ def test_indicators_by_hand():
     assert float(result["cue"]) == pytest.approx(90.0 * 400.0 / 130.0)
     assert float(result["ref"]) == pytest.approx((20.0 + 0.5 * 72.0) / 146.0)
     assert float(result["erf"]) == 0.0
-    vocabulary.check(result, "pue", "wue", "cue", "ref", "erf")
+    variables.check_variables(result, "pue", "wue", "cue", "ref", "erf")
 
 
 def test_heat_for_others_is_reused_by_hand():

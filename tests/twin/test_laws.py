@@ -6,11 +6,11 @@ import pytest
 from tests.random_sites import random_site
 from tests.runs import steady
 from tests.seeds import seeds
-from twin import state
 from twin.equipment import Genset
-from twin.physics import air
-from twin.relations import ENERGY_SIGN
-from twin.simulation import simulate
+from twin.physics import psychrometrics
+from twin.relations import CARRIER_ENERGY_SIGN
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 from twin.weather import Weather
 
 SEEDS = seeds(range(24), quick=3)
@@ -26,9 +26,11 @@ def weather(rng, count):
     return Weather(
         air_temperature=temperature,
         wet_bulb_temperature=np.asarray(
-            air.wet_bulb_temperature(temperature, humidity, pressure=pressure)
+            psychrometrics.wet_bulb_temperature(temperature, humidity, pressure=pressure)
         ),
-        humidity_ratio=np.asarray(air.humidity_ratio(temperature, humidity, pressure=pressure)),
+        humidity_ratio=np.asarray(
+            psychrometrics.humidity_ratio(temperature, humidity, pressure=pressure)
+        ),
         air_pressure=pressure,
     )
 
@@ -52,7 +54,10 @@ def test_more_load_never_loses_less(seed):
 
 def gives(convert):
     """Return whether a machine passes its lead on: power in, power out."""
-    return ENERGY_SIGN[convert.output] == ENERGY_SIGN[convert.lead] and not convert.relieves
+    return (
+        CARRIER_ENERGY_SIGN[convert.output] == CARRIER_ENERGY_SIGN[convert.lead]
+        and not convert.relieves
+    )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -70,7 +75,7 @@ def test_a_warmer_wet_bulb_never_cools_cheaper(seed):
         operation = steady(site, share=0.8, air=22.0, count=24)
         operation["relative_humidity"] = operation["relative_humidity"] * 0.0 + humidity
         operation["relative_humidity"].attrs["units"] = "1"
-        result = simulate(site, state.rest(site), operation)
+        result = simulate(site, state.initial_state(site), operation)
         drawn.append(float(result["cooling_plant_draw"].isel(time=-1).sum()))
     assert (np.diff(drawn) >= -1e-3 * drawn[-1]).all()
 
@@ -87,6 +92,6 @@ def test_warmer_air_never_cools_cheaper(seed):
     drawn = []
     for temperature in np.arange(-10.0, 36.0, 5.0):
         operation = steady(site, share=0.8, air=temperature, count=24)
-        result = simulate(site, state.rest(site), operation)
+        result = simulate(site, state.initial_state(site), operation)
         drawn.append(float(result["cooling_plant_draw"].isel(time=-1).sum()))
     assert (np.diff(drawn) >= -1e-3 * max(drawn)).all()

@@ -6,10 +6,10 @@ import xarray as xr
 
 import sites
 from tests.runs import steady
-from twin import state
 from twin.errors import StateError
-from twin.limits import Limit, limits, violations
-from twin.simulation import simulate
+from twin.simulation import state
+from twin.simulation.limits import OperatingLimit, count_violations, operating_limits
+from twin.simulation.simulate import simulate
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def small():
 @pytest.fixture
 def record(small):
     """Return a quiet record of twenty minutes."""
-    return simulate(small, state.rest(small), steady(small, count=20, minutes=1))
+    return simulate(small, state.initial_state(small), steady(small, count=20, minutes=1))
 
 
 def run_of(name, *values, dim="time"):
@@ -28,45 +28,45 @@ def run_of(name, *values, dim="time"):
 
 
 def test_a_power_may_lie_a_thousandth_beyond():
-    limit = Limit(variable="grid_import_power", high=100.0, margin="power")
+    limit = OperatingLimit(variable="grid_import_power", high=100.0, margin="power")
     beyond = limit.beyond(run_of("grid_import_power", 99.0, 100.1, 100.2))
     assert beyond == pytest.approx([-10.0, 1.0, 2.0])
 
 
 def test_a_kept_share_lowers_the_limit():
-    limit = Limit(variable="grid_import_power", high=100.0, margin="power")
+    limit = OperatingLimit(variable="grid_import_power", high=100.0, margin="power")
     assert limit.beyond(run_of("grid_import_power", 98.2), keep=0.02) == pytest.approx([2.0])
 
 
 def test_a_temperature_may_lie_a_twentieth_kelvin_beyond_and_keeps_kelvins():
-    limit = Limit(variable="facility_supply_temperature", high=42.0, margin="temperature")
+    limit = OperatingLimit(variable="facility_supply_temperature", high=42.0, margin="temperature")
     run = run_of("facility_supply_temperature", 50.0, 42.1, 41.1, dim="instant")
     assert limit.beyond(run) == pytest.approx([2.0, -18.0])  # the first edge is given, not done
     assert limit.beyond(run, keep=1.0) == pytest.approx([22.0, 2.0])
 
 
 def test_a_level_has_two_ends():
-    limit = Limit(variable="battery_level", low=2.0, high=10.0, margin="level")
+    limit = OperatingLimit(variable="battery_level", low=2.0, high=10.0, margin="level")
     run = run_of("battery_level", 5.0, 1.98, 10.02, 6.0, dim="instant")
     assert limit.beyond(run) == pytest.approx([2.0, 2.0, -400.0])
 
 
 def test_a_transformer_is_loaded_backwards_too(small):
     """Proves: as much export as it may carry and half of it more: 500 tolerances beyond."""
-    (limit,) = (one for one in limits(small) if one.variable == "transformer_loading")
+    (limit,) = (one for one in operating_limits(small) if one.variable == "transformer_loading")
     loading = np.array([[-1.0], [-1.5]])
     run = xr.Dataset({limit.variable: (("time", limit.dim), loading)}, {limit.dim: [limit.owner]})
     assert limit.beyond(run) == pytest.approx([0.0, 500.0])
 
 
 def test_where_nothing_may_be_exported_rounding_is_no_violation():
-    limit = Limit(variable="grid_export_power", high=0.0, margin="power")
+    limit = OperatingLimit(variable="grid_export_power", high=0.0, margin="power")
     beyond = limit.beyond(run_of("grid_export_power", 1e-9, 1e-3))
     assert beyond[0] < 1.0 < beyond[1]
 
 
 def test_a_site_has_all_its_limits_once(small):
-    names = [limit.name for limit in limits(small)]
+    names = [limit.name for limit in operating_limits(small)]
     assert len(set(names)) == len(names)
     assert set(names) == {
         "grid_import_power",
@@ -86,7 +86,7 @@ def test_a_site_has_all_its_limits_once(small):
 
 
 def test_a_quiet_record_has_no_violation(small, record):
-    assert int(violations(small, record).sum()) == 0
+    assert int(count_violations(small, record).sum()) == 0
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_quiet_record_has_no_violation(small, record):
 )
 def test_each_limit_is_counted_by_the_minute(small, record, name, place, value, limit):
     record[name][{"time": slice(4, 7), **place}] = value
-    found = violations(small, record)
+    found = count_violations(small, record)
     counts = found.to_series()
     assert counts[limit] == 3
     assert found["first"].sel(limit=limit) == record["time"][4]
@@ -114,23 +114,23 @@ def test_each_limit_is_counted_by_the_minute(small, record, name, place, value, 
 def test_stocks_are_counted_at_the_ends_of_the_minutes(small, record):
     record["battery_level"][{"instant": slice(0, 3), "battery": 0}] = 0.3
     record["facility_supply_temperature"][{"instant": 20, "circuit": 1}] = 21.1
-    counts = violations(small, record).to_series()
+    counts = count_violations(small, record).to_series()
     assert counts["battery_level of battery_1"] == 2
     assert counts["facility_supply_temperature of chilled_plant"] == 1
 
 
 def test_a_record_of_other_intervals_than_minutes_is_refused(small):
     """Proves: the course of a back-test, of quarter-hours, is not judged as if it were minutes."""
-    course = simulate(small, state.rest(small), steady(small, count=4, minutes=15))
+    course = simulate(small, state.initial_state(small), steady(small, count=4, minutes=15))
     with pytest.raises(StateError, match=r"record, 20\S+Z = 15 min: .* by the minute"):
-        violations(small, course)
+        count_violations(small, course)
 
 
 def test_a_leap_of_the_import_breaks_the_ramp_once(small, record):
     """Proves: on a connection of 0.2 MW/min, 0.21 MW is a leap and 0.19 MW is none."""
     record["grid_import_power"][10:] += 0.21
     record["grid_import_power"][20:] -= 0.19
-    counts = violations(small, record).to_series()
+    counts = count_violations(small, record).to_series()
     assert counts[counts > 0].to_dict() == {"ramp of grid_import_power": 1}
 
 
@@ -139,5 +139,5 @@ def test_a_leap_that_the_grid_called_for_breaks_no_ramp(small, record):
     spared = np.zeros(record.sizes["time"])
     spared[3:6], spared[10:15] = 0.5, -0.5
     record["grid_import_power"] -= xr.DataArray(spared, dims="time")
-    assert violations(small, record).sel(limit="ramp of grid_import_power") == 4
-    assert violations(small, record, called=spared).sum() == 0
+    assert count_violations(small, record).sel(limit="ramp of grid_import_power") == 4
+    assert count_violations(small, record, called=spared).sum() == 0

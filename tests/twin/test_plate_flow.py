@@ -6,21 +6,24 @@ import pytest
 import sites
 from sites.checks import site_issues
 from tests.runs import steady
-from twin import state, vocabulary
-from twin.equipment import Accelerators, Cdu
-from twin.scale.view import view
-from twin.simulation import simulate
+from twin import variables
+from twin.equipment import CduBank, ITHall
+from twin.racks.view import view
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 SITE = sites.load_site("small")
-BANK = SITE.of(Cdu)[0]
-HALL = SITE.of(Accelerators)[0]
+BANK = SITE.of(CduBank)[0]
+HALL = SITE.of(ITHall)[0]
 
 CALM = 30.46
 """1,198 W of a chip at half of 1.8 l/min, where R is .02543 K/W (.02086 at 1.8: 24.99). [K]"""
 
 
 def calm_run(share=0.3, **orders):
-    return simulate(SITE, state.rest(SITE), steady(SITE, count=4, share=share).assign(**orders))
+    return simulate(
+        SITE, state.initial_state(SITE), steady(SITE, count=4, share=share).assign(**orders)
+    )
 
 
 def test_chips_have_the_coolant_that_the_units_pump():
@@ -39,7 +42,7 @@ def test_a_declared_range_that_is_told_changes_no_chip_beside_its_flow():
     span = np.full((4, 1), BANK.technology_range)
     word = "technology_range_set_point"
     told = plain["technology_supply_temperature"].copy(data=span)
-    steered = calm_run(share=1.0, **{word: vocabulary.tag(told, word)})
+    steered = calm_run(share=1.0, **{word: variables.tag_variable(told, word)})
     assert steered["chip_temperature"].to_numpy() == pytest.approx(
         plain["chip_temperature"].to_numpy(), abs=1e-6
     )

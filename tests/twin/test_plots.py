@@ -6,9 +6,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import sites
-from twin.axes import regular, utc
-from twin.limits import limits
-from twin.plots import plot_comparison, plot_errors, plot_front, plot_run
+from twin.plots import plot_comparison, plot_pareto_front, plot_run, plot_validation_errors
+from twin.simulation.limits import operating_limits
+from twin.time_axes import regular_axes, to_utc
 
 COUNT = 96
 
@@ -21,7 +21,7 @@ def site():
 @pytest.fixture(scope="module")
 def run(site) -> xr.Dataset:
     """Return a day with all that a backtest records."""
-    run = regular(utc("2023-06-28"), COUNT)
+    run = regular_axes(to_utc("2023-06-28"), COUNT)
     wave = np.sin(np.arange(COUNT) / 12.0)
     instants = np.sin(np.arange(COUNT + 1) / 12.0)
     flows = {
@@ -41,9 +41,11 @@ def run(site) -> xr.Dataset:
     run["work_late"] = ("instant", "cohort"), np.zeros((COUNT + 1, 2))
     run["renewable_used_power"] = ("time", "renewable"), np.full((COUNT, 1), 0.4)
     run["cooling_plant_draw"] = ("time", "circuit"), np.full((COUNT, 2), 0.05)
-    for limit in limits(site):
+    for limit in operating_limits(site):
         if limit.margin == "temperature":
-            owners = [other.owner for other in limits(site) if other.variable == limit.variable]
+            owners = [
+                other.owner for other in operating_limits(site) if other.variable == limit.variable
+            ]
             levels = np.full((COUNT + 1, len(owners)), limit.high - 3.0)
             run[limit.variable] = ("instant", limit.dim), levels
             run = run.assign_coords({limit.dim: owners})
@@ -88,7 +90,9 @@ def test_a_whole_run_has_all_panels(run, site):
 @pytest.mark.parametrize(("start", "day"), [("T21:45", "06-28"), ("T22:00", "06-29")])
 def test_the_day_of_the_title_is_that_of_the_axis(site, start, day):
     """Proves: 22:00 UTC is midnight in Berlin's summer, and belongs to the next day."""
-    price = regular(utc(f"2023-06-28{start}"), 8).assign(electricity_price=("time", np.ones(8)))
+    price = regular_axes(to_utc(f"2023-06-28{start}"), 8).assign(
+        electricity_price=("time", np.ones(8))
+    )
     assert plot_run(price, site, title="small").get_suptitle() == f"small, from 2023-{day}"
 
 
@@ -122,7 +126,9 @@ def test_comparison_names_the_differences():
 
 
 def test_errors_are_drawn_beside_the_tolerance():
-    figure = plot_errors({"good": np.array([0.1, -0.9]), "bad": np.array([2.0])}, title="errors")
+    figure = plot_validation_errors(
+        {"good": np.array([0.1, -0.9]), "bad": np.array([2.0])}, title="errors"
+    )
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["good", "bad"]
     good, bad = (points.get_offsets().data[:, 0].tolist() for points in axes.collections)
@@ -140,7 +146,7 @@ def test_labels_of_plans_that_lie_close_together_do_not_overlap() -> None:
         {"cost": ("carbon_price", cost), "carbon": ("carbon_price", 1e3 * np.array(carbon))},
         coords={"carbon_price": [0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8]},
     )
-    figure = plot_front(front, title="a week")
+    figure = plot_pareto_front(front, title="a week")
     assert drawn(figure)[0] == 1200
     (panel,) = figure.axes
     boxes = [label.get_window_extent() for label in panel.texts if label.get_text()]

@@ -7,9 +7,9 @@ import xarray as xr
 import sites
 from tests.heated import heated
 from tests.steady import steady_run
-from twin import vocabulary
+from twin import variables
 from twin.errors import ProblemError, UnitError
-from twin.reporting import figures
+from twin.reporting.eu_report import report_items
 
 HOURS = 48
 
@@ -23,7 +23,7 @@ def hourly(value, name, owner):
 
 
 def told(site, what, **others):
-    return {one.key: one for one in figures(site, what, **others)}
+    return {one.key: one for one in report_items(site, what, **others)}
 
 
 def test_energy_and_indicators_of_two_flat_days():
@@ -73,7 +73,7 @@ def test_what_is_installed_comes_from_the_site():
 
 def test_carbon_counts_the_import():
     """9 of 8 MW at 200 kg/MWh."""
-    carbon = vocabulary.tag(run()["it_power"] * 0.0 + 200.0, "carbon_intensity")
+    carbon = variables.tag_variable(run()["it_power"] * 0.0 + 200.0, "carbon_intensity")
     found = told(sites.load_site("small"), run(), carbon_intensity=carbon)
     assert found["CUE"].value == pytest.approx(225.0)
 
@@ -105,17 +105,17 @@ def test_what_is_no_number_is_never_summed_as_zero():
         what = run()
         what[name][5] = np.nan
         with pytest.raises(ProblemError, match=f"{name}, 2026-07-01T05:00Z = no number"):
-            figures(sites.load_site("small"), what)
+            report_items(sites.load_site("small"), what)
 
 
 def test_powers_water_and_carbon_below_zero_are_refused():
     what = run()
     what["water_use"][3:] = -1.0
     with pytest.raises(ProblemError, match="water_use, 2026-07-01T03:00Z = -1 m3/h at the least"):
-        figures(sites.load_site("small"), what)
-    carbon = vocabulary.tag(run()["it_power"] * 0.0 - 2.0, "carbon_intensity")
+        report_items(sites.load_site("small"), what)
+    carbon = variables.tag_variable(run()["it_power"] * 0.0 - 2.0, "carbon_intensity")
     with pytest.raises(ProblemError, match="carbon_intensity"):
-        figures(sites.load_site("small"), run(), carbon_intensity=carbon)
+        report_items(sites.load_site("small"), run(), carbon_intensity=carbon)
 
 
 def test_what_machines_did_that_no_meter_tells_is_not_known():
@@ -136,7 +136,7 @@ def test_an_it_that_drew_more_than_the_site_is_refused():
     what = run()
     swapped = what.assign(it_power=what["facility_power"], facility_power=what["it_power"])
     with pytest.raises(ProblemError, match="it_power = 480 MWh, of 384 MWh of the whole site"):
-        figures(sites.load_site("small"), swapped)
+        report_items(sites.load_site("small"), swapped)
 
 
 def test_indicators_of_an_idle_it_are_unknown():
@@ -169,4 +169,4 @@ def test_heat_of_meters_that_are_no_machine_of_the_site_has_no_temperature():
 
 def test_a_run_without_water_is_refused_by_its_word():
     with pytest.raises(UnitError, match="water_use"):
-        figures(sites.load_site("small"), run().drop_vars("water_use"))
+        report_items(sites.load_site("small"), run().drop_vars("water_use"))

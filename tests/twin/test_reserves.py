@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from twin import axes
-from twin.reserved.endings import endings, lags, overlap
-from twin.reserves import Reserve, begins, edges, is_open, is_valid
+from twin import time_axes
+from twin.feasibility.reserve_activation import (
+    activation_ends,
+    activation_overlap,
+    max_touched_intervals,
+)
+from twin.markets.reserve_products import (
+    ReserveProduct,
+    block_edges,
+    is_gate_open,
+    is_valid,
+    starts_block,
+)
 
 FCR = {
     "direction": "symmetric",
@@ -21,12 +31,12 @@ FCR = {
 
 
 def product(name="fcr", **changes):
-    return Reserve.model_validate({"name": name} | FCR | changes)
+    return ReserveProduct.model_validate({"name": name} | FCR | changes)
 
 
 def day(start, hours, minutes=60):
     count = round(hours * 60 / minutes)
-    return axes.utc(start) + np.arange(count + 1) * np.timedelta64(minutes, "m")
+    return time_axes.to_utc(start) + np.arange(count + 1) * np.timedelta64(minutes, "m")
 
 
 def test_a_file_gives_units():
@@ -61,7 +71,9 @@ def test_terms_without_sense_are_told(changes, words):
 
 def test_blocks_follow_the_clock_of_the_market():
     """Blocks of 4 h on a summer day of CEST, UTC + 2 h: 22:00, 02:00, ... UTC."""
-    found = edges(product(), axes.utc("2026-07-01T00:00Z"), axes.utc("2026-07-01T10:00Z"))
+    found = block_edges(
+        product(), time_axes.to_utc("2026-07-01T00:00Z"), time_axes.to_utc("2026-07-01T10:00Z")
+    )
     hours = ["2026-06-30T22", "2026-07-01T02", "2026-07-01T06", "2026-07-01T10"]
     assert found.tolist() == np.array(hours, "datetime64[us]").tolist()
 
@@ -71,38 +83,40 @@ def test_blocks_follow_the_clock_of_the_market():
 )
 def test_days_on_which_clocks_change(begin, length, first):
     """23 and 25 h: the first of six blocks is an hour shorter or longer; hours are 23 and 25."""
-    span = axes.utc(begin), axes.utc(begin) + np.timedelta64(length, "h")
-    blocks = np.diff(edges(product(), *span)) / np.timedelta64(1, "h")
+    span = time_axes.to_utc(begin), time_axes.to_utc(begin) + np.timedelta64(length, "h")
+    blocks = np.diff(block_edges(product(), *span)) / np.timedelta64(1, "h")
     assert blocks.tolist() == [first, 4, 4, 4, 4, 4]
-    hourly = np.diff(edges(product(block="1 h"), *span)) / np.timedelta64(1, "h")
+    hourly = np.diff(block_edges(product(block="1 h"), *span)) / np.timedelta64(1, "h")
     assert hourly.tolist() == [1] * length
 
 
 def test_the_market_day_of_finland_is_that_of_brussels():
     """A day from 22:00 UTC, though Helsinki's begins at 21:00."""
-    found = edges(
-        product(block="24 h"), axes.utc("2026-07-01T12:00Z"), axes.utc("2026-07-01T13:00Z")
+    found = block_edges(
+        product(block="24 h"),
+        time_axes.to_utc("2026-07-01T12:00Z"),
+        time_axes.to_utc("2026-07-01T13:00Z"),
     )
     assert str(found[0]) == "2026-06-30T22:00:00.000000"
 
 
 def test_blocks_begin_at_edges_only():
     """Of hours from 00:00 UTC, 02:00 and 06:00 begin blocks; a quarter past does not."""
-    assert np.flatnonzero(begins(product(), day("2026-07-01T00:00Z", 8))).tolist() == [2, 6]
-    assert not begins(product(), day("2026-07-01T00:15Z", 8)).any()
+    assert np.flatnonzero(starts_block(product(), day("2026-07-01T00:00Z", 8))).tolist() == [2, 6]
+    assert not starts_block(product(), day("2026-07-01T00:15Z", 8)).any()
 
 
 def test_a_gate_closes_for_all_blocks_of_its_day():
     """At 08:00 CEST of D - 1, 06:00 UTC, the day from 22:00 UTC on is closed, not the next."""
-    early = is_open(product(), day("2026-07-01T05:00Z", 48))
+    early = is_gate_open(product(), day("2026-07-01T05:00Z", 48))
     assert np.flatnonzero(early).tolist() == list(range(17, 48))
-    late = is_open(product(), day("2026-07-01T06:00Z", 48))
+    late = is_gate_open(product(), day("2026-07-01T06:00Z", 48))
     assert np.flatnonzero(late).tolist() == list(range(40, 48))
 
 
 def test_an_interval_is_open_only_with_all_its_blocks():
     """Four hours across midnight of the market touch a closed day."""
-    four = is_open(product(block="1 h"), day("2026-07-01T06:00Z", 44, minutes=240))
+    four = is_gate_open(product(block="1 h"), day("2026-07-01T06:00Z", 44, minutes=240))
     assert np.flatnonzero(four).tolist() == [10]
 
 
@@ -111,7 +125,7 @@ def test_a_product_has_dates():
     told = product(valid_from="2026-07-02", valid_to="2026-07-03")
     hours = day("2026-07-01T00:00Z", 72)
     assert np.flatnonzero(is_valid(told, hours)).tolist() == list(range(22, 46))
-    assert np.flatnonzero(is_open(told, hours)).tolist() == list(range(22, 46))
+    assert np.flatnonzero(is_gate_open(told, hours)).tolist() == list(range(22, 46))
 
 
 @pytest.mark.parametrize(
@@ -130,26 +144,28 @@ def test_a_least_bid_of_several_steps():
 def test_activations_that_end_with_an_interval():
     """Half an hour over quarters, then over hours; the first quarter has none before it."""
     hours = np.array([0.25, 0.25, 0.25, 1.0])
-    assert lags(hours, 0.5) == 2
-    assert overlap(hours, 0.5, 2) == pytest.approx(
+    assert max_touched_intervals(hours, 0.5) == 2
+    assert activation_overlap(hours, 0.5, 2) == pytest.approx(
         np.array([[0.0, 0.25], [0.25, 0.25], [0.25, 0.25], [0.0, 0.5]])
     )
-    assert overlap(hours, 1.1, 2)[3] == pytest.approx([0.1, 1.0])
+    assert activation_overlap(hours, 1.1, 2)[3] == pytest.approx([0.1, 1.0])
 
 
 def test_activations_may_end_inside_an_interval():
     """20 min and an hour after an edge: 5 min into a quarter, 5 and 20 min into the hours."""
     hours = np.array([0.25, 0.25, 1.0, 1.0])
-    found = endings(hours, [1.0 / 3.0, 1.0])
+    found = activation_ends(hours, [1.0 / 3.0, 1.0])
     assert found[:, 0] == pytest.approx(hours)
     inside = [row[1:][np.isfinite(row[1:])] for row in found]
     assert inside[0] == pytest.approx([])
     assert inside[1] == pytest.approx([1.0 / 12.0])
     assert inside[2] == pytest.approx([1.0 / 12.0, 1.0 / 3.0, 0.5, 0.75])
     assert inside[3] == pytest.approx([1.0 / 3.0])
-    assert lags(hours, 1.0, found) == 3
+    assert max_touched_intervals(hours, 1.0, found) == 3
     # the hour that ends 20 min into the last one has lasted 40 min of the one before
-    assert overlap(hours, 1.0, 3, until=found)[3, 1] == pytest.approx([0.0, 2.0 / 3.0, 1.0 / 3.0])
-    assert overlap(hours, 1.0, 3, until=found)[0, 1] == pytest.approx(
+    assert activation_overlap(hours, 1.0, 3, until=found)[3, 1] == pytest.approx(
+        [0.0, 2.0 / 3.0, 1.0 / 3.0]
+    )
+    assert activation_overlap(hours, 1.0, 3, until=found)[0, 1] == pytest.approx(
         [0.0, 0.0, 0.0]
     )  # there is none

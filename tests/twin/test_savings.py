@@ -5,10 +5,18 @@ import pytest
 
 import sites
 from tests.air_site import airy
-from twin import axes
-from twin.equipment import Accelerators, CoolingPlant
+from twin import time_axes
+from twin.equipment import CoolingPlant, ITHall
 from twin.plots import plot_savings
-from twin.savings import DECLARED, FIXED, FLOW, FREE, RAMPED, WAYS, courses
+from twin.reporting.setpoint_savings import (
+    CHOSEN_FLOW,
+    CHOSEN_FLOW_AND_TEMPERATURE,
+    CONTROL_STRATEGIES,
+    DECLARED_RANGE,
+    FIXED_FLOW,
+    RATE_LIMITED,
+    compare_control_strategies,
+)
 from twin.weather import Weather
 
 HOURS = 24 * 7
@@ -34,44 +42,53 @@ def june(days):
 @pytest.fixture(scope="module")
 def week(site):
     """Return a week at a load that swings through all of its range twice a day."""
-    (hall,) = site.of(Accelerators)
+    (hall,) = site.of(ITHall)
     swing = 0.5 - 0.5 * np.cos(np.arange(HOURS) * 2.0 * np.pi / 12.0)
     power = hall.idle_power + swing * (hall.full_power - hall.idle_power)
-    return courses(site, {"hall_1": power}, june(7), hours=np.ones(HOURS))
+    return compare_control_strategies(site, {"hall_1": power}, june(7), hours=np.ones(HOURS))
 
 
 def test_fixed_flow_by_hand(week):
     """Pumps at rating: 0.33 MW and 30 kW of both plants, and 25 CDU pumps of 8.47347 kW."""
-    assert week[FIXED].flow == pytest.approx(1.0)
+    assert week[FIXED_FLOW].flow == pytest.approx(1.0)
     least = 0.33 + 0.03 + 25 * 8473.47e-6
     fans = 0.06 + 20 * 0.022  # of the hall and of all cells, at full
-    assert (week[FIXED].cooling_power > least).all()
-    assert (week[FIXED].cooling_power < least + fans + 0.55).all()  # and some compressors
+    assert (week[FIXED_FLOW].cooling_power > least).all()
+    assert (week[FIXED_FLOW].cooling_power < least + fans + 0.55).all()  # and some compressors
 
 
 def test_every_way_saves_beside_the_one_before(week):
-    energy = {way: week[way].cooling_power.sum() for way in WAYS}
-    assert energy[FREE] <= energy[FLOW] <= energy[DECLARED] < energy[FIXED]
-    assert energy[FREE] <= energy[RAMPED] < 0.8 * energy[FIXED]
+    energy = {way: week[way].cooling_power.sum() for way in CONTROL_STRATEGIES}
+    assert (
+        energy[CHOSEN_FLOW_AND_TEMPERATURE]
+        <= energy[CHOSEN_FLOW]
+        <= energy[DECLARED_RANGE]
+        < energy[FIXED_FLOW]
+    )
+    assert energy[CHOSEN_FLOW_AND_TEMPERATURE] <= energy[RATE_LIMITED] < 0.8 * energy[FIXED_FLOW]
 
 
 def test_chips_and_ramps_keep_their_limits(site, week):
-    (hall,) = site.of(Accelerators)
+    (hall,) = site.of(ITHall)
     for course in week.values():
         assert course.chip_temperature.max() < hall.chip_temperature_limit
-    steps = np.abs(np.diff(week[RAMPED].supply_temperature)) / 60.0
+    steps = np.abs(np.diff(week[RATE_LIMITED].supply_temperature)) / 60.0
     assert 0.01 < steps.max() <= site.set_points.temperature_ramp * (1 + 1e-9)
 
 
 def test_flow_leaves_enough_when_a_pump_trips(week):
-    for way in WAYS[1:]:
+    for way in CONTROL_STRATEGIES[1:]:
         assert week[way].flow.min() >= 0.4 * (1 - 2e-3)  # warmer water weighs a little less
-    assert week[RAMPED].flow.mean() > week[FREE].flow.mean()  # ready for a swing
+    assert (
+        week[RATE_LIMITED].flow.mean() > week[CHOSEN_FLOW_AND_TEMPERATURE].flow.mean()
+    )  # ready for a swing
 
 
 def test_a_run_begins_at_its_first_set_points(site, week):
-    assert week[FIXED].supply_temperature == pytest.approx(30.0)
-    assert week[FREE].supply_temperature.max() == pytest.approx(32.0, abs=0.01)
+    assert week[FIXED_FLOW].supply_temperature == pytest.approx(30.0)
+    assert week[CHOSEN_FLOW_AND_TEMPERATURE].supply_temperature.max() == pytest.approx(
+        32.0, abs=0.01
+    )
     (warm,) = (plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
     assert warm.supply_limit == 34.0
 
@@ -79,18 +96,18 @@ def test_a_run_begins_at_its_first_set_points(site, week):
 def test_stores_and_sources_rest():
     """A site with battery, tank, sun, wind and district heat has its courses too."""
     baltica = sites.load_site("baltica")
-    halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.of(Accelerators)}
-    found = courses(baltica, halls, june(1), hours=np.ones(24))
-    assert found[RAMPED].cooling_power.sum() < found[FIXED].cooling_power.sum()
+    halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.of(ITHall)}
+    found = compare_control_strategies(baltica, halls, june(1), hours=np.ones(24))
+    assert found[RATE_LIMITED].cooling_power.sum() < found[FIXED_FLOW].cooling_power.sum()
 
 
 def test_the_figure_has_months_and_days(week, tmp_path):
-    grid = axes.regular(axes.utc("2026-06-08"), HOURS, axes.HOUR)
+    grid = time_axes.regular_axes(time_axes.to_utc("2026-06-08"), HOURS, time_axes.HOUR)
     figure = plot_savings(week, grid, title="a week")
     bars, supply, flow = figure.axes
     assert [label.get_text() for label in bars.get_xticklabels()] == ["2026-06"]
-    assert [text.get_text() for text in bars.get_legend().get_texts()] == list(WAYS)
-    energy = sum(week[FIXED].cooling_power)
+    assert [text.get_text() for text in bars.get_legend().get_texts()] == list(CONTROL_STRATEGIES)
+    energy = sum(week[FIXED_FLOW].cooling_power)
     assert bars.patches[0].get_height() == pytest.approx(energy)
     assert len(supply.lines) == len(flow.lines) == 3
     figure.savefig(tmp_path / "week.png")
@@ -100,7 +117,7 @@ def test_the_figure_has_months_and_days(week, tmp_path):
 def test_a_site_that_air_alone_cools_is_told_of_its_only_circuit():
     """Proves: at 0.6 MW of its 0.84 the chilled plant's pumps at rating move the rated flow."""
     small = airy(sites.load_site("small"))
-    halls = {hall.name: np.full(24, 0.3) for hall in small.of(Accelerators)}
-    found = courses(small, halls, june(1), hours=np.ones(24))
-    assert found[FIXED].flow == pytest.approx(1.0)
-    assert found[FIXED].supply_temperature == pytest.approx(18.0)
+    halls = {hall.name: np.full(24, 0.3) for hall in small.of(ITHall)}
+    found = compare_control_strategies(small, halls, june(1), hours=np.ones(24))
+    assert found[FIXED_FLOW].flow == pytest.approx(1.0)
+    assert found[FIXED_FLOW].supply_temperature == pytest.approx(18.0)

@@ -9,10 +9,15 @@ import sites
 from tests.random_sites import random_site
 from tests.seeds import seeds
 from tests.twin.steady import heat_of, ruled, sky
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir
+from twin.equipment import CduBank, CoolingPlant, CrahBank, ITHall
 from twin.equipment.heat_rejection import CoolingTower
 from twin.relations import SetPoints
-from twin.setpoints import Freedom, Heat, cheapest, least_flows
+from twin.simulation.setpoints import (
+    HeatLoadRange,
+    SetPointOptions,
+    cheapest_set_points,
+    minimum_flows,
+)
 
 SITES = ["small", "rhine", "baltica", "frontier", "leonardo"]
 
@@ -24,7 +29,7 @@ def cost(site, heat, weather, points):
     for plant in site.of(CoolingPlant):
         load = heat.likely[plant.name]
         if plant.serves == "warm":
-            for cdu in site.of(Cdu):
+            for cdu in site.of(CduBank):
                 liquid = heat.likely[cdu.name]
                 total = total + cdu.pumping(liquid, points)
                 load = load + cdu.pumping(liquid, points) - cdu.pumping(liquid)
@@ -37,13 +42,13 @@ def cost(site, heat, weather, points):
 def test_more_freedom_never_costs_more(name):
     site = sites.load_site(name)
     heat, weather = heat_of(site), sky(air=26.0, wet=18.0)
-    declared = SetPoints(least_flow=least_flows(site))
+    declared = SetPoints(least_flow=minimum_flows(site))
     spent = [
         cost(site, heat, weather, points)
         for points in (
             declared,
-            cheapest(site, heat, weather, freedom=Freedom(temperature=False)),
-            cheapest(site, heat, weather),
+            cheapest_set_points(site, heat, weather, freedom=SetPointOptions(temperature=False)),
+            cheapest_set_points(site, heat, weather),
         )
     ]
     for more, less in itertools.pairwise(spent):
@@ -58,7 +63,7 @@ def test_a_wider_rule_never_costs_more(name, rule):
     site = sites.load_site(name)
     heat, weather = heat_of(site), sky(air=26.0, wet=18.0)
     wide, narrow = (
-        cost(site, heat, weather, cheapest(ruled(site, **rules), heat, weather))
+        cost(site, heat, weather, cheapest_set_points(ruled(site, **rules), heat, weather))
         for rules in (rule, {})
     )
     assert (wide <= narrow * 1.02).all()  # the grid of ranges is another one: 2 % between its steps
@@ -75,7 +80,7 @@ def test_a_colder_sky_never_costs_more(name):
         electricity = site.model_copy(
             update={"weights": site.weights.model_copy(update={"water": 0.0})}
         )  # evaporation depends on the air in ways of its own
-        points = cheapest(electricity, heat, weather)
+        points = cheapest_set_points(electricity, heat, weather)
         spent.append(cost(electricity, heat, weather, points))
     for warm, cold in itertools.pairwise(spent):
         assert (cold <= warm * 1.0011).all()
@@ -88,13 +93,13 @@ def test_no_limit_is_broken_at_random_sites(seed):
     site = random_site(seed)
     shares = rng.uniform(0.05, 1.0, 6)
     likely = heat_of(site, shares).likely
-    heat = Heat(
+    heat = HeatLoadRange(
         likely=likely,
         least={name: 0.8 * values for name, values in likely.items()},
         most={name: np.minimum(1.15, 1.0 / shares) * values for name, values in likely.items()},
     )
     weather = sky(rng.uniform(-10.0, 35.0), 5.0, count=len(shares))
-    points = cheapest(site, heat, weather)
+    points = cheapest_set_points(site, heat, weather)
     kept = site.margins.temperature + site.set_points.reserve
     warm, chilled = (
         next(p for p in site.of(CoolingPlant) if p.serves == serves)
@@ -102,7 +107,7 @@ def test_no_limit_is_broken_at_random_sites(seed):
     )
     for plant in (warm, chilled):
         assert (points.supply_temperature[plant.name] <= plant.supply_limit - kept + 1e-9).all()
-    for cdu in site.of(Cdu):
+    for cdu in site.of(CduBank):
         flow = np.minimum(cdu.flow(heat.least[cdu.name], points), 1.0)
         for load, is_hot in ((heat.most, True), (heat.least, False)):
             water = warm.share(
@@ -114,7 +119,7 @@ def test_no_limit_is_broken_at_random_sites(seed):
                 points=points,
                 facility_flow=water,
             )
-            for hall in site.of(Accelerators):
+            for hall in site.of(ITHall):
                 if is_hot and not hall.is_air_cooled:
                     busy = np.asarray(hall.rack_power)
                     chip = hall.chip_temperature(busy, coolant, flow_share=flow)
@@ -122,7 +127,7 @@ def test_no_limit_is_broken_at_random_sites(seed):
                     assert (chip + spread <= hall.chip_temperature_limit - kept + 1e-6).all()
             if not is_hot:
                 assert coolant.min() >= 17.0 - 1e-6  # 15 degC of dew point and 2 K
-    for hall_air in site.of(HallAir):
+    for hall_air in site.of(CrahBank):
         water = chilled.share(
             heat.most[hall_air.name],
             rated_heat=hall_air.rated_heat,
@@ -134,13 +139,13 @@ def test_no_limit_is_broken_at_random_sites(seed):
             points.supply_temperature[chilled.name],
             chilled_flow=water,
         )
-        limit = min(hall.inlet_temperature_limit for hall in site.of(Accelerators))
+        limit = min(hall.inlet_temperature_limit for hall in site.of(ITHall))
         assert (inlet <= limit - kept + 1e-6).all()
 
 
 def test_no_heat_gives_finite_set_points():
     site = sites.load_site("frontier")
-    found = cheapest(site, heat_of(site, np.zeros(4)), sky())
+    found = cheapest_set_points(site, heat_of(site, np.zeros(4)), sky())
     for table in (found.supply_temperature, found.temperature_range, found.technology_range):
         assert all(np.isfinite(values).all() for values in table.values())
 
@@ -148,14 +153,14 @@ def test_no_heat_gives_finite_set_points():
 def test_where_nothing_is_safe_the_warmest_safe_water_is_told():
     """Chips of 31 degC cannot be had with water of 30: the declared flow, and colder water."""
     site = sites.load_site("frontier").replace("hall_1", chip_temperature_limit=31.0)
-    found = cheapest(site, heat_of(site), sky())
+    found = cheapest_set_points(site, heat_of(site), sky())
     assert (found.supply_temperature["warm_plant"] < 20.0).all()
     np.testing.assert_array_equal(found.temperature_range["warm_plant"], 16.0)
 
 
 def test_the_answer_is_the_same_each_time():
     site = sites.load_site("rhine")
-    one, two = (cheapest(site, heat_of(site), sky()) for _ in range(2))
+    one, two = (cheapest_set_points(site, heat_of(site), sky()) for _ in range(2))
     for name, values in one.supply_temperature.items():
         np.testing.assert_array_equal(values, two.supply_temperature[name])
 
@@ -166,7 +171,7 @@ def test_towers_are_compared_too():
     assert isinstance(site.of(CoolingPlant)[0].rejection, CoolingTower)
     dear = site.model_copy(update={"weights": site.weights.model_copy(update={"water": 50.0})})
     heat, weather = heat_of(site), sky(air=30.0, wet=22.0)
-    free, paid = (cheapest(s, heat, weather) for s in (site, dear))
+    free, paid = (cheapest_set_points(s, heat, weather) for s in (site, dear))
     used = [
         site.of(CoolingPlant)[0].operate(heat.likely["warm_plant"], weather, points).draws["water"]
         for points in (free, paid)

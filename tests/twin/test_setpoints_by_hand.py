@@ -5,25 +5,30 @@ import pytest
 
 import sites
 from tests.twin.steady import heat_of, ruled, sky
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HeatReuse
+from twin.equipment import CduBank, CoolingPlant, HeatReuse, ITHall
 from twin.relations import SetPoints
-from twin.setpoints import Freedom, Heat, cheapest, least_flows
-from twin.spare import warmest_without_one
+from twin.simulation.setpoints import (
+    HeatLoadRange,
+    SetPointOptions,
+    cheapest_set_points,
+    max_supply_temperature_n_minus_1,
+    minimum_flows,
+)
 
 
 def test_least_flows_by_hand():
     # four pumps at 0.4 of the rated flow: one trips, and three leave 0.3, the vendor's minimum
     site = sites.load_site("frontier")
-    assert least_flows(site)["warm_plant"] == pytest.approx(0.4)
+    assert minimum_flows(site)["warm_plant"] == pytest.approx(0.4)
     # 25 CDUs that never turn their flow down cannot do more than that
-    assert least_flows(site)["cdu_1"] == 1.0
+    assert minimum_flows(site)["cdu_1"] == 1.0
     jupiter = sites.load_site("jupiter")  # 125 exchangers at 0.5: 0.5 x 125 / 124
-    assert least_flows(jupiter)["cdu_1"] == pytest.approx(0.504032, rel=1e-5)
+    assert minimum_flows(jupiter)["cdu_1"] == pytest.approx(0.504032, rel=1e-5)
 
 
 def test_a_single_cdu_is_never_turned_down():
     site = sites.load_site("frontier").replace("cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4)
-    assert least_flows(site)["cdu_1"] == 1.0
+    assert minimum_flows(site)["cdu_1"] == 1.0
 
 
 def test_warmest_water_by_hand():
@@ -32,7 +37,7 @@ def test_warmest_water_by_hand():
     On a hot day at full load each kelvin saves fans, so the warmest is taken.
     """
     site = sites.load_site("frontier")
-    found = cheapest(site, heat_of(site), sky(air=36.0, wet=27.0))
+    found = cheapest_set_points(site, heat_of(site), sky(air=36.0, wet=27.0))
     assert found.supply_temperature["warm_plant"][-1] == pytest.approx(32.0)
 
 
@@ -40,11 +45,11 @@ def test_chips_hold_the_water_down():
     """Chips of 60 degC at most leave less than 34 degC: each kelvin there is one here."""
     site = sites.load_site("frontier")
     cooler = [
-        cheapest(
+        cheapest_set_points(
             site.replace("hall_1", chip_temperature_limit=limit),
             heat_of(site),
             sky(air=36.0, wet=27.0),
-            freedom=Freedom(flow=False),
+            freedom=SetPointOptions(flow=False),
         ).supply_temperature["warm_plant"][-1]
         for limit in (50.0, 48.0)
     ]
@@ -55,23 +60,25 @@ def test_chips_hold_the_water_down():
 def without_one(site, heat):
     """Return the warmest water that the loss of a CDU lets be, at the declared ranges."""
     plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
-    (bank,) = site.of(Cdu)
+    (bank,) = site.of(CduBank)
     points = SetPoints(
         temperature_range={plant.name: np.full(1, plant.temperature_range)},
         technology_range={bank.name: np.full(1, bank.technology_range)},
-        least_flow=least_flows(site),
+        least_flow=minimum_flows(site),
     )
-    return warmest_without_one(site, plant, bank, heat=np.array([heat]), points=points).item()
+    return max_supply_temperature_n_minus_1(
+        site, plant, bank, heat=np.array([heat]), points=points
+    ).item()
 
 
 def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
     # 3 CDUs never pump less than 0.75; without one 0.5 flows through the plates. Without heat the
     # coolant is the water, and chips slow down 2 K below 80 degC, the margin before that
     site = sites.load_site("small")
-    (bank,) = site.of(Cdu)
+    (bank,) = site.of(CduBank)
     bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
     site = site.with_equipment({**site.equipment, bank.name: bank})
-    hall = site.of(Accelerators)[0]
+    hall = site.of(ITHall)[0]
     rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
     expected = 80.0 - 2.0 - site.margins.temperature - rise
     assert without_one(site, 0.0) == pytest.approx(expected, abs=1e-9)
@@ -87,8 +94,8 @@ def test_the_dew_point_holds_the_water_up():
         hall_dew_point="26 degC",
     )
     heat = heat_of(site)
-    found = cheapest(site, heat, sky(air=0.0, wet=-1.0))
-    (cdu,), (plant, _) = site.of(Cdu), site.of(CoolingPlant)
+    found = cheapest_set_points(site, heat, sky(air=0.0, wet=-1.0))
+    (cdu,), (plant, _) = site.of(CduBank), site.of(CoolingPlant)
     water = plant.share(
         heat.likely[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
     )
@@ -104,7 +111,7 @@ def test_the_dew_point_holds_the_water_up():
 
 def test_temperature_alone_tells_no_flow():
     site = sites.load_site("frontier")
-    found = cheapest(site, heat_of(site), sky(), freedom=Freedom(flow=False))
+    found = cheapest_set_points(site, heat_of(site), sky(), freedom=SetPointOptions(flow=False))
     assert set(found.supply_temperature) == {"warm_plant", "chilled_plant"}
     assert (found.temperature_range, found.technology_range, found.least_flow) == ({}, {}, {})
 
@@ -115,12 +122,14 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
     Sensitivity: 3 K warmer with 0.75 of the flow, which only a plant keeps that is told ranges.
     """
     site = sites.load_site("small").replace("hall_1", chip_temperature_limit=66.0)
-    (bank,), hall = site.of(Cdu), site.of(Accelerators)[0]
+    (bank,), hall = site.of(CduBank), site.of(ITHall)[0]
     bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
     site = site.with_equipment({**site.equipment, bank.name: bank})
     heat = heat_of(site)
-    calm = Heat.steady({name: 0.0 * load for name, load in heat.likely.items()})
-    found = cheapest(site, calm, sky(air=36.0, wet=27.0), freedom=Freedom(flow=False))
+    calm = HeatLoadRange.steady({name: 0.0 * load for name, load in heat.likely.items()})
+    found = cheapest_set_points(
+        site, calm, sky(air=36.0, wet=27.0), freedom=SetPointOptions(flow=False)
+    )
     rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
     rules = site.set_points
     kept = site.margins.temperature + rules.reserve + rules.chip_spread
@@ -130,7 +139,9 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
 
 def test_flow_alone_never_warms_the_water():
     site = sites.load_site("frontier")
-    found = cheapest(site, heat_of(site), sky(), freedom=Freedom(temperature=False))
+    found = cheapest_set_points(
+        site, heat_of(site), sky(), freedom=SetPointOptions(temperature=False)
+    )
     assert found.supply_temperature["warm_plant"].max() <= 30.0
 
 
@@ -138,7 +149,7 @@ def test_a_heat_pump_keeps_its_source_warm():
     """The pump counts on the declared range: less flow is chosen, more is not."""
     site = sites.load_site("lumi")
     assert site.of(HeatReuse)
-    found = cheapest(site, heat_of(site), sky())
+    found = cheapest_set_points(site, heat_of(site), sky())
     assert found.temperature_range["warm_plant"].min() >= 10.0 - 1e-9
 
 
@@ -149,12 +160,14 @@ def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
     limit, 25 - 1, where they are left out.
     """
     site = ruled(sites.load_site("small"), reserve="0.5 K", chip_spread="2 K")
-    hall = site.of(Accelerators)[1]
+    hall = site.of(ITHall)[1]
     watts = float(hall.chip_draw(hall.rack_power)) * 1e6
     airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}
     mixed = site.replace(hall.name, **airy, air_resistance=20.0 / watts)
     hot = sky(air=36.0, wet=27.0)
-    found, plain = (cheapest(s, heat_of(s), hot).supply_temperature for s in (mixed, site))
+    found, plain = (
+        cheapest_set_points(s, heat_of(s), hot).supply_temperature for s in (mixed, site)
+    )
     assert found["warm_plant"] == pytest.approx(plain["warm_plant"])
     above = plain["chilled_plant"][-1] - 24.0  # of the water beside the air: what the inlet leaves
     assert found["chilled_plant"][-1] == pytest.approx(22.0 + above, abs=1e-6)

@@ -5,10 +5,11 @@ import pytest
 
 import sites
 from tests.runs import ordered, random_run, steady, total
-from twin import state, vocabulary
-from twin.equipment import Battery, CoolingPlant, Tank
+from twin import variables
+from twin.equipment import Battery, ChilledWaterTank, CoolingPlant
 from twin.errors import StateError, UnitError
-from twin.simulation import simulate
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 
 def sums(result):
@@ -38,7 +39,7 @@ def piped(site, share=0.4):
 def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
     site = piped(sites.load_site("small"))
     operation = steady(site, count=20, minutes=1)
-    start = state.rest(site)
+    start = state.initial_state(site)
     start["facility_supply_temperature"] += 3.0
     whole = simulate(site, start, operation)
     arriving = whole["facility_arriving_temperature"].sel(circuit="warm_plant").to_numpy()
@@ -56,7 +57,7 @@ def test_water_on_its_way_is_a_state_and_a_run_may_be_cut_anywhere():
 
 def test_chips_feel_the_water_that_arrives():
     plain = sites.load_site("small")
-    start = state.rest(plain)
+    start = state.initial_state(plain)
     start["facility_supply_temperature"] += 3.0
     operation = steady(plain, count=4, minutes=1)
     near, far = (simulate(s, start, operation)["chip_temperature"] for s in (plain, piped(plain)))
@@ -78,7 +79,7 @@ def swung(site, minutes):
     operation = steady(site, count=count, minutes=minutes)
     rising = np.linspace(0.5, 1.5, 120).reshape(count, minutes).mean(axis=1)
     operation["hall_power"].values *= rising[:, None]
-    result = simulate(site, state.rest(site), operation)
+    result = simulate(site, state.initial_state(site), operation)
     return float(result["facility_supply_temperature"].sel(circuit="warm_plant")[-1])
 
 
@@ -93,8 +94,10 @@ def halved(machine, names):
 
 def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
     site = sites.load_site("small")
-    tank, battery = site.of(Tank)[0], site.of(Battery)[0]
-    machines = {n: m for n, m in site.equipment.items() if not isinstance(m, Tank | Battery)}
+    tank, battery = site.of(ChilledWaterTank)[0], site.of(Battery)[0]
+    machines = {
+        n: m for n, m in site.equipment.items() if not isinstance(m, ChilledWaterTank | Battery)
+    }
     machines |= halved(tank, ("volume", "power")) | halved(battery, ("capacity", "power"))
     split = site.with_equipment(machines)
     whole_orders = ordered(steady(site), "tank_charge", "tank", tank_1=0.2)
@@ -103,8 +106,8 @@ def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
     half_orders = ordered(
         half_orders, "battery_discharge", "battery", battery_1a=0.25, battery_1b=0.25
     )
-    whole = simulate(site, state.rest(site), whole_orders)
-    halves = simulate(split, state.rest(split), half_orders)
+    whole = simulate(site, state.initial_state(site), whole_orders)
+    halves = simulate(split, state.initial_state(split), half_orders)
     assert total(whole, "tank_charge")[0] == pytest.approx(0.2)
     np.testing.assert_allclose(sums(halves), sums(whole), atol=1e-12)
     np.testing.assert_allclose(halves["tank_level"].sum("tank"), whole["tank_level"].sum("tank"))
@@ -124,8 +127,8 @@ def test_more_and_smaller_units_of_a_bank_do_what_fewer_and_larger_do(machine, d
     split = site.with_equipment(
         {**site.equipment, machine: bank.model_copy(update=finer | doubled)}
     )
-    whole = simulate(site, state.rest(site), steady(site))
-    halves = simulate(split, state.rest(split), steady(split))
+    whole = simulate(site, state.initial_state(site), steady(site))
+    halves = simulate(split, state.initial_state(split), steady(split))
     np.testing.assert_allclose(sums(halves), sums(whole), rtol=1e-12)
 
 
@@ -136,8 +139,8 @@ def test_halls_split_in_two_draw_the_same():
     for end in "ab":
         machines[f"hall_2{end}"] = hall.model_copy(update={"name": f"hall_2{end}", "racks": 7})
     split = site.with_equipment(machines)
-    whole = simulate(site, state.rest(site), steady(site))
-    halves = simulate(split, state.rest(split), steady(split))
+    whole = simulate(site, state.initial_state(site), steady(site))
+    halves = simulate(split, state.initial_state(split), steady(split))
     np.testing.assert_allclose(sums(halves), sums(whole), rtol=1e-12)
 
 
@@ -152,9 +155,9 @@ def test_the_order_of_the_machines_changes_no_total():
 
 def test_own_power_takes_from_the_import_and_not_from_the_site():
     site = sites.load_site("small")
-    without = simulate(site, state.rest(site), steady(site))
+    without = simulate(site, state.initial_state(site), steady(site))
     operation = ordered(steady(site), "renewable_used_power", "renewable", solar_1=0.1, wind_1=0.2)
-    own = simulate(site, state.rest(site), operation)
+    own = simulate(site, state.initial_state(site), operation)
     saved = total(without, "grid_import_power") - total(own, "grid_import_power")
     spared = total(without, "transformer_loss") - total(own, "transformer_loss")
     # 0.3 MW at the bus spare the transformer some loss besides
@@ -169,7 +172,7 @@ def test_what_the_site_does_not_need_is_exported():
     operation = ordered(
         steady(site, share=0.1), "renewable_used_power", "renewable", solar_1=0.4, wind_1=1.0
     )
-    result = simulate(site, state.rest(site), operation)
+    result = simulate(site, state.initial_state(site), operation)
     assert (total(result, "grid_export_power") > 0.1).all()
     assert (total(result, "grid_import_power") == 0.0).all()
 
@@ -177,7 +180,11 @@ def test_what_the_site_does_not_need_is_exported():
 def test_a_hotter_day_costs_more_power():
     site = sites.load_site("small")
     powers = [
-        float(simulate(site, state.rest(site), steady(site, air=air))["facility_power"].mean())
+        float(
+            simulate(site, state.initial_state(site), steady(site, air=air))[
+                "facility_power"
+            ].mean()
+        )
         for air in (5.0, 20.0, 35.0)
     ]
     assert powers[0] < powers[1] < powers[2]
@@ -187,7 +194,7 @@ def test_every_result_has_its_unit_and_its_labels():
     site = sites.load_site("small")
     start, operation = random_run(site, 1)
     result = simulate(site, start, operation)
-    vocabulary.check(result, *map(str, result.data_vars))
+    variables.check_variables(result, *map(str, result.data_vars))
     assert result["chip_temperature"].dims == ("time", "hall")
     assert result["tank_level"].dims == ("instant", "tank")
     assert list(result["renewable"].to_numpy()) == ["solar_1", "wind_1"]
@@ -199,20 +206,20 @@ def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
     operation = steady(site)
     operation["hall_power"][3, 1] = nonsense
     with pytest.raises(StateError, match=r"hall_power, hall_2.*2026-07-01T00:45") as refused:
-        simulate(site, state.rest(site), operation)
+        simulate(site, state.initial_state(site), operation)
     assert len(refused.value.faults) == 1
 
 
 def test_a_missing_hall_is_refused_by_name():
     site = sites.load_site("small")
     with pytest.raises(StateError, match="hall_2"):
-        simulate(site, state.rest(site), steady(site).sel(hall=["hall_1"]))
+        simulate(site, state.initial_state(site), steady(site).sel(hall=["hall_1"]))
 
 
 def test_halls_without_names_are_refused():
     site = sites.load_site("small")
     with pytest.raises(StateError, match="hall_1"):
-        simulate(site, state.rest(site), steady(site).drop_vars("hall"))
+        simulate(site, state.initial_state(site), steady(site).drop_vars("hall"))
 
 
 @pytest.mark.parametrize("unit", ["kW", None])
@@ -221,11 +228,11 @@ def test_another_unit_is_refused(unit):
     operation = steady(site)
     operation["hall_power"].attrs["units"] = unit
     with pytest.raises(UnitError, match="hall_power"):
-        simulate(site, state.rest(site), operation)
+        simulate(site, state.initial_state(site), operation)
 
 
 def test_what_is_left_out_is_nothing():
     site = sites.load_site("small")
-    bare = simulate(site, state.rest(site), steady(site))
+    bare = simulate(site, state.initial_state(site), steady(site))
     told = ordered(steady(site), "battery_charge", "battery", battery_1=0.0)
-    np.testing.assert_array_equal(sums(simulate(site, state.rest(site), told)), sums(bare))
+    np.testing.assert_array_equal(sums(simulate(site, state.initial_state(site), told)), sums(bare))

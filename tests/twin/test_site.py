@@ -7,9 +7,9 @@ import pytest
 import sites
 from tests.random_sites import random_site
 from tests.seeds import seeds
-from twin.equipment import Battery, Grid, Ups
+from twin.declarations import SafetyMargins
+from twin.equipment import Battery, GridConnection, UpsBank
 from twin.errors import SiteError
-from twin.site import Margins
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_order_of_the_file_does_not_matter(small):
 def test_machines_that_draw_on_one_another_are_refused(small):
     ups = small.equipment["ups_1"]
 
-    class Circle(Ups):
+    class Circle(UpsBank):
         def relations(self):
             (convert,) = super().relations()
             return (type(convert)(**{**vars(convert), "draws": ("rack",)}),)
@@ -51,7 +51,7 @@ def test_relations_stand_by_kind(small):
     assert [work.owner for work in small.works] == ["hall_1", "hall_2"]
     assert small.peaks[0].price == 1300.0
     assert small.racks == 28
-    assert small.of(Grid) == (small.grid,)
+    assert small.of(GridConnection) == (small.grid,)
 
 
 def test_the_connection_is_the_first_exchange_wherever_it_stands(small):
@@ -67,7 +67,7 @@ def test_a_changed_copy_leaves_the_site_as_it_is(small):
 
 
 def test_margins_are_changed_without_the_rest(small):
-    careful = small.with_margins(Margins(temperature="2 K"))
+    careful = small.with_margins(SafetyMargins(temperature="2 K"))
     assert careful.margins.temperature == 2.0
     assert careful.equipment == small.equipment
     assert small.margins.temperature == 1.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from twin.spans import in_words
+from twin.text import format_duration
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from twin.spans import in_words
     ],
 )
 def test_a_span_is_said_in_its_unit(seconds, words):
-    assert in_words(seconds) == words
+    assert format_duration(seconds) == words

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from twin.relations import Units
-from twin.staging import Staging, hasty, whole_steps
+from twin.relations import SwitchableUnits
+from twin.simulation.limits import StagingCounts, breaks_minimum_times, unit_commitment_steps
 
 
 def staging(on, *, count=2, step=0.25, **rules):
-    units = Units(count=count, running=lambda _: None, **rules)
-    return Staging.of(units, np.array(on, dtype=float), np.full(len(on), step))
+    units = SwitchableUnits(count=count, running=lambda _: None, **rules)
+    return StagingCounts.of(units, np.array(on, dtype=float), np.full(len(on), step))
 
 
 def test_starts_and_stops_are_counted_unit_by_unit():
@@ -16,7 +16,7 @@ def test_starts_and_stops_are_counted_unit_by_unit():
 
     Sensitivity: four starts if what ran at first were none.
     """
-    assert staging([1, 3, 3, 0, 2], count=3) == Staging(starts=5, stops=3)
+    assert staging([1, 3, 3, 0, 2], count=3) == StagingCounts(starts=5, stops=3)
 
 
 def test_a_run_shorter_than_its_least_time_is_broken():
@@ -29,8 +29,8 @@ def test_a_run_shorter_than_its_least_time_is_broken():
 def test_first_starts_break_nothing():
     """Proves: before the run all rested for long enough; what runs from its begin started then."""
     rules = {"minimum_up": 9.0, "minimum_down": 9.0, "restart": 9.0}
-    assert staging([1, 2], **rules) == Staging(starts=2)
-    assert staging([1, 0], **rules) == Staging(starts=1, stops=1, short_runs=1)
+    assert staging([1, 2], **rules) == StagingCounts(starts=2)
+    assert staging([1, 0], **rules) == StagingCounts(starts=1, stops=1, short_runs=1)
 
 
 def test_units_take_turns():
@@ -58,12 +58,14 @@ def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
 
 
 def test_a_bank_that_rests_does_nothing():
-    assert staging([0], minimum_up=1.0) == Staging()
+    assert staging([0], minimum_up=1.0) == StagingCounts()
 
 
 def too_soon(on, *, count=2, **rules):
-    units = Units(count=count, running=lambda _: None, **rules)
-    return np.flatnonzero(hasty(units, np.array(on, float), np.full(len(on), 0.25))).tolist()
+    units = SwitchableUnits(count=count, running=lambda _: None, **rules)
+    return np.flatnonzero(
+        breaks_minimum_times(units, np.array(on, float), np.full(len(on), 0.25))
+    ).tolist()
 
 
 def test_orders_that_come_too_soon_are_found_where_they_do():
@@ -80,12 +82,12 @@ def test_orders_that_come_too_soon_are_found_where_they_do():
 
 
 def test_plans_keep_whole_units_in_equal_intervals():
-    assert whole_steps(np.array([0.25] * 100), 12.0) == 48
-    assert whole_steps(np.array([0.1, 0.25, 0.25, 1.0]), 12.0) == 3
-    assert whole_steps(np.array([1.0, 0.25]), 12.0) == 1
+    assert unit_commitment_steps(np.array([0.25] * 100), 12.0) == 48
+    assert unit_commitment_steps(np.array([0.1, 0.25, 0.25, 1.0]), 12.0) == 3
+    assert unit_commitment_steps(np.array([1.0, 0.25]), 12.0) == 1
 
 
 def test_banks_are_added():
-    one, other = Staging(starts=2, short_runs=1), Staging(starts=3, stops=4)
-    assert Staging.over([one, other]) == Staging(starts=5, stops=4, short_runs=1)
-    assert Staging.over([]) == Staging()
+    one, other = StagingCounts(starts=2, short_runs=1), StagingCounts(starts=3, stops=4)
+    assert StagingCounts.over([one, other]) == StagingCounts(starts=5, stops=4, short_runs=1)
+    assert StagingCounts.over([]) == StagingCounts()

@@ -6,8 +6,9 @@ import pytest
 import sites
 from tests.random_sites import random_site
 from tests.seeds import seeds
-from twin import axes, state
+from twin import time_axes
 from twin.errors import StateError, UnitError
+from twin.simulation import state
 
 
 @pytest.fixture
@@ -16,46 +17,46 @@ def small():
 
 
 def test_a_site_at_rest(small):
-    calm = state.rest(small, "2026-07-01T06:00", peak_power=3.0)
+    calm = state.initial_state(small, "2026-07-01T06:00", peak_power=3.0)
     # a window of 0.2 x 1.6 to 1.6 MWh, half full; 28 racks that wait at 24 kW
     assert float(calm["battery_level"].sel(battery="battery_1")) == pytest.approx(0.96)
     assert float(calm["grid_import_power"]) == pytest.approx(0.672)
     supply = calm["facility_supply_temperature"].to_series().to_dict()
     assert supply == {"warm_plant": 38.0, "chilled_plant": 18.0}
     assert float(calm["peak_power"]) == 3.0
-    assert calm["instant"].to_numpy() == axes.utc("2026-07-01T06:00")
+    assert calm["instant"].to_numpy() == time_axes.to_utc("2026-07-01T06:00")
 
 
 @pytest.mark.parametrize(("level", "kept"), [(0.0, 0.32), (1.0, 1.6)])
 def test_stores_stand_within_their_windows(small, level, kept):
-    assert float(state.rest(small, level=level)["battery_level"][0]) == pytest.approx(kept)
+    assert float(state.initial_state(small, level=level)["battery_level"][0]) == pytest.approx(kept)
 
 
 def test_an_import_of_nothing_is_not_the_idle_import(small):
-    assert float(state.rest(small, grid_import_power=0.0)["grid_import_power"]) == 0.0
+    assert float(state.initial_state(small, grid_import_power=0.0)["grid_import_power"]) == 0.0
 
 
 @pytest.mark.parametrize("seed", seeds(range(6)))
 def test_every_site_has_a_sound_state_with_or_without_stores(seed):
     site = random_site(seed)
-    state.check(site, state.rest(site))
+    state.check_state(site, state.initial_state(site))
 
 
 def test_a_missing_variable_is_named(small):
     with pytest.raises(UnitError, match=r"tank_level.*missing"):
-        state.check(small, state.rest(small).drop_vars("tank_level"))
+        state.check_state(small, state.initial_state(small).drop_vars("tank_level"))
 
 
 def test_a_missing_unit_is_named(small):
-    calm = state.rest(small)
+    calm = state.initial_state(small)
     del calm["peak_power"].attrs["units"]
     with pytest.raises(UnitError, match="peak_power"):
-        state.check(small, calm)
+        state.check_state(small, calm)
 
 
 def test_a_state_on_other_axes_is_refused(small):
     """Sensitivity: a level that names no battery ended in a trace-back."""
-    calm = state.rest(small)
+    calm = state.initial_state(small)
     level = calm["battery_level"]
     wrong = [
         (calm.assign(battery_level=level.mean("battery", keep_attrs=True)), "must be on battery"),
@@ -65,21 +66,21 @@ def test_a_state_on_other_axes_is_refused(small):
     ]
     for one, words in wrong:
         with pytest.raises(StateError, match=words):
-            state.check(small, one)
+            state.check_state(small, one)
 
 
 def test_another_sites_state_is_refused(small):
-    other = state.rest(small).assign_coords(battery=["battery_9"])
+    other = state.initial_state(small).assign_coords(battery=["battery_9"])
     with pytest.raises(StateError, match=r"battery_9.*battery_1"):
-        state.check(small, other)
+        state.check_state(small, other)
 
 
 @pytest.mark.parametrize("nonsense", [np.nan, np.inf])
 def test_all_that_is_not_finite_is_told_at_once(small, nonsense):
-    broken = state.rest(small)
+    broken = state.initial_state(small)
     broken["battery_level"][0] = nonsense
     broken["peak_power"].values = np.array(nonsense)
     with pytest.raises(StateError) as refused:
-        state.check(small, broken)
+        state.check_state(small, broken)
     places = {fault.place for fault in refused.value.faults}
     assert places == {"state, battery_level, battery_1", "state, peak_power"}

@@ -6,11 +6,12 @@ import xarray as xr
 
 import sites
 from tests.runs import steady
-from twin import state, steering
 from twin.equipment import CoolingPlant
 from twin.errors import StateError, UnitError
+from twin.feasibility import consistency
 from twin.relations import SetPoints
-from twin.simulation import simulate
+from twin.simulation import setpoints, state
+from twin.simulation.simulate import simulate
 
 QUARTERS = np.full(3, 0.25)
 
@@ -25,7 +26,7 @@ def points(*temperatures):
 
 
 def calm(site, *temperatures, **present):
-    found = steering.calmed(site, points(*temperatures), QUARTERS, present=present)
+    found = setpoints.rate_limited(site, points(*temperatures), QUARTERS, present=present)
     return found.supply_temperature["warm_plant"]
 
 
@@ -45,7 +46,9 @@ def test_calmed_water_rises_from_what_it_is(site):
 def test_calmed_water_is_never_warmer_and_keeps_the_ramp(site):
     rng = np.random.default_rng(4)
     wild, hours = rng.uniform(25.0, 34.0, 50), rng.choice([0.25, 1.0], 50)
-    found = steering.calmed(site, points(*wild), hours, present={}).supply_temperature["warm_plant"]
+    found = setpoints.rate_limited(site, points(*wild), hours, present={}).supply_temperature[
+        "warm_plant"
+    ]
     assert (found <= wild + 1e-9).all()
     assert (np.abs(np.diff(found)) <= 6.0 * hours[1:] + 1e-9).all()
 
@@ -56,15 +59,15 @@ def test_written_and_read_back(site):
         temperature_range={"warm_plant": np.array([16.0, 20.0])},
         technology_range={"cdu_1": np.array([14.0, 15.0])},
     )
-    plan = xr.Dataset(steering.labelled(told))
-    found = steering.read(site, plan)
-    assert set(found) == set(steering.orders_of(told))
-    for key, values in steering.orders_of(told).items():
+    plan = xr.Dataset(setpoints.set_point_variables(told))
+    found = setpoints.read_set_points(site, plan)
+    assert set(found) == set(setpoints.set_point_dispatch(told))
+    for key, values in setpoints.set_point_dispatch(told).items():
         np.testing.assert_array_equal(found[key], values)
-    again = steering.gathered(site, found)
+    again = setpoints.collect_set_points(site, found)
     np.testing.assert_array_equal(again.technology_range["cdu_1"], [14.0, 15.0])
     assert again.least_flow["warm_plant"] == pytest.approx(0.4)
-    assert steering.gathered(site, {("hall_power", "hall_1"): QUARTERS}) is None
+    assert setpoints.collect_set_points(site, {("hall_power", "hall_1"): QUARTERS}) is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ def test_what_makes_no_sense_is_refused_by_name(site, word, dim, owner, value, t
         [[value]], dims=("time", dim), coords={dim: [owner]}, attrs={"units": units}
     )
     with pytest.raises(StateError, match=told):
-        steering.read(site, xr.Dataset({word: array}))
+        setpoints.read_set_points(site, xr.Dataset({word: array}))
 
 
 def test_a_supply_temperature_alone_changes_no_flow():
@@ -94,8 +97,10 @@ def test_a_supply_temperature_alone_changes_no_flow():
     small = sites.load_site("small")
     plain = steady(small, share=0.1, count=2)
     declared = {p.name: np.full(2, p.supply_temperature) for p in small.of(CoolingPlant)}
-    told = plain.assign(steering.labelled(SetPoints(supply_temperature=declared)))
-    one, other = (simulate(small, state.rest(small), operation) for operation in (plain, told))
+    told = plain.assign(setpoints.set_point_variables(SetPoints(supply_temperature=declared)))
+    one, other = (
+        simulate(small, state.initial_state(small), operation) for operation in (plain, told)
+    )
     for name in ("cdu_pump_power", "chip_temperature", "grid_import_power"):
         np.testing.assert_allclose(one[name], other[name], rtol=1e-12)
 
@@ -106,19 +111,19 @@ def test_kelvin_is_no_unit_of_a_temperature(site):
         attrs={"units": "K"},
     )  # fmt: skip
     with pytest.raises(UnitError):
-        steering.read(site, xr.Dataset({"facility_supply_set_point": array}))
+        setpoints.read_set_points(site, xr.Dataset({"facility_supply_set_point": array}))
 
 
 def planned(site, *temperatures):
     """Return a plan of quarter-hours with set points for the warm circuit."""
     plan = steady(site, air=8.0, count=len(temperatures))
-    return plan.assign(steering.labelled(points(*temperatures)))
+    return plan.assign(setpoints.set_point_variables(points(*temperatures)))
 
 
 def test_haste_by_hand(site):
     # 1.5 K in a quarter-hour and 0.05 K of tolerance: 3.1 K is twice too fast
     slow, fast, first, cooled = (
-        steering.haste(site, plan, simulate(site, state.rest(site), plan))
+        consistency.supply_ramp_ratio(site, plan, simulate(site, state.initial_state(site), plan))
         for plan in (
             planned(site, *told) for told in ((30.0, 31.5), (30.0, 33.1), (33.1,), (20.0,))
         )
@@ -131,11 +136,13 @@ def test_haste_by_hand(site):
 
 def test_the_twin_follows_and_tells_how_dry_it_stays(site):
     """Water of 14 degC: the coolant comes a few kelvin above it, and 17 degC are asked for."""
-    runs = {t: simulate(site, state.rest(site), planned(site, *[t] * 8)) for t in (14.0, 30.0)}
+    runs = {
+        t: simulate(site, state.initial_state(site), planned(site, *[t] * 8)) for t in (14.0, 30.0)
+    }
     for temperature, run in runs.items():
         supply = run["facility_supply_temperature"].sel(circuit="warm_plant")[-1]
         assert float(supply) == pytest.approx(temperature, abs=0.01)
     coolant = runs[14.0]["technology_supply_temperature"].isel(time=-1).item()
-    found = steering.dryness(site, runs[14.0])[-1]
+    found = consistency.dew_point_excess(site, runs[14.0])[-1]
     assert found == pytest.approx((17.0 - coolant) / 0.05)
-    assert (steering.dryness(site, runs[30.0]) < 0.0).all()
+    assert (consistency.dew_point_excess(site, runs[30.0]) < 0.0).all()

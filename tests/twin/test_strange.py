@@ -8,18 +8,21 @@ import pytest
 import sites
 from telemetry.simulator.acceptance import CalibrationTrial
 from tests import skies
-from twin.calibrate import Grade, calibrate
-from twin.calibration.history import History
-from twin.calibration.parameters import value_of
-from twin.calibration.spikes import spikes
-from twin.calibration.strange import by_the_clock, trends
+from twin.calibration.fit import parameter_value
+from twin.calibration.history import TelemetryHistory, find_spikes
+from twin.calibration.identification import (
+    Identifiability,
+    calibrate,
+    daily_residual_patterns,
+    residual_trends,
+)
 
 
 def drifting(name, *, rise, error):
     """Return what is said of six days of quarter-hours that rise evenly, a little restless."""
     rng = np.random.default_rng(0)
     course = np.linspace(0.0, rise, 6 * 96) + 1e-3 * rise * rng.standard_normal(6 * 96)
-    return list(trends({name: course}, {name: error}))
+    return list(residual_trends({name: course}, {name: error}))
 
 
 def test_a_drift_beyond_the_error_of_its_meter_is_said_with_its_unit():
@@ -44,7 +47,7 @@ def clocked(*, size, noise=0.01, error=0.02, hours=(12, 16), days=7, start="2026
     values = noise * rng.standard_normal(days * 96)
     values += np.where((hour >= hours[0]) & (hour < hours[1]), size, 0.0)
     name = "cooling_plant_draw.warm_plant"
-    return list(by_the_clock({name: values}, {name: error}, start=np.datetime64(start)))
+    return list(daily_residual_patterns({name: values}, {name: error}, start=np.datetime64(start)))
 
 
 def test_a_meter_that_errs_at_the_same_hours_is_said_with_the_hour():
@@ -87,8 +90,11 @@ def test_nothing_is_identified_by_a_meter_that_errs_in_the_afternoon():
     ))  # fmt: skip
     fouling = "warm_plant.rejection.fouling"
     grades = [{e.parameter.name: e.grade for e in told.estimates} for told in (honest, bent)]
-    assert (grades[0][fouling], grades[1][fouling]) == (Grade.IDENTIFIED, Grade.WEAK)
-    assert grades[1]["ups_1.loss_factor"] is Grade.IDENTIFIED
+    assert (grades[0][fouling], grades[1][fouling]) == (
+        Identifiability.IDENTIFIED,
+        Identifiability.WEAK,
+    )
+    assert grades[1]["ups_1.loss_factor"] is Identifiability.IDENTIFIED
     assert not any("errs by the hour" in text for text in honest.said)
     assert any(text.startswith("cooling_plant_draw.") for text in bent.said)
 
@@ -118,20 +124,20 @@ def test_readings_that_jump_away_and_back_bend_nothing(five_days):
     told = calibrate(site, five_days.readings.assign(cooling_plant_draw=draw))
     assert [text for text in told.said if "jumped away and back" in text]
     for e in told.estimates:
-        if e.parameter.machine == "warm_plant" and e.grade is not Grade.UNKNOWN:
+        if e.parameter.machine == "warm_plant" and e.grade is not Identifiability.UNKNOWN:
             true = 0.0
             if not e.parameter.is_offset:
-                true = value_of(five_days.hidden.equipment["warm_plant"], e.parameter.path)
+                true = parameter_value(five_days.hidden.equipment["warm_plant"], e.parameter.path)
             assert abs(e.value - true) < 4.0 * e.error, e.parameter.name
 
 
 def test_a_plant_that_only_starts_and_stops_has_no_wild_readings(five_days):
-    assert History(sites.load_site("small"), five_days.readings).wild == {}
+    assert TelemetryHistory(sites.load_site("small"), five_days.readings).wild == {}
     rng = np.random.default_rng(2)
     steps = np.repeat(rng.uniform(0.0, 1.0, 200), 7) + 0.005 * rng.standard_normal(1400)
-    assert not spikes(steps).any()
+    assert not find_spikes(steps).any()
     steps[[101, 703, 704]] += 3.0
-    assert np.flatnonzero(spikes(steps)).tolist() == [101, 703, 704]
+    assert np.flatnonzero(find_spikes(steps)).tolist() == [101, 703, 704]
 
 
 def test_nothing_of_a_machine_with_a_parameter_at_its_bound_is_identified(five_days):
@@ -147,5 +153,5 @@ def test_nothing_of_a_machine_with_a_parameter_at_its_bound_is_identified(five_d
     assert not [
         e.parameter.name
         for e in told.estimates
-        if e.parameter.machine in held and e.grade is Grade.IDENTIFIED
+        if e.parameter.machine in held and e.grade is Identifiability.IDENTIFIED
     ]

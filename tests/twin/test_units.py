@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from twin.errors import UnitError
-from twin.units import Quantity, canonical, written
+from twin.units import Quantity, format_unit, parse_quantity
 
 
 class Machine(BaseModel):
@@ -37,7 +37,7 @@ class Machine(BaseModel):
     ],
 )
 def test_text_becomes_canonical(text: str, unit: str, number: float) -> None:
-    assert canonical(text, unit) == pytest.approx(number, rel=1e-12)
+    assert parse_quantity(text, unit) == pytest.approx(number, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,14 @@ def test_text_becomes_canonical(text: str, unit: str, number: float) -> None:
 )
 def test_a_unit_is_written_as_it_is_read(unit: str, people: str) -> None:
     """Proves: people read EUR/MWh, and what they read may be copied into a site file."""
-    assert written(unit) == people
-    assert canonical(f"7 {people}", unit) == 7.0
+    assert format_unit(unit) == people
+    assert parse_quantity(f"7 {people}", unit) == 7.0
 
 
 def test_where_no_unit_belongs_none_is_asked_for() -> None:
     """Proves: "53.4 N" of latitude is told to be a number, not to convert to 1."""
     with pytest.raises(UnitError, match="write a number without a unit"):
-        canonical("53.4 N", "1")
+        parse_quantity("53.4 N", "1")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_where_no_unit_belongs_none_is_asked_for() -> None:
 )
 def test_other_texts_are_refused_with_the_mend(text: str, words: str) -> None:
     with pytest.raises(UnitError, match=words):
-        canonical(text, "MW")
+        parse_quantity(text, "MW")
 
 
 @pytest.mark.parametrize(

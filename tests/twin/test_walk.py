@@ -9,7 +9,13 @@ from scipy.integrate import solve_ivp
 import sites
 from twin.equipment import CoolingPlant
 from twin.relations import Store
-from twin.walk import Ceiling, Pipes, lost, walk_loop, walk_store
+from twin.simulation.integration import (
+    CoolingCapacity,
+    LoopTransport,
+    integrate_loop,
+    integrate_storage,
+    storage_losses,
+)
 from twin.weather import Weather
 
 MINUTE = 1.0 / 60.0
@@ -31,7 +37,7 @@ def store(**changed):
 def walked(kept, level, *, charge=0.0, discharge=0.0, hours=(1.0,)):
     hours = np.array(hours)
     into, out = (np.broadcast_to(power, hours.shape) for power in (charge, discharge))
-    return walk_store(kept, level, into, discharge=out, hours=hours)
+    return integrate_storage(kept, level, into, discharge=out, hours=hours)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_what_a_store_loses_by_hand():
     """Proves: 0.1 of 2 MW going in, 0.25 of 1 MW coming out, 0.1 of 5 MWh in an hour."""
     kept, hour = store(standing_loss=0.1), np.ones(1)
     into, out, levels = walked(kept, 5.0, charge=2.0, discharge=1.0)
-    loss = lost(kept, into, discharge=out, levels=levels, hours=hour)
+    loss = storage_losses(kept, into, discharge=out, levels=levels, hours=hour)
     assert loss == pytest.approx([0.2 + 0.25 + 0.5])
     assert into - out - loss == pytest.approx(np.diff(levels))
 
@@ -101,8 +107,8 @@ def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, 
     """Return the walk of a loop of which half may be on its way to the halls."""
     load = np.atleast_1d(np.asarray(load, float))
     whole = np.full(load.shape, 1.0)
-    ceiling = Ceiling(flat=0.0 * whole, base=base * whole, rise=rise * whole)
-    return walk_loop(
+    ceiling = CoolingCapacity(flat=0.0 * whole, base=base * whole, rise=rise * whole)
+    return integrate_loop(
         plant(lag=lag, share=0.0 if pipes is None else 0.5),
         load,
         ceiling,
@@ -113,7 +119,7 @@ def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, 
 
 
 def on_its_way(count, *, rate, temperature):
-    return Pipes(capacity_rate=np.full(count, rate), temperature=temperature)
+    return LoopTransport(capacity_rate=np.full(count, rate), temperature=temperature)
 
 
 def test_warm_water_arrives_later():
@@ -244,7 +250,7 @@ def test_a_ceiling_is_the_capacity_at_any_temperature_in_any_air(air):
     """Proves: also in air hotter than the set point of 38 degC, where the capacity there is 0."""
     warm, _ = _plants()
     weather, water = _air([air]), air + np.array([3.0, 5.0, 7.0])
-    ceiling = Ceiling.of(warm, weather)
+    ceiling = CoolingCapacity.of(warm, weather)
     line = ceiling.base + ceiling.rise * (water - warm.supply_temperature)
     exact = [warm.capacity(weather, float(one))[0] for one in water]
     np.testing.assert_allclose(line, exact, rtol=1e-4)
@@ -258,7 +264,9 @@ def test_coolers_without_end_have_a_finite_line():
     """
     warm, _ = _plants()
     rejection = warm.rejection.model_copy(update={"count": 1000})
-    ceiling = Ceiling.of(warm.model_copy(update={"rejection": rejection}), _air([20.0, 38.0]))
+    ceiling = CoolingCapacity.of(
+        warm.model_copy(update={"rejection": rejection}), _air([20.0, 38.0])
+    )
     assert np.isfinite(ceiling.base).all()
     assert np.isfinite(ceiling.rise).all()
     assert np.isfinite(ceiling.limit(warm)).all()
@@ -266,12 +274,12 @@ def test_coolers_without_end_have_a_finite_line():
 
 def test_chillers_give_no_more_when_warmer_but_coolers_alone_do():
     _, chilled = _plants()
-    ceiling = Ceiling.of(chilled, _air([5.0, 30.0]))
+    ceiling = CoolingCapacity.of(chilled, _air([5.0, 30.0]))
     np.testing.assert_array_equal(ceiling.flat, chilled.capacity(_air([5.0, 30.0]), 18.0))
     assert (ceiling.rise > 0.0).all()
     assert ceiling.take(slice(1, 2)).base == ceiling.base[1:]
     dry = chilled.model_copy(update={"economiser_approach": None})
-    assert (Ceiling.of(dry, _air([5.0])).rise == 0.0).all()
+    assert (CoolingCapacity.of(dry, _air([5.0])).rise == 0.0).all()
 
 
 @pytest.mark.parametrize(("circuit", "site", "hot"), [(0, "rhine", 41.0), (1, "gallia", 29.0)])
@@ -281,8 +289,8 @@ def test_a_plant_beyond_its_capacity_finds_a_balance(circuit, site, hot):
     count, weather = 48, _air([hot] * 48, wet_bulb_below=0.0)
     load = np.full(count, 0.8 * plant.rated_cooling)
     begin = plant.supply_temperature, 0.0
-    output, supply, *_ = walk_loop(
-        plant, load, Ceiling.of(plant, weather), hours=np.ones(count), start=begin
+    output, supply, *_ = integrate_loop(
+        plant, load, CoolingCapacity.of(plant, weather), hours=np.ones(count), start=begin
     )
     assert output[-1] == pytest.approx(load[-1], rel=1e-6)
     assert hot < supply[-1] < hot + 12.0

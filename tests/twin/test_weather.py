@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin import axes, vocabulary
+from twin import time_axes, variables
 from twin.errors import UnitError
 from twin.weather import Weather
 
@@ -11,11 +11,11 @@ from twin.weather import Weather
 @pytest.fixture
 def outlook():
     """Return three hours: a summer noon of the psychrometric chart, a damp and a frosty hour."""
-    ahead = axes.regular(axes.utc("2026-07-01"), 3, np.timedelta64(1, "h"))
+    ahead = time_axes.regular_axes(time_axes.to_utc("2026-07-01"), 3, np.timedelta64(1, "h"))
     ahead["air_temperature"] = "time", [30.0, 10.0, -10.0]
     ahead["relative_humidity"] = "time", [0.5, 1.02, 0.8]
     ahead["air_pressure"] = "time", [101.325, 100.0, 100.0]
-    return vocabulary.tag_all(ahead)
+    return variables.tag_dataset(ahead)
 
 
 def test_wet_bulb_and_humidity_of_the_chart(outlook):
@@ -66,7 +66,7 @@ def test_air_told_roughly_is_nowhere_cooler_or_drier(outlook):
 
 def test_air_on_the_grid_stays_there(outlook):
     tenths = np.array([26.7, 0.3, -10.1])
-    rough = Weather.roughly(vocabulary.tag_all(outlook.assign(air_temperature=("time", tenths))))
+    rough = Weather.roughly(variables.tag_dataset(outlook.assign(air_temperature=("time", tenths))))
     np.testing.assert_allclose(rough.air_temperature, tenths)
 
 

@@ -10,35 +10,35 @@ from typing import Final
 
 import numpy as np
 
-from twin.calibrate import Calibration, Grade
-from twin.calibration.spikes import NORMAL
+from twin.calibration.history import MAD_TO_STD
+from twin.calibration.identification import CalibrationResult, Identifiability
 from twin.physics import FloatArray
 
-REFERENCE: Final = 4
+REFERENCE_CALIBRATIONS: Final = 4
 """Calibrations at the beginning that say how a machine was: a month of weeks. [1]"""
 
-NEWEST: Final = 2
+RECENT_CALIBRATIONS: Final = 2
 """Calibrations at the end that must agree before anything is said. [1]"""
 
-SURE: Final = 5.0
+CHANGE_SIGNIFICANCE: Final = 5.0
 """Standard errors from which a change is none by chance: with a hundred parameters, fifty weeks a
 year, one false word in thirty years, if errors are normal. [1]"""
 
-WORTH: Final = 0.02
+MIN_CHANGE: Final = 0.02
 """Change of a parameter from which it is worth a word. [1]"""
 
-WORTH_OFFSET: Final = 0.2
+MIN_OFFSET_CHANGE_K: Final = 0.2
 """The same of a sensor. [K]"""
 
-GRAVE: Final = 0.10
+SEVERE_LOSS: Final = 0.10
 """Loss from which somebody should look soon. [1]"""
 
-LONG_AGO: Final = np.timedelta64(60, "D")
+MONTH_PRECISION_AGE: Final = np.timedelta64(60, "D")
 """From here a month is told, and not a day."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class EstimatePoint:
     """One parameter in one calibration: its value and standard error. [unit of the parameter]"""
 
     value: float
@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Week:
+class CalibrationSummary:
     """What one calibration has found.
 
     Attributes
@@ -59,21 +59,21 @@ class Week:
 
     start: np.datetime64
     end: np.datetime64
-    points: Mapping[str, Point]
+    points: Mapping[str, EstimatePoint]
 
     @classmethod
-    def of(cls, calibration: Calibration) -> "Week":
+    def of(cls, calibration: CalibrationResult) -> "CalibrationSummary":
         """Return what is kept of a calibration."""
         points = {
-            e.parameter.name: Point(value=e.value, error=e.error)
+            e.parameter.name: EstimatePoint(value=e.value, error=e.error)
             for e in calibration.estimates
-            if e.grade is not Grade.UNKNOWN and not e.is_at_bound
+            if e.grade is not Identifiability.UNKNOWN and not e.is_at_bound
         }
         return cls(start=calibration.start, end=calibration.end, points=points)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ParameterDrift:
     """What has changed.
 
     Attributes
@@ -105,10 +105,10 @@ class Change:
     @property
     def is_grave(self) -> bool:
         """Whether somebody should look soon."""
-        return self.loss >= GRAVE and not self.parameter.endswith(".offset")
+        return self.loss >= SEVERE_LOSS and not self.parameter.endswith(".offset")
 
 
-def changes(weeks: Iterable[Week]) -> tuple[Change, ...]:
+def parameter_drifts(weeks: Iterable[CalibrationSummary]) -> tuple[ParameterDrift, ...]:
     """Return what has changed since the first calibrations, the greatest loss first.
 
     Parameters
@@ -128,7 +128,7 @@ def changes(weeks: Iterable[Week]) -> tuple[Change, ...]:
     return tuple(sorted(found, key=lambda change: -abs(change.loss)))
 
 
-def _apart(weeks: Iterable[Week]) -> Iterator[Week]:
+def _apart(weeks: Iterable[CalibrationSummary]) -> Iterator[CalibrationSummary]:
     """Yield calibrations in order of time, whose histories do not overlap."""
     last = None
     for week in sorted(weeks, key=lambda week: week.start):
@@ -137,26 +137,32 @@ def _apart(weeks: Iterable[Week]) -> Iterator[Week]:
             yield week
 
 
-def _changed(name: str, weeks: Sequence[Week]) -> Iterator[Change]:
+def _changed(name: str, weeks: Sequence[CalibrationSummary]) -> Iterator[ParameterDrift]:
     told = [week for week in weeks if name in week.points]
-    if len(told) < REFERENCE + NEWEST:
+    if len(told) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
         return
     values = np.array([week.points[name].value for week in told])
     errors = _errors(values, np.array([week.points[name].error for week in told]))
-    before, before_error = _mean(values[:REFERENCE], errors[:REFERENCE])
-    now, now_error = _mean(values[-NEWEST:], errors[-NEWEST:])
+    before, before_error = _mean(values[:REFERENCE_CALIBRATIONS], errors[:REFERENCE_CALIBRATIONS])
+    now, now_error = _mean(values[-RECENT_CALIBRATIONS:], errors[-RECENT_CALIBRATIONS:])
     significance = (now - before) / float(np.hypot(before_error, now_error))
     is_offset = name.endswith(".offset")
     size = abs(now - before) if is_offset else abs(now / before - 1.0)
-    apart = (values[-NEWEST:] - before) / errors[-NEWEST:] * np.sign(significance)
-    is_told = abs(significance) >= SURE and size >= (WORTH_OFFSET if is_offset else WORTH)
+    apart = (
+        (values[-RECENT_CALIBRATIONS:] - before)
+        / errors[-RECENT_CALIBRATIONS:]
+        * np.sign(significance)
+    )
+    is_told = abs(significance) >= CHANGE_SIGNIFICANCE and size >= (
+        MIN_OFFSET_CHANGE_K if is_offset else MIN_CHANGE
+    )
     if not is_told or (apart < 1.0).any():
         return
     left = np.abs(values - before) > 2.0 * np.hypot(errors, before_error)
     same = np.flatnonzero(~left)
-    since = told[int(same[-1]) if same.size else REFERENCE - 1].end
+    since = told[int(same[-1]) if same.size else REFERENCE_CALIBRATIONS - 1].end
     loss, text = _said(name, before, now)
-    yield Change(
+    yield ParameterDrift(
         parameter=name,
         before=before,
         now=now,
@@ -169,7 +175,7 @@ def _changed(name: str, weeks: Sequence[Week]) -> Iterator[Change]:
 
 def _errors(values: FloatArray, errors: FloatArray) -> FloatArray:
     """Return errors that are at least what neighbours differ by. [unit of the parameter]"""
-    between = NORMAL * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2.0)
+    between = MAD_TO_STD * float(np.median(np.abs(np.diff(values)))) / np.sqrt(2.0)
     return np.asarray(np.maximum(errors, between))
 
 
@@ -228,7 +234,7 @@ def _more(share: float) -> str:
 def _date(moment: np.datetime64, now: np.datetime64) -> str:
     """Return a day, or a month if it is long ago."""
     day = moment.astype("datetime64[D]").item()
-    if now - moment > LONG_AGO:
+    if now - moment > MONTH_PRECISION_AGE:
         return (
             f"{day:%B %Y}" if day.year != now.astype("datetime64[D]").item().year else f"{day:%B}"
         )

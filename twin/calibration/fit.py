@@ -15,55 +15,66 @@ References
 .. [2] P. W. Holland and R. E. Welsch, "Robust regression using iteratively reweighted
    least-squares," Communications in Statistics, vol. 6, no. 9, pp. 813-827, 1977.
    doi:10.1080/03610927708827533
+
+What of a site may differ from its file: one table of parameters, their bounds and doubts.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from twin.calibration.channel import Channel
-from twin.calibration.parameters import Parameter, applied
-from twin.calibration.spikes import NORMAL
+from twin.calibration.channels import CalibrationChannel
+from twin.calibration.history import MAD_TO_STD
+from twin.equipment import (
+    Battery,
+    CduBank,
+    CoolingPlant,
+    CrahBank,
+    Equipment,
+    HeatReuse,
+    ITHall,
+    UpsBank,
+)
+from twin.equipment.heat_rejection import DryCooler
 from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
 from twin.site import Site
 
-STEP: Final = 0.1
+DIFFERENCE_STEP: Final = 0.1
 """Step of finite differences, in doubts: wide enough for the kinks of staged machines. [1]"""
 
-SOFT: Final = 3.0
+ROBUST_SCALE: Final = 3.0
 """Standard errors from which a reading counts less and less. [1]"""
 
-STEPS: Final = 15
+MAX_STEPS: Final = 15
 """Most Gauss-Newton steps of one fit; four or five are usual. [1]"""
 
-HALVINGS: Final = 6
+MAX_HALVINGS: Final = 6
 """Most halvings of a step. [1]"""
 
-SMALL: Final = 1e-3
+CONVERGED_STEP: Final = 1e-3
 """Step, in doubts, that is none. [1]"""
 
 
-MOST_MEMORY: Final = 0.95
+MAX_AUTOCORRELATION: Final = 0.95
 """Greatest correlation of neighbouring residuals that is reckoned with. [1]"""
 
-MOST_HELD: Final = 3.0
+MAX_BOUND_FACTOR: Final = 3.0
 """Greatest factor on the first guess where a bound holds a parameter. [1]"""
 
-LEAST_ERROR: Final = 0.03
+MIN_ERROR_FACTOR: Final = 0.03
 """Least factor on the first guess: no meter is better than a ten-thousandth, and what is left of
 data without errors is rounding. [1]"""
 
-LEAST_ROWS: Final = 8
+MIN_READINGS: Final = 8
 """Readings that a channel needs to be used. [1]"""
-
-type BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FitResult:
     """Parameters where they fit best.
 
     Attributes
@@ -81,7 +92,44 @@ class Fitted:
     residuals: dict[str, FloatArray]
 
 
-class Fit:
+@dataclass(frozen=True, kw_only=True)
+class CalibrationParameter:
+    """One number of a site that telemetry may correct.
+
+    Attributes
+    ----------
+    machine
+        Id in the site file.
+    path
+        Names of the inner tables and of the parameter; for an offset, the sensor's variable.
+    prior
+        What the site file says; zero for an offset. [unit]
+    doubt
+        Standard deviation before anything is heard. [unit]
+    low, high
+        Bounds of any estimate. [unit]
+    unit
+        Of the value.
+    is_offset
+        Whether it is the offset of a sensor: what it reads less what is true.
+    """
+
+    machine: str
+    path: tuple[str, ...]
+    prior: float
+    doubt: float
+    low: float
+    high: float
+    unit: str = "1"
+    is_offset: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name by which reports and overlays know it."""
+        return ".".join((self.machine, *self.path, *(("offset",) if self.is_offset else ())))
+
+
+class ParameterFit:
     """The working papers of one fit.
 
     Parameters
@@ -99,24 +147,24 @@ class Fit:
     def __init__(
         self,
         site: Site,
-        channels: Sequence[Channel],
+        channels: Sequence[CalibrationChannel],
         *,
-        parameters: Sequence[Parameter],
+        parameters: Sequence[CalibrationParameter],
         errors: dict[str, float],
     ) -> None:
         self._site, self._parameters = site, parameters
         self._prior = np.array([p.prior for p in parameters])
         self._doubt = np.array([p.doubt for p in parameters])
-        self._channels: list[tuple[Channel, BoolArray, FloatArray]] = []
+        self._channels: list[tuple[CalibrationChannel, BoolArray, FloatArray]] = []
         for channel in channels:
             expected = channel.expect(site, {})
             is_read = np.isfinite(channel.observed) & np.isfinite(expected)
             is_read &= np.isfinite(channel.error) & (channel.error > 0.0)
-            if np.count_nonzero(is_read) >= LEAST_ROWS:
+            if np.count_nonzero(is_read) >= MIN_READINGS:
                 error = channel.error[is_read] * errors.get(channel.name, 1.0)
                 self._channels.append((channel, is_read, error))
 
-    def solve(self, free: BoolArray, begin: FloatArray | None = None) -> Fitted:
+    def solve(self, free: BoolArray, begin: FloatArray | None = None) -> FitResult:
         """Return the best values of the free parameters; all others stay where they are.
 
         Parameters
@@ -141,19 +189,19 @@ class Fit:
             x = np.where(free, (begin - self._prior) / self._doubt, 0.0)
         rows = np.concatenate(self._rows(x))
         slopes = self._slopes(x, rows)
-        for _ in range(STEPS):
+        for _ in range(MAX_STEPS):
             step = self._step(x, rows, slopes, free=free)
             size = _sum(rows) + _sum(x)
-            for _ in range(HALVINGS):
+            for _ in range(MAX_HALVINGS):
                 there = np.concatenate(self._rows(x + step))
-                if _sum(there) + _sum(x + step) < size or np.max(np.abs(step)) < SMALL:
+                if _sum(there) + _sum(x + step) < size or np.max(np.abs(step)) < CONVERGED_STEP:
                     break
                 step = 0.5 * step
             x, rows = x + step, there
             slopes = self._slopes(x, rows)
-            if np.max(np.abs(step)) < SMALL:
+            if np.max(np.abs(step)) < CONVERGED_STEP:
                 break
-        return Fitted(
+        return FitResult(
             values=self._prior + self._doubt * x, slopes=slopes, residuals=self._residuals(x)
         )
 
@@ -172,7 +220,7 @@ class Fit:
         found = lsq_linear(
             root.T,
             -np.linalg.solve(root, pull),
-            bounds=((low - x)[free] - SMALL, (high - x)[free] + SMALL),
+            bounds=((low - x)[free] - CONVERGED_STEP, (high - x)[free] + CONVERGED_STEP),
         )
         step = np.zeros_like(x)
         step[free] = found.x
@@ -187,7 +235,7 @@ class Fit:
         values = self._prior + self._doubt * x
         pairs = dict(zip(self._parameters, values.tolist(), strict=True))
         offsets = {p.name: value for p, value in pairs.items() if p.is_offset}
-        return applied(self._site, pairs), offsets
+        return with_parameters(self._site, pairs), offsets
 
     def _rows(self, x: FloatArray) -> list[FloatArray]:
         tuned, offsets = self._tuned(x)
@@ -203,7 +251,9 @@ class Fit:
         _, high = self._bounds()
         for column, parameter in enumerate(self._parameters):
             moved = x.copy()
-            moved[column] += STEP if x[column] + STEP <= high[column] else -STEP
+            moved[column] += (
+                DIFFERENCE_STEP if x[column] + DIFFERENCE_STEP <= high[column] else -DIFFERENCE_STEP
+            )
             tuned, offsets = self._tuned(moved)
             for which, (channel, is_read, error) in enumerate(self._channels):
                 if parameter.machine in channel.machines:
@@ -223,16 +273,19 @@ class Fit:
 
 def _weight(rows: FloatArray) -> FloatArray:
     """Return how much each row counts beside one of no size. [1]"""
-    return 1.0 / np.sqrt(1.0 + (rows / SOFT) ** 2)
+    return 1.0 / np.sqrt(1.0 + (rows / ROBUST_SCALE) ** 2)
 
 
 def _sum(rows: FloatArray) -> float:
     """Return the sum of the soft absolute values that is made least. [1]"""
-    return float(2.0 * SOFT**2 * np.sum(np.sqrt(1.0 + (rows / SOFT) ** 2) - 1.0))
+    return float(2.0 * ROBUST_SCALE**2 * np.sum(np.sqrt(1.0 + (rows / ROBUST_SCALE) ** 2) - 1.0))
 
 
-def sizes_of(
-    channels: Sequence[Channel], residuals: dict[str, FloatArray], *, held: Collection[str] = ()
+def error_factors(
+    channels: Sequence[CalibrationChannel],
+    residuals: dict[str, FloatArray],
+    *,
+    held: Collection[str] = (),
 ) -> dict[str, float]:
     """Return by what factor each channel's errors are larger than was guessed at first.
 
@@ -264,12 +317,12 @@ def sizes_of(
             continue
         scaled = residuals[channel.name] / channel.error
         scaled -= np.nanmedian(scaled)
-        size = NORMAL * float(np.nanmedian(np.abs(scaled)))
+        size = MAD_TO_STD * float(np.nanmedian(np.abs(scaled)))
         if size > 0.0:
-            memory = _memory(np.clip(scaled / size, -SOFT, SOFT))
-            factor = max(size * float(np.sqrt((1.0 + memory) / (1.0 - memory))), LEAST_ERROR)
+            memory = _memory(np.clip(scaled / size, -ROBUST_SCALE, ROBUST_SCALE))
+            factor = max(size * float(np.sqrt((1.0 + memory) / (1.0 - memory))), MIN_ERROR_FACTOR)
             is_held = not set(held).isdisjoint(channel.machines)
-            found[channel.name] = min(factor, MOST_HELD) if is_held else factor
+            found[channel.name] = min(factor, MAX_BOUND_FACTOR) if is_held else factor
     return found
 
 
@@ -280,4 +333,125 @@ def _memory(values: FloatArray) -> float:
     power = float(np.mean(before**2)) if len(before) else 0.0
     if power == 0.0:
         return 0.0
-    return float(np.clip(np.mean(before * after) / power, 0.0, MOST_MEMORY))
+    return float(np.clip(np.mean(before * after) / power, 0.0, MAX_AUTOCORRELATION))
+
+
+FACTOR_PRIOR_STD: Final = 0.10
+"""Standard deviation of a factor before anything is heard: machines wear by up to 15 %. [1]"""
+
+POWER_PRIOR_STD: Final = 0.15
+"""The same of pump and fan powers at rating: maker's curves and unknown heads. [1]"""
+
+EFFICIENCY_PRIOR_STD: Final = 0.02
+"""The same of battery efficiencies at the bus. [1]"""
+
+HALL_PRIOR_STD: Final = 0.03
+"""The same of what racks draw beside their declared power. [1]"""
+
+OFFSET_PRIOR_STD_K: Final = 0.3
+"""The same of temperature sensors, class B of IEC 60751 at 0 to 50 degC. [K]"""
+
+BOUND_SIGMAS: Final = 4.0
+"""Bounds lie this many standard deviations off what the site file says. [1]"""
+
+
+_TABLE: Final[tuple[tuple[type[Equipment], tuple[str, ...], float, float], ...]] = (
+    (UpsBank, ("loss_factor",), FACTOR_PRIOR_STD, 2.0),
+    (CduBank, ("fouling",), FACTOR_PRIOR_STD, 2.0),
+    (CduBank, ("pump_power",), POWER_PRIOR_STD, 0.0),
+    (CrahBank, ("fan_power",), POWER_PRIOR_STD, 0.0),
+    (Battery, ("charge_efficiency",), EFFICIENCY_PRIOR_STD, 1.0),
+    (Battery, ("discharge_efficiency",), EFFICIENCY_PRIOR_STD, 1.0),
+    (ITHall, ("power_factor_error",), HALL_PRIOR_STD, 2.0),
+    (HeatReuse, ("lorenz_efficiency",), FACTOR_PRIOR_STD, 1.0),
+    (CoolingPlant, ("pump_power",), POWER_PRIOR_STD, 0.0),
+)
+"""Kind, parameter, doubt as a share of its value, greatest value that has a sense (0: none)."""
+
+
+def calibration_parameters(site: Site) -> tuple[CalibrationParameter, ...]:
+    """Return all parameters of a site that may be calibrated, in the order of its file."""
+    return tuple(found for machine in site.equipment.values() for found in _of(machine))
+
+
+def _of(machine: Equipment) -> Iterator[CalibrationParameter]:
+    for kind, path, doubt, most in _TABLE:
+        if isinstance(machine, kind):
+            yield _share(machine, path, doubt, most=most)
+    if isinstance(machine, CoolingPlant):
+        is_dry = isinstance(machine.rejection, DryCooler)
+        worn = "fouling" if is_dry else "approach_factor"
+        yield _share(machine, ("rejection", worn), FACTOR_PRIOR_STD, most=2.0)
+        if machine.chillers is not None:
+            yield _share(machine, ("chillers", "eir_factor"), FACTOR_PRIOR_STD, most=2.0)
+        yield _offset(machine, "facility_supply_temperature")
+    if isinstance(machine, CduBank):
+        yield _offset(machine, "technology_supply_temperature")
+
+
+def _share(
+    machine: Equipment, path: tuple[str, ...], doubt: float, *, most: float
+) -> CalibrationParameter:
+    prior = parameter_value(machine, path)
+    width = doubt * prior
+    high = prior + BOUND_SIGMAS * width
+    return CalibrationParameter(
+        machine=machine.name,
+        path=path,
+        prior=prior,
+        doubt=width,
+        low=prior - BOUND_SIGMAS * width,
+        high=min(high, most) if most else high,
+        unit="MW" if path[-1].endswith("_power") else "1",
+    )
+
+
+def _offset(machine: Equipment, variable: str) -> CalibrationParameter:
+    width = BOUND_SIGMAS * OFFSET_PRIOR_STD_K
+    return CalibrationParameter(
+        machine=machine.name,
+        path=(variable,),
+        prior=0.0,
+        doubt=OFFSET_PRIOR_STD_K,
+        low=-width,
+        high=width,
+        unit="K",
+        is_offset=True,
+    )
+
+
+def parameter_value(table: BaseModel, path: tuple[str, ...]) -> float:
+    """Return a parameter of a machine, or of one of its inner tables."""
+    found: object = table
+    for name in path:
+        found = getattr(found, name)
+    return float(str(found))
+
+
+def with_parameters(site: Site, values: Mapping[CalibrationParameter, float]) -> Site:
+    """Return the site with parameters changed; offsets of sensors change no machine.
+
+    Parameters
+    ----------
+    site
+        The site.
+    values
+        Parameter -> its value.
+
+    Returns
+    -------
+    Site
+        The changed copy.
+    """
+    machines = dict(site.equipment)
+    for parameter, value in values.items():
+        if not parameter.is_offset:
+            machine = machines[parameter.machine]
+            machines[parameter.machine] = _changed(machine, parameter.path, value)
+    return site.with_equipment(machines)
+
+
+def _changed[T: BaseModel](table: T, path: tuple[str, ...], value: float) -> T:
+    name, *rest = path
+    inner: object = _changed(getattr(table, name), tuple(rest), value) if rest else value
+    return table.model_copy(update={name: inner})

@@ -1,52 +1,55 @@
-"""Telemetry on quarter-hours: means of what was read, and NaN where too little was."""
+"""Telemetry on quarter-hours: means of what was read, and NaN where too little was.
+
+Readings that jump away and back: a lost bit or a foreign packet, and nothing of the plant.
+"""
 
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import xarray as xr
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from twin import axes, vocabulary
-from twin.axes import QUARTER
-from twin.calibration.spikes import spikes
-from twin.equipment import Accelerators, Equipment
-from twin.errors import Fault, StateError, UnitError
-from twin.physics import FloatArray, atmosphere
+from twin import time_axes, units, variables
+from twin.equipment import Equipment, ITHall
+from twin.errors import StateError, UnitError, ValidationIssue
+from twin.physics import FloatArray, psychrometrics
 from twin.site import Site
-from twin.weather import POSSIBLE, Weather
+from twin.time_axes import QUARTER_HOUR
+from twin.weather import PLAUSIBLE_AIR, Weather
 
-LEAST_SHARE: Final = 0.5
+MIN_READING_SHARE: Final = 0.5
 """Share of the usual readings that a quarter-hour needs to be used. [1]"""
 
-ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
+VARIABLE_ALIASES: Final = {"hall_air_fan_power": "hall_air_draw"}
 """Words of a run for what plants meter under another one."""
 
-DAY: Final = 96
+QUARTERS_PER_DAY: Final = 96
 """Quarter-hours of a day. [1]"""
 
-SEVERAL: Final = 10
+MIN_READINGS_FOR_SPIKES: Final = 10
 """Readings a quarter-hour from which one alone can be told from what is about it. [1]"""
 
-LEAST: Final = DAY
+MIN_QUARTERS: Final = QUARTERS_PER_DAY
 """Quarter-hours that a calibration needs: load and weather have a daily course. [1]"""
 
-MOST: Final = 10 * 366 * DAY
+MAX_QUARTERS: Final = 10 * 366 * QUARTERS_PER_DAY
 """Quarter-hours from which a stamp must be wrong: ten years. [1]"""
 
-STUCK: Final = 20
+STUCK_READINGS: Final = 20
 """Readings with one number from which a sensor that hardly ever repeats itself is stuck. [1]"""
 
-SELDOM: Final = 0.1
+MAX_REPEAT_SHARE: Final = 0.1
 """Share of readings that repeat the one before, up to which that is seldom. [1]"""
 
-MINUTES: Final = 15
+MINUTES_PER_QUARTER: Final = 15
 """Minutes of a quarter-hour. [1]"""
 
-ABSURD: Final = 5.0
+UNIT_ERROR_RATIO: Final = 5.0
 """Times the rating from which a power has another unit. [1]"""
 
-STEADY: Final = (
+CONSTANT_SUFFIXES: Final = (
     "_set_point",
     "_request",
     "_applied",
@@ -57,14 +60,14 @@ STEADY: Final = (
 )
 """Ends of words that stand still while nobody asks for anything else, and of states."""
 
-BRIDGED: Final = 12
+MAX_INTERPOLATED_QUARTERS: Final = 12
 """Quarter-hours without a reading of the air over which a straight line is laid: 3 h. [1]"""
 
-HOT: Final = 150.0
+MAX_TEMPERATURE_C: Final = 150.0
 """From here water and air are in kelvin or in degrees Fahrenheit. [degC]"""
 
 
-class History:
+class TelemetryHistory:
     """What was read of a plant, in quarter-hours.
 
     Parameters
@@ -108,16 +111,18 @@ class History:
         _check_units(telemetry)
         late = np.timedelta64(0 if "duration" in telemetry else 1, "us")
         minutes = (times - late).astype("datetime64[m]").astype(np.int64)
-        first = int(minutes.min()) // MINUTES
-        self._places = minutes - first * MINUTES
-        self.count = int(self._places.max()) // MINUTES + 1
-        if not LEAST <= self.count <= MOST:
+        first = int(minutes.min()) // MINUTES_PER_QUARTER
+        self._places = minutes - first * MINUTES_PER_QUARTER
+        self.count = int(self._places.max()) // MINUTES_PER_QUARTER + 1
+        if not MIN_QUARTERS <= self.count <= MAX_QUARTERS:
             raise StateError(site.name, [_odd_length(self.count, times)])
-        start = np.datetime64(0, "us") + first * QUARTER
-        self.time = axes.regular(np.datetime64(start, "us"), self.count)["time"].to_numpy()
+        start = np.datetime64(0, "us") + first * QUARTER_HOUR
+        self.time = time_axes.regular_axes(np.datetime64(start, "us"), self.count)[
+            "time"
+        ].to_numpy()
         for name, array in telemetry.data_vars.items():
             if array.ndim in {1, 2} and array.dims[0] in {"time", "instant"}:
-                self._enter(ALIASES.get(str(name), str(name)), array)
+                self._enter(VARIABLE_ALIASES.get(str(name), str(name)), array)
         wanted = ("air_temperature", "relative_humidity")
         faults = [_empty(name) for name in wanted if np.isnan(self.get(name)).all()]
         faults += self._absurd(site)
@@ -156,11 +161,11 @@ class History:
             return
         for label, column in zip(labels, columns, strict=True):
             known = column.astype(float)
-            stuck = _stuck(known) & (not name.endswith(STEADY))
+            stuck = _stuck(known) & (not name.endswith(CONSTANT_SUFFIXES))
             if stuck.any():
                 self.stuck[name, label] = int(np.count_nonzero(stuck))
             known = np.where(stuck, np.nan, known)
-            wild = self._wild(known) & (not name.endswith(STEADY))
+            wild = self._wild(known) & (not name.endswith(CONSTANT_SUFFIXES))
             if wild.any():
                 self.wild[name, label] = int(np.count_nonzero(wild))
             self._values[name, label] = self._mean(np.where(wild, np.nan, known))
@@ -168,9 +173,9 @@ class History:
     def _wild(self, column: FloatArray) -> NDArray[np.bool_]:
         """Return which readings jump away and back, where there are several a quarter-hour."""
         found = np.zeros(len(column), dtype=bool)
-        if len(column) > SEVERAL * self.count:
+        if len(column) > MIN_READINGS_FOR_SPIKES * self.count:
             order = np.argsort(self._places, kind="stable")
-            found[order] = spikes(column[order])
+            found[order] = find_spikes(column[order])
         return found
 
     def _mean(self, column: FloatArray) -> FloatArray:
@@ -180,34 +185,34 @@ class History:
         they say.
         """
         is_read = np.isfinite(column)
-        size = self.count * MINUTES
+        size = self.count * MINUTES_PER_QUARTER
         counts = np.bincount(self._places[is_read], minlength=size)
         sums = np.bincount(self._places[is_read], column[is_read], minlength=size)
         with np.errstate(invalid="ignore", divide="ignore"):
-            minutes = np.where(counts > 0, sums / counts, 0.0).reshape(-1, MINUTES)
-            read = np.count_nonzero(counts.reshape(-1, MINUTES), axis=1)
+            minutes = np.where(counts > 0, sums / counts, 0.0).reshape(-1, MINUTES_PER_QUARTER)
+            read = np.count_nonzero(counts.reshape(-1, MINUTES_PER_QUARTER), axis=1)
             usual = np.median(read[read > 0]) if is_read.any() else 1.0
-            enough = read >= max(LEAST_SHARE * usual, 1.0)
+            enough = read >= max(MIN_READING_SHARE * usual, 1.0)
             return np.where(enough, minutes.sum(axis=1) / read, np.nan)
 
-    def _absurd(self, site: Site) -> list[Fault]:
+    def _absurd(self, site: Site) -> list[ValidationIssue]:
         """Return faults of values that must be in another unit."""
         most = {("grid_import_power", ""): site.grid.import_limit}
-        most |= {("hall_power", hall.name): hall.full_power for hall in site.of(Accelerators)}
+        most |= {("hall_power", hall.name): hall.full_power for hall in site.of(ITHall)}
         faults = []
         for (name, owner), values in self._values.items():
             middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-            low, high = -np.inf, ABSURD * most.get((name, owner), np.inf)
+            low, high = -np.inf, UNIT_ERROR_RATIO * most.get((name, owner), np.inf)
             if name.endswith("_temperature"):
-                high = HOT
-            low, high = POSSIBLE.get(name, (low, high))
+                high = MAX_TEMPERATURE_C
+            low, high = PLAUSIBLE_AIR.get(name, (low, high))
             if not low <= middle <= high:
-                unit = vocabulary.term(name).unit
+                unit = variables.variable_definition(name).unit
                 place = f"{name} of {owner}" if owner else name
                 mend = f"cannot be in {unit} on this site; convert it"
                 if unit == "1":
                     mend = "must be a share, from 0 to 1; convert it"
-                faults.append(Fault(place=place, value=f"{middle:.4g}", mend=mend))
+                faults.append(ValidationIssue(place=place, value=f"{middle:.4g}", mend=mend))
         return faults
 
     def _weather(self, site: Site) -> Weather:
@@ -215,14 +220,16 @@ class History:
         places = np.arange(self.count)
         self.is_aired = np.ones(self.count, dtype=bool)
         rows = {}
-        for name, (low, high) in POSSIBLE.items():
+        for name, (low, high) in PLAUSIBLE_AIR.items():
             values = self.get(name)
             is_read = (values >= low) & (values <= high)
             left_out = int(np.count_nonzero(np.isfinite(values) & ~is_read))
             if left_out:
                 self.impossible[name] = left_out
             if name == "air_pressure" and not is_read.any():
-                values = np.full(self.count, float(atmosphere.standard_pressure(site.elevation)))
+                values = np.full(
+                    self.count, float(psychrometrics.standard_pressure(site.elevation))
+                )
                 is_read = np.ones(self.count, dtype=bool)
             rows[name] = np.interp(places, places[is_read], values[is_read])
             self.is_aired &= ~_far(is_read)
@@ -233,18 +240,20 @@ class History:
         return Weather.of(xr.Dataset(data))
 
 
-def _empty(name: str) -> Fault:
-    return Fault(place=name, value="", mend="the history has none of it; name another time")
+def _empty(name: str) -> ValidationIssue:
+    return ValidationIssue(
+        place=name, value="", mend="the history has none of it; name another time"
+    )
 
 
-def _odd_length(count: int, times: NDArray[np.datetime64]) -> Fault:
+def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
     """Return the fault of a history that is too short or too long, with both its ends."""
     first, last = times.min(), times.max()
-    span = f"{count / 4:g} h from {axes.to_minute(first)} to {axes.to_minute(last)}"
-    mend = f"a calibration needs at least {LEAST / 4:g} h; name another time"
-    if count > MOST:
+    span = f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}"
+    mend = f"a calibration needs at least {MIN_QUARTERS / 4:g} h; name another time"
+    if count > MAX_QUARTERS:
         mend = "one of these stamps must be wrong; name another time"
-    return Fault(place="history", value=span, mend=mend)
+    return ValidationIssue(place="history", value=span, mend=mend)
 
 
 def _check_units(telemetry: xr.Dataset) -> None:
@@ -260,13 +269,13 @@ def _check_units(telemetry: xr.Dataset) -> None:
         wanted = _unit(str(name))
         if wanted is not None and array.attrs.get("units", wanted) != wanted:
             foreign.append(str(name))
-    vocabulary.check(telemetry, *foreign)
+    variables.check_variables(telemetry, *foreign)
 
 
 def _unit(name: str) -> str | None:
     """Return the unit of a word of the vocabulary; None of any other word."""
     try:
-        return vocabulary.term(name).unit
+        return variables.variable_definition(name).unit
     except UnitError:
         return None
 
@@ -276,23 +285,72 @@ def _far(is_read: NDArray[np.bool_]) -> NDArray[np.bool_]:
     places = np.arange(len(is_read))
     before = np.maximum.accumulate(np.where(is_read, places, -1))
     after = np.minimum.accumulate(np.where(is_read, places, len(places))[::-1])[::-1]
-    return np.asarray(~is_read & (after - before > BRIDGED + 1))
+    return np.asarray(~is_read & (after - before > MAX_INTERPOLATED_QUARTERS + 1))
 
 
 def _stuck(column: FloatArray) -> NDArray[np.bool_]:
     """Return which readings repeat one number too often, if the sensor hardly ever does."""
     (where,) = np.nonzero(np.isfinite(column))
     found = np.zeros(len(column), dtype=bool)
-    if len(where) <= STUCK:
+    if len(where) <= STUCK_READINGS:
         return found
     values = column[where]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     lengths = np.diff(np.append(starts, len(values)))
-    is_long = np.repeat(lengths >= STUCK, lengths)
-    if np.count_nonzero(lengths >= STUCK) > 1 + len(values) // (DAY * MINUTES):
+    is_long = np.repeat(lengths >= STUCK_READINGS, lengths)
+    if np.count_nonzero(lengths >= STUCK_READINGS) > 1 + len(values) // (
+        QUARTERS_PER_DAY * MINUTES_PER_QUARTER
+    ):
         return found  # that is how it is
     usual = int(np.count_nonzero(~is_long))
-    repeats = usual - int(np.count_nonzero(lengths < STUCK))
-    if usual and repeats <= SELDOM * usual:
+    repeats = usual - int(np.count_nonzero(lengths < STUCK_READINGS))
+    if usual and repeats <= MAX_REPEAT_SHARE * usual:
         found[where] = is_long & (values != 0.0)  # what rests at zero is off
+    return found
+
+
+def rack_liquid_heat(site: Site, history: TelemetryHistory) -> FloatArray:
+    """Return the measured power of the racks that goes into their coolant, ``(time,)``. [MW]"""
+    halls = site.of(ITHall)
+    return np.sum([h.liquid_share * history.get("hall_power", h.name) for h in halls], axis=0)
+
+
+MEDIAN_WINDOW: Final = 5
+"""Readings whose median a reading is held against: two in a row may be wild. [1]"""
+
+SPIKE_SIGMAS: Final = 10.0
+"""Usual distances from that median, as standard errors, beyond which a reading is wild. [1]"""
+
+SPIKE_RANGE_SHARE: Final = 0.25
+"""Share of what the sensor goes through that it must jump, too: machines do start. [1]"""
+
+MAX_SPIKE_SHARE: Final = 0.05
+"""Share of all readings from which jumps are no faults: that is how it is. [1]"""
+
+MAD_TO_STD: Final = 1.4826
+"""Standard deviation of a normal error over its median size. [1]"""
+
+
+def find_spikes(values: FloatArray) -> NDArray[np.bool_]:
+    """Return which readings of a sensor, in order of time, are wild.
+
+    Parameters
+    ----------
+    values
+        Readings a minute apart or less; NaN where there is none. [any unit]
+    """
+    found = np.zeros(len(values), dtype=bool)
+    (where,) = np.nonzero(np.isfinite(values))
+    if len(where) <= MEDIAN_WINDOW:
+        return found
+    known = values[where]
+    around = np.pad(known, MEDIAN_WINDOW // 2, mode="edge")
+    middle = np.median(sliding_window_view(around, MEDIAN_WINDOW), axis=1)
+    off = np.abs(known - middle)
+    usual = MAD_TO_STD * float(np.median(off))
+    low, high = np.quantile(known, [0.05, 0.95]).tolist()
+    comes_back = (middle >= low - (high - low)) & (middle <= high + (high - low))
+    is_wild = comes_back & (off > max(SPIKE_SIGMAS * usual, SPIKE_RANGE_SHARE * (high - low)))
+    if usual > 0.0 and np.count_nonzero(is_wild) <= MAX_SPIKE_SHARE * len(where):
+        found[where] = is_wild
     return found

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
-from twin.electrical.load_flow import Study
-from twin.electrical.network import Network
+from twin import variables
+from twin.equipment.network import MediumVoltageNetwork
 from twin.physics import FloatArray
+from twin.simulation.load_flow import LoadFlowStudy
 from twin.site import Site
 
 FULL: Final = 1.0
@@ -49,7 +49,7 @@ class Breach:
         )
 
 
-def breaches(network: Network, flow: xr.Dataset) -> tuple[Breach, ...]:
+def breaches(network: MediumVoltageNetwork, flow: xr.Dataset) -> tuple[Breach, ...]:
     """Return every node and branch that leaves its limits, the worst value of each.
 
     Parameters
@@ -57,7 +57,7 @@ def breaches(network: Network, flow: xr.Dataset) -> tuple[Breach, ...]:
     network
         The network with its voltage band; no branch may carry more than its rating.
     flow
-        A load flow, as :func:`twin.electrical.load_flow.load_flow` gives it.
+        A load flow, as :func:`twin.simulation.load_flow.network_load_flow` gives it.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def outages(site: Site, result: xr.Dataset) -> xr.Dataset:
     site
         The site; without a declared network it gets that of :func:`.network.radial`.
     result
-        A run, as :func:`twin.simulation.simulate` gives it.
+        A run, as :func:`twin.simulation.simulate.simulate` gives it.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def outages(site: Site, result: xr.Dataset) -> xr.Dataset:
     -----
     Every interval is judged. Spare branches close for the outages that they are declared for.
     """
-    study = Study.of(site, result)
+    study = LoadFlowStudy.of(site, result)
     study.solve()
     names = study.units.branches
     losses = [_loss(study, name) for name in names]
@@ -130,7 +130,7 @@ def outages(site: Site, result: xr.Dataset) -> xr.Dataset:
         coords={"outage": list(names), "branch": list(names), "node": list(study.units.nodes)},
     )
     is_solved = [one.is_solved for one in losses]
-    return vocabulary.tag_all(found).assign(is_solved=("outage", is_solved))
+    return variables.tag_dataset(found).assign(is_solved=("outage", is_solved))
 
 
 class _Loss(NamedTuple):
@@ -142,7 +142,7 @@ class _Loss(NamedTuple):
     is_solved: bool
 
 
-def _loss(study: Study, name: str) -> _Loss:
+def _loss(study: LoadFlowStudy, name: str) -> _Loss:
     """Return what the loss of one unit of a branch does; where nothing is solved there are none."""
     rows = np.arange(len(study.time))
     state = study.units.in_service(study.network, outage=name)
@@ -157,7 +157,7 @@ def _loss(study: Study, name: str) -> _Loss:
     )
 
 
-def overloads(network: Network, found: xr.Dataset) -> tuple[str, ...]:
+def overloads(network: MediumVoltageNetwork, found: xr.Dataset) -> tuple[str, ...]:
     """Return in words which outage overloads what, by how much, the worst first.
 
     Parameters

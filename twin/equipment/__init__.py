@@ -1,46 +1,37 @@
 """Kinds of equipment, one file each."""
 
-from twin.equipment.accelerators import Accelerators
-from twin.equipment.battery import Battery
-from twin.equipment.budgets import CarbonBudget, WaterBudget
-from twin.equipment.cdu import Cdu
-from twin.equipment.contracts import DayAhead, HourlyMatching, LoadTargetContract
 from twin.equipment.cooling_plant import CoolingPlant
-from twin.equipment.declaration import Declared, Equipment
-from twin.equipment.distribution import Distribution
 from twin.equipment.genset import Genset
-from twin.equipment.grid import Grid
-from twin.equipment.hall_air import HallAir
+from twin.equipment.hall_cooling import CduBank, CrahBank
 from twin.equipment.heat_reuse import HeatReuse
-from twin.equipment.renewables import Photovoltaic, Renewable
-from twin.equipment.switchgear import Switchgear
-from twin.equipment.tank import Tank
-from twin.equipment.transformer import Transformer
-from twin.equipment.ups import Ups
-from twin.equipment.wind import Wind
+from twin.equipment.it_hall import ITHall
+from twin.equipment.machine import Equipment
+from twin.equipment.power_distribution import (
+    Busway,
+    GridConnection,
+    Switchgear,
+    TransformerBank,
+    UpsBank,
+)
+from twin.equipment.renewables import Photovoltaic, Renewable, WindFarm
+from twin.equipment.storage import Battery, ChilledWaterTank
 
 __all__ = [
-    "Accelerators",
     "Battery",
-    "CarbonBudget",
-    "Cdu",
+    "Busway",
+    "CduBank",
+    "ChilledWaterTank",
     "CoolingPlant",
-    "DayAhead",
-    "Declared",
-    "Distribution",
+    "CrahBank",
     "Equipment",
     "Genset",
-    "Grid",
-    "HallAir",
+    "GridConnection",
     "HeatReuse",
-    "HourlyMatching",
-    "LoadTargetContract",
+    "ITHall",
     "Photovoltaic",
     "Renewable",
     "Switchgear",
-    "Tank",
-    "Transformer",
-    "Ups",
-    "WaterBudget",
-    "Wind",
+    "TransformerBank",
+    "UpsBank",
+    "WindFarm",
 ]

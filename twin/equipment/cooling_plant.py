@@ -1,4 +1,7 @@
-"""The plant of one circuit: its pumps, its water, its chillers if any, and its heat rejection."""
+"""The plant of one circuit: its pumps, its water, its chillers if any, and its heat rejection.
+
+The water of a circuit: how much heat it takes to warm it.
+"""
 
 from functools import partial
 from typing import Annotated, ClassVar, Final, Literal, Self
@@ -6,19 +9,45 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.chiller import ChillerBank
-from twin.equipment.condensing import Condenser, Condensing
-from twin.equipment.declaration import Equipment
+from twin.equipment.chiller_plant import ChillerBank, ChillerPlant, PlantOperatingPoint
 from twin.equipment.heat_rejection import HeatRejection
-from twin.equipment.loop import Loop
-from twin.physics import FloatArray, machines, water
-from twin.physics.numeric import BoolArray
-from twin.relations import Convert, Flows, Relation, SetPoints
-from twin.units import Meaning, Quantity
+from twin.equipment.machine import Equipment
+from twin.physics import FloatArray, fluid_flow
+from twin.physics.numerics import BoolArray
+from twin.relations import ConversionFlows, Convert, Relation, SetPoints
+from twin.units import Declaration, ParameterDescription, Quantity
 from twin.weather import Weather
 
 _MOST_OVERLOAD: Final = 4.0  # of the rated cooling: the widest that a capacity is searched
 _LEAST_LOAD: Final = 1e-12  # MW, so that shares of no load are finite
+
+
+class CoolingLoop(Declaration):
+    """The liquid in the pipes, headers and exchangers of one circuit."""
+
+    volume: Annotated[float, Quantity("m3", "volume of the liquid", above=0)]
+    fluid: Annotated[
+        Literal["water", "pg25"],
+        ParameterDescription("water, or water with a quarter of propylene glycol"),
+    ] = "water"
+    valve_lag: Annotated[
+        float, Quantity("s", "time constant of the valve that holds the supply", at_least=0)
+    ] = 0.0
+    supply_share: Annotated[
+        float, Quantity("1", "share of the volume between plant and halls", at_least=0, below=0.9)
+    ] = 0.0
+
+    @property
+    def liquid(self) -> fluid_flow.Liquid:
+        """Properties of the liquid."""
+        return LOOP_LIQUIDS[self.fluid]
+
+    @property
+    def heat_capacity(self) -> float:
+        """Heat that warms the whole loop by one kelvin. [MWh K-1]"""
+        mass = self.volume * float(fluid_flow.density(_MEAN_TEMPERATURE, self.liquid))
+        per_kelvin = mass * float(fluid_flow.heat_capacity(_MEAN_TEMPERATURE, self.liquid))
+        return per_kelvin / _KILOJOULES / _MEGAJOULES
 
 
 class CoolingPlant(Equipment):
@@ -31,7 +60,7 @@ class CoolingPlant(Equipment):
 
     kind: ClassVar[str] = "cooling_plant"
 
-    serves: Annotated[Literal["warm", "chilled"], Meaning("circuit that it cools")]
+    serves: Annotated[Literal["warm", "chilled"], ParameterDescription("circuit that it cools")]
     rated_cooling: Annotated[float, Quantity("MW", "load at which the pumps are rated", above=0)]
     supply_temperature: Annotated[
         float, Quantity("degC", "set point of the supply water", above=4, below=60)
@@ -58,7 +87,7 @@ class CoolingPlant(Equipment):
     frost_flow: Annotated[
         float, Quantity("1", "least flow then, share of the rated one", at_least=0, at_most=1)
     ] = 0.0
-    loop: Loop
+    loop: CoolingLoop
     rejection: HeatRejection
     chillers: ChillerBank | None = None
     economiser_approach: (
@@ -114,7 +143,7 @@ class CoolingPlant(Equipment):
         Notes
         -----
         The pumps give their rated flow. Chillers are taken at the set point: their curves give no
-        more for warmer water (see :mod:`twin.equipment.chiller`).
+        more for warmer water (see :mod:`twin.equipment.chiller_plant`).
         """
         condenser = self._condenser(self.supply_temperature)
         if condenser is not None:
@@ -131,7 +160,9 @@ class CoolingPlant(Equipment):
         """Return where the weather lies outside a correlation, which is then held at its end."""
         return self.rejection.extrapolates(weather)
 
-    def operate(self, load: FloatArray, weather: Weather, points: SetPoints | None = None) -> Flows:
+    def operate(
+        self, load: FloatArray, weather: Weather, points: SetPoints | None = None
+    ) -> ConversionFlows:
         """Return what the plant draws to carry a load at its best operating point.
 
         Parameters
@@ -161,7 +192,7 @@ class CoolingPlant(Equipment):
         capacity_rate = self.capacity_rate(load, weather, points)
         flow = capacity_rate / self._rated_capacity_rate
         pump = np.asarray(
-            machines.pump_power(
+            fluid_flow.pump_power(
                 flow,
                 1.0,
                 rated_power=self.pump_power,
@@ -187,10 +218,10 @@ class CoolingPlant(Equipment):
             "cooling_plant_rejected_heat": rejected,
             "cooling_plant_blow_down": used / self.rejection.cycles_of_concentration,
             "cooling_plant_flow": capacity_rate
-            / water.capacity_rate(1.0, self.loop.liquid, temperature=target),
+            / fluid_flow.capacity_rate(1.0, self.loop.liquid, temperature=target),
         }
         draws = {"medium_voltage": draw, "water": used}
-        return Flows(draws=draws, heat=load + draw, details=details)
+        return ConversionFlows(draws=draws, heat=load + draw, details=details)
 
     def capacity_rate(
         self, load: FloatArray, weather: Weather, points: SetPoints | None = None
@@ -220,7 +251,9 @@ class CoolingPlant(Equipment):
     @property
     def rated_flow(self) -> float:
         """Mass flow of all pumps at rating. [kg s-1]"""
-        per_flow = water.capacity_rate(1.0, self.loop.liquid, temperature=self.supply_temperature)
+        per_flow = fluid_flow.capacity_rate(
+            1.0, self.loop.liquid, temperature=self.supply_temperature
+        )
         return self._rated_capacity_rate / float(per_flow)
 
     @property
@@ -260,10 +293,10 @@ class CoolingPlant(Equipment):
 
     def _condenser(
         self, supply_temperature: FloatArray | float, units: FloatArray | None = None
-    ) -> Condenser | None:
+    ) -> ChillerPlant | None:
         if self.chillers is None:
             return None
-        return Condenser(
+        return ChillerPlant(
             chillers=self.chillers,
             rejection=self.rejection,
             supply_temperature=supply_temperature,
@@ -279,7 +312,7 @@ class CoolingPlant(Equipment):
         *,
         target: FloatArray | float,
         points: SetPoints,
-    ) -> Condensing:
+    ) -> PlantOperatingPoint:
         """Return the best operating point for the heat that the water brings."""
         condenser = self._condenser(target, points.units.get(self.name))
         if condenser is not None:
@@ -288,7 +321,7 @@ class CoolingPlant(Equipment):
             heat, target, capacity_rate=capacity_rate, weather=weather
         )
         none = 0.0 * heat
-        return Condensing(
+        return PlantOperatingPoint(
             speed=speed,
             compressor_power=none,
             fan_power=self.rejection.power(speed, weather),
@@ -297,3 +330,11 @@ class CoolingPlant(Equipment):
             units_on=none,
             temperature=target + heat / capacity_rate,
         )
+
+
+LOOP_LIQUIDS: Final = {"water": fluid_flow.WATER, "pg25": fluid_flow.PG25}
+"""Liquids that a circuit may hold, by the name they have in site files."""
+
+_MEAN_TEMPERATURE = 30.0  # degC, at which density and heat capacity are taken
+_MEGAJOULES = 3600.0  # in a MWh
+_KILOJOULES = 1000.0  # in a MJ

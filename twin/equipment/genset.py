@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Final, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment, check_points
-from twin.physics import FloatArray, electric
-from twin.relations import Flows, Relation
-from twin.units import Meaning, Quantity
+from twin.equipment.machine import Equipment, check_efficiency_points
+from twin.physics import FloatArray, electrical_equipment
+from twin.relations import ConversionFlows, Relation
+from twin.units import ParameterDescription, Quantity
 
 _SECONDS: Final = 3600.0  # in an hour
 _YEAR: Final = 365.0  # days
@@ -27,8 +27,12 @@ class Genset(Equipment):
     count: Annotated[int, Quantity("1", "number of equal sets", at_least=1, at_most=1000)]
     spare: Annotated[int, Quantity("1", "sets of these that may fail to start", at_least=0)] = 0
     rating: Annotated[float, Quantity("MW", "standby rating of one set at the bus", above=0)]
-    load_points: Annotated[tuple[float, ...], Meaning("rising loads, share of the rating")]
-    efficiency_points: Annotated[tuple[float, ...], Meaning("power over fuel at these loads")]
+    load_points: Annotated[
+        tuple[float, ...], ParameterDescription("rising loads, share of the rating")
+    ]
+    efficiency_points: Annotated[
+        tuple[float, ...], ParameterDescription("power over fuel at these loads")
+    ]
     minimum_load: Annotated[
         float,
         Quantity("1", "least load of a set, by its load bank if need be", at_least=0, below=1),
@@ -62,7 +66,7 @@ class Genset(Equipment):
 
     @model_validator(mode="after")
     def _runs(self) -> Self:
-        check_points(self.load_points, self.efficiency_points, most=_MOST_EFFICIENCY)
+        check_efficiency_points(self.load_points, self.efficiency_points, most=_MOST_EFFICIENCY)
         if self.spare >= self.count:
             message = "spare must be below count"
             raise ValueError(message)
@@ -174,7 +178,7 @@ class Genset(Equipment):
         units = self.units_on(output)
         share = np.where(units > 0.0, np.maximum(self._share(output), self.minimum_load), 0.0)
         points = tuple(zip(self.load_points, self.efficiency_points, strict=True))
-        loss = electric.loss_from_efficiency(share, points)
+        loss = electrical_equipment.loss_from_efficiency(share, points)
         return np.asarray(units * self.rating * (share + loss))
 
     def endurance(self, output: FloatArray) -> FloatArray:
@@ -183,7 +187,7 @@ class Genset(Equipment):
         held = self.fuel_volume * self.heating_value
         return np.asarray(np.where(burnt > 0.0, held / np.maximum(burnt, 1e-300), np.inf))
 
-    def run(self, asked: FloatArray, load: FloatArray) -> Flows:
+    def run(self, asked: FloatArray, load: FloatArray) -> ConversionFlows:
         """Return what the sets give to a bus, and what they burn for it.
 
         Parameters
@@ -208,7 +212,7 @@ class Genset(Equipment):
             "genset_units_on": self.units_on(output),
             "genset_loading": self._share(output),
         }
-        return Flows(draws={"fuel": burnt}, heat=burnt - output, details=details)
+        return ConversionFlows(draws={"fuel": burnt}, heat=burnt - output, details=details)
 
     def _share(self, output: FloatArray) -> FloatArray:
         """Return the load of each running set, share of its rating. [1]"""

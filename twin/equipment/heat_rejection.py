@@ -5,11 +5,9 @@ from typing import Annotated, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from twin.equipment.declaration import Declared
-from twin.physics import FloatArray, air, dry_cooler, machines, tower, water
-from twin.physics.numeric import BoolArray
-from twin.physics.search import farthest
-from twin.units import Quantity
+from twin.physics import FloatArray, fluid_flow, heat_rejection, psychrometrics
+from twin.physics.numerics import BoolArray, last_feasible
+from twin.units import Declaration, Quantity
 from twin.weather import Weather
 
 _AIR_HEAT: Final = 1.02e-3  # MJ kg-1 K-1 of dry air with its usual vapour
@@ -18,7 +16,7 @@ _SPEED_TOLERANCE: Final = 1e-7
 _HEAT_TOLERANCE: Final = 1e-9  # MW
 
 
-class FanBank(Declared):
+class HeatRejectionBank(Declaration):
     """What dry coolers and towers have in common: a bank of equal units with variable fans."""
 
     count: Annotated[
@@ -37,7 +35,7 @@ class FanBank(Declared):
     fan_power: Annotated[float, Quantity("MW", "fan power of one unit at full speed", at_least=0)]
     fan_exponent: Annotated[
         float, Quantity("1", "exponent of fan power over speed", at_least=1, at_most=3)
-    ] = machines.FAN_EXPONENT
+    ] = fluid_flow.FAN_POWER_EXPONENT
     minimum_speed: Annotated[
         float, Quantity("1", "least fan speed, share of full speed", at_least=0.05, below=1)
     ]
@@ -71,7 +69,7 @@ class FanBank(Declared):
     def power(self, speed: FloatArray, weather: Weather | None = None) -> FloatArray:
         """Return the power of all fans at a share of full speed, at rating or in some air. [MW]"""
         rated = self.count * self.fan_power
-        power = np.asarray(machines.fan_power(speed, rated, exponent=self.fan_exponent))
+        power = np.asarray(fluid_flow.fan_power(speed, rated, exponent=self.fan_exponent))
         return power if weather is None else power * self.thinness(weather)
 
     def thinness(self, weather: Weather) -> FloatArray | float:
@@ -116,7 +114,7 @@ class FanBank(Declared):
             return self._excess(heat, target, rate=capacity_rate, weather=weather, speed=speed)
 
         full = np.ones(shape)
-        return farthest(excess, full, full * self.minimum_speed, tolerance=_SPEED_TOLERANCE)
+        return last_feasible(excess, full, full * self.minimum_speed, tolerance=_SPEED_TOLERANCE)
 
     def greatest_heat(
         self, target: FloatArray | float, *, capacity_rate: float, weather: Weather, most: float
@@ -144,7 +142,7 @@ class FanBank(Declared):
         def excess(heat: FloatArray) -> FloatArray:
             return self._excess(heat, target, rate=rate, weather=weather, speed=full)
 
-        return farthest(excess, 0.0 * full, most * full, tolerance=_HEAT_TOLERANCE)
+        return last_feasible(excess, 0.0 * full, most * full, tolerance=_HEAT_TOLERANCE)
 
     def _excess(
         self,
@@ -160,7 +158,7 @@ class FanBank(Declared):
         return np.asarray(leaving - target)
 
 
-class DryCooler(FanBank):
+class DryCooler(HeatRejectionBank):
     """Finned coils with fans, and with pads that wet the air on hot days if there are any.
 
     Above ``pad_threshold`` the pads are wetted just enough to hold the air there, so that they save
@@ -189,7 +187,7 @@ class DryCooler(FanBank):
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
         """Return the temperature of the water that goes back; see the bank's own docstring."""
-        leaving = dry_cooler.dry_cooler_outlet(
+        leaving = heat_rejection.dry_cooler_outlet(
             heat,
             self._entering_air(weather),
             fan_speed_share=speed * self.thinness(weather),
@@ -202,7 +200,7 @@ class DryCooler(FanBank):
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
         """Return the water drawn for the pads. [m3 h-1]"""
         behind = self._entering_air(weather)
-        wetted = dry_cooler.pad_evaporation(
+        wetted = heat_rejection.pad_evaporation(
             behind,
             weather.wet_bulb_temperature,
             humidity_ratio=weather.humidity_ratio,
@@ -210,7 +208,9 @@ class DryCooler(FanBank):
             pressure=weather.air_pressure,
         )
         evaporation = np.where(behind < weather.air_temperature, wetted, 0.0)
-        return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))
+        return np.asarray(
+            _HOURLY * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
+        )
 
     def extrapolates(self, weather: Weather) -> BoolArray:
         """Return where the weather lies outside the model; a dry cooler's has no such place."""
@@ -218,13 +218,13 @@ class DryCooler(FanBank):
 
     def _entering_air(self, weather: Weather) -> FloatArray:
         outdoors = weather.air_temperature
-        wetted = dry_cooler.precooled_air_temperature(
+        wetted = heat_rejection.precooled_air_temperature(
             outdoors, weather.wet_bulb_temperature, pad_effectiveness=self.pad_effectiveness
         )
         return np.maximum(wetted, np.minimum(outdoors, self.pad_threshold))
 
 
-class CoolingTower(FanBank):
+class CoolingTower(HeatRejectionBank):
     """Open cells with variable fans, by the YorkCalc correlation.
 
     The rated water flow is the one that a cell cools from 35.0 to 29.4 degC in air of 25.6 degC wet
@@ -245,8 +245,8 @@ class CoolingTower(FanBank):
         self, heat: FloatArray, *, capacity_rate: FloatArray, weather: Weather, speed: FloatArray
     ) -> FloatArray:
         """Return the temperature of the water that goes back; see the bank's own docstring."""
-        rated_rate = self.count * water.capacity_rate(self.water_flow)
-        return tower.tower_outlet(
+        rated_rate = self.count * fluid_flow.capacity_rate(self.water_flow)
+        return heat_rejection.tower_outlet(
             heat / capacity_rate,
             weather.wet_bulb_temperature,
             liquid_gas_ratio=capacity_rate / rated_rate / (speed * self.thinness(weather)),
@@ -257,21 +257,23 @@ class CoolingTower(FanBank):
 
     def water_use(self, heat: FloatArray, weather: Weather, speed: FloatArray) -> FloatArray:
         """Return the water drawn for evaporation and blow-down. [m3 h-1]"""
-        humidity = air.relative_humidity(
+        humidity = psychrometrics.relative_humidity(
             weather.air_temperature, weather.humidity_ratio, pressure=weather.air_pressure
         )
-        evaporation = tower.tower_evaporation(
+        evaporation = heat_rejection.tower_evaporation(
             heat,
             weather.air_temperature,
             relative_humidity=humidity,
             air_flow=self.count * self.air_flow * speed * self.thinness(weather),
             pressure=weather.air_pressure,
         )
-        return np.asarray(_HOURLY * tower.make_up(evaporation, self.cycles_of_concentration))
+        return np.asarray(
+            _HOURLY * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
+        )
 
     def extrapolates(self, weather: Weather) -> BoolArray:
         """Return where the wet bulb lies outside the correlation and is held at its end."""
-        low, high = tower.WET_BULBS
+        low, high = heat_rejection.WET_BULB_LIMITS_C
         bulb = weather.wet_bulb_temperature
         return np.asarray((bulb < low) | (bulb > high))
 

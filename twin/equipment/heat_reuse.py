@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Final, Self
 import numpy as np
 from pydantic import model_validator
 
-from twin.equipment.declaration import Equipment
-from twin.physics import FloatArray, heat_pump
-from twin.relations import Convert, Exchange, Flows, Relation
+from twin.equipment.machine import Equipment
+from twin.physics import FloatArray, refrigeration
+from twin.relations import ConversionFlows, Convert, Exchange, Relation
 from twin.units import Quantity
 from twin.weather import Weather
 
@@ -96,7 +96,7 @@ class HeatReuse(Equipment):
     @property
     def rated_cop(self) -> float:
         """Heat delivered over electricity at rating. [1]"""
-        ideal = heat_pump.lorenz_cop(self._sink - self._lift, self._sink)
+        ideal = refrigeration.lorenz_cop(self._sink - self._lift, self._sink)
         return float(self.lorenz_efficiency * ideal)
 
     def relations(self) -> tuple[Relation, ...]:
@@ -212,26 +212,30 @@ class HeatReuse(Equipment):
 
     def _lifts(self, air_temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return lift [K] and COP at full load [1] in some outdoor air."""
-        sink = heat_pump.mean_temperature(
+        sink = refrigeration.thermodynamic_mean_temperature(
             self.supply_to(air_temperature), np.asarray(self.return_temperature)
         )
         lift = np.asarray(sink - self._sink + self._lift)
-        ideal = heat_pump.lorenz_cop(sink - lift, sink)
+        ideal = refrigeration.lorenz_cop(sink - lift, sink)
         return lift, np.asarray(self.lorenz_efficiency * ideal)
 
     @property
     def _sink(self) -> float:
-        return float(heat_pump.mean_temperature(self.supply_temperature, self.return_temperature))
+        return float(
+            refrigeration.thermodynamic_mean_temperature(
+                self.supply_temperature, self.return_temperature
+            )
+        )
 
     @property
     def _lift(self) -> float:
         """Mean temperature of the network's water less that of the source. [K]"""
-        source = heat_pump.mean_temperature(
+        source = refrigeration.thermodynamic_mean_temperature(
             self.source_inlet_temperature, self.source_outlet_temperature
         )
         return self._sink - float(source)
 
-    def _flows(self, output: FloatArray, weather: Weather) -> Flows:
+    def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
         power = self.power(output, weather.air_temperature)
         taken = output - power
         details = {
@@ -241,4 +245,4 @@ class HeatReuse(Equipment):
             "heat_reuse_limit": np.broadcast_to(self.limit(weather), power.shape),
         }
         draws = {"medium_voltage": power, "warm": -taken}
-        return Flows(draws=draws, heat=np.zeros_like(power), details=details)
+        return ConversionFlows(draws=draws, heat=np.zeros_like(power), details=details)

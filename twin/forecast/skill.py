@@ -7,15 +7,13 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin.axes import regular
 from twin.equipment import Renewable
-from twin.forecast.errors import Errors
-from twin.forecast.outlook import outlook
-from twin.forecast.quarters import POWER, RECIPES
-from twin.forecast.scenarios import COUNT, scenarios
+from twin.forecast.outlook import AVAILABLE_POWER, EXTRAPOLATION_RULES, outlook
+from twin.forecast.scenarios import SCENARIO_COUNT, ForecastErrors, forecast_scenarios
 from twin.forecast.scores import crps, energy_score, is_covered
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.time_axes import regular_axes
 
 LOW: Final = 0.1
 HIGH: Final = 0.9
@@ -54,7 +52,7 @@ def skill(
     moments: Iterable[np.datetime64],
     *,
     hours: int = 48,
-    count: int = COUNT,
+    count: int = SCENARIO_COUNT,
 ) -> dict[str, Skill]:
     """Return the scores of scenarios made at some moments.
 
@@ -76,15 +74,15 @@ def skill(
     dict
         Word, or name of a renewable, -> scores; what is known at a moment does not count.
     """
-    errors = Errors(site, record)
+    errors = ForecastErrors(site, record)
     rows: dict[str, list[tuple[float, ...]]] = {}
     for now in moments:
-        axes = regular(now, hours * 4)
+        axes = regular_axes(now, hours * 4)
         told = outlook(site, record, now, axes=axes)
         came = outlook(site, record, now, axes=axes, foresight=True)
-        drawn = scenarios(site, record, now, axes=axes, errors=errors, count=count)
+        drawn = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=count)
         probability = np.array([one.probability for one in drawn])
-        for name in (*RECIPES, *(machine.name for machine in site.of(Renewable))):
+        for name in (*EXTRAPOLATION_RULES, *(machine.name for machine in site.of(Renewable))):
             members = np.stack([_course(one.outlook, name) for one in drawn])
             expected, truth = _course(told, name), _course(came, name)
             is_open = ~np.isclose(members, expected, atol=0.0, rtol=0.0).all(axis=0)
@@ -99,7 +97,7 @@ def skill(
 
 
 def _course(courses: xr.Dataset, name: str) -> FloatArray:
-    array = courses[name] if name in courses else courses[POWER].sel(renewable=name)
+    array = courses[name] if name in courses else courses[AVAILABLE_POWER].sel(renewable=name)
     return array.to_numpy().astype(float)
 
 

@@ -4,6 +4,6 @@ Every function broadcasts its arguments, keeps no state and knows no axis names.
 canonical ones of the house; those of a single chip (W, l/min) are named where they occur.
 """
 
-from twin.physics.numeric import FloatArray, Numeric
+from twin.physics.numerics import FloatArray, Numeric
 
 __all__ = ["FloatArray", "Numeric"]

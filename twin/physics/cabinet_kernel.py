@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twin.physics.rack_kernel import SmallArray
+from twin.physics.numerics import Float32Array
 
 type WorkArray = NDArray[np.floating] | NDArray[np.integer]
 
@@ -29,7 +29,7 @@ class Plane(NamedTuple):
     both: float
 
 
-def add_chassis(plane: Plane, work: tuple[WorkArray, WorkArray], racks: SmallArray) -> None:
+def add_chassis(plane: Plane, work: tuple[WorkArray, WorkArray], racks: Float32Array) -> None:
     r"""Add up the power of the chassis of all cabinets.
 
     Parameters

@@ -1,20 +1,22 @@
 """Figures for people to look at; the one home of matplotlib."""
 
-from twin.plots.calibration import plot_calibration
-from twin.plots.errors import plot_errors
-from twin.plots.failures import plot_trip
-from twin.plots.fleet import plot_fleet
-from twin.plots.front import plot_front
-from twin.plots.runs import plot_comparison, plot_run
-from twin.plots.savings import plot_savings
+from twin.plots.comparisons import (
+    plot_calibration,
+    plot_comparison,
+    plot_fleet,
+    plot_pareto_front,
+    plot_savings,
+    plot_validation_errors,
+)
+from twin.plots.time_series import plot_contingency, plot_run
 
 __all__ = [
     "plot_calibration",
     "plot_comparison",
-    "plot_errors",
+    "plot_contingency",
     "plot_fleet",
-    "plot_front",
+    "plot_pareto_front",
     "plot_run",
     "plot_savings",
-    "plot_trip",
+    "plot_validation_errors",
 ]

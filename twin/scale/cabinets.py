@@ -5,12 +5,12 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin import vocabulary
-from twin.compiled import compiled
-from twin.equipment import Accelerators, Cdu
-from twin.equipment.chassis import Chassis
-from twin.errors import Fault, StateError
+from twin import variables
+from twin.equipment import CduBank, ITHall
+from twin.equipment.it_hall import Chassis
+from twin.errors import StateError, ValidationIssue
 from twin.physics.cabinet_kernel import Plane, WorkArray, add_chassis
+from twin.racks.kernels import compile_kernel
 from twin.site import Site
 
 STRAIGHT: Final = 1e-12
@@ -44,8 +44,8 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
     UnitError
         If a share or its unit is missing.
     """
-    halls, units = site.of(Accelerators), site.of(Cdu)
-    vocabulary.check(work, *SHARES)
+    halls, units = site.of(ITHall), site.of(CduBank)
+    variables.check_variables(work, *SHARES)
     chassis = [_chassis(site, hall) for hall in halls]
     shape = (work.sizes.get("time", 0), site.racks, chassis[0].count)
     cpu, gpu = (_checked(site, work[name], shape) for name in SHARES)
@@ -55,13 +55,13 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
     first = 0
     for column, hall in enumerate(halls):
         own = slice(first, first := first + hall.racks)
-        add = compiled(add_chassis)
+        add = compile_kernel(add_chassis)
         add(plane_of(chassis[column], *scales), (cpu[:, own], gpu[:, own]), racks[:, own])
         power[:, column] = racks[:, own].sum(axis=1, dtype=np.float64)
     heat = power @ np.array([hall.liquid_share for hall in halls])
     labels = [f"{hall.name}/r{rack + 1:04d}" for hall in halls for rack in range(hall.racks)]
     names = {"rack": labels, "hall": [h.name for h in halls], "cdu": [u.name for u in units]}
-    return vocabulary.tag_all(
+    return variables.tag_dataset(
         xr.Dataset(
             {
                 "rack_power": (("time", "rack"), racks),
@@ -94,12 +94,14 @@ def plane_of(chassis: Chassis, cpu_scale: float = 1.0, gpu_scale: float = 1.0) -
     )
 
 
-def _chassis(site: Site, hall: Accelerators) -> Chassis:
+def _chassis(site: Site, hall: ITHall) -> Chassis:
     """Return the chassis of a hall, which must be as many in each cabinet as in the first hall."""
-    first = site.of(Accelerators)[0].chassis
+    first = site.of(ITHall)[0].chassis
     if hall.chassis is None or first is None or hall.chassis.count != first.count:
         mend = "cabinets are followed where all halls have chassis, equally many in a cabinet"
-        raise StateError(site.name, [Fault(place=f"{hall.name}, chassis", value="", mend=mend)])
+        raise StateError(
+            site.name, [ValidationIssue(place=f"{hall.name}, chassis", value="", mend=mend)]
+        )
     return hall.chassis
 
 
@@ -108,12 +110,14 @@ def _checked(site: Site, share: xr.DataArray, shape: tuple[int, int, int]) -> Wo
     place = str(share.name)
     if share.dims != ("time", "rack", "chassis") or share.shape != shape:
         mend = f"give it on (time, rack, chassis), {shape}"
-        raise StateError(site.name, [Fault(place=place, value=str(share.shape), mend=mend)])
+        raise StateError(
+            site.name, [ValidationIssue(place=place, value=str(share.shape), mend=mend)]
+        )
     values = share.to_numpy()
     scale = float(share.attrs.get("scale_factor", 1.0))
     low, high = (scale * values.min(), scale * values.max()) if values.size else (0.0, 1.0)
     if not (low >= 0.0 and high <= 1.0 + STRAIGHT):  # NaN too
         mend = "must be within 0 and 1"
         value = f"{low:g} to {high:g}"
-        raise StateError(site.name, [Fault(place=place, value=value, mend=mend)])
+        raise StateError(site.name, [ValidationIssue(place=place, value=value, mend=mend)])
     return values

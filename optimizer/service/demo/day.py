@@ -15,7 +15,7 @@ from optimizer.service.demo.watcher import Seen, Watcher
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
 from telemetry.files import write_atomic
 from telemetry.mqtt.embedded_broker import EmbeddedBroker
-from twin.errors import Fault, ServiceError
+from twin.errors import ServiceError, ValidationIssue
 from twin.site import Site
 
 PARTNER: Final = "tso-1"
@@ -180,7 +180,9 @@ def _read(path: Path) -> dict[str, Mapping[str, float]]:
         content: dict[str, Mapping[str, float]] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         mend = "its process ended without it; see the logs beside it"
-        raise ServiceError("demo", [Fault(place=str(path), value="", mend=mend)]) from error
+        raise ServiceError(
+            "demo", [ValidationIssue(place=str(path), value="", mend=mend)]
+        ) from error
     return content
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from twin.errors import Fault, ServiceError
+from twin.errors import ServiceError, ValidationIssue
 
 PATIENCE: Final = 60.0
 """Longest wait for a process that should end by itself. [s]"""
@@ -84,7 +84,7 @@ class Process:
     def give_up(self, why: str) -> NoReturn:
         """Raise ServiceError: say why the demo cannot go on, and the last words of this process."""
         mend = f"{why}; its log ends with\n{self.last_words}"
-        raise ServiceError("demo", [Fault(place=str(self.log), value="", mend=mend)])
+        raise ServiceError("demo", [ValidationIssue(place=str(self.log), value="", mend=mend)])
 
     def end(self) -> None:
         """End it, politely first."""

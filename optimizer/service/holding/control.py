@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import structlog
 
-from twin.errors import Fault, GigatwinError, ServiceError
+from twin.errors import GigatwinError, ServiceError, ValidationIssue
 
 LONGEST_LINE: Final = 64 * 1024
 """Most bytes of a command. [1]"""
@@ -62,7 +62,9 @@ class ControlServer:
             self._server = _Server(path, answer)
         except OSError as error:
             mend = f"{error.strerror}; see that the service's user may write in the folder"
-            raise ServiceError("socket", [Fault(place=str(path), value="", mend=mend)]) from error
+            raise ServiceError(
+                "socket", [ValidationIssue(place=str(path), value="", mend=mend)]
+            ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -178,7 +180,7 @@ def is_running(folder: Path) -> bool:
             return False
         except OSError as error:
             mend = f"not to be entered ({error.strerror}); give the command as the service's user"
-            fault = Fault(place=str(folder), value="", mend=mend)
+            fault = ValidationIssue(place=str(folder), value="", mend=mend)
             raise ServiceError("service", [fault]) from error
     return True
 
@@ -217,11 +219,15 @@ def command(folder: Path, name: str, **arguments: object) -> Mapping[str, object
                 answer = json.loads(lines.readline())
     except (TimeoutError, BlockingIOError, *HUNG_UP) as error:
         mend = "it does not answer; see its log"
-        raise SilentError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
+        raise SilentError(
+            "service", [ValidationIssue(place=str(folder), value="", mend=mend)]
+        ) from error
     except OSError as error:
         mend = "no service runs on this state; start it with gigatwin run"
-        raise ServiceError("service", [Fault(place=str(folder), value="", mend=mend)]) from error
+        raise ServiceError(
+            "service", [ValidationIssue(place=str(folder), value="", mend=mend)]
+        ) from error
     if not answer.pop("ok"):
-        fault = Fault(place=name, value="", mend=str(answer["error"]))
+        fault = ValidationIssue(place=name, value="", mend=str(answer["error"]))
         raise ServiceError("service", [fault])
     return dict(answer)

@@ -16,8 +16,8 @@ from optimizer.service.overrides import Overrides
 from optimizer.service.partners.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
 from telemetry.messages.feed_documents import FeedStateName
-from twin.axes import to_second
 from twin.errors import GigatwinError
+from twin.units import format_second
 
 MOST_LETTERS: Final = 1000
 """Letters of a reason that a status has room for. [1]"""
@@ -175,7 +175,7 @@ class Halt:
                 self._freeze(now)
                 self._partners.status("hold", reason=_words(whole), now=now)
             told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
-            self._partners.record(told | {"time": to_second(now)})
+            self._partners.record(told | {"time": format_second(now)})
         return whole
 
     def _end(self, *, author: str, how: str) -> None:
@@ -185,12 +185,12 @@ class Halt:
             if not self.in_force:
                 held, self._held = self._held, None
                 of = {"author": held.author, "reason": held.reason} if held else {}
-                self._over = {**of, "how": how, "time": to_second(now)}
+                self._over = {**of, "how": how, "time": format_second(now)}
                 self.tell_over()
             self._note_end(author, how)
 
     def _note_end(self, author: str, how: str) -> None:
-        now = to_second(self._clock.now())
+        now = format_second(self._clock.now())
         told = {"event": "release", "author": author, "reason": how, "time": now}
         self._partners.record(told)
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from optimizer.service.folder import read_json
-from twin.spans import in_words
+from twin.text import format_duration
 
 LATEST: Final = 1e11
 """Greatest moment that a clock may show, in the year 5138. [s]"""
@@ -113,9 +113,9 @@ class Kept:
             return ""
         ours = f"the HOLD of {self.hold.author} is kept"
         if by_clock <= 0.0:
-            over = f"by the clock it is over for {in_words(-by_clock)}"
-            return f"{ours}: {over}, and {in_words(to_pass)} of it have not passed"
-        left = f"its hours have passed, and by the clock it lasts {in_words(by_clock)} more"
+            over = f"by the clock it is over for {format_duration(-by_clock)}"
+            return f"{ours}: {over}, and {format_duration(to_pass)} of it have not passed"
+        left = f"its hours have passed, and by the clock it lasts {format_duration(by_clock)} more"
         return f"{ours}: {left}"
 
 

@@ -15,7 +15,7 @@ from pydantic import (
 from starlette.requests import Request
 
 from optimizer.service.overrides import LONGEST
-from twin.errors import one_line
+from twin.text import one_line
 
 MOST_BYTES: Final = 4096
 """Largest body of an order. [bytes]"""

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from optimizer.service.board import Board
 from optimizer.service.page.app import create_app
 from optimizer.service.page.gate import LOOPBACK
-from twin.errors import PageError
+from twin.errors import StatusPageError
 
 START: Final = 10.0
 """Longest wait for the server to answer, or to end. [s]"""
@@ -87,7 +87,7 @@ class PageServer:
         self._thread.start()
         if not self._server.is_up.wait(START):
             msg = f"the page at {self.url} does not start: look into the log"
-            raise PageError(msg)
+            raise StatusPageError(msg)
 
     @property
     def url(self) -> str:
@@ -155,5 +155,5 @@ def _bound(address: str, port: int) -> socket.socket:
             f"the page cannot listen on {address}, port {port} ({why.lower()}): "
             "end what uses it, or choose another port; port 0 takes a free one"
         )
-        raise PageError(msg) from error
+        raise StatusPageError(msg) from error
     return listener

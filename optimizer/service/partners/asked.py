@@ -8,14 +8,14 @@ import xarray as xr
 
 from optimizer.reserves.capacity import CALLED, held, sold
 from telemetry.feed.flex_agent import is_within_target
-from twin import vocabulary
-from twin.axes import edges_of, to_minute
-from twin.equipment.contracts import LoadTargetContract
-from twin.exchange import net_import
-from twin.labels import of_owner
+from twin import variables
+from twin.markets.contracts import LoadTargetContract
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
+from twin.physics.numerics import BoolArray
 from twin.site import Site
+from twin.time_axes import interval_edges
+from twin.units import format_minute
+from twin.variables import machine_values, net_import
 
 LEAST: Final = 1e-3
 """Power that is none. [MW]"""
@@ -41,7 +41,7 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
         that follow one another the first. Empty where nothing is asked.
     """
     net = net_import(schedule).reindex(time=outlook["time"], method="pad").to_numpy()
-    edges = edges_of(outlook)
+    edges = interval_edges(outlook)
     found = []
     for partner, limit in _limits(site, outlook):
         is_asked = limit < site.grid.import_limit - LEAST
@@ -52,7 +52,7 @@ def show_asked(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[di
         last = first + int(np.argmax(differs)) if differs.any() else len(limit)
         power, planned = float(limit[first]), float(net[first:last].max())
         is_kept = is_within_target(planned, power)
-        begin, end = to_minute(edges[first]), to_minute(edges[last])
+        begin, end = format_minute(edges[first]), format_minute(edges[last])
         when = f"until {end}" if first == 0 else f"from {begin} to {end}"
         verdict = "kept" if is_kept else "not kept"
         called = _called(site, outlook.isel(time=slice(first, last)), partner)
@@ -99,7 +99,7 @@ def in_words(
         found = found.assign_coords(product=list(called))
         recovering = np.stack(list(called.values()), axis=-1)
         found[CALLED] = ("time", "product"), recovering.astype(float)
-    return vocabulary.tag_all(found)
+    return variables.tag_dataset(found)
 
 
 def _called(site: Site, outlook: xr.Dataset, partner: str) -> str:
@@ -120,7 +120,7 @@ def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]
     if "grid_import_target" in outlook:
         for contract in contracts:
             if contract.name in outlook["contract"].to_numpy():
-                yield contract.issuer, of_owner(outlook, "grid_import_target", contract.name)
+                yield contract.issuer, machine_values(outlook, "grid_import_target", contract.name)
     if "grid_import_limit" in outlook:
         names = [c.issuer for c in contracts if c.effect == "curtailment"]
         yield ", ".join(names) or "the connection", outlook["grid_import_limit"].to_numpy()

@@ -22,11 +22,11 @@ from telemetry.messages.feed_documents import (
     ScheduleSource,
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_milliseconds
-from twin import axes
-from twin.axes import HOUR, MINUTE, QUARTER
-from twin.exchange import net_import
+from twin import time_axes
 from twin.physics import FloatArray
 from twin.site import Site
+from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
+from twin.variables import net_import
 
 VALID_FOR: Final = np.timedelta64(60, "m")
 """How long a document may be relied on if nothing newer comes: four cycles."""
@@ -136,12 +136,14 @@ def document_of(
         there as it is sent.
     """
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
-    grid = axes.regular(first, quarters(first, site.time_zone))
+    grid = time_axes.regular_axes(first, quarters(first, site.time_zone))
     starts = [to_milliseconds("schedule", start) for start in grid["time"].to_numpy()]
     created = to_milliseconds("schedule", turn.at)
     offered = none(schedule) if label.source == "hold" else flexible
     expected = _expected(site, schedule, grid, errors=errors, turn=turn)
-    end = min(to_milliseconds("schedule", axes.edges_of(schedule)[-1]), starts[-1] + QUARTER_MS)
+    end = min(
+        to_milliseconds("schedule", time_axes.interval_edges(schedule)[-1]), starts[-1] + QUARTER_MS
+    )
     return ScheduleDraft(
         v=MESSAGE_VERSION,
         site=site.name,
@@ -164,12 +166,12 @@ def document_of(
 def quarters(first: np.datetime64, time_zone: str) -> int:
     """Return the number of quarter-hours until the same local wall time on the next day. [1]"""
     begin = pd.Timestamp(first, tz="UTC").tz_convert(time_zone)
-    return int((axes.utc(begin + pd.DateOffset(days=1)) - first) / QUARTER)
+    return int((time_axes.to_utc(begin + pd.DateOffset(days=1)) - first) / QUARTER_HOUR)
 
 
 def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> FloatArray:
     """Return means over quarter-hours; beyond the end of the schedule its last value goes on."""
-    edges = axes.edges_of(schedule)
+    edges = time_axes.interval_edges(schedule)
     place = np.searchsorted(edges, grid["time"].to_numpy(), side="right") - 1
     return values.to_numpy().astype(float)[np.clip(place, 0, len(edges) - 2)]
 
@@ -196,7 +198,7 @@ def _expected(
 
 def _offers(flexible: xr.Dataset, schedule: xr.Dataset, grid: xr.Dataset) -> dict[str, FloatArray]:
     """Return what is offered in each quarter-hour; beyond the end of the plan nothing."""
-    is_planned = grid["time"].to_numpy() < axes.edges_of(schedule)[-1]
+    is_planned = grid["time"].to_numpy() < time_axes.interval_edges(schedule)[-1]
     return {
         str(name): np.where(is_planned, _quarterly(flexible[name], schedule, grid), 0.0)
         for name in flexible.data_vars

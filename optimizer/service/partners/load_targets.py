@@ -16,13 +16,13 @@ from telemetry.feed.load_targets import LoadTargetStore
 from telemetry.feed.partners import Partner
 from telemetry.feed.signing import SigningKey
 from telemetry.mqtt.client import Client
-from twin import vocabulary
-from twin.equipment.contracts import LoadTargetContract
-from twin.exchange import net_import
+from twin import variables
+from twin.markets.contracts import LoadTargetContract
+from twin.markets.reserve_products import is_recovering
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.reserves import recovers
+from twin.physics.numerics import BoolArray
 from twin.site import Site
+from twin.variables import net_import
 
 
 class LoadTargets:
@@ -150,7 +150,7 @@ class LoadTargets:
         found = in_words(axes, targets=targets, called=calls if may_call else {})
         if limits:
             limit = xr.DataArray(np.min(limits, axis=0), dims="time")
-            found["grid_import_limit"] = vocabulary.tag(limit, "grid_import_limit")
+            found["grid_import_limit"] = variables.tag_variable(limit, "grid_import_limit")
         return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
@@ -160,7 +160,7 @@ class LoadTargets:
         elif product in self._ended:
             self._ended[product] = min(self._ended[product], edges[0])
         ended = self._ended.get(product)
-        return recovers(self._site.reserves[product], called, edges, ended=ended)
+        return is_recovering(self._site.reserves[product], called, edges, ended=ended)
 
     def _connect(self) -> Client:
         return Client(

@@ -9,9 +9,9 @@ from telemetry import market_zones
 from telemetry.feed.partners import Partner, market_party
 from telemetry.feed.signing import keys_by_thumbprint, read_key_file
 from telemetry.messages.feed_documents import CodedText, EicArea, MarketParty
-from twin.errors import Fault, SecurityError, ServiceError, WireError
-from twin.names import NAMES, may_go_out
+from twin.errors import MessageError, SecurityError, ServiceError, ValidationIssue
 from twin.site import Site
+from twin.text import NAME_RULE, is_valid_name
 
 SENDER: Final = "site.json"
 """File of the site's own codes, beside its keys."""
@@ -93,16 +93,18 @@ def read_sender(path: Path, site: Site) -> Sender:
             case told:
                 mend = f'give "code" ({what}; see its last letter) and "name"'
                 value = "" if told is None else repr(told)[:80]
-                faults.append(Fault(place=f"{path}, {name}", value=value, mend=mend))
+                faults.append(ValidationIssue(place=f"{path}, {name}", value=value, mend=mend))
     if faults:
         source = "site"
         raise ServiceError(source, faults)
     return Sender.of(site, **found)
 
 
-def _unreadable(path: Path, error: SecurityError) -> Fault:
+def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
     """Return that a file which a person wrote is no JSON, and where it goes wrong."""
-    return Fault(place=str(path), value="", mend=f"{error.reason}; give an object of JSON")
+    return ValidationIssue(
+        place=str(path), value="", mend=f"{error.reason}; give an object of JSON"
+    )
 
 
 def _is_of(code: str, kind: str) -> bool:
@@ -125,9 +127,9 @@ def read_partners(folder: Path) -> list[Partner]:
     """
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
-        if not may_go_out(path.stem):
-            mend = f"rename the file: it is named after its partner, whose name has {NAMES}"
-            faults.append(Fault(place=str(path), value="", mend=mend))
+        if not is_valid_name(path.stem):
+            mend = f"rename the file: it is named after its partner, whose name has {NAME_RULE}"
+            faults.append(ValidationIssue(place=str(path), value="", mend=mend))
         try:
             content = read_key_file(path)
         except SecurityError as error:
@@ -136,15 +138,15 @@ def read_partners(folder: Path) -> list[Partner]:
         partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
         try:
             keys_by_thumbprint(partner.keys)
-        except (SecurityError, WireError) as error:
-            faults.append(Fault(place=str(path), value="", mend=str(error)))
+        except (SecurityError, MessageError) as error:
+            faults.append(ValidationIssue(place=str(path), value="", mend=str(error)))
         party = content.get("party")
         try:
             if isinstance(party, dict):
                 partner = replace(partner, party=market_party(**party))
-        except (WireError, TypeError) as error:
+        except (MessageError, TypeError) as error:
             mend = f'{error}; give "code" (an EIC), "name" and "role"'
-            faults.append(Fault(place=f"{path}, party", value="", mend=mend))
+            faults.append(ValidationIssue(place=f"{path}, party", value="", mend=mend))
         found.append(partner)
     if faults:
         source = "partners"

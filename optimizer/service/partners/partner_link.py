@@ -31,10 +31,10 @@ from telemetry.messages.feed_documents import FeedStateName, ScheduleDraft
 from telemetry.messages.strict_json import to_milliseconds
 from telemetry.mqtt.client import Client
 from telemetry.mqtt.queues import LastWill
-from twin.axes import to_second
 from twin.errors import GigatwinError, JournalError
-from twin.exchange import net_import
 from twin.site import Site
+from twin.units import format_second
+from twin.variables import net_import
 
 STATES: Final[Mapping[Source, FeedStateName]] = {
     Source.OPTIMUM: "ok",
@@ -291,7 +291,7 @@ class PartnerLink:
             "acknowledged": memory.in_force.revision if memory.in_force else None,
             "revision": newest.revision if newest else 0,
             "state": found.state,
-            "sent": to_second(np.datetime64(newest.at, "ms")) if newest else None,
+            "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
             "text": found.words,
         }
 

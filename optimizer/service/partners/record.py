@@ -7,8 +7,8 @@ from typing import Final, Self, cast
 import numpy as np
 
 from telemetry.messages.feed_documents import BAND_QUANTILES, ScheduleDocument, ScheduleDraft
-from twin.axes import HOUR
 from twin.physics import FloatArray
+from twin.time_axes import HOUR
 
 LEAD_MIN: Final = 45
 """How long before its start the baseline of an interval is fixed. [min]"""

@@ -19,8 +19,8 @@ from optimizer.service.trials.results import Results, write_netcdf
 from optimizer.service.trials.shaped import damaged, read_json, shaped
 from optimizer.service.trials.trial import Trial
 from telemetry.files import write_json_atomic
-from twin import axes, plots
-from twin.errors import Fault, GigatwinError, ProblemError, StateError
+from twin import plots, time_axes, units
+from twin.errors import GigatwinError, ProblemError, StateError, ValidationIssue
 from twin.site import Site
 
 RESULTS: Final = "results.json"
@@ -83,7 +83,9 @@ def _check(folder: Path, identity: Identity) -> None:
 
 def _in_use(folder: Path, what: str) -> ProblemError:
     mend = "name a new folder, or remove this one"
-    return ProblemError("run", [Fault(place="--out", value=f"{folder} {what}", mend=mend)])
+    return ProblemError(
+        "run", [ValidationIssue(place="--out", value=f"{folder} {what}", mend=mend)]
+    )
 
 
 def check_site(folder: Path, site: Site) -> None:
@@ -100,7 +102,7 @@ def check_site(folder: Path, site: Site) -> None:
     found = shaped(read_json(path), Named, path)
     if found["site"] != site.name:
         mend = f"the run is of {found['site']}"
-        raise StateError("run", [Fault(place=str(folder), value=site.name, mend=mend)])
+        raise StateError("run", [ValidationIssue(place=str(folder), value=site.name, mend=mend)])
 
 
 def write_trial(folder: Path, site: Site, trial: Trial) -> None:
@@ -161,7 +163,7 @@ def read_results(folder: Path) -> Results | None:
 
 
 def _told(decision: Decision) -> dict[str, object]:
-    start = axes.to_minute(decision.start)
+    start = units.format_minute(decision.start)
     told: dict[str, object] = {"start": start, "attempts": decision.attempts}
     return told | decision.explanation.as_json()
 
@@ -197,16 +199,16 @@ def read_decision(
         mend = f"run gigatwin backtest with --out and the policy {policy} first"
         if (folder / f"{policy}_{seed}.nc").exists():
             mend = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
-        raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
+        raise StateError("run", [ValidationIssue(place=str(path), value="", mend=mend)])
     decisions, starts = _decisions(path)
     if at is None:
         return decisions[-1]
-    moment = axes.utc(at)
+    moment = time_axes.to_utc(at)
     course = read_course(folder, policy=policy, seed=seed)
-    last = axes.utc(str(course["instant"].to_numpy()[-1]))
+    last = time_axes.to_utc(str(course["instant"].to_numpy()[-1]))
     if not starts[0] <= moment < last:
-        mend = f"the run goes from {axes.to_minute(starts[0])} to {axes.to_minute(last)}"
-        raise StateError("run", [Fault(place="--at", value=at, mend=mend)])
+        mend = f"the run goes from {units.format_minute(starts[0])} to {units.format_minute(last)}"
+        raise StateError("run", [ValidationIssue(place="--at", value=at, mend=mend)])
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
 
 
@@ -218,7 +220,7 @@ def _decisions(path: Path) -> tuple[list[Told], list[np.datetime64]]:
     if not decisions:
         raise damaged(path, "no decision")
     try:
-        return decisions, [axes.utc(decision["start"]) for decision in decisions]
+        return decisions, [time_axes.to_utc(decision["start"]) for decision in decisions]
     except GigatwinError as error:
         raise damaged(path, "a decision whose start is no moment") from error
 
@@ -234,7 +236,7 @@ def read_course(folder: Path, *, policy: str = "optimal", seed: int = 0) -> xr.D
     path = folder / f"{policy}_{seed}.nc"
     if not path.exists():
         mend = f"run gigatwin backtest with --out and the policy {policy} first"
-        raise StateError("run", [Fault(place=str(path), value="", mend=mend)])
+        raise StateError("run", [ValidationIssue(place=str(path), value="", mend=mend)])
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
             course = opened.load()

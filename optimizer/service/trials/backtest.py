@@ -18,9 +18,10 @@ from optimizer.service.trials.results import Results, Summary, means_over
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill
 from optimizer.service.trials.trial import Trial, trial_of
-from twin.axes import to_minute
-from twin.errors import Fault, ProblemError, nearest
-from twin.given import check_given
+from twin.errors import ProblemError, ValidationIssue
+from twin.text import closest_match_hint
+from twin.units import format_minute
+from twin.validation import check_argument_types
 
 POLICIES: Final = ("immediate", "threshold", "optimal", "perfect")
 """The usual policies, in the order in which they are run and shown."""
@@ -77,11 +78,13 @@ def backtest(
     ProblemError
         If a policy is not known, none is named, or there is no plant; before anything is run.
     """
-    check_given("back-test", setting=(setting, Setting))
+    check_argument_types("back-test", setting=(setting, Setting))
     names = policies_of(policies)
     if seeds < LEAST_SEEDS:
         mend = f"plants to be run: {LEAST_SEEDS} at least"
-        raise ProblemError("back-test", [Fault(place="seeds", value=str(seeds), mend=mend)])
+        raise ProblemError(
+            "back-test", [ValidationIssue(place="seeds", value=str(seeds), mend=mend)]
+        )
     began = time.process_time()
     ran: dict[str, list[Ran]] = {name: [] for name in names}
     for seed in range(seeds):
@@ -101,7 +104,7 @@ def _summed(
     bills = {name: [bill for _, bill, _ in many] for name, many in ran.items()}
     return Results(
         site=setting.site.name,
-        start=to_minute(world.start),
+        start=format_minute(world.start),
         days=round((world.end - world.start) / np.timedelta64(1, "D")),
         seeds=seeds,
         cpu_s=cpu_s,
@@ -133,12 +136,14 @@ def policies_of(names: Iterable[str], *, place: str = "policies") -> tuple[str, 
     wanted = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
     mend = f"choose among {', '.join(KNOWN)}"
     faults = [
-        Fault(place=place, value=str(name), mend=mend + nearest(str(name).lower(), KNOWN))
+        ValidationIssue(
+            place=place, value=str(name), mend=mend + closest_match_hint(str(name).lower(), KNOWN)
+        )
         for name in wanted
         if name not in KNOWN
     ]
     if not wanted:
-        faults = [Fault(place=place, value="none", mend=mend)]
+        faults = [ValidationIssue(place=place, value="none", mend=mend)]
     if faults:
         raise ProblemError("back-test", faults)
     return wanted

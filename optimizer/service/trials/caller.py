@@ -15,13 +15,13 @@ from optimizer.reserves.capacity import LEAST
 from optimizer.service.partners.asked import in_words
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.reserve_activation import ReserveFacility, ReserveOrder
-from twin.axes import METERING, QUARTER, edges_of
-from twin.equipment import LoadTargetContract
-from twin.exchange import net_import
+from twin.markets.contracts import LoadTargetContract
+from twin.markets.reserve_products import is_recovering
 from twin.physics import FloatArray
-from twin.physics.numeric import BoolArray
-from twin.reserves import recovers
+from twin.physics.numerics import BoolArray
 from twin.site import Site
+from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
+from twin.variables import net_import
 
 
 def called_by(site: Site) -> Mapping[str, LoadTargetContract]:
@@ -46,7 +46,9 @@ class Caller:
         self._orders: list[ReserveOrder] = []
         if isinstance(plant, ReserveFacility):
             self._orders = plant.orders
-            self._due = {name: one[::METERING] > 0.0 for name, one in plant.waiting.items()}
+            self._due = {
+                name: one[::METERING_PERIOD_MIN] > 0.0 for name, one in plant.waiting.items()
+            }
 
     def look(self, now: np.datetime64, plan: xr.Dataset | None) -> bool:
         """Call what is due, and return whether anything begins now.
@@ -59,12 +61,12 @@ class Caller:
             The schedule in force; None where nothing is planned, and so nothing held.
         """
         count, called = len(self._orders), 0.0
-        first = round((now - self._start) / QUARTER)
+        first = round((now - self._start) / QUARTER_HOUR)
         for name, due in self._due.items():
             if plan is None or not due[first] or (first > 0 and due[first - 1]):
                 continue
             lasts = int(np.argmin(np.append(due[first:], False)))
-            order = _order(name, first, plan, times=now + np.arange(-1, lasts) * QUARTER)
+            order = _order(name, first, plan, times=now + np.arange(-1, lasts) * QUARTER_HOUR)
             if order.power > LEAST:
                 self._orders.append(replace(order, baseline=order.baseline - called))
                 called += order.power
@@ -74,7 +76,7 @@ class Caller:
         """Return what is called over a horizon, in words of an outlook; nothing if none can be."""
         if not self._by:
             return xr.Dataset()
-        edges, grid = edges_of(axes), self._site.grid
+        edges, grid = interval_edges(axes), self._site.grid
         most, never = np.full(len(edges) - 1, grid.import_limit), np.zeros(len(edges) - 1, bool)
         targets = {one.name: (most.copy(), one.price(never)) for one in self._by.values()}
         called = {name: never.copy() for name in self._site.reserves}
@@ -90,20 +92,20 @@ class Caller:
         """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
         found = np.full(len(edges) - 1, np.inf)
         for number, baseline in enumerate(order.baseline, order.first):
-            start = self._start + number * QUARTER
-            touches = (edges[:-1] < start + QUARTER) & (edges[1:] > start)
+            start = self._start + number * QUARTER_HOUR
+            touches = (edges[:-1] < start + QUARTER_HOUR) & (edges[1:] > start)
             found[touches] = np.minimum(found[touches], baseline - order.power)
         return found
 
     def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
         """Return in which intervals a product is called or recovers from a call."""
         ends = [
-            self._start + (order.first + len(order.baseline)) * QUARTER
+            self._start + (order.first + len(order.baseline)) * QUARTER_HOUR
             for order in self._orders
             if order.product == product
         ]
         ended = max((end for end in ends if end <= edges[0]), default=None)
-        return recovers(self._site.reserves[product], called, edges, ended=ended)
+        return is_recovering(self._site.reserves[product], called, edges, ended=ended)
 
 
 def _order(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> ReserveOrder:

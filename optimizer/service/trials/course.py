@@ -9,8 +9,8 @@ import xarray as xr
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Work
 from telemetry.simulator.plant import QUARTER_MINUTES
-from twin import axes, vocabulary
-from twin.workloads.queue import Progress, Queue
+from twin import time_axes, variables
+from twin.workload.queue import JobQueue, QueueProgress
 
 PROMISES = ("grid_import_power", "grid_export_power", "facility_power")
 """Words of a schedule that are held against what the plant did."""
@@ -30,12 +30,12 @@ class Promise(Protocol):
         ...
 
 
-type Step = tuple[float, Progress]
+type Step = tuple[float, QueueProgress]
 """Work not yet done after a quarter-hour [MWh], and what was done in it: a run has too many to keep
 the queue of each."""
 
 
-def work_of(last: Queue, steps: Sequence[Step]) -> Work:
+def work_of(last: JobQueue, steps: Sequence[Step]) -> Work:
     """Return what became of the work of a run.
 
     Parameters
@@ -85,7 +85,7 @@ def course_of(
         intensity where none is known: whoever reports on the run would take zeros for true.
     """
     unknown = ["terminal_price", *([] if setting.world.has_carbon else ["carbon_intensity"])]
-    grid = axes.regular(setting.world.start, len(steps))
+    grid = time_axes.regular_axes(setting.world.start, len(steps))
     flows = record[[name for name in record.data_vars if "time" in record[name].dims]]
     stocks = record[[name for name in record.data_vars if "instant" in record[name].dims]]
     means = (
@@ -105,7 +105,7 @@ def course_of(
     course["work_backlog"] = "instant", np.array([first, *backlog])
     course = course.assign_coords(kind=list(setting.site.work))
     for name in ("work_power", "work_backlog"):
-        course[name] = vocabulary.tag(course[name], name)
+        course[name] = variables.tag_variable(course[name], name)
     return course.assign(_promises(decisions, course["time"].to_numpy()))
 
 
@@ -121,6 +121,6 @@ def _promises(decisions: Sequence[Promise], time: np.ndarray) -> Mapping[str, xr
         for name in PROMISES:
             found[name].append(float(step[name]))
     return {
-        f"plan_{name}": vocabulary.tag(xr.DataArray(values, dims="time"), name)
+        f"plan_{name}": variables.tag_variable(xr.DataArray(values, dims="time"), name)
         for name, values in found.items()
     }

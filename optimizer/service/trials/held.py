@@ -11,8 +11,8 @@ from optimizer.service.trials.course import Promise
 from optimizer.service.trials.setting import Setting
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.reserve_activation import ReserveFacility, reserve_calls
-from twin import axes, vocabulary
-from twin.limits import violations
+from twin import time_axes, variables
+from twin.simulation.limits import count_violations
 from twin.site import Site
 
 WORDS = ("reserve_capacity", "reserve_shortfall", "reserve_price", "reserve_excused")
@@ -63,9 +63,11 @@ def hold(plant: SimulatedFacility, decisions: Sequence[Promise], now: np.datetim
 
 
 def broken(plant: SimulatedFacility, site: Site) -> xr.DataArray:
-    """Return the violations of a run, as :func:`twin.violations` does, calls of the grid exempt."""
+    """Return the violations of a run, as :func:`twin.count_violations` does, calls of the grid
+    exempt.
+    """
     called = plant.spared() if isinstance(plant, ReserveFacility) else 0.0
-    return violations(site, plant.record(), called=called)
+    return count_violations(site, plant.record(), called=called)
 
 
 def settled(
@@ -96,7 +98,7 @@ def settled(
         decisions[which].schedule[[*WORDS]].sel(time=moment, method="pad")
         for moment, which in zip(time, current, strict=True)
     ]
-    grid = axes.regular(setting.world.start, len(time))
+    grid = time_axes.regular_axes(setting.world.start, len(time))
     held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
     bare = held[[*WORDS]].drop_vars([n for n in held.coords if n not in {"time", "product"}])
     found = grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
@@ -106,11 +108,13 @@ def settled(
 
 def _missing(setting: Setting, count: int) -> xr.Dataset | None:
     """Return what was sold in the first quarter-hours, none of it held; None if nothing was."""
-    world, grid = setting.world, axes.regular(setting.world.start, count)
+    world, grid = setting.world, time_axes.regular_axes(setting.world.start, count)
     known = sold(setting.site, world.record, world.start, axes=grid, foresight=True)
     if "reserve_held" not in known:
         return None
     short = known["reserve_held"]
     none = xr.zeros_like(short)
     words = {"reserve_capacity": none, "reserve_shortfall": short, "reserve_price": none}
-    return vocabulary.tag_all(grid.merge({name: one.drop_attrs() for name, one in words.items()}))
+    return variables.tag_dataset(
+        grid.merge({name: one.drop_attrs() for name, one in words.items()})
+    )

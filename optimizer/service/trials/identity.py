@@ -9,8 +9,8 @@ import pandas as pd
 import xarray as xr
 
 from optimizer.service.world import World
-from twin.axes import to_minute
 from twin.site import Site
+from twin.units import format_minute
 
 VERSION: Final = 2
 """Version of the identity; the first had neither a version, nor seeds and digests. [1]"""
@@ -76,7 +76,7 @@ def identity_of(site: Site, world: World, *, load_scale: float, seeds: int) -> I
     return Identity(
         version=VERSION,
         site=site.name,
-        start=to_minute(world.start),
+        start=format_minute(world.start),
         days=round((world.end - world.start) / np.timedelta64(1, "D")),
         load_scale=load_scale,
         seeds=seeds,

@@ -4,20 +4,18 @@ from typing import Final
 
 import numpy as np
 
-from twin.axes import HOUR, QUARTER
+from twin.markets.bill_lines import MeteredImport, excess_charges
+from twin.markets.demand_charges import BillingRules
+from twin.markets.tariffs import InstantArray, valid_tariffs
 from twin.physics import FloatArray
 from twin.site import Site
-from twin.tariffs.billing import Billing
-from twin.tariffs.force import in_force
-from twin.tariffs.lines import excess_of
-from twin.tariffs.metered import Metered
-from twin.tariffs.periods import Moments
+from twin.time_axes import HOUR, QUARTER_HOUR
 
-HOURS: Final = float(QUARTER / HOUR)
+HOURS: Final = float(QUARTER_HOUR / HOUR)
 
 
 def network_accounts(
-    site: Site, starts: Moments, net: FloatArray, *, peak_power: float
+    site: Site, starts: InstantArray, net: FloatArray, *, peak_power: float
 ) -> dict[str, float]:
     """Return what decisions add to the bill of the network. [EUR]
 
@@ -52,7 +50,7 @@ def network_accounts(
     return found
 
 
-def _peaks(site: Site, starts: Moments, net: FloatArray, *, before: float) -> float:
+def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) -> float:
     """Return what the peaks of all billing periods cost. [EUR]"""
     billing = site.billing
     first = np.unique(billing.numbers(starts), return_index=True)[1]
@@ -64,10 +62,10 @@ def _peaks(site: Site, starts: Moments, net: FloatArray, *, before: float) -> fl
     return float((prices * peaks).sum())
 
 
-def _excess(billing: Billing, starts: Moments, net: FloatArray) -> float:
+def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> float:
     """Return what power beyond the contracted ones costs, by month and class. [EUR]"""
     total = 0.0
-    for tariff, here in in_force(billing.tariffs, starts, billing.time_zone, goes_on=True):
-        metered = Metered(tariff, starts[here], net[here], time_zone=billing.time_zone)
-        total += sum(price * power for _, power, price in excess_of(metered))
+    for tariff, here in valid_tariffs(billing.tariffs, starts, billing.time_zone, goes_on=True):
+        metered = MeteredImport(tariff, starts[here], net[here], time_zone=billing.time_zone)
+        total += sum(price * power for _, power, price in excess_charges(metered))
     return total

@@ -14,13 +14,12 @@ from optimizer.service.trials.held import hold
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.working import Working
 from telemetry.simulator.plant import SimulatedFacility
-from twin import steering
-from twin.axes import METERING
 from twin.equipment import HeatReuse
-from twin.run import Key
+from twin.simulation import setpoints
+from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.workloads.halls import hall_powers
-from twin.workloads.queue import Progress, Queue
+from twin.time_axes import METERING_PERIOD_MIN
+from twin.workload.queue import JobQueue, QueueProgress, hall_powers
 
 LOOK: Final = 1
 """Minutes between two looks of a guard, as of the service. [min]"""
@@ -28,7 +27,7 @@ LOOK: Final = 1
 
 def played(
     setting: Setting, policy: Policy, plant: SimulatedFacility, *, decisions: Sequence[Decision]
-) -> Iterator[tuple[Queue, Progress]]:
+) -> Iterator[tuple[JobQueue, QueueProgress]]:
     """Yield the queue after each quarter-hour of a policy on a plant, and what was done in it.
 
     Parameters
@@ -50,7 +49,7 @@ def played(
 
 
 def look(
-    plant: SimulatedFacility, queue: Queue, *, caller: Caller, decisions: Sequence[Decision]
+    plant: SimulatedFacility, queue: JobQueue, *, caller: Caller, decisions: Sequence[Decision]
 ) -> View:
     """Return what a policy sees at the start of a quarter-hour.
 
@@ -75,7 +74,7 @@ def quarter(
     *,
     view: View,
     decisions: Sequence[Decision],
-) -> tuple[Queue, Progress]:
+) -> tuple[JobQueue, QueueProgress]:
     """Let a plant live a quarter-hour; return the queue after it, and what was done in it.
 
     Parameters
@@ -96,10 +95,10 @@ def quarter(
 
     follow(orders)
     if policy.guard is None:
-        plant.advance(METERING)
+        plant.advance(METERING_PERIOD_MIN)
         return work.done
     plant.advance(LOOK)
-    for minutes in range(LOOK, METERING, LOOK):
+    for minutes in range(LOOK, METERING_PERIOD_MIN, LOOK):
         if better := _better(plant, policy.guard, minutes):
             work.change(better.jobs, minutes)
             follow(better)
@@ -116,7 +115,7 @@ def _better(plant: SimulatedFacility, guard: Guard, minutes: int) -> Orders | No
 
 def set_points(
     site: Site, orders: Orders, *, service_racks: float, work_power: float
-) -> dict[Key, float]:
+) -> dict[VariableKey, float]:
     """Return orders as set points of the plant.
 
     Parameters
@@ -133,10 +132,13 @@ def set_points(
     Returns
     -------
     dict
-        (name, machine) -> set point. [MW; degC, K and 1 of :data:`twin.steering.TOLD`]
+        (name, machine) -> set point. [MW; degC, K and 1 of
+        :data:`twin.simulation.setpoints.COMMAND_VARIABLES`]
     """
     halls = hall_powers(site, work_power=work_power, service_racks=service_racks)
-    points: dict[Key, float] = {("hall_power", hall): power for hall, power in halls.items()}
+    points: dict[VariableKey, float] = {
+        ("hall_power", hall): power for hall, power in halls.items()
+    }
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         for way in ("charge", "discharge"):
@@ -148,6 +150,6 @@ def set_points(
             points["renewable_used_power", exchange.owner] = cap
     for pump in site.of(HeatReuse):
         points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
-    for word in steering.TOLD:
+    for word in setpoints.COMMAND_VARIABLES:
         points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
     return points

@@ -9,10 +9,10 @@ import xarray as xr
 
 from optimizer.question.positions import positions
 from optimizer.question.promised import promises
-from twin.axes import METERING
 from twin.physics import FloatArray
-from twin.promises import HARD, Commitment
+from twin.relations import HARD_OBLIGATION_PENALTY, Obligation
 from twin.site import Site
+from twin.time_axes import METERING_PERIOD_MIN
 
 MINUTES: Final = 60.0
 """Minutes in an hour. [1]"""
@@ -46,11 +46,11 @@ def promise_accounts(
     day-ahead price elsewhere in the bill, so a position pays here by how much its imbalance is
     worse. A budget of a year is settled on the share that the run makes of the year.
     """
-    truth = series.sel(time=record["time"].to_numpy()[::METERING])
+    truth = series.sel(time=record["time"].to_numpy()[::METERING_PERIOD_MIN])
     if "position_held" not in truth:  # a record, which does not say so
         held = positions(site, series, truth["time"].to_numpy()[0], axes=truth, foresight=True)
         truth = truth.assign(held.data_vars)
-    water = record["water_use"].to_numpy().reshape(-1, METERING).sum(axis=1) / MINUTES
+    water = record["water_use"].to_numpy().reshape(-1, METERING_PERIOD_MIN).sum(axis=1) / MINUTES
     paid: dict[str, float] = defaultdict(float)
     for promise in promises(site, truth):
         paid[promise.account] += _settled(promise, truth, net, water=water)
@@ -58,7 +58,7 @@ def promise_accounts(
 
 
 def _settled(
-    promise: Commitment, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
+    promise: Obligation, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
 ) -> float:
     terms = promise.terms(truth)
     hours = truth["duration"].to_numpy()
@@ -72,6 +72,6 @@ def _settled(
     window = np.minimum(terms.window, count - 1).astype(int)
     sums = np.bincount(window, weights=flow, minlength=count)
     off = np.where(terms.is_held, sums - np.where(terms.is_held, terms.target, 0.0), 0.0)
-    up_price = np.minimum(terms.up_price, HARD[promise.quantity])
+    up_price = np.minimum(terms.up_price, HARD_OBLIGATION_PENALTY[promise.quantity])
     above, below = np.maximum(off, 0.0), np.maximum(-off, 0.0)
     return float(up_price @ above + terms.down_price @ below)

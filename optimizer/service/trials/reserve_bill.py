@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
-from twin.axes import edges_of
+from twin.markets.reserve_products import ReserveProduct, is_recovering
 from twin.physics import FloatArray
-from twin.reserves import Reserve, recovers
 from twin.site import Site
+from twin.time_axes import interval_edges
 
 LEAST: Final = 1e-6
 """Power that is none. [MW]"""
@@ -55,7 +55,7 @@ def reserve_accounts(
         )
         up, down = (_told(part, word) for word in ("used_up", "used_down"))
         found["reserves"] -= float(hours @ (price * capacity))
-        late = ~recovers(product, (up > LEAST) | (down > LEAST), edges_of(held))
+        late = ~is_recovering(product, (up > LEAST) | (down > LEAST), interval_edges(held))
         found["reserve_shortfall"] += product.shortfall_price * float(hours @ (short * late))
         found["reserve_shortfall"] += product.shortfall_price * float(hours @ _told(part, "missed"))
         for used, paid, sign in _paid(product, up, down):
@@ -64,7 +64,7 @@ def reserve_accounts(
 
 
 def _paid(
-    product: Reserve, up: FloatArray, down: FloatArray
+    product: ReserveProduct, up: FloatArray, down: FloatArray
 ) -> Iterator[tuple[FloatArray, float, float]]:
     """Yield power, its own price and its sign, of what is paid apart from the meter."""
     if product.activation_up_price is not None:

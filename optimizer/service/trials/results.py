@@ -27,9 +27,9 @@ class Summary:
 
     ``work_done`` [MWh] counts the work left over at the end, ``work_left``, which is paid for at
     the mean price; so it is the same for all policies. ``starts`` counts those of units that have
-    to be committed; the last three, see :class:`~twin.staging.Staging`, are least times that were
-    not kept. These are no ``violations``: no quantity lies beyond a limit, and none is counted by
-    the minute.
+    to be committed; the last three, see :class:`~twin.simulation.limits.StagingCounts`, are least
+    times that were not kept. These are no ``violations``: no quantity lies beyond a limit, and none
+    is counted by the minute.
     """
 
     objective: float

@@ -13,8 +13,8 @@ from optimizer.service.trials.held import plant_of
 from optimizer.service.trials.playing import look, quarter
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.trial import Trial, trial_of
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Queue
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue
 
 
 class Seat:
@@ -111,6 +111,6 @@ class Seat:
         self._coming = self._coming.take(~is_here)
 
     @property
-    def _whole(self) -> Queue:
+    def _whole(self) -> JobQueue:
         """The jobs that are here, and those on their way here."""
         return self.queue.joined(self._coming)

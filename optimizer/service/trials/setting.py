@@ -13,17 +13,17 @@ from optimizer.service.world import World
 from optimizer.steering import question
 from telemetry.simulator.plant import QUARTER_MINUTES
 from telemetry.simulator.scenario import interpolate_to_minutes
-from twin import axes, state
-from twin.axes import QUARTER
-from twin.errors import Fault, ProblemError
+from twin import time_axes
+from twin.errors import ProblemError, ValidationIssue
+from twin.forecast.history import WEATHER_VARIABLES
 from twin.forecast.outlook import outlook
-from twin.forecast.record import WEATHER
-from twin.given import check_given
-from twin.simulation import simulate
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 from twin.site import Site
-from twin.workloads.halls import over_halls
-from twin.workloads.jobs import Workload, from_jobs
-from twin.workloads.queue import Pool, Queue, open_queue
+from twin.time_axes import QUARTER_HOUR
+from twin.validation import check_argument_types
+from twin.workload.jobs import Workload, workload_from_jobs
+from twin.workload.queue import JobQueue, RackPool, open_queue, split_over_halls
 
 LEAST_LOAD: Final = 0.01
 MOST_LOAD: Final = 0.95
@@ -78,12 +78,12 @@ class Setting:
         peak nor a full connection is given away at the start. It is reckoned in the weather that is
         expected then, as every policy sees it: true weather would tell of what comes.
         """
-        check_given("back-test", site=(site, Site), world=(world, World))
+        check_argument_types("back-test", site=(site, Site), world=(world, World))
         if not LEAST_LOAD <= load_scale <= MOST_LOAD:  # NaN too
             mend = f"mean share of the racks that jobs use: {LEAST_LOAD:g} to {MOST_LOAD:g} of 1"
-            fault = Fault(place="load_scale", value=f"{load_scale:g}", mend=mend)
+            fault = ValidationIssue(place="load_scale", value=f"{load_scale:g}", mend=mend)
             raise ProblemError("back-test", [fault])
-        workload = from_jobs(
+        workload = workload_from_jobs(
             world.jobs,
             site,
             start=world.start,
@@ -91,15 +91,15 @@ class Setting:
             load_scale=load_scale,
             close=False,
         )
-        grid = axes.regular(world.start, int((world.end - world.start) / QUARTER))
+        grid = time_axes.regular_axes(world.start, int((world.end - world.start) / QUARTER_HOUR))
         truth = outlook(site, world.record, world.start, axes=grid, foresight=True)
         bought = positions(site, world.record, world.start, axes=grid, foresight=True)
         truth = truth.merge(bought, compat="override")
-        watched = truth[[*WEATHER, "renewable_available_power"]]
+        watched = truth[[*WEATHER_VARIABLES, "renewable_available_power"]]
         around = interpolate_to_minutes(watched, world.start, QUARTER_MINUTES * grid.sizes["time"])
         expected = outlook(site, world.record, world.start, axes=grid)
         usual = _usual_import(site, expected, load_scale)
-        begin = state.rest(
+        begin = state.initial_state(
             site, world.start, peak_power=usual, usual_power=usual, grid_import_power=usual
         )
         return cls(
@@ -111,9 +111,9 @@ class Setting:
             begin=begin,
         )
 
-    def queue(self) -> Queue:
+    def queue(self) -> JobQueue:
         """Return the jobs of the first moment."""
-        return open_queue(Pool.of(self.site), self.workload.jobs, self.world.start)
+        return open_queue(RackPool.of(self.site), self.workload.jobs, self.world.start)
 
     def horizon(self) -> xr.Dataset:
         """Return the axes of a plan of the first moment."""
@@ -135,8 +135,8 @@ class Setting:
 
 def _usual_import(site: Site, expected: xr.Dataset, load_scale: float) -> float:
     """Return the mean import when the mean work is done evenly, as an outlook expects it. [MW]"""
-    pool = Pool.of(site)
+    pool = RackPool.of(site)
     busy = load_scale * pool.racks + expected["service_racks"]
-    operation = sell_heat(expected, site).assign(hall_power=over_halls(site, pool.draw(busy)))
-    calm = state.rest(site, expected["time"].to_numpy()[0])
+    operation = sell_heat(expected, site).assign(hall_power=split_over_halls(site, pool.draw(busy)))
+    calm = state.initial_state(site, expected["time"].to_numpy()[0])
     return float(simulate(site, calm, operation)["grid_import_power"].mean())

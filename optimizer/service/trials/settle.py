@@ -16,15 +16,15 @@ import xarray as xr
 from optimizer.service.trials.network_bill import network_accounts
 from optimizer.service.trials.promise_bill import promise_accounts
 from optimizer.service.trials.reserve_bill import reserve_accounts
-from twin.axes import METERING
 from twin.equipment import CoolingPlant, HeatReuse, Renewable
-from twin.exchange import net_import
+from twin.markets.tariffs import InstantArray
 from twin.physics import FloatArray
 from twin.relations import Store
+from twin.simulation.limits import StagingCounts, staging_by_bank
 from twin.site import Site
-from twin.staging import Staging, staged
-from twin.tariffs.periods import Moments
-from twin.workloads.queue import Pool
+from twin.time_axes import METERING_PERIOD_MIN
+from twin.variables import net_import
+from twin.workload.queue import RackPool
 
 MINUTES: Final = 60.0
 """Minutes in an hour. [1]"""
@@ -76,7 +76,7 @@ class Bill:
     peak_mw: float
     pue: float
     weighted: dict[str, float]
-    staging: Staging = field(default_factory=Staging)
+    staging: StagingCounts = field(default_factory=StagingCounts)
 
     @property
     def cost(self) -> float:
@@ -147,7 +147,7 @@ def settle(
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted=weighted,
-        staging=Staging.over(ran for _, ran in staged(site, record)),
+        staging=StagingCounts.over(ran for _, ran in staging_by_bank(site, record)),
     )
 
 
@@ -174,7 +174,7 @@ class _Meter:
         True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
     """
 
-    starts: Moments
+    starts: InstantArray
     net: FloatArray
     taken: FloatArray
     fed: FloatArray
@@ -184,11 +184,11 @@ class _Meter:
     @classmethod
     def of(cls, record: xr.Dataset, series: xr.Dataset) -> Self:
         """Read the meter over a record in minutes."""
-        starts = record["time"].to_numpy()[::METERING]
+        starts = record["time"].to_numpy()[::METERING_PERIOD_MIN]
         truth = series.sel(time=starts)
         hours = truth["duration"].to_numpy()
         power = net_import(record).to_numpy()
-        net = power.reshape(-1, METERING).mean(axis=1)
+        net = power.reshape(-1, METERING_PERIOD_MIN).mean(axis=1)
         return cls(
             starts=starts,
             net=net,
@@ -228,7 +228,7 @@ def energy_owed(site: Site, work: Work, *, overhead: float) -> float:
     overhead
         Energy of the site for each of its racks. [1]
     """
-    pool = Pool.of(site)
+    pool = RackPool.of(site)
     total = 0.0
     for name, left in work.left.items():
         kind = site.work[name]
@@ -249,7 +249,7 @@ def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
 
 def _starts(site: Site, record: xr.Dataset) -> dict[str, float]:
     """Return what starts and stops cost, where units have to be committed. [EUR]"""
-    banks = staged(site, record)
+    banks = staging_by_bank(site, record)
     paid = (units.start_cost * ran.starts + units.stop_cost * ran.stops for units, ran in banks)
     return {"starts": sum(paid)} if banks else {}
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from twin.errors import Fault, StateError
+from twin.errors import StateError, ValidationIssue
 
 MEND: Final = "run gigatwin backtest again into a new folder, or bring the file back whole"
 """What to do about a file that is damaged."""
@@ -54,4 +54,4 @@ def shaped[T](content: object, shape: type[T], path: Path) -> T:
 
 def damaged(path: Path, what: str) -> StateError:
     """Return the error of a file that a back-test did not leave so."""
-    return StateError("run", [Fault(place=str(path), value=what, mend=MEND)])
+    return StateError("run", [ValidationIssue(place=str(path), value=what, mend=MEND)])

@@ -12,9 +12,10 @@ from optimizer.service.trials.backtest import run
 from optimizer.service.trials.seat import Seat
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.trial import Trial
-from twin.axes import HOUR, to_minute
-from twin.errors import Fault, NoScheduleError, ProblemError, SolverError
-from twin.routes import Route
+from twin.declarations import FleetRoute
+from twin.errors import NoScheduleError, ProblemError, SolverError, ValidationIssue
+from twin.time_axes import HOUR
+from twin.units import format_minute
 
 ALONE: Final = "optimal"
 SHARED: Final = "shared"
@@ -86,7 +87,7 @@ class Shared:
 
 def run_shared(
     settings: Sequence[Setting],
-    routes: Mapping[str, Route],
+    routes: Mapping[str, FleetRoute],
     *,
     seed: int = 0,
     cluster: str | None = None,
@@ -131,7 +132,7 @@ def run_shared(
             try:
                 parcels += _exchanged(seats, views, routes, cluster=cluster)
             except (NoScheduleError, SolverError) as error:  # each decides alone now
-                undecided[to_minute(views[0].now)] = str(error)
+                undecided[format_minute(views[0].now)] = str(error)
         for seat, view in zip(seats, views, strict=True):
             seat.play(view)
         listen(SHARED, names, number + 1, count)
@@ -152,11 +153,11 @@ def _alone(setting: Setting, *, seed: int, listen: Listener) -> Trial:
 def _check_days(settings: Sequence[Setting]) -> None:
     """Refuse sites that are not run over the same days."""
     first, *others = settings
-    days = f"{to_minute(first.world.start)} to {to_minute(first.world.end)}"
+    days = f"{format_minute(first.world.start)} to {format_minute(first.world.end)}"
     faults = [
-        Fault(
+        ValidationIssue(
             place=f"{one.site.name}, days",
-            value=f"{to_minute(one.world.start)} to {to_minute(one.world.end)}",
+            value=f"{format_minute(one.world.start)} to {format_minute(one.world.end)}",
             mend=f"must be those of {first.site.name}, {days}",
         )
         for one in others
@@ -169,7 +170,7 @@ def _check_days(settings: Sequence[Setting]) -> None:
 def _exchanged(
     seats: Sequence[Seat],
     views: Sequence[View],
-    routes: Mapping[str, Route],
+    routes: Mapping[str, FleetRoute],
     *,
     cluster: str | None,
 ) -> list[Parcel]:
@@ -201,8 +202,8 @@ def _told(parcel: Parcel) -> dict[str, object]:
         "lane": parcel.lane,
         "origin": parcel.origin,
         "host": parcel.host,
-        "leaves": to_minute(parcel.leaves),
-        "ready": to_minute(parcel.ready),
+        "leaves": format_minute(parcel.leaves),
+        "ready": format_minute(parcel.ready),
         "jobs": len(parcel.jobs),
         "mwh": round(parcel.energy, 3),
         "cost_eur": round(parcel.cost, 2),

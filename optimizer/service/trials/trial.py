@@ -12,8 +12,8 @@ from optimizer.service.trials.results import Summary
 from optimizer.service.trials.setting import Setting
 from optimizer.service.trials.settle import Bill, Work, settle
 from telemetry.simulator.plant import SimulatedFacility
-from twin.axes import to_minute
-from twin.workloads.queue import Queue
+from twin.units import format_minute
+from twin.workload.queue import JobQueue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Trial:
                 "limit": str(one["limit"].item()),
                 "plant": self.seed,
                 "minutes": int(one),
-                "first": to_minute(one["first"].to_numpy()),
+                "first": format_minute(one["first"].to_numpy()),
             }
             for one in self.violations[self.violations.to_numpy() > 0]
         ]
@@ -62,7 +62,7 @@ class Trial:
 def trial_of(
     setting: Setting,
     plant: SimulatedFacility,
-    queue: Queue,
+    queue: JobQueue,
     *,
     name: str,
     seed: int,

@@ -14,22 +14,22 @@ import xarray as xr
 from optimizer.problem import NOISE
 from twin.equipment import (
     Battery,
+    ChilledWaterTank,
     CoolingPlant,
     Equipment,
     HeatReuse,
     Photovoltaic,
     Renewable,
-    Tank,
-    Wind,
+    WindFarm,
 )
-from twin.labels import values_of
 from twin.site import Site
+from twin.variables import values_by_machine
 
 RATINGS: Final[Mapping[type, tuple[str, ...]]] = {
     Battery: ("power",),
-    Tank: ("power",),
+    ChilledWaterTank: ("power",),
     Photovoltaic: ("power", "module_power"),
-    Wind: ("power",),
+    WindFarm: ("power",),
     HeatReuse: ("rated_heat",),
 }
 """Machine that plans can do without -> its ratings. [MW]"""
@@ -58,7 +58,7 @@ def plannable(site: Site, observed: xr.Dataset, state: xr.Dataset) -> tuple[Site
         connection, is charged again, and gives nothing before it is back (`optimizer.limits`).
     """
     site, words = in_service(site, observed)
-    levels, drained = values_of(state, "battery_level"), []
+    levels, drained = values_by_machine(state, "battery_level"), []
     for battery in site.of(Battery):
         level = max(levels[battery.name], 0.0)
         kept = battery.reserve * battery.usable

@@ -9,11 +9,11 @@ from optimizer.service.clock import BEFORE
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.models import JobColumns
-from twin.errors import Fault, StateError
-from twin.physics.numeric import BoolArray
+from twin.errors import StateError, ValidationIssue
+from twin.physics.numerics import BoolArray
 from twin.site import Site
-from twin.workloads.jobs import HISTORY, Jobs
-from twin.workloads.queue import Pool, Queue, open_queue
+from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.workload.queue import JobQueue, RackPool, open_queue
 
 NAMED: Final = 3
 """Jobs that are named of those that are passed over. [1]"""
@@ -34,7 +34,7 @@ class ToldJobs:
         self._site, self._window = site, window
         self._seen: Jobs | None = None
 
-    def queue(self, now: np.datetime64) -> Queue:
+    def queue(self, now: np.datetime64) -> JobQueue:
         """Return the jobs as the cluster told them last, as if it were now.
 
         One that is wider than the site can never run: plans would make room for it in vain.
@@ -50,8 +50,8 @@ class ToldJobs:
             return replace(told.take(self._fits(told.jobs)), instant=now)
         if self.unheard:
             source = f"state of {self._site.name}"
-            raise StateError(source, [Fault(place="jobs", value="", mend=self.unheard)])
-        return open_queue(Pool.of(self._site), _nothing(), now)
+            raise StateError(source, [ValidationIssue(place="jobs", value="", mend=self.unheard)])
+        return open_queue(RackPool.of(self._site), _nothing(), now)
 
     @property
     def unheard(self) -> str:
@@ -73,9 +73,9 @@ class ToldJobs:
         joined = found[0]
         for jobs in found[1:]:
             joined = joined.then(jobs.take(~np.isin(jobs.number, joined.number)))
-        joined = joined.take(self._fits(joined) & (joined.arrival > now - HISTORY))
+        joined = joined.take(self._fits(joined) & (joined.arrival > now - ARRIVAL_HISTORY))
         self._seen = joined.take(np.argsort(joined.arrival, kind="stable"))
-        return self._seen.between(now - HISTORY, now)
+        return self._seen.between(now - ARRIVAL_HISTORY, now)
 
     def trouble(self, now: np.datetime64) -> str:
         """Return why what the scheduler said tells no longer what runs; empty if it does.

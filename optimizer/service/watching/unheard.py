@@ -6,8 +6,8 @@ from functools import cached_property
 
 from telemetry.live.state import LiveState
 from telemetry.points.site_points import SitePoint, list_points
-from twin.errors import Fault, StateError
-from twin.estimate import NEVER_SHOWN
+from twin.errors import StateError, ValidationIssue
+from twin.estimation.observer import NEVER_MEASURED
 from twin.site import Site
 
 
@@ -31,7 +31,7 @@ class Unheard:
         Parameters
         ----------
         error
-            What :func:`twin.estimate.estimate` raised.
+            What :func:`twin.estimation.observer.estimate_state` raised.
 
         Returns
         -------
@@ -51,9 +51,9 @@ class Unheard:
                 found[f"{name}{of}"] = point
         return found
 
-    def _fault(self, fault: Fault) -> Fault:
+    def _fault(self, fault: ValidationIssue) -> ValidationIssue:
         point = self._points.get(fault.place)
-        if point is None or not fault.mend.startswith(NEVER_SHOWN):
+        if point is None or not fault.mend.startswith(NEVER_MEASURED):
             return fault
         off = self._window.misdated.words_of((point.meaning.variable, point.label))
         if off:
@@ -62,4 +62,4 @@ class Unheard:
         kind = f"{told.object_type}/{told.point_type}/{self._site.name}"
         area = f"process area {', '.join(told.process_area)}, " if told.process_area else ""
         mend = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {told.object_id}"
-        return replace(fault, mend=f"{NEVER_SHOWN}; {mend}")
+        return replace(fault, mend=f"{NEVER_MEASURED}; {mend}")

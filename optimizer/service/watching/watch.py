@@ -13,7 +13,7 @@ from optimizer.service.plant_link import PlantLink
 from optimizer.service.series import Series
 from optimizer.service.watching.alarms import Alarms, Severity
 from telemetry.points.topology import describe_excluded
-from twin.axes import to_second
+from twin.units import format_second
 
 CAUSES: Final[Mapping[str, tuple[Severity, str]]] = {
     "broker": (Severity.HIGH, "see the text; it tries again by itself"),
@@ -96,7 +96,7 @@ class Watch:
         found = {cause: (text, *CAUSES[cause]) for cause, text in texts.items()}
         found["wear"] = link.wear.alarm()
         for cause, (text, severity, mend) in found.items():
-            self.alarms.note(cause, text, severity=severity, mend=mend, time=to_second(now))
+            self.alarms.note(cause, text, severity=severity, mend=mend, time=format_second(now))
 
 
 def _fallback(last: Outcome | None) -> str:

@@ -12,7 +12,7 @@ from optimizer.service.trials.backtest import run
 from optimizer.verify import verify
 from tests import heated, small_days
 from tests.spoilt_schedules import HEAT, HEAT_FORM
-from twin.simulation import simulate
+from twin.simulation.simulate import simulate
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from optimizer.service.trials.backtest import make_policy
 from optimizer.service.trials.held import plant_of
 from tests import small_days
 from twin.forecast.outlook import outlook
-from twin.workloads.envelope import envelope
+from twin.workload.flexibility import work_flexibility
 
 WORDS = [word for words in KNOWLEDGE.values() for word in words]
 
@@ -55,7 +55,7 @@ def test_what_it_is_told_is_true_and_nothing_else_is(setting, view, truth, name)
 
 def test_jobs_to_come_are_known_one_by_one(setting, view, grid):
     informed = asked(setting, "optimal+jobs", view)
-    room = envelope(view.queue, grid, future=setting.workload.jobs)
+    room = work_flexibility(view.queue, grid, future=setting.workload.jobs)
     for word in room.data_vars:
         np.testing.assert_array_equal(informed[word], room[word], err_msg=word)
     assert not informed["work_most"].equals(asked(setting, "optimal", view)["work_most"])

@@ -9,13 +9,13 @@ from optimizer.baselines.quartiles import shared_out
 from optimizer.baselines.rules import immediate, threshold
 from optimizer.realtime.headroom import headroom
 from sites import load_site
-from twin import axes, state, vocabulary
-from twin.axes import utc
-from twin.workloads.capping import work_power
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Pool, advance, open_queue
+from twin import time_axes, variables
+from twin.simulation import state
+from twin.time_axes import to_utc
+from twin.workload.jobs import Jobs
+from twin.workload.queue import RackPool, advance_queue, open_queue, running_power
 
-NOW = utc("2023-06-12")
+NOW = to_utc("2023-06-12")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def known(price, temperature=15.0, own=0.0):
     def flat(value):
         return ("time", np.full(count, value))
 
-    grid = axes.regular(NOW, count).assign(
+    grid = time_axes.regular_axes(NOW, count).assign(
         electricity_price=("time", price),
         service_racks=flat(2.0),
         air_temperature=flat(temperature),
@@ -39,7 +39,7 @@ def known(price, temperature=15.0, own=0.0):
         air_pressure=flat(100.0),
         renewable_available_power=(("time", "renewable"), np.full((count, 1), own)),
     )
-    return vocabulary.tag_all(grid.assign_coords(renewable=["sun"]))
+    return variables.tag_dataset(grid.assign_coords(renewable=["sun"]))
 
 
 def queue_of(site, *rows):
@@ -53,11 +53,11 @@ def queue_of(site, *rows):
         length=length,
         racks=racks,
     )
-    return open_queue(Pool.of(site), jobs, NOW)
+    return open_queue(RackPool.of(site), jobs, NOW)
 
 
 def decide(site, rule, price, queue, level=0.5, **around):
-    calm = state.rest(site, NOW, level=level, peak_power=4.0)
+    calm = state.initial_state(site, NOW, level=level, peak_power=4.0)
     return rule(known(price, **around), calm, queue=queue, site=site)
 
 
@@ -82,7 +82,7 @@ def test_threshold_waits_for_the_cheap_hours_that_meet_the_deadline(site):
 
 
 def test_threshold_caps_a_job_with_time_to_spare(site):
-    kind = Pool.of(site).kinds[1]
+    kind = RackPool.of(site).kinds[1]
     orders = decide(site, threshold, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
     assert orders.jobs == pytest.approx({0: kind.least_power})
 
@@ -107,8 +107,8 @@ def test_threshold_never_lets_a_job_run_out_of_time(site):
 
 def test_threshold_does_not_raise_the_peak_for_what_can_wait(site):
     """8 jobs of 2 racks in the one cheap hour would draw 2 MW; the peak leaves 0.9."""
-    pool = Pool.of(site)
-    calm = state.rest(site, NOW, peak_power=1.9)
+    pool = RackPool.of(site)
+    calm = state.initial_state(site, NOW, peak_power=1.9)
     price = [20, *[90] * 23]
     orders = threshold(known(price), calm, queue=queue_of(site, *[(1, 1, 2, 20)] * 8), site=site)
     assert 0 < 2 * sum(float(pool.power(cap)) for cap in orders.jobs.values()) < 0.9
@@ -123,7 +123,7 @@ def test_threshold_begins_a_month_at_the_usual_import(site):
     """
     price, jobs = [20, *[90] * 23], queue_of(site, *[(1, 1, 2, 20)] * 8)
     told = [
-        threshold(known(price), state.rest(site, NOW, **peak), queue=jobs, site=site).jobs
+        threshold(known(price), state.initial_state(site, NOW, **peak), queue=jobs, site=site).jobs
         for peak in ({"peak_power": 1.5}, {"usual_power": 1.5}, {})
     ]
     assert told[1] == told[0]
@@ -165,7 +165,7 @@ def test_where_nothing_may_be_given_the_margin_is_taken(site):
     restless loads exported for hours."""
     closed = site.replace("grid_1", export_limit=0.0)
     orders = decide(closed, threshold, [50] * 4, queue_of(closed), own=1.0)
-    room = headroom(closed, state.rest(closed, NOW, level=0.5), known([50], own=1.0))
+    room = headroom(closed, state.initial_state(closed, NOW, level=0.5), known([50], own=1.0))
     assert room.export_limit == pytest.approx(-0.094)
     assert room.site_power(0.0) - orders.renewable_cap["sun"] == pytest.approx(0.094)
 
@@ -183,9 +183,9 @@ def test_what_gives_way_leaves_the_connection_its_margin(site, hours):
     )
     queue = queue_of(narrow, *[(1, hours, 3, 9)] * 6)
     orders = decide(narrow, threshold, [-200, -200, 20], queue, own=1.0)
-    room = headroom(narrow, state.rest(narrow, NOW, level=0.5), known([-200], own=1.0))
+    room = headroom(narrow, state.initial_state(narrow, NOW, level=0.5), known([-200], own=1.0))
     caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
-    drawn = room.site_power(work_power(queue, caps))
+    drawn = room.site_power(running_power(queue, caps))
     assert drawn > 1.5
     keep = 1.0 - narrow.margins.power
     assert drawn - orders.renewable_cap["sun"] == pytest.approx(keep * 1.5)
@@ -203,7 +203,7 @@ def test_wind_beside_a_battery_that_gives_leaves_the_export_its_margin(site):
     rests = decide(site, threshold, [50] * 24, queue_of(site), level=1.0, own=0.9)
     assert given > 0.7
     assert orders.renewable_cap["sun"] == pytest.approx(rests.renewable_cap["sun"] - given)
-    calm = state.rest(site, NOW, level=1.0, peak_power=4.0)
+    calm = state.initial_state(site, NOW, level=1.0, peak_power=4.0)
     room = headroom(site, calm, known(dear, own=0.9))
     assert orders.renewable_cap["sun"] + given - room.site_power(0.0) == pytest.approx(0.306)
 
@@ -243,8 +243,8 @@ def test_a_busy_day_is_done_in_time(site, rule):
         length=length,
         racks=racks,
     )
-    queue = open_queue(Pool.of(site), jobs, NOW)
-    calm = state.rest(site, NOW, peak_power=3.5)
+    queue = open_queue(RackPool.of(site), jobs, NOW)
+    calm = state.initial_state(site, NOW, peak_power=3.5)
     price = np.repeat(50 + 40 * np.sin(np.arange(60) / 24 * 2 * np.pi), 4)
     late = 0.0
     for step in range(192):
@@ -252,10 +252,10 @@ def test_a_busy_day_is_done_in_time(site, rule):
             break
         ahead = known(price[step : step + 96 : 4])
         now = queue.instant
-        moved = ahead.assign_coords(axes.regular(now, ahead.sizes["time"]).coords)
+        moved = ahead.assign_coords(time_axes.regular_axes(now, ahead.sizes["time"]).coords)
         orders = rule(moved, calm, queue=queue, site=site)
         assert sum(jobs.racks[list(orders.jobs)]) <= site.racks - 2 + 1e-9
-        queue, progress = advance(queue, orders.jobs, hours=0.25, arrivals=jobs)
+        queue, progress = advance_queue(queue, orders.jobs, hours=0.25, arrivals=jobs)
         late += progress.lateness
     assert len(queue.jobs) == 0
     assert late == pytest.approx(0, abs=0.5)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from twin.savings import WAYS
+from twin.reporting.setpoint_savings import CONTROL_STRATEGIES
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_the_sums_of_two_days(run, tmp_path):
     result = run("--json", "-", "--picture", tmp_path / "two.png")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
-    assert set(told["energy_mwh"]) == set(told["saving"]) == set(WAYS)
+    assert set(told["energy_mwh"]) == set(told["saving"]) == set(CONTROL_STRATEGIES)
     assert list(told["by_month_mwh"]) == ["2026-06"]
     assert told["saving"]["fixed flow"] == 0.0
     fixed, best = (told["energy_mwh"][way] for way in ("fixed flow", "flow and temperature"))

@@ -12,7 +12,7 @@ import telemetry
 from optimizer.cli import app, streaming
 from optimizer.cli.streaming import Detail, stream
 from tests.runs import steady
-from twin.scale import view
+from twin.racks import view
 
 DAY = ("simulate", "small", "--start", "2026-06-16", "--days", "1", "--utilisation", "0.6")
 
@@ -84,7 +84,7 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path):
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
-    monkeypatch.setattr(view, "BLOCK", 1.0)  # blocks of an hour
+    monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)  # blocks of an hour
     monkeypatch.setattr(streaming, "SPAN", 8)
     site, operation = sites.load_site("small"), steady(sites.load_site("small"), count=24)
     operation["hall_power"].values[7:] *= 1.4

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
-from twin.failures.trips import trips
+from twin.contingency.contingencies import single_contingencies
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_all_failures_are_listed_soonest_first(run):
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     assert {row["trip"] for row in told["trips"]} == {
-        t.name for t in trips(sites.load_site("small"))
+        t.name for t in single_contingencies(sites.load_site("small"))
     }
     times = [row["time_to_limit_min"] for row in told["trips"]]
     reached = [minutes for minutes in times if minutes is not None]

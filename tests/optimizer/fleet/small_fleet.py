@@ -7,7 +7,7 @@ import numpy as np
 
 from optimizer.fleet.question import share
 from tests import small_days
-from twin.routes import Route
+from twin.declarations import FleetRoute
 
 NAMES = ("north", "middle", "south")
 FACTORS = (1.6, 1.0, 0.4)
@@ -17,7 +17,7 @@ ROUTE = {"kind": "batch", "transfer_time": "1 h", "window": "4 h", "job_length":
 
 
 def route(**others):
-    return Route.model_validate(ROUTE | others)
+    return FleetRoute.model_validate(ROUTE | others)
 
 
 def alone(hours=12):

@@ -20,7 +20,7 @@ from optimizer.inputs import caps, inputs_of
 from tests import reserve_days
 from tests.optimizer.fleet.small_fleet import NAMES, alone, nets_of, route, together
 from twin.errors import NoScheduleError, ProblemError, ServiceError
-from twin.workloads.queue import Pool
+from twin.workload.queue import RackPool
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def work_of(problem, decision, label):
     """Return the work that a schedule does of a cohort by each instant. [MWh]"""
     schedule, site = decision.schedule, problem.site
     kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
-    rate = Pool.of(site).rack_power * kind.throughput.work(caps(kind))
+    rate = RackPool.of(site).rack_power * kind.throughput.work(caps(kind))
     power = (schedule["work_racks"].sel(cohort=label).to_numpy() * rate).sum(axis=-1)
     return np.concatenate([[0.0], np.cumsum(power * schedule["duration"].to_numpy())])
 

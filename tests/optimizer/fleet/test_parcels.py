@@ -9,15 +9,15 @@ from optimizer.fleet.parcels import parcels_of, picked
 from optimizer.fleet.question import share
 from tests import small_days
 from tests.optimizer.fleet.small_fleet import alone, route
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Pool, Queue
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue, RackPool
 
 NOW = np.datetime64("2026-06-16T00:00", "us")
 HOUR = np.timedelta64(1, "h")
 
 
 def pool(racks=100.0):
-    return replace(Pool.of(small_days.setting().site), racks=racks, rack_power=0.1)
+    return replace(RackPool.of(small_days.setting().site), racks=racks, rack_power=0.1)
 
 
 def queue(*rows, at=NOW):
@@ -31,7 +31,7 @@ def queue(*rows, at=NOW):
         length=length.astype(float),
         racks=racks.astype(float),
     )
-    return Queue(
+    return JobQueue(
         instant=at,
         pool=pool(),
         jobs=jobs,

@@ -18,9 +18,9 @@ from optimizer.plan import solve_problem
 from optimizer.steering import question
 from tests import small_days
 from tests.strict_site import PLANT, strict
-from twin import axes
-from twin.forecast.errors import Errors
-from twin.forecast.record import published_until
+from twin import time_axes
+from twin.forecast.history import published_until
+from twin.forecast.scenarios import ForecastErrors
 
 COUNT = 3
 
@@ -45,7 +45,7 @@ def courses(asked, **settings):
         here.world.record,
         queue=small_days.queue(),
         past=here.workload.past(here.world.start),
-        errors=Errors(here.site, here.world.record),
+        errors=ForecastErrors(here.site, here.world.record),
         **settings,
     )
 
@@ -186,7 +186,7 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     here = small_days.setting()
     now = here.world.start
     record = here.world.record
-    first = axes.utc("2026-06-14")
+    first = time_axes.to_utc("2026-06-14")
     young = record.where(record["time"] >= first)
     for name in record.data_vars:
         young[name].attrs = record[name].attrs
@@ -195,7 +195,7 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
         young,
         queue=small_days.queue(),
         past=here.workload.past(now),
-        errors=Errors(here.site, young),
+        errors=ForecastErrors(here.site, young),
     )
     assert only.name == "the forecast"
     assert only.probability == 1.0

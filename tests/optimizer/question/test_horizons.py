@@ -7,9 +7,9 @@ import xarray as xr
 from optimizer.question.horizons import HOURLY, QUARTERLY, horizon
 from optimizer.steering import question, set_apart
 from tests import small_days
-from twin import axes
-from twin.axes import HOUR, QUARTER
-from twin.forecast.record import published_until
+from twin import time_axes
+from twin.forecast.history import published_until
+from twin.time_axes import HOUR, QUARTER_HOUR
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def with_price(record, at, more=5.0):
 
 def is_fine(found, now):
     """Return whether a horizon is that of quarters; it must be one of the two."""
-    fine, plain = (axes.horizon(now, steps) for steps in (QUARTERLY, HOURLY))
+    fine, plain = (time_axes.horizon_axes(now, steps) for steps in (QUARTERLY, HOURLY))
     assert found.equals(fine) or found.equals(plain)
     return found.equals(fine)
 
@@ -48,20 +48,20 @@ def test_hourly_prices_need_no_quarters(here, now):
 
 @pytest.mark.parametrize("quarters", range(1, 5))
 def test_all_moments_of_an_hour_have_horizons_of_one_shape(here, now, quarters):
-    later = now + quarters * QUARTER
+    later = now + quarters * QUARTER_HOUR
     found = horizon(here.site, here.world.record, later)
     assert not is_fine(found, later)
     assert found.sizes == horizon(here.site, here.world.record, now).sizes
 
 
 def test_prices_that_move_within_a_published_hour_are_planned_by_the_quarter(here, now):
-    record = with_price(here.world.record, now + 7 * HOUR + QUARTER)
+    record = with_price(here.world.record, now + 7 * HOUR + QUARTER_HOUR)
     assert is_fine(horizon(here.site, record, now), now)
 
 
 def test_what_is_not_published_is_not_looked_at(here, now):
     until = published_until(now, here.site.market_day_zone)
-    for at, expected in ((until - QUARTER, True), (until + QUARTER, False)):
+    for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
         record = with_price(here.world.record, at)
         assert is_fine(horizon(here.site, record, now), now) == expected, at
 
@@ -84,7 +84,7 @@ def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
 
 
 def test_a_question_may_be_given_its_horizon(here, now):
-    fine = axes.horizon(now, QUARTERLY)
+    fine = time_axes.horizon_axes(now, QUARTERLY)
     asked = here.question(fine)
     assert len(asked.hours) == fine.sizes["time"]
     assert len(here.question().hours) == here.horizon().sizes["time"] < fine.sizes["time"]

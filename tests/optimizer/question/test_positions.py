@@ -11,10 +11,9 @@ from optimizer.service.trials.promise_bill import promise_accounts
 from tests import small_days
 from tests.math.hand import START, grid, outlook, site
 from tests.math.promises import YEAR, asked, position, with_target, with_words
-from twin import axes, vocabulary
-from twin.equipment.budgets import CarbonBudget
-from twin.equipment.contracts import HourlyMatching
-from twin.forecast.record import record as make_record
+from twin import time_axes, variables
+from twin.forecast.history import series_history as make_record
+from twin.markets.contracts import CarbonBudget, HourlyMatching
 
 NOON = np.datetime64("2026-07-01T10:00", "us")  # 12:00 in Berlin: tomorrow is not published yet
 LATER = NOON + np.timedelta64(1, "h")
@@ -23,7 +22,7 @@ LATER = NOON + np.timedelta64(1, "h")
 @pytest.fixture
 def record():
     """Return quarter-hours of four days, bought to the end of the third, and prices of two."""
-    grid = axes.regular(START, 4 * 96)
+    grid = time_axes.regular_axes(START, 4 * 96)
     count = np.arange(4 * 96)
     words = {
         "electricity_price": np.full(4 * 96, 50.0),
@@ -32,7 +31,7 @@ def record():
         "imbalance_long_price": np.where(count < 2 * 96, 20.0, np.nan),
     }
     found = grid.assign({name: ("time", values) for name, values in words.items()})
-    return vocabulary.tag_all(found)
+    return variables.tag_dataset(found)
 
 
 def market_site(**changes):
@@ -42,7 +41,7 @@ def market_site(**changes):
 
 
 def test_without_a_contract_or_a_series_there_is_no_position(record):
-    ahead = axes.horizon(NOON, [(24.0, 15.0)])
+    ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0)])
     assert not positions(site(), record, NOON, axes=ahead).data_vars
     bare = record.drop_vars("day_ahead_position")
     assert not positions(market_site(), bare, NOON, axes=ahead).data_vars
@@ -50,10 +49,10 @@ def test_without_a_contract_or_a_series_there_is_no_position(record):
 
 def test_a_position_is_known_when_its_auction_is(record):
     """At noon to the end of today, at 13:00 to the end of tomorrow, local time: 22:00 UTC."""
-    ahead = axes.horizon(NOON, [(24.0, 15.0), (24.0, 60.0)])
+    ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
     held = positions(market_site(), record, NOON, axes=ahead)["position_held"]
     assert int(held.sum()) == 12 * 4
-    ahead = axes.horizon(LATER, [(24.0, 15.0), (24.0, 60.0)])
+    ahead = time_axes.horizon_axes(LATER, [(24.0, 15.0), (24.0, 60.0)])
     with warnings.catch_warnings(action="error"):
         found = positions(market_site(), record, LATER, axes=ahead)
         assert ahead.merge(found)["duration"].equals(ahead["duration"])
@@ -64,7 +63,7 @@ def test_a_position_is_known_when_its_auction_is(record):
 
 
 def test_what_is_not_known_changes_nothing(record):
-    ahead = axes.horizon(NOON, [(24.0, 15.0), (24.0, 60.0)])
+    ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
     before = positions(market_site(), record, NOON, axes=ahead)
     spoilt = record.copy(deep=True)
     spoilt["day_ahead_position"].loc[{"time": slice("2026-07-01T22:00", None)}] = 99.0
@@ -73,7 +72,7 @@ def test_what_is_not_known_changes_nothing(record):
 
 
 def test_afterwards_prices_are_known_and_else_the_spread_counts(record):
-    ahead = axes.regular(START, 4 * 96)
+    ahead = time_axes.regular_axes(START, 4 * 96)
     found = positions(market_site(), record, START, axes=ahead, foresight=True)
     assert int(found["position_held"].sum()) == 3 * 96
     assert found["imbalance_short_price"].values[[0, -1]].tolist() == [70.0, 80.0]
@@ -83,12 +82,14 @@ def test_afterwards_prices_are_known_and_else_the_spread_counts(record):
 def test_a_record_holds_a_position_only_if_a_series_does():
     world = small_days.world()
     assert "day_ahead_position" not in world.record
-    hours = axes.regular(world.start, 24, np.timedelta64(1, "h"))
-    bought = vocabulary.tag_all(hours.assign(day_ahead_position=("time", np.full(24, 3.0))))
+    hours = time_axes.regular_axes(world.start, 24, np.timedelta64(1, "h"))
+    bought = variables.tag_dataset(hours.assign(day_ahead_position=("time", np.full(24, 3.0))))
     plain = [world.record[name].to_dataset() for name in PLAIN]
-    parts = [part.assign_coords(instant=("instant", axes.edges_of(part))) for part in plain]
+    parts = [
+        part.assign_coords(instant=("instant", time_axes.interval_edges(part))) for part in plain
+    ]
     weather = xr.merge([world.record[list(WEATHER)]]).assign_coords(
-        instant=("instant", axes.edges_of(world.record))
+        instant=("instant", time_axes.interval_edges(world.record))
     )
     whole = make_record(small_days.problem().site, *parts, weather, bought)
     held = whole["day_ahead_position"]
@@ -107,7 +108,7 @@ WEATHER = (
 
 def settled(where, series, power, *, water=0.0):
     """Return the bill of a run at a power over its quarter-hours."""
-    minutes = axes.regular(START, series.sizes["time"] * 15, np.timedelta64(1, "m"))
+    minutes = time_axes.regular_axes(START, series.sizes["time"] * 15, np.timedelta64(1, "m"))
     ran = minutes.assign(water_use=("time", np.full(minutes.sizes["time"], water)))
     net = np.broadcast_to(np.asarray(power, float), series.sizes["time"])
     return promise_accounts(where, ran, series, net=net)
@@ -162,7 +163,7 @@ def test_a_record_is_settled_as_it_is(record):
     """
     series = record.assign(carbon_intensity=("time", np.zeros(record.sizes["time"])))
     later = series.isel(time=slice(96, None))
-    minutes = axes.regular(later["time"].to_numpy()[0], 3 * 1440, np.timedelta64(1, "m"))
+    minutes = time_axes.regular_axes(later["time"].to_numpy()[0], 3 * 1440, np.timedelta64(1, "m"))
     ran = minutes.assign(water_use=("time", np.zeros(3 * 1440)))
     paid = promise_accounts(market_site(), ran, series, net=np.full(3 * 96, 12.0))
     assert paid == {"imbalance": pytest.approx(24 * 22.5 + 24 * 30.0)}

@@ -10,8 +10,8 @@ from optimizer.reasons.softened import softened
 from tests import small_days
 from tests.math.hand import grid, outlook, problem, site, solved
 from tests.math.promises import asked, position, with_target, with_words
-from twin.equipment.contracts import HourlyMatching
 from twin.errors import ProblemError
+from twin.markets.contracts import HourlyMatching
 
 PRICES = [50.0, 40.0]
 

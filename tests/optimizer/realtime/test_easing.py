@@ -9,12 +9,11 @@ from optimizer.dispatch import Orders
 from optimizer.realtime.easing import Easing
 from optimizer.realtime.guard import Guard
 from sites import load_site
-from twin.axes import utc
-from twin.workloads.capping import work_power
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Pool, open_queue
+from twin.time_axes import to_utc
+from twin.workload.jobs import Jobs
+from twin.workload.queue import RackPool, open_queue, running_power
 
-NOW = utc("2026-06-16 00:00")
+NOW = to_utc("2026-06-16 00:00")
 LIMIT = 4.0
 
 
@@ -26,7 +25,7 @@ def site():
 @pytest.fixture
 def easing(site):
     """Return two jobs of 4 racks that run, of kinds 0 and 1, and one of 2 racks that waits."""
-    return Easing.of(open_queue(Pool.of(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95})
+    return Easing.of(open_queue(RackPool.of(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95})
 
 
 def jobs_of(count):
@@ -50,7 +49,7 @@ def test_jobs_that_run_are_capped_by_what_is_asked_and_none_is_paused(easing):
     caps = np.array([jobs.get(number, 0.0) for number in (7, 8, 9)])
     assert jobs.keys() == {7, 8}
     assert less == pytest.approx(0.05)
-    assert work_power(easing.queue, caps) == pytest.approx(easing.power - 0.05)
+    assert running_power(easing.queue, caps) == pytest.approx(easing.power - 0.05)
 
 
 def test_racks_are_capped_as_deep_as_they_can_be(easing):
@@ -132,7 +131,7 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
     """
     large = load_site("rhine")
     jobs = replace(jobs_of(2), racks=np.array([700.0, 700.0]))
-    easing = Easing.of(open_queue(Pool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
+    easing = Easing.of(open_queue(RackPool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
     guard = Guard(
         site=large, planned=Orders(jobs={7: 1.0, 8: 0.95}), peak=999.0, limit=170.0, work=easing,
         spare={"battery_1": 0.0},

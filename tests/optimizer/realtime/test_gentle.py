@@ -9,9 +9,9 @@ import xarray as xr
 from optimizer.deciding import decide
 from optimizer.realtime.gentle import Ways, gentle, gently, narrowed, ready, tightest
 from tests import reserve_days, small_days
-from twin.axes import QUARTER
-from twin.fading import is_abrupt
-from twin.walk import TAPER
+from twin.feasibility.connection import taper_exceeds_ramp
+from twin.simulation.integration import STORAGE_TAPER_TIME_H
+from twin.time_axes import QUARTER_HOUR
 
 
 def beside(ramp):
@@ -34,14 +34,16 @@ def level_left(decision, site):
     """Return what is left above the low end as each interval ends, and what that bears. [MWh]"""
     plan, store = decision.schedule.sel(battery="battery_1"), battery(site)
     left = plan["battery_level"].to_numpy()[1:] - store.low
-    return left, plan["battery_discharge"].to_numpy() * TAPER / store.discharge_efficiency
+    return left, plan[
+        "battery_discharge"
+    ].to_numpy() * STORAGE_TAPER_TIME_H / store.discharge_efficiency
 
 
 def test_a_plan_leads_the_battery_gently_to_its_end_beside_a_slow_connection():
     """Proves: no power is planned that fades within its interval. Sensitivity: full power was."""
     slow, fast = beside(0.08), beside(0.2)
-    assert is_abrupt(battery(slow.site), slow.site)
-    assert not is_abrupt(battery(fast.site), fast.site)
+    assert taper_exceeds_ramp(battery(slow.site), slow.site)
+    assert not taper_exceeds_ramp(battery(fast.site), fast.site)
     left, needed = level_left(decide(slow), slow.site)
     assert needed.max() > 0.0
     assert (left >= needed - 1e-6).all()
@@ -64,7 +66,7 @@ def test_what_may_be_ordered_lasts_the_quarter_hour_and_then_fades_to_the_end(sh
     store = battery(problem.site)
     state, window = with_level(problem, share)
     ways = gentle(problem.site, state, resting())["battery_1"]
-    hours = 0.25 + TAPER
+    hours = 0.25 + STORAGE_TAPER_TIME_H
     assert ways.discharge * hours == pytest.approx(share * window * store.discharge_efficiency)
     assert ways.charge * hours == pytest.approx((1.0 - share) * window / store.charge_efficiency)
     assert gentle(beside(0.2).site, state, resting()) == {}
@@ -157,10 +159,10 @@ def may(plan, now, share=0.5, before=0.0):
 def test_the_quarter_hour_before_a_reserve_leaves_its_room():
     """Proves: 0.3 MW both ways of FCR, and 0.2 MW upwards with a fifth of it downwards."""
     plan, begin = holding(fcr=0.3, fcr_d_up=0.2)
-    store, found = battery(reserve_days.site()), may(plan, begin - QUARTER)
+    store, found = battery(reserve_days.site()), may(plan, begin - QUARTER_HOUR)
     assert found.discharge == pytest.approx(store.discharge_limit - 0.5)
     assert found.charge == pytest.approx(store.charge_limit - 0.34)
-    assert may(plan, begin - 2 * QUARTER) is None
+    assert may(plan, begin - 2 * QUARTER_HOUR) is None
 
 
 @pytest.mark.parametrize("before", [0.0, 0.3, -0.3])
@@ -171,7 +173,7 @@ def test_the_level_leaves_the_energy_behind_what_is_held(before):
     """
     plan, begin = holding(mfrr=0.3)
     store = battery(reserve_days.site())
-    behind = 0.3 * (1.0 + TAPER) / store.discharge_efficiency
+    behind = 0.3 * (1.0 + STORAGE_TAPER_TIME_H) / store.discharge_efficiency
     share = (behind + 0.15) / (store.high - store.low)
     found = may(plan, begin, share, before)
     left = 0.15 * store.discharge_efficiency - before * 5.0 / 60.0
@@ -183,13 +185,13 @@ def test_the_level_leaves_the_energy_behind_what_is_held(before):
 def test_what_comes_later_than_a_plant_turns_needs_no_power_before():
     plan, begin = holding(mfrr=0.1)
     limits = battery(reserve_days.site())
-    found = may(plan, begin - QUARTER, share=0.9)
+    found = may(plan, begin - QUARTER_HOUR, share=0.9)
     assert found.discharge == pytest.approx(limits.discharge_limit)
 
 
 def test_nothing_is_known_beyond_the_plan_or_without_reserves():
     plan, _ = holding(fcr=0.3)
-    assert may(plan, plan["instant"].to_numpy()[-1] - QUARTER) is None
+    assert may(plan, plan["instant"].to_numpy()[-1] - QUARTER_HOUR) is None
     bare = decide(small_days.problem(4)).schedule
     assert may(bare, bare["time"].to_numpy()[0]) is None
 

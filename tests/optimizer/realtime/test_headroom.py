@@ -10,8 +10,8 @@ from optimizer.realtime.headroom import WARMED, Headroom, headroom
 from optimizer.realtime.tried import tried
 from tests import small_days
 from tests.math.promises import with_target
-from twin.equipment.contracts import LoadTargetContract
-from twin.workloads.capping import work_power
+from twin.markets.contracts import LoadTargetContract
+from twin.workload.queue import running_power
 
 
 @pytest.mark.parametrize(("price", "is_limit"), [(np.inf, True), (500.0, False)])
@@ -77,9 +77,9 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     must = caps > 0
     none = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.0)
     kept = within(queue, caps, headroom=none, must=must)
-    power = work_power(queue, running.astype(float))
-    assert work_power(queue, kept) <= power + 1e-9
-    assert work_power(queue, caps) > power
+    power = running_power(queue, running.astype(float))
+    assert running_power(queue, kept) <= power + 1e-9
+    assert running_power(queue, caps) > power
     assert (within(queue, running.astype(float), headroom=none, must=must) == running).all()
     free = replace(none, rise_power=100.0)
     assert (within(queue, caps, headroom=free, must=must) == caps).all()
@@ -93,11 +93,11 @@ def test_less_capping_of_running_jobs_is_a_rise_too():
     queue = small_days.queue()
     two = np.arange(len(queue.jobs)) < 2
     queue = replace(queue, caps=np.where(two, 0.6, 0.0))
-    drawn = work_power(queue, queue.caps)
+    drawn = running_power(queue, queue.caps)
     room = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.05)
     lifted = within(queue, two.astype(float), headroom=room, must=two)
-    assert work_power(queue, two.astype(float)) == pytest.approx(drawn + 0.1063, abs=1e-4)
-    assert work_power(queue, lifted) == pytest.approx(drawn + 0.05)
+    assert running_power(queue, two.astype(float)) == pytest.approx(drawn + 0.1063, abs=1e-4)
+    assert running_power(queue, lifted) == pytest.approx(drawn + 0.05)
     assert ((lifted > 0.0) == two).all()
 
 

@@ -4,14 +4,14 @@ import numpy as np
 
 from optimizer.realtime.lasting import lasting
 from tests import small_days
-from twin import axes
+from twin import time_axes
 
-START = axes.utc("2026-06-16")
+START = time_axes.to_utc("2026-06-16")
 
 
 def plan(target):
     """Return two hours of a schedule whose racks of training fall by one every quarter."""
-    found = axes.regular(START, 8).assign_coords(
+    found = time_axes.regular_axes(START, 8).assign_coords(
         cohort=["training/0", "training/1", "batch/0"],
         kind=("cohort", ["training", "training", "batch"]),
     )
@@ -27,7 +27,9 @@ def test_a_target_within_the_least_run_leaves_the_fewest_racks():
     """
     site, none = small_days.setting().site, np.inf
     asked = plan([none, none, 2.0, 2.0, 2.0, none, none, none])
-    assert lasting(site, asked, START + axes.QUARTER) == {"training": 5.0}
-    assert lasting(site, asked, START + 4 * axes.QUARTER) == {}  # it holds now: planned as such
+    assert lasting(site, asked, START + time_axes.QUARTER_HOUR) == {"training": 5.0}
+    assert (
+        lasting(site, asked, START + 4 * time_axes.QUARTER_HOUR) == {}
+    )  # it holds now: planned as such
     assert lasting(site, plan([none] * 8), START) == {}
     assert lasting(site, asked.drop_vars("grid_import_target"), START) == {}

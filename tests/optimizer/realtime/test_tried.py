@@ -6,12 +6,12 @@ import xarray as xr
 
 from optimizer.realtime.tried import tried
 from tests import heated, moments
-from twin import vocabulary
-from twin.axes import intervals
+from twin import variables
 from twin.equipment import CoolingPlant
-from twin.simulation import simulate
-from twin.state import rest
-from twin.weather import GRID
+from twin.simulation.simulate import simulate
+from twin.simulation.state import initial_state
+from twin.time_axes import interval_axes
+from twin.weather import ROUNDING_STEPS
 
 
 def first(**words):
@@ -23,15 +23,15 @@ def first(**words):
 def test_the_twin_says_the_same_of_halls_that_draw_it_for_long():
     site, now = moments.site(), first(air_temperature=24.3, relative_humidity=0.5)
     found, start = tried(site, now), now["time"].to_numpy()[0]
-    long = intervals(np.array([start, start + np.timedelta64(10_000, "h")]))
-    long = long.assign({name: ("time", now[name].to_numpy()) for name in GRID})
+    long = interval_axes(np.array([start, start + np.timedelta64(10_000, "h")]))
+    long = long.assign({name: ("time", now[name].to_numpy()) for name in ROUNDING_STEPS})
     shares = np.array([work.racks / site.racks for work in site.works])
     hall = [work.owner for work in site.works]
     for power, whole in zip(found.halls, found.power, strict=True):
         asked = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
             hall=hall
         )
-        done = simulate(site, rest(site), vocabulary.tag_all(asked))
+        done = simulate(site, initial_state(site), variables.tag_dataset(asked))
         assert whole == pytest.approx(float(done["facility_power"][0]), rel=1e-4)
 
 

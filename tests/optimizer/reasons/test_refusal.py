@@ -24,10 +24,10 @@ from tests.math.hand import (
     units,
     unlabelled,
 )
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 from twin.errors import NoScheduleError
 
-HALF_IN_AIR = Accelerators.model_construct(
+HALF_IN_AIR = ITHall.model_construct(
     name="hall", racks=10, rack_power=1.0, rack_idle_power=0.0, liquid_share=0.5
 )
 

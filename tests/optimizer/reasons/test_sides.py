@@ -7,7 +7,7 @@ from optimizer.reasons.binding import binding
 from optimizer.schedule import schedule_of
 from tests.math import hand
 from tests.math.reserved import ahead, held_by, product
-from twin.site import Margins
+from twin.declarations import SafetyMargins
 
 LAST = [("batch", [0.0] * 7 + [20.0], [20.0] * 8, 10.0)]
 IDLE = product(price=0.0)
@@ -62,7 +62,7 @@ def test_what_may_be_sold_is_worth_its_price(products):
     reserves binds as before.
     """
     store = hand.battery(capacity=10.0, power=5.0)
-    margins = Margins.model_construct(power=0.1, peak=0.0, temperature=0.0, level=0.0)
+    margins = SafetyMargins.model_construct(power=0.1, peak=0.0, temperature=0.0, level=0.0)
     narrow = hand.grid(export_limit=2.0)
     where = held_by(store, *products, connection=narrow, margins=margins)
     plan = hand.solved(where, ahead([50.0] * 2), level=1.0)

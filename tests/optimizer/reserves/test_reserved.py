@@ -23,18 +23,20 @@ from tests.math import hand
 from tests.math.hand import solved
 from tests.math.reserved import ahead, held_by, product
 from tests.optimizer.test_compile import as_pyomo_says, dense
-from twin import axes, vocabulary
-from twin import state as states
+from twin import time_axes, variables
+from twin.declarations import SafetyMargins
 from twin.errors import ProblemError
-from twin.site import Margins
+from twin.simulation import state as states
 
-START = axes.utc("2026-06-16")
+START = time_axes.to_utc("2026-06-16")
 
 
 @pytest.fixture(scope="module")
 def site():
     """Return a site without margins: 100 MW connection, lossless 40 MWh battery of 10 MW, FCR."""
-    exact = sites.load_site("small").with_margins(Margins(power=0.0, temperature="0 K", level=0.0))
+    exact = sites.load_site("small").with_margins(
+        SafetyMargins(power=0.0, temperature="0 K", level=0.0)
+    )
     wide = exact.replace("grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min")
     whole = wide.replace(
         "battery_1",
@@ -51,7 +53,9 @@ def site():
 
 def holding(capacity, *, level=20.0, charge=0.0, count=16):
     """Return a plan of 50 MW of import whose resting battery holds a capacity, with its replay."""
-    plan = axes.regular(START, count).assign_coords(battery=["battery_1"], product=["fcr"])
+    plan = time_axes.regular_axes(START, count).assign_coords(
+        battery=["battery_1"], product=["fcr"]
+    )
     plan["grid_import_power"] = "time", np.full(count, 50.0)
     plan["grid_export_power"] = "time", np.zeros(count)
     plan["battery_charge"] = ("time", "battery"), np.full((count, 1), charge)
@@ -61,7 +65,7 @@ def holding(capacity, *, level=20.0, charge=0.0, count=16):
     )  # fmt: skip
     plan["reserve_capacity"] = ("time", "product"), np.full((count, 1), capacity)
     plan["battery_reserve"] = ("time", "product", "battery"), np.full((count, 1, 1), capacity)
-    return vocabulary.tag_all(plan)
+    return variables.tag_dataset(plan)
 
 
 def offers(site, plan):
@@ -91,7 +95,7 @@ def test_the_connection_is_kept_free_for_what_is_sold(site):
 
 
 def shaved(site, plan, *, level, excess=10.0, charge=0.0):
-    state = states.rest(site, START)
+    state = states.initial_state(site, START)
     state["battery_level"].values[:] = level
     spare = spare_of(site, plan, state, now=START)
     orders = Orders(jobs={}, battery_charge={"battery_1": charge})
@@ -193,7 +197,7 @@ def changed(word, change):
     outlook = reserve_days.problem().outlook
     if word not in outlook:
         held = outlook["reserve_held"]
-        return vocabulary.tag(held.copy(data=change(held.to_numpy().copy())), word)
+        return variables.tag_variable(held.copy(data=change(held.to_numpy().copy())), word)
     return outlook[word].copy(data=change(outlook[word].to_numpy().copy()))
 
 

@@ -13,15 +13,15 @@ from optimizer.steering import question
 from tests import reserve_days, small_days
 from tests.math.hand import battery
 from tests.math.reserved import held_by, product
-from twin import axes
+from twin import time_axes
 from twin.errors import SeriesError
-from twin.forecast.record import record
+from twin.forecast.history import series_history
 
-NOW = axes.utc("2026-06-16T00:00Z")
-MIDNIGHT = axes.utc("2026-06-16T22:00Z")
+NOW = time_axes.to_utc("2026-06-16T00:00Z")
+MIDNIGHT = time_axes.to_utc("2026-06-16T22:00Z")
 """The market's: the gate of the day after closes then."""
 
-DAY = axes.regular(NOW, 192)
+DAY = time_axes.regular_axes(NOW, 192)
 
 
 def files(folder, text):
@@ -32,7 +32,7 @@ def files(folder, text):
 
 def series(folder, held, paid):
     """Return a record with four-hour blocks of FCR from the market's day before on."""
-    begin = axes.utc("2026-06-14T22:00Z")
+    begin = time_axes.to_utc("2026-06-14T22:00Z")
     lines = "".join(
         f"{begin + np.timedelta64(4 * i, 'h')}Z,{mw},{eur}\n"
         for i, (mw, eur) in enumerate(zip(held, paid, strict=True))
@@ -41,7 +41,7 @@ def series(folder, held, paid):
     own = small_days.setting().world.record
     day = own[["time", "duration", "instant"]]
     parts = own.drop_vars(["renewable_available_power", "local_time"]).assign_coords(day.coords)
-    return record(reserve_days.site(), parts, *told)
+    return series_history(reserve_days.site(), parts, *told)
 
 
 def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(tmp_path):
@@ -54,7 +54,7 @@ def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(t
     paid = found["reserve_price"].sel(product="fcr").to_numpy()
     assert paid[night][:96] == pytest.approx(np.repeat(np.arange(10.0, 16.0), 16))
     assert found["reserve_price"].sel(product="mfrr").to_numpy() == pytest.approx(9.0)
-    later = sold(reserve_days.site(), whole, MIDNIGHT, axes=axes.regular(MIDNIGHT, 96))
+    later = sold(reserve_days.site(), whole, MIDNIGHT, axes=time_axes.regular_axes(MIDNIGHT, 96))
     assert later["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx(0.3)
     known = sold(reserve_days.site(), whole, NOW, axes=DAY, foresight=True)
     assert known["reserve_held"].sel(product="fcr").to_numpy()[night][:96] == pytest.approx(0.3)
@@ -62,22 +62,22 @@ def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(t
 
 def test_an_interval_over_several_blocks_holds_the_most_of_them(tmp_path):
     whole = series(tmp_path, [0.1] * 6 + [0.1, 0.3, 0.1, 0.1, 0.1, 0.1], [20.0] * 12)
-    wide = axes.intervals(NOW + np.array([0, 8, 16]) * axes.HOUR)
+    wide = time_axes.interval_axes(NOW + np.array([0, 8, 16]) * time_axes.HOUR)
     found = sold(reserve_days.site(), whole, NOW, axes=wide)
     assert found["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx([0.3, 0.1])
 
 
 def test_what_a_book_says_of_intervals_over_several_blocks_may_be_asked():
     """Proves: of 1, 1, 2 MW in blocks of 4 h, 6 h hold 1, then 2: a change inside a block."""
-    where, midnight = held_by(battery(), product()), axes.utc("2026-07-01")
-    offered = axes.intervals(midnight + np.arange(-1, 13) * axes.HOUR).assign_coords(
+    where, midnight = held_by(battery(), product()), time_axes.to_utc("2026-07-01")
+    offered = time_axes.interval_axes(midnight + np.arange(-1, 13) * time_axes.HOUR).assign_coords(
         product=["fcr"]
     )
     capacity = np.append(0.0, np.repeat([1.0, 1.0, 2.0], 4))
     offered["reserve_capacity"] = ("time", "product"), capacity[:, None]
     book = Book(where)
     book.close(offered, midnight)
-    wide = axes.intervals(midnight + np.array([0, 6, 12]) * axes.HOUR)
+    wide = time_axes.interval_axes(midnight + np.array([0, 6, 12]) * time_axes.HOUR)
     asked = wide.merge(book.held(wide))
     assert asked["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
     assert not [*capacity_faults(where, asked)]

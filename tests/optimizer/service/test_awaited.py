@@ -9,7 +9,7 @@ import pytest
 from tests import moments
 from tests.optimizer.service.benches import UNHEARD, Bench
 from twin.errors import NoScheduleError, StateError
-from twin.estimate import estimate
+from twin.estimation.observer import estimate_state
 
 
 @pytest.fixture
@@ -23,7 +23,9 @@ def knows(bench, name, hours):
         moments.calm().assign_coords(instant=now), without=[name]
     )
     before = bench.now - np.timedelta64(round(3600 * hours), "s")
-    begin = estimate(moments.site(), moments.observed(moments.calm().assign_coords(instant=before)))
+    begin = estimate_state(
+        moments.site(), moments.observed(moments.calm().assign_coords(instant=before))
+    )
     return SimpleNamespace(believed=begin)
 
 

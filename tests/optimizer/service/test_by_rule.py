@@ -16,15 +16,15 @@ from tests.optimizer.service.ladder import (
     question,
 )
 from tests.tight_site import hot_night
-from twin.axes import QUARTER
 from twin.equipment import Photovoltaic
-from twin.equipment.contracts import LoadTargetContract
-from twin.workloads.queue import Pool
+from twin.markets.contracts import LoadTargetContract
+from twin.time_axes import QUARTER_HOUR
+from twin.workload.queue import RackPool
 
 
 def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
     choice = by_rule(question(), RUNNING, source=Source.RULE, reason="why")
-    pool, schedule = Pool.of(question().site), choice.schedule
+    pool, schedule = RackPool.of(question().site), choice.schedule
     floor = pool.racks * pool.rack_idle_power
     service = question().outlook["service_racks"] * float(pool.power(1.0))
     halls = schedule["hall_power"].sum("hall") - floor - service
@@ -73,7 +73,7 @@ def first_hour(choice):
     """Return the greatest net import of the hour in which a plan is relied upon. [MW]"""
     plan = choice.schedule
     net = plan["grid_import_power"] - plan["grid_export_power"]
-    return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER)).max())
+    return float(net.sel(time=slice(None, plan["time"][0] + 3 * QUARTER_HOUR)).max())
 
 
 def test_a_plan_by_rule_leaves_sun_that_nobody_takes():

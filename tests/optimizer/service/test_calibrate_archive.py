@@ -12,9 +12,9 @@ from telemetry.simulator.acceptance import CalibrationTrial
 from telemetry.simulator.bms import SimulatedBms
 from telemetry.simulator.deviations import FacilityNoise
 from tests import skies
-from twin.calibrate import Grade, calibrate
-from twin.calibration.parameters import value_of
-from twin.equipment import Accelerators
+from twin.calibration.fit import parameter_value
+from twin.calibration.identification import Identifiability, calibrate
+from twin.equipment import ITHall
 
 SITE = sites.load_site("small")
 EVERY = 3  # minutes between two readings
@@ -56,7 +56,7 @@ def heard(tmp_path_factory):
 
     for message in bms.metadata():
         hear(message)
-    racks = {name: np.zeros(sum(h.racks for h in SITE.of(Accelerators))) for name in RACK_POINTS}
+    racks = {name: np.zeros(sum(h.racks for h in SITE.of(ITHall))) for name in RACK_POINTS}
     times = plant.record["time"].to_numpy()
     for minute in range(EVERY - 1, len(times), EVERY):
         moment = times[minute] + np.timedelta64(1, "m")
@@ -73,7 +73,11 @@ def test_a_site_is_calibrated_by_its_archive(heard):
     named = {e.parameter.name: e for e in told.estimates}
     for name in ("ups_1.loss_factor", "chilled_plant.chillers.eir_factor", "cdu_1.fouling"):
         estimate = named[name]
-        true = value_of(plant.hidden.equipment[estimate.parameter.machine], estimate.parameter.path)
-        assert estimate.grade is not Grade.UNKNOWN, name
+        true = parameter_value(
+            plant.hidden.equipment[estimate.parameter.machine], estimate.parameter.path
+        )
+        assert estimate.grade is not Identifiability.UNKNOWN, name
         assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name
-    assert named["hall_1.power_factor_error"].grade is Grade.UNKNOWN  # racks are not in it
+    assert (
+        named["hall_1.power_factor_error"].grade is Identifiability.UNKNOWN
+    )  # racks are not in it

@@ -9,11 +9,11 @@ import xarray as xr
 
 from optimizer.service.fallback import Source
 from tests import moments, reserve_days, small_days
-from twin import vocabulary
-from twin.axes import QUARTER
-from twin.equipment.contracts import LoadTargetContract
-from twin.exchange import net_import
-from twin.workloads.capping import work_power
+from twin import variables
+from twin.markets.contracts import LoadTargetContract
+from twin.time_axes import QUARTER_HOUR
+from twin.variables import net_import
+from twin.workload.queue import running_power
 
 SOLD = 0.3  # MW
 LASTS = 3
@@ -38,14 +38,14 @@ def record():
     """Return the series, with what is sold all day."""
     plain = small_days.setting().world.record.assign_coords(product=["mfrr"])
     plain["reserve_held"] = ("time", "product"), np.full((plain.sizes["time"], 1), SOLD)
-    return vocabulary.tag_all(plain)
+    return variables.tag_dataset(plain)
 
 
 def target(power, *, is_call=True):
     """Return what asks for at most a power in the next quarter-hours, of any horizon."""
 
     def promised(axes):
-        is_asked = axes["time"].to_numpy() < small_days.setting().world.start + LASTS * QUARTER
+        is_asked = axes["time"].to_numpy() < small_days.setting().world.start + LASTS * QUARTER_HOUR
         wanted = np.where(is_asked, power, site().grid.import_limit)
         found = xr.Dataset(coords={"time": axes["time"].to_numpy(), "contract": ["tso_1"]})
         found["grid_import_target"] = ("time", "contract"), wanted[:, None]
@@ -54,7 +54,7 @@ def target(power, *, is_call=True):
         if is_call:
             found = found.assign_coords(product=["mfrr"])
             found["reserve_called"] = ("time", "product"), is_asked.astype(float)[:, None]
-        return vocabulary.tag_all(found)
+        return variables.tag_dataset(found)
 
     return promised
 
@@ -64,7 +64,7 @@ def run(pilot, promised):
     found = pilot.run(replace(moments.facts(moments.calm()), record=record(), promised=promised))
     numbers = found.queue.jobs.number.tolist()
     caps = np.array([found.orders.jobs.get(number, 0.0) for number in numbers])
-    return found, net_import(found.choice.schedule).to_numpy(), work_power(found.queue, caps)
+    return found, net_import(found.choice.schedule).to_numpy(), running_power(found.queue, caps)
 
 
 def told(found, word):

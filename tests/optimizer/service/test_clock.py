@@ -16,10 +16,10 @@ from telemetry.messages.models import (
     SimulationTick,
 )
 from tests.waiting import DEADLINE, until
-from twin import axes
-from twin.axes import QUARTER
+from twin import time_axes
+from twin.time_axes import QUARTER_HOUR
 
-START = axes.utc("2026-06-16T08:00")
+START = time_axes.to_utc("2026-06-16T08:00")
 SECOND = np.timedelta64(1, "s")
 
 
@@ -34,21 +34,21 @@ class Told(RealClock):
 
 
 def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
-    told = Told(*(START + minutes * axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
+    told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
     cycles = told.cycles(Turning(told))
     assert next(cycles) == START
     told.again()
-    assert [next(cycles), next(cycles)] == [START, START + QUARTER]
+    assert [next(cycles), next(cycles)] == [START, START + QUARTER_HOUR]
 
 
 def test_who_asks_waits_for_no_clock_that_was_set_back():
     """Proves: a partner's load target is planned for at once."""
-    told = Told(*(START + minutes * axes.MINUTE for minutes in (0, 14, 2, 3)))
+    told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
     for _ in told.cycles(Turning(told)):
         found.append(told.now())
         told.again()
-    assert found == [START + minutes * axes.MINUTE for minutes in (0, 14, 2, 3)]
+    assert found == [START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)]
 
 
 def test_who_asks_often_is_heard_once_a_minute():
@@ -82,7 +82,7 @@ def decided(*minutes):
     """Return the minutes decided by a clock that shows some minutes after the start."""
     told = Told(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
     stop = Turning(told)
-    cycles = [float((now - START) / axes.MINUTE) for now in told.cycles(stop)]
+    cycles = [float((now - START) / time_axes.MINUTE) for now in told.cycles(stop)]
     assert all(0.0 <= wait <= clock.GLANCE for wait in stop.waits)
     return cycles
 
@@ -135,8 +135,8 @@ def tick(step, **others):
     told = {"batches": 0, "points": 0} | others
     return SimulationTick(
         site="small",
-        time=START + step * QUARTER,
-        interval=QUARTER,
+        time=START + step * QUARTER_HOUR,
+        interval=QUARTER_HOUR,
         step=step,
         steps=96,
         **told,
@@ -150,14 +150,14 @@ def batch(step, rack="r0001"):
         rack=rack,
         boot=1,
         sequence=step,
-        time=START + step * QUARTER,
-        interval=QUARTER,
+        time=START + step * QUARTER_HOUR,
+        interval=QUARTER_HOUR,
         values=np.zeros((5, 1), dtype=np.float32),
     )
 
 
 def point(step, name="a"):
-    return PointValue(point=name, time=START + step * QUARTER, value=1.0, sender="PUB")
+    return PointValue(point=name, time=START + step * QUARTER_HOUR, value=1.0, sender="PUB")
 
 
 def snapshot(step):
@@ -165,7 +165,7 @@ def snapshot(step):
     columns = dict.fromkeys(JobColumns.__dataclass_fields__, empty) | {"kind": ()}
     nothing = dict.fromkeys(("done", "ran", "running"), empty)
     jobs = JobColumns(**columns)
-    return QueueSnapshot(site="small", time=START + step * QUARTER, jobs=jobs, **nothing)
+    return QueueSnapshot(site="small", time=START + step * QUARTER_HOUR, jobs=jobs, **nothing)
 
 
 @pytest.fixture(autouse=True)
@@ -188,7 +188,7 @@ class Plant:
     def run(self):
         for now in self.clock.cycles(self.stop):
             with self.more:
-                self.steps.append(int((now - START) / QUARTER))
+                self.steps.append(int((now - START) / QUARTER_HOUR))
                 self.more.notify()
 
     def say(self, *samples):
@@ -215,7 +215,7 @@ def test_every_tick_is_decided(plant):
     for step in range(3):
         plant.say(snapshot(step), tick(step))
         plant.wait(*range(step + 1))
-        assert plant.clock.now() == START + step * QUARTER
+        assert plant.clock.now() == START + step * QUARTER_HOUR
 
 
 def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypatch):
@@ -228,12 +228,12 @@ def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypa
     assert (plant.steps, plant.clock.now()) == ([0], START)
     plant.say(snapshot(1))
     plant.wait(0, 1)
-    assert plant.clock.now() == START + QUARTER
+    assert plant.clock.now() == START + QUARTER_HOUR
 
 
 def test_the_last_tick_ends_the_day_and_is_not_decided(plant):
     plant.say(snapshot(0), tick(0), tick(1, is_last=True))
-    until(lambda: plant.clock.now() == START + QUARTER)
+    until(lambda: plant.clock.now() == START + QUARTER_HOUR)
     assert plant.steps in ([0], [])  # of several ticks the newest counts
 
 

@@ -12,7 +12,7 @@ from optimizer.service.clock import BEFORE
 from optimizer.service.decisions import read_service_decision
 from optimizer.service.outcome import RestError
 from tests.optimizer.service.benches import UNHEARD, Bench
-from twin.errors import Fault, NoScheduleError, SeriesError, StateError
+from twin.errors import NoScheduleError, SeriesError, StateError, ValidationIssue
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    fault = Fault(place="jobs", value="", mend=UNHEARD)
+    fault = ValidationIssue(place="jobs", value="", mend=UNHEARD)
     bench.link.jobs.queue.side_effect = StateError("state of small", [fault])
     bench.link.jobs.unheard = UNHEARD
     if way == "hold":
@@ -155,7 +155,9 @@ def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
     """
     bench = Bench(tmp_path, is_shadow=False)
     told = told_to_partners(bench, monkeypatch)
-    gone = SeriesError("series", [Fault(place="/srv/x/prices.csv", value="", mend="no such file")])
+    gone = SeriesError(
+        "series", [ValidationIssue(place="/srv/x/prices.csv", value="", mend="no such file")]
+    )
     bench.hold()
     bench.decide(error=gone)
     bench.release()

@@ -13,8 +13,8 @@ from optimizer.service.holding.halt import Halt
 from optimizer.service.overrides import Overrides
 from telemetry.live.state import LiveState
 from tests.telemetry.small_points import metadata_of, site, value_of
-from twin import state
-from twin.errors import Fault, StateError
+from twin.errors import StateError, ValidationIssue
+from twin.simulation import state
 
 START = np.datetime64("2026-07-01T12:00", "us")
 MADE = START + np.timedelta64(7, "m")  # decided once more within the quarter-hour
@@ -55,7 +55,7 @@ class Pilot:
         if self.error:
             raise self.error
         choice = SimpleNamespace(source=Source.OPTIMUM)
-        estimate = SimpleNamespace(is_useless=False, state=state.rest(site(), START))
+        estimate = SimpleNamespace(is_useless=False, state=state.initial_state(site(), START))
         return SimpleNamespace(choice=choice, estimate=estimate, time=START)
 
 
@@ -97,7 +97,7 @@ def test_document_and_states_are_dated_when_they_are_made(service):
 
 
 def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
-    silent = Fault(place="battery", value="", mend="nothing is heard of it")
+    silent = ValidationIssue(place="battery", value="", mend="nothing is heard of it")
     service._cycle(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
 

@@ -19,12 +19,12 @@ from tests.optimizer.service.ladder import (
 )
 from tests.spoilt_schedules import FORM, PHYSICS
 from tests.strict_site import strict
-from twin import axes
-from twin.axes import QUARTER
+from twin import time_axes
+from twin.declarations import SetPointRules
 from twin.errors import NoScheduleError
-from twin.rules import SetPointRules
-from twin.steering import SUPPLY
-from twin.workloads.queue import Pool
+from twin.simulation.setpoints import SUPPLY_SET_POINT
+from twin.time_axes import QUARTER_HOUR
+from twin.workload.queue import RackPool
 
 
 def finds_nothing(*_):
@@ -81,12 +81,12 @@ def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planne
     last = decide(replace(question(), site=site))
     problem = replace(next_question(), site=site)
     state = problem.state.copy(deep=True)
-    before = last.schedule[SUPPLY].sel(circuit="warm_plant").to_numpy()[1:]
+    before = last.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()[1:]
     state["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = before[0] - 2.0
     problem = replace(problem, state=state)
     choice = chosen(problem, fails, last)
     assert choice.source is Source.SHIFTED
-    told = choice.schedule[SUPPLY].sel(circuit="warm_plant").to_numpy()
+    told = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
     np.testing.assert_allclose(told[:2], [before[0] - 0.5, before[1]])
     assert is_safe(problem, choice)
 
@@ -188,12 +188,12 @@ def moved(schedule, gap):
 
 @pytest.mark.parametrize(("hours", "source"), [(12, Source.SHIFTED), (11, Source.RULE)])
 def test_a_plan_that_ends_soon_is_not_kept_on(hours, source):
-    schedule = axes.beginning(optimum().schedule, hours)
+    schedule = time_axes.first_hours(optimum().schedule, hours)
     choice = chosen(question(), fails, replace(optimum(), schedule=schedule))
     assert choice.source is source
 
 
-@pytest.mark.parametrize("gap", [QUARTER, -QUARTER // 3])
+@pytest.mark.parametrize("gap", [QUARTER_HOUR, -QUARTER_HOUR // 3])
 def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
     last = replace(optimum(), schedule=moved(optimum().schedule, gap))
     assert chosen(question(), fails, last).source is Source.RULE
@@ -281,7 +281,7 @@ def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
     Sensitivity: the last caps stood, and work heated halls that nobody could cool.
     """
     choice = chosen(hot_from(0.75), lambda problem, _: decide(problem))
-    pool, schedule = Pool.of(question().site), choice.schedule
+    pool, schedule = RackPool.of(question().site), choice.schedule
     rests = pool.racks * pool.rack_idle_power + schedule["service_racks"] * pool.power(1.0)
     assert schedule["hall_power"].sum("hall").to_numpy() == pytest.approx(rests.to_numpy())
     told = "\n".join(map(str, choice.verdict.breaches))

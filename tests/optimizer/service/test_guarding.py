@@ -9,7 +9,7 @@ from optimizer.realtime.guard import Guard
 from optimizer.service.guarding import Guarding
 from optimizer.service.wanted import store_requests
 from tests import moments
-from twin.axes import MINUTE, QUARTER
+from twin.time_axes import MINUTE, QUARTER_HOUR
 
 PEAK = 2.0
 BEGIN = np.datetime64("2026-06-16T00:00", "us")
@@ -143,8 +143,8 @@ def test_each_quarter_hour_begins_from_its_own_estimate():
     assert watch.look(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
     orders = Orders(jobs={}, tank_charge={"tank_1": 0.2})
     guard = Guard(site=moments.site(), planned=orders, peak=PEAK)
-    watch.begin(BEGIN + QUARTER, guard, {"chilled_plant": 18.0})
-    assert watch.look(BEGIN + QUARTER + MINUTE, meter(1.0, water=18.0)) is None
+    watch.begin(BEGIN + QUARTER_HOUR, guard, {"chilled_plant": 18.0})
+    assert watch.look(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
 
 
 def test_what_was_not_planned_is_said_in_words(guarding):
@@ -153,6 +153,6 @@ def test_what_was_not_planned_is_said_in_words(guarding):
     looks(guarding, [2.4] * 7)
     said = "the meter shows 2.4 MW from the grid: batteries spare it 0."
     assert guarding.words(soon).startswith(said)
-    assert guarding.words(BEGIN + QUARTER) == ""
+    assert guarding.words(BEGIN + QUARTER_HOUR) == ""
     guarding.stop()
     assert guarding.words(soon) == ""

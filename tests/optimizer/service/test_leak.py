@@ -14,18 +14,19 @@ from optimizer.hedge.hedging import Hedging
 from optimizer.policies import Optimal, View, immediate, threshold
 from optimizer.service.trials.setting import Setting
 from tests import small_days
-from twin import axes, state
-from twin.forecast.record import MEASURED
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import Pool, open_queue
+from twin import time_axes
+from twin.forecast.history import MEASURED_VARIABLES
+from twin.simulation import state
+from twin.workload.jobs import Jobs
+from twin.workload.queue import RackPool, open_queue
 
-START = axes.utc(small_days.START)
-BEFORE = axes.utc("2026-06-16T09:30")  # tomorrow's prices are not out
-AFTER = axes.utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
+START = time_axes.to_utc(small_days.START)
+BEFORE = time_axes.to_utc("2026-06-16T09:30")  # tomorrow's prices are not out
+AFTER = time_axes.to_utc("2026-06-16T10:45")  # 12:45 in Frankfurt: they are
 KNOWN_UNTIL = {  # end of what is measured, end of the prices that are out
-    START: (START, axes.utc("2026-06-16T22:00")),
-    BEFORE: (axes.utc("2026-06-16T09:00"), axes.utc("2026-06-16T22:00")),
-    AFTER: (axes.utc("2026-06-16T10:00"), axes.utc("2026-06-17T22:00")),
+    START: (START, time_axes.to_utc("2026-06-16T22:00")),
+    BEFORE: (time_axes.to_utc("2026-06-16T09:00"), time_axes.to_utc("2026-06-16T22:00")),
+    AFTER: (time_axes.to_utc("2026-06-16T10:00"), time_axes.to_utc("2026-06-17T22:00")),
 }
 SPOILERS = ("nothing", "huge", "noise")
 
@@ -45,7 +46,7 @@ def without_future(record, now, *, how):
     """Return a record in which all that is not known at a moment is spoilt."""
     spoiled = record.copy(deep=True)
     measured, published = KNOWN_UNTIL[now]
-    until = dict.fromkeys((*MEASURED, "renewable_available_power"), measured)
+    until = dict.fromkeys((*MEASURED_VARIABLES, "renewable_available_power"), measured)
     until["electricity_price"] = published
     for name, end in until.items():
         later = record["time"].to_numpy() >= end
@@ -100,8 +101,8 @@ def decided(policy, now, future):
             here.site, record, workload=workload, until=here.world.end, listen=listen
         ),
     }[policy]()
-    calm = state.rest(here.site, now, peak_power=2.5, grid_import_power=1.5)
-    queue = open_queue(Pool.of(here.site), here.workload.jobs, now)
+    calm = state.initial_state(here.site, now, peak_power=2.5, grid_import_power=1.5)
+    queue = open_queue(RackPool.of(here.site), here.workload.jobs, now)
     return made.orders(View(state=calm, queue=queue)), schedules
 
 
@@ -140,7 +141,7 @@ def test_what_is_published_does_matter():
     record, workload = known_future()
     changed = record.copy(deep=True)
     _, end = KNOWN_UNTIL[BEFORE]
-    last_hour = slice(end - axes.HOUR, end - axes.QUARTER)
+    last_hour = slice(end - time_axes.HOUR, end - time_axes.QUARTER_HOUR)
     changed["electricity_price"].loc[{"time": last_hour}] = -300.0
     _, (other,) = decided("optimal", BEFORE, (changed, workload))
     assert not other.identical(schedule)

@@ -7,12 +7,12 @@ import pytest
 
 from optimizer.service.memory import keep, recall
 from tests import moments
-from twin.estimate import estimate
+from twin.estimation.observer import estimate_state
 
 
 @pytest.fixture(scope="module")
 def believed():
-    return estimate(moments.site(), moments.facts().observed)
+    return estimate_state(moments.site(), moments.facts().observed)
 
 
 @pytest.fixture
@@ -45,4 +45,4 @@ def test_what_was_not_learned_or_is_spoilt_is_learned_anew(kept, believed, learn
     assert back.state.equals(believed.state)
     assert back.memory == {}
     later = back.state.assign_coords(instant=back.state["instant"] + np.timedelta64(15, "m"))
-    assert estimate(moments.site(), later, last=back).memory.keys() == believed.memory.keys()
+    assert estimate_state(moments.site(), later, last=back).memory.keys() == believed.memory.keys()

@@ -14,7 +14,7 @@ from optimizer.service.page import PageServer, create_app
 from optimizer.service.page.server import MOST_CONNECTIONS, MOST_REQUESTS
 from tests.boards import ENDED, FakeBoard, decision
 from tests.waiting import DEADLINE
-from twin.errors import GigatwinError, PageError
+from twin.errors import GigatwinError, StatusPageError
 
 TOKEN = "a-token-of-this-start"
 HOLD = {"author": "night shift", "reason": "leak in pod 3", "hours": 2}
@@ -318,13 +318,13 @@ def test_a_taken_port_is_told_with_its_mend(board):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(
-            PageError, match=rf"port {port} \(address already in use\).*another port"
+            StatusPageError, match=rf"port {port} \(address already in use\).*another port"
         ):
             PageServer(board, port=port, token=TOKEN).start()
 
 
 def test_a_port_that_is_none_is_told(board):
-    with pytest.raises(PageError, match="port 70000"):
+    with pytest.raises(StatusPageError, match="port 70000"):
         PageServer(board, port=70_000, token=TOKEN).start()
 
 

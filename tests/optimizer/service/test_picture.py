@@ -15,11 +15,11 @@ from optimizer.service.holding.holds import Hold
 from optimizer.service.picture import DAY, Picture, show_decision, show_failures, show_hold
 from optimizer.service.pilot import Pilot
 from tests import moments, small_days
-from twin import axes
-from twin import state as states
-from twin.axes import QUARTER
+from twin import time_axes
 from twin.errors import NoScheduleError, SolverError
-from twin.exchange import net_import
+from twin.simulation import state as states
+from twin.time_axes import QUARTER_HOUR
+from twin.variables import net_import
 
 STORES = {"battery_1": "battery_level", "tank_1": "tank_level"}
 
@@ -163,7 +163,7 @@ def test_a_site_without_a_store_has_none_in_its_picture(without):
     site = moments.site()
     left = {name: machine for name, machine in site.equipment.items() if name not in without}
     bare = site.with_equipment(left)
-    state = states.rest(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
+    state = states.initial_state(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
     made = Pilot(site=bare, decide=fails).run(moments.facts(state))
     picture = Picture(bare)
     picture.add(made, moments.observed(state))
@@ -189,7 +189,7 @@ def test_a_promise_is_that_of_the_quarter_hour_just_over():
     first = made.choice.schedule.isel(time=0)
     promised = float(first["grid_import_power"] - first["grid_export_power"])
     for quarters, planned in ((1, promised), (3, None), (3, None)):
-        later = replace(made, time=made.time + quarters * QUARTER)
+        later = replace(made, time=made.time + quarters * QUARTER_HOUR)
         picture.add(later, moments.observed(made.estimate.state))
         shown = picture.show()["past"]["planned_power"][-1]
         assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
@@ -204,7 +204,7 @@ def test_beside_a_meter_of_means_stands_the_mean_that_was_promised():
     told = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
     observed = moments.observed(made.estimate.state)
     picture.add(made, observed, told)
-    picture.add(replace(made, time=made.time + QUARTER), observed, told)
+    picture.add(replace(made, time=made.time + QUARTER_HOUR), observed, told)
     assert picture.show()["past"]["planned_power"][-1] == 3.0
 
 
@@ -212,7 +212,7 @@ def test_the_past_is_a_day_long():
     picture, made = Picture(moments.site()), outcome()
     observed = moments.observed(made.estimate.state)
     for step in range(DAY + 5):
-        picture.add(replace(made, time=made.time + step * QUARTER), observed)
+        picture.add(replace(made, time=made.time + step * QUARTER_HOUR), observed)
     past = picture.show()["past"]
     assert len(past["time"]) == DAY
     assert past["time"][0] == "2026-06-16T01:15:00Z"
@@ -261,7 +261,9 @@ def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
 
 def test_a_hold_is_shown_in_utc():
     assert show_hold(None) is None
-    moment = float((axes.utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s"))
+    moment = float(
+        (time_axes.to_utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
+    )
     hold = Hold(author="Erika", reason="pumps", since=moment, until=moment + 90.4)
     assert show_hold(hold) == {
         "author": "Erika",

@@ -13,11 +13,10 @@ from optimizer.service.fallback import Source
 from optimizer.service.outcome import RestError
 from optimizer.service.pilot import Pilot
 from tests import moments, small_days
-from twin import axes, vocabulary
-from twin.axes import QUARTER
+from twin import time_axes, variables
 from twin.errors import NoScheduleError, SolverError, StateError
-from twin.workloads.capping import work_power
-from twin.workloads.queue import Pool
+from twin.time_axes import QUARTER_HOUR
+from twin.workload.queue import RackPool, running_power
 
 SILENT = ("battery_level", "tank_level", "facility_supply_temperature", "cooling_plant_output")
 
@@ -51,12 +50,12 @@ def next_facts(outcome, quarters=1, **others):
 
 def power(queue, orders):
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
-    return work_power(queue, caps)
+    return running_power(queue, caps)
 
 
 def room(outcome):
     """Return what an outcome's schedule leaves to jobs in its first quarter-hour. [MW]"""
-    pool, first = Pool.of(moments.site()), outcome.choice.schedule.isel(time=0)
+    pool, first = RackPool.of(moments.site()), outcome.choice.schedule.isel(time=0)
     floor = pool.racks * pool.rack_idle_power + first["service_racks"] * float(pool.power(1.0))
     return float(first["hall_power"].sum() - floor)
 
@@ -77,7 +76,7 @@ def test_quarter_hours_follow_one_another():
         facts = next_facts(outcome)
         before, outcome = outcome, pilot.run(facts)
         assert outcome.choice.source is Source.OPTIMUM
-        assert outcome.time == before.time + QUARTER
+        assert outcome.time == before.time + QUARTER_HOUR
     assert outcome.estimate.spread["battery_level", "battery_1"] < 0.005 * 1.6
 
 
@@ -192,7 +191,7 @@ def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
     pilot.decide = fails
     outcome = pilot.run(next_facts(outcome, 3))
     assert outcome.choice.source is Source.SHIFTED
-    assert outcome.time == moments.start() + 3 * QUARTER
+    assert outcome.time == moments.start() + 3 * QUARTER_HOUR
 
 
 def test_a_clock_that_was_set_back_is_a_new_beginning():
@@ -255,7 +254,7 @@ def test_where_nothing_is_possible_nothing_is_remembered():
         pilot.run(moments.facts(battery_level=0.32))
     assert pilot.caps == {}
     pilot.site = site
-    assert pilot.run(moments.facts(moments.calm())).time == axes.utc(small_days.START)
+    assert pilot.run(moments.facts(moments.calm())).time == time_axes.to_utc(small_days.START)
 
 
 def test_where_nothing_is_possible_what_runs_rests():
@@ -305,7 +304,7 @@ def told(limit, hours):
     def over(horizon):
         ahead = horizon["time"] - horizon["time"][0] < np.timedelta64(round(60 * hours), "m")
         left = xr.where(ahead, limit, moments.site().grid.import_limit)
-        return vocabulary.tag_all(xr.Dataset({"grid_import_limit": left}))
+        return variables.tag_dataset(xr.Dataset({"grid_import_limit": left}))
 
     return over
 

@@ -11,7 +11,7 @@ from optimizer.service.plant import judge, scene_of, setting_of, write
 from telemetry.simulator.cluster import SimulatedScheduler
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.scenario import SimulationResult
-from twin.workloads.halls import hall_powers
+from twin.workload.queue import hall_powers
 
 STEPS = 6
 SEED = 2

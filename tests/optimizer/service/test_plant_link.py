@@ -17,7 +17,7 @@ from telemetry.journal import format
 from telemetry.live.state import LiveState
 from tests import moments, small_days
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
-from twin.breach import Breach
+from twin.simulation.limits import Violation
 
 FEEDER = "PowerMeter/ActivePower/small/feeder_7/power"
 FULL = "journal/1: No space left on device; make room on the disk"
@@ -91,7 +91,7 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
 
 def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
     """Proves: somebody hears of it, though nothing of the site could make it gentler."""
-    steep = Breach(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
+    steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
     fine = SimpleNamespace(trouble=lambda _: "", record_trouble="", alarm="")
     verdict = SimpleNamespace(forced=(steep,))
     last = SimpleNamespace(

@@ -23,10 +23,10 @@ from telemetry.points.site_points import announced_metadata
 from tests import small_days
 from tests.feeds import key
 from tests.waiting import DEADLINE
-from twin.axes import utc
+from twin.time_axes import to_utc
 
 SMALL = sites.load_site("small")
-NOW = utc("2026-06-16T10:00")
+NOW = to_utc("2026-06-16T10:00")
 NOBODY = "mqtt://127.0.0.1:1"
 
 

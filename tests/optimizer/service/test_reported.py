@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from optimizer.cli import app
 from optimizer.service.reported import joined
-from twin import axes, vocabulary
+from twin import time_axes, variables
 from twin.errors import ProblemError
-from twin.reporting import year_of
+from twin.reporting.eu_report import year_length
 
 HOURS = 48
 BERLIN = "Europe/Berlin"
@@ -25,9 +25,11 @@ FLAT = {
 
 def meters():
     """Return two days of meters: 10 MW of the site, 8 of its IT, 2 m3 of water an hour."""
-    grid = axes.regular(axes.utc("2026-07-01"), HOURS, axes.HOUR).drop_vars("instant")
+    grid = time_axes.regular_axes(time_axes.to_utc("2026-07-01"), HOURS, time_axes.HOUR).drop_vars(
+        "instant"
+    )
     told = {name: ("time", np.full(HOURS, value)) for name, value in FLAT.items()}
-    return vocabulary.tag_all(grid.assign(told))
+    return variables.tag_dataset(grid.assign(told))
 
 
 @pytest.fixture
@@ -173,8 +175,16 @@ def test_a_leap_year_has_a_day_more(write):
     31 December 23:30 UTC is 2025 in Berlin.
     """
     what = meters()
-    leap = axes.regular(axes.utc("2024-07-01"), HOURS, axes.HOUR).drop_vars("instant")
+    leap = time_axes.regular_axes(time_axes.to_utc("2024-07-01"), HOURS, time_axes.HOUR).drop_vars(
+        "instant"
+    )
     _, notes, _ = told(write(what.assign_coords(leap.coords)))
     assert "48 h of a year's 8,784: 0.5%" in notes
-    assert year_of(axes.regular(axes.utc("2024-12-31T23:30"), 1), BERLIN) == 8760.0
-    assert year_of(axes.regular(axes.utc("2024-12-31T22:30"), 1), BERLIN) == 8784.0
+    assert (
+        year_length(time_axes.regular_axes(time_axes.to_utc("2024-12-31T23:30"), 1), BERLIN)
+        == 8760.0
+    )
+    assert (
+        year_length(time_axes.regular_axes(time_axes.to_utc("2024-12-31T22:30"), 1), BERLIN)
+        == 8784.0
+    )

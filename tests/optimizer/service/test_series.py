@@ -13,12 +13,12 @@ from optimizer.service.series import Series
 from tests import small_days
 from tests.conftest import ROOT
 from tests.reserve_days import product
-from twin import axes
+from twin import time_axes
 from twin.errors import SeriesError
 from twin.forecast.outlook import outlook
 
 SITE = sites.load_site("small")
-NOW = axes.utc("2026-06-16T08:00")
+NOW = time_axes.to_utc("2026-06-16T08:00")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def price(record):
 
 
 def test_files_that_stay_are_read_once(series):
-    assert series.record(NOW) is series.record(NOW + axes.QUARTER)
+    assert series.record(NOW) is series.record(NOW + time_axes.QUARTER_HOUR)
     assert series.trouble == ""
 
 
@@ -117,10 +117,10 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
     """No file changes: the year after is laid on all the same."""
     files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
     series = Series(SITE, files)
-    series.record(axes.utc("2026-12-01"))
-    record = series.record(axes.utc("2026-12-30"))
+    series.record(time_axes.to_utc("2026-12-01"))
+    record = series.record(time_axes.to_utc("2026-12-30"))
     times = record["time"].to_numpy()[record["air_temperature"].notnull().to_numpy()]
-    assert times[-1] > axes.utc("2027-01-02")
+    assert times[-1] > time_axes.to_utc("2027-01-02")
 
 
 @pytest.mark.parametrize("days", [5, 9, 40])
@@ -131,11 +131,13 @@ def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, da
     Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
     or give longer ones`), beside an alarm that said `plans go on by forecasts`.
     """
-    series.record(axes.utc("2026-06-30"))
+    series.record(time_axes.to_utc("2026-06-30"))
     if is_gone:
         copies["prices"].unlink()
-    now = axes.utc("2026-07-01") + days * np.timedelta64(1, "D")
-    ahead = outlook(SITE, series.record(now), now, axes=axes.horizon(now, [(24, 15), (144, 60)]))
+    now = time_axes.to_utc("2026-07-01") + days * np.timedelta64(1, "D")
+    ahead = outlook(
+        SITE, series.record(now), now, axes=time_axes.horizon_axes(now, [(24, 15), (144, 60)])
+    )
     prices = ahead["electricity_price"].to_numpy()
     known = series.record(NOW)["electricity_price"].to_numpy()
     assert np.nanmin(known) <= prices.min() < prices.max() <= np.nanmax(known)
@@ -145,7 +147,7 @@ def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, da
 def told(copies, moment, **others):
     """Return the alarm, the files being written two days before."""
     series = Series(SITE, small_days.files(**copies), **others)
-    now = axes.utc(moment)
+    now = time_axes.to_utc(moment)
     for path in copies.values():
         when = int((now - np.timedelta64(2, "D")).astype(np.int64)) * 1000
         os.utime(path, ns=(when, when))

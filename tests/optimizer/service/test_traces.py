@@ -6,12 +6,12 @@ import pytest
 
 import sites
 from optimizer.service.traces import jobs_of
-from twin import axes
-from twin.workloads.jobs import from_jobs
+from twin import time_axes
+from twin.workload.jobs import workload_from_jobs
 
 SMALL = sites.load_site("small")
 DAY = np.timedelta64(1, "D")
-JUNE = axes.utc("2026-06-15")
+JUNE = time_axes.to_utc("2026-06-15")
 
 
 def synthetic(start, end):
@@ -21,7 +21,7 @@ def synthetic(start, end):
 def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("arrival_time,length\n24,1\n8750,1\n")
-    found = jobs_of(path, start=axes.utc("2023-12-20"), end=axes.utc("2024-01-05"))
+    found = jobs_of(path, start=time_axes.to_utc("2023-12-20"), end=time_axes.to_utc("2024-01-05"))
     wanted = ["2023-01-02T00", "2023-12-31T14", "2024-01-02T00", "2024-12-30T14"]
     assert list(found["arrival"]) == list(pd.to_datetime(wanted))
 
@@ -41,11 +41,11 @@ def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days
     Sensitivity: of two months the year between counted as a pause to be made up for, 4.3 times
     the share; of two years both came at once.
     """
-    start = axes.utc(day)
+    start = time_axes.to_utc(day)
     end = start + 3 * DAY
     trace = hourly(tmp_path / "mine.csv", days=days)
     found = jobs_of(trace, start=start - 14 * DAY, end=end)
-    jobs = from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False).jobs
+    jobs = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False).jobs
     is_new = jobs.arrival > start
     busy = (jobs.length * jobs.racks)[is_new].sum() / 72
     assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.02)
@@ -70,9 +70,9 @@ def test_the_jobs_that_ship_stand_for_any_month(day):
 
     Sensitivity: `no job of the file falls into the run; choose another start or another file`.
     """
-    start = axes.utc(day)
+    start = time_axes.to_utc(day)
     found = synthetic(start - 14 * DAY, start + 7 * DAY)
     end = start + 7 * DAY
-    work = from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False)
+    work = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False)
     busy = (work.arrivals.length * work.arrivals.racks).sum() / (21 * 24)
     assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.15)

@@ -15,8 +15,8 @@ from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
 from tests import moments
 from tests.stage import Stage
-from twin.rules import SetPointRules
-from twin.steering import SUPPLY, WORDS
+from twin.declarations import SetPointRules
+from twin.simulation.setpoints import SET_POINT_VARIABLES, SUPPLY_SET_POINT
 
 ORDERS = Orders(
     jobs={},
@@ -52,7 +52,7 @@ def test_every_word_of_a_plan_is_asked_of_every_object():
     assert [asked["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
     assert len(asked) == 2 + 2 + 3
     assert asked.keys() <= points().keys()
-    assert set(REQUESTS) == set(WORDS)
+    assert set(REQUESTS) == set(SET_POINT_VARIABLES)
 
 
 def test_declared_water_is_not_asked_for():
@@ -88,7 +88,7 @@ def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
     pilot = moments.pilot()
     pilot.site = site()
     first = pilot.run(replace(moments.facts(), is_steerable=False))
-    assert SUPPLY not in first.choice.schedule
+    assert SUPPLY_SET_POINT not in first.choice.schedule
     assert first.problem.site.set_points.choice == "declared"
     assert declared(site()) == site("declared")
 

@@ -13,7 +13,7 @@ from optimizer.service.wear import Wear, calibrate_week
 from telemetry.simulator.acceptance import CalibrationTrial
 from tests import moments, skies
 from tests.twin.calibration.test_drift import EIR, weeks
-from twin.calibration.drift import Point
+from twin.calibration.drift import EstimatePoint
 
 NOW = np.datetime64("2026-09-01T00:00", "us")
 HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
@@ -64,7 +64,7 @@ def test_what_is_kept_comes_back(tmp_path):
     assert kept(tmp_path / FILE) == every
     keep(tmp_path / FILE, every[1])
     assert len(kept(tmp_path / FILE)) == 3
-    assert isinstance(every[0].points[EIR], Point)
+    assert isinstance(every[0].points[EIR], EstimatePoint)
 
 
 @pytest.mark.slow

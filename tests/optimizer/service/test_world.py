@@ -9,12 +9,12 @@ import pytest
 import sites
 from optimizer.service.world import read_world, zone_of
 from tests import small_days
-from twin import axes
-from twin.equipment import DayAhead
+from twin import time_axes
 from twin.errors import SeriesError
+from twin.markets.contracts import DayAheadPosition
 
 SMALL = sites.load_site("small")
-MARKET = SMALL.with_equipment({**SMALL.equipment, "market": DayAhead(name="market")})
+MARKET = SMALL.with_equipment({**SMALL.equipment, "market": DayAheadPosition(name="market")})
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def electricity_maps(tmp_path, start="2026-06-01", days=30):
 
 
 def at(world, name, moment):
-    return float(world.record[name].sel(time=axes.utc(moment)))
+    return float(world.record[name].sel(time=time_axes.to_utc(moment)))
 
 
 def test_a_joined_file_gives_prices_and_carbon(prices):
@@ -60,7 +60,10 @@ def test_a_joined_file_gives_prices_and_carbon(prices):
     world = read_world(SMALL, files, start="2026-06-16", days=2)
     assert at(world, "electricity_price", "2026-06-16T07:45") == 7.0
     assert at(world, "carbon_intensity", "2026-06-16T07:45") == 300.0
-    assert (world.start, world.end) == (axes.utc("2026-06-16"), axes.utc("2026-06-18"))
+    assert (world.start, world.end) == (
+        time_axes.to_utc("2026-06-16"),
+        time_axes.to_utc("2026-06-18"),
+    )
     assert world.gaps == ()
 
 
@@ -213,7 +216,9 @@ def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
     assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
     assert at(world, "air_pressure", "2027-01-01T12:00") == pytest.approx(100.0)
     assert at(world, "air_pressure", "2027-01-02T12:00") == pytest.approx(100.001)
-    inside = world.record["air_temperature"].sel(time=slice(world.start, world.end - axes.QUARTER))
+    inside = world.record["air_temperature"].sel(
+        time=slice(world.start, world.end - time_axes.QUARTER_HOUR)
+    )
     assert inside.notnull().all()
     assert any("typical year" in note for note in world.notes)
 

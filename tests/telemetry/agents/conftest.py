@@ -8,12 +8,13 @@ from telemetry.messages import decode, encode, topics
 from telemetry.messages.models import DecisionNotice, SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
 from telemetry.simulator.scenario import SimulationScenario
-from twin import axes, state, vocabulary
-from twin.workloads.jobs import Jobs, Workload
+from twin import time_axes, variables
+from twin.simulation import state
+from twin.workload.jobs import Jobs, Workload
 
-START = axes.utc("2026-06-16T06:00")
-QUARTER = axes.QUARTER
-HOUR = axes.HOUR
+START = time_axes.to_utc("2026-06-16T06:00")
+QUARTER = time_axes.QUARTER_HOUR
+HOUR = time_axes.HOUR
 HOURS = 2
 
 
@@ -41,17 +42,17 @@ def workload():
 @pytest.fixture(scope="package")
 def scene(small, workload):
     count = HOURS * 60
-    around = axes.regular(START, count, axes.MINUTE)
+    around = time_axes.regular_axes(START, count, time_axes.MINUTE)
     weather = {"air_temperature": 16.0, "relative_humidity": 0.6, "air_pressure": 100.0}
     for name, value in weather.items():
         around[name] = "time", np.full(count, value)
     around = around.assign_coords(renewable=["solar_1", "wind_1"])
     given = np.stack([np.full(count, 0.2), np.full(count, 0.5)], axis=-1)
     around["renewable_available_power"] = ("time", "renewable"), given
-    begin = state.rest(small, START, peak_power=2.0, grid_import_power=1.0)
+    begin = state.initial_state(small, START, peak_power=2.0, grid_import_power=1.0)
     return SimulationScenario(
         site=small,
-        surroundings=vocabulary.tag_all(around),
+        surroundings=variables.tag_dataset(around),
         begin=begin,
         workload=workload,
         service_racks=[2.0] * (HOURS * 4),

@@ -9,17 +9,18 @@ from telemetry.simulator.bms import SimulatedBms, machine_readings, rack_reading
 from telemetry.simulator.cluster import JobPlacement
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.setpoint_requests import SetPointRequests, WaterSetPoints
-from twin import axes, state
-from twin.simulation import stocks_of
+from twin import time_axes
+from twin.simulation import state
+from twin.simulation.simulate import state_values
 
-NOW = axes.utc("2026-06-16T06:00")
+NOW = time_axes.to_utc("2026-06-16T06:00")
 REPEAT = 4
 SILENT = FacilityNoise(load=0.0, power=0.0, level=0.0, temperature=0.0)
 
 
 @pytest.fixture
 def requests(small):
-    return SetPointRequests(small, period=axes.QUARTER)
+    return SetPointRequests(small, period=time_axes.QUARTER_HOUR)
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def plant(small):
     """Return what stands behind the points, with some import."""
 
     def at(import_power=2.0, temperature=38.0):
-        truth = stocks_of(state.rest(small, NOW)) | {
+        truth = state_values(state.initial_state(small, NOW)) | {
             ("grid_import_power", ""): import_power,
             ("grid_export_power", ""): 0.0,
             ("peak_power", ""): 2.5,

@@ -6,11 +6,11 @@ import pytest
 
 from telemetry.messages.models import CapOrder, JobOrders
 from telemetry.simulator.cluster import SimulatedScheduler
-from twin import axes
-from twin.workloads.halls import hall_powers
+from twin import time_axes
+from twin.workload.queue import hall_powers
 
-START = axes.utc("2026-06-16T06:00")
-QUARTER = axes.QUARTER
+START = time_axes.to_utc("2026-06-16T06:00")
+QUARTER = time_axes.QUARTER_HOUR
 
 
 @pytest.fixture

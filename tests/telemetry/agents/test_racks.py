@@ -13,9 +13,9 @@ from telemetry.simulator.cluster import (
     SimulatedRackAgents,
 )
 from tests.air_site import airy
-from twin import axes
+from twin import time_axes
 
-NOW = axes.utc("2026-06-16T06:15")
+NOW = time_axes.to_utc("2026-06-16T06:15")
 TRUTH = {("technology_supply_temperature", "cdu_1"): 40.0}
 
 
@@ -30,7 +30,7 @@ def load(small):
 def batches(small, load, seed=0, count=1):
     racks = SimulatedRackAgents(small, boot=17, rng=np.random.default_rng(seed))
     for _ in range(count):
-        found = racks.batches(load, TRUTH, time=NOW, interval=axes.QUARTER)
+        found = racks.batches(load, TRUTH, time=NOW, interval=time_axes.QUARTER_HOUR)
     return found
 
 
@@ -72,7 +72,7 @@ def test_where_air_cools_chips_are_as_warm_as_air_makes_them(small, load):
     mixed = airy(small, "hall_2")
     truth = TRUTH | {("rack_inlet_temperature", "hall_air_1"): 24.0}
     racks = SimulatedRackAgents(mixed, boot=17, rng=np.random.default_rng(0))
-    found = racks.batches(load, truth, time=NOW, interval=axes.QUARTER)
+    found = racks.batches(load, truth, time=NOW, interval=time_axes.QUARTER_HOUR)
     for hall, at in (("hall_1", 40.0), ("hall_2", 24.0)):
         mine = np.array([row(batch, "temperature").mean() for batch in found if batch.hall == hall])
         power = load.power[[batch.hall == hall for batch in found]]

@@ -8,10 +8,10 @@ import pytest
 
 from telemetry.simulator.setpoint_requests import SetPointRequests
 from tests.strict_site import strict
-from twin import axes
+from twin import time_axes
 
-NOW = axes.utc("2026-06-16T06:00")
-QUARTER = axes.QUARTER
+NOW = time_axes.to_utc("2026-06-16T06:00")
+QUARTER = time_axes.QUARTER_HOUR
 BATTERY = ("battery_request", "battery_1")
 COOLANT = [("technology_supply_request", f"cdu_1/00{i}") for i in (1, 2, 3)]
 
@@ -57,7 +57,7 @@ def test_silence_of_three_periods_voids_every_request(requests):
     requests.ask(BATTERY, 0.5, now=NOW)
     requests.ask(("renewable_request", "wind_1"), 0.1, now=NOW)
     assert requests.applied(NOW + 3 * QUARTER)[BATTERY] == 0.5
-    late = requests.set_points(NOW + 3 * QUARTER + axes.MINUTE)
+    late = requests.set_points(NOW + 3 * QUARTER + time_axes.MINUTE)
     assert late["battery_charge", "battery_1"] == 0.0
     assert late["renewable_used_power", "wind_1"] == np.inf
 

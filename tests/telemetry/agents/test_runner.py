@@ -17,10 +17,11 @@ from telemetry.simulator.site import SimulatedSite
 from tests.air_site import airy
 from tests.telemetry.agents.conftest import START, Script
 from tests.waiting import DEADLINE
-from twin import axes, state
-from twin.limits import violations
+from twin import time_axes
+from twin.simulation import state
+from twin.simulation.limits import count_violations
 
-QUARTER = axes.QUARTER
+QUARTER = time_axes.QUARTER_HOUR
 STEPS = 8
 
 
@@ -55,13 +56,13 @@ def test_a_run_is_told_from_start_to_end(scene):
     assert len(outcome.steps) == STEPS
     assert reports[-1].done == STEPS
     assert outcome.counts["undecided"] == 0
-    assert violations(scene.site, outcome.record).sum() == 0
+    assert count_violations(scene.site, outcome.record).sum() == 0
 
 
 def test_a_site_that_air_alone_cools_runs(scene):
     """Sensitivity: the plant looked for coolant that is not there, and ended."""
     site = airy(scene.site)
-    begin = state.rest(site, START, peak_power=2.0, grid_import_power=1.0)
+    begin = state.initial_state(site, START, peak_power=2.0, grid_import_power=1.0)
     script, outcome, _ = run(replace(scene, site=site, begin=begin), all_run)
     assert outcome.record.sizes["time"] == 15 * STEPS
     words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
@@ -268,7 +269,7 @@ def test_a_run_over_a_broker(scene, broker):
     assert outcome.counts["undecided"] == 0
     assert outcome.counts["refused"] == 0
     assert service.heard[TopicKind.RACK_BATCH] == 28 * (STEPS + 1)
-    assert violations(scene.site, outcome.record).sum() == 0
+    assert count_violations(scene.site, outcome.record).sum() == 0
 
 
 class Service:

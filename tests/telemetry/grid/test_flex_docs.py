@@ -24,7 +24,7 @@ from telemetry.feed.flex_messages import (
 from telemetry.feed.signing import public_jwk_set
 from tests.feeds import key
 from tests.telemetry.grid.flexing import STATUS, TOPIC, TRACE, content, event, target
-from twin.errors import WireError
+from twin.errors import MessageError
 
 SCHEMAS = Path(telemetry.__file__).parent / "schemas"
 NOON = np.datetime64("2026-07-01T12:00", "us")
@@ -109,7 +109,7 @@ def is_read(told):
         found = read_load_targets(
             TOPIC, json.dumps(told).encode(), issuer="tso-1", keys=public_jwk_set(key("tso-1"))
         )
-    except WireError:
+    except MessageError:
         return False
     return bool(found.targets)
 

@@ -8,7 +8,7 @@ import pytest
 from telemetry.feed import load_targets
 from telemetry.feed.flex_messages import LoadTarget, LoadTargetMessage
 from telemetry.feed.load_targets import MAX_ACTIVE_TARGETS, LoadTargetStore
-from twin.errors import WireError
+from twin.errors import MessageError
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 MINUTE = np.timedelta64(1, "m")
@@ -162,7 +162,7 @@ def test_they_are_there_after_a_restart(desk):
     again = Desk(desk.folder)
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
     assert again.book.held(NOW) == desk.book.held(NOW)
-    with pytest.raises(WireError, match="taken before"):
+    with pytest.raises(MessageError, match="taken before"):
         again.take(asked(120.0), signed="h.s1.y")
 
 
@@ -182,7 +182,7 @@ def test_a_text_that_was_signed_once_counts_once(desk, again):
     """Proves: the text is header and payload; of (r, s) anybody can make (r, n - s), as good."""
     desk.take(asked(60.0), signed="h.p.s")
     desk.take(asked(None), at=1)
-    with pytest.raises(WireError, match="taken before"):
+    with pytest.raises(MessageError, match="taken before"):
         desk.take(asked(60.0), at=2, signed=again)
     assert desk.limit() == [np.inf] * 4
 
@@ -194,7 +194,7 @@ def test_nobody_pushes_out_what_is_remembered_of_another(desk, monkeypatch):
     desk.take(asked(None))
     for _ in range(4):
         desk.take(asked(100.0), by="dso")
-    with pytest.raises(WireError, match="taken before"):
+    with pytest.raises(MessageError, match="taken before"):
         desk.take(asked(60.0), signed="h.p.s")
     assert desk.limit() == [np.inf] * 4
 
@@ -221,14 +221,14 @@ def test_what_is_unconfirmed_is_known_after_a_restart(desk):
 )
 def test_what_has_no_sense_has_no_effect(desk, wrong, at, told):
     desk.take(asked(100.0), at=-1)
-    with pytest.raises(WireError, match=told):
+    with pytest.raises(MessageError, match=told):
         desk.take(asked(50.0), wrong, at=at)
     assert desk.limit() == [100.0] * 4
 
 
 def test_not_more_than_some_stand(desk):
     desk.take(*(asked(100.0, start=5 * i, end=5 * i + 5) for i in range(MAX_ACTIVE_TARGETS)))
-    with pytest.raises(WireError, match="would stand"):
+    with pytest.raises(MessageError, match="would stand"):
         desk.take(asked(90.0, start=9000, end=9001))
     desk.take(asked(90.0))  # hides all of them
     assert len(desk.book.held(NOW)) == 1

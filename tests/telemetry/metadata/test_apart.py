@@ -10,8 +10,8 @@ from telemetry.messages import decode, encode
 from telemetry.messages.models import CapOrder, RackBatch
 from telemetry.points.site_points import announced_metadata
 from telemetry.points.topology import RackNameMismatch, describe_excluded
-from twin.equipment import Accelerators
-from twin.errors import WireError
+from twin.equipment import ITHall
+from twin.errors import MessageError
 
 SITE = sites.load_site("small")
 NOW = np.datetime64("2026-07-01T00:00", "us")
@@ -23,9 +23,7 @@ LONG_AGO = np.datetime64("2000-01-01", "us")
 def batches(*, without=(), more=()):
     """Return a batch of each rack of the site, but for some, and of some more."""
     named = [
-        (hall.name, f"r{rack + 1:04d}")
-        for hall in SITE.of(Accelerators)
-        for rack in range(hall.racks)
+        (hall.name, f"r{rack + 1:04d}") for hall in SITE.of(ITHall) for rack in range(hall.racks)
     ]
     return [
         RackBatch(
@@ -55,7 +53,7 @@ def points(*, renamed=()):
 
 
 def numbered():
-    return [(hall, n) for hall in SITE.of(Accelerators) for n in range(1, hall.racks + 1)]
+    return [(hall, n) for hall in SITE.of(ITHall) for n in range(1, hall.racks + 1)]
 
 
 def heard(*samples):
@@ -160,5 +158,5 @@ def test_a_cap_comes_back_with_the_racks_that_it_leaves_out():
     assert b"without" not in encode(cap(1.5))[1]
     topic, payload = encode(cap(1.5, "r0003"))
     for wrong in (b'"r0003"', b"[3]", b"[null]", b"{}"):
-        with pytest.raises(WireError):
+        with pytest.raises(MessageError):
             decode(topic, payload.replace(b'["r0003"]', wrong))

@@ -28,7 +28,7 @@ from telemetry.quality.tracker import PointCoverage
 from tests import brokers
 from tests.telemetry.archives import START
 from tests.waiting import DEADLINE
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 
 SMALL = sites.load_site("small")
 
@@ -36,7 +36,7 @@ SMALL = sites.load_site("small")
 def batches_of(site):
     return [
         (hall.name, f"r{number + 1:04d}")
-        for hall in site.of(Accelerators)
+        for hall in site.of(ITHall)
         for number in range(hall.racks)
     ]
 

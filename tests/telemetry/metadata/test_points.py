@@ -16,7 +16,7 @@ from telemetry.points.units import UNIT_CONVERSIONS
 from tests.strict_site import PLANT, strict
 from tests.telemetry.contract import read_contract, resolved
 from tests.telemetry.small_points import NOON, metadata_of, site
-from twin import vocabulary
+from twin import variables
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def test_chillers_have_points_where_plans_commit_them():
 
 def test_every_word_is_declared_and_every_unit_converts():
     for meaning in POINT_MEANINGS:
-        canonical = vocabulary.term(meaning.variable).unit
+        canonical = variables.variable_definition(meaning.variable).unit
         if meaning.negative:
-            assert vocabulary.term(meaning.negative).unit == canonical
+            assert variables.variable_definition(meaning.negative).unit == canonical
         if not meaning.states:
             assert (meaning.unit, "1" if meaning.share_of else canonical) in UNIT_CONVERSIONS
 

@@ -10,7 +10,7 @@ from telemetry.messages import decode, encode
 from telemetry.messages.models import RackBatch
 from tests.telemetry.archives import batch
 from tests.telemetry.shards.journaling import append, clock_at
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 def segment_of(folder):
@@ -47,7 +47,7 @@ def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
     for topic, payload in items:
         try:
             sample = decode(topic, payload)
-        except WireError:
+        except MessageError:
             continue
         second = int(sample.time.astype("datetime64[s]").astype(np.int64))
         single.append((f"{sample.hall}/{sample.rack}", second, sample.values.tobytes()))
@@ -59,7 +59,7 @@ def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
 def is_batch(frame):
     try:
         return isinstance(decode(frame.topic, frame.payload), RackBatch)
-    except WireError:
+    except MessageError:
         return False
 
 

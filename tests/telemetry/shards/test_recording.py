@@ -33,7 +33,7 @@ from telemetry.mqtt.client import Client
 from tests import brokers
 from tests.telemetry.archives import POINT, SECOND, START, batch, metadata, value
 from tests.waiting import DEADLINE, until
-from twin.errors import WireError
+from twin.errors import MessageError
 
 
 def test_shards_hear_everything_once():
@@ -66,7 +66,7 @@ def test_points_of_a_type_are_heard_by_their_own_ingester_and_by_no_other():
 
 
 def test_a_type_that_the_contract_does_not_know_is_refused():
-    with pytest.raises(WireError, match=r"Rock.*CDU.*Rack"):
+    with pytest.raises(MessageError, match=r"Rock.*CDU.*Rack"):
         partition_filters("rhine", types=["Rock"])
 
 

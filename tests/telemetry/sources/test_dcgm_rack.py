@@ -8,7 +8,7 @@ import pytest
 from telemetry.messages import decode, encode
 from telemetry.series.dcgm import NO_ANSWER_YET, DcgmRackReader, parse_exporter_text, to_rack_batch
 from tests.waiting import DEADLINE, until
-from twin.errors import Fault, SeriesError
+from twin.errors import SeriesError, ValidationIssue
 
 METRICS = {
     "DCGM_FI_DEV_POWER_USAGE": 100.0,
@@ -47,7 +47,9 @@ def hear(tmp_path):
 
         def fetch(url):
             if url not in told:
-                raise SeriesError(url, [Fault(place="exporter", value="refused", mend="start it")])
+                raise SeriesError(
+                    url, [ValidationIssue(place="exporter", value="refused", mend="start it")]
+                )
             return told[url]
 
         rack = DcgmRackReader(exporters, path=tmp_path / "places.json", each=each, fetch=fetch)

@@ -6,8 +6,13 @@ import pytest
 import sites
 from telemetry.simulator.acceptance import CalibrationTrial
 from tests import skies
-from twin.calibrate import calibrate
-from twin.calibration.drift import REFERENCE, Point, Week, changes
+from twin.calibration.drift import (
+    REFERENCE_CALIBRATIONS,
+    CalibrationSummary,
+    EstimatePoint,
+    parameter_drifts,
+)
+from twin.calibration.identification import calibrate
 
 MONDAY = np.datetime64("2026-03-02T00:00", "us")
 EIR = "chilled_plant.chillers.eir_factor"
@@ -24,11 +29,11 @@ def weeks(error=0.004, seed=0, scatter=1.0, **courses):
     }
     count = len(next(iter(courses.values())))
     return [
-        Week(
+        CalibrationSummary(
             start=MONDAY + step * np.timedelta64(7, "D"),
             end=MONDAY + (step + 1) * np.timedelta64(7, "D") - np.timedelta64(15, "m"),
             points={
-                names[word]: Point(
+                names[word]: EstimatePoint(
                     value=course[step] + scatter * rng.normal(0.0, error), error=error
                 )
                 for word, course in courses.items()
@@ -41,7 +46,7 @@ def weeks(error=0.004, seed=0, scatter=1.0, **courses):
 def test_a_chiller_that_wears_is_told_with_size_and_month():
     """1 / 1.087 is 8 % less COP; the tenth week ends on 10 May 2026."""
     course = np.r_[np.full(10, 1.0), np.full(12, 1.087)]
-    (change,) = changes(weeks(eir=course))
+    (change,) = parameter_drifts(weeks(eir=course))
     assert change.text == "the chillers of chilled_plant lost 8% of their COP since May"
     assert change.significance > 5.0
     assert change.loss == pytest.approx(0.08, abs=0.01)
@@ -51,26 +56,26 @@ def test_a_chiller_that_wears_is_told_with_size_and_month():
 def test_a_fouled_exchanger_is_told_with_its_day():
     """The fourteenth week ends on 7 June 2026."""
     course = np.r_[np.full(14, 1.0), np.full(3, 0.94)]
-    (change,) = changes(weeks(fouling=course))
+    (change,) = parameter_drifts(weeks(fouling=course))
     expected = "the exchanger of cdu_1 passes 6% less heat at the same difference since 7 June"
     assert change.text == expected
 
 
 def test_what_is_better_is_told_as_that():
-    (change,) = changes(weeks(eir=np.r_[np.full(8, 1.2), np.full(4, 1.0)]))
+    (change,) = parameter_drifts(weeks(eir=np.r_[np.full(8, 1.2), np.full(4, 1.0)]))
     assert "won back 20% of their COP" in change.text
     assert change.loss < 0.0
     assert not change.is_grave
 
 
 def test_a_slow_loss_is_found():
-    (change,) = changes(weeks(eir=1.0 + 0.006 * np.arange(26)))
+    (change,) = parameter_drifts(weeks(eir=1.0 + 0.006 * np.arange(26)))
     assert change.is_grave
     assert change.since < MONDAY + np.timedelta64(12 * 7, "D")
 
 
 def test_a_sensor_that_has_moved_is_told_in_kelvin():
-    (change,) = changes(weeks(error=0.02, offset=np.r_[np.zeros(8), np.full(3, 0.5)]))
+    (change,) = parameter_drifts(weeks(error=0.02, offset=np.r_[np.zeros(8), np.full(3, 0.5)]))
     assert "facility_supply_temperature of warm_plant has moved by +0.48 K" in change.text
     assert not change.is_grave
 
@@ -79,31 +84,35 @@ def test_a_sensor_that_has_moved_is_told_in_kelvin():
 def test_no_word_without_significance(seed):
     """A year of weeks, and errors half as large again as they say."""
     flat = np.full(52, 1.0)
-    assert changes(weeks(seed=seed, scatter=1.5, error=0.01, eir=flat, fouling=flat)) == ()
+    assert parameter_drifts(weeks(seed=seed, scatter=1.5, error=0.01, eir=flat, fouling=flat)) == ()
 
 
 def test_one_week_that_is_off_is_not_believed():
     course = np.r_[np.full(12, 1.0), 1.3]
-    assert changes(weeks(eir=course)) == ()
+    assert parameter_drifts(weeks(eir=course)) == ()
 
 
 def test_a_few_weeks_say_nothing():
-    assert changes([]) == ()
-    assert changes(weeks(eir=np.r_[np.full(REFERENCE, 1.0), 1.3])) == ()
+    assert parameter_drifts([]) == ()
+    assert parameter_drifts(weeks(eir=np.r_[np.full(REFERENCE_CALIBRATIONS, 1.0), 1.3])) == ()
 
 
 def test_what_is_small_is_not_worth_a_word():
-    assert changes(weeks(error=0.0005, eir=np.r_[np.full(8, 1.0), np.full(4, 1.015)])) == ()
+    assert (
+        parameter_drifts(weeks(error=0.0005, eir=np.r_[np.full(8, 1.0), np.full(4, 1.015)])) == ()
+    )
 
 
 def test_overlapping_histories_count_once():
     every = weeks(eir=np.r_[np.full(4, 1.0), np.full(2, 1.3)])
-    assert len(changes(every)) == 1
+    assert len(parameter_drifts(every)) == 1
     shifted = [
-        Week(start=MONDAY + step * np.timedelta64(1, "D"), end=every[0].end, points=week.points)
+        CalibrationSummary(
+            start=MONDAY + step * np.timedelta64(1, "D"), end=every[0].end, points=week.points
+        )
         for step, week in enumerate(every)
     ]
-    assert changes(shifted) == ()
+    assert parameter_drifts(shifted) == ()
 
 
 @pytest.mark.slow
@@ -124,9 +133,11 @@ def test_a_plant_whose_chiller_really_wears(is_worn):
             plant = site.with_equipment({**site.equipment, "chilled_plant": worn})
         told = calibrate(site, _telemetry(plant, step))
         moved = np.timedelta64(7 * step, "D")
-        week = Week.of(told)
-        found.append(Week(start=week.start + moved, end=week.end + moved, points=week.points))
-    texts = [change.text for change in changes(found)]
+        week = CalibrationSummary.of(told)
+        found.append(
+            CalibrationSummary(start=week.start + moved, end=week.end + moved, points=week.points)
+        )
+    texts = [change.text for change in parameter_drifts(found)]
     if is_worn:
         assert len(texts) == 1
         assert "the chillers of chilled_plant lost 8% of their COP since" in texts[0]
@@ -146,6 +157,6 @@ def test_what_was_on_both_sides_of_its_mean_is_told_too():
     It was as before at the end of the fourth week, 29 March 2026. Sensitivity: an IndexError.
     """
     course = np.r_[0.98, 0.98, 1.02, 1.02, np.full(8, 1.2)]
-    (change,) = changes(weeks(error=0.002, scatter=0.0, eir=course))
+    (change,) = parameter_drifts(weeks(error=0.002, scatter=0.0, eir=course))
     assert change.before == pytest.approx(1.0)
     assert change.since == np.datetime64("2026-03-29T23:45")

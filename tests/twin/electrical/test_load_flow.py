@@ -6,12 +6,13 @@ import xarray as xr
 from pydantic import ValidationError
 
 import sites
-from twin import regular, rest, simulate
-from twin.electrical.load_flow import fed_machines, load_flow, machine_draws
-from twin.electrical.network import Network, radial
+from twin import initial_state, regular_axes, simulate
 from twin.electrical.outages import breaches, outages, overloads
+from twin.equipment.network import MediumVoltageNetwork, radial_network
 from twin.errors import NetworkError
-from twin.vocabulary import tag_all
+from twin.simulation.load_flow import network_draws, network_load_flow
+from twin.site import network_machines
+from twin.variables import tag_dataset
 
 NETWORK = {
     "source": "connection",
@@ -33,7 +34,7 @@ NETWORK = {
 
 
 def run(site, hours=4, utilisation=1.0):
-    grid = regular(np.datetime64("2026-07-01", "us"), hours, np.timedelta64(1, "h"))
+    grid = regular_axes(np.datetime64("2026-07-01", "us"), hours, np.timedelta64(1, "h"))
     halls = [machine for machine in site.equipment.values() if machine.kind == "accelerators"]
     power = [h.idle_power + utilisation * (h.full_power - h.idle_power) for h in halls]
     battery = [machine.name for machine in site.equipment.values() if machine.kind == "battery"]
@@ -47,8 +48,8 @@ def run(site, hours=4, utilisation=1.0):
     if battery:
         values["battery_discharge"] = (("time", "battery"), np.full((hours, 1), 0.2))
         coords["battery"] = battery
-    operation = tag_all(grid.assign(values).assign_coords(coords))
-    return simulate(site, rest(site, "2026-07-01", level=0.9), operation)
+    operation = tag_dataset(grid.assign(values).assign_coords(coords))
+    return simulate(site, initial_state(site, "2026-07-01", level=0.9), operation)
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +66,10 @@ def busy(rhine):
 def test_the_machines_draw_what_the_transformers_give(name):
     site = sites.load_site(name)
     result = run(site)
-    total = sum(machine_draws(site, result).values())
+    total = sum(network_draws(site, result).values())
     given = result["transformer_output"].sum("transformer").to_numpy()
     assert total == pytest.approx(given, rel=1e-9)
-    flow = load_flow(site, result)
+    flow = network_load_flow(site, result)
     net = result["grid_import_power"] - result["grid_export_power"]
     cables = flow["connection_power"] - net
     assert (np.abs(cables) < 0.01 * net).all()
@@ -76,13 +77,13 @@ def test_the_machines_draw_what_the_transformers_give(name):
 
 
 def simplest(site, result):
-    most = {name: float(draw.max()) for name, draw in machine_draws(site, result).items()}
-    return radial({"transformer_1": 1}, most)
+    most = {name: float(draw.max()) for name, draw in network_draws(site, result).items()}
+    return radial_network({"transformer_1": 1}, most)
 
 
 def test_power_is_kept(rhine, busy):
-    flow = load_flow(rhine, busy)
-    drawn = sum(machine_draws(rhine, busy).values())
+    flow = network_load_flow(rhine, busy)
+    drawn = sum(network_draws(rhine, busy).values())
     balance = flow["connection_power"] - flow["network_loss"] - drawn
     assert float(np.abs(balance).max()) < 1e-6 * float(flow["connection_power"].max())
 
@@ -90,7 +91,7 @@ def test_power_is_kept(rhine, busy):
 def test_a_transformer_that_fails_hands_its_section_to_the_standby(rhine, busy):
     found = outages(rhine, busy)
     lost = found.sel(outage="main_1")
-    before = load_flow(rhine, busy)["branch_loading"].max("time")
+    before = network_load_flow(rhine, busy)["branch_loading"].max("time")
     assert float(before.sel(branch="standby")) < 0.01
     assert float(lost["branch_loading"].sel(branch="main_1")) == 0.0
     carried = float(lost["branch_loading"].sel(branch="standby"))
@@ -100,7 +101,7 @@ def test_a_transformer_that_fails_hands_its_section_to_the_standby(rhine, busy):
 
 
 def test_one_cable_of_five_leaves_its_load_to_four(rhine, busy):
-    before = load_flow(rhine, busy)["branch_loading"].max("time").sel(branch="feeder_2")
+    before = network_load_flow(rhine, busy)["branch_loading"].max("time").sel(branch="feeder_2")
     after = outages(rhine, busy)["branch_loading"].sel(outage="feeder_2", branch="feeder_2")
     assert float(after) == pytest.approx(1.25 * float(before), rel=0.002)
 
@@ -110,11 +111,11 @@ def test_without_couplers_an_outage_leaves_a_section_dark(rhine, busy):
     bare["cables"] = {k: v for k, v in bare["cables"].items() if not k.startswith("coupler")}
     bare["transformers"].pop("standby")
     bare["nodes"].pop("reserve")
-    network = Network.model_validate(bare, context={"canonical": True})
+    network = MediumVoltageNetwork.model_validate(bare, context={"canonical": True})
     site = rhine.with_network(network)
     found = outages(site, busy)
     dark = float(found["unserved_power"].sel(outage="main_2"))
-    ups = machine_draws(site, busy)["ups_1"].max()
+    ups = network_draws(site, busy)["ups_1"].max()
     assert dark > 0.25 * ups
     first = overloads(network, found)[0]
     assert first.startswith("outage in main_2: ")
@@ -124,13 +125,13 @@ def test_without_couplers_an_outage_leaves_a_section_dark(rhine, busy):
 def test_too_few_cables_are_overloaded(rhine, busy):
     thin = rhine.network.model_dump()
     thin["cables"]["feeder_1"]["count"] = 3
-    network = Network.model_validate(thin, context={"canonical": True})
+    network = MediumVoltageNetwork.model_validate(thin, context={"canonical": True})
     site = rhine.with_network(network)
-    flow = load_flow(site, busy)
+    flow = network_load_flow(site, busy)
     (breach,) = breaches(network, flow)
     assert (breach.variable, breach.owner, breach.intervals) == ("branch_loading", "feeder_1", 4)
     # 3 x sqrt(3) x 20 kV x 421 A = 43.75 MVA for a quarter of the UPS, at power factor 0.99
-    load = machine_draws(site, busy)["ups_1"].max() / 4
+    load = network_draws(site, busy)["ups_1"].max() / 4
     voltage = float(flow["node_voltage"].sel(node="power_room_1").min())
     assert breach.value == pytest.approx(load / 0.99 / 43.75 / voltage, rel=0.01)
     worst = overloads(network, outages(site, busy))[0]
@@ -139,15 +140,15 @@ def test_too_few_cables_are_overloaded(rhine, busy):
 
 def test_what_no_voltage_carries_is_told(rhine, busy):
     weak = rhine.network.model_dump() | {"short_circuit_power": 300.0}
-    network = Network.model_validate(weak, context={"canonical": True})
+    network = MediumVoltageNetwork.model_validate(weak, context={"canonical": True})
     with pytest.raises(NetworkError, match="no voltages carry the loads at 2026-07-01T00:00"):
-        load_flow(rhine.with_network(network), busy)
+        network_load_flow(rhine.with_network(network), busy)
 
 
 def test_a_machine_that_stands_nowhere_is_named(rhine, busy):
     bare = rhine.network.keeping(set(rhine.equipment) - {"ups_1"})
     with pytest.raises(NetworkError, match=r"\[network.feeds.ups_1\]"):
-        load_flow(rhine.with_network(bare), busy)
+        network_load_flow(rhine.with_network(bare), busy)
 
 
 def test_a_lost_machine_takes_its_feed_along(rhine):
@@ -156,7 +157,7 @@ def test_a_lost_machine_takes_its_feed_along(rhine):
 
 
 def test_who_stands_on_medium_voltage(rhine):
-    assert set(fed_machines(rhine)) == {
+    assert set(network_machines(rhine)) == {
         "ups_1", "warm_plant", "chilled_plant", "battery_1", "solar_1", "wind_1",
     }  # fmt: skip
 
@@ -173,24 +174,24 @@ def test_who_stands_on_medium_voltage(rhine):
 )
 def test_what_no_network_can_be(change, words):
     with pytest.raises(ValidationError, match=words):
-        Network.model_validate(NETWORK | change)
+        MediumVoltageNetwork.model_validate(NETWORK | change)
 
 
 def test_a_network_by_hand():
-    network = Network.model_validate(NETWORK)
+    network = MediumVoltageNetwork.model_validate(NETWORK)
     assert network.cables["one"].ends == ("connection", "west")
     assert list(network.branches) == ["one", "other"]
 
 
 def test_the_simplest_network_has_a_cable_more_than_it_needs():
     # sqrt(3) x 20 kV x 0.421 A = 14.58 MVA: 40 MW need three
-    network = radial({"transformer_1": 2}, {"ups_1": 40.0})
+    network = radial_network({"transformer_1": 2}, {"ups_1": 40.0})
     assert network.cables["feeder_ups_1"].count == 4
     assert network.transformers["transformer_1"].count == 2
 
 
 def test_flows_have_words(rhine, busy):
-    flow = load_flow(rhine, busy)
+    flow = network_load_flow(rhine, busy)
     assert flow["connection_reactive_power"].attrs["units"] == "Mvar"
     assert isinstance(flow, xr.Dataset)
 
@@ -216,10 +217,10 @@ def sections(site):
         "cables": {"tie": tie},
         "feeds": {
             name: {"nodes": {"b" if name == "battery_1" else "a" if name == "ups_1" else "d": 1.0}}
-            for name in fed_machines(site)
+            for name in network_machines(site)
         },
     }
-    return site.with_network(Network.model_validate(network))
+    return site.with_network(MediumVoltageNetwork.model_validate(network))
 
 
 def test_the_worst_interval_of_an_outage_need_not_be_the_worst_of_all_in_service():
@@ -229,7 +230,7 @@ def test_the_worst_interval_of_an_outage_need_not_be_the_worst_of_all_in_service
     Sensitivity: the most of one section alone.
     """
     site = sections(sites.load_site("small"))
-    grid = regular(np.datetime64("2026-07-01", "us"), 4, np.timedelta64(15, "m"))
+    grid = regular_axes(np.datetime64("2026-07-01", "us"), 4, np.timedelta64(15, "m"))
     full = [hall.full_power for hall in site.equipment.values() if hall.kind == "accelerators"]
     calm = {"air_temperature": 15.0, "relative_humidity": 0.5, "air_pressure": 101.0}
     values = {name: ("time", np.full(4, value)) for name, value in calm.items()}
@@ -241,11 +242,11 @@ def test_the_worst_interval_of_an_outage_need_not_be_the_worst_of_all_in_service
     )
     coords = {"hall": ["hall_1", "hall_2"], "battery": ["battery_1"]}
     coords["renewable"] = ["solar_1", "wind_1"]
-    operation = tag_all(grid.assign(values).assign_coords(coords))
-    result = simulate(site, rest(site, "2026-07-01", level=0.0), operation)
-    draws = machine_draws(site, result)
+    operation = tag_dataset(grid.assign(values).assign_coords(coords))
+    result = simulate(site, initial_state(site, "2026-07-01", level=0.0), operation)
+    draws = network_draws(site, result)
     both = draws["ups_1"] + draws["battery_1"]
     loading = outages(site, result)["branch_loading"].sel(outage="ta", branch="tb")
-    alone = load_flow(site, result)["branch_loading"].sel(branch="tb").to_numpy()
+    alone = network_load_flow(site, result)["branch_loading"].sel(branch="tb").to_numpy()
     assert both.argmax() == 2
     assert float(loading) == pytest.approx(both[2] / draws["battery_1"][1] * alone[1], rel=0.02)

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twin.equipment.chiller import ChillerBank
+from twin.equipment.chiller_plant import ChillerBank
 from twin.equipment.cooling_plant import CoolingPlant
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
-from twin.physics import air
-from twin.physics.chiller import CARRIER_19XR_869
+from twin.physics import psychrometrics
+from twin.physics.refrigeration import CARRIER_19XR_869
 from twin.weather import Weather
 
 CANONICAL = {"canonical": True}
@@ -23,7 +23,7 @@ def outdoors() -> Callable[..., Weather]:
     def make(dry: Any, wet: Any) -> Weather:
         dry, wet = np.broadcast_arrays(np.atleast_1d(dry).astype(float), wet)
         pressure = np.full(dry.shape, 101.325)
-        moisture = air.humidity_ratio_from_wet_bulb(dry, wet, pressure=pressure)
+        moisture = psychrometrics.humidity_ratio_from_wet_bulb(dry, wet, pressure=pressure)
         return Weather(
             air_temperature=dry,
             wet_bulb_temperature=wet.astype(float),

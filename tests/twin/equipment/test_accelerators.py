@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from twin.equipment import Accelerators
+from twin.equipment import ITHall
 
 DECLARED = {
     "name": "hall",
@@ -24,7 +24,7 @@ DECLARED = {
 
 
 def hall(**changed):
-    return Accelerators.model_validate(DECLARED | changed)
+    return ITHall.model_validate(DECLARED | changed)
 
 
 def test_the_hall_draws_what_its_racks_draw():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from twin.equipment.cdu import Cdu
+from twin.equipment.hall_cooling import CduBank
 from twin.relations import Convert
 
 DECLARED = {
@@ -19,14 +19,14 @@ DECLARED = {
 }
 
 
-def convert(cdu: Cdu) -> Convert:
+def convert(cdu: CduBank) -> Convert:
     (relation,) = cdu.relations()
     assert isinstance(relation, Convert)
     return relation
 
 
 def test_pumps_follow_the_cube_of_the_flow_and_end_as_heat(outdoors) -> None:
-    flows = convert(Cdu.model_validate(DECLARED)).physics(
+    flows = convert(CduBank.model_validate(DECLARED)).physics(
         np.array([200.0, 100.0, 0.0]), outdoors(20.0, 15.0)
     )
     # 2 MW x 1, 0.5^3, and 0.3^3 at the least flow
@@ -36,15 +36,15 @@ def test_pumps_follow_the_cube_of_the_flow_and_end_as_heat(outdoors) -> None:
 
 
 def test_coolant_stands_above_the_facility_water_by_the_approach() -> None:
-    cdu = Cdu.model_validate(DECLARED | {"pump_power": "0 kW"})
+    cdu = CduBank.model_validate(DECLARED | {"pump_power": "0 kW"})
     supply = cdu.technology_supply_temperature(np.array([200.0, 100.0, 0.0]), np.array(38.0))
     np.testing.assert_allclose(supply, [42.0, 41.482, 38.0], atol=1e-3)
 
 
 def test_the_limit_is_the_rating_of_all_units(outdoors) -> None:
-    assert convert(Cdu.model_validate(DECLARED)).limit(outdoors(20.0, 15.0)) == 200.0
+    assert convert(CduBank.model_validate(DECLARED)).limit(outdoors(20.0, 15.0)) == 200.0
 
 
 def test_facility_water_cannot_leave_warmer_than_the_coolant_returns() -> None:
     with pytest.raises(ValidationError, match="facility_range must be below"):
-        Cdu.model_validate(DECLARED | {"facility_range": "14 K"})
+        CduBank.model_validate(DECLARED | {"facility_range": "14 K"})

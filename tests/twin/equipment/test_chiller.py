@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from sites.catalogue import standard_machines
-from twin.equipment.chiller import ChillerBank
+from twin.equipment.chiller_plant import ChillerBank
 
 CANONICAL = {"canonical": True}
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sites.loading import load_site
 from tests.random_sites import random_site
 from tests.seeds import seeds
-from twin import vocabulary
+from twin import variables
 from twin.equipment.cooling_plant import CoolingPlant
 
 LOADS = np.linspace(0.0, 1.0, 12)[:, None]
@@ -47,7 +47,7 @@ def test_energy_closes_and_nothing_is_negative(plant, outdoors, air) -> None:
     parts = [flows.details[f"cooling_plant_{role}_power"] for role in ("fan", "pump", "compressor")]
     np.testing.assert_allclose(sum(parts), flows.draws["medium_voltage"], rtol=1e-12)
     for name, values in flows.details.items():
-        vocabulary.term(name)
+        variables.variable_definition(name)
         assert np.all(values >= 0.0), name
     assert np.all(flows.draws["water"] >= 0.0)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.equipment.condensing import Condenser, economiser_lift
+from twin.equipment.chiller_plant import ChillerPlant, economiser_temperature_difference
 
 
 def test_the_streams_are_nearest_at_the_end_with_less_water():
@@ -13,7 +13,9 @@ def test_the_streams_are_nearest_at_the_end_with_less_water():
     supply is 2 K above the tower's water. 1.5 MW/K warm by 8 K: nearest at the warm end, the return
     is 2 + 8 K above the tower's water and the supply 6 K less: 4 K.
     """
-    lift = economiser_lift(12.0, 2.0, chilled_rate=2.0, water_rate=np.array([3.0, 1.5]))
+    lift = economiser_temperature_difference(
+        12.0, 2.0, chilled_rate=2.0, water_rate=np.array([3.0, 1.5])
+    )
     assert lift == pytest.approx([2.0, 4.0])
 
 
@@ -26,7 +28,7 @@ def test_no_tower_water_leaves_the_economiser_warmer_than_the_return(
     Sensitivity: with 10 K on the condensers and 6 K of chilled water it left 1 K above the return.
     """
     chillers = chilled_plant.chillers.model_copy(update={"condenser_range": condenser_range})
-    condenser = Condenser(
+    condenser = ChillerPlant(
         chillers=chillers,
         rejection=chilled_plant.rejection,
         supply_temperature=18.0,

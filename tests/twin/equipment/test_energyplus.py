@@ -6,7 +6,7 @@ import pytest
 
 from sites.validation import reference_programs as plant
 from tests import energyplus
-from twin.physics.tower import tower_evaporation
+from twin.physics.heat_rejection import tower_evaporation
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ from pydantic import ValidationError
 import sites
 from sites.checks import backup_issues
 from tests.runs import steady, total
-from twin import state
-from twin.contingency import Contingency
+from twin.declarations import ResilienceSettings
 from twin.equipment import Genset
-from twin.simulation import simulate
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 BANK = {
     "name": "genset",
@@ -116,8 +116,8 @@ def test_an_island_burns_fuel_and_takes_nothing_from_the_grid():
     rows = np.full((operation.sizes["time"], 1), 100.0)
     operation = operation.assign_coords(genset=["genset_1"])
     operation["genset_power"] = ("time", "genset"), rows, {"units": "MW"}
-    calm = simulate(site, state.rest(site), steady(site))
-    island = simulate(site, state.rest(site), operation)
+    calm = simulate(site, state.initial_state(site), steady(site))
+    island = simulate(site, state.initial_state(site), operation)
     assert total(calm, "genset_fuel").max() == 0.0
     # the transformers' core is all that still hangs on the grid
     assert total(island, "transformer_output") == pytest.approx(0.0)
@@ -147,6 +147,6 @@ def test_gensets_must_be_enough_and_in_time():
     site = sites.load_site("small")
     (few,) = faults(site, count=1, spare=0, rating=1.0)
     assert "declare more sets" in few
-    short = site.model_copy(update={"contingency": Contingency(power_gap="11 s")})
+    short = site.model_copy(update={"contingency": ResilienceSettings(power_gap="11 s")})
     (gap,) = (str(fault) for fault in backup_issues(short))
     assert "after 12 s at the earliest" in gap

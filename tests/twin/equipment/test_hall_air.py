@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from twin.equipment.hall_air import HallAir
+from twin.equipment.hall_cooling import CrahBank
 from twin.relations import Convert
 
 DECLARED = {
@@ -20,7 +20,7 @@ DECLARED = {
 
 
 def test_fans_follow_the_heat_and_end_as_heat(outdoors) -> None:
-    (relation,) = HallAir.model_validate(DECLARED).relations()
+    (relation,) = CrahBank.model_validate(DECLARED).relations()
     assert isinstance(relation, Convert)
     flows = relation.physics(np.array([30.0, 15.0, 0.0]), outdoors(20.0, 15.0))
     np.testing.assert_allclose(flows.draws["critical"], [1.0, 0.125, 0.064])
@@ -28,7 +28,7 @@ def test_fans_follow_the_heat_and_end_as_heat(outdoors) -> None:
 
 
 def test_air_is_warmer_than_the_chilled_water_by_the_approach() -> None:
-    hall = HallAir.model_validate(DECLARED | {"fan_power": "0 MW"})
+    hall = CrahBank.model_validate(DECLARED | {"fan_power": "0 MW"})
     inlet = hall.rack_inlet_temperature(np.array([30.0, 15.0, 0.0]), np.array(18.0))
     assert inlet[0] == pytest.approx(22.0)
     assert 18.0 < inlet[1] < 22.0
@@ -37,4 +37,4 @@ def test_air_is_warmer_than_the_chilled_water_by_the_approach() -> None:
 
 def test_water_cannot_leave_warmer_than_the_air_returns() -> None:
     with pytest.raises(ValidationError, match="water_range must be below"):
-        HallAir.model_validate(DECLARED | {"water_range": "16 K"})
+        CrahBank.model_validate(DECLARED | {"water_range": "16 K"})

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from twin.equipment.heat_rejection import CoolingTower, DryCooler
-from twin.physics import air
-from twin.physics.tower import yorkcalc_approach
+from twin.physics import psychrometrics
+from twin.physics.heat_rejection import yorkcalc_approach
 
 FULL = np.ones(1)
 
@@ -95,9 +95,11 @@ def test_no_air_leaves_a_slow_tower_warmer_than_its_water(
     leaving = tower.leaving_temperature(
         heat, capacity_rate=np.array(rate), weather=weather, speed=speed * FULL
     )
-    entering = air.moist_air_enthalpy(weather.air_temperature, weather.humidity_ratio)
+    entering = psychrometrics.moist_air_enthalpy(weather.air_temperature, weather.humidity_ratio)
     carried = 1e3 * heat / (16 * tower.air_flow * speed)
-    behind = air.saturated_air_temperature(entering + carried, pressure=weather.air_pressure)
+    behind = psychrometrics.saturated_air_temperature(
+        entering + carried, pressure=weather.air_pressure
+    )
     assert behind < leaving + span
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.equipment.part_load import part_load_approach
+from twin.physics.heat_exchangers import part_load_approach
 
 
 def approach(heat: float, **changed: float) -> float:

@@ -3,9 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from twin.equipment import Battery, Grid, Tank
-from twin.peaks import Peak
-from twin.relations import Exchange
+from twin.equipment import Battery, ChilledWaterTank, GridConnection
+from twin.relations import DemandCharge, Exchange
 
 BATTERY = {
     "name": "battery",
@@ -68,7 +67,7 @@ def test_a_battery_without_sense_is_refused(name, value):
 
 def test_a_tank_keeps_what_its_water_carries():
     # 900 m3 x 999.1 kg/m3 x 4.186 kJ/(kg K) x 8 K / 3.6e6 kJ/MWh = 8.364 MWh
-    tank = Tank.model_validate(TANK)
+    tank = ChilledWaterTank.model_validate(TANK)
     assert tank.capacity == pytest.approx(8.364, abs=0.02)
     (store,) = tank.relations()
     assert (store.low, store.high) == (0.0, tank.capacity)
@@ -77,17 +76,19 @@ def test_a_tank_keeps_what_its_water_carries():
 
 
 def test_twice_the_span_keeps_twice_as_much():
-    tank = Tank.model_validate(TANK)
-    wider = Tank.model_validate(TANK | {"temperature_span": "16 K"})
+    tank = ChilledWaterTank.model_validate(TANK)
+    wider = ChilledWaterTank.model_validate(TANK | {"temperature_span": "16 K"})
     assert wider.capacity == pytest.approx(2.0 * tank.capacity)
 
 
 def test_a_connection_trades_and_has_its_peak_charged():
-    exchange, promise = Grid.model_validate(GRID | {"import_fee": "12 EUR/MWh"}).relations()
+    exchange, promise = GridConnection.model_validate(
+        GRID | {"import_fee": "12 EUR/MWh"}
+    ).relations()
     assert isinstance(exchange, Exchange)
     assert (exchange.import_limit, exchange.export_limit, exchange.ramp) == (200.0, 0.0, 4.0)
     assert (exchange.import_fee, exchange.price) == (12.0, "electricity_price")
-    assert promise == Peak(owner="grid", quantity="grid_import_power", price=900.0)
+    assert promise == DemandCharge(owner="grid", quantity="grid_import_power", price=900.0)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +96,8 @@ def test_a_connection_trades_and_has_its_peak_charged():
 )
 def test_a_connection_without_sense_is_refused(name, value):
     with pytest.raises(ValidationError, match=name):
-        Grid.model_validate(GRID | {name: value})
+        GridConnection.model_validate(GRID | {name: value})
 
 
 def test_a_ramp_by_the_hour_is_a_ramp_by_the_minute():
-    assert Grid.model_validate(GRID | {"ramp": "240 MW/h"}).ramp == pytest.approx(4.0)
+    assert GridConnection.model_validate(GRID | {"ramp": "240 MW/h"}).ramp == pytest.approx(4.0)

@@ -7,10 +7,10 @@ import xarray as xr
 import sites
 from sites.checks import site_issues
 from tests.runs import steady, total
-from twin import state
 from twin.equipment import Switchgear
-from twin.limits import violations
-from twin.simulation import simulate
+from twin.simulation import state
+from twin.simulation.limits import count_violations
+from twin.simulation.simulate import simulate
 
 PANELS = {
     "name": "switchgear_1",
@@ -42,8 +42,8 @@ def test_a_site_with_switchgear_draws_its_loss_too():
     panels = made(rating="6 MVA", own_use=0.001)
     wider = site.with_equipment({**site.equipment, "transformer_1": bank, panels.name: panels})
     assert site_issues(wider) == []
-    plain = simulate(site, state.rest(site), steady(site))
-    lossy = simulate(wider, state.rest(wider), steady(wider))
+    plain = simulate(site, state.initial_state(site), steady(site))
+    lossy = simulate(wider, state.initial_state(wider), steady(wider))
     loss = total(lossy, "transformer_output") - total(plain, "transformer_output")
     assert loss == pytest.approx(total(lossy, "switchgear_loss"))
     assert loss.min() > 0.006
@@ -61,13 +61,13 @@ def test_more_than_panels_may_carry_is_a_violation_of_every_minute():
     told["hall_power"] = xr.full_like(told["hall_power"], 1.4).assign_attrs(
         told["hall_power"].attrs
     )
-    record = simulate(tight, state.rest(tight), told)
+    record = simulate(tight, state.initial_state(tight), told)
     assert record["switchgear_loading"].min() > 1.0
-    assert violations(tight, record).sel(limit="switchgear_loading of switchgear_1") == 20
+    assert count_violations(tight, record).sel(limit="switchgear_loading of switchgear_1") == 20
     wide = site.with_equipment(
         {**site.equipment, bank.name: bank, "switchgear_1": made(rating="6 MVA")}
     )
-    assert violations(wide, simulate(wide, state.rest(wide), told)).sum() == 0
+    assert count_violations(wide, simulate(wide, state.initial_state(wide), told)).sum() == 0
 
 
 def test_transformers_that_deliver_to_no_switchgear_are_told():

@@ -6,10 +6,10 @@ import xarray as xr
 
 import sites
 from tests.runs import steady
-from twin import state, steering
 from twin.errors import StateError
 from twin.relations import SetPoints
-from twin.simulation import simulate
+from twin.simulation import setpoints, state
+from twin.simulation.simulate import simulate
 
 PLANT = "chilled_plant"
 
@@ -95,16 +95,18 @@ def operation(site, told, *, dim="cooling_plant"):
     )  # fmt: skip
     plain = steady(site, count=len(told))
     plain["air_temperature"].values[:] = 30.0
-    return plain.assign({steering.UNITS: units})
+    return plain.assign({setpoints.UNITS_ON: units})
 
 
 def test_a_site_runs_through_the_units_of_a_plan():
     """Proves: units go through the doors of the twin; those of a run, on circuits, are no order."""
     site = sites.load_site("small")
-    ran = simulate(site, state.rest(site), operation(site, [2, 1, 2]))
-    assert ran[steering.UNITS].sel(circuit=PLANT).to_numpy().tolist() == [2.0, 1.0, 2.0]
-    alone = simulate(site, state.rest(site), operation(site, [2, 1, 2]).drop_vars(steering.UNITS))
-    past = simulate(site, state.rest(site), operation(site, [2, 1, 2], dim="circuit"))
+    ran = simulate(site, state.initial_state(site), operation(site, [2, 1, 2]))
+    assert ran[setpoints.UNITS_ON].sel(circuit=PLANT).to_numpy().tolist() == [2.0, 1.0, 2.0]
+    alone = simulate(
+        site, state.initial_state(site), operation(site, [2, 1, 2]).drop_vars(setpoints.UNITS_ON)
+    )
+    past = simulate(site, state.initial_state(site), operation(site, [2, 1, 2], dim="circuit"))
     xr.testing.assert_identical(past, alone)
 
 
@@ -122,4 +124,4 @@ def test_what_makes_no_sense_is_refused_by_name(told, owner, said):
     site = sites.load_site("small")
     wrong = operation(site, [told]).assign_coords(cooling_plant=[owner])
     with pytest.raises(StateError, match=said):
-        simulate(site, state.rest(site), wrong)
+        simulate(site, state.initial_state(site), wrong)

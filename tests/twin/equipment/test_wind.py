@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.weathers import sky
-from twin.equipment import Wind
+from twin.equipment import WindFarm
 
 NOON = "2026-06-13T12:00"
 PARK = {
@@ -26,7 +26,7 @@ PRESSURE = 101.3906
 
 
 def park(**changed):
-    return Wind.model_validate(PARK | changed)
+    return WindFarm.model_validate(PARK | changed)
 
 
 def given(machine, *, wind, air=AIR, pressure=PRESSURE):

@@ -4,16 +4,16 @@ import numpy as np
 
 from tests.random_sites import random_site
 from tests.runs import random_run
-from twin.contingency import Contingency
+from twin.contingency.contingencies import FailedPart, single_contingencies
+from twin.declarations import ResilienceSettings
 from twin.equipment import CoolingPlant
-from twin.failures.trips import Part, trips
 
 
 def drawn(seed):
     """Return a site, a state, an operation of one interval, and one failure of a circuit."""
     rng = np.random.default_rng([seed, 4])
     site = _tight(random_site(int(rng.integers(40))), rng)
-    plan = Contingency(
+    plan = ResilienceSettings(
         cdu_group=int(rng.integers(1, 9)),
         standby_pumps=int(rng.integers(0, 2)),
         pumps=int(rng.integers(1, 5)),
@@ -36,8 +36,10 @@ def _limits(site):
 
 def _failure(site, seed):
     """Return a failure of another part at each seed."""
-    electric = {Part.BLOCK, Part.TRANSFORMER}
-    every = [trip for trip in trips(site) if trip.part not in electric or trip.is_total]
+    electric = {FailedPart.BLOCK, FailedPart.TRANSFORMER}
+    every = [
+        trip for trip in single_contingencies(site) if trip.part not in electric or trip.is_total
+    ]
     return every[seed % len(every)]
 
 

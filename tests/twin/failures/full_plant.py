@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from twin.failures.trips import Part
+from twin.contingency.contingencies import FailedPart
 
 LEAST = 1e-3
 GRID = 40
@@ -26,16 +26,16 @@ class Taking:
     def machines(self, t):
         """Return electricity, coolers out, and chillers that may run."""
         plan, bank = self.plan, self.plant.chillers
-        if self.part in {Part.PLANT, Part.TRANSFORMER}:
+        if self.part in {FailedPart.PLANT, FailedPart.TRANSFORMER}:
             return False, 0, 0
         count = bank.count if bank else 0
-        if self.part is Part.POWER:
+        if self.part is FailedPart.POWER:
             started = (t - plan.power_gap - plan.chiller_start) // plan.chiller_stage + 1
             return t >= plan.power_gap, 0, min(max(int(started), 0), count)
-        lost = 1 if self.part is Part.CHILLER else 0
+        lost = 1 if self.part is FailedPart.CHILLER else 0
         running = round(self.of("cooling_plant_units_on"))
         units = count - lost if t >= plan.chiller_start else max(running - lost, 0)
-        return True, 1 if self.part is Part.REJECTION else 0, min(units, count - lost)
+        return True, 1 if self.part is FailedPart.REJECTION else 0, min(units, count - lost)
 
     def most(self, water, share, t):
         """Return what the plant takes at most with its water at a temperature."""

@@ -8,12 +8,11 @@ has, are written here once more; nothing is linear that is not so in the machine
 import numpy as np
 
 from tests.twin.failures.full_plant import GRID, LEAST, Taking
-from twin import steering
-from twin.equipment import Accelerators, Cdu, CoolingPlant, HallAir, HeatReuse, Tank
-from twin.equipment.part_load import part_load_approach
-from twin.failures.trips import Part
-from twin.physics.cold_plate import cold_plate_resistance
-from twin.simulation import simulate
+from twin.contingency.contingencies import FailedPart
+from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, HeatReuse, ITHall
+from twin.physics.heat_exchangers import cold_plate_resistance, part_load_approach
+from twin.simulation import setpoints
+from twin.simulation.simulate import simulate
 from twin.weather import Weather
 
 HOUR = 3600.0
@@ -28,8 +27,8 @@ class Full:
         self.result = simulate(site, start, operation).isel(time=0)
         self.plant = next(p for p in site.of(CoolingPlant) if p.serves == serves)
         self.target = self.plant.supply_temperature
-        if steering.SUPPLY in operation:
-            points = operation[steering.SUPPLY].isel(time=0)
+        if setpoints.SUPPLY_SET_POINT in operation:
+            points = operation[setpoints.SUPPLY_SET_POINT].isel(time=0)
             self.target = float(points.sel(circuit=self.plant.name))
         self.lag = self.plant.loop.valve_lag or self.plan.valve_lag
         self.water_now = self.plan_water(0.0)
@@ -50,9 +49,9 @@ class Full:
     def plan_water(self, t):
         """Return the facility flow over that before, without the later step."""
         plan, part = self.plan, self.part
-        if part is Part.TRANSFORMER or (part is Part.POWER and t < plan.power_gap):
+        if part is FailedPart.TRANSFORMER or (part is FailedPart.POWER and t < plan.power_gap):
             return plan.ride_through
-        if part is Part.PUMP:
+        if part is FailedPart.PUMP:
             left = (plan.pumps - 1) / plan.pumps
             if plan.standby_pumps:
                 return left if t < plan.pump_start else 1.0
@@ -63,7 +62,7 @@ class Full:
         now = self.plan_water(t)
         if t < self.plan.flow_step:
             return now
-        lost = self.part is Part.PUMP and not self.plan.standby_pumps
+        lost = self.part is FailedPart.PUMP and not self.plan.standby_pumps
         most = (1.0 - 1.0 / self.plan.pumps if lost else 1.0) / max(self.flow, LEAST)
         if most <= now:
             return now
@@ -73,9 +72,9 @@ class Full:
 
     def coolant(self, t):
         """Return the flow of the coolant through the manifold touched, over its rated one."""
-        if self.part not in {Part.CDU, Part.CDU_PUMP}:
+        if self.part not in {FailedPart.CDU, FailedPart.CDU_PUMP}:
             return self.asked
-        lost = 1.0 if self.part is Part.CDU else 1.0 - self.plan.cdu_pump_flow
+        lost = 1.0 if self.part is FailedPart.CDU else 1.0 - self.plan.cdu_pump_flow
         left = (self.group - lost) / self.group
         return self.asked * left if t < self.plan.cdu_ramp else min(self.asked, left)
 
@@ -86,7 +85,7 @@ class Full:
         self.tank = 0.0, 0.0, 0.0
         loop = self.plant.loop.heat_capacity
         if self.serves == "chilled":
-            air = site.of(HallAir)[0]
+            air = site.of(CrahBank)[0]
             fans = self.of("hall_air_fan_power", hall_air=air.name)
             heat = self.of("hall_air_output", hall_air=air.name) + fans
             self.lay_tank()
@@ -98,10 +97,12 @@ class Full:
             self.own = max(heat / air.rated_heat, air.minimum_flow)
             self.state = [self.begun + heat / self.exchanger(0.0, 1.0), self.begun]
             return
-        cdu, halls = site.of(Cdu)[0], site.of(Accelerators)
+        cdu, halls = site.of(CduBank)[0], site.of(ITHall)
         into, pump = (self.of(f"cdu_{n}", cdu=cdu.name) for n in ("output", "pump_power"))
         self.group = min(plan.cdu_group, cdu.count)
-        share = self.group / cdu.count if self.part in {Part.CDU, Part.CDU_PUMP} else 1.0
+        share = (
+            self.group / cdu.count if self.part in {FailedPart.CDU, FailedPart.CDU_PUMP} else 1.0
+        )
         bank = cdu.count * cdu.rated_heat
         self.asked = max((into + pump) / bank, cdu.minimum_flow)
         through = min(max(into / bank, cdu.minimum_flow), 1.0)
@@ -114,7 +115,7 @@ class Full:
         self.litres = halls[0].chip_flow * 1000.0 / 60.0 * through
         coolant = share * bank / cdu.technology_range * plan.coolant_residence / HOUR
         unsold = 0.0
-        if self.part is Part.HEAT_PUMP:
+        if self.part is FailedPart.HEAT_PUMP:
             unsold = self.of("heat_reuse_source_heat", heat_reuse=self.trip.owner)
         if self.trip.is_total:
             pumps = site.of(HeatReuse)
@@ -129,7 +130,7 @@ class Full:
 
     def lay_tank(self):
         self.charge = self.lost = 0.0
-        for tank in self.site.of(Tank):
+        for tank in self.site.of(ChilledWaterTank):
             store = next(s for s in self.site.stores if s.owner == tank.name)
             self.charge += self.of("tank_charge", tank=tank.name)
             given = self.of("tank_discharge", tank=tank.name)
@@ -147,7 +148,11 @@ class Full:
         if self.serves == "chilled":
             left, shares = 1.0, (self.own, max(self.own * water, LEAST))
         else:
-            units = (self.group - 1) / self.group if self.part is Part.CDU and t is not None else 1
+            units = (
+                (self.group - 1) / self.group
+                if self.part is FailedPart.CDU and t is not None
+                else 1
+            )
             left = max(units, LEAST)
             coolant = self.asked if t is None else self.coolant(t)
             drawn = min(max(self.asked * water / left, LEAST), max(self.asked, 1.0))
@@ -170,10 +175,10 @@ class Full:
         name = self.plant.name
         last = len(self.state) - 1
         found = [(last, self.plant.supply_limit, f"supply limit of {name}")]
-        halls = self.site.of(Accelerators)
+        halls = self.site.of(ITHall)
         if self.serves == "chilled":
             high = min(hall.inlet_temperature_limit for hall in halls)
-            return [*found, (0, high, f"inlet limit of {self.site.of(HallAir)[0].name}")]
+            return [*found, (0, high, f"inlet limit of {self.site.of(CrahBank)[0].name}")]
         for place, hall in enumerate(halls):
             high = hall.chip_temperature_limit - self.plan.throttle_margin
             found.append((3 + place, high, f"throttling in {hall.name}"))

@@ -6,15 +6,19 @@ import pytest
 import sites
 from tests.heated import heated
 from tests.runs import ordered, steady
-from twin import state
-from twin.contingency import Contingency
-from twin.equipment import Tank
+from twin.contingency.contingencies import find_contingency
+from twin.contingency.ride_through_time import (
+    contingency_trajectory,
+    faulted_circuits,
+    prefault_state,
+    time_to_limit,
+)
+from twin.declarations import ResilienceSettings
+from twin.equipment import ChilledWaterTank
 from twin.errors import StateError
-from twin.failures.endurance import circuits, situation_of, time_to_limit
-from twin.failures.path import follow_trip
-from twin.failures.trips import find_trip
-from twin.physics.overload import transformer_overload_time, ups_overload_time
-from twin.simulation import simulate
+from twin.physics.electrical_equipment import transformer_overload_time, ups_overload_time
+from twin.simulation import state
+from twin.simulation.simulate import simulate
 
 RHINE = sites.load_site("rhine")
 SMALL = sites.load_site("small")
@@ -23,21 +27,25 @@ SMALL = sites.load_site("small")
 def planned(site, **values):
     """Return a site with other provisions against failures."""
     return site.model_copy(
-        update={"contingency": Contingency.model_validate(values, context={"canonical": True})}
+        update={
+            "contingency": ResilienceSettings.model_validate(values, context={"canonical": True})
+        }
     )
 
 
 def minutes(site, name, *, share=0.6, air=20.0, level=0.5, operation=None):
     operation = steady(site, share=share, air=air, count=1) if operation is None else operation
-    start = state.rest(site, operation["time"].to_numpy()[0], level=level)
-    found = time_to_limit(site, start, operation, failures=[find_trip(site, name)])
+    start = state.initial_state(site, operation["time"].to_numpy()[0], level=level)
+    found = time_to_limit(site, start, operation, failures=[find_contingency(site, name)])
     return float(found["time_to_limit"][0, 0]), str(found["limit"][0, 0].to_numpy())
 
 
 def path(site, name, *, share=1.0, air=20.0, length=10):
     operation = steady(site, share=share, air=air, count=1)
-    start = state.rest(site, operation["time"].to_numpy()[0], level=0.5)
-    return follow_trip(site, start, operation, trip=find_trip(site, name), minutes=length)
+    start = state.initial_state(site, operation["time"].to_numpy()[0], level=0.5)
+    return contingency_trajectory(
+        site, start, operation, trip=find_contingency(site, name), minutes=length
+    )
 
 
 def test_a_warm_loop_without_rejection_warms_by_its_heat_over_its_water():
@@ -48,7 +56,9 @@ def test_a_warm_loop_without_rejection_warms_by_its_heat_over_its_water():
     water = path(site, "warm_plant")["facility_supply_temperature"].sel(circuit="warm_plant")
     operation = steady(site, share=1.0, air=20.0, count=1)
     load = float(
-        simulate(site, state.rest(site), operation)["cooling_load"].sel(circuit="warm_plant")[0]
+        simulate(site, state.initial_state(site), operation)["cooling_load"].sel(
+            circuit="warm_plant"
+        )[0]
     )
     assert np.diff(water)[2:] == pytest.approx(4.73 * load / 164.0, rel=2e-3)
     # from 38 to 45 degC
@@ -77,7 +87,7 @@ def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
     operation = steady(RHINE, share=0.4, air=20.0, count=1)
     empty, _ = minutes(RHINE, "chilled_plant", level=0.0, operation=operation)
     half, _ = minutes(RHINE, "chilled_plant", level=0.5, operation=operation)
-    start = state.rest(RHINE, operation["time"].to_numpy()[0], level=0.5)
+    start = state.initial_state(RHINE, operation["time"].to_numpy()[0], level=0.5)
     load = simulate(RHINE, start, operation)["cooling_load"].sel(circuit="chilled_plant")
     tank = next(store for store in RHINE.stores if store.owner == "tank_1")
     kept = float(start["tank_level"].sel(tank="tank_1")) - tank.low
@@ -87,7 +97,7 @@ def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
 
 def two_tanks(site, one, other):
     """Return a site with its tank twice, and the state in which they keep some shares."""
-    (tank,) = site.of(Tank)
+    (tank,) = site.of(ChilledWaterTank)
     second = tank.model_copy(update={"name": "tank_2"})
     site = site.with_equipment({**site.equipment, "tank_2": second})
     shares = np.array([one, other])
@@ -95,7 +105,7 @@ def two_tanks(site, one, other):
         store.low + share * (store.high - store.low)
         for store, share in zip(site.stores[-2:], shares, strict=True)
     ]
-    start = state.rest(site)
+    start = state.initial_state(site)
     return site, start.assign(tank_level=start["tank_level"].copy(data=levels))
 
 
@@ -106,12 +116,12 @@ def test_an_empty_tank_beside_a_full_one_gives_nothing():
     gave what both can.
     """
     operation = steady(SMALL, share=0.9, air=25.0, count=1)
-    trip = find_trip(SMALL, "chilled_plant")
-    alone = time_to_limit(SMALL, state.rest(SMALL, level=1.0), operation, failures=[trip])
+    trip = find_contingency(SMALL, "chilled_plant")
+    alone = time_to_limit(SMALL, state.initial_state(SMALL, level=1.0), operation, failures=[trip])
     site, start = two_tanks(SMALL, 0.0, 1.0)
     both = time_to_limit(site, start, operation, failures=[trip])
     np.testing.assert_allclose(both["time_to_limit"], alone["time_to_limit"], rtol=1e-9)
-    shown = follow_trip(site, start, operation, trip=trip, minutes=5)
+    shown = contingency_trajectory(site, start, operation, trip=trip, minutes=5)
     assert (shown["tank_discharge"].sel(tank="tank_1") == 0.0).all()
     assert float(shown["tank_discharge"].sel(tank="tank_2")[-1]) == pytest.approx(0.3)
     assert np.ptp(shown["tank_level"].sel(tank="tank_1").to_numpy()) == 0.0
@@ -124,7 +134,7 @@ def test_two_tanks_share_what_is_lacking_until_one_is_empty():
     found = []
     for shares in ((0.0, 0.82), (0.02, 0.8), (0.41, 0.41)):
         site, start = two_tanks(SMALL, *shares)
-        trip = find_trip(site, "chilled_plant")
+        trip = find_contingency(site, "chilled_plant")
         times = time_to_limit(site, start, operation, failures=[trip])["time_to_limit"]
         found.append(float(times[0, 0]))
     assert found[0] < found[1] < found[2]
@@ -135,11 +145,13 @@ def test_a_tank_that_fails_while_it_carries_the_load_is_missed():
     site = RHINE.replace("tank_1", power="40 MW")
     operation = steady(site, share=0.9, air=20.0, count=1)
     told = ordered(operation, "tank_discharge", "tank", tank_1=20.0)
-    start = state.rest(site, operation["time"].to_numpy()[0], level=0.5)
+    start = state.initial_state(site, operation["time"].to_numpy()[0], level=0.5)
     settled = simulate(site, start, told)
     start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
-    trip = find_trip(site, "tank_1")
-    calm, lost = (follow_trip(site, start, told, trip=t, minutes=30) for t in (None, trip))
+    trip = find_contingency(site, "tank_1")
+    calm, lost = (
+        contingency_trajectory(site, start, told, trip=t, minutes=30) for t in (None, trip)
+    )
     water = [p["facility_supply_temperature"].sel(circuit="chilled_plant") for p in (calm, lost)]
     assert np.ptp(water[0].to_numpy()) == pytest.approx(0.0, abs=0.01)
     assert float(water[1].max()) > 19.0
@@ -154,9 +166,9 @@ def test_a_heat_pump_that_fails_leaves_its_heat_in_the_warm_water():
     operation = ordered(
         steady(site, share=0.6, air=-10.0, count=1), "heat_reuse_power", "heat_reuse", pump=0.8
     )
-    situation = situation_of(site, state.rest(site), operation)
-    warm = circuits(situation)[0]
-    before, after = (sum(warm.after(t).heat) for t in (None, find_trip(site, "pump")))
+    situation = prefault_state(site, state.initial_state(site), operation)
+    warm = faulted_circuits(situation)[0]
+    before, after = (sum(warm.after(t).heat) for t in (None, find_contingency(site, "pump")))
     source = situation.flow("heat_reuse_source_heat", "pump")
     assert after - before == pytest.approx(source)
     assert float(source[0]) > 0.5
@@ -167,11 +179,11 @@ def test_steered_water_is_held_where_it_is_told():
     cool = operation.assign_coords(circuit=["warm_plant", "chilled_plant"]).assign(
         facility_supply_set_point=(("time", "circuit"), [[30.0, 18.0]], {"units": "degC"})
     )
-    start = state.rest(RHINE, operation["time"].to_numpy()[0])
+    start = state.initial_state(RHINE, operation["time"].to_numpy()[0])
     start["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = 30.0
-    trip = find_trip(RHINE, "warm_plant/pump_1")
-    told = follow_trip(RHINE, start, cool, trip=trip, minutes=60)
-    left = follow_trip(RHINE, start, operation, trip=trip, minutes=60)
+    trip = find_contingency(RHINE, "warm_plant/pump_1")
+    told = contingency_trajectory(RHINE, start, cool, trip=trip, minutes=60)
+    left = contingency_trajectory(RHINE, start, operation, trip=trip, minutes=60)
     ends = [
         float(p["facility_supply_temperature"].sel(circuit="warm_plant")[-1]) for p in (told, left)
     ]
@@ -180,10 +192,10 @@ def test_steered_water_is_held_where_it_is_told():
 
 def test_without_a_failure_nothing_moves():
     operation = steady(RHINE, share=0.8, air=20.0, count=1)
-    start = state.rest(RHINE, operation["time"].to_numpy()[0], level=0.5)
+    start = state.initial_state(RHINE, operation["time"].to_numpy()[0], level=0.5)
     settled = simulate(RHINE, start, operation)
     start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
-    calm = follow_trip(RHINE, start, operation, trip=None, minutes=30)
+    calm = contingency_trajectory(RHINE, start, operation, trip=None, minutes=30)
     for values in calm.values():
         assert np.ptp(values.to_numpy(), axis=0) == pytest.approx(0.0, abs=1e-6)
 
@@ -206,7 +218,7 @@ def test_what_is_left_of_an_electrical_supply_bears_its_overload():
 
 def test_a_result_of_another_operation_is_refused():
     operation = steady(RHINE, count=4)
-    start = state.rest(RHINE, operation["time"].to_numpy()[0])
+    start = state.initial_state(RHINE, operation["time"].to_numpy()[0])
     result = simulate(RHINE, start, operation)
     with pytest.raises(StateError, match="give the result of this very operation"):
         time_to_limit(RHINE, start, operation.isel(time=[0], instant=[0, 1]), result=result)

@@ -5,7 +5,12 @@ import pytest
 
 from tests.twin.failures.drawing import drawn
 from tests.twin.failures.full_simulation import Full
-from twin.failures.endurance import circuits, situation_of, time_to_limit, touches
+from twin.contingency.ride_through_time import (
+    affects,
+    faulted_circuits,
+    prefault_state,
+    time_to_limit,
+)
 
 LONGEST = 120.0
 """What is reached later than this is compared as not reached. [min]"""
@@ -24,11 +29,11 @@ def compared(seed):
     found = time_to_limit(site, start, operation, failures=[trip])
     ours = float(found["time_to_limit"][0, 0])
     horizon = min(60.0 * (1.1 * ours + 1.0), 60.0 * LONGEST)
-    situation = situation_of(site, start, operation)
+    situation = prefault_state(site, start, operation)
     touched = [
         Full(site, start, operation, trip, serves=circuit.plant.machine.serves)
-        for circuit in circuits(situation)
-        if touches(trip, circuit)
+        for circuit in faulted_circuits(situation)
+        if affects(trip, circuit)
     ]
 
     def full(slack):

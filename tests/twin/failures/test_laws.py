@@ -7,17 +7,17 @@ import pytest
 
 from tests.seeds import seeds
 from tests.twin.failures.drawing import drawn
-from twin.contingency import Contingency
-from twin.failures.coverage import QUICK
-from twin.failures.endurance import time_to_limit
-from twin.failures.trips import Part, trips
+from twin.contingency.contingencies import FailedPart, single_contingencies
+from twin.contingency.coverage import COARSE_STEP_GROWTH
+from twin.contingency.ride_through_time import time_to_limit
+from twin.declarations import ResilienceSettings
 
 SEEDS = range(4)
 SOON = 240.0
 """Time within which a limit must be told to the minute. [min]"""
 
 ROUNDING = 1.0 + 1e-6
-SHARED = {Part.CHILLER, Part.REJECTION}
+SHARED = {FailedPart.CHILLER, FailedPart.REJECTION}
 """Where more load may help: the more chillers run, the less one of them matters at once."""
 
 
@@ -31,7 +31,7 @@ def test_more_load_never_gives_more_time(seed):
     site, start, operation, _ = drawn(seed)
     loaded = operation.assign(hall_power=operation["hall_power"] * 1.1)
     loaded["hall_power"].attrs = operation["hall_power"].attrs
-    failures = [trip for trip in trips(site) if trip.part not in SHARED]
+    failures = [trip for trip in single_contingencies(site) if trip.part not in SHARED]
     less, more = (times(site, start, run, failures) for run in (operation, loaded))
     assert (more <= less * 1.01).all()
 
@@ -61,7 +61,7 @@ def test_what_stands_by_never_gives_less_time(seed):
     less, more = (
         times(
             site.model_copy(
-                update={"contingency": Contingency.model_validate(plan, context=canonical)}
+                update={"contingency": ResilienceSettings.model_validate(plan, context=canonical)}
             ),
             start,
             operation,
@@ -74,9 +74,9 @@ def test_what_stands_by_never_gives_less_time(seed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_machine_is_never_worse_than_its_whole_plant(seed):
     site, start, operation, _ = drawn(seed)
-    every = trips(site)
+    every = single_contingencies(site)
     found = times(site, start, operation)[:, 0]
-    whole = {t.owner: m for t, m in zip(every, found, strict=True) if t.part is Part.PLANT}
+    whole = {t.owner: m for t, m in zip(every, found, strict=True) if t.part is FailedPart.PLANT}
     for trip, minutes in zip(every, found, strict=True):
         if trip.part in SHARED:
             assert minutes >= whole[trip.owner] / 1.01
@@ -84,7 +84,7 @@ def test_one_machine_is_never_worse_than_its_whole_plant(seed):
 
 def test_all_failures_at_once_are_each_as_alone():
     site, start, operation, _ = drawn(3)
-    every = trips(site)
+    every = single_contingencies(site)
     together = times(site, start, operation)
     alone = np.concatenate([times(site, start, operation, [trip]) for trip in every])
     assert together == pytest.approx(alone, rel=2e-3)
@@ -97,7 +97,7 @@ def test_the_quick_steps_of_a_verdict_lose_little(seed):
     site, start, operation, _ = drawn(seed)
     exact, quick = (
         time_to_limit(site, start, operation, growth=growth)["time_to_limit"].to_numpy()
-        for growth in (100.0, QUICK)
+        for growth in (100.0, COARSE_STEP_GROWTH)
     )
     soon = np.minimum(exact, quick) <= SOON
     assert np.isfinite(exact[soon]).all()

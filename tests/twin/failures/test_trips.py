@@ -4,22 +4,22 @@ import pytest
 
 import sites
 from tests.heated import heated
+from twin.contingency.contingencies import FailedPart, find_contingency, single_contingencies
 from twin.errors import ProblemError
-from twin.failures.trips import Part, find_trip, trips
 
 RHINE = sites.load_site("rhine")
 
 
 def test_every_kind_of_failure_of_a_site_is_listed_once():
-    every = trips(RHINE)
+    every = single_contingencies(RHINE)
     assert len({trip.name for trip in every}) == len(every)
-    assert {trip.part for trip in every} == set(Part) - {Part.HEAT_PUMP}
+    assert {trip.part for trip in every} == set(FailedPart) - {FailedPart.HEAT_PUMP}
     alike = {trip.name: trip.alike for trip in every}
     assert alike["cdu_1/001"] == 140
     assert alike["chilled_plant/chiller_1"] == 9
     assert alike["warm_plant/dry_cooler_1"] == 240
     assert alike["ups_1/block_1"] == 84  # 210 MW in blocks of 2.5 MW
-    assert "pump" in {trip.name for trip in trips(heated())}
+    assert "pump" in {trip.name for trip in single_contingencies(heated())}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_kind_of_failure_of_a_site_is_listed_once():
     ],
 )
 def test_a_unit_is_found_as_people_call_it(said, name):
-    assert find_trip(RHINE, said).name == name
+    assert find_contingency(RHINE, said).name == name
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_a_unit_is_found_as_people_call_it(said, name):
 )
 def test_what_is_not_there_is_told_with_what_is(said, words):
     with pytest.raises(ProblemError, match=words):
-        find_trip(RHINE, said)
+        find_contingency(RHINE, said)
 
 
 def test_a_failure_is_told_in_words():
-    assert find_trip(RHINE, "chiller_3").title == "one chiller of chilled_plant (9 alike)"
-    assert find_trip(RHINE, "warm_plant").title == "whole plant of warm_plant"
-    assert find_trip(RHINE, "tank_1").title == "tank tank_1"
+    assert find_contingency(RHINE, "chiller_3").title == "one chiller of chilled_plant (9 alike)"
+    assert find_contingency(RHINE, "warm_plant").title == "whole plant of warm_plant"
+    assert find_contingency(RHINE, "tank_1").title == "tank tank_1"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from twin import vocabulary
-from twin.axes import regular, utc
-from twin.equipment import Photovoltaic, Wind
+from twin import variables
+from twin.equipment import Photovoltaic, WindFarm
 from twin.site import Site
+from twin.time_axes import regular_axes, to_utc
 
 CANONICAL = {"canonical": True}
 
@@ -29,7 +29,7 @@ def site() -> Site:
             "elevation": 111.0,
             "equipment": {
                 "pv_1": Photovoltaic.model_validate(pv, context=CANONICAL),
-                "wind_1": Wind.model_validate(wind, context=CANONICAL),
+                "wind_1": WindFarm.model_validate(wind, context=CANONICAL),
             },
             "work": {},
             "service": {"racks": 200.0, "daily_shape": shape, "weekend_share": 0.5},
@@ -44,13 +44,13 @@ def make_series() -> Callable[..., tuple[xr.Dataset, xr.Dataset]]:
 
     def make(start: str = "2023-06-01", days: int = 30) -> tuple[xr.Dataset, xr.Dataset]:
         rng = np.random.default_rng(7)
-        fine = regular(utc(start), 96 * days)
+        fine = regular_axes(to_utc(start), 96 * days)
         quarter = np.arange(96 * days) / 4.0
         fine["electricity_price"] = (
             "time",
             90.0 - 50.0 * np.cos((quarter - 2) / 12 * np.pi) + rng.normal(0.0, 10.0, 96 * days),
         )
-        hours = regular(utc(start), 24 * days, np.timedelta64(1, "h"))
+        hours = regular_axes(to_utc(start), 24 * days, np.timedelta64(1, "h"))
         hour = np.arange(24 * days)
         sun = np.maximum(np.sin((hour - 5) / 12 * np.pi), 0.0)
         values = {
@@ -63,6 +63,6 @@ def make_series() -> Callable[..., tuple[xr.Dataset, xr.Dataset]]:
         }
         for name, course in values.items():
             hours[name] = ("time", course)
-        return vocabulary.tag_all(fine), vocabulary.tag_all(hours)
+        return variables.tag_dataset(fine), variables.tag_dataset(hours)
 
     return make

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from twin.forecast.baselines import DAY, Recipe, extrapolate
+from twin.forecast.outlook import QUARTERS_PER_DAY, ExtrapolationRule, extrapolate
 
 MONDAY = np.datetime64("2023-06-05")
-DAY_BEFORE = Recipe(days=1, window=1, memory=6.0)
+DAY_BEFORE = ExtrapolationRule(days=1, window=1, memory=6.0)
 
 
 def times(start: np.datetime64, count: int) -> np.ndarray:
@@ -13,74 +13,93 @@ def times(start: np.datetime64, count: int) -> np.ndarray:
 
 
 def test_a_day_that_repeats_itself_is_foreseen_exactly():
-    day = np.sin(np.arange(DAY))
-    local = times(MONDAY, 4 * DAY)
+    day = np.sin(np.arange(QUARTERS_PER_DAY))
+    local = times(MONDAY, 4 * QUARTERS_PER_DAY)
     ahead = extrapolate(
-        np.tile(day, 2), local[: 2 * DAY], recipe=DAY_BEFORE, ahead=local[2 * DAY :]
+        np.tile(day, 2),
+        local[: 2 * QUARTERS_PER_DAY],
+        recipe=DAY_BEFORE,
+        ahead=local[2 * QUARTERS_PER_DAY :],
     )
     np.testing.assert_allclose(ahead, np.tile(day, 2), atol=1e-12)
 
 
 def test_a_new_deviation_is_carried_on_and_fades():
-    past = np.zeros(2 * DAY)
+    past = np.zeros(2 * QUARTERS_PER_DAY)
     past[-4:] = 1.0  # the last hour is 1 above the day before
-    local = times(MONDAY, 3 * DAY)
-    ahead = extrapolate(past, local[: 2 * DAY], recipe=DAY_BEFORE, ahead=local[2 * DAY :])
+    local = times(MONDAY, 3 * QUARTERS_PER_DAY)
+    ahead = extrapolate(
+        past, local[: 2 * QUARTERS_PER_DAY], recipe=DAY_BEFORE, ahead=local[2 * QUARTERS_PER_DAY :]
+    )
     # the middle of the first quarter-hour is 1/8 h ahead, that of the 25th 6 1/8 h
     assert ahead[0] == pytest.approx(np.exp(-0.125 / 6.0))
     assert ahead[24] == pytest.approx(np.exp(-6.125 / 6.0))
 
 
 def test_a_scaled_deviation_leaves_the_night_dark():
-    day = np.where(np.arange(DAY) < 48, 0.0, 4.0)
+    day = np.where(np.arange(QUARTERS_PER_DAY) < 48, 0.0, 4.0)
     past = np.concatenate([day, day[:48], [2.0] * 8])  # since noon half as bright
-    local = times(MONDAY, 3 * DAY)
-    recipe = Recipe(days=1, window=2, memory=1e9, is_scaled=True)
+    local = times(MONDAY, 3 * QUARTERS_PER_DAY)
+    recipe = ExtrapolationRule(days=1, window=2, memory=1e9, is_scaled=True)
     ahead = extrapolate(past, local[: len(past)], recipe=recipe, ahead=local[len(past) :])
-    np.testing.assert_allclose(ahead[: DAY - 56], 2.0)
-    np.testing.assert_allclose(ahead[DAY - 56 : DAY - 56 + 48], 0.0)
+    np.testing.assert_allclose(ahead[: QUARTERS_PER_DAY - 56], 2.0)
+    np.testing.assert_allclose(ahead[QUARTERS_PER_DAY - 56 : QUARTERS_PER_DAY - 56 + 48], 0.0)
 
 
 def test_weekends_follow_weekends():
-    local = times(MONDAY, 14 * DAY)
+    local = times(MONDAY, 14 * QUARTERS_PER_DAY)
     is_weekend = np.arange(14) % 7 >= 5
-    values = np.repeat(np.where(is_weekend, 10.0, 50.0), DAY)
-    recipe = Recipe(days=7, window=24, memory=24.0, is_alike=True)
+    values = np.repeat(np.where(is_weekend, 10.0, 50.0), QUARTERS_PER_DAY)
+    recipe = ExtrapolationRule(days=7, window=24, memory=24.0, is_alike=True)
     for known in (7, 11, 12, 13):
         ahead = extrapolate(
-            values[: known * DAY], local[: known * DAY], recipe=recipe, ahead=local[known * DAY :]
+            values[: known * QUARTERS_PER_DAY],
+            local[: known * QUARTERS_PER_DAY],
+            recipe=recipe,
+            ahead=local[known * QUARTERS_PER_DAY :],
         )
-        np.testing.assert_allclose(ahead[:DAY], values[known * DAY :][:DAY], rtol=1e-4)
+        np.testing.assert_allclose(
+            ahead[:QUARTERS_PER_DAY],
+            values[known * QUARTERS_PER_DAY :][:QUARTERS_PER_DAY],
+            rtol=1e-4,
+        )
 
 
 def test_a_first_weekend_follows_what_there_is():
-    local = times(MONDAY, 6 * DAY)
-    recipe = Recipe(days=7, window=24, memory=24.0, is_alike=True)
+    local = times(MONDAY, 6 * QUARTERS_PER_DAY)
+    recipe = ExtrapolationRule(days=7, window=24, memory=24.0, is_alike=True)
     ahead = extrapolate(
-        np.full(5 * DAY, 50.0), local[: 5 * DAY], recipe=recipe, ahead=local[5 * DAY :]
+        np.full(5 * QUARTERS_PER_DAY, 50.0),
+        local[: 5 * QUARTERS_PER_DAY],
+        recipe=recipe,
+        ahead=local[5 * QUARTERS_PER_DAY :],
     )
     np.testing.assert_allclose(ahead, 50.0)
 
 
 @pytest.mark.parametrize("change", ["2023-03-26", "2023-10-29"])
 def test_eight_o_clock_follows_eight_o_clock_over_a_change_of_time(change):
-    stamps = pd.date_range(pd.Timestamp(change) - pd.Timedelta("3D"), periods=6 * DAY, freq="15min")
+    stamps = pd.date_range(
+        pd.Timestamp(change) - pd.Timedelta("3D"), periods=6 * QUARTERS_PER_DAY, freq="15min"
+    )
     local = stamps.tz_localize("UTC").tz_convert("Europe/Berlin").tz_localize(None)
     local = local.to_numpy().astype("datetime64[us]")
     values = (local - local.astype("datetime64[D]")) / np.timedelta64(1, "h")  # the wall clock
-    known = 3 * DAY + 40
+    known = 3 * QUARTERS_PER_DAY + 40
     ahead = extrapolate(values[:known], local[:known], recipe=DAY_BEFORE, ahead=local[known:])
     clock = values[known:]
-    is_far_from_change = (clock > 4.0) & (np.arange(len(clock)) < DAY)
+    is_far_from_change = (clock > 4.0) & (np.arange(len(clock)) < QUARTERS_PER_DAY)
     np.testing.assert_allclose(ahead[is_far_from_change], clock[is_far_from_change])
 
 
 def test_blanks_are_passed_over_and_an_empty_past_gives_nan():
-    local = times(MONDAY, 4 * DAY)
-    past = np.full(3 * DAY, 5.0)
-    past[2 * DAY :] = np.nan
-    recipe = Recipe(days=3, window=1, memory=6.0)
-    held = extrapolate(past, local[: 3 * DAY], recipe=recipe, ahead=local[3 * DAY :])
+    local = times(MONDAY, 4 * QUARTERS_PER_DAY)
+    past = np.full(3 * QUARTERS_PER_DAY, 5.0)
+    past[2 * QUARTERS_PER_DAY :] = np.nan
+    recipe = ExtrapolationRule(days=3, window=1, memory=6.0)
+    held = extrapolate(
+        past, local[: 3 * QUARTERS_PER_DAY], recipe=recipe, ahead=local[3 * QUARTERS_PER_DAY :]
+    )
     np.testing.assert_allclose(held, 5.0)
-    for recipe in (DAY_BEFORE, Recipe(days=1, is_hourly=False, window=1, memory=1.0)):
+    for recipe in (DAY_BEFORE, ExtrapolationRule(days=1, is_hourly=False, window=1, memory=1.0)):
         assert np.isnan(extrapolate(past[:0], local[:0], recipe=recipe, ahead=local[:8])).all()

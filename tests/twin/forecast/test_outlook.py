@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from twin import vocabulary
-from twin.axes import HOUR, horizon, regular, utc
+from twin import variables
 from twin.errors import SeriesError
+from twin.forecast.history import measured_until, published_until, series_history
 from twin.forecast.outlook import outlook, service_racks
-from twin.forecast.record import measured_until, published_until, record
+from twin.time_axes import HOUR, horizon_axes, regular_axes, to_utc
 
 MIXED = [(24, 15), (24, 60)]
 RANDOM = np.random.default_rng(1).normal(0.0, 1e3, 96 * 30)
@@ -20,7 +20,7 @@ def series(make_series):
 
 @pytest.fixture(scope="module")
 def whole(site, series):
-    return record(site, *series)
+    return series_history(site, *series)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in power")  # of negative pressure
@@ -29,7 +29,7 @@ def whole(site, series):
     "now", ["2023-06-20T00:00", "2023-06-20T10:30", "2023-06-20T10:45", "2023-06-23T17:07"]
 )
 def test_nothing_unpublished_leaks(site, series, whole, now, corruption):
-    now = utc(now)
+    now = to_utc(now)
     corrupted = []
     for dataset in series:
         changed = dataset.copy(deep=True)
@@ -42,16 +42,16 @@ def test_nothing_unpublished_leaks(site, series, whole, now, corruption):
             false = np.broadcast_to(CORRUPTIONS[corruption], RANDOM.shape)[: len(ends)]
             changed[name].values[hidden] = false[hidden]
         corrupted.append(changed)
-    axes = horizon(now, MIXED)
+    axes = horizon_axes(now, MIXED)
     honest = outlook(site, whole, now, axes=axes)
-    other = outlook(site, record(site, *corrupted), now, axes=axes)
+    other = outlook(site, series_history(site, *corrupted), now, axes=axes)
     xr.testing.assert_identical(honest, other)  # bit for bit
 
 
 def test_published_prices_are_taken_as_they_are(site, series, whole):
-    now = utc("2023-06-20T10:45")
+    now = to_utc("2023-06-20T10:45")
     until = published_until(now, site.time_zone)
-    expected = outlook(site, whole, now, axes=regular(now, 192))
+    expected = outlook(site, whole, now, axes=regular_axes(now, 192))
     is_known = expected["time"].to_numpy() < until
     truth = series[0]["electricity_price"].sel(time=expected["time"])
     np.testing.assert_allclose(expected["electricity_price"][is_known], truth[is_known])
@@ -61,8 +61,8 @@ def test_published_prices_are_taken_as_they_are(site, series, whole):
 
 
 def test_foresight_is_the_truth(site, series, whole):
-    now = utc("2023-06-20T10:45")
-    seen = outlook(site, whole, now, axes=regular(now, 192), foresight=True)
+    now = to_utc("2023-06-20T10:45")
+    seen = outlook(site, whole, now, axes=regular_axes(now, 192), foresight=True)
     np.testing.assert_allclose(
         seen["electricity_price"], series[0]["electricity_price"].sel(time=seen["time"])
     )
@@ -72,12 +72,12 @@ def test_foresight_is_the_truth(site, series, whole):
 
 
 def test_every_word_is_there_finite_and_in_its_unit(site, whole):
-    now = utc("2023-06-20T10:30")
-    axes = horizon(now, MIXED)
+    now = to_utc("2023-06-20T10:30")
+    axes = horizon_axes(now, MIXED)
     expected = outlook(site, whole, now, axes=axes)
     names = [*expected.data_vars]
     assert {"service_racks", "terminal_price", "renewable_available_power"} < set(names)
-    vocabulary.check(expected, *names)
+    variables.check_variables(expected, *names)
     assert all(np.isfinite(expected[name]).all() for name in names)
     assert expected["renewable"].to_numpy().tolist() == ["pv_1", "wind_1"]
     assert expected["renewable_available_power"].dims == ("time", "renewable")
@@ -88,9 +88,9 @@ def test_every_word_is_there_finite_and_in_its_unit(site, whole):
 
 
 def test_hours_are_means_of_their_quarters(site, whole):
-    now = utc("2023-06-20T10:00")
-    quarters = outlook(site, whole, now, axes=regular(now, 96))
-    hours = outlook(site, whole, now, axes=regular(now, 24, HOUR))
+    now = to_utc("2023-06-20T10:00")
+    quarters = outlook(site, whole, now, axes=regular_axes(now, 96))
+    hours = outlook(site, whole, now, axes=regular_axes(now, 24, HOUR))
     for name in ("electricity_price", "air_temperature", "service_racks"):
         np.testing.assert_allclose(
             hours[name], quarters[name].to_numpy().reshape(24, 4).mean(axis=1)
@@ -98,18 +98,20 @@ def test_hours_are_means_of_their_quarters(site, whole):
 
 
 def test_terminal_price_is_the_mean_of_the_day_after(site, whole, series):
-    now = utc("2023-06-20T10:00")
-    seen = outlook(site, whole, now, axes=regular(now, 1), foresight=True)
-    after = series[0]["electricity_price"].sel(time=regular(utc("2023-06-20T10:15"), 96)["time"])
+    now = to_utc("2023-06-20T10:00")
+    seen = outlook(site, whole, now, axes=regular_axes(now, 1), foresight=True)
+    after = series[0]["electricity_price"].sel(
+        time=regular_axes(to_utc("2023-06-20T10:15"), 96)["time"]
+    )
     assert float(seen["terminal_price"]) == pytest.approx(after.to_numpy().mean())
 
 
 def test_the_forecast_takes_over_where_prices_end_and_says_so(site, series):
     prices, rest = series
-    now = utc("2023-06-20T10:45")
-    row = int((utc("2023-06-21T00:00") - utc("2023-06-01")) / HOUR) * 4
+    now = to_utc("2023-06-20T10:45")
+    row = int((to_utc("2023-06-21T00:00") - to_utc("2023-06-01")) / HOUR) * 4
     short = prices.isel(time=slice(0, row), instant=slice(0, row + 1))
-    expected = outlook(site, record(site, short, rest), now, axes=horizon(now, MIXED))
+    expected = outlook(site, series_history(site, short, rest), now, axes=horizon_axes(now, MIXED))
     assert np.isfinite(expected["electricity_price"]).all()
     assert expected.attrs["degraded"] == (
         "electricity_price: nothing from 2023-06-21T00:00Z on, so forecast"
@@ -119,18 +121,18 @@ def test_the_forecast_takes_over_where_prices_end_and_says_so(site, series):
 
 def test_stale_weather_is_forecast_from_what_there_is_and_says_so(site, series):
     prices, rest = series
-    now = utc("2023-06-20T10:45")
+    now = to_utc("2023-06-20T10:45")
     old = rest.isel(time=slice(0, 24 * 18), instant=slice(0, 24 * 18 + 1))
-    expected = outlook(site, record(site, prices, old), now, axes=horizon(now, MIXED))
+    expected = outlook(site, series_history(site, prices, old), now, axes=horizon_axes(now, MIXED))
     assert "air_temperature: nothing from 2023-06-19T00:00Z on" in expected.attrs["degraded"]
     assert np.isfinite(expected["air_temperature"]).all()
 
 
 def test_too_short_a_past_is_refused(site, whole):
-    now = utc("2023-06-01T02:00")
+    now = to_utc("2023-06-01T02:00")
     with pytest.raises(SeriesError, match="the days before hold nothing to forecast from"):
-        outlook(site, whole, now, axes=regular(now, 96))
-    outlook(site, whole, now, axes=regular(now, 96), foresight=True)
+        outlook(site, whole, now, axes=regular_axes(now, 96))
+    outlook(site, whole, now, axes=regular_axes(now, 96), foresight=True)
 
 
 @pytest.mark.parametrize("start", ["2023-05-31", "2023-08-01"])
@@ -138,7 +140,7 @@ def test_a_horizon_outside_the_series_is_refused(site, whole, start):
     with pytest.raises(
         SeriesError, match="the series cover 2023-06-01T00:00Z to 2023-07-01T00:00Z"
     ):
-        outlook(site, whole, utc(start), axes=regular(utc(start), 96))
+        outlook(site, whole, to_utc(start), axes=regular_axes(to_utc(start), 96))
 
 
 def test_the_service_follows_local_days(site):
@@ -154,7 +156,7 @@ def test_the_service_follows_local_days(site):
 
 def test_measured_is_never_ahead_of_now():
     for minute in range(60):
-        now = utc("2023-06-20T10:00") + np.timedelta64(minute, "m")
+        now = to_utc("2023-06-20T10:00") + np.timedelta64(minute, "m")
         assert measured_until(now) <= now
 
 
@@ -166,9 +168,12 @@ def test_an_outlook_is_never_beyond_what_can_be(site, series):
     broken = {"air_temperature": 70.0, "air_pressure": 20.0, "carbon_intensity": 1e5}
     for name, value in broken.items():
         carbon_and_weather[name].values[:] = value
-    now = utc("2023-06-20T10:45")
+    now = to_utc("2023-06-20T10:45")
     ahead = outlook(
-        site, record(site, series[0], carbon_and_weather), now, axes=horizon(now, MIXED)
+        site,
+        series_history(site, series[0], carbon_and_weather),
+        now,
+        axes=horizon_axes(now, MIXED),
     )
     assert set(ahead["air_temperature"].to_numpy()) == {60.0}
     assert set(ahead["air_pressure"].to_numpy()) == {50.0}

@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 
 import sites
-from twin.axes import HOUR, utc
 from twin.errors import SeriesError, UnitError
-from twin.forecast.record import REACH, known, measured_until, published_until, record
+from twin.forecast.history import (
+    AXIS_EXTENSION,
+    known_quarters,
+    measured_until,
+    published_until,
+    series_history,
+)
+from twin.time_axes import HOUR, to_utc
 
 
 @pytest.mark.parametrize(
@@ -21,7 +27,7 @@ from twin.forecast.record import REACH, known, measured_until, published_until, 
     ],
 )
 def test_prices_are_published_at_a_quarter_to_one(now, until):
-    assert published_until(utc(now), "Europe/Berlin") == utc(until)
+    assert published_until(to_utc(now), "Europe/Berlin") == to_utc(until)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +41,7 @@ def test_prices_are_published_at_a_quarter_to_one(now, until):
 )
 def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
     """Proves: in the Azores clocks change at midnight, and planning goes on."""
-    assert published_until(utc(now), "Atlantic/Azores") == utc(until)
+    assert published_until(to_utc(now), "Atlantic/Azores") == to_utc(until)
 
 
 @pytest.mark.parametrize(
@@ -50,19 +56,19 @@ def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
 def test_the_market_of_a_site_keeps_its_own_day(changed, until):
     """Proves: at 10:45 UTC it is 12:45 in Finland, and the day-ahead market has not told yet."""
     site = sites.load_site("small").model_copy(update=changed)
-    assert published_until(utc("2026-01-15T10:45"), site.market_day_zone) == utc(until)
+    assert published_until(to_utc("2026-01-15T10:45"), site.market_day_zone) == to_utc(until)
 
 
 def test_the_mean_of_an_hour_is_known_when_the_hour_is_over():
-    assert measured_until(utc("2023-06-28T10:59")) == utc("2023-06-28T10:00")
-    assert measured_until(utc("2023-06-28T11:00")) == utc("2023-06-28T11:00")
+    assert measured_until(to_utc("2023-06-28T10:59")) == to_utc("2023-06-28T10:00")
+    assert measured_until(to_utc("2023-06-28T11:00")) == to_utc("2023-06-28T11:00")
 
 
 def test_all_series_stand_on_quarter_hours(site, make_series):
     prices, rest = make_series(days=3)
-    whole = record(site, prices.isel(time=slice(96, None), instant=slice(96, None)), rest)
+    whole = series_history(site, prices.isel(time=slice(96, None), instant=slice(96, None)), rest)
     assert whole["time"][0] == rest["time"][0]
-    assert whole.sizes["time"] == 3 * 96 + REACH // HOUR * 4
+    assert whole.sizes["time"] == 3 * 96 + AXIS_EXTENSION // HOUR * 4
     price = whole["electricity_price"].to_numpy()
     assert np.isnan(price[:96]).all()
     assert np.isnan(price[288:]).all()
@@ -79,7 +85,7 @@ def test_finer_series_give_means(site, make_series):
         time=rest["time"].to_numpy()[0] + np.arange(24) * np.timedelta64(5, "m"),
         instant=rest["instant"].to_numpy()[0] + np.arange(25) * np.timedelta64(5, "m"),
     )
-    whole = record(site, prices, coarse)
+    whole = series_history(site, prices, coarse)
     means = rest["air_temperature"].to_numpy().reshape(8, 3).mean(axis=1)
     np.testing.assert_allclose(whole["air_temperature"][:8], means)
 
@@ -87,7 +93,7 @@ def test_finer_series_give_means(site, make_series):
 def test_no_power_is_claimed_where_the_weather_is_blank(site, make_series):
     prices, rest = make_series(days=2)
     rest["wind_speed"][5] = np.nan
-    power = record(site, prices, rest)["renewable_available_power"]
+    power = series_history(site, prices, rest)["renewable_available_power"]
     is_blank = np.isnan(power.to_numpy()).all(axis=1)[:192]
     assert np.flatnonzero(is_blank).tolist() == [20, 21, 22, 23]
 
@@ -95,19 +101,19 @@ def test_no_power_is_claimed_where_the_weather_is_blank(site, make_series):
 def test_a_gap_filled_across_now_is_not_known(site, make_series):
     prices, rest = make_series(days=2)
     rest["air_temperature"].attrs["gaps"] = ["2023-06-01T09:00Z/2023-06-01T11:00Z"]
-    temperature = record(site, prices, rest)["air_temperature"]
-    assert known(temperature, utc("2023-06-01T10:00")) == 9 * 4
-    assert known(temperature, utc("2023-06-01T11:00")) == 11 * 4
+    temperature = series_history(site, prices, rest)["air_temperature"]
+    assert known_quarters(temperature, to_utc("2023-06-01T10:00")) == 9 * 4
+    assert known_quarters(temperature, to_utc("2023-06-01T11:00")) == 11 * 4
 
 
 def test_a_missing_series_is_named(site, make_series):
     prices, rest = make_series(days=2)
     with pytest.raises(SeriesError, match="carbon_intensity: no series holds it"):
-        record(site, prices, rest.drop_vars("carbon_intensity"))
+        series_history(site, prices, rest.drop_vars("carbon_intensity"))
 
 
 def test_a_foreign_unit_is_refused(site, make_series):
     prices, rest = make_series(days=2)
     prices["electricity_price"].attrs["units"] = "EUR/kWh"
     with pytest.raises(UnitError, match="EUR MWh-1"):
-        record(site, prices, rest)
+        series_history(site, prices, rest)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from telemetry.series import read
-from twin.axes import utc
-from twin.forecast.record import record
+from twin.forecast.history import series_history
 from twin.forecast.skill import skill
+from twin.time_axes import to_utc
 
 WORDS = ("electricity_price", "air_temperature", "wind_1", "pv_1")
 
@@ -20,8 +20,8 @@ def found(site, shared):
         shared / "data" / "prices" / "DE-LU_2022_price_ci_electricitymaps.csv",
         shared / "data" / "weather" / "DE-LU_2022.json",
     )
-    whole = record(site, bundle.prices, bundle.carbon, bundle.weather)
-    moments = utc("2022-03-20T05:00") + np.arange(30) * np.timedelta64(9 * 24 + 5, "h")
+    whole = series_history(site, bundle.prices, bundle.carbon, bundle.weather)
+    moments = to_utc("2022-03-20T05:00") + np.arange(30) * np.timedelta64(9 * 24 + 5, "h")
     return skill(site, whole, moments, count=20)
 
 

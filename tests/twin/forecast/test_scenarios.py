@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from twin.axes import QUARTER, horizon, regular, utc
-from twin.forecast.errors import Errors
+from twin.forecast.history import measured_until, published_until, series_history
 from twin.forecast.outlook import outlook
-from twin.forecast.record import measured_until, published_until, record
-from twin.forecast.scenarios import scenarios
+from twin.forecast.scenarios import ForecastErrors, forecast_scenarios
+from twin.time_axes import QUARTER_HOUR, horizon_axes, regular_axes, to_utc
 
-NOW = utc("2023-06-24T10:30")
-AXES = regular(NOW, 192)
+NOW = to_utc("2023-06-24T10:30")
+AXES = regular_axes(NOW, 192)
 WORDS = ("electricity_price", "air_temperature", "wind_speed", "renewable_available_power")
 
 
@@ -22,12 +21,12 @@ def series(make_series):
 
 @pytest.fixture(scope="module")
 def whole(site, series):
-    return record(site, *series)
+    return series_history(site, *series)
 
 
 @pytest.fixture(scope="module")
 def drawn(site, whole):
-    return scenarios(site, whole, NOW, axes=AXES, count=5)
+    return forecast_scenarios(site, whole, NOW, axes=AXES, count=5)
 
 
 @pytest.mark.parametrize("false", [np.nan, 1e9])
@@ -41,7 +40,7 @@ def test_nothing_unpublished_leaks(site, series, drawn, false):
             until = published_until(NOW, site.time_zone) if is_price else NOW
             changed[name].values[ends > until] = false
         corrupted.append(changed)
-    other = scenarios(site, record(site, *corrupted), NOW, axes=AXES, count=5)
+    other = forecast_scenarios(site, series_history(site, *corrupted), NOW, axes=AXES, count=5)
     assert [s.probability for s in other] == [s.probability for s in drawn]
     for one, two in zip(drawn, other, strict=True):
         xr.testing.assert_identical(one.outlook, two.outlook)  # bit for bit
@@ -68,7 +67,9 @@ def test_a_scenario_is_the_forecast_and_the_error_of_its_origin(site, whole, dra
     """The same sum made by hand, from the outlook of the origin and what came after it."""
     expected = outlook(site, whole, NOW, axes=AXES)
     for one in drawn:
-        then = regular(one.origin + np.timedelta64(30, "m"), 192)  # made at the full hour before
+        then = regular_axes(
+            one.origin + np.timedelta64(30, "m"), 192
+        )  # made at the full hour before
         told = outlook(site, whole, one.origin, axes=then)
         came = outlook(site, whole, one.origin, axes=then, foresight=True)
         is_open = AXES["time"].to_numpy() >= measured_until(NOW)
@@ -88,31 +89,31 @@ def test_sun_and_wind_stay_within_their_machines(site, drawn):
 
 
 def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
-    kept = Errors(site, whole)
+    kept = ForecastErrors(site, whole)
     before = NOW - np.timedelta64(1, "D")
-    kept.before(before, regular(before, 192))
-    other = scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
+    kept.before(before, regular_axes(before, 192))
+    other = forecast_scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
     for one, two in zip(drawn, other, strict=True):
         assert one.probability == two.probability
         xr.testing.assert_identical(one.outlook, two.outlook)
 
 
 def test_errors_that_are_kept_are_filled_and_looked_up_again(site, whole, monkeypatch):
-    kept = Errors(site, whole)
-    first = scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
+    kept = ForecastErrors(site, whole)
+    first = forecast_scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
     assert len(kept) > 5
-    monkeypatch.setattr(Errors, "_block", None)  # nothing is worked out twice
-    again = scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
+    monkeypatch.setattr(ForecastErrors, "_block", None)  # nothing is worked out twice
+    again = forecast_scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
     assert [one.origin for one in again] == [one.origin for one in first]
 
 
 def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
-    kept = Errors(site, whole)
+    kept = ForecastErrors(site, whole)
     for quarter in range(4):
-        now = utc("2023-06-24T10:00") + quarter * QUARTER
+        now = to_utc("2023-06-24T10:00") + quarter * QUARTER_HOUR
         for_all, alone = (
-            one.before(now, horizon(now, ((2, 15), (46, 60))))
-            for one in (kept, Errors(site, whole))
+            one.before(now, horizon_axes(now, ((2, 15), (46, 60))))
+            for one in (kept, ForecastErrors(site, whole))
         )
         for one, two in zip(for_all, alone, strict=True):
             np.testing.assert_equal(one.errors, two.errors)
@@ -120,17 +121,17 @@ def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
 
 
 def test_errors_of_days_too_long_ago_are_forgotten(site, whole):
-    kept = Errors(site, whole)
+    kept = ForecastErrors(site, whole)
     for days in (3, 2, 1, 0):
         now = NOW - np.timedelta64(days, "D")
-        kept.before(now, regular(now, 192), days=5)
+        kept.before(now, regular_axes(now, 192), days=5)
     assert len(kept) <= 5
 
 
 def test_without_a_past_there_is_the_forecast_alone(site, whole):
-    early = utc("2023-06-03T10:00")
-    axes = regular(early, 192)
-    (one,) = scenarios(site, whole, early, axes=axes)
+    early = to_utc("2023-06-03T10:00")
+    axes = regular_axes(early, 192)
+    (one,) = forecast_scenarios(site, whole, early, axes=axes)
     assert one.probability == 1.0
     assert np.isnat(one.origin)
     xr.testing.assert_identical(one.outlook, outlook(site, whole, early, axes=axes))

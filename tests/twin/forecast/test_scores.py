@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.forecast.reduce import reduced
+from twin.forecast.scenarios import select_scenarios
 from twin.forecast.scores import crps, energy_score, is_covered, quantile
 
 MEMBERS = np.array([0.0, 4.0])
@@ -49,15 +49,15 @@ def test_reduction_by_hand():
     """Of 0, 1, 10 the middle one is nearest to all: 1 + 9 against 1 + 10 and 10 + 9; then 10."""
     points = np.array([[0.0], [1.0], [10.0]])
     third = np.full(3, 1.0 / 3.0)
-    places, probability = reduced(points, third, 1)
+    places, probability = select_scenarios(points, third, 1)
     assert places.tolist() == [1]
     assert probability.tolist() == [pytest.approx(1.0)]
-    places, probability = reduced(points, third, 2)
+    places, probability = select_scenarios(points, third, 2)
     assert places.tolist() == [1, 2]
     np.testing.assert_allclose(probability, [2.0 / 3.0, 1.0 / 3.0])
 
 
 def test_reduction_keeps_twins_and_no_more_than_there_are():
-    places, probability = reduced(np.zeros((3, 2)), np.array([0.2, 0.3, 0.5]), 9)
+    places, probability = select_scenarios(np.zeros((3, 2)), np.array([0.2, 0.3, 0.5]), 9)
     assert places.tolist() == [0, 1, 2]
     np.testing.assert_allclose(probability, [0.2, 0.3, 0.5])

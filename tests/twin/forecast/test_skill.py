@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from telemetry.series import read
-from twin.axes import regular, utc
+from twin.forecast.history import series_history
 from twin.forecast.outlook import outlook
-from twin.forecast.record import record
+from twin.time_axes import regular_axes, to_utc
 
 WORDS = ("electricity_price", "carbon_intensity", "air_temperature", "wind_speed")
 
@@ -18,11 +18,11 @@ def errors(site, shared):
         shared / "data" / "prices" / "DE-LU_2022_price_ci_electricitymaps.csv",
         shared / "data" / "weather" / "DE-LU_2022.json",
     )
-    whole = record(site, bundle.prices, bundle.carbon, bundle.weather)
+    whole = series_history(site, bundle.prices, bundle.carbon, bundle.weather)
     ours, theirs = {name: [] for name in WORDS}, {name: [] for name in WORDS}
     for day in range(0, 330, 11):
-        now = utc("2022-01-20T05:30") + np.timedelta64(24 * day + day % 24, "h")
-        axes = regular(now, 192)
+        now = to_utc("2022-01-20T05:30") + np.timedelta64(24 * day + day % 24, "h")
+        axes = regular_axes(now, 192)
         expected = outlook(site, whole, now, axes=axes)
         for name in WORDS:
             start = int((now - whole["time"].to_numpy()[0]) / np.timedelta64(15, "m"))

@@ -3,18 +3,17 @@
 import numpy as np
 import pytest
 
-from twin.observer.bank import Bank
-from twin.observer.trust import Trust
+from twin.estimation.kalman_bank import KalmanFilterBank, NoisePrior
 
-STORE = Trust(sensor=0.01, drift=0.02, useless=0.1)
-HELD = Trust(sensor=0.1, drift=0.2, useless=1.5, is_held=True)
+STORE = NoisePrior(sensor=0.01, drift=0.02, useless=0.1)
+HELD = NoisePrior(sensor=0.1, drift=0.2, useless=1.5, is_held=True)
 QUARTER = 0.25
 
 
 def followed(trust, readings, *, course=None, slope=1.0):
     """Return the filters after readings a quarter-hour apart of a stock that the model follows."""
     course = np.zeros(len(readings)) if course is None else course
-    bank = Bank.at(readings[0], trust.sensor, trust)
+    bank = KalmanFilterBank.at(readings[0], trust.sensor, trust)
     for now, before, seen in zip(course[1:], course, readings[1:], strict=False):
         value = slope * bank.mean + now - slope * before
         bank = bank.carried(value, slope, stir=1.0, trust=trust, hours=QUARTER)
@@ -31,13 +30,15 @@ def deviation(bank):
 
 
 def test_the_first_reading_is_believed_as_far_as_its_sensor():
-    bank = Bank.at(0.7, STORE.sensor, STORE)
+    bank = KalmanFilterBank.at(0.7, STORE.sensor, STORE)
     assert (bank.mean, bank.spread, bank.noise) == pytest.approx((0.7, 0.01, 0.01))
 
 
 def test_a_model_gathers_errors_with_the_root_of_time():
     """sqrt(0.01^2 + 0.02^2 * 0.25 h) = 0.0141; some models err more, most less."""
-    bank = Bank.at(0.7, 0.01, STORE).carried(0.8, 1.0, stir=1.0, trust=STORE, hours=QUARTER)
+    bank = KalmanFilterBank.at(0.7, 0.01, STORE).carried(
+        0.8, 1.0, stir=1.0, trust=STORE, hours=QUARTER
+    )
     assert bank.mean == pytest.approx(0.8)
     assert deviation(bank) == pytest.approx(np.sqrt(2e-4), rel=1e-3)
     assert 0.01 < bank.spread < deviation(bank)
@@ -45,14 +46,18 @@ def test_a_model_gathers_errors_with_the_root_of_time():
 
 def test_half_of_an_error_of_a_stock_that_forgets_half_lives_on():
     """Half of 0.01, and what the model errs by: 0.02^2 * 0.25 h; its bias counts by half too."""
-    bank = Bank.at(0.7, 0.01, STORE).carried(0.7, 0.5, stir=1.0, trust=STORE, hours=QUARTER)
+    bank = KalmanFilterBank.at(0.7, 0.01, STORE).carried(
+        0.7, 0.5, stir=1.0, trust=STORE, hours=QUARTER
+    )
     bias = 0.5 * 1.5 * 0.01
     assert deviation(bank) == pytest.approx(np.sqrt(0.005**2 + 1e-4 + bias**2), rel=1e-3)
 
 
 def test_what_is_held_stands_halfway_between_model_and_sensor():
     """Both err by 0.1; the model's bias, of up to 0.15, draws it a little to the sensor."""
-    bank = Bank.at(20.0, 0.1, HELD).carried(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
+    bank = KalmanFilterBank.at(20.0, 0.1, HELD).carried(
+        20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER
+    )
     read = bank.read(20.1, HELD)
     gain = (0.01 + 0.0225) / (0.01 + 0.0225 + 0.01)
     assert read.mean == pytest.approx(20.0 + 0.1 * gain, abs=2e-3)
@@ -87,7 +92,7 @@ def test_bounds_hold_the_truth_whatever_makes_the_noise():
     for sensor, model in ((0.002, 0.001), (0.02, 0.002), (0.01, 0.02)):
         truth = np.cumsum(rng.normal(0.0, model, 400))
         readings = truth + rng.normal(0.0, sensor, 400)
-        bank = Bank.at(readings[0], STORE.sensor, STORE)
+        bank = KalmanFilterBank.at(readings[0], STORE.sensor, STORE)
         for true, seen in zip(truth[1:], readings[1:], strict=True):
             bank = bank.carried(bank.mean, 1.0, stir=1.0, trust=STORE, hours=QUARTER)
             bank = bank.read(seen, STORE)

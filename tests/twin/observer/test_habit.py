@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from twin.observer.habit import ENOUGH, Habit
+from twin.estimation.stuck_detector import MIN_READINGS, StuckDetector
 
 START = np.datetime64("2026-07-01T00:00", "us")
 QUARTER = np.timedelta64(15, "m")
 
 
 def shown(readings, *, is_moving=False, habit=None):
-    habit = habit or Habit()
+    habit = habit or StuckDetector()
     for step, reading in enumerate(readings):
         habit = habit.then(reading, START + step * QUARTER, is_moving=is_moving)
     return habit
@@ -28,7 +28,7 @@ def test_a_sensor_that_always_differs_is_stuck_when_it_stands():
 
 def test_a_sensor_without_a_history_is_not_stuck():
     assert not shown([0.5] * 100).is_stuck
-    assert not shown([0.5] * 100, habit=shown(noisy(ENOUGH))).pairs[0] > ENOUGH
+    assert not shown([0.5] * 100, habit=shown(noisy(MIN_READINGS))).pairs[0] > MIN_READINGS
 
 
 def test_a_display_of_a_store_at_rest_may_stand_still():

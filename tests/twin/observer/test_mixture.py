@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from twin.observer.mixture import quantile, student
+from twin.estimation.kalman_bank import mixture_quantile, student_density
 
 
 def of(share, *parts):
     weight, mean, sizes = (np.array(column) for column in zip(*parts, strict=True))
-    return quantile(share, weight, mean, sizes=sizes)
+    return mixture_quantile(share, weight, mean, sizes=sizes)
 
 
 def test_one_normal_distribution():
@@ -33,5 +33,5 @@ def test_a_part_without_a_size_is_a_point():
 
 def test_students_density():
     """Shape 2, scale 2: four degrees of freedom at unit scale; 3/8 at 0, (3/8) 2^-2.5 at 2."""
-    density = student(np.array([0.0, 2.0]), np.array([2.0, 2.0]), np.array([2.0, 2.0]))
+    density = student_density(np.array([0.0, 2.0]), np.array([2.0, 2.0]), np.array([2.0, 2.0]))
     assert density == pytest.approx([0.375, 0.375 * 2.0**-2.5])

@@ -5,20 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from twin.observer.record import recalled, told
-from twin.observer.stock import met
-from twin.observer.trust import TRUST
+from twin.estimation.kalman_bank import NOISE_PRIORS
+from twin.estimation.measurement import restore_filter, serialise_filter, update_stock
 
 NOW = np.datetime64("2026-07-01T00:00", "us")
 
 
-@pytest.mark.parametrize("name", sorted(TRUST))
+@pytest.mark.parametrize("name", sorted(NOISE_PRIORS))
 def test_a_memory_comes_back_as_it_was(name):
-    trust = TRUST[name].scaled(3.0)
-    memory = met(None, 1.5, now=NOW, trust=trust, size=np.inf)
+    trust = NOISE_PRIORS[name].scaled(3.0)
+    memory = update_stock(None, 1.5, now=NOW, trust=trust, size=np.inf)
     carried = memory.carried(1.6, 0.5, stirred=2.0, trust=trust, hours=0.25)
-    memory = met(carried, 1.7, now=NOW, trust=trust, size=np.inf)
-    back = recalled(json.loads(json.dumps(told(memory))), trust)
+    memory = update_stock(carried, 1.7, now=NOW, trust=trust, size=np.inf)
+    back = restore_filter(json.loads(json.dumps(serialise_filter(memory))), trust)
     assert back.bank.mean == memory.bank.mean
     assert back.bank.spread == memory.bank.spread
     assert back.habit == memory.habit
@@ -28,14 +27,14 @@ def test_a_memory_comes_back_as_it_was(name):
 @pytest.mark.parametrize("broken", [{}, [], {"bank": {}}, "memory"])
 def test_anything_else_is_refused(broken):
     with pytest.raises(ValueError, match="memory"):
-        recalled(broken, TRUST["tank_level"])
+        restore_filter(broken, NOISE_PRIORS["tank_level"])
 
 
 def test_a_memory_of_another_kind_of_stock_is_refused():
-    trust = TRUST["tank_level"]
-    memory = told(met(None, 0.5, now=NOW, trust=trust, size=np.inf))
+    trust = NOISE_PRIORS["tank_level"]
+    memory = serialise_filter(update_stock(None, 0.5, now=NOW, trust=trust, size=np.inf))
     with pytest.raises(ValueError, match="another kind"):
-        recalled(memory, TRUST["cooling_plant_output"])
+        restore_filter(memory, NOISE_PRIORS["cooling_plant_output"])
     memory["bank"]["weight"][0][0] = float("nan")
     with pytest.raises(ValueError, match="filters"):
-        recalled(memory, trust)
+        restore_filter(memory, trust)

@@ -2,16 +2,17 @@
 
 import numpy as np
 
-from twin.observer.bank import Bank
-from twin.observer.stock import Carried, Memory, doubts, met
-from twin.observer.trust import TRUST
+from twin.estimation.kalman_bank import NOISE_PRIORS, KalmanFilterBank
+from twin.estimation.measurement import PredictedStock, StockFilter, diagnostics, update_stock
 
 
 def said(spread, size):
     """Return what is said of a stock that nobody measures, known to some spread. [MWh]"""
-    memory = Memory(bank=Bank.at(0.9932, spread, TRUST["battery_level"].scaled(1.6)))
-    carried = Carried(memory=memory, bank=memory.bank, moved=0.0)
-    return list(doubts("level", carried, memory, seen=np.nan, unit="MWh", size=size))
+    memory = StockFilter(
+        bank=KalmanFilterBank.at(0.9932, spread, NOISE_PRIORS["battery_level"].scaled(1.6))
+    )
+    carried = PredictedStock(memory=memory, bank=memory.bank, moved=0.0)
+    return list(diagnostics("level", carried, memory, seen=np.nan, unit="MWh", size=size))
 
 
 def test_a_stock_is_known_within_its_own_size_at_worst():
@@ -22,12 +23,12 @@ def test_a_stock_is_known_within_its_own_size_at_worst():
 
 def followed(memory, changes, readings):
     """Return what is known of a tank of 2 MWh after some changes by the model, and readings."""
-    trust, now = TRUST["tank_level"].scaled(2.0), np.datetime64("2026-06-16", "us")
+    trust, now = NOISE_PRIORS["tank_level"].scaled(2.0), np.datetime64("2026-06-16", "us")
     for change, seen in zip(changes, readings, strict=True):
         carried = memory and memory.carried(
             max(memory.bank.mean + change, 0.0), 1.0, stirred=0.0, trust=trust, hours=0.25
         )
-        memory = met(carried, seen, now=now, trust=trust, size=2.0)
+        memory = update_stock(carried, seen, now=now, trust=trust, size=2.0)
     return memory
 
 

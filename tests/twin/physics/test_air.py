@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.physics import air, atmosphere
-from twin.physics.saturation import saturation_pressure, saturation_temperature
+from twin.physics import psychrometrics
+from twin.physics.psychrometrics import saturation_pressure, saturation_temperature
 
 temperatures = st.floats(-40, 60)
 shares = st.floats(0, 1)
@@ -34,82 +34,89 @@ def test_saturation_pressure_of_the_steam_tables():
 
 def test_humidity_ratio_by_hand():
     # p_w = 0.5 x 2.3389 = 1.1694; W = 0.621945 x 1.1694 / (101.325 - 1.1694) = 0.007262
-    assert air.humidity_ratio(20.0, 0.5) == pytest.approx(0.007262, abs=2e-6)
-    assert air.relative_humidity(20.0, 0.007262) == pytest.approx(0.5, abs=2e-4)
+    assert psychrometrics.humidity_ratio(20.0, 0.5) == pytest.approx(0.007262, abs=2e-6)
+    assert psychrometrics.relative_humidity(20.0, 0.007262) == pytest.approx(0.5, abs=2e-4)
 
 
 def test_enthalpy_by_hand():
     # h = 1.006 x 20 + 0.00726 x (2501 + 37.2) = 38.55
-    assert air.moist_air_enthalpy(20.0, 0.00726) == pytest.approx(38.547, abs=0.001)
+    assert psychrometrics.moist_air_enthalpy(20.0, 0.00726) == pytest.approx(38.547, abs=0.001)
 
 
 def test_standard_pressure_falls_with_height():
-    assert atmosphere.standard_pressure(0.0) == 101.325
-    assert atmosphere.standard_pressure(1000.0) == pytest.approx(89.87, abs=0.01)  # ISO 2533
-    assert atmosphere.standard_pressure(1500.0) == pytest.approx(84.556, abs=0.002)  # U.S. standard
+    assert psychrometrics.standard_pressure(0.0) == 101.325
+    assert psychrometrics.standard_pressure(1000.0) == pytest.approx(89.87, abs=0.01)  # ISO 2533
+    assert psychrometrics.standard_pressure(1500.0) == pytest.approx(
+        84.556, abs=0.002
+    )  # U.S. standard
 
 
 def test_scalars_stay_scalars_and_arrays_broadcast():
-    assert isinstance(air.wet_bulb_temperature(20, 0.5), float)
-    assert np.shape(air.wet_bulb_temperature(np.zeros((3, 1)), np.full(4, 0.5))) == (3, 4)
-    assert np.isnan(air.wet_bulb_temperature(np.array([20.0, np.nan]), 0.5)).tolist() == [0, 1]
+    assert isinstance(psychrometrics.wet_bulb_temperature(20, 0.5), float)
+    assert np.shape(psychrometrics.wet_bulb_temperature(np.zeros((3, 1)), np.full(4, 0.5))) == (
+        3,
+        4,
+    )
+    assert np.isnan(
+        psychrometrics.wet_bulb_temperature(np.array([20.0, np.nan]), 0.5)
+    ).tolist() == [0, 1]
 
 
 def test_fog_and_dry_air_are_the_ends():
-    assert air.wet_bulb_temperature(10.0, 1.02) == pytest.approx(10.0, abs=1e-9)
-    assert air.dew_point_temperature(20.0, 0.0) == pytest.approx(-100.0, abs=1e-3)
+    assert psychrometrics.wet_bulb_temperature(10.0, 1.02) == pytest.approx(10.0, abs=1e-9)
+    assert psychrometrics.dew_point_temperature(20.0, 0.0) == pytest.approx(-100.0, abs=1e-3)
 
 
 def test_wet_bulb_agrees_with_psychrolib(oracle, weather):
     known = [oracle.GetTWetBulbFromRelHum(t, r, 101325) for t, r in zip(*weather, strict=True)]
-    error = np.abs(air.wet_bulb_temperature(*weather) - known)
+    error = np.abs(psychrometrics.wet_bulb_temperature(*weather) - known)
     is_ambiguous = np.abs(known) < 1.0  # a wick near 0 degC may be wet or iced
     assert error[~is_ambiguous].max() < 0.0012  # psychrolib halves to 0.001 K
 
 
 def test_dew_point_agrees_with_psychrolib(oracle, weather):
     known = [oracle.GetTDewPointFromRelHum(t, r) for t, r in zip(*weather, strict=True)]
-    assert air.dew_point_temperature(*weather) == pytest.approx(known, abs=1e-3)
+    assert psychrometrics.dew_point_temperature(*weather) == pytest.approx(known, abs=1e-3)
 
 
 @pytest.mark.slow
 def test_wet_bulb_agrees_with_the_equation_of_state():
     coolprop = pytest.importorskip("CoolProp.HumidAirProp")
     known = coolprop.HAPropsSI("B", "T", 308.15, "R", 0.3, "P", 101325) - 273.15
-    assert air.wet_bulb_temperature(35.0, 0.3) == pytest.approx(known, abs=0.05)
+    assert psychrometrics.wet_bulb_temperature(35.0, 0.3) == pytest.approx(known, abs=0.05)
 
 
 @given(temperatures, shares, pressures)
 @settings(max_examples=100, deadline=None)
 def test_wet_bulb_lies_between_dew_point_and_dry_bulb(temperature, share, pressure):
-    bulb = air.wet_bulb_temperature(temperature, share, pressure=pressure)
+    bulb = psychrometrics.wet_bulb_temperature(temperature, share, pressure=pressure)
     assert bulb <= temperature
-    assert bulb >= air.dew_point_temperature(temperature, share) - 1e-6
+    assert bulb >= psychrometrics.dew_point_temperature(temperature, share) - 1e-6
 
 
 @given(temperatures, shares, shares)
 @settings(max_examples=100, deadline=None)
 def test_wet_bulb_rises_with_humidity(temperature, one, other):
     drier, damper = sorted((one, other))
-    rise = air.wet_bulb_temperature(temperature, damper) - air.wet_bulb_temperature(
-        temperature, drier
-    )
+    rise = psychrometrics.wet_bulb_temperature(
+        temperature, damper
+    ) - psychrometrics.wet_bulb_temperature(temperature, drier)
     assert rise >= -1e-6
 
 
 @given(temperatures, st.floats(0.01, 1), pressures)
 @settings(max_examples=100, deadline=None)
 def test_humidity_goes_to_wet_bulb_and_back(temperature, share, pressure):
-    bulb = air.wet_bulb_temperature(temperature, share, pressure=pressure)
-    found = air.humidity_ratio_from_wet_bulb(temperature, bulb, pressure=pressure)
-    known = air.humidity_ratio(temperature, share, pressure=pressure)
+    bulb = psychrometrics.wet_bulb_temperature(temperature, share, pressure=pressure)
+    found = psychrometrics.humidity_ratio_from_wet_bulb(temperature, bulb, pressure=pressure)
+    known = psychrometrics.humidity_ratio(temperature, share, pressure=pressure)
     assert found == pytest.approx(known, rel=1e-3, abs=2e-6)
 
 
 @given(temperatures, st.floats(0.001, 1))
 @settings(max_examples=100, deadline=None)
 def test_dew_point_goes_to_humidity_and_back(temperature, share):
-    dew = air.dew_point_temperature(temperature, share)
+    dew = psychrometrics.dew_point_temperature(temperature, share)
     found = saturation_pressure(dew) / saturation_pressure(temperature)
     assert found == pytest.approx(share, rel=1e-6)
     assert saturation_temperature(saturation_pressure(temperature)) == pytest.approx(temperature)
@@ -118,7 +125,7 @@ def test_dew_point_goes_to_humidity_and_back(temperature, share):
 @given(st.floats(-55, 70), pressures)
 @settings(max_examples=100, deadline=None)
 def test_saturated_air_is_found_by_its_enthalpy(temperature, pressure):
-    moisture = air.saturation_humidity_ratio(temperature, pressure=pressure)
-    enthalpy = air.moist_air_enthalpy(temperature, moisture)
-    found = air.saturated_air_temperature(enthalpy, pressure=pressure)
+    moisture = psychrometrics.saturation_humidity_ratio(temperature, pressure=pressure)
+    enthalpy = psychrometrics.moist_air_enthalpy(temperature, moisture)
+    found = psychrometrics.saturated_air_temperature(enthalpy, pressure=pressure)
     assert found == pytest.approx(temperature, abs=1e-5)

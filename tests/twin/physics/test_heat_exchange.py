@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.physics import heat_exchange
-from twin.physics.cold_plate import (
+from twin.physics import heat_exchangers
+from twin.physics.heat_exchangers import (
     cold_plate_outlet_temperature,
     cold_plate_pressure_drop,
     cold_plate_resistance,
@@ -16,18 +16,18 @@ units = st.floats(0, 50)
 ratios = st.floats(0, 1)
 both = pytest.mark.parametrize(
     "effectiveness",
-    [heat_exchange.counterflow_effectiveness, heat_exchange.crossflow_effectiveness],
+    [heat_exchangers.counterflow_effectiveness, heat_exchangers.crossflow_effectiveness],
 )
 
 
 def test_crossflow_of_the_textbook():
-    found = heat_exchange.crossflow_effectiveness(np.array([2.0, 3.0]), np.array([0.5, 0.75]))
+    found = heat_exchangers.crossflow_effectiveness(np.array([2.0, 3.0]), np.array([0.5, 0.75]))
     assert found == pytest.approx([0.739, 0.755], abs=5e-4)
 
 
 def test_counterflow_by_hand():
     # balanced: 2 / 3; one side boiling: 1 - exp(-2); Cr = 0.5: (1 - e^-1) / (1 - 0.5 e^-1)
-    found = heat_exchange.counterflow_effectiveness(2.0, np.array([1.0, 0.0, 0.5]))
+    found = heat_exchangers.counterflow_effectiveness(2.0, np.array([1.0, 0.0, 0.5]))
     assert found == pytest.approx([2 / 3, 0.864665, 0.774601], abs=1e-6)
 
 
@@ -52,32 +52,34 @@ def test_effectiveness_falls_with_the_capacity_ratio(effectiveness, size, ratio)
 
 @given(st.floats(0.01, 8))
 def test_counterflow_is_smooth_where_both_streams_are_equal(size):
-    near, at = heat_exchange.counterflow_effectiveness(size, np.array([1 - 1e-8, 1.0]))
+    near, at = heat_exchangers.counterflow_effectiveness(size, np.array([1 - 1e-8, 1.0]))
     assert near == pytest.approx(at, rel=1e-6)
 
 
 @given(st.floats(0.01, 8), st.floats(0, 0.99))
 def test_counterflow_agrees_with_the_inverse_of_the_textbook(size, ratio):
-    share = heat_exchange.counterflow_effectiveness(size, ratio)
+    share = heat_exchangers.counterflow_effectiveness(size, ratio)
     units = np.log((1 - ratio * share) / (1 - share)) / (1 - ratio)  # Incropera, table 11.4
     assert units == pytest.approx(size, rel=1e-4)
 
 
 def test_conductance_by_hand():
     # half flow on both sides: 0.5^0.8 = 0.5743
-    half = heat_exchange.conductance(0.5, 0.5, rated_conductance=2.0)
+    half = heat_exchangers.conductance(0.5, 0.5, rated_conductance=2.0)
     assert half == pytest.approx(2 * 0.574349, rel=1e-5)
-    assert heat_exchange.conductance(1.0, 1.0, rated_conductance=2.0) == pytest.approx(2.0)
-    assert heat_exchange.conductance(0.0, 1.0, rated_conductance=2.0) == pytest.approx(0, abs=1e-4)
+    assert heat_exchangers.conductance(1.0, 1.0, rated_conductance=2.0) == pytest.approx(2.0)
+    assert heat_exchangers.conductance(0.0, 1.0, rated_conductance=2.0) == pytest.approx(
+        0, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("cold_outlet", [41.0, 38.0])
 def test_conductance_of_a_measured_point_gives_back_the_heat(cold_outlet):
     # balanced: 10 MW over 4 K is 2.5 MW/K
-    found = heat_exchange.conductance_from_temperatures(
+    found = heat_exchangers.conductance_from_temperatures(
         10.0, 45.0, hot_outlet=35.0, cold_inlet=31.0, cold_outlet=cold_outlet
     )
-    heat = heat_exchange.heat_exchanged(
+    heat = heat_exchangers.heat_exchanged(
         45.0 - 31.0, found, hot_capacity_rate=1.0, cold_capacity_rate=10.0 / (cold_outlet - 31.0)
     )
     assert heat == pytest.approx(10.0)
@@ -103,6 +105,6 @@ def test_plate_pressure_drop_by_hand():
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
 def test_an_endless_surface_exchanges_all_that_can_be(ratio):
     """Sensitivity: infinite transfer units gave NaN."""
-    assert heat_exchange.counterflow_effectiveness(np.inf, ratio) == pytest.approx(1.0)
-    most = heat_exchange.crossflow_effectiveness(1e6, ratio)
-    assert heat_exchange.crossflow_effectiveness(np.inf, ratio) == pytest.approx(most, rel=0.01)
+    assert heat_exchangers.counterflow_effectiveness(np.inf, ratio) == pytest.approx(1.0)
+    most = heat_exchangers.crossflow_effectiveness(1e6, ratio)
+    assert heat_exchangers.crossflow_effectiveness(np.inf, ratio) == pytest.approx(most, rel=0.01)

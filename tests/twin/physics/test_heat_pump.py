@@ -1,18 +1,23 @@
 import numpy as np
 import pytest
 
-from twin.physics.heat_pump import lorenz_cop, mean_temperature
+from twin.physics.refrigeration import lorenz_cop, thermodynamic_mean_temperature
 
 
 def test_the_mean_of_a_stream_lies_a_little_below_its_middle():
-    assert mean_temperature(80.0, 50.0) == pytest.approx(64.78, abs=0.01)
-    assert mean_temperature(50.0, 80.0) == pytest.approx(mean_temperature(80.0, 50.0))
-    assert mean_temperature(50.0, 50.0) == 50.0
+    assert thermodynamic_mean_temperature(80.0, 50.0) == pytest.approx(64.78, abs=0.01)
+    assert thermodynamic_mean_temperature(50.0, 80.0) == pytest.approx(
+        thermodynamic_mean_temperature(80.0, 50.0)
+    )
+    assert thermodynamic_mean_temperature(50.0, 50.0) == 50.0
 
 
 def test_lorenz_by_hand():
     """35 to 45 degC lifted to 50 to 80: 313.12 K and 337.93 K, COP of 13.6."""
-    source, sink = mean_temperature(35.0, 45.0), mean_temperature(50.0, 80.0)
+    source, sink = (
+        thermodynamic_mean_temperature(35.0, 45.0),
+        thermodynamic_mean_temperature(50.0, 80.0),
+    )
     assert lorenz_cop(source, sink) == pytest.approx(13.6, abs=0.05)
 
 

@@ -5,14 +5,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from twin.physics import chiller, dry_cooler, tower
-from twin.physics.air import humidity_ratio, wet_bulb_temperature
+from twin.physics import heat_rejection, refrigeration
+from twin.physics.psychrometrics import humidity_ratio, wet_bulb_temperature
 
 COIL = {"capacity_rate": 1.0, "rated_air_capacity_rate": 1.2, "rated_conductance": 2.5}
 heats = st.floats(0, 400)
 bulbs = st.floats(-25, 32)
 speeds = st.floats(0, 1)
-both_sets = pytest.mark.parametrize("curves", [chiller.CARRIER_19XR_869, chiller.CARRIER_19XR_1403])
+both_sets = pytest.mark.parametrize(
+    "curves", [refrigeration.CARRIER_19XR_869, refrigeration.CARRIER_19XR_1403]
+)
 
 
 LEAST_AIR = 0.02
@@ -22,7 +24,7 @@ LEAST_AIR = 0.02
 def outlet(heat, bulb, air_share):
     """Return the water of a tower with 3900 kg/s of water at rating, 4.18 kJ/(kg K)."""
     ratio = 1.0 / max(air_share, LEAST_AIR)
-    return tower.tower_outlet(heat / 16.302, bulb, liquid_gas_ratio=ratio)
+    return heat_rejection.tower_outlet(heat / 16.302, bulb, liquid_gas_ratio=ratio)
 
 
 def test_tower_at_its_rating_by_hand():
@@ -64,7 +66,7 @@ def test_more_heat_never_gives_colder_water(heat, bulb, speed, more):
 
 
 def evaporation(air_temperature, humidity, heat=100.0, air_flow=3000.0):
-    return tower.tower_evaporation(
+    return heat_rejection.tower_evaporation(
         heat, air_temperature, relative_humidity=humidity, air_flow=air_flow
     )
 
@@ -83,22 +85,22 @@ def test_evaporation_is_not_the_heat_over_the_latent_heat():
 
 
 def test_make_up_by_hand():
-    assert tower.make_up(30.0, 4.0) == pytest.approx(40.0)
+    assert heat_rejection.make_up_water(30.0, 4.0) == pytest.approx(40.0)
 
 
 def test_dry_cooler_by_hand():
     # Cr = 1 / 1.2, N = 2.5: eps = 1 - exp{[exp(-0.8333 x 2.0436) - 1] / (0.8333 x 0.8174)} = 0.699
-    heat = dry_cooler.dry_cooler_heat(20.0, 1.0, **COIL)
+    heat = heat_rejection.dry_cooler_heat(20.0, 1.0, **COIL)
     assert heat == pytest.approx(0.6990 * 20.0, rel=1e-3)
-    assert dry_cooler.dry_cooler_heat(-5.0, 1.0, **COIL) == 0
+    assert heat_rejection.dry_cooler_heat(-5.0, 1.0, **COIL) == 0
 
 
 @given(st.floats(0.1, 30), st.floats(-20, 40), speeds)
 @settings(deadline=None)
 def test_dry_cooler_outlet_and_heat_are_one_law(heat, air, speed):
-    leaving = dry_cooler.dry_cooler_outlet(heat, air, fan_speed_share=speed, **COIL)
+    leaving = heat_rejection.dry_cooler_outlet(heat, air, fan_speed_share=speed, **COIL)
     entering = leaving + heat / COIL["capacity_rate"]
-    assert dry_cooler.dry_cooler_heat(entering - air, speed, **COIL) == pytest.approx(heat)
+    assert heat_rejection.dry_cooler_heat(entering - air, speed, **COIL) == pytest.approx(heat)
     assert leaving >= air
 
 
@@ -106,26 +108,26 @@ def test_dry_cooler_outlet_and_heat_are_one_law(heat, air, speed):
 def test_no_water_is_warm_enough_without_air_or_surface(missing):
     """Sensitivity: it left colder than the air."""
     coil = {**COIL, missing: 0.0}
-    assert dry_cooler.dry_cooler_outlet(1.0, 20.0, fan_speed_share=1.0, **coil) > 1e6
-    assert dry_cooler.dry_cooler_outlet(0.0, 20.0, fan_speed_share=1.0, **coil) == 20.0
+    assert heat_rejection.dry_cooler_outlet(1.0, 20.0, fan_speed_share=1.0, **coil) > 1e6
+    assert heat_rejection.dry_cooler_outlet(0.0, 20.0, fan_speed_share=1.0, **coil) == 20.0
 
 
 @given(speeds, st.floats(0, 0.5))
 def test_faster_fans_never_reject_less(speed, more):
-    slow = dry_cooler.dry_cooler_heat(15.0, speed, **COIL)
-    assert dry_cooler.dry_cooler_heat(15.0, speed + more, **COIL) >= slow - 1e-9
+    slow = heat_rejection.dry_cooler_heat(15.0, speed, **COIL)
+    assert heat_rejection.dry_cooler_heat(15.0, speed + more, **COIL) >= slow - 1e-9
 
 
 def test_wetted_pad_by_hand():
     # wet bulb of 35 degC, 30 %: 21.524; 35 - 0.8 x 13.476 = 24.22 degC
     bulb = wet_bulb_temperature(35.0, 0.3)
-    behind = dry_cooler.precooled_air_temperature(35.0, bulb, pad_effectiveness=0.8)
+    behind = heat_rejection.precooled_air_temperature(35.0, bulb, pad_effectiveness=0.8)
     assert behind == pytest.approx(24.219, abs=1e-3)
     # c_p x 10.78 K / latent heat = 1.025 x 10.78 / 2445 = 0.00452 kg/kg
     entering = {"humidity_ratio": humidity_ratio(35.0, 0.3), "air_flow": 1000.0}
-    water = dry_cooler.pad_evaporation(behind, bulb, **entering)
+    water = heat_rejection.pad_evaporation(behind, bulb, **entering)
     assert water == pytest.approx(4.52, rel=0.02)
-    dry = dry_cooler.pad_evaporation(35.0, bulb, **entering)
+    dry = heat_rejection.pad_evaporation(35.0, bulb, **entering)
     assert dry == pytest.approx(0.0, abs=1e-6)
 
 
@@ -133,12 +135,12 @@ def test_wetted_pad_by_hand():
 @settings(deadline=None)
 def test_pad_never_cools_below_the_wet_bulb(air, humidity, effectiveness):
     bulb = wet_bulb_temperature(air, humidity)
-    behind = dry_cooler.precooled_air_temperature(air, bulb, pad_effectiveness=effectiveness)
+    behind = heat_rejection.precooled_air_temperature(air, bulb, pad_effectiveness=effectiveness)
     assert bulb - 1e-9 <= behind <= air + 1e-9
 
 
 def power(curves, load, chilled=9.0, condenser=30.0):
-    return chiller.chiller_power(
+    return refrigeration.chiller_power(
         load,
         curves.rated_cooling,
         chilled_temperature=chilled,
@@ -149,7 +151,7 @@ def power(curves, load, chilled=9.0, condenser=30.0):
 
 def test_reference_point_of_the_larger_machine():
     # at 6.67 and 21.78 degC all three curves are near 1: 1.4031 / 7.09 = 0.1979 MW
-    curves = chiller.CARRIER_19XR_1403
+    curves = refrigeration.CARRIER_19XR_1403
     assert power(curves, 1.4031, 6.67, 21.78) == pytest.approx(0.1979, rel=0.02)
 
 
@@ -171,14 +173,14 @@ def test_power_is_positive_and_warm_chilled_water_never_costs_more(curves, chill
 
 @given(st.floats(5, 20), st.floats(12, 40), st.floats(0, 5), st.floats(0.05, 0.8))
 def test_warmer_condenser_water_never_helps(chilled, condenser, warmer, load):
-    curves = chiller.CARRIER_19XR_1403
+    curves = refrigeration.CARRIER_19XR_1403
     drawn = power(curves, load * curves.rated_cooling, chilled, np.array([0, warmer]) + condenser)
     assert drawn[0] <= drawn[1] * (1 + 1e-9)
 
 
 @both_sets
 def test_scaled_machine_draws_in_proportion(curves):
-    double = chiller.chiller_power(
+    double = refrigeration.chiller_power(
         2.0,
         2.0 * curves.rated_cooling,
         chilled_temperature=9.0,
@@ -186,5 +188,5 @@ def test_scaled_machine_draws_in_proportion(curves):
         curves=curves,
     )
     assert double == pytest.approx(2.0 * power(curves, 1.0), rel=1e-9)
-    ratio = chiller.energy_input_ratio(9.0, 30.0, curves=curves)
+    ratio = refrigeration.energy_input_ratio(9.0, 30.0, curves=curves)
     assert 0.1 < ratio < 0.2

@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from twin.physics.air import wet_bulb_temperature
-from twin.physics.chiller import CARRIER_19XR_869, available_cooling_share, chiller_power
-from twin.physics.cold_plate import (
-    cold_plate_case_temperature,
-    cold_plate_outlet_temperature,
-    cold_plate_resistance,
-)
-from twin.physics.electric import (
+from twin.physics.electrical_equipment import (
     PSU_RUBY,
     PSU_TITANIUM,
     UPS_ECO_MODE,
@@ -19,7 +12,14 @@ from twin.physics.electric import (
     loss_from_efficiency,
     ups_loss,
 )
-from twin.physics.tower import yorkcalc_approach
+from twin.physics.heat_exchangers import (
+    cold_plate_case_temperature,
+    cold_plate_outlet_temperature,
+    cold_plate_resistance,
+)
+from twin.physics.heat_rejection import yorkcalc_approach
+from twin.physics.psychrometrics import wet_bulb_temperature
+from twin.physics.refrigeration import CARRIER_19XR_869, available_cooling_share, chiller_power
 
 
 def frontier_power(cpu: float, gpu: float) -> tuple[float, float]:

@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.physics.machines import fan_power, hydraulic_power, pump_power, pump_speed
-from twin.physics.water import PG25, WATER, capacity_rate, density, flow_for, heat_capacity
+from twin.physics.fluid_flow import (
+    PG25,
+    WATER,
+    capacity_rate,
+    density,
+    fan_power,
+    flow_for,
+    heat_capacity,
+    hydraulic_power,
+    pump_power,
+    pump_speed,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twin.physics.powerflow import load_flow
-from twin.physics.wiring import Lines, Transformers, Wiring
+from twin.physics.power_flow import LineArrays, NetworkArrays, TransformerArrays, solve_load_flow
 
 ROOT = Path(__file__).parents[3]
 ORACLE = Path(os.environ.get("GIGATWIN_ORACLE", ROOT / ".venv-oracle" / "bin" / "python"))
 """A Python with pandapower, which cannot share our environment."""
 
-NO_TRANSFORMERS = Transformers(
+NO_TRANSFORMERS = TransformerArrays(
     ends=np.empty((0, 2), dtype=np.int64),
     voltages=np.empty((0, 2)),
     **dict.fromkeys(
@@ -24,7 +23,7 @@ NO_TRANSFORMERS = Transformers(
         np.empty(0),
     ),
 )
-NO_LINES = Lines(
+NO_LINES = LineArrays(
     ends=np.empty((0, 2), dtype=np.int64),
     **dict.fromkeys(("resistance", "reactance", "capacitance", "current"), np.empty(0)),
 )
@@ -33,10 +32,10 @@ STIFF = {"source_node": 0, "source_voltage": 1.0, "short_circuit_power": 1e9, "s
 
 def one_line(capacitance=0.0):
     """A line of 2 ohm at 20 kV from a stiff grid to one load."""
-    return Wiring(
+    return NetworkArrays(
         voltage=np.array([20.0, 20.0]),
         **STIFF,
-        lines=Lines(
+        lines=LineArrays(
             ends=np.array([[0, 1]]),
             resistance=np.array([2.0]),
             reactance=np.array([0.0]),
@@ -52,13 +51,13 @@ def test_a_load_that_is_no_number_is_refused():
     """Sensitivity: the solver took it for one that stays, and told plausible voltages."""
     loads = np.array([[1.0], [np.nan]])
     with pytest.raises(ValueError, match="load 0 is not finite in interval 1"):
-        load_flow(one_line(), loads, np.zeros((2, 1)))
+        solve_load_flow(one_line(), loads, np.zeros((2, 1)))
 
 
 def test_a_line_by_hand():
     # U2 (20 - U2) = R P, so U2^2 - 20 U2 + R P = 0 in kV, ohm, MW; R P = 19.5,
     # U2 = 10 + sqrt(100 - 19.5) = 18.9722 kV; I = 9.75/(sqrt 3 U2) = 296.71 A; loss 3 R I^2
-    found = load_flow(one_line(), np.array([[9.75]]), np.array([[0.0]]))
+    found = solve_load_flow(one_line(), np.array([[9.75]]), np.array([[0.0]]))
     assert found.voltage[0] == pytest.approx([1.0, 0.948609], abs=1e-6)
     assert found.loading[0, 0] == pytest.approx(0.593412, abs=1e-5)
     assert found.loss[0, 0] == pytest.approx(3 * 2.0 * 0.296706**2, rel=1e-4)
@@ -68,19 +67,19 @@ def test_a_line_by_hand():
 
 def test_generation_lifts_the_voltage():
     # P = -9.75: U2 = 10 + sqrt(119.5) = 20.9316 kV
-    found = load_flow(one_line(), np.array([[-9.75]]), np.array([[0.0]]))
+    found = solve_load_flow(one_line(), np.array([[-9.75]]), np.array([[0.0]]))
     assert found.voltage[0, 1] == pytest.approx(1.046580, abs=1e-6)
 
 
 def test_an_idle_cable_gives_reactive_power():
     # 2 uF at 20 kV: w C U^2 = 314.159 x 2e-6 x 4e8 = 0.2513 Mvar
-    found = load_flow(one_line(capacitance=2.0), np.array([[0.0]]), np.array([[0.0]]))
+    found = solve_load_flow(one_line(capacitance=2.0), np.array([[0.0]]), np.array([[0.0]]))
     assert found.reactive[0] == pytest.approx(-0.2513, abs=1e-4)
 
 
 def test_what_no_voltage_carries_is_said():
     # R P may be 100 at most: 50 MW
-    found = load_flow(one_line(), np.array([[49.0], [51.0], [1.0]]), np.zeros((3, 1)))
+    found = solve_load_flow(one_line(), np.array([[49.0], [51.0], [1.0]]), np.zeros((3, 1)))
     assert found.is_solved.tolist() == [True, False, True]
     assert found.voltage[0, 1] == pytest.approx(0.5 + np.sqrt(0.25 - 98 / 400), abs=1e-6)
     assert np.isnan(found.voltage[1]).all()
@@ -89,11 +88,11 @@ def test_what_no_voltage_carries_is_said():
 
 def test_a_transformer_by_hand():
     # 63 MVA at full resistive load, stiff grid: copper 0.2 MW (I/I_r)^2, core 0.04 MW
-    wiring = Wiring(
+    wiring = NetworkArrays(
         voltage=np.array([110.0, 20.0]),
         **STIFF,
         lines=NO_LINES,
-        transformers=Transformers(
+        transformers=TransformerArrays(
             ends=np.array([[0, 1]]),
             voltages=np.array([[110.0, 20.0]]),
             rating=np.array([63.0]),
@@ -104,7 +103,7 @@ def test_a_transformer_by_hand():
         ),
         load_nodes=np.array([1]),
     )
-    found = load_flow(wiring, np.array([[0.0], [60.0]]), np.zeros((2, 1)))
+    found = solve_load_flow(wiring, np.array([[0.0], [60.0]]), np.zeros((2, 1)))
     assert found.loss[0, 0] == pytest.approx(0.04, rel=1e-3)
     current = 60.0 / 63.0 / found.voltage[1, 1]
     assert found.loss[1, 0] == pytest.approx(0.2 * current**2 + 0.04, rel=2e-3)
@@ -114,7 +113,7 @@ def test_a_transformer_by_hand():
 
 
 def test_an_open_line_leaves_its_end_without_supply():
-    found = load_flow(
+    found = solve_load_flow(
         one_line(), np.full((2, 1), 5.0), np.zeros((2, 1)), in_service=np.array([[True], [False]])
     )
     assert found.voltage[1] == pytest.approx([1.0, 0.0])
@@ -126,20 +125,20 @@ def random_case(seed):
     rng = np.random.default_rng(seed)
     ends = [(1, 2), (2, 3), (3, 4), (4, 5), (5, 1), (3, 6)]
     length = rng.uniform(0.2, 3.0, len(ends))
-    wiring = Wiring(
+    wiring = NetworkArrays(
         voltage=np.array([110.0] + [20.0] * 6),
         source_node=0,
         source_voltage=rng.uniform(0.98, 1.04),
         short_circuit_power=rng.uniform(1500.0, 8000.0),
         source_ratio=rng.uniform(0.05, 0.3),
-        lines=Lines(
+        lines=LineArrays(
             ends=np.array(ends),
             resistance=rng.uniform(0.03, 0.12) * length,
             reactance=rng.uniform(0.09, 0.12) * length,
             capacitance=rng.uniform(0.2, 0.5) * length,
             current=rng.uniform(400.0, 900.0, len(ends)),
         ),
-        transformers=Transformers(
+        transformers=TransformerArrays(
             ends=np.array([(0, 1), (0, 1)]),
             voltages=np.array([[110.0, rng.uniform(20.0, 21.0)], [110.0, 20.5]]),
             rating=np.array([63.0, 40.0]),
@@ -175,7 +174,7 @@ def test_pandapower_agrees():
     for (wiring, active, reactive, closed), expected in zip(
         cases, json.loads(answer.stdout), strict=True
     ):
-        found = load_flow(wiring, active[None], reactive[None], in_service=closed[None])
+        found = solve_load_flow(wiring, active[None], reactive[None], in_service=closed[None])
         assert found.voltage[0] == pytest.approx(expected["voltage"], rel=1e-3)
         assert found.loading[0][closed] == pytest.approx(
             np.array(expected["loading"])[closed], rel=1e-3, abs=1e-6

@@ -3,21 +3,25 @@
 import numpy as np
 import pytest
 
-from twin.compiled import compiled, is_compiled
-from twin.physics.chip_kernel import ChipDrive, ChipTable, ChipTrack, follow_chips
-from twin.physics.rack_kernel import (
-    PARTS,
-    Coolant,
-    Drive,
-    Found,
+from twin.racks.kernels import (
+    RACK_KERNEL_PARTS,
+    CduTable,
+    ChipInputs,
+    ChipOutputs,
+    ChipTable,
+    CoolantState,
     HallTable,
-    Places,
+    RackInputs,
+    RackOutputs,
+    RackPlacement,
     RackTable,
-    UnitTable,
-    follow_racks,
+    chip_kernel,
+    compile_kernel,
+    has_numba,
+    rack_kernel,
 )
 
-KERNELS = [follow_racks, compiled(follow_racks, *PARTS)]
+KERNELS = [rack_kernel, compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)]
 
 
 def table():
@@ -30,7 +34,7 @@ def table():
         rise=np.array([[0.0, 24.0]]),  # 200 K/MW
         resistance=np.array([[2.0, 1.0]]),  # less as the flow rises with the heat of 0 to 1 MW
     )
-    unit = UnitTable(
+    unit = CduTable(
         knots=1.0,
         pump_power=np.full(2, 0.002),
         rate=np.full(2, 0.02),
@@ -38,11 +42,11 @@ def table():
         rack_capacity=0.001,
         unit_capacity=0.002,
     )
-    return RackTable(Places(first=np.array([0, 2]), hall=np.array([0, 0])), hall, unit)
+    return RackTable(RackPlacement(first=np.array([0, 2]), hall=np.array([0, 0])), hall, unit)
 
 
 def drive(count=1, hours=0.1):
-    return Drive(
+    return RackInputs(
         share=np.full((count, 1), 0.5),
         deviation=np.array([[0.4, -0.4]], np.float32),
         spell=np.zeros(count, np.int64),
@@ -54,7 +58,7 @@ def drive(count=1, hours=0.1):
 def room(count):
     racks, units = (count, 2), (count, 1)
     small = [np.empty(racks, np.float32) for _ in range(3)]
-    return Found(*small, *[np.empty(units) for _ in range(5)], np.empty(count))
+    return RackOutputs(*small, *[np.empty(units) for _ in range(5)], np.empty(count))
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=["plain", "compiled"])
@@ -68,7 +72,7 @@ def test_a_step_of_two_racks_by_hand(kernel):
     # passed 0.01 (25.65 + 15.821429 + 0.1 - 25) = 0.16571429
     # plates 2 - 0.126 = 1.874: chips 31.642857 + 1.874 x 18 = 65.374857, + 1.874 x 10 = 50.382857
     # kept 0.02 x 1.642857 + 0.01 x (44.871429 - 50 + 38.071429 - 40) = -0.03771429
-    state = Coolant(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
+    state = CoolantState(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
     found, chips = room(1), [65.374857, 50.382857]
     kernel(table(), drive(), (state, found))
     np.testing.assert_allclose(found.rack_power[0], [0.09, 0.05], rtol=1e-6)
@@ -88,9 +92,11 @@ def test_a_step_of_two_racks_by_hand(kernel):
 def test_coolant_goes_to_its_steady_state_at_any_step(hours):
     # at rest X = Q + p = 0.128 = 0.01 (T + 0.1 - 25) -> mean return 37.7; supply 37.7 - (X - p)/C
     # = 37.7 - 0.126/0.02 = 31.4
-    state = Coolant(racks=np.array([90.0, 5.0]), units=np.array([60.0]))
+    state = CoolantState(racks=np.array([90.0, 5.0]), units=np.array([60.0]))
     count = int(np.ceil(20.0 / min(hours, 20.0)))
-    compiled(follow_racks, *PARTS)(table(), drive(count, hours), (state, found := room(count)))
+    compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
+        table(), drive(count, hours), (state, found := room(count))
+    )
     assert state.units[0] == pytest.approx(31.4, abs=1e-4)
     assert state.racks.mean() == pytest.approx(37.7, abs=1e-4)
     brought = found.unit_heat + found.unit_pump
@@ -98,10 +104,10 @@ def test_coolant_goes_to_its_steady_state_at_any_step(hours):
 
 
 def test_machine_code_and_python_give_the_same_numbers():
-    assert is_compiled()
+    assert has_numba()
     ends = []
     for kernel in KERNELS:
-        state = Coolant(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
+        state = CoolantState(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
         kernel(table(), drive(20), (state, found := room(20)))
         ends.append([state.racks, state.units, *found])
     for plain, fast in zip(*ends, strict=True):
@@ -109,7 +115,7 @@ def test_machine_code_and_python_give_the_same_numbers():
 
 
 @pytest.mark.parametrize(
-    "kernel", [follow_chips, compiled(follow_chips)], ids=["plain", "compiled"]
+    "kernel", [chip_kernel, compile_kernel(chip_kernel)], ids=["plain", "compiled"]
 )
 def test_a_step_of_two_chips_by_hand(kernel):
     # a rack of 0.06 MW of 0.12 -> 600 W a chip, 0.9 and 1.1 of it; a mean chip at rest at 70
@@ -123,9 +129,9 @@ def test_a_step_of_two_chips_by_hand(kernel):
         kept=0.5,
     )
     state = np.full((1, 2), 60.0, np.float32)
-    track = ChipTrack(state, *(np.empty((1, 1, 2), np.float32) for _ in range(2)))
+    track = ChipOutputs(state, *(np.empty((1, 1, 2), np.float32) for _ in range(2)))
     mean = (np.array([[value]], np.float32) for value in (0.06, 70.0))
-    kernel(chips, ChipDrive(*mean, np.array([[40.0]])), track)
+    kernel(chips, ChipInputs(*mean, np.array([[40.0]])), track)
     np.testing.assert_allclose(track.power[0, 0], [540e-6, 660e-6], rtol=1e-6)
     np.testing.assert_allclose(track.temperature[0, 0], [63.5, 66.5], rtol=1e-6)
     np.testing.assert_allclose(state[0], [63.5, 66.5], rtol=1e-6)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.physics.search import farthest
+from twin.physics.numerics import last_feasible
 
 MANY = 40
 
@@ -26,7 +26,7 @@ def rising(seed):
 @given(seed=st.integers(0, 2**32 - 1))
 def test_it_is_within_the_bound_and_nothing_beyond_it_is(seed):
     excess, tolerance = rising(seed), 1e-7
-    found = farthest(excess, np.zeros(MANY), np.ones(MANY), tolerance=tolerance)
+    found = last_feasible(excess, np.zeros(MANY), np.ones(MANY), tolerance=tolerance)
     never = excess(np.zeros(MANY)) > 0.0
     assert (found[never] == 0.0).all()
     assert (excess(found)[~never] <= 0.0).all()
@@ -36,13 +36,13 @@ def test_it_is_within_the_bound_and_nothing_beyond_it_is(seed):
 
 def test_it_goes_either_way():
     """The least x with x^2 >= 2, from 2 down to 0."""
-    found = farthest(lambda x: 2.0 - x**2, np.full(1, 2.0), np.zeros(1), tolerance=1e-9)
+    found = last_feasible(lambda x: 2.0 - x**2, np.full(1, 2.0), np.zeros(1), tolerance=1e-9)
     assert found == pytest.approx(np.sqrt(2.0), abs=2e-9)
     assert (found**2 >= 2.0).all()
 
 
 def test_a_bound_that_is_kept_everywhere_is_kept_at_the_end():
-    found = farthest(lambda x: x - 9.0, np.zeros(2), np.array([1.0, 2.0]), tolerance=1e-9)
+    found = last_feasible(lambda x: x - 9.0, np.zeros(2), np.array([1.0, 2.0]), tolerance=1e-9)
     assert found.tolist() == [1.0, 2.0]
 
 
@@ -54,7 +54,7 @@ def test_few_trials_do():
         places.append(x)
         return np.exp(3.0 * x) - 5.0
 
-    farthest(excess, np.zeros(1), np.ones(1), tolerance=1e-8)
+    last_feasible(excess, np.zeros(1), np.ones(1), tolerance=1e-8)
     assert len(places) <= 12
 
 
@@ -65,6 +65,6 @@ def test_it_ends_where_floats_lie_farther_apart_than_the_tolerance():
         places.append(x)
         return x - 0.3e12
 
-    found = farthest(excess, np.zeros(1), np.array([1e12]), tolerance=1e-7)
+    found = last_feasible(excess, np.zeros(1), np.array([1e12]), tolerance=1e-7)
     assert found == pytest.approx(0.3e12, abs=1e-2)
     assert len(places) < 100

@@ -7,22 +7,24 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from twin.physics.cycles import (
-    Swing,
+from twin.physics.load_swings import (
+    LoadSwing,
+    SmoothingModel,
     amplitude_by_band,
-    gathered,
+    amplitudes_in_bands,
     least_swing,
-    lines,
+    peak_under_cap,
+    smooth_load,
+    swing_spectrum,
     together,
 )
-from twin.physics.smoothing import Smoother, peak_under_cap, smooth
 
 BANDS = np.array([0.1, 0.5, 1.0, 3.0, 10.0, 20.0])
 STEP = 1e-3
 
 
 def smoother(**changed):
-    return Smoother(**{"idle": 0.02, "full": 0.12} | changed)
+    return SmoothingModel(**{"idle": 0.02, "full": 0.12} | changed)
 
 
 def square(swing, *, cycles, step=STEP):
@@ -33,27 +35,29 @@ def square(swing, *, cycles, step=STEP):
 
 def test_without_anything_nothing_changes():
     load = np.array([0.02, 0.12, 0.05])
-    found = smooth(load, smoother(), step=0.1)
+    found = smooth_load(load, smoother(), step=0.1)
     assert found.connection.tolist() == load.tolist()
     assert (found.burned, found.withheld) == (0.0, 0.0)
 
 
 def test_a_floor_burns_what_lies_under_it():
     # by hand: work at 0.05 MW under a floor of 0.08 burns 0.03 MW for 2 s, and is idle then
-    found = smooth(np.array([0.05, 0.05, 0.02]), smoother(floor=0.08), step=1.0)
+    found = smooth_load(np.array([0.05, 0.05, 0.02]), smoother(floor=0.08), step=1.0)
     assert found.draw.tolist() == [0.08, 0.08, 0.02]
     assert found.burned == pytest.approx(0.06)
 
 
 def test_hysteresis_holds_the_floor_for_its_time():
     load = np.array([0.12, 0.02, 0.02, 0.02])
-    found = smooth(load, smoother(floor=0.08, hysteresis=0.2), step=0.1)
+    found = smooth_load(load, smoother(floor=0.08, hysteresis=0.2), step=0.1)
     assert found.draw.tolist() == [0.12, 0.08, 0.08, 0.02]
 
 
 def test_ramps_withhold_and_burn():
     # by hand: 0.1 MW at 0.1 MW/s takes the whole second up, at 0.2 MW/s half a second down
-    found = smooth(np.array([0.02, 0.12, 0.02]), smoother(ramp_up=0.1, ramp_down=0.2), step=1.0)
+    found = smooth_load(
+        np.array([0.02, 0.12, 0.02]), smoother(ramp_up=0.1, ramp_down=0.2), step=1.0
+    )
     assert found.draw.tolist() == pytest.approx([0.02, 0.07, 0.02 + 0.1 * 0.25])
     assert found.withheld == pytest.approx(0.05)
     assert found.burned == pytest.approx(0.025)
@@ -62,14 +66,16 @@ def test_ramps_withhold_and_burn():
 def test_ramps_within_a_step_are_exact():
     coarse = np.array([0.02, 0.12, 0.12, 0.02, 0.02])
     ramps = smoother(ramp_up=0.13, ramp_down=0.07)
-    fine = smooth(np.repeat(coarse, 1000), ramps, step=STEP).draw.reshape(-1, 1000).mean(axis=1)
-    assert smooth(coarse, ramps, step=1.0).draw == pytest.approx(fine, abs=1e-12)
+    fine = (
+        smooth_load(np.repeat(coarse, 1000), ramps, step=STEP).draw.reshape(-1, 1000).mean(axis=1)
+    )
+    assert smooth_load(coarse, ramps, step=1.0).draw == pytest.approx(fine, abs=1e-12)
 
 
 def test_store_against_direct_stepping():
     # tau dg/dt = q - g, stepped by Euler a hundred times as fine
-    load = square(Swing(period=0.4, duty=0.5, low=0.03, high=0.11), cycles=5)
-    found = smooth(load, smoother(storage=0.004), step=STEP)
+    load = square(LoadSwing(period=0.4, duty=0.5, low=0.03, high=0.11), cycles=5)
+    found = smooth_load(load, smoother(storage=0.004), step=STEP)
     lag, fine = 0.04, STEP / 100
     power, stepped = load.mean(), []
     for drawn in load:
@@ -97,7 +103,7 @@ def test_energy_is_conserved_and_the_store_keeps_its_window(
     what = smoother(
         floor=floor, ramp_up=ramp, ramp_down=2 * ramp, hysteresis=hysteresis, storage=storage
     )
-    found = smooth(load, what, step=step)
+    found = smooth_load(load, what, step=step)
     asked, drawn, taken = (values.sum() * step for values in (load, found.draw, found.connection))
     assert drawn == pytest.approx(asked + found.burned - found.withheld, abs=1e-12)
     assert taken == pytest.approx(drawn + found.level[-1] - found.level[0], abs=1e-12)
@@ -108,7 +114,7 @@ def test_energy_is_conserved_and_the_store_keeps_its_window(
 
 
 SWINGS = st.builds(
-    Swing,
+    LoadSwing,
     period=st.sampled_from([0.2, 0.5, 1.0, 2.0]),
     duty=st.sampled_from([0.25, 0.5, 0.75]),
     low=st.sampled_from([0.02, 0.04, 0.07]),
@@ -130,14 +136,16 @@ def test_closed_form_against_the_course_in_time(swing, what):
     # where a cycle rises as much as it falls, it depends on how it began
     rise, fall = what.ramp_up * swing.duty, what.ramp_down * (1.0 - swing.duty)
     assume(swing.period * abs(rise - fall) > 0.005)
-    found = lines(swing, what, highest=20.0)
+    found = swing_spectrum(swing, what, highest=20.0)
     count = round(swing.period / STEP)
     cycles = 40 + math.ceil(4.0 / swing.period)
-    course = smooth(square(swing, cycles=cycles), what, step=STEP)
+    course = smooth_load(square(swing, cycles=cycles), what, step=STEP)
     last = slice(-count * 20, None)
     for closed, stepped in ((found.draw, course.draw), (found.connection, course.connection)):
         bands = amplitude_by_band(stepped[last], step=STEP, bands=BANDS)
-        assert gathered(found.frequency, closed, bands=BANDS) == pytest.approx(bands, abs=4e-4)
+        assert amplitudes_in_bands(found.frequency, closed, bands=BANDS) == pytest.approx(
+            bands, abs=4e-4
+        )
     asked = square(swing, cycles=20).mean()
     drawn = course.draw[last].mean()
     assert found.burned_power - found.withheld_power == pytest.approx(drawn - asked, abs=1e-6)
@@ -145,7 +153,9 @@ def test_closed_form_against_the_course_in_time(swing, what):
 
 def test_lines_of_a_square_by_hand():
     # 2 A / (pi n) |sin(pi n d)| of height A = 0.1: 0.06366, 0, 0.02122
-    found = lines(Swing(period=1.0, duty=0.5, low=0.02, high=0.12), smoother(), highest=3.0)
+    found = swing_spectrum(
+        LoadSwing(period=1.0, duty=0.5, low=0.02, high=0.12), smoother(), highest=3.0
+    )
     assert found.frequency.tolist() == [1.0, 2.0, 3.0]
     assert found.load == pytest.approx([0.2 / np.pi, 0.0, 0.2 / (3 * np.pi)], abs=1e-12)
     assert found.connection == pytest.approx(found.load, abs=1e-12)
@@ -153,12 +163,12 @@ def test_lines_of_a_square_by_hand():
 
 def test_store_passes_what_a_lag_passes():
     what = smoother(storage=0.1 / (2 * np.pi))  # lag of 1/(2 pi) s: 1/sqrt(2) at 1 Hz
-    found = lines(Swing(period=1.0, duty=0.5, low=0.02, high=0.12), what, highest=1.0)
+    found = swing_spectrum(LoadSwing(period=1.0, duty=0.5, low=0.02, high=0.12), what, highest=1.0)
     assert found.connection[0] == pytest.approx(found.draw[0] / np.sqrt(2.0))
 
 
 def test_bands_hold_the_line_on_their_lower_edge():
-    found = gathered(np.array([0.05, 0.1, 0.5, 20.0]), np.ones(4), bands=BANDS)
+    found = amplitudes_in_bands(np.array([0.05, 0.1, 0.5, 20.0]), np.ones(4), bands=BANDS)
     assert found.tolist() == [1.0, 1.0, 0.0, 0.0, 0.0]
 
 
@@ -169,8 +179,8 @@ def test_least_swing_by_hand():
 
 
 def test_no_controller_does_better_than_the_least_swing():
-    swing = Swing(period=0.25, duty=0.5, low=0.02, high=0.12)
-    course = smooth(square(swing, cycles=40), smoother(storage=0.004), step=STEP)
+    swing = LoadSwing(period=0.25, duty=0.5, low=0.02, high=0.12)
+    course = smooth_load(square(swing, cycles=40), smoother(storage=0.004), step=STEP)
     left = np.ptp(course.connection[-500:])
     assert left >= least_swing(0.1, period=0.25, duty=0.5, storage=0.004) - 1e-9
 

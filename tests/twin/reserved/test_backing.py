@@ -11,11 +11,11 @@ from tests import reserve_days
 from tests.math import hand
 from tests.math.hand import kind, solved
 from tests.math.reserved import ahead, held_by, product
-from twin.equipment import Transformer
+from twin.equipment import TransformerBank
+from twin.feasibility import reserve_deliverability
+from twin.feasibility.reserve_activation import activation_power, deferred_work, extreme_levels
+from twin.feasibility.reserve_deliverability import may_pause
 from twin.relations import Store
-from twin.reserved import backing
-from twin.reserved.activation import courses, powers, put_off
-from twin.reserved.backing import pauses
 
 STORE = Store(
     owner="battery",
@@ -35,7 +35,7 @@ def worst(held, *, level, net, hours, fading=0.0, **changes):
     held, level, net, hours = series
     held_by_name = {"fcr": held}
     settings = {"level": level, "net": net, "hours": hours, "fading": fading}
-    return courses(STORE, {"fcr": one}, held_by_name, **settings)
+    return extreme_levels(STORE, {"fcr": one}, held_by_name, **settings)
 
 
 def test_a_battery_at_rest():
@@ -81,7 +81,7 @@ def test_products_of_different_lengths_end_together():
     short, long = product("short", duration=0.25), product("long", duration=0.5)
     held = {"short": np.array([0.6, 0.6]), "long": np.array([0.3, 0.3])}
     store = replace(STORE, charge_efficiency=1.0, discharge_efficiency=1.0)
-    low, _ = courses(
+    low, _ = extreme_levels(
         store,
         {"short": short, "long": long},
         held,
@@ -104,7 +104,7 @@ def test_powers_kept_for_a_MW():  # noqa: N802
     up = product("up", direction="up", opposite_share=0.2)
     both = product("both", power_share=1.34)
     held = {"up": np.array([1.0]), "both": np.array([0.5])}
-    kept = powers({"up": up, "both": both}, held)
+    kept = activation_power({"up": up, "both": both}, held)
     assert [float(one[0]) for one in kept] == pytest.approx([1.67, 0.87])
 
 
@@ -112,7 +112,7 @@ def test_work_put_off():
     """2 MW for half an hour, half an hour lost by the pause: 1.5, then 2 MWh; it ends with 0.5."""
     one = product(direction="up", duration=0.5)
     held = np.array([2.0, 2.0, 0.0, 0.0])
-    debt = put_off(one, held, 0.5, hours=np.full(4, 0.25))
+    debt = deferred_work(one, held, 0.5, hours=np.full(4, 0.25))
     assert debt == pytest.approx([1.5, 2.0, 0.5, 0.0])
 
 
@@ -128,8 +128,8 @@ def test_work_put_off():
 def test_which_work_may_pause(changes, may):
     slow = {"direction": "up", "needs_controller": False, "full_activation": 12.5}
     batch = kind().model_copy(update={"pause_time": 10.0})
-    assert pauses(product(**(slow | changes)), batch) is may
-    assert not pauses(product(**slow), kind())
+    assert may_pause(product(**(slow | changes)), batch) is may
+    assert not may_pause(product(**slow), kind())
 
 
 def test_a_plan_by_hand_is_found_sound():
@@ -157,7 +157,7 @@ def test_a_transformer_bears_what_runs_backwards(rating, broken):
         connection=hand.grid(import_limit=1.0, export_limit=10.0),
     )
     plan = solved(where, ahead([50.0] * 8, service=1.0, terminal=50.0), level=0.5)
-    bank = Transformer.model_construct(name="line", count=1, rating=rating, power_factor=1.0)
+    bank = TransformerBank.model_construct(name="line", count=1, rating=rating, power_factor=1.0)
     site = where.model_copy(update={"equipment": {**where.equipment, "line": bank}})
     schedule = schedule_of(plan)
     assert schedule["reserve_capacity"].to_numpy()[-1] == pytest.approx(3.0)
@@ -165,13 +165,17 @@ def test_a_transformer_bears_what_runs_backwards(rating, broken):
     replay = schedule.assign_coords(transformer=["line"]).assign(
         transformer_loading=(("time", "transformer"), loading)
     )
-    judged = backing.judge(site, plan.inputs.problem.state, schedule, replay=replay)
+    judged = reserve_deliverability.check_reserves(
+        site, plan.inputs.problem.state, schedule, replay=replay
+    )
     assert [name for name, beyond in judged if not (beyond <= 1.0).all()] == broken
 
 
 def hand_judged(problem, schedule):
     """Return what is broken by a plan of the hand's machines, which the twin cannot run."""
-    found = backing.judge(problem.site, problem.state, schedule, replay=schedule)
+    found = reserve_deliverability.check_reserves(
+        problem.site, problem.state, schedule, replay=schedule
+    )
     return [name for name, beyond in found if not (beyond <= 1.0).all()]
 
 

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import sites
-from twin import axes
+from twin import time_axes
 from twin.errors import StateError, UnitError
 from twin.scale import cabinets
 
@@ -16,7 +16,7 @@ def frontier():
 
 
 def work(cpu, gpu, count=3):
-    grid = axes.regular(axes.utc("2026-07-01"), count, np.timedelta64(1, "s"))
+    grid = time_axes.regular_axes(time_axes.to_utc("2026-07-01"), count, np.timedelta64(1, "s"))
     full = np.ones((count, 74, 8), np.float32)
     dims = ("time", "rack", "chassis")
     shares = {"cpu_share": cpu * full, "gpu_share": gpu * full}

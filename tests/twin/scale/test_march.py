@@ -6,10 +6,9 @@ import xarray as xr
 
 import sites
 from tests.runs import random_run, steady
-from twin import state
 from twin.errors import StateError
-from twin.scale.march import march
-from twin.simulation import simulate
+from twin.simulation import state
+from twin.simulation.simulate import simulate, simulate_in_chunks
 
 
 @pytest.mark.parametrize("span", [1, 5, 16, 99])
@@ -17,7 +16,7 @@ def test_spans_together_are_the_whole(span):
     site = sites.load_site("small")
     begin, operation = random_run(site, seed=3, count=16)
     whole = simulate(site, begin, operation)
-    parts = list(march(site, begin, operation, span=span))
+    parts = list(simulate_in_chunks(site, begin, operation, span=span))
     for name, values in whole.data_vars.items():
         axis = "instant" if "instant" in values.dims else "time"
         pieces = [part[name] for part in parts]
@@ -40,8 +39,8 @@ def test_set_points_hold_in_every_span():
         attrs={"units": "degC"},
     )
     operation = operation.assign(facility_supply_set_point=warmer)
-    whole = simulate(site, state.rest(site), operation)
-    *_, last = march(site, state.rest(site), operation, span=3)
+    whole = simulate(site, state.initial_state(site), operation)
+    *_, last = simulate_in_chunks(site, state.initial_state(site), operation, span=3)
     name = "facility_supply_temperature"
     np.testing.assert_allclose(last[name], whole[name][-3:], rtol=1e-9)
     assert float(last[name].sel(circuit="warm_plant")[-1]) == pytest.approx(41.0, abs=0.1)
@@ -52,7 +51,7 @@ def test_nonsense_is_refused_before_the_first_span():
     operation = steady(site, count=8)
     operation["hall_power"].values[-1] = np.nan
     with pytest.raises(StateError, match="hall_power"):
-        next(march(site, state.rest(site), operation, span=2))
+        next(simulate_in_chunks(site, state.initial_state(site), operation, span=2))
 
 
 @pytest.mark.parametrize(("name", "factor"), [("hall_power", 1000.0), ("air_temperature", 15.0)])
@@ -65,6 +64,6 @@ def test_what_is_refused_of_a_whole_is_refused_of_spans(name, factor):
     operation = steady(site, count=8)
     operation[name].values *= factor
     with pytest.raises(StateError, match=name):
-        simulate(site, state.rest(site), operation)
+        simulate(site, state.initial_state(site), operation)
     with pytest.raises(StateError, match=name):
-        next(march(site, state.rest(site), operation, span=2))
+        next(simulate_in_chunks(site, state.initial_state(site), operation, span=2))

@@ -5,20 +5,19 @@ import pytest
 
 import sites
 from tests.runs import steady
-from twin import state
 from twin.errors import StateError
+from twin.racks import view
 from twin.relations import SetPoints
-from twin.scale import view
-from twin.scale.march import march
-from twin.simulation import simulate
-from twin.steering import WORDS, labelled
+from twin.simulation import state
+from twin.simulation.setpoints import SET_POINT_VARIABLES, set_point_variables
+from twin.simulation.simulate import simulate, simulate_in_chunks
 
 SITE = sites.load_site("small")
 COUNT = 12
 
 
 def told(**fields):
-    return steady(SITE, count=COUNT, share=0.6).assign(labelled(SetPoints(**fields)))
+    return steady(SITE, count=COUNT, share=0.6).assign(set_point_variables(SetPoints(**fields)))
 
 
 def moved():
@@ -33,7 +32,7 @@ def moved():
 
 def beside(run, operation):
     """Return a run with the set points that it was told."""
-    return run.assign({word: operation[word] for word in WORDS})
+    return run.assign({word: operation[word] for word in SET_POINT_VARIABLES})
 
 
 def assert_alike(run, racks):
@@ -52,7 +51,7 @@ def test_racks_have_the_coolant_of_a_run_that_was_told_ranges():
     Sensitivity: at the declared ranges the coolant was up to 4 K off.
     """
     operation = moved()
-    run = simulate(SITE, state.rest(SITE), operation)
+    run = simulate(SITE, state.initial_state(SITE), operation)
     racks = view.view(SITE, beside(run, operation), level="rack")
     assert_alike(run, racks)
     assert float(racks["closure"].max()) < 1e-6
@@ -63,23 +62,23 @@ def test_racks_have_the_coolant_of_a_run_that_was_told_ranges():
 
 
 def test_a_run_without_the_set_points_that_it_was_told_is_refused():
-    run = simulate(SITE, state.rest(SITE), moved())
+    run = simulate(SITE, state.initial_state(SITE), moved())
     with pytest.raises(StateError, match="assign to it the set points that it was told"):
         view.view(SITE, run, level="rack")
 
 
 def test_a_supply_temperature_alone_needs_no_telling():
     operation = moved().drop_vars(["facility_range_set_point", "technology_range_set_point"])
-    run = simulate(SITE, state.rest(SITE), operation)
+    run = simulate(SITE, state.initial_state(SITE), operation)
     assert_alike(run, view.view(SITE, run, level="rack"))
 
 
 def test_spans_carry_what_they_were_told():
     operation = moved()
-    spans = list(march(SITE, state.rest(SITE), operation, span=5))
-    whole = beside(simulate(SITE, state.rest(SITE), operation), operation)
+    spans = list(simulate_in_chunks(SITE, state.initial_state(SITE), operation, span=5))
+    whole = beside(simulate(SITE, state.initial_state(SITE), operation), operation)
     racks = view.view(SITE, whole, level="rack")
-    found = list(view.blocks(SITE, spans))
+    found = list(view.view_blocks(SITE, spans))
     hot = np.concatenate([block["chip_temperature"].to_numpy() for block in found])
     assert hot == pytest.approx(racks["chip_temperature"].to_numpy(), abs=1e-3)
 
@@ -93,7 +92,7 @@ def test_water_on_its_way_arrives_at_the_racks_when_it_does():
     )
     operation = steady(site, count=COUNT, share=0.2, air=38.0)
     operation["hall_power"][COUNT // 2 :] *= 5.0
-    run = simulate(site, state.rest(site), operation)
+    run = simulate(site, state.initial_state(site), operation)
     away = run["facility_supply_temperature"] - run["facility_arriving_temperature"]
     assert float(away.sel(circuit="warm_plant").max()) > 0.5
     assert_alike(run, view.view(site, run, level="rack"))

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from twin import axes
-from twin.axes import QUARTER
-from twin.tariffs.declaration import Tariff
+from twin import time_axes
+from twin.markets.tariffs import Tariff
+from twin.time_axes import QUARTER_HOUR
 
 BERLIN, MADRID, STOCKHOLM = "Europe/Berlin", "Europe/Madrid", "Europe/Stockholm"
 ABOUT = {"status": "assumed", "source": "assumed"}
@@ -17,8 +17,8 @@ def tariff(**rules):
 
 def quarters(first, until):
     """Return the starts of all quarter-hours between two moments."""
-    begin, end = axes.utc(first), axes.utc(until)
-    return begin + np.arange(round((end - begin) / QUARTER)) * QUARTER
+    begin, end = time_axes.to_utc(first), time_axes.to_utc(until)
+    return begin + np.arange(round((end - begin) / QUARTER_HOUR)) * QUARTER_HOUR
 
 
 WHOLE_YEAR = quarters("2025-12-31T23:00", "2026-12-31T23:00")

@@ -7,12 +7,10 @@ import pytest
 
 from tests.twin.tariffs.samples import BERLIN, GERMAN, WHOLE_YEAR, YEAR, quarters, tariff
 from twin.errors import SeriesError
-from twin.tariffs import planned
-from twin.tariffs.band import watch
-from twin.tariffs.bill import bill
-from twin.tariffs.declaration import Tariff
-from twin.tariffs.force import bills
-from twin.tariffs.network import class_of, hours_of_use
+from twin.markets import demand_charges
+from twin.markets.bills import bills_by_year, compute_bill, rebate_class, utilisation_hours
+from twin.markets.demand_charges import constant_load_status
+from twin.markets.tariffs import Tariff
 
 
 def test_half_a_year_tells_what_the_rest_needs():
@@ -25,7 +23,7 @@ def test_half_a_year_tells_what_the_rest_needs():
     """
     load = np.full(17_520, 8.0)
     load[5] = 10.0
-    told = watch(tariff(**GERMAN), WHOLE_YEAR[:17_520], load, time_zone=BERLIN)
+    told = constant_load_status(tariff(**GERMAN), WHOLE_YEAR[:17_520], load, time_zone=BERLIN)
     assert told is not None
     assert (told.energy, told.peak, told.unseen, told.left) == (35_040.5, 10.0, 0.0, 4_380.0)
     assert told.hours == pytest.approx(3_504.05)
@@ -42,7 +40,7 @@ def test_half_a_year_tells_what_the_rest_needs():
 def test_a_week_stands_for_its_year():
     """Proves: what lay before the first quarter-hour is taken to be as the mean."""
     week = WHOLE_YEAR[9_600:10_272]
-    told = watch(tariff(**GERMAN), week, np.full(672, 8.0), time_zone=BERLIN)
+    told = constant_load_status(tariff(**GERMAN), week, np.full(672, 8.0), time_zone=BERLIN)
     assert told is not None
     assert told.unseen == 2_400.0
     assert told.unseen + told.left + 168.0 == 8_760.0
@@ -55,13 +53,15 @@ def test_the_rest_needs_the_least_energy_too():
 
     Sensitivity: 0.598 MW for 7,000 MWh, which no discount is given for.
     """
-    told = watch(tariff(**GERMAN), WHOLE_YEAR[:17_520], np.ones(17_520), time_zone=BERLIN)
+    told = constant_load_status(
+        tariff(**GERMAN), WHOLE_YEAR[:17_520], np.ones(17_520), time_zone=BERLIN
+    )
     assert told is not None
     assert told.needed[7000.0] == pytest.approx(5_620.0 / 4_380.0)
 
 
 def test_a_tariff_without_the_rule_is_not_watched():
-    assert watch(tariff(), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN) is None
+    assert constant_load_status(tariff(), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN) is None
 
 
 @pytest.mark.parametrize(("expected", "paid"), [("0 MWh", 0.1), ("9 GWh", 1.0), ("11 GWh", 0.1)])
@@ -71,17 +71,17 @@ def test_plans_count_with_no_class_that_a_year_takes_too_little_for(expected, pa
         "utilisation": GERMAN["utilisation"] | {"plan_for": "band_load", "expected": "8000 h"},
         "band_load": GERMAN["band_load"] | {"expected_energy": expected},
     }
-    assert planned.peak_price(tariff(**rules)) == pytest.approx(100_000.0 * paid)
-    assert (planned.guard(tariff(**rules)) is None) == (expected != "11 GWh")
+    assert demand_charges.planned_peak_price(tariff(**rules)) == pytest.approx(100_000.0 * paid)
+    assert (demand_charges.rebate_peak_limit(tariff(**rules)) is None) == (expected != "11 GWh")
 
 
 def test_a_rule_that_holds_no_more_is_not_watched():
     """Proves: where a bill knows no branch of band load, the year is told no worth of one."""
     over = {**GERMAN, "band_load": GERMAN["band_load"] | {"valid_to": "2026-01-01"}}
     load = np.full(96, 8.0)
-    found = bill(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN)
+    found = compute_bill(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN)
     assert "band_load" not in {branch.name for branch in found.branches}
-    assert watch(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN) is None
+    assert constant_load_status(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN) is None
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_a_rule_that_holds_no_more_is_not_watched():
 def test_the_share_that_is_paid(energy, peak, share):
     """Proves: by class, and nothing off under 10 GWh."""
     band = tariff(**GERMAN).band_load
-    reached = class_of(band, hours_of_use(energy, peak), energy)
+    reached = rebate_class(band, utilisation_hours(energy, peak), energy)
     assert (reached.share if reached else 1.0) == share
 
 
 def test_what_is_expected_is_what_the_bill_of_the_year_says():
     """Proves: watched at the year's end, the class and its worth are those of the bill."""
     load = np.random.default_rng(1).uniform(8.0, 9.9, len(WHOLE_YEAR))
-    told = watch(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
-    found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    told = constant_load_status(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
     assert told is not None
     assert told.left == 0.0
     assert told.expected == pytest.approx(found.hours)
@@ -116,7 +116,7 @@ def test_a_year_end_makes_two_bills():
     dear["energy"] = [{"name": "a", "price": "20 EUR/MWh"}]
     new = Tariff.model_validate(YEAR | dear)
     starts = quarters("2026-12-31T22:00", "2027-01-01T00:00")
-    found = bills({"b": new, "a": old}, starts, np.full(8, 4.0), time_zone=BERLIN)
+    found = bills_by_year({"b": new, "a": old}, starts, np.full(8, 4.0), time_zone=BERLIN)
     assert [one.tariff for one in found] == ["sample", "later"]
     assert [one.total for one in found] == [Decimal("40.00"), Decimal("80.00")]
 
@@ -125,16 +125,18 @@ def test_days_without_a_tariff_are_told():
     starts = quarters("2027-06-01T00:00", "2027-06-01T01:00")
     words = r"2027-06-01: declare a tariff.*from 2026-01-01 to before 2027"
     with pytest.raises(SeriesError, match=words):
-        bills({"a": tariff()}, starts, np.ones(4), time_zone=BERLIN)
+        bills_by_year({"a": tariff()}, starts, np.ones(4), time_zone=BERLIN)
 
 
 def test_when_the_year_is_over_what_is_reached_needs_no_more():
     """Proves: 8,760 h of 8 MW: 0 for the classes that are reached, and none can be made up for."""
-    told = watch(tariff(**GERMAN), WHOLE_YEAR, np.full(len(WHOLE_YEAR), 8.0), time_zone=BERLIN)
+    told = constant_load_status(
+        tariff(**GERMAN), WHOLE_YEAR, np.full(len(WHOLE_YEAR), 8.0), time_zone=BERLIN
+    )
     assert told is not None
     assert told.left == 0.0
     assert set(told.needed.values()) == {0.0}
     halved = np.where(np.arange(len(WHOLE_YEAR)) < 100, 16.0, 8.0)
-    told = watch(tariff(**GERMAN), WHOLE_YEAR, halved, time_zone=BERLIN)
+    told = constant_load_status(tariff(**GERMAN), WHOLE_YEAR, halved, time_zone=BERLIN)
     assert told is not None
     assert set(told.needed.values()) == {np.inf}

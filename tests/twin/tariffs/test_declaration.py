@@ -13,8 +13,7 @@ from tests.twin.tariffs.samples import (
     quarters,
     tariff,
 )
-from twin.tariffs.clock import Clock
-from twin.tariffs.declaration import Window, minutes
+from twin.markets.tariffs import TariffCalendar, TimeWindow, span_minutes
 
 
 @pytest.mark.parametrize(
@@ -81,13 +80,13 @@ def test_windows_are_the_same_in_any_order():
     [("9-14", (540, 840)), ("16:30-20", (990, 1200)), ("22:15-24", (1335, 1440))],
 )
 def test_spans_of_a_day(span, between):
-    assert minutes(span) == between
+    assert span_minutes(span) == between
 
 
 @pytest.mark.parametrize("span", ["14-9", "9-9", "9-25", "9:75-11", "9", "a-b", "-1-5"])
 def test_spans_that_are_none(span):
     with pytest.raises(ValueError, match="no span of a day"):
-        minutes(span)
+        span_minutes(span)
 
 
 def test_the_six_periods_of_a_year_in_madrid():
@@ -99,7 +98,7 @@ def test_the_six_periods_of_a_year_in_madrid():
     """
     rules = tariff(periods=SIX_PERIODS)
     starts = quarters("2025-12-31T23:00", "2026-12-31T23:00")
-    period = Clock(starts, MADRID).period(rules.periods)
+    period = TariffCalendar(starts, MADRID).period(rules.periods)
     names = [one.name for one in rules.periods]
     hours = {name: 0.0 for name in sorted(set(names))}
     for number, name in enumerate(names):
@@ -109,11 +108,13 @@ def test_the_six_periods_of_a_year_in_madrid():
 
 def test_windows_follow_the_clock_and_not_the_sun():
     """Proves: 16:30 in Berlin is 15:30 UTC in winter, 14:30 in summer; weekends are other days."""
-    window = Window.model_validate({"hours": ["16:30-16:45"], "days": "working"})
-    found = WHOLE_YEAR[Clock(WHOLE_YEAR, BERLIN).within(window)]
+    window = TimeWindow.model_validate({"hours": ["16:30-16:45"], "days": "working"})
+    found = WHOLE_YEAR[TariffCalendar(WHOLE_YEAR, BERLIN).within(window)]
     assert len(found) == 261
     assert found[0] == np.datetime64("2026-01-01T15:30")
     assert np.datetime64("2026-07-01T14:30") in found
     assert np.datetime64("2026-07-04T14:30") not in found  # a Saturday
-    free = Window.model_validate({"days": "other"})
-    assert Clock(WHOLE_YEAR, BERLIN).within(free).sum() == 96 * 104 + 0  # both changes on Sundays
+    free = TimeWindow.model_validate({"days": "other"})
+    assert (
+        TariffCalendar(WHOLE_YEAR, BERLIN).within(free).sum() == 96 * 104 + 0
+    )  # both changes on Sundays

@@ -13,7 +13,7 @@ from tests.twin.tariffs.samples import (
     quarters,
     tariff,
 )
-from twin.tariffs.bill import bill
+from twin.markets.bills import compute_bill
 
 ONLY_BAND = {name: rule for name, rule in GERMAN.items() if name != "atypical"}
 
@@ -34,7 +34,7 @@ def test_a_german_year_of_band_load():
     Discount 0.85 of it, 1,185,071.0625, rounded half up. Levies 78,840.25 x 20.5 = 1,616,225.125,
     half up .13. Metering 1,200. Sum 209,130.19 + 1,616,225.13 + 1,200.00 = 1,826,555.32 EUR.
     """
-    found = bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (20_000, 10.0)), time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (20_000, 10.0)), time_zone=BERLIN)
     assert found.branch == "band_load"
     assert found.hours == pytest.approx(7884.025)
     assert euros(found) == {
@@ -57,7 +57,7 @@ def test_shares_are_told_as_they_are_declared():
         "band_load": GERMAN["band_load"] | {"classes": classes},
         "atypical": GERMAN["atypical"] | {"least_shift": "2.5 %"},
     }
-    found = bill(tariff(**rules), WHOLE_YEAR, even(9.0), time_zone=BERLIN)
+    found = compute_bill(tariff(**rules), WHOLE_YEAR, even(9.0), time_zone=BERLIN)
     assert "band load of 7000 h: 12.5% is paid" in euros(found)
     (atypical,) = [way for way in found.branches if way.name == "atypical"]
     assert "needs 2.5% and 0.1 MW" in atypical.note
@@ -77,7 +77,7 @@ def test_hours_of_use_are_met_to_the_letter():
         (4, "published", "6,999 h of use"),
     ):
         base[-2] -= less
-        found = bill(tariff(**ONLY_BAND), WHOLE_YEAR, base / 1000.0, time_zone=BERLIN)
+        found = compute_bill(tariff(**ONLY_BAND), WHOLE_YEAR, base / 1000.0, time_zone=BERLIN)
         assert found.branch == branch
         assert all(way.note.startswith(told) for way in found.branches)
 
@@ -91,13 +91,13 @@ def test_a_peak_lower_by_a_tenth_is_lower_by_a_tenth(peak):
     rules = GERMAN | {"atypical": GERMAN["atypical"] | {"least_power": "0.1 MW"}}
     for more, is_open in ((0, True), (1, False)):
         load[66] = (round(900 * peak) + more) / 1000.0  # 17:30 in Berlin
-        ways = bill(tariff(**rules), day, load, time_zone=BERLIN).branches
+        ways = compute_bill(tariff(**rules), day, load, time_zone=BERLIN).branches
         assert next(way for way in ways if way.name == "atypical").is_open == is_open
 
 
 def test_a_bill_names_the_sources_of_its_rules():
     rules = GERMAN | {"band_load": GERMAN["band_load"] | {"status": "draft", "source": "a bill"}}
-    found = bill(tariff(**rules), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN)
+    found = compute_bill(tariff(**rules), WHOLE_YEAR[:96], np.ones(96), time_zone=BERLIN)
     assert found.notes[:3] == (
         "sample: assumed, assumed",
         "atypical: assumed, assumed",
@@ -112,7 +112,7 @@ def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
     Band load, at 209,130.19, is cheaper. Without it the windows are.
     """
     load = even(9.0, (20_000, 10.0))
-    found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
     money = {way.name: (way.money, way.is_open) for way in found.branches}
     assert money == {
         "published": (Decimal("1394201.25"), True),
@@ -120,7 +120,7 @@ def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
         "band_load": (Decimal("209130.19"), True),
     }
     rules = {name: rule for name, rule in GERMAN.items() if name != "band_load"}
-    found = bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
+    found = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
     assert found.branch == "atypical"
     assert euros(found)["network power"] == Decimal("900000.00")
 
@@ -128,16 +128,18 @@ def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
 def test_a_peak_in_a_window_closes_the_windows_branch():
     """Proves: 10 MW at 17:00 on Monday, 5 January 2026, is in a window: nothing is shifted."""
     number = int(np.flatnonzero(np.datetime64("2026-01-05T16:00") == WHOLE_YEAR)[0])
-    found = bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number, 10.0)), time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number, 10.0)), time_zone=BERLIN)
     assert {way.name: way.is_open for way in found.branches}["atypical"] is False
-    rest = bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number - 3, 10.0)), time_zone=BERLIN)
+    rest = compute_bill(
+        tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number - 3, 10.0)), time_zone=BERLIN
+    )
     assert {way.name: way.is_open for way in rest.branches}["atypical"] is True  # 16:15
 
 
 def test_a_span_without_a_window_says_nothing_of_the_windows_branch():
     """Proves: of a summer day nobody can say that its peak in winter evenings is low."""
     day = quarters("2026-07-01T00:00", "2026-07-02T00:00")
-    found = bill(tariff(**GERMAN), day, np.linspace(1.0, 2.0, 96), time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), day, np.linspace(1.0, 2.0, 96), time_zone=BERLIN)
     (atypical,) = [way for way in found.branches if way.name == "atypical"]
     assert not atypical.is_open
     assert "nothing can be said" in atypical.note
@@ -158,12 +160,12 @@ def test_windows_pay_a_fifth_at_the_least():
     month = local.astype("datetime64[M]").astype(int) % 12 + 1
     day = (local.astype("datetime64[D]").astype(int) + 3) % 7
     load[np.isin(month, [1, 2, 12]) & (day < 5) & (minute >= 990) & (minute < 1170)] = 0.0
-    found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
     assert found.energy == pytest.approx(85_650.0)
     ways = {way.name: way.money for way in found.branches}
     assert ways["atypical"] == Decimal("428250.00")
     free = GERMAN | {"utilisation": GERMAN["utilisation"] | {"energy_price": "0 EUR/MWh"}}
-    found = bill(tariff(**free), WHOLE_YEAR, load, time_zone=BERLIN)
+    found = compute_bill(tariff(**free), WHOLE_YEAR, load, time_zone=BERLIN)
     assert {way.name: way.money for way in found.branches}["atypical"] == Decimal("200000.00")
 
 
@@ -172,7 +174,7 @@ def test_few_hours_of_use_have_prices_of_their_own():
 
     10 x 20,000 = 200,000.00; 17,522 x 40 = 700,880.00.
     """
-    found = bill(tariff(**GERMAN), WHOLE_YEAR, even(2.0, (9, 10.0)), time_zone=BERLIN)
+    found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, even(2.0, (9, 10.0)), time_zone=BERLIN)
     published = found.branches[0]
     assert [line.money for line in published.lines] == [Decimal("200000.00"), Decimal("700880.00")]
     assert not found.branches[2].is_open
@@ -184,5 +186,5 @@ def test_a_class_is_reached_at_its_hours():
     load[:32_000] = 5.0
     for power, price in ((5.0, "-0.9"), (4.996, "-0.85")):
         load[0] = power
-        found = bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
+        found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
         assert found.lines[2].price == Decimal(price)

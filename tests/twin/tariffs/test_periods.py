@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from twin import axes
-from twin.tariffs.periods import month_end, month_start, months, usual
+from twin import time_axes
+from twin.markets.tariffs import month_end, month_numbers, month_start, running_mean_import
 
 BERLIN = "Europe/Berlin"
 
@@ -21,9 +21,9 @@ BERLIN = "Europe/Berlin"
 )
 def test_a_month_is_one_of_the_sites_clock(moment, start, end):
     """Proves: months begin at local midnight, in winter 23:00 UTC, in summer 22:00 UTC."""
-    at = axes.utc(moment)
-    assert month_start(at, BERLIN) == axes.utc(start)
-    assert month_end(at, BERLIN) == axes.utc(end)
+    at = time_axes.to_utc(moment)
+    assert month_start(at, BERLIN) == time_axes.to_utc(start)
+    assert month_end(at, BERLIN) == time_axes.to_utc(end)
 
 
 def test_a_month_that_begins_without_its_midnight_ends_at_one():
@@ -31,25 +31,25 @@ def test_a_month_that_begins_without_its_midnight_ends_at_one():
 
     Sensitivity: 04:00, if a month were added to 01:00.
     """
-    at = axes.utc("2023-10-15T00:00")
-    assert month_start(at, "America/Asuncion") == axes.utc("2023-10-01T04:00")
-    assert month_end(at, "America/Asuncion") == axes.utc("2023-11-01T03:00")
+    at = time_axes.to_utc("2023-10-15T00:00")
+    assert month_start(at, "America/Asuncion") == time_axes.to_utc("2023-10-01T04:00")
+    assert month_end(at, "America/Asuncion") == time_axes.to_utc("2023-11-01T03:00")
 
 
 def test_months_are_counted_through_the_year():
     starts = np.array(
         ["2026-12-31T22:45", "2026-12-31T23:00", "2027-01-31T23:00"], "datetime64[us]"
     )
-    assert months(starts, BERLIN).tolist() == [12 * 2026 + 11, 12 * 2027, 12 * 2027 + 1]
-    assert months(starts, "UTC").tolist() == [12 * 2026 + 11, 12 * 2026 + 11, 12 * 2027]
+    assert month_numbers(starts, BERLIN).tolist() == [12 * 2026 + 11, 12 * 2027, 12 * 2027 + 1]
+    assert month_numbers(starts, "UTC").tolist() == [12 * 2026 + 11, 12 * 2026 + 11, 12 * 2027]
 
 
 def test_the_usual_import_is_a_mean():
     """Proves: a step from 0 to 1 MW is told to 1 - 1/e after a week, however it is cut."""
-    assert usual(0.0, 1.0, 168.0) == pytest.approx(1.0 - np.exp(-1.0))
+    assert running_mean_import(0.0, 1.0, 168.0) == pytest.approx(1.0 - np.exp(-1.0))
     told = 0.0
     for _ in range(672):
-        told = usual(told, 1.0, 0.25)
+        told = running_mean_import(told, 1.0, 0.25)
     assert told == pytest.approx(1.0 - np.exp(-1.0))
 
 
@@ -58,5 +58,5 @@ def test_the_usual_import_never_exceeds_what_was():
     rng = np.random.default_rng(5)
     told, peak = 3.0, 3.0
     for taken in rng.uniform(0.0, 6.0, 500):
-        told, peak = usual(told, taken, 0.25), max(peak, taken)
+        told, peak = running_mean_import(told, taken, 0.25), max(peak, taken)
         assert told <= peak

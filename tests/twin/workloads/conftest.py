@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from twin.axes import utc
-from twin.workloads.jobs import Jobs
-from twin.workloads.kinds import Throughput, WorkKind
-from twin.workloads.queue import Pool
+from twin.declarations import Throughput, WorkKind
+from twin.time_axes import to_utc
+from twin.workload.jobs import Jobs
+from twin.workload.queue import RackPool
 
-START = utc("2023-06-12")
+START = to_utc("2023-06-12")
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def pool():
         throughput=curve,
     )
     batch = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=curve)
-    return Pool(kinds=(gang, batch), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
+    return RackPool(kinds=(gang, batch), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
 
 
 @pytest.fixture(scope="session")

@@ -3,37 +3,36 @@
 import numpy as np
 import pytest
 
-from twin import axes, vocabulary
-from twin.workloads.arrivals import expect
-from twin.workloads.envelope import cohorts, envelope, group_of
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import advance, open_queue
-from twin.workloads.repeated import Repeated
+from twin import time_axes, variables
+from twin.workload.arrivals import ArrivalScenario, expected_arrivals
+from twin.workload.flexibility import cohort_labels, laxity_group, work_flexibility
+from twin.workload.jobs import Jobs
+from twin.workload.queue import advance_queue, open_queue
 
 DAYS_14 = np.timedelta64(14, "D")
 
 
 @pytest.fixture
 def hours(start):
-    return axes.regular(start, 12, np.timedelta64(1, "h"))
+    return time_axes.regular_axes(start, 12, np.timedelta64(1, "h"))
 
 
 def test_one_job_by_hand(pool, make_jobs, start, hours):
     """2 h of 10 racks due at 5 h: 1 MWh an hour from now on, or from 3 h on at the latest."""
     queue = open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start)
-    room = envelope(queue, hours, is_cautious=False)
+    room = work_flexibility(queue, hours, is_cautious=False)
     mine = room.sel(cohort="batch/1")
     assert mine["work_most"].to_numpy()[:5] == pytest.approx([0, 1, 2, 2, 2])
     assert mine["work_least"].to_numpy()[:7] == pytest.approx([0, 0, 0, 0, 1, 2, 2])
     assert mine["work_racks_limit"].to_numpy()[:8] == pytest.approx([10] * 7 + [0])
     assert float(room["work_most"].drop_sel(cohort="batch/1").sum()) == 0
-    vocabulary.check(room, "work_least", "work_most", "work_racks_limit")
+    variables.check_variables(room, "work_least", "work_most", "work_racks_limit")
     assert room["kind"].sel(cohort="gang/0") == "gang"
 
 
 def test_a_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
     """3 h of 10 racks due at 10 h, at 60 % throughput: 5 h and 2 in hand, so from 3 h on."""
-    room = envelope(open_queue(pool, make_jobs((1, 0, 3, 10, 10)), start), hours)
+    room = work_flexibility(open_queue(pool, make_jobs((1, 0, 3, 10, 10)), start), hours)
     least = room["work_least"].sum("cohort").to_numpy()
     assert least[:9] == pytest.approx([0, 0, 0, 0, 0.6, 1.2, 1.8, 2.4, 3])
 
@@ -49,24 +48,24 @@ def test_a_cautious_plan_starts_the_job_earlier(pool, make_jobs, start, hours):
 )
 def test_a_job_that_has_lost_its_time_runs_on_capped(pool, make_jobs, start, hours, deadline, pace):
     """3 h of 10 racks: no faster than the deadline asks for."""
-    room = envelope(open_queue(pool, make_jobs((1, 0, 3, 10, deadline)), start), hours)
+    room = work_flexibility(open_queue(pool, make_jobs((1, 0, 3, 10, deadline)), start), hours)
     least = room["work_least"].sum("cohort").to_numpy()
     assert least[:4] == pytest.approx(pace * np.arange(4))
 
 
 def test_a_late_job_is_due_as_fast_as_it_can_run(pool, make_jobs, start, hours):
     queue = open_queue(pool, make_jobs((1, -3, 2, 10, -1)), start)
-    room = envelope(queue, hours).sel(cohort="batch/0")
+    room = work_flexibility(queue, hours).sel(cohort="batch/0")
     assert room["work_least"].to_numpy() == pytest.approx(room["work_most"].to_numpy())
 
 
 def test_groups_by_laxity():
-    assert group_of(np.array([-1.0, 1.9, 2.0, 7.9, 8.0])).tolist() == [0, 0, 1, 1, 2]
+    assert laxity_group(np.array([-1.0, 1.9, 2.0, 7.9, 8.0])).tolist() == [0, 0, 1, 1, 2]
 
 
 def test_foresight_starts_jobs_at_their_arrival(pool, make_jobs, start, hours):
     jobs = make_jobs((1, 0, 2, 10, 5), (0, 4.5, 1, 10, 20))
-    room = envelope(open_queue(pool, jobs, start), hours, future=jobs)
+    room = work_flexibility(open_queue(pool, jobs, start), hours, future=jobs)
     most = room["work_most"].sel(cohort="gang/2").to_numpy()
     assert most[4:8] == pytest.approx([0, 0.5, 1, 1])
     racks = room["work_racks_limit"].sel(cohort="gang/2").to_numpy()
@@ -78,29 +77,29 @@ def test_what_runs_and_how_long_it_has_to_run(pool, make_jobs, start, hours):
     7 and 4 h: 4.75 h. Expected jobs run nothing yet, each as long as those that came.
     """
     jobs = make_jobs((0, 0, 8, 10, 40), (0, 0, 4, 30, 40))
-    begun, _ = advance(open_queue(pool, jobs, start), {0: 1.0}, hours=1.0)
+    begun, _ = advance_queue(open_queue(pool, jobs, start), {0: 1.0}, hours=1.0)
     past = make_jobs((1, -20, 2, 5, 90), (1, -9, 6, 15, 90))
     flows = (
-        expect(past, pool.kinds, start),
-        Repeated.of(
+        expected_arrivals(past, pool.kinds, start),
+        ArrivalScenario.of(
             past, pool.kinds, start, lag=np.timedelta64(1, "D"), span=np.timedelta64(1, "D")
         ),
     )
     for expected in flows:
-        room = envelope(begun, hours, expected=expected)
-        vocabulary.check(room, "work_racks_running", "work_rest")
+        room = work_flexibility(begun, hours, expected=expected)
+        variables.check_variables(room, "work_racks_running", "work_rest")
         running = room["work_racks_running"]
         assert (float(running.sum()), float(running.sel(cohort="gang/2"))) == (10.0, 10.0)
         assert float(room["work_rest"].sel(cohort="gang/2")) == pytest.approx(4.75)
         assert float(room["work_rest"].sel(cohort="batch/expected")) == pytest.approx(5.0)
-    known = envelope(begun, hours, future=make_jobs((0, 2, 9, 40, 90)))
+    known = work_flexibility(begun, hours, future=make_jobs((0, 2, 9, 40, 90)))
     assert float(known["work_rest"].sel(cohort="gang/2")) == pytest.approx((70 + 120 + 360) / 80)
 
 
 def test_nothing_expected_without_a_past(pool, make_jobs, start, hours):
-    nothing = expect(make_jobs((1, 1, 1, 1, 9)), pool.kinds, start)
+    nothing = expected_arrivals(make_jobs((1, 1, 1, 1, 9)), pool.kinds, start)
     queue = open_queue(pool, make_jobs((1, 0, 2, 10, 5)), start)
-    room = envelope(queue, hours, expected=nothing)
+    room = work_flexibility(queue, hours, expected=nothing)
     assert float(room["work_most"].sel(cohort="batch/expected").sum()) == 0
 
 
@@ -121,8 +120,8 @@ def random_jobs(start, seed, count=400):
 def test_expected_work_flows_at_the_mean_rate_of_the_past(pool, start):
     """Far ahead, all curves rise by the mean work that arrived in an hour."""
     past = random_jobs(start, 1)
-    flow = expect(past, pool.kinds, start)
-    span = (start - past.arrival[0]) / axes.HOUR
+    flow = expected_arrivals(past, pool.kinds, start)
+    span = (start - past.arrival[0]) / time_axes.HOUR
     mean = past.racks @ past.length / span
     far = np.array([500.0, 501.0])
     assert np.diff(flow.most(far).sum(axis=0)) == pytest.approx(mean)
@@ -136,7 +135,7 @@ def test_expectations_do_not_look_ahead(pool, start):
     jobs = random_jobs(start, 2)
     now = start - np.timedelta64(5, "D")
     seen = jobs.take(jobs.arrival <= now)
-    whole, part = expect(jobs, pool.kinds, now), expect(seen, pool.kinds, now)
+    whole, part = expected_arrivals(jobs, pool.kinds, now), expected_arrivals(seen, pool.kinds, now)
     assert whole.rate.tolist() == part.rate.tolist()
     assert whole.length.tolist() == part.length.tolist()
 
@@ -148,21 +147,21 @@ def test_any_run_stays_inside_the_envelope(pool, start, seed):
     jobs = random_jobs(start, seed, 60)
     late = jobs.arrival + (jobs.length * 3.6e9 * 1.01).astype("timedelta64[us]") < start
     queue = open_queue(pool, jobs.take(~late), start)
-    grid = axes.regular(start, 24)
-    room = envelope(queue, grid, is_cautious=False)
+    grid = time_axes.regular_axes(start, 24)
+    room = work_flexibility(queue, grid, is_cautious=False)
     least, most = (room[n].sum("cohort").to_numpy() for n in ("work_least", "work_most"))
     done = 0.0
     for step in range(24):
         runs = (rng.random(len(queue.jobs)) < 0.5) | (queue.laxity < 0.25) | queue.running
         caps = dict.fromkeys(queue.jobs.number[runs].tolist(), 1.0)
-        queue, progress = advance(queue, caps, hours=0.25)
+        queue, progress = advance_queue(queue, caps, hours=0.25)
         done += float(progress.work_done.sum())
         assert least[step + 1] - 1e-9 <= done <= most[step + 1] + 1e-9
 
 
 def test_labels_are_the_same_whatever_is_there(pool, start, hours, make_jobs):
-    room = envelope(open_queue(pool, make_jobs((1, 9, 1, 1, 20)), start), hours)
-    assert tuple(room["cohort"].to_numpy()) == cohorts(pool.kinds)
+    room = work_flexibility(open_queue(pool, make_jobs((1, 9, 1, 1, 20)), start), hours)
+    assert tuple(room["cohort"].to_numpy()) == cohort_labels(pool.kinds)
     assert float(room["work_most"].sum()) == 0
 
 
@@ -180,17 +179,17 @@ def test_racks_can_do_what_is_due_between_any_two_instants(pool, start, seed):
     now = start - np.timedelta64(4 * 24 * 60 + 7 * seed, "m")
     queue = open_queue(pool, jobs.take(jobs.arrival <= now), now)
     some = dict.fromkeys(queue.jobs.number[::2].tolist(), 1.0)
-    queue, _ = advance(queue, some, hours=2.7)
-    grid = axes.horizon(queue.instant, [(5.0, 15.0), (30.0, 60.0)])
+    queue, _ = advance_queue(queue, some, hours=2.7)
+    grid = time_axes.horizon_axes(queue.instant, [(5.0, 15.0), (30.0, 60.0)])
     span = grid["instant"].to_numpy()[-1] - queue.instant
     courses = [
-        {"expected": expect(jobs, pool.kinds, queue.instant)},
-        {"expected": Repeated.of(jobs, pool.kinds, queue.instant, lag=2 * span, span=span)},
+        {"expected": expected_arrivals(jobs, pool.kinds, queue.instant)},
+        {"expected": ArrivalScenario.of(jobs, pool.kinds, queue.instant, lag=2 * span, span=span)},
         {"future": jobs},
     ]
     hours = grid["duration"].to_numpy()[:, None]
     for course, is_cautious in ((one, cautious) for one in courses for cautious in (True, False)):
-        room = envelope(queue, grid, is_cautious=is_cautious, **course)
+        room = work_flexibility(queue, grid, is_cautious=is_cautious, **course)
         least, most = room["work_least"].to_numpy(), room["work_most"].to_numpy()
         can = pool.rack_power * hours * room["work_racks_limit"].to_numpy()
         for last in range(1, len(least)):

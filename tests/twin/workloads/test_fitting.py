@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.errors import SeriesError
-from twin.workloads.fitting import fit_throughput, relative
+from twin.workload.throughput import fit_throughput, relative_to_uncapped
 
 POWERS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 1.0)
 WORKS = (0.6, 0.72, 0.84, 0.9, 0.92, 0.96, 1.0)
@@ -75,7 +75,9 @@ def test_whatever_was_measured_the_curve_is_concave(pairs):
 def test_jobs_count_beside_themselves():
     slow = runs([0.5, 1.0], [0.6, 1.0], job="a").assign(time_per_epoch=[500.0, 300.0])
     fast = runs([0.5, 1.0], [0.6, 1.0], job="b")
-    assert relative(pd.concat([slow, fast]))["work"].tolist() == pytest.approx([0.6, 1, 0.6, 1])
+    assert relative_to_uncapped(pd.concat([slow, fast]))["work"].tolist() == pytest.approx(
+        [0.6, 1, 0.6, 1]
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import pytest
 import xarray as xr
 
 import sites
-from twin.workloads.halls import hall_powers, over_halls
+from twin.workload.queue import hall_powers, split_over_halls
 
 
 def test_halls_share_by_their_racks_and_draw_no_more_than_at_full_work():
     # 10 and 30 of 40 racks of 132 kW: 5.28 MW at the most
     site = sites.load_site("small").replace("hall_1", racks=10).replace("hall_2", racks=30)
-    spread = over_halls(site, xr.DataArray([4.0, 9.0], dims="time"))
+    spread = split_over_halls(site, xr.DataArray([4.0, 9.0], dims="time"))
     assert spread.attrs["units"] == "MW"
     np.testing.assert_allclose(spread.transpose("time", "hall"), [[1.0, 3.0], [1.32, 3.96]])
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from telemetry.series import read_jobs
-from twin.axes import HOUR, utc
 from twin.errors import ProblemError
-from twin.workloads.jobs import WIDEST, check, from_jobs, kind_of
+from twin.time_axes import HOUR, to_utc
+from twin.workload.jobs import MAX_JOB_RACK_SHARE, check_jobs, kind_by_length, workload_from_jobs
 
 DAY = np.timedelta64(1, "D")
 
@@ -21,14 +21,14 @@ def site(pool):
 
 def frame(*rows):
     arrival, length, size = zip(*rows, strict=True)
-    stamps = [utc("2023-06-12") + np.timedelta64(round(h * 60), "m") for h in arrival]
+    stamps = [to_utc("2023-06-12") + np.timedelta64(round(h * 60), "m") for h in arrival]
     return pd.DataFrame({"arrival": stamps, "length": length, "size": size})
 
 
 def whole(site, jobs, hours=24, **kwargs):
-    start = kwargs.pop("start", utc("2023-06-12"))
+    start = kwargs.pop("start", to_utc("2023-06-12"))
     end = start + np.timedelta64(hours, "h")
-    return from_jobs(jobs, site, start=start, end=end, **{"load_scale": 0.5} | kwargs)
+    return workload_from_jobs(jobs, site, start=start, end=end, **{"load_scale": 0.5} | kwargs)
 
 
 def test_mean_work_is_the_share_asked(site):
@@ -39,30 +39,30 @@ def test_mean_work_is_the_share_asked(site):
 
 def test_wide_jobs_are_made_narrower_at_the_same_work(site):
     jobs = whole(site, frame((0, 2, 1), (5, 4, 3)), close=False).jobs
-    assert jobs.racks.max() <= WIDEST * 100
+    assert jobs.racks.max() <= MAX_JOB_RACK_SHARE * 100
     work = jobs.racks * jobs.length
     assert work[1] / work[0] == pytest.approx(6)
 
 
 def test_longest_kind_reached_is_the_kind(pool):
-    assert kind_of(np.array([0.1, 5.9, 6.0, 50.0]), pool.kinds).tolist() == [1, 1, 0, 0]
+    assert kind_by_length(np.array([0.1, 5.9, 6.0, 50.0]), pool.kinds).tolist() == [1, 1, 0, 0]
 
 
 def test_arrival_is_the_next_quarter_and_window_counts_from_it(site):
     """A batch job of 1 h that arrives at 0:07 may take until 0:15 + 1 h x (1 + 4)."""
     rows = [(0.1, 1, 1), *((h, 1, 1) for h in range(1, 24))]
     jobs = whole(site, frame(*rows), load_scale=0.01, close=False).jobs
-    assert jobs.arrival[0] == utc("2023-06-12T00:15")
+    assert jobs.arrival[0] == to_utc("2023-06-12T00:15")
     assert (jobs.deadline[0] - jobs.arrival[0]) / HOUR == pytest.approx(5)
 
 
 def test_backlog_has_its_rest_and_keeps_its_deadline(site):
     """Arrived at 2:00 with 5 h; at 4:00 it has 3 h left and is due at 2 + 25 h."""
     rows = [(2, 5, 1), *((h, 1, 1) for h in range(5, 24))]
-    start = utc("2023-06-12T04:00")
+    start = to_utc("2023-06-12T04:00")
     jobs = whole(site, frame(*rows), start=start, load_scale=0.01, close=False).jobs
     assert jobs.length[0] == pytest.approx(3)
-    assert (jobs.deadline[0] - utc("2023-06-12T02:00")) / HOUR == pytest.approx(25)
+    assert (jobs.deadline[0] - to_utc("2023-06-12T02:00")) / HOUR == pytest.approx(25)
 
 
 def test_closing_makes_all_due_at_the_end_and_keeps_slack(site):
@@ -70,24 +70,24 @@ def test_closing_makes_all_due_at_the_end_and_keeps_slack(site):
     rows = [(h, 1, 1) for h in range(14)] + [(14, 5, 1)]
     jobs = whole(site, frame(*rows), load_scale=0.01).jobs
     assert jobs.length[-1] == pytest.approx(2)
-    assert (jobs.deadline <= utc("2023-06-13")).all()
+    assert (jobs.deadline <= to_utc("2023-06-13")).all()
 
 
 def test_past_knows_nothing_of_the_future(site):
     work = whole(site, frame(*((h, 1, 1) for h in range(24))))
-    now = utc("2023-06-12T10:00")
+    now = to_utc("2023-06-12T10:00")
     assert (work.past(now).arrival <= now).all()
     assert len(work.past(now)) == 11
 
 
 def test_job_longer_than_its_window_is_refused(make_jobs):
     with pytest.raises(ProblemError, match=r"job 0, length = 3: is longer than its window"):
-        check(make_jobs((0, 0, 3, 5, 2)), racks=10)
+        check_jobs(make_jobs((0, 0, 3, 5, 2)), racks=10)
 
 
 def test_job_wider_than_the_site_is_refused(make_jobs):
     with pytest.raises(ProblemError, match=r"job 0, racks = 50: the site has 10"):
-        check(make_jobs((0, 0, 3, 50, 9)), racks=10)
+        check_jobs(make_jobs((0, 0, 3, 50, 9)), racks=10)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_frames_without_sense_are_refused(site, rows, words):
 
 def test_a_run_without_jobs_is_refused(site):
     with pytest.raises(ProblemError, match="no job of the file falls into the run"):
-        whole(site, frame((0, 1, 1)), start=utc("2024-01-01"))
+        whole(site, frame((0, 1, 1)), start=to_utc("2024-01-01"))
 
 
 def test_real_jobs_are_scaled_to_the_site(site, shared):
@@ -114,7 +114,7 @@ def test_real_jobs_are_scaled_to_the_site(site, shared):
     table = read_jobs(shared / "data/jobs/pai-100k.csv", year=2023)
     loads = []
     for week in range(4, 48, 4):
-        start = utc("2023-01-01") + week * 7 * DAY
+        start = to_utc("2023-01-01") + week * 7 * DAY
         jobs = whole(site, table, 168, start=start, load_scale=0.6, close=False).arrivals
         inside = jobs.between(start, start + 7 * DAY)
         loads.append(inside.racks @ inside.length / 168 / 100)

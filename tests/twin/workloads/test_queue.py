@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.axes import HOUR
-from twin.workloads.jobs import Jobs
-from twin.workloads.queue import advance, open_queue
+from twin.time_axes import HOUR
+from twin.workload.jobs import Jobs
+from twin.workload.queue import advance_queue, open_queue
 
 
 def test_a_job_that_ends_inside_frees_its_racks(pool, make_jobs, start):
     """Half an hour of 10 racks in an hour: 5 racks on average, 0.08 MW each above idle."""
     queue = open_queue(pool, make_jobs((1, 0, 0.5, 10, 9)), start)
-    queue, progress = advance(queue, {0: 1.0}, hours=1.0)
+    queue, progress = advance_queue(queue, {0: 1.0}, hours=1.0)
     assert progress.work_racks.tolist() == [0.0, 5.0]
     assert progress.work_power[1] == pytest.approx(0.4)
     assert progress.work_done[1] == pytest.approx(0.5)
@@ -25,7 +25,7 @@ def test_a_job_that_ends_inside_frees_its_racks(pool, make_jobs, start):
 def test_a_cap_slows_work_by_its_throughput(pool, make_jobs, start):
     """At 75 % power the curve gives 90 % of the work."""
     queue = open_queue(pool, make_jobs((1, 0, 2, 10, 9)), start)
-    queue, progress = advance(queue, {0: 0.75}, hours=1.0)
+    queue, progress = advance_queue(queue, {0: 0.75}, hours=1.0)
     assert queue.rest[0] == pytest.approx(1.1)
     assert progress.work_power[1] == pytest.approx(10 * (0.075 - 0.02))
 
@@ -33,8 +33,8 @@ def test_a_cap_slows_work_by_its_throughput(pool, make_jobs, start):
 def test_a_pause_throws_back_to_the_checkpoint(pool, make_jobs, start):
     """An hour done, half an hour lost, 4 racks: 0.2 MWh to be done again."""
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
-    queue, _ = advance(queue, {0: 1.0}, hours=1.0)
-    queue, progress = advance(queue, {}, hours=1.0)
+    queue, _ = advance_queue(queue, {0: 1.0}, hours=1.0)
+    queue, progress = advance_queue(queue, {}, hours=1.0)
     assert queue.rest[0] == pytest.approx(7.5)
     assert progress.pauses == 1
     assert progress.work_lost[0] == pytest.approx(0.2)
@@ -44,8 +44,8 @@ def test_a_pause_throws_back_to_the_checkpoint(pool, make_jobs, start):
 
 def test_a_pause_loses_no_more_than_was_done(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
-    queue, _ = advance(queue, {0: 1.0}, hours=0.25)
-    queue, _ = advance(queue, {}, hours=0.25)
+    queue, _ = advance_queue(queue, {0: 1.0}, hours=0.25)
+    queue, _ = advance_queue(queue, {}, hours=0.25)
     assert queue.rest[0] == pytest.approx(8)
 
 
@@ -53,7 +53,7 @@ def test_a_pause_goes_back_no_further_than_the_checkpoint_of_the_last_start(pool
     """Restored after 2.5 h, run for a quarter and paused again: the quarter is lost, no more."""
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     for caps in ({0: 1.0},) * 12 + ({}, {0: 1.0}, {}, {0: 1.0}, {}):
-        queue, progress = advance(queue, caps, hours=0.25)
+        queue, progress = advance_queue(queue, caps, hours=0.25)
     assert queue.done[0] == pytest.approx(2.5)
     assert progress.work_lost[0] == pytest.approx(0.25 * 4 * 0.1)
 
@@ -63,7 +63,7 @@ def test_lateness_is_completion_less_deadline(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((1, 0, 1, 2, 1)), start)
     late = energy = 0.0
     for caps in ({}, {}, {}, {0: 1.0}, {0: 1.0}):
-        queue, progress = advance(queue, caps, hours=0.5)
+        queue, progress = advance_queue(queue, caps, hours=0.5)
         late += progress.lateness
         energy += progress.late_energy
     assert late == pytest.approx(1.5)
@@ -74,13 +74,13 @@ def test_arrivals_join_at_the_end_of_the_interval(pool, make_jobs, start):
     jobs = make_jobs((1, 0, 1, 2, 9), (1, 0.25, 1, 2, 9), (1, 0.5, 1, 2, 9))
     queue = open_queue(pool, jobs, start)
     assert queue.jobs.number.tolist() == [0]
-    queue, _ = advance(queue, {}, hours=0.25, arrivals=jobs)
+    queue, _ = advance_queue(queue, {}, hours=0.25, arrivals=jobs)
     assert queue.jobs.number.tolist() == [0, 1]
 
 
 def test_orders_for_jobs_that_are_gone_are_void(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((1, 0, 1, 2, 9)), start)
-    after, progress = advance(queue, {77: 1.0}, hours=0.25)
+    after, progress = advance_queue(queue, {77: 1.0}, hours=0.25)
     assert progress.work_done.sum() == 0
     assert after.rest[0] == 1
 
@@ -105,7 +105,7 @@ def test_work_is_conserved(pool, start, seed):
     for _ in range(40):
         chosen = rng.random(count) < 0.6
         caps = {i: float(rng.uniform(0.5, 1)) for i in range(count) if chosen[i]}
-        queue, progress = advance(queue, caps, hours=0.25, arrivals=jobs)
+        queue, progress = advance_queue(queue, caps, hours=0.25, arrivals=jobs)
         net += progress.work_done.sum() - progress.work_lost.sum()
         lateness += progress.lateness
         assert (queue.rest > 0).all()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twin.workloads.ramps import presence, ramps
+from twin.workload.arrivals import mean_presence, sum_of_ramps
 
 
 def drawn(seed, count=50):
@@ -25,21 +25,23 @@ def test_sums_are_those_of_a_table_of_all_ramps(seed):
     of = drawn(seed)
     each = of["slope"][:, None] * np.clip(HOURS - of["begin"][:, None], 0.0, of["length"][:, None])
     table = np.stack([each[of["place"] == row].sum(axis=0) for row in range(3)])
-    assert ramps(HOURS, **of) == pytest.approx(table, abs=1e-9)
+    assert sum_of_ramps(HOURS, **of) == pytest.approx(table, abs=1e-9)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_presence_is_the_mean_of_what_is_there(seed):
     of = drawn(seed)
-    found = presence(ramps(HOURS, **of), HOURS)
+    found = mean_presence(sum_of_ramps(HOURS, **of), HOURS)
     assert (found >= 0.0).all()
-    assert (found * np.diff(HOURS)).sum(axis=1) == pytest.approx(ramps(HOURS[-1:], **of)[:, 0])
+    assert (found * np.diff(HOURS)).sum(axis=1) == pytest.approx(
+        sum_of_ramps(HOURS[-1:], **of)[:, 0]
+    )
 
 
 def test_by_hand():
     """2 racks from 1 h on for 1.5 h: a rack-hour by 1.5 h, 3 at last; half of the third hour."""
     one = {"begin": [1.0], "length": [1.5], "slope": [2.0], "place": [0], "count": 1}
     one = {name: np.asarray(value) for name, value in one.items()} | {"count": 1}
-    assert ramps(np.array([1.0, 1.5, 9.0]), **one).tolist() == [[0.0, 1.0, 3.0]]
+    assert sum_of_ramps(np.array([1.0, 1.5, 9.0]), **one).tolist() == [[0.0, 1.0, 3.0]]
     edges = np.array([0.0, 1.0, 2.0, 3.0])
-    assert presence(ramps(edges, **one), edges).tolist() == [[0.0, 2.0, 1.0]]
+    assert mean_presence(sum_of_ramps(edges, **one), edges).tolist() == [[0.0, 2.0, 1.0]]

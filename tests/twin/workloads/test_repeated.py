@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from twin.axes import utc
-from twin.workloads.jobs import Jobs
-from twin.workloads.kinds import WorkKind
-from twin.workloads.repeated import Repeated
+from twin.declarations import WorkKind
+from twin.time_axes import to_utc
+from twin.workload.arrivals import ArrivalScenario
+from twin.workload.jobs import Jobs
 
-NOW = utc("2026-06-16T12:00")
+NOW = to_utc("2026-06-16T12:00")
 DAY = np.timedelta64(24, "h")
 KINDS = (WorkKind.model_construct(name="batch", slack=1.0),)
 
@@ -28,7 +28,7 @@ def jobs(hours_ago, *, length=3.0, racks=4.0):
 
 
 def again(past, *, lag=DAY, span=DAY):
-    return Repeated.of(past, KINDS, NOW, lag=lag, span=span)
+    return ArrivalScenario.of(past, KINDS, NOW, lag=lag, span=span)
 
 
 def test_a_job_of_yesterday_comes_again():

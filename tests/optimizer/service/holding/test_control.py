@@ -18,7 +18,7 @@ from optimizer.service.holding.control import (
     command,
     is_running,
 )
-from twin.errors import Fault, ServiceError
+from twin.errors import ServiceError, ValidationIssue
 
 WAIT = 60.0
 
@@ -28,12 +28,16 @@ def answer(told):
         case {"command": "echo", **rest}:
             return {"told": rest}
         case {"command": "refuse"}:
-            raise ServiceError("socket", [Fault(place="command", value="", mend="not today")])
+            raise ServiceError(
+                "socket", [ValidationIssue(place="command", value="", mend="not today")]
+            )
         case {"command": "fail"}:
             raise RuntimeError(told["command"])
         case {"command": "nan"}:
             return {"value": float("nan")}
-    raise ServiceError("socket", [Fault(place="command", value=repr(told)[:80], mend="no such")])
+    raise ServiceError(
+        "socket", [ValidationIssue(place="command", value=repr(told)[:80], mend="no such")]
+    )
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from optimizer.service.guarding import Guarding
 from optimizer.service.holding.halt import Halt
 from optimizer.service.overrides import Overrides
 from tests import moments
-from twin.axes import MINUTE
 from twin.errors import JournalError
+from twin.time_axes import MINUTE
 
 NOW = np.datetime64("2026-06-16T00:05", "us")
 

@@ -10,7 +10,7 @@ from tests import moments
 from tests.math.hand import grid, outlook, site
 from tests.math.promises import asked, with_target
 from tests.reserve_days import product
-from twin.vocabulary import tag_all
+from twin.variables import tag_dataset
 
 PRICES = [50.0] * 5
 
@@ -18,7 +18,7 @@ PRICES = [50.0] * 5
 def planned(ahead, *powers):
     """Return a schedule of some imports. [MW]"""
     plan = {"grid_import_power": ("time", list(powers)), "grid_export_power": ("time", [0.0] * 5)}
-    return tag_all(ahead.assign(plan))
+    return tag_dataset(ahead.assign(plan))
 
 
 def where(**contract):

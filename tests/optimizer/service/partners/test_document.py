@@ -17,11 +17,11 @@ from telemetry.messages.feed_documents import read_schedule
 from telemetry.messages.strict_json import to_milliseconds
 from tests import small_days
 from tests.feeds import key
-from twin import axes, vocabulary
-from twin.axes import MINUTE
-from twin.exchange import net_import
+from twin import time_axes, variables
+from twin.time_axes import MINUTE
+from twin.variables import net_import
 
-NOW = axes.utc("2026-06-16T12:00")
+NOW = time_axes.to_utc("2026-06-16T12:00")
 QUARTER_MS = 900_000
 
 
@@ -32,11 +32,11 @@ def site():
 
 def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
     """Return a schedule of some net import on the horizon of the service. [MW]"""
-    plan = axes.horizon(start, list(steps))
+    plan = time_axes.horizon_axes(start, list(steps))
     powers = np.broadcast_to(np.asarray(net, dtype=float), plan.sizes["time"])
     plan["grid_import_power"] = "time", np.maximum(powers, 0.0)
     plan["grid_export_power"] = "time", np.maximum(-powers, 0.0)
-    return vocabulary.tag_all(plan)
+    return variables.tag_dataset(plan)
 
 
 def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **label):
@@ -84,7 +84,7 @@ def column(made, name):
     ],
 )
 def test_a_document_goes_to_the_same_wall_time_of_the_next_day(site, start, count):
-    moment = axes.utc(start)
+    moment = time_axes.to_utc(start)
     assert quarters(moment, site.time_zone) == count
     made = document(site, schedule(start=moment), now=moment)
     assert len(made["intervals"]) == count
@@ -92,7 +92,7 @@ def test_a_document_goes_to_the_same_wall_time_of_the_next_day(site, start, coun
 
 
 def test_hours_are_split_and_export_is_negative(site):
-    start = axes.utc("2026-10-24T22:00")
+    start = time_axes.to_utc("2026-10-24T22:00")
     net = [1.0] * 96 + [2.0, -0.25] + [4.0] * 22
     made = document(site, schedule(net, start=start), now=start)
     assert column(made, "setpoint_mw")[95:] == [1.0, 2.0, 2.0, 2.0, 2.0]
@@ -163,7 +163,7 @@ def test_validity_and_gate_are_counted_from_the_moment_it_is_made(site):
     assert made["created"] == created
     assert made["valid_until"] == created + 3_600_000
     # 12:45 was fixed at 12:00, so the next gate is that of 13:00
-    assert made["gate_closure"] == to_milliseconds("test", axes.utc("2026-06-16T12:15"))
+    assert made["gate_closure"] == to_milliseconds("test", time_axes.to_utc("2026-06-16T12:15"))
     assert document(site, schedule(), valid_for=120 * MINUTE)["valid_until"] == (
         to_milliseconds("test", NOW) + 7_200_000
     )

@@ -20,13 +20,13 @@ from telemetry.mqtt.queues import ReceivedMessage
 from tests.feeds import key, partner
 from tests.reserve_days import product
 from tests.telemetry.grid.flexing import TOPIC, content, payload, target
-from twin import axes, vocabulary
-from twin.equipment.contracts import LoadTargetContract
-from twin.promises import HARD
+from twin import time_axes, variables
+from twin.markets.contracts import LoadTargetContract
+from twin.relations import HARD_OBLIGATION_PENALTY
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 SITE = sites.load_site("small")  # 4.7 MW
-GRID = axes.horizon(NOW, QUARTERLY)
+GRID = time_axes.horizon_axes(NOW, QUARTERLY)
 
 
 def contract(name="tso_1", issuer="tso-1", **changes):
@@ -109,7 +109,7 @@ def test_each_effect_has_its_words(tmp_path):
     assert float(words["grid_import_target"][0, 0]) == 4.0
     assert np.isinf(words["grid_import_target_price"].values).all()
     assert set(words["grid_import_limit"].values) == {3.0}
-    assert HARD["net_import"] > 1e4  # dearer than any price of a market
+    assert HARD_OBLIGATION_PENALTY["net_import"] > 1e4  # dearer than any price of a market
 
 
 def test_a_partner_without_keys_is_told(tmp_path):
@@ -204,7 +204,7 @@ def calling(folder, **changes):
 def called(asked, name="mfrr", *, grid=GRID):
     """Return in which intervals a product is called or recovers."""
     words = asked.promised(grid)
-    vocabulary.check(words, "reserve_called")
+    variables.check_variables(words, "reserve_called")
     return words["reserve_called"].sel(product=name).to_numpy()
 
 
@@ -224,7 +224,7 @@ def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
     assert called(asked)[:24].all()
     take(asked, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
     for minutes, left in ((30, 8), (60, 6), (150, 0)):
-        grid = axes.horizon(NOW + np.timedelta64(minutes, "m"), QUARTERLY)
+        grid = time_axes.horizon_axes(NOW + np.timedelta64(minutes, "m"), QUARTERLY)
         assert called(asked, grid=grid).sum() == left
 
 

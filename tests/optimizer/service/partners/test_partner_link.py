@@ -16,8 +16,8 @@ from telemetry.mqtt.queues import ReceivedMessage
 from tests import moments, small_days
 from tests.feeds import MINUTE, START
 from tests.optimizer.service.linked import Bench
-from twin.axes import QUARTER
 from twin.errors import ServiceError
+from twin.time_axes import QUARTER_HOUR
 
 pytestmark = pytest.mark.usefixtures("from_one")
 
@@ -54,7 +54,7 @@ def test_what_is_drawn_up_and_not_sent_leaves_no_trace(tmp_path):
     """Proves: a week of shadow fixes no baseline and counts no error of a plan."""
     link = linked(tmp_path, is_shadow=True)
     first = drawn(link)
-    link.settle(outcome().time - QUARTER, 2.0)
+    link.settle(outcome().time - QUARTER_HOUR, 2.0)
     assert drawn(link) == first
     assert not (tmp_path / "record.json").exists()
 

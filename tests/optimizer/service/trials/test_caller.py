@@ -17,10 +17,10 @@ from tests.math.hand import site as hand_site
 from tests.math.promises import asked
 from tests.math.reserved import product
 from tests.optimizer.service import test_called
-from twin import axes, vocabulary
-from twin.axes import QUARTER
+from twin import time_axes, variables
+from twin.time_axes import QUARTER_HOUR
 
-START = axes.utc(small_days.START)
+START = time_axes.to_utc(small_days.START)
 SLOW = {"direction": "up", "needs_controller": False, "full_activation": 12.5, "recovery": 1.0}
 
 
@@ -55,30 +55,30 @@ def caller(**due):
 
 def plan(imports, **capacity):
     """Return a plan of quarter-hours from midnight, with what it holds all the time. [MW]"""
-    found = axes.regular(START, len(imports)).assign_coords(product=["mfrr", "rr", "fcr"])
+    found = time_axes.regular_axes(START, len(imports)).assign_coords(product=["mfrr", "rr", "fcr"])
     found["grid_import_power"] = "time", np.asarray(imports, float)
     found["grid_export_power"] = "time", np.zeros(len(imports))
     rows = [np.full(len(imports), capacity.get(name, 0.0)) for name in ("mfrr", "rr", "fcr")]
     found["reserve_capacity"] = ("time", "product"), np.stack(rows, axis=-1)
-    return vocabulary.tag_all(found)
+    return variables.tag_dataset(found)
 
 
 def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
     """2 MW of 10, 11, 12 for three quarter-hours, then four to recover; the hour has the least."""
     who, orders = caller(mfrr=(1, 2, 3))
     assert not who.look(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
-    assert who.look(START + QUARTER, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
-    assert not who.look(START + 2 * QUARTER, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
+    assert who.look(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
+    assert not who.look(START + 2 * QUARTER_HOUR, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
     assert [(one.product, one.first, one.power) for one in orders] == [("mfrr", 1, 2.0)]
-    words = who.promised(axes.horizon(START + QUARTER, [(2.0, 15.0), (4.0, 60.0)]))
+    words = who.promised(time_axes.horizon_axes(START + QUARTER_HOUR, [(2.0, 15.0), (4.0, 60.0)]))
     assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
     assert np.isinf(words["grid_import_target_price"].to_numpy()).all()
     called = words["reserve_called"].sel(product="mfrr").to_numpy()
     assert called.tolist() == [1.0] * 7 + [0.0] * 5
     assert not words["reserve_called"].sel(product=["rr", "fcr"]).any()
-    later = who.promised(axes.horizon(START + 6 * QUARTER, [(2.0, 15.0)]))
+    later = who.promised(time_axes.horizon_axes(START + 6 * QUARTER_HOUR, [(2.0, 15.0)]))
     assert later["reserve_called"].sel(product="mfrr").to_numpy().tolist() == [1.0] * 2 + [0.0] * 6
-    hourly = who.promised(axes.horizon(START, [(2.0, 60.0)]))
+    hourly = who.promised(time_axes.horizon_axes(START, [(2.0, 60.0)]))
     assert hourly["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 50.0]
 
 
@@ -87,7 +87,7 @@ def test_two_products_that_are_called_at_once_add_up():
     the first is given, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
     assert who.look(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
-    words = who.promised(axes.horizon(START, [(1.0, 15.0)]))
+    words = who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)]))
     assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
     given = [float(one.given(np.array([20.0 / 3.0]))[0]) for one in orders]
     assert given == pytest.approx([2.0, 2.0])
@@ -96,7 +96,7 @@ def test_two_products_that_are_called_at_once_add_up():
 def test_no_call_asks_for_more_export_than_the_connection_has():
     who, _ = caller(mfrr=(0,))
     who.look(START, plan([1.0] * 4, mfrr=9.0))
-    words = who.promised(axes.horizon(START, [(1.0, 15.0)]))
+    words = who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)]))
     assert float(words["grid_import_target"][0, 0]) == -5.0
 
 
@@ -110,7 +110,7 @@ def test_what_is_not_held_is_not_called():
 def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
     who = Caller(small_days.setting().site, SimpleNamespace(now=START))
     assert not who.look(START, plan([10.0] * 4, mfrr=2.0))
-    assert not who.promised(axes.horizon(START, [(1.0, 15.0)])).data_vars
+    assert not who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)])).data_vars
 
 
 @pytest.mark.parametrize(

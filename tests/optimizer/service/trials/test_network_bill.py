@@ -6,9 +6,9 @@ import pytest
 import sites
 from optimizer.service.trials.network_bill import network_accounts
 from tests.twin.tariffs.samples import GERMAN, SPANISH, WHOLE_YEAR, quarters, tariff
-from twin.axes import QUARTER
-from twin.tariffs.bill import bill
-from twin.tariffs.billing import Billing
+from twin.markets.bills import compute_bill
+from twin.markets.demand_charges import BillingRules
+from twin.time_axes import QUARTER_HOUR
 
 BERLIN = "Europe/Berlin"
 TAXED = 1.0511269632
@@ -37,7 +37,7 @@ def test_a_month_is_what_its_bill_says_beside_what_is_fixed(under):
     starts = quarters("2026-02-28T23:00", "2026-03-31T22:00")
     load = np.random.default_rng(2).uniform(10.0, 24.0, len(starts))
     found = network_accounts(where, starts, load, peak_power=0.0)
-    told = bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
+    told = compute_bill(where.tariffs["sample"], starts, load, time_zone=BERLIN)
     by_rule = {
         word: TAXED * sum(float(line.money) for line in told.lines if line.rule.startswith(start))
         for word, start in (("network", "energy"), ("peak", "power"), ("excess", "excess"))
@@ -57,7 +57,7 @@ def test_a_year_of_band_load_is_what_its_bill_says(under):
     load = np.full(len(WHOLE_YEAR), 9.0)
     load[77] = 10.0
     found = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=0.0)
-    told = bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
+    told = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
     assert sum(found.values()) == pytest.approx(float(told.total), abs=1.0)
     later = network_accounts(under(**rules), WHOLE_YEAR, load, peak_power=9.5)
     assert found["peak"] - later["peak"] == pytest.approx(9.5 * 0.15 * 100_000.0)
@@ -91,7 +91,7 @@ def test_a_site_without_a_tariff_pays_its_plain_fees():
 def test_outside_the_windows_nothing_is_raised(hour, peak, calm):
     """Proves: in the window of the day the greater of peak and usual import is calm, else all."""
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "windows": [{"hours": ["6-18"]}]}]}
-    billing = Billing("UTC", {"sample": tariff(**rules)})
+    billing = BillingRules("UTC", {"sample": tariff(**rules)})
     moment = np.datetime64(f"2026-06-01T{hour}", "us")
     assert billing.calm_import(moment, peak=peak, usual=2.0) == calm
 
@@ -99,22 +99,22 @@ def test_outside_the_windows_nothing_is_raised(hour, peak, calm):
 def test_a_contract_bounds_what_is_calm():
     contract = {"period": "all", "power": "2.5 MW", "price": "1 EUR/MW"}
     rules = {"periods": [{"name": "all"}], "contracted": [contract]}
-    billing = Billing("UTC", {"sample": tariff(**rules)})
+    billing = BillingRules("UTC", {"sample": tariff(**rules)})
     moment = np.datetime64("2026-06-01T08:00", "us")
     assert billing.calm_import(moment, peak=9.0, usual=2.0) == 2.5
-    assert Billing("UTC", {}).calm_import(moment, peak=9.0, usual=2.0) == 9.0
+    assert BillingRules("UTC", {}).calm_import(moment, peak=9.0, usual=2.0) == 9.0
 
 
 def test_a_plan_goes_on_under_the_last_tariff():
     """Proves: after its last day a tariff goes on in plans, where the bill would be refused."""
-    billing = Billing(BERLIN, {"a": tariff(energy=[{"name": "a", "price": "7 EUR/MWh"}])})
+    billing = BillingRules(BERLIN, {"a": tariff(energy=[{"name": "a", "price": "7 EUR/MWh"}])})
     years = np.array([f"{year}-06-01" for year in (2020, 2026, 2030)], dtype="datetime64[us]")
     assert billing.energy_prices(years).tolist() == [7.0, 7.0, 7.0]
 
 
 def test_the_year_begins_where_its_peak_does():
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "of": "year"}]}
-    billing = Billing(BERLIN, {"sample": tariff(**rules)})
+    billing = BillingRules(BERLIN, {"sample": tariff(**rules)})
     moment = np.datetime64("2026-06-01T08:00", "us")
     assert billing.start(moment) == WHOLE_YEAR[0]
-    assert billing.end(moment) == WHOLE_YEAR[-1] + QUARTER
+    assert billing.end(moment) == WHOLE_YEAR[-1] + QUARTER_HOUR

@@ -13,24 +13,24 @@ from telemetry.simulator.reserve_activation import ReserveFacility, reserve_call
 from tests import reserve_days, small_days
 from tests.math.hand import site as hand_site
 from tests.math.reserved import product
-from twin import axes, vocabulary
+from twin import time_axes, variables
 
 NOTHING = 0.01
 """Power that is no difference to the verdict: set points move on during a call. [MW]"""
 
-START = axes.utc("2026-07-01T00:00Z")
+START = time_axes.to_utc("2026-07-01T00:00Z")
 CHARGE, DISCHARGE = ("battery_charge", "battery_1"), ("battery_discharge", "battery_1")
 
 
 def settled(**rows):
     """Return what was held in quarter-hours, of one product."""
     count = len(next(iter(rows.values())))
-    found = axes.regular(START, count).assign_coords(product=["fcr"])
+    found = time_axes.regular_axes(START, count).assign_coords(product=["fcr"])
     words = {"reserve_capacity": 0.0, "reserve_shortfall": 0.0, "reserve_price": 10.0} | rows
     for word, values in words.items():
         data = np.broadcast_to(np.asarray(values, float), count)[:, None]
         found[word] = ("time", "product"), data
-    return vocabulary.tag_all(found)
+    return variables.tag_dataset(found)
 
 
 def billed(rows, price=50.0, **changes):
@@ -97,11 +97,11 @@ def test_a_book_sells_what_is_offered_when_the_gate_closes():
     decision = reserve_days.decision()
     schedule, book = decision.schedule, Book(reserve_days.site())
     horizon = schedule[["time", "duration", "instant"]]
-    book.close(schedule, axes.utc("2026-06-16T21:00Z"))
+    book.close(schedule, time_axes.to_utc("2026-06-16T21:00Z"))
     assert float(book.held(horizon)["reserve_held"].max()) == 0.0
-    book.close(schedule, axes.utc("2026-06-16T22:00Z"))
+    book.close(schedule, time_axes.to_utc("2026-06-16T22:00Z"))
     sold = book.held(horizon)["reserve_held"].sel(product="fcr").to_numpy()
-    night = schedule["time"].to_numpy() >= axes.utc("2026-06-16T22:00Z")
+    night = schedule["time"].to_numpy() >= time_axes.to_utc("2026-06-16T22:00Z")
     offered = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert sold[night] == pytest.approx(offered[night])
     assert not sold[~night].any()

@@ -11,7 +11,7 @@ from optimizer.service.trials.results import Summary, means_over, write_netcdf
 from optimizer.service.trials.settle import Bill, Work
 from telemetry.files import write_json_atomic
 from tests.summaries import results, summary
-from twin.staging import Staging
+from twin.simulation.limits import StagingCounts
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_violations_are_summed_over_seeds_and_the_rest_averaged():
 def test_broken_least_times_are_told_apart_from_violations():
     """Proves: each is a number of its own, averaged over seeds; no violation is counted of it."""
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
-    ran = Staging(starts=5, stops=4, short_runs=3, short_rests=2, early_starts=1)
+    ran = StagingCounts(starts=5, stops=4, short_runs=3, short_rests=2, early_starts=1)
     bill = Bill(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
     work = Work(done=0.0, left={}, lateness=0.0, late_energy=0.0)
     one = Summary.of(bill, work, 0)

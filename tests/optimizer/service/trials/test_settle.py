@@ -7,11 +7,11 @@ import sites
 from optimizer.service.trials.settle import Work, energy_owed, settle
 from tests.heated import heated
 from tests.strict_site import strict
-from twin import axes, vocabulary
-from twin.equipment.contracts import HourlyMatching
-from twin.staging import Staging
+from twin import time_axes, variables
+from twin.markets.contracts import HourlyMatching
+from twin.simulation.limits import StagingCounts
 
-START = axes.utc("2026-06-16")
+START = time_axes.to_utc("2026-06-16")
 NOTHING = Work(done=0.0, left={}, lateness=0.0, late_energy=0.0)
 
 
@@ -24,7 +24,7 @@ def site():
 @pytest.fixture
 def record():
     """Return an hour of a plant whose means of quarter-hours are 2, 4, -0.4 and 2 MW."""
-    hour = axes.regular(START, 60, axes.MINUTE)
+    hour = time_axes.regular_axes(START, 60, time_axes.MINUTE)
     net = np.repeat([2.0, 4.0, -0.4, 2.0], 15)
     net[:15] = np.linspace(1.0, 3.0, 15)  # what the meter averages
     flows = {
@@ -46,12 +46,12 @@ def record():
     hour["renewable_used_power"] = ("time", "renewable"), np.tile([0.1, 0.3], (60, 1))
     hour["cooling_plant_draw"] = ("time", "circuit"), np.tile([0.05, 0.1], (60, 1))
     hour["cooling_plant_output"] = ("time", "circuit"), np.tile([2.0, 0.5], (60, 1))
-    return vocabulary.tag_all(hour)
+    return variables.tag_dataset(hour)
 
 
 @pytest.fixture
 def series():
-    truth = axes.regular(START - np.timedelta64(1, "h"), 12)
+    truth = time_axes.regular_axes(START - np.timedelta64(1, "h"), 12)
     truth["electricity_price"] = "time", [900.0] * 4 + [100.0, 50.0, -20.0, 10.0] + [900.0] * 4
     truth["carbon_intensity"] = "time", [9.0] * 4 + [400.0, 300.0, 200.0, 100.0] + [9.0] * 4
     return truth
@@ -186,6 +186,6 @@ def test_starts_are_billed_to_the_cent_and_broken_times_counted(site, record, se
     bill = settle(ruled, record, series, work=NOTHING, peak_power=3.5)
     assert bill.accounts["starts"] == pytest.approx(37.02, abs=1e-9)
     assert bill.objective == pytest.approx(plain.objective + 37.02)
-    assert bill.staging == Staging(starts=3, stops=2, short_runs=2)
+    assert bill.staging == StagingCounts(starts=3, stops=2, short_runs=2)
     assert "starts" not in plain.accounts
-    assert plain.staging == Staging()
+    assert plain.staging == StagingCounts()

@@ -9,9 +9,9 @@ from optimizer.service.trials import sharing
 from optimizer.service.trials.seat import Seat
 from optimizer.service.trials.sharing import run_shared
 from tests import small_days
+from twin.declarations import FleetRoute
 from twin.errors import NoScheduleError, ProblemError
 from twin.plots import plot_fleet
-from twin.routes import Route
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def pair(hours=HOURS):
 
 @pytest.fixture(scope="module")
 def routes():
-    return {"union": Route.model_validate(ROUTE)}
+    return {"union": FleetRoute.model_validate(ROUTE)}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from optimizer.service.trials.working import Working
 from tests import small_days
-from twin.workloads.queue import advance
+from twin.workload.queue import advance_queue
 
 CAPPED = 0.9
 
@@ -23,7 +23,10 @@ def test_the_same_caps_change_nothing(begun):
     queue, arrivals, jobs = begun
     work = Working(queue, arrivals, jobs)
     work.change(dict(jobs), 7)
-    (end, done), (there, whole) = work.done, advance(queue, jobs, hours=0.25, arrivals=arrivals)
+    (end, done), (there, whole) = (
+        work.done,
+        advance_queue(queue, jobs, hours=0.25, arrivals=arrivals),
+    )
     assert end.instant == there.instant
     assert end.rest == pytest.approx(there.rest)
     assert vars(done).keys() == {field.name for field in fields(whole)}
@@ -37,8 +40,8 @@ def test_what_is_done_before_and_after_adds_up(begun):
     work = Working(queue, arrivals, jobs)
     full = work.power
     work.change(less, 5)
-    middle, before = advance(queue, jobs, hours=5 / 60, arrivals=arrivals)
-    end, after = advance(middle, less, hours=10 / 60, arrivals=arrivals)
+    middle, before = advance_queue(queue, jobs, hours=5 / 60, arrivals=arrivals)
+    end, after = advance_queue(middle, less, hours=10 / 60, arrivals=arrivals)
     found, done = work.done
     assert work.power == pytest.approx(after.work_power.sum())
     assert work.power < full
@@ -51,7 +54,7 @@ def test_what_is_done_before_and_after_adds_up(begun):
 
 def test_a_job_that_ends_before_a_change_is_told_once(begun):
     queue, arrivals, jobs = begun
-    whole = advance(queue, jobs, hours=0.25, arrivals=arrivals)[1]
+    whole = advance_queue(queue, jobs, hours=0.25, arrivals=arrivals)[1]
     work = Working(queue, arrivals, jobs)
     for minute in (3, 6, 9, 12):
         work.change(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)

@@ -17,8 +17,8 @@ from telemetry.messages.models import (
     QueueSnapshot,
 )
 from tests import moments, small_days
-from twin.axes import QUARTER
 from twin.errors import StateError
+from twin.time_axes import QUARTER_HOUR
 
 SITE = moments.site()
 KINDS = tuple(SITE.work)
@@ -69,7 +69,7 @@ def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
     known = small_days.queue()
     window.add(told(known))
     assert jobs.trouble(BEFORE) == ""
-    assert "ahead of the clock" in jobs.trouble(known.instant - 4 * QUARTER)
+    assert "ahead of the clock" in jobs.trouble(known.instant - 4 * QUARTER_HOUR)
 
 
 def test_a_site_without_movable_work_needs_no_scheduler(window):
@@ -87,16 +87,16 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
     now, numbers = known.instant, known.jobs.number.tolist()
     window.add(told(known))
     assert jobs.disagreement() == ""
-    window.add(told(replace(known, instant=now + QUARTER), wide=[0]))
-    queue = jobs.queue(now + QUARTER)
+    window.add(told(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
+    queue = jobs.queue(now + QUARTER_HOUR)
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.running.tolist() == known.running[1:].tolist()
     np.testing.assert_array_equal(queue.done, known.done[1:])
     wide = f"28 racks, and passed over are job {numbers[0]} of 28.5"
     assert wide in jobs.disagreement()
     fresh = ToldJobs(SITE, window)
-    window.add(JobHistory(site="small", time=now + QUARTER, jobs=window.cluster.queue.jobs))
-    assert fresh.past(now + QUARTER).number.tolist() == sorted(numbers[1:])
+    window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.cluster.queue.jobs))
+    assert fresh.past(now + QUARTER_HOUR).number.tolist() == sorted(numbers[1:])
 
 
 def test_of_many_wide_jobs_three_are_named(window, jobs):
@@ -113,7 +113,12 @@ def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
     assert jobs.disagreement() == ""
     now = moments.start()
     cap = CapOrder(
-        site="small", hall="hall_1", sequence=1, issued=now, expires=now + QUARTER, power_cap=0.2
+        site="small",
+        hall="hall_1",
+        sequence=1,
+        issued=now,
+        expires=now + QUARTER_HOUR,
+        power_cap=0.2,
     )
     window.add(CapStatus(order=cap, is_applied=False, reason="it draws 0.3 MW when it waits"))
     wanted = "hall_1 did not take the cap of 0.2 MW: it draws 0.3 MW when it waits"

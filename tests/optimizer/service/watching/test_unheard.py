@@ -8,7 +8,7 @@ from telemetry.live.state import LiveState
 from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
 from twin.errors import StateError
-from twin.estimate import estimate
+from twin.estimation.observer import estimate_state
 
 LEVEL = "battery_level of battery_1"
 HOUR = 3600 * SECOND
@@ -24,7 +24,7 @@ def window():
 def told(window):
     """Return place -> mend of what was never measured."""
     with pytest.raises(StateError) as caught:
-        estimate(site(), window.observed(NOON))
+        estimate_state(site(), window.observed(NOON))
     error = Unheard(site(), window).told(caught.value)
     return {fault.place: fault.mend for fault in error.faults}
 

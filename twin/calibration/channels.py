@@ -1,0 +1,413 @@
+"""Channels of the electrical chain: racks, busbars, the bus and its feeds, batteries.
+
+One meter and what it should show if the twin were right.
+
+Every channel takes what it draws on as measured, so that each machine is judged by its own meter
+and not by the errors of those before it.
+
+Channels of heat: plants of the circuits, coolant, fans, heat pumps.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.calibration.applied_setpoints import AppliedSetPoints
+from twin.calibration.history import QUARTERS_PER_DAY, TelemetryHistory, rack_liquid_heat
+from twin.equipment import (
+    Battery,
+    Busway,
+    CduBank,
+    CoolingPlant,
+    CrahBank,
+    Equipment,
+    Genset,
+    HeatReuse,
+    ITHall,
+    Renewable,
+    Switchgear,
+    TransformerBank,
+    UpsBank,
+)
+from twin.physics import FloatArray
+from twin.relations import BIDIRECTIONAL_CARRIERS, Convert, SetPoints
+from twin.site import Site
+
+POWER_METER_ERROR: Final = 0.003
+"""First guess at the standard error of a quarter-hour's mean power, a share; refined later. [1]"""
+
+TEMPERATURE_SENSOR_ERROR_K: Final = 0.05
+"""The same of temperatures. [K]"""
+
+type SensorOffsets = Mapping[str, float]
+"""Name of a sensor's offset -> its value. [K]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationChannel:
+    """One meter, and what it should show.
+
+    Attributes
+    ----------
+    name
+        Variable and machine.
+    machines
+        Whose parameters and offsets it hangs on.
+    observed
+        What was read, ``(time,)``; NaN where nothing was.
+    error
+        First guess at its standard error, the errors of what is taken as measured included.
+    expect
+        (site, offsets) -> what it should show.
+    """
+
+    name: str
+    machines: tuple[str, ...]
+    observed: FloatArray
+    error: FloatArray
+    expect: Callable[[Site, SensorOffsets], FloatArray]
+
+
+def machine_draw(
+    machine: Equipment,
+    output: FloatArray,
+    history: TelemetryHistory,
+    *,
+    carrier: str,
+    points: SetPoints | None = None,
+) -> FloatArray:
+    """Return what a machine draws of a carrier to deliver a measured output.
+
+    Parameters
+    ----------
+    machine
+        A machine that converts.
+    output
+        What it delivers, ``(time,)``; NaN where it is not known. [MW]
+    history
+        Gives the weather.
+    carrier
+        What is drawn.
+    points
+        What the water was held at; by default the declared set points.
+
+    Returns
+    -------
+    numpy.ndarray
+        Draw; NaN where the output is not known. [MW]
+    """
+    convert = next(r for r in machine.relations() if isinstance(r, Convert))
+    is_known = np.isfinite(output)
+    asked = np.where(is_known, output, 0.0)
+    if (
+        convert.output not in BIDIRECTIONAL_CARRIERS
+    ):  # what reaches the grid bears power backwards too
+        asked = np.maximum(asked, 0.0)
+    draws = convert.at(points).physics(asked, history.weather).draws
+    return np.where(is_known, draws[carrier], np.nan)
+
+
+def find_machine[T: Equipment](site: Site, name: str, kind: type[T]) -> T:
+    """Return a machine of a kind by its name."""
+    return next(machine for machine in site.of(kind) if machine.name == name)
+
+
+LEVEL_SENSOR_ERROR: Final = 0.003
+"""First guess at the standard error of a battery's level, a share of its capacity. [1]"""
+
+LOSS_ITERATIONS: Final = 3
+"""Passes from the input of a feed to its output: its loss is below 1 %. [1]"""
+
+INTERVAL_HOURS: Final = 0.25
+"""Length of a quarter-hour. [h]"""
+
+
+def electrical_channels(
+    site: Site, history: TelemetryHistory, held: AppliedSetPoints
+) -> Iterator[CalibrationChannel]:
+    """Yield the channels of the electrical chain, at what the water was held at."""
+    for hall in site.of(ITHall):
+        yield _hall(hall, history)
+    yield _busbar(site, history)
+    yield _critical(site, history, held)
+    for battery in site.of(Battery):
+        yield _battery(battery, history)
+
+
+def _hall(hall: ITHall, history: TelemetryHistory) -> CalibrationChannel:
+    """Return the draw of a hall beside that of its racks at work."""
+    name = hall.name
+    use = history.get("accelerator_utilisation", name)
+    declared = use * (hall.full_power - hall.idle_power)
+    observed = history.get("hall_power", name)
+
+    def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
+        machine = find_machine(tuned, name, ITHall)
+        return machine.idle_power + machine.power_factor_error * declared
+
+    return CalibrationChannel(
+        name=f"hall_power.{name}",
+        machines=(name,),
+        observed=np.where(np.isfinite(use), observed, np.nan),
+        error=POWER_METER_ERROR * (observed + hall.idle_power),
+        expect=expect,
+    )
+
+
+def _busbar(site: Site, history: TelemetryHistory) -> CalibrationChannel:
+    """Return the medium-voltage bus: what comes in and is not measured is lost in the UPS."""
+    banks = site.of(UpsBank)
+    outputs = {bank.name: history.get("ups_output", bank.name) for bank in banks}
+    into = history.total("cooling_plant_draw", site.of(CoolingPlant))
+    into = into + history.total("heat_reuse_draw", site.of(HeatReuse))
+    into = into + history.total("battery_charge", site.of(Battery))
+    out = history.total("battery_discharge", site.of(Battery))
+    out = out + history.total("renewable_used_power", site.of(Renewable))
+    told = "genset_output" if history.owners("genset_output") else "genset_power"
+    metered = history.owners(told)  # gensets that nobody meters are taken to rest
+    out = out + history.total(told, (g for g in site.of(Genset) if g.name in metered))
+    given = sum(outputs.values(), np.zeros(history.count))
+    observed = _behind_feeds(site, history)
+
+    def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
+        losses = [
+            machine_draw(
+                find_machine(tuned, name, UpsBank), output, history, carrier="medium_voltage"
+            )
+            for name, output in outputs.items()
+        ]
+        return np.asarray(np.sum(losses, axis=0) + into - out)
+
+    squares = observed**2 + given**2 + into**2 + out**2
+    return CalibrationChannel(
+        name="medium_voltage",
+        machines=tuple(outputs),
+        observed=observed,
+        error=POWER_METER_ERROR * np.sqrt(squares),
+        expect=expect,
+    )
+
+
+def _behind_feeds(site: Site, history: TelemetryHistory) -> FloatArray:
+    """Return the power that reaches the bus, by the meters nearest to it or the connection's."""
+    feeds: list[Equipment] = []
+    for name, machines in (
+        ("switchgear_output", site.of(Switchgear)),
+        ("transformer_output", site.of(TransformerBank)),
+    ):
+        measured = history.total(name, machines)
+        if machines and np.isfinite(measured).any():
+            return _behind(feeds, measured, history)
+        feeds = [*machines, *feeds]
+    exported = history.get("grid_export_power")
+    net = history.get("grid_import_power") - (exported if np.isfinite(exported).any() else 0.0)
+    return _behind(feeds, net, history)
+
+
+def _behind(feeds: Sequence[Equipment], given: FloatArray, history: TelemetryHistory) -> FloatArray:
+    """Return what feeds on end let through of what they are given. [MW]"""
+    for machine in feeds:
+        (convert,) = (r for r in machine.relations() if isinstance(r, Convert))
+        output = given
+        for _ in range(LOSS_ITERATIONS):
+            output = given - (machine_draw(machine, output, history, carrier=convert.lead) - output)
+        given = output
+    return given
+
+
+def _critical(site: Site, history: TelemetryHistory, held: AppliedSetPoints) -> CalibrationChannel:
+    """Return the critical bus: what the UPS gives beside the racks is for the CDUs' pumps."""
+    observed = history.total("ups_output", site.of(UpsBank))
+    halls = history.total("hall_power", site.of(ITHall))
+    fans = history.total("hall_air_draw", site.of(CrahBank))
+    liquid = rack_liquid_heat(site, history)
+
+    def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
+        power = halls
+        for machine in tuned.of(Busway):
+            power = machine_draw(machine, power, history, carrier="critical")
+        pumps = [
+            machine_draw(bank, liquid, history, carrier="critical", points=held.points)
+            for bank in tuned.of(CduBank)
+        ]
+        return np.asarray(power + fans + sum(pumps, np.zeros(history.count)))
+
+    banks = tuple(bank.name for bank in site.of(CduBank))
+    return CalibrationChannel(
+        name="critical",
+        machines=banks,
+        observed=held.known(observed, banks),
+        error=POWER_METER_ERROR * np.hypot(observed, halls),
+        expect=expect,
+    )
+
+
+def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
+    """Return the level of a battery, day after day from wherever it stood."""
+    name = battery.name
+    charge, discharge = (history.get(f"battery_{way}", name) for way in ("charge", "discharge"))
+    level = history.get("battery_level", name)
+    days = np.arange(history.count) // QUARTERS_PER_DAY
+
+    def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
+        machine = find_machine(tuned, name, Battery)
+        gain = machine.charge_efficiency * charge - discharge / machine.discharge_efficiency
+        gain = INTERVAL_HOURS * (gain - machine.standing_loss * np.nan_to_num(level))
+        return _anchored(gain, level, days)
+
+    return CalibrationChannel(
+        name=f"battery_level.{name}",
+        machines=(name,),
+        observed=level,
+        error=np.full(history.count, LEVEL_SENSOR_ERROR * battery.capacity),
+        expect=expect,
+    )
+
+
+def _anchored(gain: FloatArray, level: FloatArray, days: NDArray[np.int64]) -> FloatArray:
+    """Return the levels that gains lead to [MWh], in each day from where they fit best.
+
+    A gap in the gains begins a new stretch, as midnight does.
+    """
+    is_gap = np.isnan(gain)
+    stretch = np.cumsum(is_gap | (np.diff(days, prepend=days[0]) > 0))
+    known = np.nan_to_num(gain)
+    course = np.cumsum(known) - 0.5 * known  # in the middle of the quarter-hour, as means are
+    off = np.where(is_gap, np.nan, level - course)
+    is_read = np.isfinite(off)
+    sums = np.bincount(stretch[is_read], off[is_read], minlength=stretch[-1] + 1)
+    counts = np.bincount(stretch[is_read], minlength=stretch[-1] + 1)
+    start = sums / np.maximum(counts, 1)
+    return np.where(is_gap, np.nan, course + start[stretch])
+
+
+def thermal_channels(
+    site: Site, history: TelemetryHistory, held: AppliedSetPoints
+) -> Iterator[CalibrationChannel]:
+    """Yield the channels of heat, at what the water was held at."""
+    for plant in site.of(CoolingPlant):
+        yield from _plant(plant, history, held)
+    for bank in site.of(CduBank):
+        yield _coolant(site, bank, history, held=held)
+    for air in site.of(CrahBank):
+        yield _fans(site, air, history)
+    for pump in site.of(HeatReuse):
+        yield _pump(pump, history)
+
+
+def _plant(
+    plant: CoolingPlant, history: TelemetryHistory, held: AppliedSetPoints
+) -> Iterator[CalibrationChannel]:
+    """Yield draw and supply temperature of a circuit's plant."""
+    name = plant.name
+    output = history.get("cooling_plant_output", name)
+    observed = history.get("cooling_plant_draw", name)
+    told = held.points.supply_temperature if held.points else {}
+
+    def draw(tuned: Site, _: SensorOffsets) -> FloatArray:
+        machine = find_machine(tuned, name, CoolingPlant)
+        return machine_draw(machine, output, history, carrier="medium_voltage", points=held.points)
+
+    def supply(tuned: Site, offsets: SensorOffsets) -> FloatArray:
+        declared = find_machine(tuned, name, CoolingPlant).supply_temperature
+        target = told.get(name, np.full(history.count, declared))
+        return target + offsets.get(f"{name}.facility_supply_temperature.offset", 0.0)
+
+    yield CalibrationChannel(
+        name=f"cooling_plant_draw.{name}",
+        machines=(name,),
+        observed=held.known(
+            np.where(np.isfinite(output) & history.is_aired, observed, np.nan), [name]
+        ),
+        error=POWER_METER_ERROR * (observed + plant.pump_power),
+        expect=draw,
+    )
+    yield CalibrationChannel(
+        name=f"facility_supply_temperature.{name}",
+        machines=(name,),
+        observed=held.known(history.get("facility_supply_temperature", name), [name]),
+        error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
+        expect=supply,
+    )
+
+
+def _coolant(
+    site: Site, bank: CduBank, history: TelemetryHistory, *, held: AppliedSetPoints
+) -> CalibrationChannel:
+    """Return the coolant at the racks: above the water by what the exchangers need."""
+    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    warm = plant.name
+    water = history.get("facility_supply_temperature", warm)
+    heat = rack_liquid_heat(site, history)
+    through = plant.share(
+        heat, rated_heat=bank.rated, rated_range=bank.facility_range, points=held.points
+    )
+
+    def expect(tuned: Site, offsets: SensorOffsets) -> FloatArray:
+        true = water - offsets.get(f"{warm}.facility_supply_temperature.offset", 0.0)
+        machine = find_machine(tuned, bank.name, CduBank)
+        read = machine.technology_supply_temperature(
+            heat, true, points=held.points, facility_flow=through
+        )
+        return read + offsets.get(f"{bank.name}.technology_supply_temperature.offset", 0.0)
+
+    return CalibrationChannel(
+        name=f"technology_supply_temperature.{bank.name}",
+        machines=(bank.name, warm),
+        observed=held.known(
+            history.get("technology_supply_temperature", bank.name), [bank.name, warm]
+        ),
+        error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
+        expect=expect,
+    )
+
+
+def _fans(site: Site, air: CrahBank, history: TelemetryHistory) -> CalibrationChannel:
+    """Return the fans of the halls."""
+    halls = history.total("hall_power", site.of(ITHall))
+    observed = history.get("hall_air_draw", air.name)
+
+    def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
+        heat = _air_heat(tuned, history)
+        return machine_draw(
+            find_machine(tuned, air.name, CrahBank), heat, history, carrier="critical"
+        )
+
+    return CalibrationChannel(
+        name=f"hall_air_draw.{air.name}",
+        machines=(air.name,),
+        observed=np.where(np.isfinite(halls), observed, np.nan),
+        error=POWER_METER_ERROR * (observed + air.fan_power),
+        expect=expect,
+    )
+
+
+def _air_heat(site: Site, history: TelemetryHistory) -> FloatArray:
+    """Return the heat that racks and busways leave to the air of the halls. [MW]"""
+    halls = history.total("hall_power", site.of(ITHall))
+    parts = [
+        (1.0 - hall.liquid_share) * history.get("hall_power", hall.name) for hall in site.of(ITHall)
+    ]
+    lost = [machine_draw(machine, halls, history, carrier="air") for machine in site.of(Busway)]
+    return np.asarray(np.sum([*parts, *lost], axis=0))
+
+
+def _pump(pump: HeatReuse, history: TelemetryHistory) -> CalibrationChannel:
+    """Return the draw of a heat pump."""
+    heat = history.get("heat_reuse_power", pump.name)
+    observed = history.get("heat_reuse_draw", pump.name)
+
+    def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
+        machine = find_machine(tuned, pump.name, HeatReuse)
+        return machine.power(heat, history.weather.air_temperature)
+
+    return CalibrationChannel(
+        name=f"heat_reuse_draw.{pump.name}",
+        machines=(pump.name,),
+        observed=np.where(np.isfinite(heat) & history.is_aired, observed, np.nan),
+        error=POWER_METER_ERROR * (observed + pump.rated_heat / pump.rated_cop),
+        expect=expect,
+    )

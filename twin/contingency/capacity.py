@@ -1,0 +1,309 @@
+"""The most that is left of a plant, over the temperature of its water.
+
+What a site does when something fails: its heats, temperatures and machines, on ``time``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from twin.equipment import CduBank, ChilledWaterTank, CoolingPlant, CrahBank, ITHall
+from twin.equipment.chiller_plant import economiser_temperature_difference
+from twin.physics import FloatArray, fluid_flow
+from twin.relations import SetPoints, Store
+from twin.site import Site
+from twin.variables import machine_values
+from twin.weather import Weather
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefaultPlant:
+    """A cooling plant at work; arrays on ``time``.
+
+    Attributes
+    ----------
+    machine
+        The plant.
+    target
+        Temperature that it holds. [degC]
+    temperature
+        Supply water at the starts of the intervals. [degC]
+    output
+        What the plant takes over the interval. [MW]
+    load
+        Heat that enters the circuit over the interval. [MW]
+    flow
+        Flow over the rated one. [1]
+    free
+        Heat that the economiser takes; all of it without chillers. [MW]
+    units_on
+        Chillers that run. [1]
+    """
+
+    machine: CoolingPlant
+    target: FloatArray
+    temperature: FloatArray
+    output: FloatArray
+    load: FloatArray
+    flow: FloatArray
+    free: FloatArray
+    units_on: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefaultState:
+    """A site at work, as the twin has it.
+
+    Attributes
+    ----------
+    site
+        The site.
+    weather
+        Outdoor air on ``time``.
+    result
+        What :func:`twin.simulate` returned for it.
+    points
+        Set points of the water; None where all are the declared ones.
+    """
+
+    site: Site
+    weather: Weather
+    result: xr.Dataset
+    points: SetPoints | None = None
+
+    def __len__(self) -> int:
+        """Return the number of intervals."""
+        return len(self.weather)
+
+    @property
+    def halls(self) -> tuple[ITHall, ...]:
+        """The halls."""
+        return self.site.of(ITHall)
+
+    @property
+    def cdu(self) -> CduBank:
+        """The bank of CDUs."""
+        return self.site.of(CduBank)[0]
+
+    @property
+    def air(self) -> CrahBank:
+        """The air handlers."""
+        return self.site.of(CrahBank)[0]
+
+    def flow(self, name: str, owner: str) -> FloatArray:
+        """Return a flow of one machine on ``time``, or a stock on ``instant``, in its unit."""
+        return machine_values(self.result, name, owner)
+
+    @cached_property
+    def plants(self) -> Mapping[str, PrefaultPlant]:
+        """Circuit -> its plant: warm, chilled."""
+        return {plant.serves: self._plant(plant) for plant in self.site.of(CoolingPlant)}
+
+    def _plant(self, plant: CoolingPlant) -> PrefaultPlant:
+        name = plant.name
+        held = self.points.supply_temperature if self.points else {}
+        target = held.get(name, np.full(len(self), plant.supply_temperature))
+        per_flow = fluid_flow.capacity_rate(1.0, plant.loop.liquid, temperature=target)
+        rated = plant.rated_cooling / plant.temperature_range
+        output = self.flow("cooling_plant_output", name)
+        temperature = self.flow("facility_supply_temperature", name)
+        return PrefaultPlant(
+            machine=plant,
+            target=np.asarray(target, dtype=np.float64),
+            temperature=temperature[:-1],
+            output=output,
+            load=self.flow("cooling_load", name),
+            flow=self.flow("cooling_plant_flow", name) * per_flow / rated,
+            free=self.flow("cooling_plant_free_share", name) * output,
+            units_on=self.flow("cooling_plant_units_on", name),
+        )
+
+    @property
+    def tanks(self) -> tuple[Store, ...]:
+        """The tanks, as stores."""
+        names = {tank.name for tank in self.site.of(ChilledWaterTank)}
+        return tuple(store for store in self.site.stores if store.owner in names)
+
+
+_SHARES: Final = np.array([0.0, 0.02, *np.arange(0.1, 1.6, 0.1), 2.0, 3.0])
+"""Heats at which coolers are asked for their water, over the rated cooling. [1]"""
+
+_LEAST_FLOW: Final = 1e-3  # share of the rated flow, so that rates stay finite
+_LEAST_RISE: Final = 1e-3  # K between two nodes, so that slopes stay finite
+_HOT: Final = 1e6  # degC, at which coolers that are out would begin
+
+type CurveNodes = tuple[FloatArray, FloatArray]
+"""Temperatures of the water [degC] and heats [MW], nodes first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacityCurve:
+    """The most that a plant takes: the greater of a constant and a polyline.
+
+    Attributes
+    ----------
+    flat
+        What compressors take with the economiser, at any temperature; 0 without. [MW]
+    temperature, heat
+        Nodes of what the coolers take alone, first axis: water [degC] and heat [MW]. The ends go
+        on straight.
+    at_target
+        What it takes at the set point. [MW]
+    """
+
+    flat: FloatArray
+    temperature: FloatArray
+    heat: FloatArray
+    at_target: FloatArray
+
+    @classmethod
+    def of(cls, flat: FloatArray, nodes: CurveNodes, *, target: FloatArray) -> Self:
+        """Return a ceiling, with its value at a set point."""
+        temperature, heat = nodes
+        intercept, slope = line_segments(temperature, heat)
+        place = segment_index(target, temperature)
+        alone = (intercept + slope * target)[place, np.arange(len(flat))]
+        return cls(flat=flat, temperature=temperature, heat=heat, at_target=np.maximum(flat, alone))
+
+
+def line_segments(temperature: FloatArray, heat: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the pieces of polylines: heat at 0 degC [MW], and more for each kelvin [MW K-1]."""
+    slope = np.diff(heat, axis=0) / np.diff(temperature, axis=0)
+    return heat[:-1] - slope * temperature[:-1], slope
+
+
+def segment_index(water: FloatArray, temperature: FloatArray) -> NDArray[np.int64]:
+    """Return the piece in which water of some temperature lies; nodes are on the first axis."""
+    found = (temperature <= water).sum(axis=0) - 1
+    return np.asarray(np.minimum(np.maximum(found, 0), len(temperature) - 2))
+
+
+class CapacityCurves:
+    """The ceilings of one plant in some weather, as far as they have been asked for.
+
+    Parameters
+    ----------
+    plant
+        The plant at work.
+    weather
+        Outdoor air on ``time``.
+    """
+
+    def __init__(self, plant: PrefaultPlant, weather: Weather) -> None:
+        self._plant, self._weather = plant, weather
+        self._compressors: dict[int, FloatArray] = {}
+        self._alone: dict[tuple[int, bytes], CurveNodes] = {}
+        self._found: dict[tuple[bytes, int, bytes | None], CapacityCurve] = {}
+
+    def most(
+        self, *, flow: FloatArray, coolers_out: int = 0, chillers: FloatArray | float | None = None
+    ) -> CapacityCurve:
+        """Return what the plant takes at most with some of its machines out.
+
+        Parameters
+        ----------
+        flow
+            Facility flow over the rated one, on ``time``. [1]
+        coolers_out
+            Dry coolers or tower cells that are out. [1]
+        chillers
+            Chillers that may run; by default all. [1]
+
+        Returns
+        -------
+        Most
+            The ceiling; with chillers the greater of what the economiser takes alone, and what it
+            takes now with the compressors' share beside it.
+
+        Notes
+        -----
+        Fans stand at full. A chiller gives its share of the bank's capacity in this weather, or
+        what it gives now if that is more; its curves give no more for warmer water.
+        """
+        some = None if chillers is None else np.asarray(chillers).tobytes()
+        key = flow.tobytes(), coolers_out, some
+        if key not in self._found:  # failures have most of their phases in common
+            self._found[key] = self._most(flow, coolers_out, chillers)
+        return self._found[key]
+
+    def _most(
+        self, flow: FloatArray, coolers_out: int, chillers: FloatArray | float | None
+    ) -> CapacityCurve:
+        machine = self._plant.machine
+        bank = machine.chillers
+        target, none = self._plant.target, np.zeros(len(self._weather))
+        if bank is None:
+            rate = np.maximum(flow, _LEAST_FLOW) * machine.rated_cooling / machine.temperature_range
+            nodes = self._free(rate, approach=None, coolers_out=coolers_out)
+            return CapacityCurve.of(none, nodes, target=target)
+        units = np.asarray(bank.count if chillers is None else chillers, dtype=np.float64)
+        most = self._compressed(coolers_out)
+        left = 1.0 - coolers_out / machine.rejection.count
+        free = self._plant.free * left
+        running = np.maximum(self._plant.units_on, 1.0)
+        unit = np.maximum(most / bank.count, (self._plant.output - self._plant.free) / running)
+        compressed = np.minimum(free + units * unit, np.maximum(most, self._plant.output * left))
+        nodes = _never(len(none))
+        if machine.economiser_approach is not None:
+            rate = np.full(len(none), bank.rated_rejection / bank.condenser_range)
+            nodes = self._free(rate, approach=machine.economiser_approach, coolers_out=coolers_out)
+        return CapacityCurve.of(compressed, nodes, target=target)
+
+    def _compressed(self, coolers_out: int) -> FloatArray:
+        """Return what all chillers take with some coolers out. [MW]"""
+        if coolers_out not in self._compressors:
+            whole = self._plant.machine
+            most = _without(whole, coolers_out).capacity(self._weather, whole.supply_temperature)
+            is_any = coolers_out < whole.rejection.count
+            self._compressors[coolers_out] = most if is_any else np.zeros_like(most)
+        return self._compressors[coolers_out]
+
+    def nothing(self) -> CapacityCurve:
+        """Return the ceiling of a plant that stands still."""
+        none = np.zeros(len(self._weather))
+        return CapacityCurve.of(none, _never(len(none)), target=self._plant.target)
+
+    def _free(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> CurveNodes:
+        """Return what leaves by the coolers alone, through water of some capacity rate."""
+        key = coolers_out, rate.tobytes()
+        if key not in self._alone:
+            self._alone[key] = self._nodes(rate, approach=approach, coolers_out=coolers_out)
+        return self._alone[key]
+
+    def _nodes(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> CurveNodes:
+        machine = self._plant.machine
+        if coolers_out >= machine.rejection.count:
+            return _never(len(rate))
+        heat = np.broadcast_to(_SHARES[:, None] * machine.rated_cooling, (len(_SHARES), len(rate)))
+        leaving = _without(machine, coolers_out).rejection.leaving_temperature(
+            heat, capacity_rate=rate, weather=self._weather, speed=np.ones_like(heat)
+        )
+        least = np.arange(len(_SHARES))[:, None] * _LEAST_RISE
+        temperature = np.maximum.accumulate(leaving - least) + least
+        if approach is not None:
+            chilled = machine.rated_cooling / machine.temperature_range
+            lift = economiser_temperature_difference(
+                heat, approach, chilled_rate=chilled, water_rate=rate
+            )
+            temperature = temperature + lift
+        return temperature, heat - machine.pump_power
+
+
+def _never(count: int) -> CurveNodes:
+    """Return nodes of coolers that take nothing at any temperature."""
+    temperature = np.broadcast_to((_HOT * (1.0 + _SHARES))[:, None], (len(_SHARES), count))
+    return temperature, np.broadcast_to(_SHARES[:, None], temperature.shape)
+
+
+def _without(plant: CoolingPlant, coolers: int) -> CoolingPlant:
+    """Return a plant with some coolers or cells less, at least with one."""
+    if not coolers:
+        return plant
+    count = max(plant.rejection.count - coolers, 1)
+    rejection = plant.rejection.model_copy(update={"count": count})
+    return plant.model_copy(update={"rejection": rejection})

@@ -1,0 +1,217 @@
+"""The medium-voltage network of a site: nodes, cables, transformers, and who stands where.
+
+A site file may declare one; else :func:`radial` gives the simplest that carries the machines.
+"""
+
+import math
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import model_validator
+
+from twin.units import Declaration, ParameterDescription, Quantity
+
+SHARE_TOLERANCE: Final = 1e-6
+"""Shares may sum to 1 this far off. [1]"""
+
+DEFAULT_HIGH_VOLTAGE_KV: Final = 110.0
+"""Of a connection whose network is not declared; an assumption. [kV]"""
+
+DEFAULT_MEDIUM_VOLTAGE_KV: Final = 20.0
+"""Of the busbar behind its transformers; an assumption. [kV]"""
+
+A_PER_KA: Final = 1000.0
+"""A in a kA."""
+
+DEFAULT_FEEDER_LENGTH_KM: Final = 0.3
+"""From that busbar to each machine; an assumption. [km]"""
+
+DEFAULT_FEEDER_CABLE: Final = {
+    "resistance": 0.122,
+    "reactance": 0.112,
+    "capacitance": 0.304,
+    "current": 421.0,
+}
+"""NA2XS2Y 1x240 RM/25 12/20 kV, in ohm, ohm and uF a km and in A: pandapower's standard types."""
+
+
+class NetworkNode(Declaration):
+    """A busbar or a point of it."""
+
+    voltage: Annotated[float, Quantity("kV", "nominal voltage", above=0.1, below=800)]
+
+
+class NetworkBranch(Declaration):
+    """Some equal units in parallel; a spare one closes only when another branch fails."""
+
+    count: Annotated[int, Quantity("1", "equal units in parallel", at_least=1)] = 1
+    closes_for: Annotated[
+        tuple[str, ...],
+        ParameterDescription("branches for whose failure it closes; left out: always closed"),
+    ] = ()
+
+
+class CableBundle(NetworkBranch):
+    """A bundle of equal lines or cables."""
+
+    kind: Literal["cable"] = "cable"
+    ends: Annotated[tuple[str, str], ParameterDescription("nodes at its two ends")]
+    length: Annotated[float, Quantity("km", "from end to end", above=0, below=200)]
+    resistance: Annotated[float, Quantity("ohm km-1", "in series, when warm", at_least=0)]
+    reactance: Annotated[float, Quantity("ohm km-1", "in series", at_least=0)]
+    capacitance: Annotated[float, Quantity("uF km-1", "against earth", at_least=0)]
+    current: Annotated[float, Quantity("A", "rated current of one", above=0)]
+
+
+class TransformerBranch(NetworkBranch):
+    """Units of one transformer bank of the site, whose ratings and losses they have."""
+
+    machine: Annotated[str, ParameterDescription("bank of the site's `equipment`")]
+    high: Annotated[str, ParameterDescription("node of its high side")]
+    low: Annotated[str, ParameterDescription("node of its low side")]
+    high_voltage: Annotated[float, Quantity("kV", "rated voltage of the high side", above=0)]
+    low_voltage: Annotated[float, Quantity("kV", "of the low side, without load", above=0)]
+    short_circuit_voltage: Annotated[
+        float, Quantity("1", "share of rated voltage at rated current", above=0.01, below=0.4)
+    ] = 0.12
+    no_load_current: Annotated[
+        float, Quantity("1", "share of the rated current", at_least=0, below=0.1)
+    ] = 0.003
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Nodes of the high and of the low side."""
+        return self.high, self.low
+
+
+class MachineFeed(Declaration):
+    """Where a machine stands: a node or several, each with its share; and its power factor."""
+
+    nodes: Annotated[
+        Mapping[str, float], ParameterDescription("node -> share of the machine's power")
+    ]
+    power_factor: (
+        Annotated[float, Quantity("1", "active over apparent power", above=0.5, at_most=1)] | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        shares = self.nodes.values()
+        if not shares or min(shares) <= 0 or abs(sum(shares) - 1.0) > SHARE_TOLERANCE:
+            message = "nodes must have shares above 0 that sum to 1"
+            raise ValueError(message)
+        return self
+
+
+class MediumVoltageNetwork(Declaration):
+    """The network between the connection and the machines on medium voltage."""
+
+    source: Annotated[str, ParameterDescription("node of the connection")]
+    source_voltage: Annotated[
+        float, Quantity("1", "of the grid behind its impedance", above=0.8, below=1.2)
+    ] = 1.0
+    short_circuit_power: Annotated[float, Quantity("MVA", "at the connection", above=0)] = 5000.0
+    source_ratio: Annotated[
+        float, Quantity("1", "resistance over reactance of the grid", at_least=0, below=10)
+    ] = 0.1
+    voltage_low: Annotated[
+        float, Quantity("1", "least voltage, share of nominal", above=0.5, below=1)
+    ] = 0.95
+    voltage_high: Annotated[
+        float, Quantity("1", "greatest voltage, share of nominal", above=1, below=1.5)
+    ] = 1.05
+    nodes: Mapping[str, NetworkNode]
+    cables: Mapping[str, CableBundle] = {}
+    transformers: Mapping[str, TransformerBranch]
+    feeds: Mapping[str, MachineFeed]
+
+    @property
+    def branches(self) -> Mapping[str, CableBundle | TransformerBranch]:
+        """All branches by name, cables first."""
+        return {**self.cables, **self.transformers}
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        for words in self._loose_ends():
+            raise ValueError(words)
+        return self
+
+    def _loose_ends(self) -> Iterator[str]:
+        """Yield what names no node or branch, and what no source reaches."""
+        doubled = self.cables.keys() & self.transformers.keys()
+        yield from (f"cables and transformers are both named {name}" for name in sorted(doubled))
+        named: dict[str, Sequence[str]] = {"source": [self.source]}
+        named |= {name: branch.ends for name, branch in self.branches.items()}
+        named |= {f"feed of {name}": list(feed.nodes) for name, feed in self.feeds.items()}
+        for where, nodes in named.items():
+            yield from _unknown(where, nodes, self.nodes)
+        for name, branch in self.branches.items():
+            yield from _unknown(f"{name}.closes_for", branch.closes_for, self.branches)
+        ends = [branch.ends for branch in self.branches.values() if not branch.closes_for]
+        for node in sorted(self.nodes.keys() - reachable_nodes(self.source, ends)):
+            yield f"no closed branch leads from the source to {node}"
+
+    def keeping(self, machines: Container[str]) -> Self:
+        """Return a copy with the feeds of these machines only."""
+        feeds = {name: feed for name, feed in self.feeds.items() if name in machines}
+        return self.model_copy(update={"feeds": feeds})
+
+
+def radial_network(banks: Mapping[str, int], most: Mapping[str, float]) -> MediumVoltageNetwork:
+    """Return the simplest network: all transformers on one busbar, and from there to each machine.
+
+    Parameters
+    ----------
+    banks
+        Transformer bank -> units in service.
+    most
+        Machine -> greatest power of either direction. [MW]
+
+    Returns
+    -------
+    Network
+        As many cables to each machine as its greatest power needs, and one.
+    """
+    one = math.sqrt(3.0) * DEFAULT_MEDIUM_VOLTAGE_KV * DEFAULT_FEEDER_CABLE["current"] / A_PER_KA
+    bank = {
+        "high": "connection",
+        "low": "busbar",
+        "high_voltage": DEFAULT_HIGH_VOLTAGE_KV,
+        "low_voltage": DEFAULT_MEDIUM_VOLTAGE_KV,
+    }
+    feeder = DEFAULT_FEEDER_CABLE | {"length": DEFAULT_FEEDER_LENGTH_KM}
+    declared = {
+        "source": "connection",
+        "nodes": {
+            "connection": {"voltage": DEFAULT_HIGH_VOLTAGE_KV},
+            **{name: {"voltage": DEFAULT_MEDIUM_VOLTAGE_KV} for name in ("busbar", *most)},
+        },
+        "cables": {
+            f"feeder_{name}": {
+                "ends": ("busbar", name),
+                "count": math.ceil(power / one) + 1,
+                **feeder,
+            }
+            for name, power in most.items()
+        },
+        "transformers": {
+            name: {"machine": name, "count": count, **bank} for name, count in banks.items()
+        },
+        "feeds": {name: {"nodes": {name: 1.0}} for name in most},
+    }
+    return MediumVoltageNetwork.model_validate(declared, context={"canonical": True})
+
+
+def reachable_nodes(source: str, ends: Sequence[tuple[str, str]]) -> set[str]:
+    """Return the nodes that a source reaches over branches with these ends."""
+    found, fresh = set[str](), {source}
+    while fresh:
+        found |= fresh
+        fresh = {node for pair in ends if found & {*pair} for node in pair} - found
+    return found
+
+
+def _unknown(where: str, named: Sequence[str], known: Mapping[str, object]) -> Iterator[str]:
+    for name in named:
+        if name not in known:
+            yield f"{where} names {name}, which is not there; there are {', '.join(known)}"

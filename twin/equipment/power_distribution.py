@@ -1,0 +1,262 @@
+"""Uninterruptible power supplies between the medium-voltage bus and the critical bus.
+
+The connection to the grid and its contract.
+
+Transformers between the connection and the site's medium-voltage bus.
+
+Switchgear between the transformers and the machines on medium voltage.
+
+Busways from the critical bus to the racks.
+"""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from twin.equipment.machine import Equipment
+from twin.physics import FloatArray, electrical_equipment
+from twin.relations import ConversionFlows, Convert, DemandCharge, Exchange, Relation
+from twin.units import ParameterDescription, Quantity
+from twin.weather import Weather
+
+
+class GridConnection(Equipment):
+    """One connection with its limits, fees and peak charge."""
+
+    kind: ClassVar[str] = "grid"
+
+    import_limit: Annotated[float, Quantity("MW", "most that may be taken", above=0)]
+    export_limit: Annotated[float, Quantity("MW", "most that may be given", at_least=0)] = 0.0
+    ramp: Annotated[
+        float, Quantity("MW/min", "most that net import may change in a minute", above=0)
+    ]
+    import_fee: Annotated[
+        float, Quantity("EUR MWh-1", "network fee and taxes on import", at_least=0)
+    ] = 0.0
+    export_fee: Annotated[
+        float, Quantity("EUR MWh-1", "kept back from the price of export", at_least=0)
+    ] = 0.0
+    peak_price: Annotated[
+        float, Quantity("EUR MW-1", "charge for the greatest import of a month", at_least=0)
+    ] = 0.0
+    carbon: Annotated[
+        Literal["average", "matched"],
+        ParameterDescription("of all import, or of what `hourly_matching` leaves over"),
+    ] = "average"
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the exchange at the connection and the charge on its peak."""
+        return (
+            Exchange(
+                owner=self.name,
+                carrier="grid",
+                import_limit=self.import_limit,
+                export_limit=self.export_limit,
+                price="electricity_price",
+                import_fee=self.import_fee,
+                export_fee=self.export_fee,
+                carbon="carbon_intensity" if self.carbon == "average" else "",
+                ramp=self.ramp,
+            ),
+            DemandCharge(owner=self.name, quantity="grid_import_power", price=self.peak_price),
+        )
+
+
+class TransformerBank(Equipment):
+    """A bank of equal transformers that share the load."""
+
+    kind: ClassVar[str] = "transformer"
+
+    count: Annotated[
+        int, Quantity("1", "number of equal units in service", at_least=1, at_most=1000)
+    ]
+    rating: Annotated[float, Quantity("MVA", "rated apparent power of one unit", above=0)]
+    power_factor: Annotated[
+        float, Quantity("1", "power factor of the load", above=0.5, at_most=1)
+    ] = 0.95
+    no_load_loss: Annotated[float, Quantity("MW", "loss of one unit at no load", at_least=0)]
+    load_loss: Annotated[float, Quantity("MW", "loss of one unit at rating", at_least=0)]
+    delivers: Annotated[
+        Literal["medium_voltage", "busbar"],
+        ParameterDescription("what it feeds; a bank on `busbar` stands before switchgear"),
+    ] = "medium_voltage"
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the conversion from the grid to the medium-voltage bus or its switchgear."""
+        return (
+            Convert(
+                owner=self.name,
+                output=self.delivers,
+                lead="grid",
+                draws=("grid",),
+                limit=self._limit,
+                physics=self._flows,
+            ),
+        )
+
+    def _limit(self, weather: Weather) -> FloatArray:
+        rated = self.count * self.rating * self.power_factor
+        return np.full(len(weather), rated)
+
+    def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
+        apparent = np.asarray(output) / self.power_factor
+        loss = electrical_equipment.transformer_loss(
+            apparent,
+            self.count * self.rating,
+            no_load_loss=self.count * self.no_load_loss,
+            load_loss=self.count * self.load_loss,
+        )
+        details = {
+            "transformer_output": np.asarray(output),
+            "transformer_loss": np.asarray(loss),
+            "transformer_loading": apparent / (self.count * self.rating),
+        }
+        return ConversionFlows(
+            draws={"grid": output + loss}, heat=np.asarray(loss), details=details
+        )
+
+
+class Switchgear(Equipment):
+    """The panels of the medium-voltage bus: what they can carry, what they lose and use.
+
+    A site that declares it has transformers with ``delivers = "busbar"``.
+    """
+
+    kind: ClassVar[str] = "switchgear"
+
+    rating: Annotated[float, Quantity("MVA", "rated apparent power of the busbars", above=0)]
+    power_factor: Annotated[
+        float, Quantity("1", "power factor of the load", above=0.5, at_most=1)
+    ] = 0.95
+    rated_loss: Annotated[
+        float, Quantity("1", "loss of contacts and busbars at rating", at_least=0, below=0.05)
+    ]
+    own_use: Annotated[
+        float, Quantity("1", "heaters and control, share of the rating", at_least=0, below=0.01)
+    ]
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the conversion from the busbars to the machines on medium voltage."""
+        return (
+            Convert(
+                owner=self.name,
+                output="medium_voltage",
+                lead="busbar",
+                draws=("busbar",),
+                limit=self._limit,
+                physics=self._flows,
+            ),
+        )
+
+    def _limit(self, weather: Weather) -> FloatArray:
+        return np.full(len(weather), self.rating * self.power_factor)
+
+    def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
+        output = np.asarray(output, dtype=np.float64)
+        loading = np.abs(output) / self.power_factor / self.rating
+        lost = electrical_equipment.resistive_loss(
+            output, self.rating * self.power_factor, rated_loss=self.rated_loss * self.rating
+        )
+        loss = np.asarray(lost + self.own_use * self.rating)
+        details = {
+            "switchgear_output": output,
+            "switchgear_loss": loss,
+            "switchgear_loading": loading,
+        }
+        return ConversionFlows(draws={"busbar": output + loss}, heat=loss, details=details)
+
+
+class UpsBank(Equipment):
+    """A bank of double-conversion units; its loss is carried away by the chilled circuit."""
+
+    kind: ClassVar[str] = "ups"
+
+    rating: Annotated[float, Quantity("MW", "rated output of the whole bank", above=0)]
+    loss_constant: Annotated[
+        float, Quantity("1", "loss at no load, share of rating", at_least=0, below=0.1)
+    ]
+    loss_linear: Annotated[float, Quantity("1", "linear loss, share of rating", above=-0.1)]
+    loss_quadratic: Annotated[
+        float, Quantity("1", "loss with the square of load, share of rating", at_least=0)
+    ]
+    loss_factor: Annotated[
+        float, Quantity("1", "loss beside the maker's curve", above=0.5, below=2)
+    ] = 1.0
+
+    @model_validator(mode="after")
+    def _loses(self) -> Self:
+        falls = max(-self.loss_linear, 0.0)
+        if falls > 0.0 and self.loss_constant * self.loss_quadratic < 0.25 * falls**2:
+            message = "loss_linear is so far below 0 that some load would lose less than nothing"
+            raise ValueError(message)
+        return self
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the conversion from medium voltage to the critical bus."""
+        return (
+            Convert(
+                owner=self.name,
+                output="critical",
+                lead="medium_voltage",
+                draws=("medium_voltage", "chilled"),
+                limit=self._limit,
+                physics=self._flows,
+            ),
+        )
+
+    def _limit(self, weather: Weather) -> FloatArray:
+        return np.full(len(weather), self.rating)
+
+    def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
+        loss = self.loss_factor * electrical_equipment.ups_loss(
+            output,
+            self.rating,
+            constant=self.loss_constant,
+            linear=self.loss_linear,
+            quadratic=self.loss_quadratic,
+        )
+        details = {
+            "ups_output": np.asarray(output),
+            "ups_loss": np.asarray(loss),
+            "ups_loading": np.asarray(output) / self.rating,
+        }
+        draws = {"medium_voltage": output + loss, "chilled": np.asarray(loss)}
+        return ConversionFlows(draws=draws, heat=np.zeros_like(loss), details=details)
+
+
+class Busway(Equipment):
+    """All busways of the site as one conductor; its loss warms the air of the halls."""
+
+    kind: ClassVar[str] = "distribution"
+
+    rating: Annotated[float, Quantity("MW", "rated power of all busways", above=0)]
+    rated_loss: Annotated[
+        float, Quantity("1", "loss at rating, share of rating", at_least=0, below=0.1)
+    ]
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the conversion from the critical bus to the racks."""
+        return (
+            Convert(
+                owner=self.name,
+                output="rack",
+                lead="critical",
+                draws=("critical", "air"),
+                limit=self._limit,
+                physics=self._flows,
+            ),
+        )
+
+    def _limit(self, weather: Weather) -> FloatArray:
+        return np.full(len(weather), self.rating)
+
+    def _flows(self, output: FloatArray, weather: Weather) -> ConversionFlows:
+        loss = np.asarray(
+            electrical_equipment.resistive_loss(
+                output, self.rating, rated_loss=self.rated_loss * self.rating
+            )
+        )
+        draws = {"critical": output + loss, "air": loss}
+        details = {"distribution_loss": loss}
+        return ConversionFlows(draws=draws, heat=np.zeros_like(loss), details=details)

@@ -1,0 +1,160 @@
+"""Battery energy storage on the medium-voltage bus.
+
+Chilled-water tank: a store between the return and the supply temperature of its circuit.
+"""
+
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import model_validator
+
+from twin.equipment.machine import Equipment
+from twin.physics import fluid_flow
+from twin.relations import Relation, Store
+from twin.units import MAX_STORAGE_PRICE_EUR_MWH, ParameterDescription, Quantity
+
+
+class Battery(Equipment):
+    """A battery with its converters; what lies below ``reserve`` is for ride-through, not trade.
+
+    Levels are shares of what is left of the capacity. Wear is a price for each MWh, either given or
+    that of new cells over the energy that they give in their life. Reserves that follow the grid by
+    the second are held only by a battery with a ``local_controller`` that answers by itself; that
+    of a UPS with a grid function is declared as one.
+    """
+
+    kind: ClassVar[str] = "battery"
+
+    capacity: Annotated[float, Quantity("MWh", "usable energy when new", above=0)]
+    health: Annotated[
+        float, Quantity("1", "capacity left, beside that when new", above=0.2, at_most=1)
+    ] = 1.0
+    power: Annotated[float, Quantity("MW", "rated power of the converters", above=0)]
+    c_rate: (
+        Annotated[float, Quantity("1", "most power of the cells, 1 fills them in an hour", above=0)]
+        | None
+    ) = None
+    charge_efficiency: Annotated[float, Quantity("1", "of charging", above=0, at_most=1)]
+    discharge_efficiency: Annotated[float, Quantity("1", "of discharging", above=0, at_most=1)]
+    standing_loss: Annotated[
+        float, Quantity("1", "share of the level lost in an hour", at_least=0, below=0.1)
+    ] = 0.0
+    reserve: Annotated[
+        float, Quantity("1", "share of the capacity that is never traded", at_least=0, below=1)
+    ] = 0.0
+    ceiling: Annotated[
+        float, Quantity("1", "greatest level, share of the capacity", above=0, at_most=1)
+    ] = 1.0
+    local_controller: Annotated[
+        bool, ParameterDescription("answers the grid by itself, and may hold reserves")
+    ] = False
+    wear_price: Annotated[
+        float, Quantity("EUR MWh-1", "wear for each MWh discharged", at_least=0)
+    ] = 0.0
+    cell_price: (
+        Annotated[
+            float,
+            Quantity(
+                "EUR MWh-1",
+                "new cells for each MWh of capacity",
+                at_least=0,
+                at_most=MAX_STORAGE_PRICE_EUR_MWH,
+            ),
+        ]
+        | None
+    ) = None
+    cycle_life: Annotated[
+        float, Quantity("1", "full cycles until the cells are replaced", above=0)
+    ] = 6000.0
+
+    @model_validator(mode="after")
+    def _has_a_window(self) -> Self:
+        if self.reserve >= self.ceiling:
+            message = "reserve must be below ceiling"
+            raise ValueError(message)
+        if self.cell_price is not None and self.wear_price > 0.0:
+            message = "give wear_price, or cell_price and cycle_life, but not both"
+            raise ValueError(message)
+        return self
+
+    @property
+    def usable(self) -> float:
+        """Energy that the cells still hold. [MWh]"""
+        return self.health * self.capacity
+
+    @property
+    def limit(self) -> float:
+        """Most charge or discharge at the bus: of the converters, and of the cells. [MW]"""
+        return self.power if self.c_rate is None else min(self.power, self.c_rate * self.usable)
+
+    @property
+    def wear(self) -> float:
+        """Cost of wear for each MWh discharged, of which the cells give more. [EUR MWh-1]"""
+        if self.cell_price is None:
+            return self.wear_price
+        return self.cell_price / self.cycle_life / self.discharge_efficiency
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the store of electricity."""
+        return (
+            Store(
+                owner=self.name,
+                carrier="medium_voltage",
+                low=self.reserve * self.usable,
+                high=self.ceiling * self.usable,
+                charge_limit=self.limit,
+                discharge_limit=self.limit,
+                charge_efficiency=self.charge_efficiency,
+                discharge_efficiency=self.discharge_efficiency,
+                standing_loss=self.standing_loss,
+                wear_price=self.wear,
+            ),
+        )
+
+
+REFERENCE_TEMPERATURE_C: Final = 15.0
+"""Temperature at which the water of the tank is weighed. [degC]"""
+
+KJ_PER_MWH: Final = 3.6e6
+"""kJ in a MWh."""
+
+
+class ChilledWaterTank(Equipment):
+    """A stratified tank; the level is the cooling it can still give."""
+
+    kind: ClassVar[str] = "tank"
+
+    volume: Annotated[float, Quantity("m3", "volume of water", above=0)]
+    temperature_span: Annotated[
+        float, Quantity("K", "return less supply temperature", above=1, below=30)
+    ]
+    useful_share: Annotated[
+        float, Quantity("1", "share of the volume outside the thermocline", above=0, at_most=1)
+    ] = 0.9
+    power: Annotated[float, Quantity("MW", "most cooling in or out", above=0)]
+    standing_loss: Annotated[
+        float, Quantity("1", "share of the level lost in an hour", at_least=0, below=0.1)
+    ] = 0.0
+
+    @property
+    def capacity(self) -> float:
+        """Cooling kept when full. [MWh]"""
+        kilojoules = (
+            fluid_flow.density(REFERENCE_TEMPERATURE_C)
+            * fluid_flow.heat_capacity(REFERENCE_TEMPERATURE_C)
+            * self.temperature_span
+        )
+        return float(self.useful_share * self.volume * kilojoules / KJ_PER_MWH)
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Return the store of chilled water."""
+        return (
+            Store(
+                owner=self.name,
+                carrier="chilled",
+                low=0.0,
+                high=self.capacity,
+                charge_limit=self.power,
+                discharge_limit=self.power,
+                standing_loss=self.standing_loss,
+            ),
+        )

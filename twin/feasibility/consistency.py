@@ -1,0 +1,212 @@
+"""Whether the words of a schedule agree: what each tells follows from the orders beside it.
+
+The twin replays orders and judges what comes of them. Others count on more: batteries are shaved by
+their planned levels, jobs are started and reserves offered by the racks behind the work. Nobody
+would notice in the replay if these told of another plan.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
+from twin.relations import Store
+from twin.simulation.limits import (
+    LIMIT_TOLERANCE,
+    TEMPERATURE_TOLERANCE_K,
+    Finding,
+    breaks_minimum_times,
+    unit_commitment_steps,
+)
+from twin.simulation.setpoints import SUPPLY_SET_POINT, UNITS_ON
+from twin.site import Site
+from twin.variables import machine_values
+from twin.workload.queue import RackPool
+
+
+def dew_point_excess(site: Site, replay: xr.Dataset) -> FloatArray:
+    """Return by how much the coolant comes too near to the dew point of the halls.
+
+    Parameters
+    ----------
+    site
+        The site with its rules.
+    replay
+        A run of the twin.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shortfall over the tolerance, ``(time,)``; above 1 the rule is broken. [1]
+    """
+    rules = site.set_points
+    least = rules.hall_dew_point + rules.dew_point_distance
+    coldest = replay["technology_supply_temperature"].min("cdu").to_numpy()
+    return np.asarray((least - coldest) / TEMPERATURE_TOLERANCE_K)
+
+
+def supply_ramp_ratio(site: Site, schedule: xr.Dataset, replay: xr.Dataset) -> FloatArray:
+    """Return how fast the supply temperatures are told to change beside what is allowed.
+
+    The first is held against the water as it is, if that is cooler: warm water is cooled at once.
+
+    Parameters
+    ----------
+    site
+        The site with its rules.
+    schedule
+        A plan with set points of the supply water.
+    replay
+        A run of the twin, from the present state on.
+
+    Returns
+    -------
+    numpy.ndarray
+        Change over what the ramp and the tolerance allow, ``(time,)``; above 1 it is too fast. [1]
+    """
+    rules = site.set_points
+    allowed = (
+        rules.temperature_ramp * 60.0 * schedule["duration"].to_numpy() + TEMPERATURE_TOLERANCE_K
+    )
+    told = schedule[SUPPLY_SET_POINT]
+    present = replay["facility_supply_temperature"].isel(instant=0).sel(circuit=told["circuit"])
+    first = np.maximum(told.to_numpy()[:1] - present.to_numpy(), 0.0)
+    steps = np.concatenate([first, np.abs(np.diff(told.to_numpy(), axis=0))])
+    return np.asarray(steps.max(axis=1) / allowed)
+
+
+SCHEDULE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "battery_level": ("instant", "battery"),
+    "tank_level": ("instant", "tank"),
+    "facility_power": ("time",),
+    "work_racks": ("time", "cohort", "level"),
+    "work_power": ("time", "cohort"),
+    "work_late": ("instant", "cohort"),
+    UNITS_ON: ("time", "cooling_plant"),
+}
+"""What follows from the orders of a schedule, or stands behind them -> its axes."""
+
+LEVEL_TOLERANCE_SHARE: Final = 0.01
+"""Share of a store's window by which a level may differ from what its orders make of it. [1]"""
+
+INITIAL_LEVEL_TOLERANCE_SHARE: Final = 0.1
+"""The same of the level at the start, which may have been measured beyond the window. [1]"""
+
+POWER_TOLERANCE_MW: Final = 0.01
+"""Power, or work, that is no difference. [MW; MWh]"""
+
+NONNEGATIVE_VARIABLES: Final = ("facility_power", "work_late")
+"""Words that only have to be numbers, not below none."""
+
+MINIMUM_TIME_HORIZON_H: Final = 12.0
+"""How far ahead least times of units are judged: plans keep them for a day, and an old one may be
+followed for half of it; what comes later only prepares. [h]"""
+
+
+def inconsistencies(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> Iterator[Finding]:
+    """Yield what words of a schedule tell beside its orders, and how far off that is.
+
+    Parameters
+    ----------
+    site
+        The site.
+    state
+        Its state at the first edge.
+    schedule
+        The schedule; what it does not tell of is not judged.
+    """
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        if f"{kind}_level" in schedule:
+            off = _level_off(store, kind, state, schedule)
+            yield f"{kind}_level of {store.owner} differs from its orders", off
+    for name in NONNEGATIVE_VARIABLES:
+        if name in schedule:
+            wrong = ~(schedule[name].to_numpy() >= -POWER_TOLERANCE_MW) | np.isinf(
+                schedule[name].to_numpy()
+            )
+            yield f"{name} is no number of its kind", _anywhere(wrong, len(schedule["time"]))
+    if "work_racks" in schedule:
+        yield from _work(site, schedule)
+    if UNITS_ON in schedule:
+        yield from _units(site, schedule)
+
+
+def service_only_power(site: Site, schedule: xr.Dataset) -> FloatArray:
+    """Return the power of all halls while they serve inference and do no work, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    site
+        The site.
+    schedule
+        ``service_racks`` on ``time``.
+    """
+    return RackPool.of(site).draw(schedule["service_racks"].to_numpy())
+
+
+def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset) -> FloatArray:
+    """Return by how many tolerances each level differs from the one before and its orders."""
+    hours, window = schedule["duration"].to_numpy(), store.high - store.low
+    if store.owner not in schedule[kind].to_numpy():
+        return np.full_like(hours, np.inf)
+    level = machine_values(schedule, f"{kind}_level", store.owner)
+    charge, discharge = (
+        machine_values(schedule, f"{kind}_{way}", store.owner)
+        if f"{kind}_{way}" in schedule
+        else np.zeros_like(hours)
+        for way in ("charge", "discharge")
+    )
+    gained = store.charge_efficiency * charge - discharge / store.discharge_efficiency
+    follows = (1.0 - store.standing_loss) ** hours * level[:-1] + hours * gained
+    # what was measured outside the window, or loses at its low end, the twin keeps at that end
+    within = np.clip(follows, store.low, store.high)
+    off = np.minimum(np.abs(level[1:] - follows), np.abs(level[1:] - within)) / (
+        LEVEL_TOLERANCE_SHARE * window
+    )
+    begun = abs(level[0] - machine_values(state, f"{kind}_level", store.owner))
+    off[0] = max(
+        off[0], float(begun) / (INITIAL_LEVEL_TOLERANCE_SHARE * window)
+    )  # NaN is told by itself
+    return np.asarray(off)
+
+
+def _units(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
+    """Yield more units than a bank has, and units that are switched before a least time is over."""
+    hours = schedule["duration"].to_numpy()
+    near = np.arange(len(hours)) < unit_commitment_steps(hours, MINIMUM_TIME_HORIZON_H)
+    for owner, units in site.committed.items():
+        if owner not in schedule["cooling_plant"].to_numpy():
+            continue
+        on = machine_values(schedule, UNITS_ON, owner)
+        beyond = on > units.count
+        yield f"units of {owner} beyond its bank", np.where(beyond, np.inf, 0.0)
+        if not beyond.any():
+            too_soon = near & breaks_minimum_times(units, on, hours)
+            yield f"units of {owner} are switched too soon", np.where(too_soon, np.inf, 0.0)
+
+
+def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:
+    """Return what is wrong in each interval, at its edges or for any cohort."""
+    each = wrong.reshape(len(wrong), -1).any(axis=1)
+    each = each if len(each) == steps else each[:-1] | each[1:]
+    return np.where(each, np.inf, 0.0)
+
+
+def _work(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
+    """Yield racks that are not there, and work that draws other power than its racks or halls."""
+    tolerance = LIMIT_TOLERANCE * site.racks * site.works[0].full_power
+    racks = schedule["work_racks"].transpose("time", "cohort", "level").to_numpy()
+    power = schedule["work_power"].transpose("time", "cohort").to_numpy()
+    used = racks.sum(axis=(1, 2)) + schedule["service_racks"].to_numpy()
+    yield "racks of the site", (used - site.racks) / (LIMIT_TOLERANCE * site.racks)
+    given = schedule["hall_power"].sum("hall").to_numpy()
+    wanted = service_only_power(site, schedule) + power.sum(axis=1)
+    yield "hall_power differs from its service and work", np.abs(given - wanted) / tolerance
+    if "level_power" in schedule.coords:
+        caps = schedule["level_power"].transpose("cohort", "level").to_numpy()
+        off = power - (racks * RackPool.of(site).power(caps)).sum(axis=2)
+        yield "work_power differs from its racks", np.abs(off).max(axis=1, initial=0.0) / tolerance

@@ -1,0 +1,348 @@
+"""Full activation of reserves: the power and energy that it takes, and the levels it leads to.
+
+When full activations of reserves may end, and how long they last in each interval before.
+
+What a plan keeps for the reserves that it has sold, and nobody else may spend.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin.markets.reserve_products import ReserveProduct
+from twin.physics import FloatArray
+from twin.relations import Store
+from twin.simulation.integration import STORAGE_TAPER_TIME_H
+from twin.site import Site
+
+MIN_CAPACITY_MW: Final = 1e-3
+"""Capacity that is none. [MW]"""
+
+TIME_TOLERANCE_H: Final = 1e-9
+"""Time that is none. [h]"""
+
+
+def activation_power(
+    products: Mapping[str, ReserveProduct], held: Mapping[str, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the power kept free upwards and downwards for some capacities, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    products
+        Products by name.
+    held
+        Capacity by product. [MW]
+    """
+    up = sum((products[name].power_up * values for name, values in held.items()), np.zeros(1))
+    down = sum((products[name].power_down * values for name, values in held.items()), np.zeros(1))
+    return np.asarray(up), np.asarray(down)
+
+
+def extreme_levels(
+    store: Store,
+    products: Mapping[str, ReserveProduct],
+    held: Mapping[str, FloatArray],
+    *,
+    level: FloatArray,
+    net: FloatArray,
+    hours: FloatArray,
+    fading: float = STORAGE_TAPER_TIME_H,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the levels that full activation upwards, and downwards, leads to at its worst.
+
+    Parameters
+    ----------
+    store
+        What holds the capacity.
+    products
+        Products by name.
+    held
+        Capacity by product, ``(time,)``. [MW]
+    level
+        Level by plan, ``(instant,)``. [MWh]
+    net
+        Charge less discharge by plan, ``(time,)``. [MW]
+    hours
+        Lengths of the intervals. [h]
+    fading
+        Time constant with which power fades near an end of the window. [h]
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Lowest and highest level of each interval; where nothing is held, the middle of the window.
+        [MWh]
+
+    Notes
+    -----
+    An activation of each product ends at any moment and has lasted its full time; the plan goes on
+    meanwhile. Levels are piecewise linear between the edges of the plan and those moments that lie
+    a duration after an edge, so they are looked at there. Besides, the energy must be there at the
+    start of each interval, whatever the plan does after it. What full power needs beyond the end of
+    the window, so that it does not fade, counts as used.
+    """
+    up = [(products[n].duration, row) for n, row in held.items() if products[n].goes_up]
+    down = [(products[n].duration, row) for n, row in held.items() if products[n].goes_down]
+    plan = partial(_worst, store, level=level, net=net, hours=hours, fading=fading)
+    return plan(up, sign=-1.0), plan(down, sign=1.0)
+
+
+def _worst(
+    store: Store,
+    mine: Sequence[tuple[float, FloatArray]],
+    *,
+    sign: float,
+    level: FloatArray,
+    net: FloatArray,
+    hours: FloatArray,
+    fading: float,
+) -> FloatArray:
+    """Return the level that full activation one way leads to at its worst; see :func:`courses`.
+
+    ``mine`` are pairs of duration [h] and capacity ``(time,)`` [MW]; ``sign`` is -1 upwards.
+    """
+    ends, worst = np.concatenate([[0.0], np.cumsum(hours)]), np.fmin if sign < 0.0 else np.fmax
+    points = np.unique(np.concatenate([ends, *(ends + span for span, _ in mine)]).round(9))
+    points = points[(points > TIME_TOLERANCE_H) & (points <= ends[-1] + TIME_TOLERANCE_H)]
+    step = np.searchsorted(ends, points - TIME_TOLERANCE_H, side="right") - 1
+    energy = sum((span * row for span, row in mine), 0.0 * hours)
+    every = sum((row for _, row in mine), 0.0 * hours)
+    rest, full = (fading * _stored(store, sign * p) for p in (every, _more(every, sign * net)))
+    begun = level[:-1] + _stored(store, sign * energy) + rest
+    by_step = np.where(energy > 0.0, begun, np.nan)
+    change, used, recent = np.zeros(len(points)), np.zeros(len(points)), 0.0
+    for last in sorted({span for span, _ in mine}):
+        row = sum((one for span, one in mine if span >= last), 0.0 * net)
+        begin = np.maximum(ends[:-1], points[:, None] - last)
+        until = np.minimum(ends[1:], points[:, None] - recent)
+        lasts = np.maximum(until - begin, 0.0)
+        change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
+        used += lasts @ row
+        recent = last
+    ended = np.interp(points, ends, level) + change + full[step]
+    worst.at(by_step, step, np.where(used > TIME_TOLERANCE_H, ended, np.nan))
+    return np.where(np.isnan(by_step), 0.5 * (store.low + store.high), by_step)
+
+
+def _more(held: FloatArray, planned: FloatArray) -> FloatArray:
+    """Return the power that flows with what is held in use, one way; none where none is held."""
+    return np.where(held > TIME_TOLERANCE_H, np.maximum(held + planned, 0.0), 0.0)
+
+
+def _stored(store: Store, power: FloatArray) -> FloatArray:
+    """Return how fast a level changes while some net power is put in. [MW]"""
+    gained, lost = store.charge_efficiency * power, power / store.discharge_efficiency
+    return np.where(power > 0.0, gained, lost)
+
+
+def deferred_work(
+    product: ReserveProduct, held: FloatArray, pause_loss: float, *, hours: FloatArray
+) -> FloatArray:
+    """Return the energy that work has not used when it is activated until the end of an interval.
+
+    Parameters
+    ----------
+    product
+        The product.
+    held
+        Capacity held by the work, ``(time,)``. [MW]
+    pause_loss
+        Time lost by a pause. [h]
+    hours
+        Lengths of the intervals. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        What a pause loses is counted at once, ``(time,)``. [MWh]
+    """
+    count = len(hours)
+    spans = activation_overlap(hours, product.duration, count)
+    rows = np.arange(count)[:, None] - np.arange(count)[::-1]
+    return np.asarray((spans * held[np.maximum(rows, 0)]).sum(axis=1) + pause_loss * held)
+
+
+WINDOW_TOLERANCE_H: Final = 1e-6
+"""Time that is none. [h]"""
+
+
+def activation_ends(hours: FloatArray, durations: Sequence[float]) -> FloatArray:
+    """Return the moments at which activations that begin or end at an edge may end.
+
+    Parameters
+    ----------
+    hours
+        Lengths of the intervals, ``(time,)``. [h]
+    durations
+        Lengths of the activations. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        Time since the start of the interval, ``(time, moment)``: its end, then the moments inside
+        that lie a duration after an edge; NaN where there are fewer. [h]
+    """
+    edges = np.concatenate([[0.0], np.cumsum(hours)])
+    every = np.unique(np.add.outer(edges, np.asarray(durations, dtype=float)).round(9))
+    place = np.clip(np.searchsorted(edges, every, side="right") - 1, 0, len(hours) - 1)
+    is_inside = (every > edges[place] + WINDOW_TOLERANCE_H) & (
+        every < edges[place + 1] - WINDOW_TOLERANCE_H
+    )
+    every, place = every[is_inside], place[is_inside]
+    order = 1 + np.arange(len(place)) - np.searchsorted(place, place)
+    found = np.full((len(hours), 1 + order.max(initial=0)), np.nan)
+    found[:, 0] = hours
+    found[place, order] = every - edges[place]
+    return found
+
+
+def max_touched_intervals(
+    hours: FloatArray, duration: float, until: FloatArray | None = None
+) -> int:
+    """Return the most intervals that a full activation can touch, the one it ends in included. [1]
+
+    Parameters
+    ----------
+    hours
+        Lengths of the intervals. [h]
+    duration
+        Length of the activation. [h]
+    until
+        As for :func:`overlap`.
+    """
+    touched = activation_overlap(hours, duration, len(hours), until=until) > 0.0
+    return int(touched.sum(axis=-1).max())
+
+
+def activation_overlap(
+    hours: FloatArray, duration: float, count: int, *, until: FloatArray | None = None
+) -> FloatArray:
+    """Return for how long a full activation lasts in the interval it ends in, and in those before.
+
+    Parameters
+    ----------
+    hours
+        Lengths of the intervals, ``(time,)``. [h]
+    duration
+        Length of the activation. [h]
+    count
+        Number of intervals looked at, the one it ends in among them. [1]
+    until
+        When it ends, since the start of the interval, ``(time, ...)``, nowhere where NaN; by
+        default with the interval. [h]
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(time, ..., count)``; the interval itself stands last, before it the ones before. [h]
+    """
+    stop = hours if until is None else until
+    edges = np.concatenate([[0.0], np.cumsum(hours)]).reshape(-1, *(1,) * (stop.ndim - 1))
+    last = edges[:-1] + stop
+    found = np.zeros((*stop.shape, count))
+    for back in range(count):
+        rows = np.arange(back, len(hours))
+        begin = np.maximum(edges[rows - back], last[rows] - duration)
+        end = np.minimum(edges[rows - back + 1], last[rows])
+        found[rows, ..., count - 1 - back] = np.maximum(end - begin, 0.0)
+    return np.where(found > WINDOW_TOLERANCE_H, found, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReserveHeadroom:
+    """Power and energy that are kept in a battery.
+
+    Attributes
+    ----------
+    up, down
+        Power kept upwards and downwards, ``(time,)``. [MW]
+    behind, room
+        Energy that must be in it, and room that must be left, at the edges, ``(instant,)``. [MWh]
+    """
+
+    up: FloatArray
+    down: FloatArray
+    behind: FloatArray
+    room: FloatArray
+
+
+def storage_headroom(site: Site, schedule: xr.Dataset, store: Store) -> ReserveHeadroom:
+    """Return what a battery keeps by a schedule; nothing if it holds no reserves.
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    schedule
+        A plan; ``battery_reserve`` tells who holds what.
+    store
+        The battery.
+    """
+    count = schedule.sizes["time"]
+    held: dict[str, FloatArray] = {}
+    if "battery_reserve" in schedule:
+        held = _by_product(schedule["battery_reserve"].sel(battery=store.owner))
+    up, down = activation_power(site.reserves, held)
+    energy = {True: np.zeros(count), False: np.zeros(count)}
+    for name, values in held.items():
+        product = site.reserves[name]
+        spent = (product.duration + STORAGE_TAPER_TIME_H) * values / store.discharge_efficiency
+        energy[True] += spent * product.goes_up
+        energy[False] += spent * product.goes_down
+    return ReserveHeadroom(
+        up=np.broadcast_to(up, count),
+        down=np.broadcast_to(down, count),
+        behind=_at_edges(energy[True]),
+        room=_at_edges(energy[False]),
+    )
+
+
+def connection_headroom(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Return how far net import may be lowered, and raised, by reserves, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    schedule
+        A plan; without ``reserve_capacity`` nothing is held.
+    """
+    nothing = np.zeros(schedule.sizes["time"])
+    if "reserve_capacity" not in schedule:
+        return nothing, nothing
+    up, down = activation_power(site.reserves, _by_product(schedule["reserve_capacity"]))
+    return np.broadcast_to(up, nothing.shape), np.broadcast_to(down, nothing.shape)
+
+
+def work_headroom(site: Site, schedule: xr.Dataset) -> dict[str, FloatArray]:
+    """Return the power of work that must run, so that it can stop, by kind, ``(time,)``. [MW]
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    schedule
+        A plan; without ``work_reserve`` work holds nothing.
+    """
+    if "work_reserve" not in schedule:
+        return {}
+    found, kinds = {}, schedule["kind"].to_numpy()
+    for kind in site.work:
+        part = schedule["work_reserve"].isel(cohort=np.flatnonzero(kinds == kind)).sum("cohort")
+        found[kind], _ = activation_power(site.reserves, _by_product(part))
+    return found
+
+
+def _by_product(held: xr.DataArray) -> dict[str, FloatArray]:
+    """Return what is held of each product, ``(time,)``. [MW]"""
+    return {str(p): held.sel(product=p).to_numpy() for p in held["product"].to_numpy()}
+
+
+def _at_edges(values: FloatArray) -> FloatArray:
+    """Return the greater of what the intervals on both sides of each edge ask for."""
+    return np.asarray(np.maximum(np.append(values, values[-1]), np.append(values[0], values)))

@@ -1,0 +1,295 @@
+"""What stands behind reserve capacity: who may hold it, and whether power and energy are there.
+
+A promise is held against full activation in one direction for as long as its product asks, ended at
+any moment while the plan goes on, with all products together.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import time_axes, variables
+from twin.declarations import WorkKind
+from twin.equipment import Battery, TransformerBank
+from twin.errors import ValidationIssue
+from twin.feasibility import connection
+from twin.feasibility.reserve_activation import (
+    MIN_CAPACITY_MW,
+    activation_power,
+    deferred_work,
+    extreme_levels,
+)
+from twin.markets.reserve_products import ReserveProduct, is_gate_open, is_valid, starts_block
+from twin.physics import FloatArray
+from twin.relations import Store
+from twin.simulation import limits
+from twin.simulation.limits import Finding
+from twin.site import Site
+from twin.validation import negative_value_issues
+from twin.variables import net_import
+from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
+from twin.workload.queue import RackPool
+
+RESERVE_VARIABLES: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
+"""What a schedule says of its products, on ``time`` and ``product``."""
+
+HOLDER_AXES: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
+"""Words of who holds a product, and their axes besides."""
+
+
+def may_hold(product: ReserveProduct, battery: Battery) -> bool:
+    """Return whether a battery may hold a product: what follows the grid asks for a controller."""
+    return battery.local_controller or not product.needs_controller
+
+
+def may_pause(product: ReserveProduct, kind: WorkKind) -> bool:
+    """Return whether a kind of work may hold a product: upwards only, and if it stops in time."""
+    is_load = product.direction == "up" and not product.needs_controller
+    stops = kind.pause_time
+    return is_load and stops is not None and stops <= product.full_activation
+
+
+def eligible_stores(site: Site, product: ReserveProduct) -> tuple[Store, ...]:
+    """Return the stores that may hold a product."""
+    names = {b.name for b in site.of(Battery) if may_hold(product, b)}
+    return tuple(store for store in site.stores if store.owner in names)
+
+
+def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield what is wrong with the words that a schedule has for reserves; without any nothing.
+
+    Parameters
+    ----------
+    schedule
+        A plan.
+
+    Raises
+    ------
+    UnitError
+        If a word or its unit is missing.
+    """
+    axes_of = {word: {"time", "product"} for word in RESERVE_VARIABLES}
+    axes_of |= {word: {"time", "product", axis} for word, axis in HOLDER_AXES.items()}
+    told = [word for word in axes_of if word in schedule]
+    if not told:
+        return
+    variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *told)))
+    for word in told:
+        values, wanted = schedule[word], axes_of[word]
+        if set(values.dims) != wanted or not wanted <= set(schedule.coords):
+            yield ValidationIssue(
+                place=word, value="", mend=f"must stand on {', '.join(sorted(wanted))}"
+            )
+            continue
+        yield from negative_value_issues(values, of="schedule")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """A plan with what it holds.
+
+    Attributes
+    ----------
+    site, schedule, replay
+        Where, the plan, and what the twin did with it.
+    products
+        Products by name, as far as the site knows those of the plan.
+    hours
+        Lengths of the intervals. [h]
+    """
+
+    site: Site
+    schedule: xr.Dataset
+    replay: xr.Dataset
+    products: Mapping[str, ReserveProduct]
+    hours: FloatArray
+
+    def of(self, word: str, product: str) -> FloatArray:
+        """Return a word of one product, ``(time, ...)``; nothing if it is not told. [MW]"""
+        if word not in self.schedule:
+            return np.zeros(len(self.hours))
+        return self.schedule[word].sel(product=product).transpose("time", ...).to_numpy()
+
+    def held(self, word: str, axis: str, label: str) -> dict[str, FloatArray]:
+        """Return what one holder holds of each product, ``(time,)``; nothing is left out. [MW]"""
+        if word not in self.schedule or label not in self.schedule[axis].to_numpy():
+            return {}
+        part = self.schedule[word].sel({axis: label})
+        found = {name: part.sel(product=name).to_numpy() for name in self.products}
+        return {name: values for name, values in found.items() if (values > MIN_CAPACITY_MW).any()}
+
+
+def check_reserves(
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset, keep: float = 0.0
+) -> Iterator[Finding]:
+    """Yield what of the reserve capacity that a schedule promises is not sound, or not there.
+
+    Parameters
+    ----------
+    site, state
+        The site with its products, and its state at the start.
+    schedule
+        A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on ``time`` and
+        ``product``, ``battery_reserve`` and ``work_reserve`` by holder. Without the first there is
+        nothing to judge.
+    replay
+        What the twin did with it.
+    keep
+        Share of the limits of connection and transformers that stays free. [1]
+
+    Yields
+    ------
+    tuple of str and numpy.ndarray
+        What is broken, and by how much in each interval; above 1 it is broken. [1]
+    """
+    if RESERVE_VARIABLES[0] not in schedule:
+        return
+    names = [str(name) for name in schedule["product"].to_numpy()]
+    for name in names:
+        if name not in site.reserves:
+            count = schedule.sizes["time"]
+            yield f"reserve {name} is no product of the site", np.full(count, np.inf)
+    plan = _Plan(
+        site=site,
+        schedule=schedule,
+        replay=replay,
+        products={name: site.reserves[name] for name in names if name in site.reserves},
+        hours=schedule["duration"].to_numpy(),
+    )
+    for product in plan.products.values():
+        yield from _sold(plan, product)
+    for battery in site.of(Battery):
+        yield from _battery(plan, battery)
+    yield from _work(plan)
+    yield from _connection(plan, state, keep)
+
+
+def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
+    """Judge that what is sold is a bid, one for a block, in time, kept, and held by someone."""
+    name, instants = product.name, time_axes.interval_edges(plan.schedule)
+    capacity, short, before = (plan.of(word, name) for word in RESERVE_VARIABLES)
+    more = capacity + short - before
+    yield f"{name} falls short of what is sold and does not say so", -more / MIN_CAPACITY_MW
+    yield f"{name} is no bid of the market", np.abs(more - product.bid(more)) / MIN_CAPACITY_MW
+    shut = ~is_gate_open(product, instants)
+    yield (
+        f"{name} is offered after its gate has closed",
+        np.where(shut, more, 0.0) / MIN_CAPACITY_MW,
+    )
+    exists = is_valid(product, instants)
+    yield (
+        f"{name} is held while there is no such product",
+        np.where(exists, 0.0, capacity) / MIN_CAPACITY_MW,
+    )
+    inside = ~starts_block(product, instants)[1:-1]
+    change = np.where(inside, np.abs(np.diff(more)), 0.0)
+    yield f"{name} changes within a block", np.concatenate([[0.0], change]) / MIN_CAPACITY_MW
+    shares = np.zeros(len(capacity))
+    for word in HOLDER_AXES:
+        values = plan.of(word, name)
+        shares = shares + values.reshape(len(values), -1).sum(axis=1)
+    yield f"{name} is promised and held by nobody", (capacity - shares) / MIN_CAPACITY_MW
+
+
+def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
+    """Judge power and energy behind what a battery holds."""
+    held = plan.held("battery_reserve", "battery", battery.name)
+    for name, values in held.items():
+        if not may_hold(plan.products[name], battery):
+            yield (
+                f"{name} is held by {battery.name}, which has no local controller",
+                values / MIN_CAPACITY_MW,
+            )
+    if not held:
+        return
+    store = next(one for one in plan.site.stores if one.owner == battery.name)
+    flows = (
+        plan.replay[f"battery_{way}"].sel(battery=battery.name) for way in ("charge", "discharge")
+    )
+    charge, discharge = (flow.to_numpy() for flow in flows)
+    net = charge - discharge
+    up, down = activation_power(plan.products, held)
+    for word, power, limit in (
+        ("upwards", up - net, store.discharge_limit),
+        ("downwards", down + net, store.charge_limit),
+    ):
+        beyond = (power - limit) / (limits.LIMIT_TOLERANCE * limit)
+        held_at_all = (up if word == "upwards" else down) > MIN_CAPACITY_MW
+        yield (
+            f"power of {battery.name} behind its reserves, {word}",
+            np.where(held_at_all, beyond, 0.0),
+        )
+    level = plan.replay["battery_level"].sel(battery=battery.name).to_numpy()
+    lowest, highest = extreme_levels(
+        store, plan.products, held, level=level, net=net, hours=plan.hours
+    )
+    tolerance = limits.LIMIT_TOLERANCE * store.high
+    yield f"energy in {battery.name} behind its reserves, upwards", (store.low - lowest) / tolerance
+    yield (
+        f"room in {battery.name} behind its reserves, downwards",
+        (highest - store.high) / tolerance,
+    )
+
+
+def _work(plan: _Plan) -> Iterator[Finding]:
+    """Judge that work behind a reserve runs, may stop, and can be made up for."""
+    if "work_reserve" not in plan.schedule:
+        return
+    for label in plan.schedule["cohort"].to_numpy().tolist():
+        held = plan.held("work_reserve", "cohort", label)
+        if held:
+            yield from _cohort(plan, str(label), held)
+
+
+def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator[Finding]:
+    one, pool = plan.schedule.sel(cohort=label), RackPool.of(plan.site)
+    kind = plan.site.work[str(one["kind"].item())]
+    for name, values in held.items():
+        if label.endswith(EXPECTED_COHORT_SUFFIX) or not may_pause(plan.products[name], kind):
+            yield f"{name} is held by {label}, which may not pause for it", values / MIN_CAPACITY_MW
+    racks = one["work_racks"].transpose("time", "level").to_numpy()
+    levels = one["level_power"].to_numpy()
+    power = racks @ pool.power(levels)
+    each = pool.rack_power * kind.throughput.work(levels)
+    up, _ = activation_power(plan.products, held)
+    yield f"power of {label} behind its reserves", (up - power) / MIN_CAPACITY_MW
+    if "work_least" not in plan.schedule:
+        yield f"work_least is missing behind the reserves of {label}", np.where(up > 0, np.inf, 0.0)
+        return
+    done = np.cumsum(racks @ each * plan.hours)
+    late, least = (one[word].to_numpy()[1:] for word in ("work_late", "work_least"))
+    rate = float((each / pool.power(levels)).max())
+    debt = sum(
+        rate * deferred_work(plan.products[name], values, kind.pause_loss, hours=plan.hours)
+        for name, values in held.items()
+    )
+    beyond = (debt - (done + late - least)) / (MIN_CAPACITY_MW * max(1.0, float(least[-1])))
+    yield f"work that {label} can put off behind its reserves", np.where(debt > 0.0, beyond, 0.0)
+
+
+def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding]:
+    """Judge that connection and transformers bear what is activated, on top of the plan."""
+    held = {name: plan.of("reserve_capacity", name) for name in plan.products}
+    up, down = activation_power(plan.products, held)
+    if not (up + down > MIN_CAPACITY_MW).any():
+        return
+    grid, replay = plan.site.grid, plan.replay
+    net = net_import(replay).to_numpy()
+    tolerance = limits.LIMIT_TOLERANCE * grid.import_limit
+    beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance
+    more = replay.assign(grid_import_power=("time", np.maximum(net + down, 0.0)))
+    left = connection.import_limit_excess(plan.site, state, plan.schedule, ran=more, keep=keep)
+    beyond = np.where(down > MIN_CAPACITY_MW, np.maximum(beyond, left), 0.0)
+    yield "import with all reserves activated downwards", beyond
+    beyond = (up - net - (1.0 - keep) * grid.export_limit) / tolerance
+    yield "export with all reserves activated upwards", np.where(up > MIN_CAPACITY_MW, beyond, 0.0)
+    for machine in plan.site.of(TransformerBank):
+        loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
+        rated = machine.power_factor * machine.count * machine.rating
+        for word, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
+            beyond = (forward + power / rated - (1.0 - keep)) / limits.LIMIT_TOLERANCE
+            words = f"load of {machine.name} with all reserves activated {word}"
+            yield words, np.where(power > MIN_CAPACITY_MW, beyond, 0.0)

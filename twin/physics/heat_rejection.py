@@ -1,0 +1,416 @@
+"""Wet cooling towers: leaving water temperature, evaporation and make-up water.
+
+Dry coolers, plain and with adiabatic pre-cooling pads.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from twin.physics.fluid_flow import KW_PER_MW, heat_capacity
+from twin.physics.heat_exchangers import crossflow_effectiveness
+from twin.physics.numerics import FloatArray, Numeric, clip
+from twin.physics.psychrometrics import (
+    STANDARD_PRESSURE_KPA,
+    humidity_ratio,
+    humidity_ratio_from_wet_bulb,
+    moist_air_enthalpy,
+    saturated_air_temperature,
+    saturation_humidity_ratio,
+)
+
+# YorkCalc: powers of (liquid to gas ratio, range, wet bulb), the last one running fastest.
+# EnergyPlus Engineering Reference, "Variable Speed Cooling Towers"; Modelica Buildings library.
+_YORK_CALC: Final = np.array(
+    [
+        *(-0.359741205, -0.055053608, 0.0023850432, 0.173926877, -0.0248473764, 0.00048430224),
+        *(-0.005589849456, 0.0005770079712, -1.342427256e-05),
+        *(2.84765801111111, -0.121765149, 0.0014599242, 1.680428651, -0.0166920786, -0.0007190532),
+        *(-0.025485194448, 4.87491696e-05, 2.719234152e-05),
+        *(-0.0653766255555556, -0.002278167, 0.0002500254, -0.0910565458, 0.00318176316),
+        *(3.8621772e-05, -0.0034285382352, 8.56589904e-06, -1.516821552e-06),
+    ]
+).reshape(3, 3, 3)
+
+# The part of the correlation's range (-34.4 to 26.7 degC, 1.1 to 22.2 K, ratio to 8, approach
+# 1.1 to 40 K) in which it is monotone, so that no controller can gain from a bend of a polynomial.
+WET_BULB_LIMITS_C: Final = (-10.0, 26.7)
+"""Least and greatest wet bulb at which YorkCalc is used. [degC]"""
+
+COOLING_RANGE_LIMITS_K: Final = (1.1, 18.0)
+"""Least and greatest cooling range. [K]"""
+
+LIQUID_GAS_RATIO_LIMITS: Final = (0.25, 3.0)
+"""Least and greatest water over air, each over its rated flow. [1]"""
+
+MIN_APPROACH_K: Final = 1.1
+"""Least approach; above the greatest of the fit, 40 K, more is on the safe side. [K]"""
+
+
+def yorkcalc_approach(
+    wet_bulb_temperature: Numeric, cooling_range: Numeric, *, liquid_gas_ratio: Numeric
+) -> Numeric:
+    r"""Return the approach of a cooling tower by the YorkCalc correlation.
+
+    Parameters
+    ----------
+    wet_bulb_temperature
+        Wet bulb of the air that enters. [degC]
+    cooling_range
+        Entering less leaving water temperature. [K]
+    liquid_gas_ratio
+        Water flow over air flow, each over its rated one. [1]
+
+    Returns
+    -------
+    Numeric
+        Leaving water temperature less wet bulb. [K]
+
+    Notes
+    -----
+    :math:`A = \sum_{j,i,m=0}^{2} c_{jim} (L/G)^j R^i T_{wb}^m`. Published as valid from -34.4 to
+    26.7 degC, ranges of 1.1 to 22.2 K, approaches of 1.1 to 40 K, water flows of 0.75 to 1.25 of
+    the rated one and ratios up to 8. Nothing is clipped here; :func:`tower_outlet` does it.
+
+    References
+    ----------
+    .. [1] U.S. Department of Energy, *EnergyPlus Engineering Reference*, "Variable Speed Cooling
+       Towers Empirical Models," 2023.
+
+    Examples
+    --------
+    >>> round(float(yorkcalc_approach(20.0, 6.0, liquid_gas_ratio=1.0)), 2)
+    5.38
+    """
+    # one argument after the other, each on its own axes: the air is one number an interval, while
+    # trials of heat and fan speed stand on axes of their own
+    of_range = [
+        [_quadratic(wet_bulb_temperature, *terms) for terms in rows] for rows in _YORK_CALC.tolist()
+    ]
+    of_ratio = [_quadratic(cooling_range, *terms) for terms in of_range]
+    return _quadratic(liquid_gas_ratio, *of_ratio)
+
+
+def _quadratic(x: Numeric, constant: Numeric, linear: Numeric, square: Numeric) -> Numeric:
+    return constant + x * (linear + x * square)
+
+
+def tower_outlet(
+    cooling_range: Numeric,
+    wet_bulb_temperature: Numeric,
+    *,
+    liquid_gas_ratio: Numeric,
+    water_per_air: Numeric = 1.0,
+    approach_factor: Numeric = 1.0,
+    pressure: Numeric = STANDARD_PRESSURE_KPA,
+) -> FloatArray:
+    r"""Return the temperature of the water that leaves a tower in a closed loop.
+
+    Parameters
+    ----------
+    cooling_range
+        Entering less leaving water temperature. [K]
+    wet_bulb_temperature
+        Wet bulb of the air that enters. [degC]
+    liquid_gas_ratio
+        Water flow over air flow, each over its rated one. [1]
+    water_per_air
+        Rated mass flow of the water over that of the air. [1]
+    approach_factor
+        Approach beside that of the clean tower. [1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    numpy.ndarray
+        Leaving water temperature, never below the wet bulb. [degC]
+
+    Notes
+    -----
+    :math:`T = T_{wb} + f A(T_{wb}, R, L/G)` with the approach of :func:`yorkcalc_approach`, held to
+    the part of its range in which more heat, less air and a warmer wet bulb never cool the water.
+    Below a range of 1.1 K the approach goes to zero with it. Above a ratio of 3 the air that is
+    missing is accounted for by its enthalpy: the wet bulb is raised to that of air which has
+    already taken up :math:`c_p R\, m (L/G - 3)`, with the rated :math:`m` of water per air; else
+    slow fans would carry away more than their air can hold.
+    """
+    bulb = _warmed(
+        wet_bulb_temperature,
+        heat_capacity(30.0) * cooling_range * water_per_air,
+        np.maximum(np.asarray(liquid_gas_ratio) - LIQUID_GAS_RATIO_LIMITS[1], 0.0),
+        pressure=pressure,
+    )
+    approach = yorkcalc_approach(
+        clip(bulb, *WET_BULB_LIMITS_C),
+        clip(cooling_range, *COOLING_RANGE_LIMITS_K),
+        liquid_gas_ratio=clip(liquid_gas_ratio, *LIQUID_GAS_RATIO_LIMITS),
+    )
+    damping = clip(cooling_range / COOLING_RANGE_LIMITS_K[0], 0.0, 1.0)
+    outlet: FloatArray = bulb + approach_factor * damping * np.maximum(approach, MIN_APPROACH_K)
+    return outlet
+
+
+def _warmed(
+    wet_bulb_temperature: Numeric, heat: Numeric, surplus: FloatArray, *, pressure: Numeric
+) -> Numeric:
+    """Return the wet bulb of air that took up a heat [kJ kg-1] so often. [degC]"""
+    if not (surplus > 0.0).any():
+        return wet_bulb_temperature
+    saturated = saturation_humidity_ratio(wet_bulb_temperature, pressure=pressure)
+    enthalpy = moist_air_enthalpy(wet_bulb_temperature, saturated) + heat * surplus
+    warmed = saturated_air_temperature(enthalpy, pressure=pressure)
+    return np.where(surplus > 0.0, warmed, wet_bulb_temperature)
+
+
+def tower_evaporation(
+    heat: Numeric,
+    air_temperature: Numeric,
+    *,
+    relative_humidity: Numeric,
+    air_flow: Numeric,
+    pressure: Numeric = STANDARD_PRESSURE_KPA,
+) -> Numeric:
+    r"""Return the water that a tower evaporates.
+
+    Parameters
+    ----------
+    heat
+        Heat rejected. [MW]
+    air_temperature
+        Dry-bulb temperature of the air that enters. [degC]
+    relative_humidity
+        Relative humidity of the air that enters. [1]
+    air_flow
+        Mass flow of dry air through the tower. [kg s-1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Water evaporated. [kg s-1]
+
+    Notes
+    -----
+    The air leaves saturated with the enthalpy :math:`h_1 + Q / \dot m_a`; evaporated is
+    :math:`\dot m_a (W_2 - W_1)`. In hot dry air this is more than :math:`Q / h_{fg}`, because the
+    air itself is cooled too; in cold air it is less, because the air is warmed. The enthalpy of the
+    make-up water is neglected, as in EnergyPlus (about 3 %).
+    """
+    moving = np.maximum(air_flow, 1e-9)
+    entering = humidity_ratio(air_temperature, relative_humidity, pressure=pressure)
+    enthalpy = moist_air_enthalpy(air_temperature, entering) + KW_PER_MW * heat / moving
+    leaving = saturation_humidity_ratio(
+        saturated_air_temperature(enthalpy, pressure=pressure), pressure=pressure
+    )
+    return np.where(np.asarray(heat) > 0.0, moving * np.maximum(leaving - entering, 0.0), 0.0)[()]
+
+
+def make_up_water(evaporation: Numeric, cycles_of_concentration: Numeric) -> Numeric:
+    r"""Return the fresh water that replaces evaporation and blow-down.
+
+    Parameters
+    ----------
+    evaporation
+        Water evaporated. [any unit of flow or volume]
+    cycles_of_concentration
+        Dissolved solids in the loop over those in the make-up water, above 1. [1]
+
+    Returns
+    -------
+    Numeric
+        Make-up water. [unit of ``evaporation``]
+
+    Notes
+    -----
+    :math:`M = E\, n / (n - 1)`, the balance of the dissolved solids without drift.
+    """
+    return evaporation * cycles_of_concentration / (cycles_of_concentration - 1.0)
+
+
+COIL_CONDUCTANCE_EXPONENT: Final = 0.6
+"""Conductance of a finned coil over its air flow; 0.5 to 0.7 in coils, assumed. [1]"""
+
+_LEAST_SPEED: Final = 0.02  # draught through a coil whose fans stand still; assumed
+_LEAST_GAIN: Final = 1e-300  # MW K-1, so that none is divided by
+
+
+def dry_cooler_heat(
+    inlet_difference: Numeric,
+    fan_speed_share: Numeric,
+    *,
+    capacity_rate: Numeric,
+    rated_air_capacity_rate: Numeric,
+    rated_conductance: Numeric,
+    exponent: float = COIL_CONDUCTANCE_EXPONENT,
+) -> Numeric:
+    r"""Return the heat that a dry cooler rejects.
+
+    Parameters
+    ----------
+    inlet_difference
+        Temperature of the entering water less that of the entering air. [K]
+    fan_speed_share
+        Fan speed over rated speed; fans at rest leave a draught of 0.02 (assumed). [1]
+    capacity_rate
+        Capacity rate of the water. [MW K-1]
+    rated_air_capacity_rate
+        Capacity rate of the air at rated fan speed. [MW K-1]
+    rated_conductance
+        Conductance UA at rated fan speed. [MW K-1]
+    exponent
+        Exponent of the conductance over the fan speed. [1]
+
+    Returns
+    -------
+    Numeric
+        Heat rejected, 0 where the air is warmer than the water. [MW]
+
+    Notes
+    -----
+    :math:`Q = \varepsilon\, C_{min} (T_w - T_a)`, crossflow with both streams unmixed,
+    :math:`UA = UA_r n^k`, air flow proportional to the speed.
+    """
+    gain = _gain(
+        fan_speed_share,
+        capacity_rate,
+        rated_air_capacity_rate=rated_air_capacity_rate,
+        rated_conductance=rated_conductance,
+        exponent=exponent,
+    )
+    return gain * np.maximum(inlet_difference, 0.0)
+
+
+def dry_cooler_outlet(
+    heat: Numeric,
+    air_temperature: Numeric,
+    *,
+    fan_speed_share: Numeric,
+    capacity_rate: Numeric,
+    rated_air_capacity_rate: Numeric,
+    rated_conductance: Numeric,
+    exponent: float = COIL_CONDUCTANCE_EXPONENT,
+) -> Numeric:
+    r"""Return the temperature of the water that leaves a dry cooler in a closed loop.
+
+    Parameters
+    ----------
+    heat
+        Heat rejected. [MW]
+    air_temperature
+        Temperature of the entering air, behind the pads if there are any. [degC]
+    fan_speed_share
+        Speed of the fans, share of full speed. [1]
+    capacity_rate, rated_air_capacity_rate
+        Of the water, and of the air at full speed. [MW K-1]
+    rated_conductance
+        Conductance at full speed. [MW K-1]
+    exponent
+        Of the conductance over the air flow. [1]
+
+    Returns
+    -------
+    Numeric
+        Leaving water temperature. [degC]
+
+    Notes
+    -----
+    :math:`T_{out} = T_a + Q / (\varepsilon C_{min}) - Q / C_w`; water that hardly flows leaves as
+    cold as the air, and without air or surface no water is warm enough to give the heat away.
+    """
+    gain = _gain(
+        fan_speed_share,
+        capacity_rate,
+        rated_air_capacity_rate=rated_air_capacity_rate,
+        rated_conductance=rated_conductance,
+        exponent=exponent,
+    )
+    is_flowing = np.asarray(capacity_rate) > 0.0
+    flowing = np.where(is_flowing, capacity_rate, np.inf)
+    resistance = np.where(is_flowing, 1.0 / np.maximum(gain, _LEAST_GAIN), 0.0)
+    return air_temperature + heat * (resistance - 1.0 / flowing)
+
+
+def precooled_air_temperature(
+    air_temperature: Numeric, wet_bulb_temperature: Numeric, *, pad_effectiveness: Numeric
+) -> Numeric:
+    r"""Return the temperature of air behind a wetted pad.
+
+    Parameters
+    ----------
+    air_temperature
+        Dry-bulb temperature of the air that enters. [degC]
+    wet_bulb_temperature
+        Its wet bulb. [degC]
+    pad_effectiveness
+        Cooling over the most that could be, 0 for a dry pad. [1]
+
+    Returns
+    -------
+    Numeric
+        Temperature behind the pad. [degC]
+
+    Notes
+    -----
+    :math:`T_2 = T_1 - \varepsilon (T_1 - T_{wb})`. Only for air above freezing: below, pads are
+    drained, which is the caller's matter.
+    """
+    return air_temperature - pad_effectiveness * (air_temperature - wet_bulb_temperature)
+
+
+def pad_evaporation(
+    leaving_temperature: Numeric,
+    wet_bulb_temperature: Numeric,
+    *,
+    humidity_ratio: Numeric,
+    air_flow: Numeric,
+    pressure: Numeric = STANDARD_PRESSURE_KPA,
+) -> Numeric:
+    r"""Return the water that a wetted pad evaporates.
+
+    Parameters
+    ----------
+    leaving_temperature
+        Temperature of the air behind the pad. [degC]
+    wet_bulb_temperature
+        Wet bulb of the air, before and behind. [degC]
+    humidity_ratio
+        Water per dry air that enters. [kg/kg]
+    air_flow
+        Mass flow of dry air. [kg s-1]
+    pressure
+        Air pressure. [kPa]
+
+    Returns
+    -------
+    Numeric
+        Water evaporated. [kg s-1]
+
+    Notes
+    -----
+    :math:`\dot m_a (W_2 - W_1)`, both on the line of constant wet bulb.
+    """
+    leaving = humidity_ratio_from_wet_bulb(
+        leaving_temperature, wet_bulb_temperature, pressure=pressure
+    )
+    return air_flow * np.maximum(leaving - humidity_ratio, 0.0)
+
+
+def _gain(
+    fan_speed_share: Numeric,
+    capacity_rate: Numeric,
+    *,
+    rated_air_capacity_rate: Numeric,
+    rated_conductance: Numeric,
+    exponent: float,
+) -> Numeric:
+    """Return the heat rejected per kelvin between the entering water and the entering air."""
+    speed = np.maximum(fan_speed_share, _LEAST_SPEED)
+    air = rated_air_capacity_rate * speed
+    least = np.minimum(air, capacity_rate)
+    units = rated_conductance * speed**exponent / np.where(least > 0.0, least, 1.0)
+    gain: FloatArray = least * crossflow_effectiveness(
+        units, least / np.maximum(air, capacity_rate)
+    )
+    return gain

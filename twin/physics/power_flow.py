@@ -1,0 +1,388 @@
+"""AC load flow of a medium-voltage network, over many intervals at once.
+
+The equations are solved by power-grid-model [1]_; this file turns bare arrays in the units of the
+house into its tables and back.
+
+References
+----------
+.. [1] Y. Xiang et al., "PowerGridModel/power-grid-model," Zenodo. doi:10.5281/zenodo.8054429
+
+A network of nodes, lines and transformers on bare arrays.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twin.physics.numerics import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from power_grid_model import PowerGridModel
+    from power_grid_model.data_types import BatchDataset
+
+W_PER_MW: Final = 1e6
+"""W in a MW, VA in a MVA, var in a Mvar."""
+
+V_PER_KV: Final = 1e3
+"""V in a kV."""
+
+F_PER_UF: Final = 1e-6
+"""F in a uF."""
+
+VOLTAGE_TOLERANCE: Final = 1e-9
+"""Greatest change of any voltage in the last iteration, share of its nominal value. [1]"""
+
+INTERVALS_PER_BATCH: Final = 4380
+"""Intervals solved at once, which bounds the memory."""
+
+type _Columns = dict[str, FloatArray | NDArray[np.int64] | NDArray[np.int32] | BoolArray | float]
+"""Attribute of power-grid-model -> its values; one number stands for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadFlowArrays:
+    """Voltages and flows, a row an interval.
+
+    Attributes
+    ----------
+    is_solved
+        Whether there are voltages that carry the loads, ``(time,)``; where not, the rest is NaN.
+    voltage
+        Share of nominal, 0 at a node without supply, ``(time, node)``. [1]
+    loading
+        Share of the rating of the more loaded end, ``(time, branch)``. [1]
+    loss
+        Of each branch, ``(time, branch)``. [MW]
+    active, reactive
+        Taken from the grid at the connection, ``(time,)``. [MW, Mvar]
+    """
+
+    is_solved: BoolArray
+    voltage: FloatArray
+    loading: FloatArray
+    loss: FloatArray
+    active: FloatArray
+    reactive: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineArrays:
+    """Lines and cables, each a pi section.
+
+    Attributes
+    ----------
+    ends
+        Nodes at both ends, ``(line, 2)``.
+    resistance, reactance
+        In series. [ohm]
+    capacitance
+        Of the whole line. [uF]
+    current
+        Rated current. [A]
+    """
+
+    ends: IntArray
+    resistance: FloatArray
+    reactance: FloatArray
+    capacitance: FloatArray
+    current: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerArrays:
+    """Two-winding transformers, each a pi section.
+
+    Attributes
+    ----------
+    ends
+        Nodes of the high and of the low side, ``(transformer, 2)``.
+    voltages
+        Rated voltages without load of both sides, ``(transformer, 2)``. [kV]
+    rating
+        Rated apparent power. [MVA]
+    short_circuit_voltage
+        Share of the rated voltage that drives the rated current through a short circuit. [1]
+    load_loss, no_load_loss
+        At rated current, and at rated voltage. [MW]
+    no_load_current
+        Share of the rated current. [1]
+    """
+
+    ends: IntArray
+    voltages: FloatArray
+    rating: FloatArray
+    short_circuit_voltage: FloatArray
+    load_loss: FloatArray
+    no_load_loss: FloatArray
+    no_load_current: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkArrays:
+    """A network on bare arrays; branches are the lines, then the transformers.
+
+    Attributes
+    ----------
+    voltage
+        Nominal voltages of the nodes. [kV]
+    source_node
+        Node of the connection.
+    source_voltage
+        Voltage of the grid behind its impedance, share of nominal. [1]
+    short_circuit_power
+        Of the grid at the connection. [MVA]
+    source_ratio
+        Resistance over reactance of the grid. [1]
+    lines, transformers
+        The branches.
+    load_nodes
+        Node of each load.
+    """
+
+    voltage: FloatArray
+    source_node: int
+    source_voltage: float
+    short_circuit_power: float
+    source_ratio: float
+    lines: LineArrays
+    transformers: TransformerArrays
+    load_nodes: IntArray
+
+
+def solve_load_flow(
+    wiring: NetworkArrays,
+    active: FloatArray,
+    reactive: FloatArray,
+    *,
+    in_service: BoolArray | None = None,
+) -> LoadFlowArrays:
+    r"""Return the voltages and flows of a network.
+
+    Parameters
+    ----------
+    wiring
+        The network.
+    active, reactive
+        Power drawn by each load, below zero where it gives, ``(time, load)``. [MW, Mvar]
+    in_service
+        Branches that are closed, ``(time, branch)``; all, if not given. [1]
+
+    Returns
+    -------
+    LoadFlow
+        One row an interval; see there what is beyond the network's reach. [1, MW, Mvar]
+
+    Raises
+    ------
+    ValueError
+        If a load is not finite: to the solver that is one that did not change.
+
+    Notes
+    -----
+    Balanced, positive sequence, loads of constant power: Newton and Raphson solve
+    :math:`S_i = U_i \sum_k Y_{ik}^* U_k^*` at every node to 1e-9 of the nominal voltage. A loading
+    is the greater of both ends': the current of a line, the apparent power of a transformer.
+    """
+    for interval, load in np.argwhere(~np.isfinite(active + reactive)).tolist():
+        message = f"load {load} is not finite in interval {interval}: give its MW and Mvar, or 0"
+        raise ValueError(message)
+    steady, changing = in_service, None
+    if in_service is not None and (in_service != in_service[:1]).any():
+        steady, changing = None, in_service
+    model = _model(wiring, None if steady is None else steady[0])
+    parts = [
+        _solve(
+            model,
+            wiring,
+            _Update(
+                active=active[span],
+                reactive=reactive[span],
+                closed=None if changing is None else changing[span],
+            ),
+        )
+        for span in (
+            slice(start, start + INTERVALS_PER_BATCH)
+            for start in range(0, len(active), INTERVALS_PER_BATCH)
+        )
+    ]
+    joined = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in LoadFlowArrays.__dataclass_fields__
+    }
+    return LoadFlowArrays(**joined)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Update:
+    """What changes from interval to interval."""
+
+    active: FloatArray
+    reactive: FloatArray
+    closed: BoolArray | None
+
+
+def _solve(model: "PowerGridModel", wiring: NetworkArrays, update: _Update) -> LoadFlowArrays:
+    import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
+
+    kind = pgm.ComponentType
+    answer = model.calculate_power_flow(
+        update_data=_update_data(wiring, update),
+        error_tolerance=VOLTAGE_TOLERANCE,
+        continue_on_batch_error=True,
+        output_component_types={
+            kind.node: ["u_pu"],
+            kind.line: ["loading", "p_from", "p_to"],
+            kind.transformer: ["loading", "p_from", "p_to"],
+            kind.source: ["p", "q"],
+        },
+    )
+    is_solved = np.ones(len(update.active), dtype=np.bool_)
+    if model.batch_error is not None:
+        is_solved[model.batch_error.failed_scenarios] = False
+    source = answer[kind.source]
+    parts = [answer[name] for name in (kind.line, kind.transformer) if name in answer]
+    branches = {
+        field: np.concatenate([part[field] for part in parts], axis=1)
+        for field in ("loading", "p_from", "p_to")
+    }
+    values = {
+        "voltage": answer[kind.node]["u_pu"],
+        "loading": branches["loading"],
+        "loss": (branches["p_from"] + branches["p_to"]) / W_PER_MW,
+        "active": source["p"][:, 0] / W_PER_MW,
+        "reactive": source["q"][:, 0] / W_PER_MW,
+    }
+    for array in values.values():
+        array[~is_solved] = np.nan
+    return LoadFlowArrays(is_solved=is_solved, **values)
+
+
+def _update_data(wiring: NetworkArrays, update: _Update) -> "BatchDataset":
+    import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
+
+    count, lines = len(update.active), len(wiring.lines.current)
+    ids = _Ids.of(wiring)
+    data: BatchDataset = {
+        pgm.ComponentType.sym_load: {
+            "id": np.tile(ids.loads, (count, 1)),
+            "p_specified": update.active * W_PER_MW,
+            "q_specified": update.reactive * W_PER_MW,
+        }
+    }
+    if update.closed is None:
+        return data
+    closed = update.closed.astype(np.int8)
+    for name, numbers, states in (
+        (pgm.ComponentType.line, ids.lines, closed[:, :lines]),
+        (pgm.ComponentType.transformer, ids.transformers, closed[:, lines:]),
+    ):
+        if not numbers.size:
+            continue
+        data[name] = {
+            "id": np.tile(numbers, (count, 1)),
+            "from_status": np.ascontiguousarray(states),
+            "to_status": np.ascontiguousarray(states),
+        }
+    return data
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ids:
+    """Numbers of the parts of a network, counted through; those of the nodes begin at 0."""
+
+    lines: NDArray[np.int32]
+    transformers: NDArray[np.int32]
+    source: int
+    loads: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, wiring: NetworkArrays) -> Self:
+        """Return the numbers of a network's parts."""
+        sizes = (
+            len(wiring.voltage),
+            len(wiring.lines.ends),
+            len(wiring.transformers.ends),
+            1,
+            len(wiring.load_nodes),
+        )
+        edges = np.cumsum(sizes)
+        lines, transformers, source, loads = (
+            np.arange(start, end, dtype=np.int32) for start, end in pairwise(edges.tolist())
+        )
+        return cls(lines=lines, transformers=transformers, source=int(source[0]), loads=loads)
+
+
+def _model(wiring: NetworkArrays, closed: BoolArray | None) -> "PowerGridModel":
+    """Return the network in the solver's tables; states that never change belong to them."""
+    import power_grid_model as pgm  # noqa: PLC0415  (an extra, and slow to import)
+
+    ids, kind = _Ids.of(wiring), pgm.ComponentType
+    nodes = np.arange(len(wiring.voltage), dtype=np.int32)
+    lines = len(wiring.lines.ends)
+    states = np.ones(lines + len(wiring.transformers.ends)) if closed is None else closed
+    tables: dict[pgm.ComponentType, _Columns] = {
+        kind.node: {"id": nodes, "u_rated": wiring.voltage * V_PER_KV},
+        kind.line: _branches(ids.lines, wiring.lines.ends, states[:lines]) | _lines(wiring.lines),
+        kind.transformer: _branches(ids.transformers, wiring.transformers.ends, states[lines:])
+        | _transformers(wiring.transformers),
+        kind.source: {
+            "id": ids.source,
+            "node": wiring.source_node,
+            "status": 1,
+            "u_ref": wiring.source_voltage,
+            "sk": wiring.short_circuit_power * W_PER_MW,
+            "rx_ratio": wiring.source_ratio,
+        },
+        kind.sym_load: {
+            "id": ids.loads,
+            "node": wiring.load_nodes,
+            "status": 1,
+            "type": pgm.LoadGenType.const_power,
+            "p_specified": 0.0,
+            "q_specified": 0.0,
+        },
+    }
+    data = {}
+    for name, columns in tables.items():
+        table = pgm.initialize_array(pgm.DatasetType.input, name, np.size(columns["id"]))
+        for column, values in columns.items():
+            table[column] = values
+        data[name] = table
+    return pgm.PowerGridModel(data)
+
+
+def _branches(ids: NDArray[np.int32], ends: IntArray, states: FloatArray | BoolArray) -> _Columns:
+    return {
+        "id": ids,
+        "from_node": ends[:, 0],
+        "to_node": ends[:, 1],
+        "from_status": states,
+        "to_status": states,
+    }
+
+
+def _lines(lines: LineArrays) -> _Columns:
+    return {
+        "r1": lines.resistance,
+        "x1": lines.reactance,
+        "c1": lines.capacitance * F_PER_UF,
+        "tan1": 0.0,
+        "i_n": lines.current,
+    }
+
+
+def _transformers(transformers: TransformerArrays) -> _Columns:
+    return {
+        "u1": transformers.voltages[:, 0] * V_PER_KV,
+        "u2": transformers.voltages[:, 1] * V_PER_KV,
+        "sn": transformers.rating * W_PER_MW,
+        "uk": transformers.short_circuit_voltage,
+        "pk": transformers.load_loss * W_PER_MW,
+        "p0": transformers.no_load_loss * W_PER_MW,
+        "i0": transformers.no_load_current,
+        **dict.fromkeys(("winding_from", "winding_to", "clock", "tap_side"), 0),
+        **dict.fromkeys(("tap_pos", "tap_min", "tap_max", "tap_nom", "tap_size"), 0),
+    }

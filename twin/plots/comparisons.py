@@ -1,0 +1,403 @@
+"""The figure of what less carbon costs.
+
+The figure of a fleet: prices, what moved, and what each site did alone and with the others.
+
+The figure of what better set points save: months side by side, and the days behind them.
+
+The figure of a calibration: what each parameter has become, with its error.
+
+The figure of errors: every point of every case beside what is allowed.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Final
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
+
+from twin.physics import FloatArray
+from twin.plots.style import (
+    BLACK,
+    BLUE,
+    COLOUR_CYCLE,
+    FIGURE_WIDTH_IN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    RED,
+    draw_series,
+    format_date_axis,
+    style_panel,
+)
+from twin.reporting.setpoint_savings import (
+    CHOSEN_FLOW_AND_TEMPERATURE,
+    CONTROL_STRATEGIES,
+    RATE_LIMITED,
+    CoolingProfile,
+)
+from twin.time_axes import interval_edges
+
+
+def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) -> Figure:
+    """Draw cost, carbon and peak of several policies as bars.
+
+    Parameters
+    ----------
+    table
+        Policy -> ``cost_eur``, ``carbon_kg``, ``peak_mw``, as a backtest reports them.
+    beside
+        Policy whose figures the differences refer to.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One group of bars a quantity, each labelled with its value and its difference.
+    """
+    cost, carbon = ("cost_eur", "cost, thousand EUR", 1e3), ("carbon_kg", "carbon, t", 1e3)
+    shown = (cost, carbon, ("peak_mw", "peak of import, MW", 1.0))
+    policies = list(table)[::-1]
+    figure = Figure(
+        figsize=(FIGURE_WIDTH_IN, 1.0 + 0.35 * len(table)), dpi=100, layout="constrained"
+    )
+    row = figure.subplots(1, len(shown), sharey=True)
+    for axes, (key, label, scale) in zip(row, shown, strict=True):
+        values = [table[policy][key] / scale for policy in policies]
+        reference = table[beside][key] / scale
+        colors = [GREY if policy == beside else BLUE for policy in policies]
+        bars = axes.barh(policies, values, color=colors, height=0.6)
+        words = [f"{value:,.0f}" + _difference(value, reference) for value in values]
+        axes.bar_label(bars, labels=words, padding=4, fontsize=9)
+        axes.set_xlabel(label)
+        axes.axvline(0.0, color=BLACK, linewidth=0.8)
+        axes.margins(x=0.35)  # room for the labels
+        axes.set_xlim(left=min(0.0, 1.5 * min(values)))
+        axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def _difference(value: float, reference: float) -> str:
+    is_told = reference and value != reference
+    return f" ({100.0 * (value - reference) / abs(reference):+.1f} %)" if is_told else ""
+
+
+_HEIGHTS: Final = (1.7, 1.5)  # in, of the panels of all and of each site's
+_AROUND: Final = 1.1  # in, of title and dates
+
+
+def plot_fleet(
+    alone: Mapping[str, xr.Dataset],
+    shared: Mapping[str, xr.Dataset],
+    sent: Mapping[str, FloatArray],
+    *,
+    title: str,
+) -> Figure:
+    """Draw what sites of a fleet did.
+
+    Parameters
+    ----------
+    alone, shared
+        Site -> its run by itself, and with the others, over the same intervals: with
+        ``work_power`` on ``time`` and ``kind``, and ``electricity_price``.
+    sent
+        Site -> work that left it less what came to it, ``(time,)``. [MW]
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Prices, what moved, and a panel for each site; 1200 pixels wide, times in UTC.
+    """
+    both, each = _HEIGHTS
+    heights = (both, both, *(each for _ in alone))
+    figure = Figure(
+        figsize=(FIGURE_WIDTH_IN, sum(heights) + _AROUND), dpi=100, layout="constrained"
+    )
+    panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    prices, moved, *of_sites = panels
+    for number, (name, run) in enumerate(shared.items()):
+        colour = COLOUR_CYCLE[number % len(COLOUR_CYCLE)]
+        draw_series(prices, run["electricity_price"], color=colour, label=name)
+        power = xr.DataArray(sent[name], coords={"time": run["time"]}, dims="time")
+        draw_series(moved, power.assign_coords(duration=run["duration"]), color=colour, label=name)
+        own = of_sites[number]
+        draw_series(own, alone[name]["work_power"].sum("kind"), color=GREY, label=f"{name} alone")
+        draw_series(own, run["work_power"].sum("kind"), color=colour, label=f"{name} shared")
+        own.set_ylim(bottom=0.0)
+        own.set_ylabel("movable work\n[MW]")
+    prices.set_ylabel("price\n[EUR/MWh]")
+    moved.axhline(0.0, color=BLACK, linewidth=0.8)
+    moved.set_ylabel("work sent, less\ntaken in [MW]")
+    for panel in panels:
+        style_panel(panel, is_stacked=False)
+    format_date_axis(panels[-1], interval_edges(run), "UTC")
+    figure.align_ylabels()
+    day = str(run["time"].to_numpy()[0])[:10]
+    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return figure
+
+
+_FRONT_HEIGHT: Final = 5.5  # in
+_KG: Final = 1000.0  # kg in a tonne
+_NEAR: Final = 6.0  # pt from a point to a label beside it
+_FRONT_ROW: Final = 14.0  # pt from a label to the next one off
+_DOT: Final = 5.0  # pixels around a point that no label covers
+
+
+def plot_pareto_front(front: xr.Dataset, *, title: str) -> Figure:
+    """Draw money against carbon, each plan with the price of carbon that leads to it.
+
+    Parameters
+    ----------
+    front
+        ``cost`` [EUR] and ``carbon`` [kg] on ``carbon_price`` [EUR kg-1].
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel, 1200 pixels wide.
+    """
+    figure = Figure(figsize=(FIGURE_WIDTH_IN, _FRONT_HEIGHT), dpi=100, layout="constrained")
+    panel = figure.subplots()
+    carbon = front["carbon"].to_numpy() / _KG
+    cost = front["cost"].to_numpy()
+    panel.plot(carbon, cost, marker="o", color=COLOUR_CYCLE[0], linewidth=1.5)
+    panel.margins(x=0.15, y=0.15)
+    panel.set_xlabel("carbon of the import, what is left to do included [t]")
+    panel.set_ylabel("cost of all but carbon [EUR]")
+    panel.yaxis.set_major_formatter("{x:,.0f}")
+    panel.grid(visible=True, alpha=0.3)
+    panel.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    prices = front["carbon_price"].to_numpy()
+    points = zip(carbon.tolist(), cost.tolist(), strict=True)
+    figure.draw_without_rendering()  # before it, no place has its pixels
+    _label(panel, {f"{price:g} EUR/kg": at for price, at in zip(prices, points, strict=True)})
+    return figure
+
+
+def _label(panel: Axes, points: dict[str, tuple[float, float]]) -> None:
+    """Write beside each point what it is, where no other label and no point is.
+
+    The curve falls and bends upwards, so there is room above it to the right and below it to the
+    left. What finds none beside its point goes farther off, with a line to it.
+    """
+    whole = panel.get_window_extent()
+    dots = panel.transData.transform(list(points.values()))
+    taken = [Bbox([dot - _DOT, dot + _DOT]) for dot in dots]
+    for text, point in points.items():
+        for away, side in product(range(len(points)), (1.0, -1.0)):
+            label = _write(panel, text, point=point, offset=side * (_NEAR + _FRONT_ROW * away))
+            box = label.get_window_extent()
+            is_inside = all(whole.contains(*corner) for corner in box.corners())
+            if is_inside and not box.count_overlaps(taken):
+                break
+            label.remove()
+        else:  # more points than there is room for
+            away, label = 0, _write(panel, text, point=point, offset=_NEAR)
+        taken.append(label.get_window_extent())
+        if away:
+            line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
+            panel.annotate("", point, label.xyann, textcoords="offset points", arrowprops=line)
+
+
+def _write(panel: Axes, text: str, *, point: tuple[float, float], offset: float) -> Annotation:
+    """Write a label so far above a point to its right, or below 0 to its left. [pt]"""
+    is_above = offset > 0.0
+    return panel.annotate(
+        text,
+        point,
+        xytext=(_NEAR if is_above else -_NEAR, offset),
+        textcoords="offset points",
+        horizontalalignment="left" if is_above else "right",
+        verticalalignment="bottom" if is_above else "top",
+    )
+
+
+_SAVINGS_HEIGHT: Final = 9.0  # in
+_BARS: Final = 0.8  # of the distance of two months
+
+
+def plot_savings(courses: Mapping[str, CoolingProfile], grid: xr.Dataset, *, title: str) -> Figure:
+    """Draw the cooling energy of each month by way, and the set points behind it.
+
+    Parameters
+    ----------
+    courses
+        Way -> course, as :func:`twin.reporting.setpoint_savings.compare_control_strategies` gives
+        them.
+    grid
+        Their ``time`` and ``duration``.
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three panels, 1200 pixels wide.
+    """
+    figure = Figure(figsize=(FIGURE_WIDTH_IN, _SAVINGS_HEIGHT), dpi=100, layout="constrained")
+    bars, supply, flow = figure.subplots(3, 1, height_ratios=(2.0, 1.0, 1.0))
+    width = _BARS / len(CONTROL_STRATEGIES)
+    for i, way in enumerate(CONTROL_STRATEGIES):
+        power = xr.DataArray(courses[way].cooling_power, coords={"time": grid["time"]})
+        energy = (power * grid["duration"]).resample(time="MS").sum()
+        shift = (i - 0.5 * (len(CONTROL_STRATEGIES) - 1)) * width
+        places = np.arange(energy.size) + shift
+        bars.bar(places, energy.to_numpy(), width=width, color=COLOUR_CYCLE[i], label=way)
+    bars.set_xticks(np.arange(energy.size), energy["time"].dt.strftime("%Y-%m").to_numpy())
+    bars.set_ylabel("cooling energy [MWh]")
+    bars.legend(
+        ncols=len(CONTROL_STRATEGIES), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False
+    )
+    bars.set_title(title, loc="left", pad=28, fontsize=12, fontweight="bold")
+    for way in (CONTROL_STRATEGIES[0], CHOSEN_FLOW_AND_TEMPERATURE, RATE_LIMITED):
+        colour = COLOUR_CYCLE[CONTROL_STRATEGIES.index(way)]
+        _daily(supply, courses[way].supply_temperature, grid, label=way, colour=colour)
+        _daily(flow, courses[way].flow, grid, label=way, colour=colour)
+    supply.set_ylabel("warm supply water\n[degC]")
+    supply.sharex(flow)
+    flow.set_ylabel("flow, share of rated\n[1]")
+    flow.set_ylim(bottom=0.0)
+    flow.legend(loc="lower right", fontsize=8.5, frameon=False, ncols=3, title="means of days")
+    for axes in (bars, supply, flow):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
+        axes.set_axisbelow(True)
+    return figure
+
+
+def _daily(axes: Axes, values: FloatArray, grid: xr.Dataset, *, label: str, colour: str) -> None:
+    """Draw the means of days."""
+    days = xr.DataArray(values, coords={"time": grid["time"]}).resample(time="1D").mean()
+    axes.plot(days["time"].to_numpy(), days.to_numpy(), color=colour, label=label, linewidth=1.1)
+
+
+GRADE_COLOURS: Final = {"identified": BLUE, "weak": ORANGE, "unknown": GREY}
+"""By grade."""
+
+BAR_SIGMAS: Final = 1.96
+"""Standard errors of the bars: 95 %. [1]"""
+
+_CALIBRATION_ROW: Final = 0.3  # height of a parameter [in]
+
+
+def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
+    """Draw what each parameter has become beside what the site file says.
+
+    Parameters
+    ----------
+    report
+        What :meth:`twin.calibration.identification.CalibrationResult.report` returns.
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Parameters in per cent, sensors in kelvin, with 95 % bars, 1200 pixels wide.
+    """
+    is_offset = report["unit"].to_numpy() == "K"
+    parts = [part for part in (~is_offset, is_offset) if part.any()]
+    counts = [int(part.sum()) for part in parts]
+    figure = Figure(
+        figsize=(FIGURE_WIDTH_IN, 1.6 + _CALIBRATION_ROW * sum(counts) + 0.5 * len(parts)),
+        dpi=100,
+        layout="constrained",
+    )
+    rows = figure.subplots(len(parts), 1, squeeze=False, height_ratios=counts)[:, 0]
+    for axes, part in zip(rows, parts, strict=True):
+        _draw(axes, report.isel(parameter=part))
+    rows[0].set_title(title, loc="left", fontsize=12, fontweight="bold")
+    for grade, colour in GRADE_COLOURS.items():
+        rows[0].plot([], [], "o", color=colour, label=grade)
+    rows[0].plot([], [], "|", color=BLACK, label="bound")
+    rows[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+    return figure
+
+
+def _draw(axes: Axes, report: xr.Dataset) -> None:
+    values, prior = report["value"].to_numpy(), report["prior"].to_numpy()
+    is_offset = bool((report["unit"] == "K").all())
+    scale = np.ones(len(prior)) if is_offset else np.abs(prior) / 100.0
+    moved, error = (
+        (values - prior) / scale,
+        BAR_SIGMAS * report["standard_error"].to_numpy() / scale,
+    )
+    places = np.arange(len(values))[::-1]
+    for grade, colour in GRADE_COLOURS.items():
+        which = report["grade"].to_numpy() == grade
+        if which.any():
+            axes.errorbar(
+                moved[which],
+                places[which],
+                xerr=error[which],
+                fmt="o",
+                color=colour,
+                capsize=3,
+                markersize=5,
+            )
+    reach = 1.15 * float(np.max(np.abs(moved) + error))
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(-0.7, len(values) - 0.3)
+    for name in ("low", "high"):
+        bound = (report[name].to_numpy() - prior) / scale
+        axes.plot(bound, places, "|", color=BLACK, markersize=9)
+    axes.axvline(0.0, color=BLACK, linewidth=0.8)
+    axes.set_yticks(places, [str(name) for name in report["parameter"].to_numpy()], fontsize=9)
+    words = "sensor beside the truth, K" if is_offset else "beside the site file, %"
+    axes.set_xlabel(words)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color=LIGHT_GREY, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+MIN_SHOWN_ERROR: Final = 1e-4
+"""Share of the tolerance at which the scale ends; smaller errors are drawn there. [1]"""
+
+_ERRORS_ROW: Final = 0.28  # height of a case [in]
+_SPREAD: Final = 0.5  # of a row, over which its points are spread
+
+
+def plot_validation_errors(spent: Mapping[str, FloatArray], *, title: str) -> Figure:
+    """Draw errors as shares of what is allowed, one row a case.
+
+    Parameters
+    ----------
+    spent
+        Title of a case -> errors of its points over its tolerance; above 1 a case fails. [1]
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Points on a logarithmic scale, 1200 pixels wide.
+    """
+    figure = Figure(
+        figsize=(FIGURE_WIDTH_IN, 1.3 + _ERRORS_ROW * len(spent)), dpi=100, layout="constrained"
+    )
+    axes = figure.subplots()
+    for row, errors in enumerate(spent.values()):
+        size = np.maximum(np.abs(np.asarray(errors, dtype=np.float64)), MIN_SHOWN_ERROR)
+        places = row + _SPREAD * (np.linspace(-0.5, 0.5, len(size)) if len(size) > 1 else 0.0)
+        colours = np.where(size <= 1.0, BLUE, RED)
+        axes.scatter(size, np.broadcast_to(places, size.shape), s=14, c=colours, zorder=3)
+    axes.axvline(1.0, color=BLACK, linewidth=1.2)
+    axes.text(1.05, -0.9, "tolerance", fontsize=9, va="center")
+    axes.set_xscale("log")
+    axes.set_xlim(0.7 * MIN_SHOWN_ERROR, 4.0)
+    axes.set_ylim(len(spent) - 0.4, -1.4)
+    axes.set_yticks(range(len(spent)), list(spent), fontsize=9)
+    axes.set_xlabel(f"error, share of the tolerance; at the left all below {MIN_SHOWN_ERROR:g}")
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=LIGHT_GREY, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure

@@ -1,0 +1,334 @@
+"""Figures of a run, and of policies side by side.
+
+The figure of a failure: temperatures on their way to their limits, and what is left to cool.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from twin.equipment import ITHall
+from twin.physics import FloatArray
+from twin.plots.style import (
+    BLACK,
+    BLUE,
+    COLOUR_CYCLE,
+    FIGURE_WIDTH_IN,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    YELLOW,
+    LineStyle,
+    draw_series,
+    format_date_axis,
+    style_panel,
+)
+from twin.simulation.limits import operating_limits
+from twin.site import Site
+from twin.time_axes import interval_edges
+
+WORK_KIND_COLOURS: Final = (GREEN, YELLOW, PURPLE)
+"""Colours of the kinds of movable work."""
+
+PLAN_STYLE: Final[LineStyle] = {"linestyle": (0, (3, 2)), "linewidth": 1.2}
+LIMIT_STYLE: Final[LineStyle] = {"color": BLACK, "linestyle": ":", "linewidth": 1.3}
+
+
+def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
+    """Draw what a site did: prices, power, temperatures, stores and work over time.
+
+    Parameters
+    ----------
+    run
+        Means on ``time`` (with ``duration``) and stocks on ``instant``. Drawn is what is there:
+        ``electricity_price``, ``carbon_intensity``; ``facility_power``, ``grid_import_power``,
+        ``grid_export_power``, ``hall_power``, ``service_racks``, ``work_power``,
+        ``cooling_plant_draw``, ``renewable_used_power``; the limited temperatures and
+        ``air_temperature``; ``battery_level``, ``tank_level``; ``work_backlog``, ``work_late``.
+        Import, temperatures and levels named after ``plan_`` are drawn dashed.
+    site
+        The site, for its limits, windows and local time.
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Panels under one another on one axis of local time, 1200 pixels wide.
+    """
+    panels = [panel for panel in _RUNS_PANELS if any(name in run for name in panel.needs)]
+    heights = [panel.height for panel in panels]
+    figure = Figure(figsize=(FIGURE_WIDTH_IN, 0.9 + sum(heights)), dpi=100, layout="constrained")
+    column = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
+    for axes, panel in zip(column[:, 0], panels, strict=True):
+        panel.draw(axes, run, site)
+        style_panel(axes, is_stacked=panel.is_stacked)
+    format_date_axis(column[-1, 0], interval_edges(run), site.time_zone)
+    figure.align_ylabels()
+    day = pd.Timestamp(run["time"].to_numpy()[0], tz="UTC").tz_convert(site.time_zone).date()
+    figure.suptitle(f"{title}, from {day}", x=0.01, ha="left", fontsize=12, fontweight="bold")
+    return figure
+
+
+def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
+    """Draw the price, its negative hours filled, and the carbon intensity on its own scale."""
+    if "electricity_price" in run:
+        draw_series(axes, run["electricity_price"], color=BLUE, label="price")
+        below = np.minimum(run["electricity_price"].to_numpy(), 0.0)
+        if below.any():
+            axes.stairs(below, interval_edges(run), fill=True, color=ORANGE, label="price below 0")
+        axes.axhline(0.0, color=BLACK, linewidth=0.8)
+        axes.set_ylabel("price\n[EUR/MWh]")
+    if "carbon_intensity" in run:
+        _draw_beside(axes, run["carbon_intensity"], "carbon", "kg/MWh")
+
+
+def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
+    """Draw who uses the power, stacked, and what comes over the fence beside plan and limit."""
+    base = np.zeros(run.sizes["time"])
+    for label, values, color in _users(run, site):
+        bottom, base = base, base + values
+        axes.stairs(base, interval_edges(run), baseline=bottom, fill=True, color=color, label=label)
+    if "renewable_used_power" in run:
+        own = run["renewable_used_power"].sum("renewable")
+        draw_series(axes, own, color=ORANGE, label="sun and wind")
+    drawn, planned = (
+        LineStyle(color=BLACK, label="import"),
+        LineStyle(color=RED, label="import, planned"),
+    )
+    for prefix, style in (("", drawn), ("plan_", PLAN_STYLE | planned)):
+        if f"{prefix}grid_import_power" in run:
+            net = run[f"{prefix}grid_import_power"]
+            if f"{prefix}grid_export_power" in run:
+                net = net - run[f"{prefix}grid_export_power"]
+            draw_series(axes, net, **style)
+    axes.axhline(site.grid.import_limit, label="connection", **LIMIT_STYLE)
+    axes.set_ylabel("power\n[MW]")
+
+
+def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
+    """Return label, power and colour of all users, from the service up to losses. [MW]"""
+    users: list[tuple[str, FloatArray, str]] = []
+
+    def rest_of(power: FloatArray) -> FloatArray:
+        return np.maximum(power - sum(values for _, values, _ in users), 0.0)
+
+    if "service_racks" in run:
+        hall = site.of(ITHall)[0]
+        busy = run["service_racks"].to_numpy() * (hall.rack_power - hall.rack_idle_power)
+        users.append(("service", busy, SKY))
+    if "work_power" in run:
+        kinds = _by_kind(run["work_power"])
+        users += [
+            (*kind, color)
+            for kind, color in zip(kinds.items(), WORK_KIND_COLOURS * 3, strict=False)
+        ]
+    if "hall_power" in run:
+        rest = rest_of(run["hall_power"].sum("hall").to_numpy())
+        users.append(("racks, idle draw" if users else "racks", rest, LIGHT_GREY))
+    if "cooling_plant_draw" in run:
+        users.append(("cooling plants", run["cooling_plant_draw"].sum("circuit").to_numpy(), BLUE))
+    if users and "facility_power" in run:
+        users.append(("fans, pumps, losses", rest_of(run["facility_power"].to_numpy()), GREY))
+    return users
+
+
+def _by_kind(array: xr.DataArray) -> dict[str, FloatArray]:
+    """Return values summed over the cohorts of each kind of work; "batch/0" is of kind batch."""
+    if array.ndim == 1:
+        return {"waiting": array.to_numpy()}
+    (dim,) = (str(dim) for dim in array.dims if dim not in {"time", "instant"})
+    kinds = np.array([str(label).split("/")[0] for label in array[dim].to_numpy()])
+    values = array.transpose(dim, ...).to_numpy()
+    return {str(kind): values[kinds == kind].sum(axis=0) for kind in dict.fromkeys(kinds)}
+
+
+def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
+    """Draw how far every limited temperature stands from its limit, and the outdoor air."""
+    alike: dict[tuple[str, str, float], list[str]] = {}
+    for limit in operating_limits(site):
+        if limit.margin == "temperature" and limit.variable in run:
+            alike.setdefault((limit.variable, limit.dim, limit.high), []).append(limit.owner)
+    for ((variable, dim, high), owners), color in zip(
+        alike.items(), COLOUR_CYCLE * 9, strict=False
+    ):
+        word = variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
+        label = f"{word}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
+        hottest = run[variable].sel({dim: owners}).max(dim) - high
+        draw_series(axes, hottest, color=color, label=label)
+        if f"plan_{variable}" in run:
+            planned = run[f"plan_{variable}"].sel({dim: owners}).max(dim) - high
+            draw_series(axes, planned, **(PLAN_STYLE | LineStyle(color=color)))
+    axes.axhline(0.0, label="limit", **LIMIT_STYLE)
+    axes.set_ylabel("distance\nfrom limit [K]")
+    if "air_temperature" in run:
+        _draw_beside(axes, run["air_temperature"], "outdoor air", "°C")
+
+
+def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
+    """Draw the levels of all stores as shares of the full store, and the floor of their windows."""
+    for store, color in zip(site.stores, COLOUR_CYCLE * 9, strict=False):
+        kind = site.equipment[store.owner].kind
+        drawn = LineStyle(label=f"{store.owner} (full: {store.high:.3g} MWh)")
+        for name, style in ((f"{kind}_level", drawn), (f"plan_{kind}_level", PLAN_STYLE)):
+            if name in run:
+                level = run[name].sel({kind: store.owner})
+                draw_series(axes, 100.0 * level / store.high, **(style | LineStyle(color=color)))
+        if store.low > 0.0:
+            axes.axhline(100.0 * store.low / store.high, **(LIMIT_STYLE | LineStyle(color=color)))
+    axes.set_ylim(-3.0, 103.0)
+    axes.set_ylabel("level\n[%]")
+
+
+def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
+    """Draw the work that waits, stacked by kind, and what of it is late."""
+    if "work_backlog" in run:
+        waiting = _by_kind(run["work_backlog"])
+        axes.stackplot(
+            run["instant"].to_numpy(), *waiting.values(), labels=waiting, colors=WORK_KIND_COLOURS
+        )
+    if "work_late" in run:
+        draw_series(axes, run["work_late"].sum("cohort"), color=BLACK, label="late")
+    axes.set_ylim(bottom=0.0)
+    axes.set_ylabel("work waiting\n[MWh]")
+
+
+def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
+    """Draw means thinly on a scale of their own at the right."""
+    right = axes.twinx()
+    draw_series(right, array, color=GREY, linewidth=0.9)
+    axes.plot([], [], color=GREY, linewidth=0.9, label=f"{word} (right)")
+    right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
+    right.tick_params(colors=GREY, labelsize=9)
+    right.spines[["top", "left"]].set_visible(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Panel:
+    """A panel: its height [in], the variables of which one must be there, how it is drawn."""
+
+    height: float
+    needs: tuple[str, ...]
+    draw: Callable[[Axes, xr.Dataset, Site], None]
+    is_stacked: bool = False
+
+
+_RUNS_PANELS: Final = (
+    _Panel(height=1.5, needs=("electricity_price", "carbon_intensity"), draw=_prices),
+    _Panel(height=2.8, needs=("grid_import_power", "hall_power"), draw=_power, is_stacked=True),
+    _Panel(height=1.7, needs=("facility_supply_temperature",), draw=_temperatures),
+    _Panel(height=1.4, needs=("battery_level", "tank_level"), draw=_stores),
+    _Panel(height=1.4, needs=("work_backlog", "work_late"), draw=_work, is_stacked=True),
+)
+
+_HEIGHT: Final = 8.0  # in
+
+TRAJECTORY_LABELS: Final = {
+    "chip_temperature": "hottest chip of {}",
+    "technology_supply_temperature": "coolant of {}",
+    "facility_supply_temperature": "water of {}",
+    "rack_inlet_temperature": "air of {}",
+    "cooling_plant_output": "taken by {}",
+    "tank_discharge": "given by {}",
+}
+"""What is drawn, as people call it."""
+
+_FAILURES_PANELS: Final = (
+    ("technology_supply_temperature", "facility_supply_temperature", "rack_inlet_temperature"),
+    ("chip_temperature",),
+    ("cooling_plant_output", "tank_discharge"),
+)
+_HEAT_WORDS: Final = ("taken by", "given by")
+
+MIN_SHOWN_CHANGE: Final = 0.05
+"""What moves less is left out, unless nothing moves. [K; MW]"""
+
+
+def plot_contingency(
+    path: xr.Dataset, ceilings: Mapping[tuple[str, str], float], *, title: str
+) -> Figure:
+    """Draw the way of a site after a failure.
+
+    Parameters
+    ----------
+    path
+        As :func:`twin.contingency.ride_through_time.contingency_trajectory` gives it.
+    ceilings
+        Name and owner -> temperature that must not be reached. [degC]
+    title
+        Title of the figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Up to three panels, 1200 pixels wide: coolant, water and air; chips; heat.
+    """
+    groups = [row for row in (_rows(path, names, ceilings) for names in _FAILURES_PANELS) if row]
+    moving = [[line for line in rows if np.ptp(line[1]) >= MIN_SHOWN_CHANGE] for rows in groups]
+    groups = [rows for rows in moving if rows] or groups
+    figure = Figure(figsize=(FIGURE_WIDTH_IN, _HEIGHT), dpi=100, layout="constrained")
+    panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    reached = float(path.attrs["time_to_limit"])
+    for axes, rows in zip(panels, groups, strict=True):
+        for place, (label, values, ceiling) in enumerate(rows):
+            colour = COLOUR_CYCLE[place % len(COLOUR_CYCLE)]
+            axes.plot(_minutes(path), values, color=colour, label=label, linewidth=1.4)
+            if ceiling is not None:
+                axes.axhline(ceiling, color=colour, linewidth=1.0, linestyle=":")
+        is_heat = rows[0][0].startswith(_HEAT_WORDS)
+        axes.set_ylabel("heat [MW]" if is_heat else "temperature [degC]\n(dotted: limit)")
+        if is_heat:
+            axes.set_ylim(bottom=0.0)
+        if np.isfinite(reached):
+            axes.axvline(reached, color=RED, linewidth=1.2)
+        _finish(axes)
+    if np.isfinite(reached):
+        panels[0].annotate(
+            f"{reached:.1f} min: {path.attrs['limit']}",
+            (reached, 0.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 6),
+            textcoords="offset points",
+            color=RED,
+        )
+    panels[-1].set_xlabel("minutes after the failure")
+    panels[0].set_title(title, loc="left", fontsize=12, fontweight="bold", color=BLACK)
+    return figure
+
+
+def _minutes(path: xr.Dataset) -> np.ndarray:
+    instant = path["instant"].to_numpy()
+    return np.asarray((instant - instant[0]) / np.timedelta64(1, "m"))
+
+
+def _rows(
+    path: xr.Dataset, names: Sequence[str], ceilings: Mapping[tuple[str, str], float]
+) -> list[tuple[str, np.ndarray, float | None]]:
+    """Return label, values and ceiling of each line; what lies on another is drawn once."""
+    found: dict[bytes, tuple[str, np.ndarray, float | None]] = {}
+    for name in names:
+        if name not in path:
+            continue
+        dim = next(str(dim) for dim in path[name].dims if dim != "instant")
+        for owner in path[dim].to_numpy().tolist():
+            values = path[name].sel({dim: owner}).to_numpy()
+            row = TRAJECTORY_LABELS[name].format(owner), values, ceilings.get((name, owner))
+            found.setdefault(values.tobytes(), row)
+    return list(found.values())
+
+
+def _finish(axes: Axes) -> None:
+    axes.margins(x=0.0)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color=LIGHT_GREY, linewidth=0.6)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)

@@ -1,0 +1,464 @@
+"""Every rack and every coolant distribution unit of a site, one step after another.
+
+A kernel: loops over bare arrays, compiled where numba is installed. Powers are in MW, temperatures
+in degC, heat capacities in MWh/K, capacity rates in MW/K.
+
+Kernels: plain loops over numbers that numba compiles where it is installed.
+
+Every accelerator of a site, one step after another: a kernel, compiled where numba is.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from twin.physics.numerics import Float32Array, FloatArray, IntArray
+
+FASTMATH_FLAGS: Final = frozenset({"arcp", "contract", "nsz", "reassoc"})
+"""What machine code may do for speed: sum in another order, multiply by the reciprocal. NaN and
+infinity stay what they are."""
+
+
+@cache
+def compile_kernel[**Arguments](
+    kernel: Callable[Arguments, None], *parts: Callable[..., object]
+) -> Callable[Arguments, None]:
+    """Return a kernel as machine code.
+
+    Parameters
+    ----------
+    kernel
+        A function of numbers, arrays and named tuples of them that writes into its arguments.
+    parts
+        Functions of the same file that it calls; the kept machine code is as old as that file.
+
+    Returns
+    -------
+    Callable
+        The same function, compiled at its first call and kept beside its file for later processes;
+        without numba the function as it is: the same numbers, some hundred times slower.
+    """
+    try:
+        import numba.extending  # noqa: PLC0415  (heavy, and only in the planner's environment)
+    except ImportError:
+        return kernel
+    for part in parts:
+        numba.extending.register_jitable(fastmath=set(FASTMATH_FLAGS))(part)
+    compile_ = numba.njit(cache=True, nogil=True, fastmath=set(FASTMATH_FLAGS))
+    machine: Callable[Arguments, None] = compile_(kernel)
+    return machine
+
+
+def has_numba() -> bool:
+    """Return whether kernels run as machine code here."""
+    return compile_kernel(_nothing) is not _nothing
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+MIN_BALANCE_HEAT_MW: Final = 1e-3
+"""Heat below which an error is not taken relative to it. [MW]"""
+
+
+class RackPlacement(NamedTuple):
+    """Where racks stand: those of one unit are neighbours.
+
+    Attributes
+    ----------
+    first
+        First rack of each unit, and the number of racks, ``(unit + 1,)``.
+    hall
+        Hall of each rack, ``(rack,)``.
+    """
+
+    first: IntArray
+    hall: IntArray
+
+
+class HallTable(NamedTuple):
+    """What the racks of a hall do, tabulated over their power.
+
+    Attributes
+    ----------
+    idle, span
+        Power of a rack that waits; what full work adds, ``(hall,)``. [MW]
+    liquid_share
+        Share of the power that leaves by liquid, ``(hall,)``. [1]
+    knots
+        Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
+    rise
+        Hottest chip above the coolant at the knots and the declared flow, ``(hall, knot)``. [K]
+    resistance
+        Of the plates over that at the declared flow, at the unit's knots, ``(hall, knot)``. [1]
+    """
+
+    idle: FloatArray
+    span: FloatArray
+    liquid_share: FloatArray
+    knots: FloatArray
+    rise: FloatArray
+    resistance: FloatArray
+
+
+class CduTable(NamedTuple):
+    """What one unit does, tabulated over the heat that its racks bring.
+
+    Attributes
+    ----------
+    knots
+        Knots in a MW, the first at zero. [MW-1]
+    pump_power
+        Pump power at the knots. [MW]
+    rate
+        Capacity rate of the coolant at the knots. [MW K-1]
+    passing
+        Heat passed on for each kelvin between the two inlets, at the knots. [MW K-1]
+    rack_capacity, unit_capacity
+        Heat that warms the coolant in one rack, and in the unit with its headers. [MWh K-1]
+    """
+
+    knots: float
+    pump_power: FloatArray
+    rate: FloatArray
+    passing: FloatArray
+    rack_capacity: float
+    unit_capacity: float
+
+
+class RackTable(NamedTuple):
+    """Who stands where, and what they do."""
+
+    places: RackPlacement
+    halls: HallTable
+    unit: CduTable
+
+
+class RackInputs(NamedTuple):
+    """What comes from outside, step by step.
+
+    Attributes
+    ----------
+    share
+        Mean work of a hall's racks, 0 waiting to 1 full, ``(time, hall)``. [1]
+    deviation
+        How much busier each rack is, mean zero over a hall, -1 to 1, ``(spell, rack)``. [1]
+    spell
+        Row of ``deviation`` that holds at each step, ``(time,)``.
+    water
+        Facility water into the units, ``(time,)``. [degC]
+    hours
+        Length of a step. [h]
+    """
+
+    share: FloatArray
+    deviation: Float32Array
+    spell: IntArray
+    water: FloatArray
+    hours: float
+
+
+class CoolantState(NamedTuple):
+    """The state: temperatures of the coolant behind each rack and each unit. [degC]"""
+
+    racks: FloatArray
+    units: FloatArray
+
+
+class RackOutputs(NamedTuple):
+    """What a kernel writes, step by step.
+
+    Attributes
+    ----------
+    rack_power, rack_return, chip
+        Power of racks [MW], coolant behind them and their hottest chips [degC], ``(time, rack)``.
+    unit_heat, unit_pump, unit_passed, unit_kept
+        Heat from the racks, pump power, heat given to the facility water, and heat kept in the
+        coolant of the unit and its racks, ``(time, unit)``. [MW]
+    unit_supply
+        Coolant to the racks, ``(time, unit)``. [degC]
+    closure
+        Greatest error of the heat balance of a unit with its racks, relative, ``(time,)``. [1]
+    """
+
+    rack_power: Float32Array
+    rack_return: Float32Array
+    chip: Float32Array
+    unit_heat: FloatArray
+    unit_pump: FloatArray
+    unit_passed: FloatArray
+    unit_kept: FloatArray
+    unit_supply: FloatArray
+    closure: FloatArray
+
+
+class _Bench(NamedTuple):
+    """What a step leaves for the next loop.
+
+    Heat of each rack [MW]; and of each unit the share of a rack's own past and present that stays
+    [h K MWh-1] and what the coolant brings back to it [MW].
+    """
+
+    heats: FloatArray
+    blend: FloatArray
+    brought: FloatArray
+
+
+def rack_kernel(
+    table: RackTable, drive: RackInputs, track: tuple[CoolantState, RackOutputs]
+) -> None:
+    r"""Follow the power and the coolant of all racks and units through time.
+
+    Parameters
+    ----------
+    table
+        Who stands where, and tables of what they do.
+    drive
+        Work and facility water of each step.
+    track
+        Coolant before the first step, which holds that after the last one on return [degC], and
+        arrays to be filled [MW, degC].
+
+    Returns
+    -------
+    None
+        ``track`` [MW, degC] is written.
+
+    Notes
+    -----
+    A rack of a hall with mean work :math:`u` works :math:`u_r = u + \min(u, 1-u)\, d_r`, which is
+    never below 0 or above 1 and keeps the hall's sum, since the deviations :math:`d_r` sum to 0.
+
+    The :math:`n` racks of a unit share its flow alike. With :math:`Q = \sum q_r` and :math:`p` from
+    the pump,
+
+    .. math::
+
+        K_r \dot T_r &= q_r - (C/n)\,(T_r - S) \\
+        K_u \dot S &= C\,(\bar T - S) + p - X, \qquad X = G\,(\bar T + p/C - W)
+
+    The flow, hence :math:`C` and :math:`G`, follows the heat without delay. One implicit step is
+    solved in closed form; all its coefficients are positive, so it is stable and monotone at any
+    length, and what comes in equals what goes out and is kept.
+    """
+    racks, units = len(table.places.hall), len(table.places.first) - 1
+    bench = _Bench(np.empty(racks), np.empty(units), np.empty(units))
+    for step in range(len(drive.water)):
+        _work(table, drive, step, bench, track[1])
+        _exchange(table, drive, step, bench, track)
+        _warm(table, drive, step, bench, track)
+
+
+def _work(
+    table: RackTable, drive: RackInputs, step: int, bench: _Bench, found: RackOutputs
+) -> None:
+    """Enter power and heat of all racks, and their chips above the coolant at declared flow."""
+    halls, hall = table.halls, table.places.hall
+    deviation = drive.deviation[drive.spell[step]]
+    last_piece = halls.rise.shape[1] - 2
+    for r in range(len(hall)):
+        h = hall[r]
+        work = drive.share[step, h]
+        room = max(min(work, 1.0 - work), 0.0)
+        power = halls.idle[h] + halls.span[h] * (work + room * deviation[r])
+        place = power * halls.knots[h]
+        k = min(int(place), last_piece)
+        low = halls.rise[h, k]
+        found.chip[step, r] = low + (place - k) * (halls.rise[h, k + 1] - low)
+        found.rack_power[step, r] = power
+        bench.heats[r] = halls.liquid_share[h] * power
+
+
+def _exchange(
+    table: RackTable,
+    drive: RackInputs,
+    step: int,
+    bench: _Bench,
+    track: tuple[CoolantState, RackOutputs],
+) -> None:
+    """Step the coolant of all units, and enter what they take, pass on and keep themselves."""
+    unit, first = table.unit, table.places.first
+    state, found = track
+    lag, slow = unit.rack_capacity / drive.hours, unit.unit_capacity / drive.hours
+    water = drive.water[step]
+    for c in range(len(first) - 1):
+        heat, warmth = 0.0, 0.0
+        for r in range(first[c], first[c + 1]):
+            heat += bench.heats[r]
+            warmth += state.racks[r]
+        count = first[c + 1] - first[c]
+        pump, rate, passing = _flow(unit, heat)
+        each = rate / count
+        blend = 1.0 / (lag + each)
+        mean, follow = blend * (lag * warmth + heat) / count, each * blend
+        supply = slow * state.units[c] + (rate - passing) * mean
+        supply += pump * (1.0 - passing / rate) + passing * water
+        supply /= slow + rate * (1.0 - follow) + passing * follow
+        back = mean + follow * supply
+        found.unit_heat[step, c], found.unit_pump[step, c] = heat, pump
+        found.unit_passed[step, c] = passing * (back + pump / rate - water)
+        found.unit_kept[step, c] = slow * (supply - state.units[c])
+        found.unit_supply[step, c] = supply
+        state.units[c] = supply
+        bench.blend[c], bench.brought[c] = blend, each * supply
+
+
+def _warm(
+    table: RackTable,
+    drive: RackInputs,
+    step: int,
+    bench: _Bench,
+    track: tuple[CoolantState, RackOutputs],
+) -> None:
+    """Step the coolant of all racks, and enter what it keeps and how hot their chips are."""
+    first, lag = table.places.first, table.unit.rack_capacity / drive.hours
+    hall, resistance = table.places.hall, table.halls.resistance
+    state, found = track
+    worst = 0.0
+    for c in range(len(first) - 1):
+        kept, supply = 0.0, state.units[c]
+        k, w = _place(table.unit, found.unit_heat[step, c])
+        for r in range(first[c], first[c + 1]):
+            held = lag * state.racks[r] + bench.heats[r] + bench.brought[c]
+            back = bench.blend[c] * held
+            kept += back - state.racks[r]
+            state.racks[r] = back
+            found.rack_return[step, r] = back
+            low = resistance[hall[r], k]
+            plate = low + w * (resistance[hall[r], k + 1] - low)
+            found.chip[step, r] = supply + plate * found.chip[step, r]
+        found.unit_kept[step, c] += lag * kept
+        taken = found.unit_heat[step, c] + found.unit_pump[step, c]
+        lost = taken - found.unit_passed[step, c] - found.unit_kept[step, c]
+        worst = max(worst, abs(lost) / max(taken, MIN_BALANCE_HEAT_MW))
+    found.closure[step] = worst
+
+
+def _flow(unit: CduTable, heat: float) -> tuple[float, float, float]:
+    """Return pump power [MW] and both capacity rates [MW K-1] of a unit at a heat."""
+    k, w = _place(unit, heat)
+    return (
+        unit.pump_power[k] + w * (unit.pump_power[k + 1] - unit.pump_power[k]),
+        unit.rate[k] + w * (unit.rate[k + 1] - unit.rate[k]),
+        unit.passing[k] + w * (unit.passing[k + 1] - unit.passing[k]),
+    )
+
+
+def _place(unit: CduTable, heat: float) -> tuple[int, float]:
+    """Return the piece of the unit's tables where a heat lies, and how far into it. [1]"""
+    place = heat * unit.knots
+    k = min(int(place), len(unit.rate) - 2)
+    return k, place - k
+
+
+RACK_KERNEL_PARTS: Final = (_work, _exchange, _warm, _flow, _place)
+"""What :func:`follow_racks` calls, to be compiled with it."""
+
+_MEGAWATTS: Final = 1e-6  # in a W
+
+
+class ChipTable(NamedTuple):
+    """What the chips of a rack do over its power.
+
+    Attributes
+    ----------
+    hall, unit
+        Hall and coolant unit of each rack, ``(rack,)``.
+    knots
+        Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
+    power
+        Mean power of a chip at the knots, ``(hall, knot)``. [W]
+    factor
+        Power of a chip over the mean of its rack, mean 1 over a rack, ``(rack, chip)``. [1]
+    kept
+        Share of a distance from the steady state that is left after a step. [1]
+    """
+
+    hall: IntArray
+    unit: IntArray
+    knots: FloatArray
+    power: FloatArray
+    factor: Float32Array
+    kept: float
+
+
+class ChipInputs(NamedTuple):
+    """What comes from the racks.
+
+    Attributes
+    ----------
+    rack_power
+        Power of each rack, ``(time, rack)``. [MW]
+    chip
+        Case temperature at which a chip of mean power comes to rest, ``(time, rack)``. [degC]
+    supply
+        Coolant to the racks of each unit, ``(time, unit)``. [degC]
+    """
+
+    rack_power: Float32Array
+    chip: Float32Array
+    supply: FloatArray
+
+
+class ChipOutputs(NamedTuple):
+    """What the kernel writes.
+
+    Attributes
+    ----------
+    state
+        Case temperatures before the first step, ``(rack, chip)``; those after the last on return.
+        [degC]
+    power, temperature
+        To be filled, ``(time, rack, chip)``. [MW, degC]
+    """
+
+    state: Float32Array
+    power: Float32Array
+    temperature: Float32Array
+
+
+def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None:
+    r"""Follow power and case temperature of all chips through time.
+
+    Parameters
+    ----------
+    table
+        What the chips do.
+    drive
+        Power of the racks [MW], their chips and coolant [degC], step by step.
+    track
+        Where they stand [degC], and arrays to be filled [MW, degC].
+
+    Returns
+    -------
+    None
+        ``track`` [MW, degC] is written.
+
+    Notes
+    -----
+    With the resistance :math:`R` of its rack's plates and power :math:`q` a chip goes to
+    :math:`T_\infty = S + R q` as
+    :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`: exact at any step while power and
+    coolant stand still over it.
+    """
+    state, powers, temperatures = track
+    last_piece, kept = table.power.shape[1] - 2, np.float32(table.kept)
+    for t in range(drive.rack_power.shape[0]):
+        for r in range(drive.rack_power.shape[1]):
+            h = table.hall[r]
+            place = drive.rack_power[t, r] * table.knots[h]
+            k = min(int(place), last_piece)
+            low = table.power[h, k]
+            mean = low + (place - k) * (table.power[h, k + 1] - low)
+            coolant = np.float32(drive.supply[t, table.unit[r]])  # as precise as what is kept
+            rise = drive.chip[t, r] - coolant
+            power = np.float32(_MEGAWATTS * mean)
+            for c in range(table.factor.shape[1]):
+                end = coolant + rise * table.factor[r, c]
+                now = end + (state[r, c] - end) * kept
+                state[r, c] = now
+                powers[t, r, c] = power * table.factor[r, c]
+                temperatures[t, r, c] = now

@@ -1,0 +1,526 @@
+"""Every rack and coolant unit of a window of a run.
+
+How the work of a hall is spread over its racks where nobody has measured it.
+
+Every accelerator of a window of a run.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from twin import time_axes, variables
+from twin.errors import StateError, ValidationIssue
+from twin.physics import FloatArray
+from twin.physics.numerics import Float32Array
+from twin.racks.kernels import (
+    RACK_KERNEL_PARTS,
+    ChipInputs,
+    ChipOutputs,
+    ChipTable,
+    CoolantState,
+    RackInputs,
+    RackOutputs,
+    RackPlacement,
+    chip_kernel,
+    compile_kernel,
+    rack_kernel,
+)
+from twin.racks.layout import RackLayout
+from twin.relations import SetPoints
+from twin.simulation.setpoints import SET_POINT_VARIABLES, collect_set_points, read_set_points
+from twin.simulation.simulate import ARRIVING_TEMPERATURE
+
+COOLANT_WARM_UP: Final = np.timedelta64(1, "h")
+"""Time after which coolant has forgotten where it began, to a billionth of a kelvin."""
+
+_PIECE: Final = 300
+"""Steps of a warm-up that are followed at once, to keep them small. [1]"""
+
+_ALIKE: Final = 0.01  # K: of the same coolant in a run and behind it
+
+_ENDLESS: Final = 1e9  # h: one implicit step of this length is the steady state
+_RACK_VARIABLES: Final = 3
+_UNIT_VARIABLES: Final = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewWindow:
+    """A piece of the finer axis behind a run.
+
+    Attributes
+    ----------
+    start
+        Its first edge. [datetime64, us]
+    count
+        Number of steps.
+    step
+        Their length. [timedelta64]
+    """
+
+    start: np.datetime64
+    count: int
+    step: np.timedelta64
+
+    @classmethod
+    def of(cls, result: xr.Dataset, time: slice, step: np.timedelta64) -> Self:
+        """Return the window of a run that a slice of moments asks for, as wide as whole steps.
+
+        Raises
+        ------
+        StateError
+            If the window lies outside the run, or a step is not a part of every interval.
+        """
+        edges = time_axes.interval_edges(result)
+        start, stop, faults = window_bounds(edges, time)
+        zero = np.timedelta64(0, "us")
+        if step <= zero or (np.diff(edges) % step != zero).any():
+            mend = "choose a step that divides every interval of the run"
+            faults.append(ValidationIssue(place="step", value=str(step), mend=mend))
+        if faults:
+            raise StateError("view", faults)
+        start = edges[0] + (start - edges[0]) // step * step
+        return cls(start=start, count=int(-((start - stop) // step)), step=step)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Edges of the steps, ``(count + 1,)``. [datetime64, us]"""
+        return np.asarray(self.start + np.arange(self.count + 1) * self.step, "datetime64[us]")
+
+    @property
+    def hours(self) -> float:
+        """Length of a step. [h]"""
+        return float(self.step / time_axes.HOUR)
+
+    def take(self, first: int, count: int) -> "ViewWindow":
+        """Return some of the steps."""
+        return ViewWindow(start=self.start + first * self.step, count=count, step=self.step)
+
+    @property
+    def end(self) -> np.datetime64:
+        """Its last edge. [datetime64, us]"""
+        return self.start + self.count * self.step
+
+    def before(self, edge: np.datetime64, time: np.timedelta64) -> "ViewWindow":
+        """Return the steps of some time before it, as far as there are any after an edge."""
+        back = int(min(-(-time // self.step), (self.start - edge) // self.step))
+        return self.take(-back, back)
+
+
+def window_bounds(
+    edges: np.ndarray, time: slice
+) -> tuple[np.datetime64, np.datetime64, list[ValidationIssue]]:
+    """Return where a slice of moments begins and ends, and the fault of one outside the edges."""
+    start = edges[0] if time.start is None else time_axes.to_utc(str(time.start))
+    stop = edges[-1] if time.stop is None else time_axes.to_utc(str(time.stop))
+    if edges[0] <= start < stop <= edges[-1]:
+        return start, stop, []
+    mend = f"choose a window inside {edges[0]} to {edges[-1]}"
+    return start, stop, [ValidationIssue(place="time", value=f"{start} to {stop}", mend=mend)]
+
+
+def simulate_racks(
+    layout: RackLayout,
+    result: xr.Dataset,
+    window: ViewWindow,
+    *,
+    seed: int,
+    state: CoolantState | None = None,
+) -> tuple[RackOutputs, CoolantState]:
+    """Follow all racks and units through a window.
+
+    Parameters
+    ----------
+    layout
+        The racks of the site.
+    result
+        The run behind them, as :func:`twin.simulate` gives.
+    window
+        Where to look.
+    seed
+        Of the spread of work over the racks.
+    state
+        Coolant at the window's start; if not given it is found by a warm-up before. [degC]
+
+    Returns
+    -------
+    tuple
+        What they did, and the coolant at the window's end.
+    """
+    if state is None:
+        lead = window.before(time_axes.interval_edges(result)[0], COOLANT_WARM_UP)
+        state = _racks_rest(layout, result, lead if lead.count else window, seed=seed)
+        for first in range(0, lead.count, _PIECE):
+            piece = lead.take(first, min(_PIECE, lead.count - first))
+            _, state = simulate_racks(layout, result, piece, seed=seed, state=state)
+    coolant = CoolantState(racks=state.racks.copy(), units=state.units.copy())
+    found = _room(layout, window.count)
+    first = 0
+    for piece, points in _steady(layout, result, window):
+        rows = slice(first, first + piece.count)
+        part = RackOutputs._make(values[rows] for values in found)
+        drive = _drive(layout, result, piece, seed=seed)
+        compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
+            layout.table(points), drive, (coolant, part)
+        )
+        first += piece.count
+    return found, coolant
+
+
+def rack_dataset(layout: RackLayout, window: ViewWindow, found: RackOutputs) -> xr.Dataset:
+    """Return what racks and units did with labels, units and meanings."""
+    whole = time_axes.interval_axes(window.edges)
+    labels = layout.unit_labels
+    names = [hall.name for hall in layout.halls]
+    variables_ = {
+        "rack_power": (("time", "rack"), found.rack_power),
+        "rack_return_temperature": (("time", "rack"), found.rack_return),
+        "chip_temperature": (("time", "rack"), found.chip),
+        "cdu_output": (("time", "unit"), found.unit_heat),
+        "cdu_pump_power": (("time", "unit"), found.unit_pump),
+        "cdu_passed_heat": (("time", "unit"), found.unit_passed),
+        "cdu_kept_heat": (("time", "unit"), found.unit_kept),
+        "technology_supply_temperature": (("time", "unit"), found.unit_supply),
+        "closure": (("time",), found.closure),
+    }
+    coords = {
+        "rack": layout.rack_labels,
+        "unit": labels,
+        "hall": ("rack", np.array(names)[layout.places.hall]),
+        "serving": ("rack", labels[layout.unit_of_rack]),
+    }
+    return variables.tag_dataset(xr.Dataset(variables_, coords={**whole.coords, **coords}))
+
+
+def rack_values_per_step(layout: RackLayout) -> int:
+    """Return how many numbers of four bytes a step has. [1]"""
+    return _RACK_VARIABLES * layout.racks + 2 * _UNIT_VARIABLES * layout.units
+
+
+def _room(layout: RackLayout, count: int) -> RackOutputs:
+    racks, units = (count, layout.racks), (count, layout.units)
+    return RackOutputs(
+        rack_power=np.empty(racks, np.float32),
+        rack_return=np.empty(racks, np.float32),
+        chip=np.empty(racks, np.float32),
+        unit_heat=np.empty(units),
+        unit_pump=np.empty(units),
+        unit_passed=np.empty(units),
+        unit_kept=np.empty(units),
+        unit_supply=np.empty(units),
+        closure=np.empty(count),
+    )
+
+
+def _racks_rest(
+    layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int
+) -> CoolantState:
+    """Return the coolant as it would stand after the window's first step had lasted for ever."""
+    first = window.take(0, 1)
+    state = CoolantState(racks=np.zeros(layout.racks), units=np.zeros(layout.units))
+    drive = _drive(layout, result, first, seed=seed)._replace(hours=_ENDLESS)
+    ((_, points),) = _steady(layout, result, first)
+    compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
+        layout.table(points), drive, (state, _room(layout, 1))
+    )
+    return state
+
+
+def _steady(
+    layout: RackLayout, result: xr.Dataset, window: ViewWindow
+) -> Iterator[tuple[ViewWindow, SetPoints | None]]:
+    """Yield the pieces of a window in which set points of the water stay as they are."""
+    edges, fine = time_axes.interval_edges(result), window.edges
+    interval = np.searchsorted(edges, fine[:-1], side="right") - 1
+    low, high = int(interval[0]), int(interval[-1]) + 1
+    part = result.isel(time=slice(low, high), instant=slice(low, high + 1))
+    points = _points(layout, part)
+    _refuse_untold(layout, part, points)
+    told: list[FloatArray] = []
+    if points is not None:
+        told = [*points.temperature_range.values(), *points.technology_range.values()]
+    if points is None or not told:
+        yield window, None
+        return
+    moves = np.any([np.diff(values[interval - low]) != 0.0 for values in told], axis=0)
+    starts = [0, *(np.flatnonzero(moves) + 1).tolist()]
+    for begin, end in zip(starts, [*starts[1:], window.count], strict=True):
+        at = int(interval[begin]) - low
+        yield window.take(begin, end - begin), _moment(points, at)
+
+
+def _points(layout: RackLayout, result: xr.Dataset) -> SetPoints | None:
+    """Return the set points that a run was told, if they stand beside it."""
+    orders: dict[tuple[str, str], FloatArray] = {}
+    for word, (_, dim) in SET_POINT_VARIABLES.items():
+        if word in result:  # machines that were told none have a gap beside those of the run
+            orders |= read_set_points(layout.site, result[[word]].dropna(dim, how="all"))
+    return collect_set_points(layout.site, orders)
+
+
+def _moment(points: SetPoints, at: int) -> SetPoints:
+    """Return the ranges that hold in one interval."""
+    wide, warm = (
+        {name: values[at] for name, values in table.items()}
+        for table in (points.temperature_range, points.technology_range)
+    )
+    return replace(points, temperature_range=wide, technology_range=warm)
+
+
+def _refuse_untold(layout: RackLayout, result: xr.Dataset, points: SetPoints | None) -> None:
+    """Refuse a run whose coolant the site does not give at the set points that are told."""
+    cdu, word = layout.cdu, "technology_supply_temperature"
+    if word not in result or "cdu_output" not in result:
+        return
+    heat = result["cdu_output"].sel(cdu=cdu.name).to_numpy()
+    through = layout.warm.share(
+        heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+    )
+    water = _water(layout, result)[1:]
+    wanted = cdu.technology_supply_temperature(heat, water, points=points, facility_flow=through)
+    off = np.abs(result[word].sel(cdu=cdu.name).to_numpy() - wanted).max()
+    if off > _ALIKE:
+        mend = (
+            "view the run with the site it was made of, and assign to it the set points that it "
+            "was told, facility_range_set_point and technology_range_set_point"
+        )
+        fault = ValidationIssue(place=f"{word} of {cdu.name}", value=f"{off:.3g} K off", mend=mend)
+        raise StateError("view", [fault])
+
+
+def _drive(layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int) -> RackInputs:
+    """Return work and facility water of each step: means held, temperatures straight between."""
+    edges, fine = time_axes.interval_edges(result), window.edges
+    interval = np.searchsorted(edges, fine[:-1], side="right") - 1
+    low, high = int(interval[0]), int(interval[-1]) + 1
+    part = result.isel(time=slice(low, high), instant=slice(low, high + 1))
+    edges = (edges[low : high + 1] - fine[0]) / time_axes.HOUR
+    spells = (fine[:-1] - np.datetime64(0, "us")) // WORK_INTERVAL
+    first = int(spells[0])
+    return RackInputs(
+        share=_shares(layout, part)[interval - low],
+        deviation=work_deviations(layout.places, first, int(spells[-1]) - first + 1, seed=seed),
+        spell=spells - first,
+        water=np.interp((fine[1:] - fine[0]) / time_axes.HOUR, edges, _water(layout, part)),
+        hours=window.hours,
+    )
+
+
+def _shares(layout: RackLayout, result: xr.Dataset) -> FloatArray:
+    """Return the mean work of the racks of each hall, ``(time, hall)``. [1]"""
+    power = result["hall_power"].sel(hall=[hall.name for hall in layout.halls]).to_numpy()
+    if not np.isfinite(power).all():  # a kernel would look up no place in its tables
+        mend = "view a run whose halls all have a power"
+        raise StateError("view", [ValidationIssue(place="hall_power", value="nan", mend=mend)])
+    idle = np.array([hall.idle_power for hall in layout.halls])
+    full = np.array([hall.full_power for hall in layout.halls])
+    return np.asarray((power - idle) / (full - idle))
+
+
+def _water(layout: RackLayout, result: xr.Dataset) -> FloatArray:
+    """Return the warm facility water at the run's edges, as it arrives at the halls. [degC]"""
+    name = ARRIVING_TEMPERATURE if ARRIVING_TEMPERATURE in result else "facility_supply_temperature"
+    supply = result[name].sel(circuit=layout.warm.name)
+    return np.asarray(supply.to_numpy(), dtype=np.float64)
+
+
+WORK_INTERVAL: Final = np.timedelta64(15, "m")
+"""Time for which the work of a rack beside its hall's does not change."""
+
+MIN_JOB_INTERVALS, MAX_JOB_INTERVALS = 8, 96
+"""Bounds of the time that a job keeps a rack equally busy: 2 h and 24 h; assumed. [spells]"""
+
+MAX_WORK_DEVIATION: Final = 0.8
+"""Greatest deviation of a rack's work, beside what its bounds allow; assumed. [1]"""
+
+_LENGTH, _PHASE, _WORK = np.uint64(1), np.uint64(2), np.uint64(3)  # what is drawn
+
+
+def work_deviations(places: RackPlacement, first: int, count: int, *, seed: int) -> Float32Array:
+    """Return how much busier each rack is than its hall, spell by spell.
+
+    Parameters
+    ----------
+    places
+        Where the racks stand.
+    first
+        The first spell, counted from 1970. [1]
+    count
+        Number of spells. [1]
+    seed
+        Another seed gives another course of the same kind.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(spell, rack)``, -1 to 1, mean zero over every hall. [1]
+
+    Notes
+    -----
+    Each rack has jobs of one length, each evenly drawn from -1 to 1, beginning at its own time.
+    What a rack does in a spell follows from seed, rack and spell alone, so any window of a year
+    can be looked at without what was before.
+    """
+    rack = np.arange(len(places.hall), dtype=np.uint64)
+    root = np.uint64(seed)
+    length = MIN_JOB_INTERVALS + (
+        _draw(root, _LENGTH, rack) * (MAX_JOB_INTERVALS - MIN_JOB_INTERVALS + 1)
+    ).astype(np.int64)
+    phase = (_draw(root, _PHASE, rack) * length).astype(np.int64)
+    spells = first + np.arange(count, dtype=np.int64)[:, None]
+    job = ((spells + phase) // length).astype(np.uint64)
+    work = 2.0 * _draw(root, _WORK, rack, job) - 1.0
+    for hall in range(int(places.hall[-1]) + 1):
+        mine = places.hall == hall
+        work[:, mine] -= work[:, mine].mean(axis=1, keepdims=True)
+    return (0.5 * MAX_WORK_DEVIATION * work).astype(np.float32)
+
+
+def _draw(*keys: np.uint64 | NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return numbers from 0 to 1 that follow from their keys (the finaliser of splitmix64)."""
+    state = np.zeros(1, dtype=np.uint64)
+    for key in keys:
+        state = (state ^ key) + np.uint64(0x9E3779B97F4A7C15)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
+    return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+PLATE_TIME_CONSTANT_S: Final = 2.0
+"""Time constant of a chip on its cold plate; assumed, first order. [s]"""
+
+CHIP_POWER_STD: Final = 0.02
+"""Standard deviation of the power of the chips of a rack beside their mean; assumed. [1]"""
+
+_WARM_UP: Final = np.timedelta64(1, "m")  # thirty time constants
+_SECONDS: Final = 3600.0  # in an hour
+
+type ChipArrays = tuple[Float32Array, Float32Array]
+"""Powers [MW] and case temperatures [degC] of chips, ``(time, rack, chip)``."""
+
+type RackAndChipState = tuple[CoolantState, Float32Array]
+"""The coolant, and the case temperature of each chip, ``(rack, chip)``. [degC]"""
+
+
+def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
+    """Return what the chips of a site do.
+
+    Parameters
+    ----------
+    layout
+        The racks of the site.
+    hours
+        Length of a step. [h]
+    seed
+        Of the differences among chips, which do not change with time.
+
+    Raises
+    ------
+    StateError
+        If the racks of its halls have different numbers of chips.
+    """
+    counts = {hall.chips_per_rack for hall in layout.halls}
+    if len(counts) != 1:
+        mend = "chips are viewed where all racks have equally many"
+        fault = ValidationIssue(place="chips_per_rack", value=str(sorted(counts)), mend=mend)
+        raise StateError(layout.site.name, [fault])
+    draw = np.random.default_rng(seed).standard_normal((layout.racks, counts.pop()))
+    factor = 1.0 + CHIP_POWER_STD * (draw - draw.mean(axis=1, keepdims=True))
+    return ChipTable(
+        hall=layout.places.hall,
+        unit=layout.unit_of_rack,
+        knots=layout.hall_table.knots,
+        power=layout.chip_power,
+        factor=factor.astype(np.float32),
+        kept=math.exp(-hours * _SECONDS / PLATE_TIME_CONSTANT_S),
+    )
+
+
+def simulate_chips(
+    layout: RackLayout,
+    result: xr.Dataset,
+    window: ViewWindow,
+    *,
+    table: ChipTable,
+    seed: int,
+    state: RackAndChipState | None = None,
+) -> tuple[ChipArrays, RackAndChipState]:
+    """Follow all chips through a window.
+
+    Parameters
+    ----------
+    layout
+        The racks of the site.
+    result
+        The run behind them, as :func:`twin.simulate` gives.
+    window
+        Where to look.
+    table
+        What the chips do in a step of the window, as :func:`table_of` gives.
+    seed
+        Of the spread of work over racks.
+    state
+        Coolant and chips at the window's start; if not given they are found by a warm-up. [degC]
+
+    Returns
+    -------
+    tuple
+        What they did, and how they stand at the window's end.
+    """
+    lead = window.before(time_axes.interval_edges(result)[0], _WARM_UP)
+    if state is not None:
+        coolant, chips = state
+    elif lead.count:
+        found, coolant = simulate_racks(layout, result, lead, seed=seed)
+        chips = _chips_rest(table, found)
+        _step(table, found, chips)
+    found, after = simulate_racks(
+        layout, result, window, seed=seed, state=coolant if state or lead.count else None
+    )
+    chips = chips.copy() if state or lead.count else _chips_rest(table, found)
+    return _step(table, found, chips), (after, chips)
+
+
+def chip_dataset(layout: RackLayout, window: ViewWindow, chips: ChipArrays) -> xr.Dataset:
+    """Return what chips did with labels, units and meanings."""
+    power, temperature = chips
+    dims = ("time", "rack", "chip")
+    coords = {"rack": layout.rack_labels, "chip": np.arange(power.shape[-1])}
+    whole = time_axes.interval_axes(window.edges)
+    return variables.tag_dataset(
+        xr.Dataset(
+            {"chip_power": (dims, power), "chip_temperature": (dims, temperature)},
+            coords={**whole.coords, **coords},
+        )
+    )
+
+
+def chip_values_per_step(layout: RackLayout) -> int:
+    """Return how many numbers of four bytes a step has. [1]"""
+    return 2 * sum(hall.racks * hall.chips_per_rack for hall in layout.halls)
+
+
+def _step(table: ChipTable, found: RackOutputs, chips: Float32Array) -> ChipArrays:
+    """Let the chips follow their racks; ``chips`` are then where they end. [degC]"""
+    shape = (len(found.rack_power), *chips.shape)
+    track = ChipOutputs(chips, np.empty(shape, np.float32), np.empty(shape, np.float32))
+    compile_kernel(chip_kernel)(
+        table, ChipInputs(found.rack_power, found.chip, found.unit_supply), track
+    )
+    return track.power, track.temperature
+
+
+def _chips_rest(table: ChipTable, found: RackOutputs) -> Float32Array:
+    """Return the chips as they would stand after the first step had lasted for ever. [degC]"""
+    chips = np.zeros(table.factor.shape, np.float32)
+    first = found._replace(
+        rack_power=found.rack_power[:1], chip=found.chip[:1], unit_supply=found.unit_supply[:1]
+    )
+    _step(table._replace(kept=0.0), first, chips)
+    return chips

@@ -1,0 +1,278 @@
+"""The yearly figures that the European Union asks of data centres, from what a site did.
+
+After the annexes of Delegated Regulation (EU) 2024/1364, by secondary sources: check them, and what
+came after them, before you file. Figures that no run can know are left to whoever files.
+"""
+
+from collections.abc import Iterator, Set
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import variables
+from twin.equipment import Battery, HeatReuse, ITHall, Renewable
+from twin.errors import ProblemError, ValidationIssue
+from twin.markets.tariffs import year_bounds
+from twin.reporting.indicators import (
+    COOLING_POWER_VARIABLES,
+    INDICATOR_VARIABLES,
+    METER_OPERATOR,
+    UNDEFINED_BASIS,
+    ReportItem,
+    carbon_items,
+    cooling_degree_days,
+    indicators,
+    metered_item,
+    missing_variables,
+    unknown_item,
+    used_renewable_power,
+)
+from twin.site import Site
+from twin.time_axes import HOUR
+from twin.units import format_minute, format_unit
+
+KW_PER_MW: Final = 1e3
+"""Kilowatts of a megawatt. [1]"""
+
+SUMMED_VARIABLES: Final = (
+    *(*INDICATOR_VARIABLES, *COOLING_POWER_VARIABLES, "genset_output", "heat_reuse_power"),
+    *("renewable_used_power", "matched_power", "carbon_intensity"),
+)
+"""Words that figures sum, as far as a run has them; none is ever below 0."""
+
+AVERAGED_VARIABLES: Final = ("air_temperature", "rack_inlet_temperature")
+"""Words that figures take means of, as far as a run has them."""
+
+NEGATIVE_TOLERANCE: Final = 1e-9
+"""So far below 0 may arithmetic leave a rate, in its own unit."""
+
+
+def year_length(run: xr.Dataset, time_zone: str) -> float:
+    """Return the length of the calendar year in which the middle of a run lies. [h]
+
+    Parameters
+    ----------
+    run
+        With ``time``.
+    time_zone
+        IANA zone of the site.
+    """
+    begin, end = year_bounds(run["time"].to_numpy()[run.sizes["time"] // 2], time_zone)
+    return float((end - begin) / HOUR)
+
+
+def report_items(
+    site: Site, run: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None
+) -> tuple[ReportItem, ...]:
+    """Return the figures of a report on what a site did.
+
+    Parameters
+    ----------
+    site
+        The site.
+    run
+        What it did, as :func:`twin.reporting.indicators.indicators` wants it; where it also holds
+        the air temperature, cooling degree days are counted. What is not known must not be among
+        its intervals: see :func:`untold`.
+    carbon_intensity
+        Carbon intensity of the grid on the same ``time``. [kg MWh-1]
+
+    Returns
+    -------
+    tuple of Figure
+        In the order of the annexes: what is installed, what was used, indicators.
+
+    Raises
+    ------
+    UnitError
+        If a word or its unit is missing.
+    ProblemError
+        If a value that figures use is no finite number, a rate is below 0, or the IT drew more than
+        the site.
+    """
+    whole = run if carbon_intensity is None else run.assign(carbon_intensity=carbon_intensity)
+    variables.check_variables(
+        whole, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(whole)))
+    )
+    mend = "no figure can be told over it; leave the interval out, or tell it"
+    faults = [
+        ValidationIssue(place=_first(whole, name, is_lost), value="no number", mend=mend)
+        for name, is_lost in missing_values(whole).items()
+        if is_lost.any()
+    ]
+    if faults := [*faults, *negative_rate_issues(whole), *_more_than_all(whole)]:
+        raise ProblemError("run", faults)
+    found = indicators(run, carbon_intensity=carbon_intensity)
+    gone = missing_variables(site, run)
+    return (
+        *_installed(site),
+        *_used(site, run, gone),
+        *_renewable(site, run, gone),
+        *_indicators(found, gone),
+        *carbon_items(
+            site, whole, is_own_known=not {"renewable_used_power", "genset_output"} & gone
+        ),
+    )
+
+
+def report_variables(run: xr.Dataset) -> tuple[str, ...]:
+    """Return the words of a run that figures use."""
+    return tuple(name for name in (*SUMMED_VARIABLES, *AVERAGED_VARIABLES) if name in run)
+
+
+def missing_values(run: xr.Dataset) -> dict[str, np.ndarray]:
+    """Return where a run does not tell the words that figures use.
+
+    Parameters
+    ----------
+    run
+        Any words on ``time`` and on owners.
+
+    Returns
+    -------
+    dict
+        Word -> whether it is no finite number, of any owner, in each interval.
+    """
+    known = {name: xr.DataArray(np.isfinite(run[name])) for name in report_variables(run)}
+    return {name: _anywhere(~is_known) for name, is_known in known.items()}
+
+
+def negative_rate_issues(run: xr.Dataset) -> list[ValidationIssue]:
+    """Return the fault of each rate that is below 0, with the first time at which it is."""
+    mend = "a power, water or carbon is never below 0; look at the sign, or write 0"
+    return [
+        ValidationIssue(
+            place=_first(run, name, is_below),
+            value=f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])} at the least",
+            mend=mend,
+        )
+        for name in SUMMED_VARIABLES
+        if name in run and (is_below := _anywhere(run[name] < -NEGATIVE_TOLERANCE)).any()
+    ]
+
+
+def _more_than_all(run: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield the fault of an IT that drew more than the site around it: no PUE is below 1."""
+    inner, whole = _sum(run, "it_power"), _sum(run, "facility_power")
+    if inner > whole * (1.0 + NEGATIVE_TOLERANCE):
+        value = f"{inner:,.6g} MWh, of {whole:,.6g} MWh of the whole site"
+        mend = "a part draws no more than the whole; look at both meters and their units"
+        yield ValidationIssue(place="it_power", value=value, mend=mend)
+
+
+def _anywhere(holds: xr.DataArray) -> np.ndarray:
+    """Return whether something holds for any owner, in each interval."""
+    return holds.any([dim for dim in holds.dims if dim != "time"]).to_numpy()
+
+
+def _first(run: xr.Dataset, name: str, holds: np.ndarray) -> str:
+    """Return where a word first is as it should not be, for a fault."""
+    return f"{name}, {format_minute(run['time'].to_numpy()[int(np.argmax(holds))])}"
+
+
+def _installed(site: Site) -> Iterator[ReportItem]:
+    power = sum(hall.full_power for hall in site.of(ITHall))
+    yield ReportItem(
+        "P_IT", "installed power demand of the IT", "kW", KW_PER_MW * power, "site file"
+    )
+    batteries = [b.capacity for b in site.of(Battery) if b.local_controller]
+    meaning = "battery capacity that may serve the grid"
+    yield ReportItem("C_BtG", meaning, "kWh", KW_PER_MW * sum(batteries, 0.0), "site file")
+
+
+def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
+    energy = "energy of the whole site, own generation included"
+    yield ReportItem("E_DC", energy, "kWh", KW_PER_MW * _sum(run, "facility_power"), "run")
+    inner = KW_PER_MW * _sum(run, "it_power")
+    yield ReportItem("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
+    backup = "energy of backup generators"
+    yield metered_item(
+        "E_DC-BG", backup, KW_PER_MW * _sum(run, "genset_output"), gone={"genset_output"} & gone
+    )
+    cooling = KW_PER_MW * sum(_sum(run, name) for name in COOLING_POWER_VARIABLES)
+    plants = "energy of cooling plants, CDU pumps and hall fans"
+    yield metered_item("cooling", plants, cooling, gone={*COOLING_POWER_VARIABLES} & gone)
+    yield ReportItem("W_IN", "water taken in", "m3", _sum(run, "water_use"), "run")
+    yield unknown_item("W_IN-POT", "of it potable", "m3", to="the water contract")
+    reused = _sum(run, "heat_reuse_power")
+    yield metered_item(
+        "E_REUSE", "heat reused", KW_PER_MW * reused, gone={"heat_reuse_power"} & gone
+    )
+    if reused > 0.0:
+        warmth, meaning = _temperature_of_heat(site, run), "mean temperature of that heat"
+        if warmth is None:
+            yield unknown_item("T_WH", meaning, "degC", to="whoever meters the heat")
+        else:
+            yield ReportItem("T_WH", meaning, "degC", warmth, "site file, by heat")
+    if "rack_inlet_temperature" in run:
+        inlet = float(run["rack_inlet_temperature"].weighted(run["duration"]).mean())
+        yield ReportItem("T_IN", "mean temperature of the air into racks", "degC", inlet, "run")
+    if "air_temperature" in run:
+        degrees = cooling_degree_days(run, site.time_zone)
+        yield ReportItem("CDD", "cooling degree days, by Eurostat", "degC d", degrees, "run")
+
+
+def _renewable(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
+    own, meaning = used_renewable_power(run), "renewable energy made on site and used there"
+    energy = KW_PER_MW * float(own @ run["duration"])
+    figure = metered_item("E_RES-OOS", meaning, energy, gone={"renewable_used_power"} & gone)
+    bought = [source.name for source in site.of(Renewable) if source.price > 0.0]
+    if bought and figure.value:  # no site file tells where they stand
+        paid = f"with {', '.join(bought)}, paid by contract: E_RES-PPA if not on site"
+        figure = replace(figure, basis=f"{figure.basis}; {paid}")
+    yield figure
+    yield unknown_item(
+        "E_RES-PPA", "renewable energy by purchase agreements", "kWh", to="the contracts"
+    )
+    yield unknown_item(
+        "E_RES-GOO", "renewable energy by guarantees of origin", "kWh", to="the registry"
+    )
+
+
+def _indicators(found: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
+    over = {"erf": "heat_reuse_power", "ref": "renewable_used_power"}
+    own = "run; without further purchase agreements and guarantees of origin"
+    words = {
+        "pue": ("PUE", "energy of the site over that of the IT", "run"),
+        "wue": ("WUE", "water over the energy of the IT", "run"),
+        "erf": ("ERF", "heat reused over the energy of the site", "run"),
+        "ref": ("REF", "renewable energy over that of the site", own),
+        "cue": ("CUE", "carbon of the import over the energy of the IT", "run; location-based"),
+    }
+    for name, (key, meaning, basis) in words.items():
+        if name in found:
+            value, unit = float(found[name]), str(found[name].attrs["units"])
+            if over.get(name) in gone:
+                yield unknown_item(key, meaning, unit, to=METER_OPERATOR)
+            elif np.isfinite(value):
+                yield ReportItem(key, meaning, unit, value, basis)
+            else:
+                yield ReportItem(
+                    key=key, meaning=meaning, unit=unit, value=None, basis=UNDEFINED_BASIS
+                )
+
+
+def _sum(run: xr.Dataset, name: str) -> float:
+    """Return what a rate sums to over the run and all its owners; 0 where there is none."""
+    return float((run[name] * run["duration"]).sum(skipna=False)) if name in run else 0.0
+
+
+def _temperature_of_heat(site: Site, run: xr.Dataset) -> float | None:
+    """Return the mean temperature at which heat was handed over, weighted by heat. [degC]
+
+    None where others than the site's machines, as meters of its customers, hand it over.
+    """
+    pumps = {pump.name: pump for pump in site.of(HeatReuse)}
+    names = run["heat_reuse_power"]["heat_reuse"].to_numpy().tolist()
+    if not pumps.keys() >= set(names):
+        return None
+    air = run["air_temperature"].to_numpy() if "air_temperature" in run else None
+    heat = warmth = 0.0
+    for pump in (pumps[name] for name in names):
+        given = (run["heat_reuse_power"].sel(heat_reuse=pump.name) * run["duration"]).to_numpy()
+        supply = pump.supply_temperature if air is None else pump.supply_to(air)
+        heat += float(given.sum())
+        warmth += float((given * supply).sum())
+    return warmth / heat

@@ -1,0 +1,291 @@
+r"""Effectiveness of a site over a run: the key performance indicators of EN 50600-4.
+
+Cooling degree days of a run, by Eurostat.
+
+One figure of a report: known from a run, or left to whoever meters it.
+
+Carbon of a run in its two accounts, and how much of its energy was free of carbon.
+
+With the import :math:`E_t`, the mix's intensity :math:`c_t`, what contracts match :math:`M_t` and
+own sun and wind :math:`R_t`, all in the same interval,
+
+.. math::
+    C_{location} = \sum E_t c_t, \quad C_{market} = \sum \max(E_t - M_t, 0) c_{residual}, \quad
+    S = \frac{\sum (\min(E_t, M_t) + R_t)}{\sum (E_t + R_t + G_t)}
+
+with what generators gave, :math:`G_t`. :math:`R_t` is what was used as it came, as in REF.
+
+References
+----------
+.. [1] World Resources Institute, "GHG Protocol Scope 2 Guidance," 2015.
+.. [2] Google, "24/7 carbon-free energy: methodologies and metrics," 2021.
+"""
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from twin import variables
+from twin.equipment import CduBank, CoolingPlant, CrahBank, Equipment, Genset, HeatReuse, Renewable
+from twin.markets.contracts import HourlyMatching
+from twin.site import Site
+from twin.time_axes import HOUR, local_midnight
+
+INDICATOR_VARIABLES = (
+    "grid_import_power",
+    "grid_export_power",
+    "it_power",
+    "facility_power",
+    "water_use",
+)
+"""What a run must hold."""
+
+COOLING_POWER_VARIABLES: Final[dict[str, type[Equipment]]] = {
+    "cooling_plant_compressor_power": CoolingPlant,
+    "cooling_plant_fan_power": CoolingPlant,
+    "cooling_plant_pump_power": CoolingPlant,
+    "cdu_pump_power": CduBank,
+    "hall_air_fan_power": CrahBank,
+}
+"""What cooling draws, in words of a run -> kind of machine that draws it."""
+
+REPORTING_KINDS: Final[dict[str, type[Equipment]]] = {
+    **COOLING_POWER_VARIABLES,
+    "genset_output": Genset,
+    "heat_reuse_power": HeatReuse,
+    "renewable_used_power": Renewable,
+}
+"""Word that figures sum -> kind of machine of which a run tells it."""
+
+
+def indicators(result: xr.Dataset, *, carbon_intensity: xr.DataArray | None = None) -> xr.Dataset:
+    r"""Return PUE, WUE, ERF, REF and, where carbon is known, CUE of a run.
+
+    Parameters
+    ----------
+    result
+        A run on ``time`` with ``duration``, as :func:`twin.simulation.simulate.simulate` gives it:
+        ``facility_power``, ``it_power``, ``grid_import_power``, ``grid_export_power`` [MW],
+        ``water_use`` [m3 h-1] and, where there are any, ``renewable_used_power`` and
+        ``heat_reuse_power`` [MW].
+    carbon_intensity
+        Carbon intensity of the grid on the same ``time``; without it there is no CUE. [kg MWh-1]
+
+    Returns
+    -------
+    xarray.Dataset
+        Scalars ``pue``, ``erf``, ``ref`` [1], ``wue`` [m3 MWh-1] and ``cue`` [kg MWh-1]; NaN
+        where the IT drew nothing, or where a word that it takes is NaN anywhere.
+
+    Raises
+    ------
+    UnitError
+        If a variable or its unit is missing.
+
+    Notes
+    -----
+    With the energy :math:`E` of the run, of IT taken at the outputs of the UPS (category 1),
+
+    .. math::
+        PUE = \frac{E_{DC}}{E_{IT}}, \quad WUE = \frac{V}{E_{IT}}, \quad
+        CUE = \frac{\int p_{import} c \, dt}{E_{IT}}, \quad
+        ERF = \frac{E_{reuse}}{E_{DC}}, \quad REF = \frac{E_{ren}}{E_{DC}}
+
+    :math:`V` is the water drawn on site. CUE counts all import at the grid's average intensity and
+    gives no credit for export. :math:`E_{ren}` is what sun, wind and contracts gave, less what was
+    exported meanwhile, at most :math:`E_{DC}`; the renewable share of the grid does not count.
+    :math:`E_{reuse}` is the heat handed over; the electricity that lifts it counts in
+    :math:`E_{DC}`. What batteries lose counts neither in PUE nor in :math:`E_{DC}`. The standards
+    ask for whole years; over shorter runs these are interim values.
+
+    References
+    ----------
+    .. [1] EN 50600-4-2:2016, "Power usage effectiveness."
+    .. [2] EN 50600-4-3:2016, "Renewable energy factor."
+    .. [3] EN 50600-4-6:2020, "Energy reuse factor."
+    .. [4] EN 50600-4-8:2022, "Carbon usage effectiveness."
+    .. [5] EN 50600-4-9:2022, "Water usage effectiveness."
+    """
+    variables.check_variables(result, *INDICATOR_VARIABLES)
+    it, facility = _total(result["it_power"]), _total(result["facility_power"])
+    values = {
+        "pue": _share(facility, it),
+        "wue": _share(_total(result["water_use"]), it),
+        "erf": _share(_total(_reused(result)), facility),
+        "ref": _share(_total(used_renewable_power(result)), facility),
+    }
+    if carbon_intensity is not None:
+        variables.check_variables(
+            carbon_intensity.to_dataset(name="carbon_intensity"), "carbon_intensity"
+        )
+        values["cue"] = _share(_total(result["grid_import_power"] * carbon_intensity), it)
+    return variables.tag_dataset(xr.Dataset({name: ((), value) for name, value in values.items()}))
+
+
+def missing_variables(site: Site, result: xr.Dataset) -> frozenset[str]:
+    """Return the words of which the site has machines and the run tells nothing.
+
+    What such a machine did is not known, and not 0.
+    """
+    return frozenset(
+        word for word, kind in REPORTING_KINDS.items() if word not in result and any(site.of(kind))
+    )
+
+
+def _reused(result: xr.Dataset) -> xr.DataArray:
+    """Return the heat handed over. [MW]"""
+    if "heat_reuse_power" not in result:
+        return xr.zeros_like(result["facility_power"])
+    variables.check_variables(result, "heat_reuse_power")
+    return result["heat_reuse_power"].sum("heat_reuse", skipna=False)
+
+
+def used_renewable_power(result: xr.Dataset) -> xr.DataArray:
+    """Return the renewable power used on site, at most the power of the site. [MW]"""
+    if "renewable_used_power" not in result:
+        return xr.zeros_like(result["facility_power"])
+    variables.check_variables(result, "renewable_used_power")
+    gained = result["renewable_used_power"].sum("renewable", skipna=False)
+    kept = (gained - result["grid_export_power"]).clip(min=0.0)
+    return xr.DataArray(np.minimum(kept, result["facility_power"]))
+
+
+def _total(rate: xr.DataArray) -> float:
+    """Return what a rate per hour sums to; NaN where any of it is not known."""
+    return float((rate * rate["duration"]).sum(skipna=False))
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0.0 else float("nan")
+
+
+HOT_DAY_MEAN_C: Final = 24.0
+"""Mean of a day from which on it has cooling degrees: all above :data:`COOL`. [degC]"""
+
+COOLING_BASE_C: Final = 21.0
+"""Temperature from which cooling degrees are counted. [degC]"""
+
+
+def cooling_degree_days(run: xr.Dataset, time_zone: str) -> float:
+    """Return the cooling degree days: of days of 24 degC and more, what lies above 21 degC. [K d]
+
+    Days are those of the calendar where the site stands; one that is told in part counts in part.
+
+    Parameters
+    ----------
+    run
+        With ``air_temperature`` [degC] on ``time`` with ``duration``. [h]
+    time_zone
+        IANA zone of the site.
+    """
+    local = pd.DatetimeIndex(run["time"].to_numpy()).tz_localize("UTC").tz_convert(time_zone)
+    days, day = np.unique(local.tz_localize(None).normalize(), return_inverse=True)
+    edges = [
+        [local_midnight(pd.Timestamp(one) + pd.DateOffset(days=n), time_zone) for n in (0, 1)]
+        for one in days
+    ]
+    length = run["duration"].to_numpy()
+    told = np.bincount(day, weights=length)
+    mean = np.bincount(day, weights=length * run["air_temperature"].to_numpy()) / told
+    whole = np.diff(np.array(edges), axis=1)[:, 0] / HOUR
+    return float(
+        np.where(mean >= HOT_DAY_MEAN_C, (mean - COOLING_BASE_C) * told / whole, 0.0).sum()
+    )
+
+
+UNDEFINED_BASIS: Final = "unknown: nothing was drawn that it is over"
+
+METER_OPERATOR: Final = "whoever meters it"
+"""Who knows what a machine of the site did, where no file tells it."""
+
+
+@dataclass(frozen=True)
+class ReportItem:
+    """One figure of a report.
+
+    Attributes
+    ----------
+    key
+        Its sign in the regulation, or our word where it has none.
+    meaning, unit
+        What it is.
+    value
+        Its value; None where whoever files has to know it, or nothing was drawn that it is over.
+    basis
+        Where the value comes from, or who knows it.
+    """
+
+    key: str
+    meaning: str
+    unit: str
+    value: float | None
+    basis: str
+
+
+def unknown_item(key: str, meaning: str, unit: str, *, to: str) -> ReportItem:
+    """Return a figure that somebody else knows."""
+    return ReportItem(key, meaning, unit, None, f"known by {to}")
+
+
+def metered_item(key: str, meaning: str, energy: float, *, gone: Set[str]) -> ReportItem:
+    """Return a figure of machines: what none of them tells is not known, and not 0. [kWh]"""
+    if gone:
+        return unknown_item(key, meaning, "kWh", to=METER_OPERATOR)
+    return ReportItem(key, meaning, "kWh", energy, "run")
+
+
+def carbon_items(site: Site, run: xr.Dataset, *, is_own_known: bool = True) -> Iterator[ReportItem]:
+    """Yield the carbon accounts of a run.
+
+    Parameters
+    ----------
+    site
+        The site; its contracts tell what is matched.
+    run
+        ``grid_import_power``, ``grid_export_power``, ``facility_power`` [MW] on ``time`` with
+        ``duration`` and, if known, ``renewable_used_power``, ``matched_power`` [MW] and
+        ``carbon_intensity`` [kg MWh-1].
+    is_own_known
+        Whether it tells what own sun, wind and generators gave.
+
+    Yields
+    ------
+    Figure
+        By location where the mix's carbon is known; by the market where a contract matches hours;
+        and the share that is free of carbon: of own sun and wind and of matched hours. The share
+        that the grid's mix has of it counts nothing, as nobody else could claim it then.
+    """
+    hours, bought = run["duration"], run["grid_import_power"]
+    if "carbon_intensity" in run:
+        carbon = float((bought * run["carbon_intensity"]) @ hours)
+        yield ReportItem("carbon", "carbon of the import", "kg", carbon, "run; location-based")
+    contracts = site.of(HourlyMatching)  # one at most
+    is_told = "matched_power" in run or all(one.band_power > 0.0 for one in contracts)
+    matched = xr.zeros_like(bought)
+    for contract in contracts:
+        matched = matched + contract.matched_power(run)
+    names = ", ".join(contract.name for contract in contracts)
+    key, meaning = "carbon-market", "carbon of what no contract matches"
+    for contract in contracts:
+        above = float((bought - matched).clip(min=0.0) @ hours)
+        carbon, basis = above * contract.residual_intensity, f"run and {names}; market-based"
+        lost = unknown_item(key, meaning, "kg", to=f"{names}: no file tells matched_power")
+        yield ReportItem(key, meaning, "kg", carbon, basis) if is_told else lost
+    key, meaning = "carbon-free", "share of the energy free of carbon, hour by hour"
+    if not (is_own_known and is_told):
+        who = (
+            f"{names}: no file tells matched_power" if is_own_known else "whoever meters own power"
+        )
+        yield unknown_item(key, meaning, "1", to=who)
+        return
+    own = used_renewable_power(run)
+    made = run["genset_output"].sum("genset") if "genset_output" in run else xr.zeros_like(own)
+    whole = float((bought + own + made) @ hours)
+    free = float((own + np.minimum(bought, matched)) @ hours)
+    basis = f"run and {names}" if contracts else "run; own sun and wind only"
+    share = free / whole if whole > 0.0 else None
+    yield ReportItem(key, meaning, "1", share, basis if whole > 0.0 else UNDEFINED_BASIS)

@@ -1,0 +1,345 @@
+"""AC load flow of a site's medium-voltage network behind a run of the twin.
+
+A declared network as the arrays of the physics: every bundle as one unit, and the rest of it.
+
+So the loss of one of several equal units in parallel is the opening of one branch of the physics.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from twin import variables
+from twin.equipment import Renewable, TransformerBank
+from twin.equipment.network import (
+    CableBundle,
+    MediumVoltageNetwork,
+    NetworkBranch,
+    TransformerBranch,
+    radial_network,
+)
+from twin.errors import NetworkError, ValidationIssue
+from twin.physics import FloatArray, power_flow
+from twin.physics.numerics import BoolArray, IntArray
+from twin.physics.power_flow import LineArrays, LoadFlowArrays, NetworkArrays, TransformerArrays
+from twin.simulation.simulate import EQUIPMENT_DIMENSIONS
+from twin.site import Site, network_machines
+
+DEFAULT_POWER_FACTORS: Final[Mapping[str, float]] = {
+    "ups": 0.99,
+    "cooling_plant": 0.95,
+    "heat_reuse": 0.95,
+}
+"""By kind; others run at 1. UPS rectifiers draw current in phase (data sheets: above 0.99); 0.95 of
+the drives of pumps, fans and compressors is an assumption. [1]"""
+
+
+def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
+    """Return voltages, loadings and losses of the network of a site over a run.
+
+    Parameters
+    ----------
+    site
+        The site; without a declared network it gets that of :func:`.network.radial`.
+    result
+        A run, as :func:`twin.simulation.simulate.simulate` gives it.
+
+    Returns
+    -------
+    xarray.Dataset
+        On the run's ``time``: ``node_voltage(time, node)`` [1], ``branch_loading(time, branch)``
+        [1], ``branch_loss(time, branch)``, ``network_loss``, ``connection_power`` [MW] and
+        ``connection_reactive_power`` [Mvar]; without cables' losses the connection would be the
+        run's net import.
+
+    Raises
+    ------
+    NetworkError
+        If a machine stands nowhere, or no voltages carry the loads.
+    """
+    study = LoadFlowStudy.of(site, result)
+    return _labelled(study, study.solve(), result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundledNetwork:
+    """The wiring of a network, and which of its branches belong to which bundle.
+
+    Attributes
+    ----------
+    wiring
+        Branches of the physics, each one unit of a bundle or the rest of its units.
+    nodes, branches
+        Names in the order of the arrays.
+    loads
+        (machine, share) of each load.
+    bundles
+        Bundle of each branch of the physics.
+    is_first
+        Whether a branch of the physics is the one unit.
+    """
+
+    wiring: NetworkArrays
+    nodes: tuple[str, ...]
+    branches: tuple[str, ...]
+    loads: tuple[tuple[str, float], ...]
+    bundles: IntArray
+    is_first: BoolArray
+
+    def in_service(self, network: MediumVoltageNetwork, outage: str = "") -> BoolArray:
+        """Return which branches of the physics are closed while one unit of a bundle is out."""
+        branches = network.branches
+        is_closed = np.array(
+            [not branches[n].closes_for or outage in branches[n].closes_for for n in self.branches]
+        )
+        is_out = np.array([name == outage for name in self.branches])
+        return np.asarray(is_closed[self.bundles] & ~(is_out[self.bundles] & self.is_first))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadFlowStudy:
+    """A network and what its loads draw over a run.
+
+    Attributes
+    ----------
+    site, time
+        Name of the site, and starts of the intervals.
+    network, units
+        The network as declared, and as arrays.
+    active, reactive
+        Draw of each load, ``(time, load)``. [MW, Mvar]
+    """
+
+    site: str
+    time: NDArray[np.datetime64]
+    network: MediumVoltageNetwork
+    units: BundledNetwork
+    active: FloatArray
+    reactive: FloatArray
+
+    @classmethod
+    def of(cls, site: Site, result: xr.Dataset) -> Self:
+        """Return the study of a site's network over a run."""
+        draws = network_draws(site, result)
+        banks = {bank.name: bank for bank in site.of(TransformerBank)}
+        network = site.network or radial_network(
+            {name: bank.count for name, bank in banks.items()},
+            {name: float(np.abs(draw).max(initial=0.0)) for name, draw in draws.items()},
+        )
+        lost = sorted(draws.keys() - network.feeds.keys())
+        if lost:
+            mend = f"say where it stands: [network.feeds.{lost[0]}]"
+            place = f"machine {lost[0]}"
+            raise NetworkError(site.name, [ValidationIssue(place=place, value="", mend=mend)])
+        units = bundle_network(network, banks)
+        tangents = {name: _tangent(site, network, name) for name in draws}
+        zero = np.zeros(result.sizes["time"])
+        active = [share * draws.get(name, zero) for name, share in units.loads]
+        reactive = [
+            np.abs(row) * tangents.get(name, 0.0)
+            for row, (name, _) in zip(active, units.loads, strict=True)
+        ]
+        return cls(
+            site=site.name,
+            time=result["time"].to_numpy(),
+            network=network,
+            units=units,
+            active=np.stack(active, axis=1),
+            reactive=np.stack(reactive, axis=1),
+        )
+
+    def solve(self) -> LoadFlowArrays:
+        """Return the flows of the bundles as the network normally stands.
+
+        Raises
+        ------
+        NetworkError
+            If in some interval no voltages carry the loads.
+        """
+        rows = np.arange(len(self.time))
+        states = np.tile(self.units.in_service(self.network), (len(rows), 1))
+        solved = self.solve_in(states, rows)
+        if not solved.is_solved.all():
+            first = str(self.time[~solved.is_solved][0])
+            mend = f"no voltages carry the loads at {first}; strengthen it, or draw less"
+            raise NetworkError(self.site, [ValidationIssue(place="network", value="", mend=mend)])
+        return solved
+
+    def solve_in(self, states: BoolArray, rows: IntArray) -> LoadFlowArrays:
+        """Return the flows of the bundles with some branches open.
+
+        A bundle's loading is that of its most loaded unit, its loss that of all.
+
+        Parameters
+        ----------
+        states
+            Whether each branch of the physics is closed, ``(row, branch)``.
+        rows
+            Interval of each row.
+
+        Returns
+        -------
+        LoadFlow
+            On ``(row, ...)``.
+        """
+        found = power_flow.solve_load_flow(
+            self.units.wiring, self.active[rows], self.reactive[rows], in_service=states
+        )
+        shape = (len(rows), len(self.units.branches))
+        loading, loss = np.zeros(shape), np.zeros(shape)
+        for part, bundle in enumerate(self.units.bundles):
+            loading[:, bundle] = np.maximum(loading[:, bundle], found.loading[:, part])
+            loss[:, bundle] += found.loss[:, part]
+        return replace(found, loading=loading, loss=loss)
+
+
+def network_draws(site: Site, result: xr.Dataset) -> Mapping[str, FloatArray]:
+    """Return what each machine draws from the medium-voltage network over a run.
+
+    Parameters
+    ----------
+    site
+        The site.
+    result
+        A run.
+
+    Returns
+    -------
+    Mapping
+        Machine -> draw, below zero where it gives, ``(time,)``. [MW]
+    """
+    return {name: _draw(site, result, name) for name in network_machines(site)}
+
+
+def _draw(site: Site, result: xr.Dataset, owner: str) -> FloatArray:
+    """Return what a machine draws, by what the run says of its kind. [MW]"""
+    machine = site.equipment[owner]
+    kind = machine.kind
+    dim = EQUIPMENT_DIMENSIONS.get(kind, kind)
+    if isinstance(machine, Renewable):
+        return -_values(result, "renewable_used_power", dim, owner)
+    if f"{kind}_draw" in result:
+        return _values(result, f"{kind}_draw", dim, owner)
+    is_store = f"{kind}_charge" in result
+    roles = ("charge", "discharge") if is_store else ("output", "loss")
+    one, other = (_values(result, f"{kind}_{role}", dim, owner) for role in roles)
+    return one - other if is_store else one + other
+
+
+def _values(result: xr.Dataset, name: str, dim: str, owner: str) -> FloatArray:
+    variables.check_variables(result, name)
+    return np.asarray(result[name].sel({dim: owner}).to_numpy())
+
+
+def _tangent(site: Site, network: MediumVoltageNetwork, machine: str) -> float:
+    """Return reactive over active power of a machine. [1]"""
+    declared = network.feeds[machine].power_factor
+    factor = declared or DEFAULT_POWER_FACTORS.get(site.equipment[machine].kind, 1.0)
+    return math.tan(math.acos(factor))
+
+
+def _labelled(study: LoadFlowStudy, solved: LoadFlowArrays, result: xr.Dataset) -> xr.Dataset:
+    flows = {
+        "node_voltage": (("time", "node"), solved.voltage),
+        "branch_loading": (("time", "branch"), solved.loading),
+        "branch_loss": (("time", "branch"), solved.loss),
+        "network_loss": ("time", solved.loss.sum(axis=1)),
+        "connection_power": ("time", solved.active),
+        "connection_reactive_power": ("time", solved.reactive),
+    }
+    labels = {"node": list(study.units.nodes), "branch": list(study.units.branches)}
+    axes = result[["time", "duration"]]
+    return variables.tag_dataset(axes.assign(flows).assign_coords(labels))
+
+
+def bundle_network(
+    network: MediumVoltageNetwork, banks: Mapping[str, TransformerBank]
+) -> BundledNetwork:
+    """Return a network as arrays.
+
+    Parameters
+    ----------
+    network
+        The declared network.
+    banks
+        Machine -> transformer bank, of which the network's units are.
+
+    Returns
+    -------
+    Units
+        Its wiring, with the names that belong to it.
+    """
+    nodes = {name: number for number, name in enumerate(network.nodes)}
+    cables, transformers = _parts(network.cables), _parts(network.transformers)
+    feeds = [
+        (name, node, share)
+        for name, feed in network.feeds.items()
+        for node, share in feed.nodes.items()
+    ]
+    wiring = NetworkArrays(
+        voltage=np.array([node.voltage for node in network.nodes.values()]),
+        source_node=nodes[network.source],
+        source_voltage=network.source_voltage,
+        short_circuit_power=network.short_circuit_power,
+        source_ratio=network.source_ratio,
+        lines=_lines(nodes, [(network.cables[name], count) for name, count, _ in cables]),
+        transformers=_transformers(
+            nodes, [(network.transformers[name], count) for name, count, _ in transformers], banks
+        ),
+        load_nodes=np.array([nodes[node] for _, node, _ in feeds], dtype=np.int64),
+    )
+    branches = tuple(network.branches)
+    parts = [*cables, *transformers]
+    return BundledNetwork(
+        wiring=wiring,
+        nodes=tuple(nodes),
+        branches=branches,
+        loads=tuple((name, share) for name, _, share in feeds),
+        bundles=np.array([branches.index(name) for name, *_ in parts], dtype=np.int64),
+        is_first=np.array([is_first for *_, is_first in parts], dtype=np.bool_),
+    )
+
+
+def _parts(bundles: Mapping[str, NetworkBranch]) -> list[tuple[str, int, bool]]:
+    """Return the branches of the physics: bundle, number of units, whether it is the one unit."""
+    one = [(name, 1, True) for name in bundles]
+    rest = [(name, b.count - 1, False) for name, b in bundles.items() if b.count > 1]
+    return one + rest
+
+
+def _lines(nodes: Mapping[str, int], parts: Sequence[tuple[CableBundle, int]]) -> LineArrays:
+    return LineArrays(
+        ends=_ends(nodes, [cables.ends for cables, _ in parts]),
+        resistance=np.array([c.resistance * c.length / count for c, count in parts]),
+        reactance=np.array([c.reactance * c.length / count for c, count in parts]),
+        capacitance=np.array([c.capacitance * c.length * count for c, count in parts]),
+        current=np.array([c.current * count for c, count in parts]),
+    )
+
+
+def _transformers(
+    nodes: Mapping[str, int],
+    parts: Sequence[tuple[TransformerBranch, int]],
+    banks: Mapping[str, TransformerBank],
+) -> TransformerArrays:
+    count = np.array([count for _, count in parts], dtype=np.float64)
+    machines = [banks[units.machine] for units, _ in parts]
+    return TransformerArrays(
+        ends=_ends(nodes, [units.ends for units, _ in parts]),
+        voltages=np.array([(u.high_voltage, u.low_voltage) for u, _ in parts]).reshape(-1, 2),
+        rating=count * np.array([bank.rating for bank in machines]),
+        short_circuit_voltage=np.array([units.short_circuit_voltage for units, _ in parts]),
+        load_loss=count * np.array([bank.load_loss for bank in machines]),
+        no_load_loss=count * np.array([bank.no_load_loss for bank in machines]),
+        no_load_current=np.array([units.no_load_current for units, _ in parts]),
+    )
+
+
+def _ends(nodes: Mapping[str, int], ends: Sequence[tuple[str, str]]) -> IntArray:
+    pairs = [(nodes[one], nodes[other]) for one, other in ends]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)

@@ -1,0 +1,329 @@
+"""Simulate a site: :func:`twin.simulation.engine.simulate_arrays` with labels, units and checks at
+its doors.
+
+Long runs in spans, so that a year at one minute needs the memory of days.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import time_axes, variables
+from twin.equipment import CoolingPlant, Genset, HeatReuse, ITHall, Renewable
+from twin.errors import SiteError, StateError, ValidationIssue
+from twin.physics import FloatArray
+from twin.simulation import setpoints
+from twin.simulation import state as states
+from twin.simulation.engine import SimulationArrays, VariableKey, simulate_arrays
+from twin.simulation.integration import CoolingCapacity
+from twin.simulation.setpoints import SET_POINT_VARIABLES
+from twin.site import Site, unsupplied_carriers
+from twin.validation import check_argument_types, negative_value_issues
+from twin.variables import machine_values, values_by_machine
+from twin.weather import PLAUSIBLE_AIR, Weather, implausible_air_issues
+
+EQUIPMENT_DIMENSIONS: Final = {
+    "accelerators": "hall",
+    "cooling_plant": "circuit",
+    "photovoltaic": "renewable",
+    "wind": "renewable",
+}
+"""Kind of equipment -> its axis, where that is not the kind's own name."""
+
+
+UNIT_ERROR_RATIO: Final = 10.0
+"""Power of a hall or of sun and wind, over the full one, that is a slip of the unit. [1]"""
+
+ARRIVING_TEMPERATURE: Final = "facility_arriving_temperature"
+"""Stock of loops that declare how much water is on its way; left out, it is that of the supply."""
+
+
+def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset:
+    """Run a site through an operation and return everything it did.
+
+    Parameters
+    ----------
+    site
+        The site.
+    state
+        Its state at the first edge, as :func:`twin.simulation.state.initial_state` gives.
+    operation
+        On ``time`` (with ``duration``) and ``instant``: ``air_temperature``,
+        ``relative_humidity``, ``air_pressure``, ``hall_power(time, hall)``; where the site has
+        them, ``battery_charge``, ``battery_discharge``, ``tank_charge``, ``tank_discharge``,
+        ``renewable_used_power``, ``heat_reuse_power`` and ``genset_power``; left out, they are
+        zero. Set points of the water and chillers that run as
+        :func:`twin.simulation.setpoints.read_set_points` wants them; left out, the declared ones
+        hold, and plants stage their chillers themselves.
+
+    Returns
+    -------
+    xarray.Dataset
+        Flows on ``time`` and stocks on ``instant``, all tagged; ``closure`` is the greatest
+        relative error of any energy balance.
+
+    Raises
+    ------
+    ProblemError
+        If anything is of another kind.
+    SiteError
+        If something is asked for that no machine delivers, so that heat has no path.
+    StateError
+        If the state or the operation does not fit the site, or is not finite or possible.
+    UnitError
+        If a variable or a unit is missing.
+    """
+    given = {"state": (state, xr.Dataset), "operation": (operation, xr.Dataset)}
+    check_argument_types("simulate", site=(site, Site), **given)
+    states.check_state(site, state)
+    check_operation(site, operation)
+    orders = dispatch_arrays(site, operation)
+    hours = operation["duration"].to_numpy()
+    result = simulate_arrays(
+        site, state_values(state), orders, weather=Weather.of(operation), hours=hours
+    )
+    return result_dataset(site, result, operation[["time", "duration", "instant"]])
+
+
+def settled_state(site: Site, operation: xr.Dataset) -> xr.Dataset:
+    """Return the calm state in which an operation finds a site that has been at work before.
+
+    Parameters
+    ----------
+    site, operation
+        As for :func:`simulate`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As :func:`twin.simulation.state.initial_state`, but plants already carry the load of the
+        first interval: valves with a lag would open from nothing, and the water get hot meanwhile.
+    """
+    calm = states.initial_state(site, operation["time"].to_numpy()[0])
+    first = simulate(site, calm, operation.isel(time=[0], instant=[0, 1]))
+    for plant in site.of(CoolingPlant):
+        carried = first["cooling_load"].sel(circuit=plant.name).item()
+        calm["cooling_plant_output"].loc[{"circuit": plant.name}] = carried
+    return calm
+
+
+def check_operation(site: Site, operation: xr.Dataset) -> None:
+    """Refuse what no physics can answer: heat without a path, air that is none, time with holes.
+
+    Parameters
+    ----------
+    site, operation
+        As for :func:`simulate`.
+
+    Raises
+    ------
+    SiteError, StateError, UnitError
+        As :func:`simulate` does.
+    """
+    lost = [*unsupplied_carriers(site)]
+    if lost:
+        raise SiteError(site.name, lost)
+    variables.check_variables(operation, *PLAUSIBLE_AIR)
+    faults = [
+        *implausible_air_issues(operation),
+        *time_axes.time_axis_issues(operation),
+        *_beyond(site, operation),
+    ]
+    if faults:
+        raise StateError(site.name, faults)
+
+
+def _beyond(site: Site, operation: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield machines that would draw or give what they cannot: a slip of the unit, most likely."""
+    used = [name for name in ("renewable_used_power",) if name in operation]
+    variables.check_variables(operation, "hall_power", *used)
+    halls = [("hall_power", "hall", h.name, h.full_power) for h in site.of(ITHall)]
+    sources = [("renewable_used_power", "renewable", r.name, r.power) for r in site.of(Renewable)]
+    for name, dim, owner, most in (*halls, *sources):
+        if name not in operation or owner not in operation.coords.get(dim, ()):
+            continue  # told by what reads the orders
+        power = machine_values(operation, name, owner)
+        if np.isfinite(power).all() and (power > UNIT_ERROR_RATIO * most).any():
+            mend = f"it is {most:g} MW at most; is the unit right?"
+            place = f"operation, {name}, {owner}"
+            yield ValidationIssue(place=place, value=f"{power.max():g} MW", mend=mend)
+
+
+def state_values(state: xr.Dataset) -> dict[VariableKey, float]:
+    """Return a state as the bare numbers that :func:`run` wants."""
+    stocks: dict[VariableKey, float] = {}
+    for name in (
+        "battery_level",
+        "tank_level",
+        "facility_supply_temperature",
+        "cooling_plant_output",
+    ):
+        stocks |= {(name, label): value for label, value in values_by_machine(state, name).items()}
+    if ARRIVING_TEMPERATURE in state:
+        variables.check_variables(state, ARRIVING_TEMPERATURE)
+        stocks |= {
+            (ARRIVING_TEMPERATURE, label): value
+            for label, value in values_by_machine(state, ARRIVING_TEMPERATURE).items()
+        }
+    return stocks
+
+
+def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
+    """Return orders by which stores and sources rest and no heat is sold, as :func:`run` wants.
+
+    Parameters
+    ----------
+    site
+        The site.
+    count
+        Number of intervals. [1]
+    """
+    nothing = np.zeros(count)
+    orders: dict[VariableKey, FloatArray] = {}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
+    for exchange in site.exchanges:
+        if exchange.available:
+            orders["renewable_used_power", exchange.owner] = nothing
+        if exchange.carrier == "heat":
+            orders["heat_reuse_power", exchange.owner] = nothing
+    return orders
+
+
+def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, FloatArray]:
+    """Return an operation as the bare arrays that :func:`run` wants, checked.
+
+    Raises
+    ------
+    StateError
+        If it names a machine that the site has not, or is no power.
+    UnitError
+        If a unit is missing.
+    """
+    variables.check_variables(operation, "hall_power")
+    count = operation.sizes["time"]
+    wanted = [("hall_power", work.owner, "hall") for work in site.works]
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        wanted += [(f"{kind}_{way}", store.owner, kind) for way in ("charge", "discharge")]
+    for exchange in site.exchanges:
+        if exchange.available:
+            wanted.append(("renewable_used_power", exchange.owner, "renewable"))
+    wanted += [("heat_reuse_power", pump.name, "heat_reuse") for pump in site.of(HeatReuse)]
+    wanted += [("genset_power", genset.name, "genset") for genset in site.of(Genset)]
+    variables.check_variables(operation, *{name for name, *_ in wanted if name in operation})
+    orders, faults = {}, []
+    for name, owner, dim in wanted:
+        values = np.zeros(count)
+        if name in operation:
+            if dim not in operation.coords or owner not in operation[dim].to_numpy():
+                mend = f"the operation has no {dim} of this name"
+                faults.append(ValidationIssue(place=f"operation, {name}", value=owner, mend=mend))
+                continue
+            values = machine_values(operation, name, owner)
+            given = operation[name].sel({dim: [owner]}).transpose(dim, "time")
+            faults += negative_value_issues(given, of="operation")
+        orders[name, owner] = values
+    if faults:
+        raise StateError(site.name, faults)
+    return orders | setpoints.read_set_points(site, operation)
+
+
+def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr.Dataset:
+    """Return a run with labels, units and meanings; NaN where a machine has no such thing."""
+    tables = {"time": result.flows, "instant": result.stocks}
+    dims = {
+        name: EQUIPMENT_DIMENSIONS.get(one.kind, one.kind) for name, one in site.equipment.items()
+    }
+    labels: dict[str, list[str]] = {}
+    for owner in dict.fromkeys(owner for table in tables.values() for _, owner in table if owner):
+        labels.setdefault(dims[owner], []).append(owner)
+    found: dict[str, tuple[tuple[str, ...], FloatArray, dict[str, str]]] = {}
+    for axis, table in tables.items():
+        none = np.full(grid.sizes[axis], np.nan)
+        for name, owner in table:
+            if name in found:
+                continue
+            dim: tuple[str, ...] = ()
+            values = table[name, owner]
+            if owner:
+                dim = (dims[owner],)
+                owners = labels[dims[owner]]
+                values = np.stack([table.get((name, one), none) for one in owners], axis=-1)
+            found[name] = (axis, *dim), values, variables.variable_attributes(name)
+    return xr.Dataset(found, coords={**grid.variables, **labels}, attrs=grid.attrs)
+
+
+def simulate_in_chunks(
+    site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
+) -> Iterator[xr.Dataset]:
+    """Simulate a site span after span, each from where the one before ended.
+
+    Parameters
+    ----------
+    site, state, operation
+        As for :func:`twin.simulate`; put together the spans are what it gives.
+    span
+        Intervals of a span, the last one may have less. [1]
+
+    Yields
+    ------
+    xarray.Dataset
+        What the site did in a span, and the set points of the water that it was told.
+
+    Raises
+    ------
+    SiteError, StateError, UnitError
+        As :func:`twin.simulate` does, before the first span.
+    """
+    states.check_state(site, state)
+    check_operation(site, operation)
+    grid = operation[["time", "duration", "instant"]]
+    told = {word: operation[word] for word in SET_POINT_VARIABLES if word in operation}
+    for part, result in simulate_arrays_in_chunks(site, state, operation, span=span):
+        whole = slice(part.start, part.stop + 1)
+        done = result_dataset(site, result, grid.isel(time=part, instant=whole))
+        yield done.assign({word: values.isel(time=part) for word, values in told.items()})
+
+
+def simulate_arrays_in_chunks(
+    site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
+) -> Iterator[tuple[slice, SimulationArrays]]:
+    """Yield which intervals a span has and what the site did in them, without labels.
+
+    Parameters
+    ----------
+    site, state, operation, span
+        As for :func:`march`.
+    """
+    stocks, orders = state_values(state), dispatch_arrays(site, operation)
+    weather = Weather.of(operation)
+    hours = operation["duration"].to_numpy()
+    for first in range(0, len(hours), span):
+        part = slice(first, min(first + span, len(hours)))
+        air = weather.take(part)
+        result = simulate_arrays(
+            site,
+            stocks,
+            {key: values[part] for key, values in orders.items()},
+            weather=air,
+            hours=hours[part],
+            ceilings=cooling_capacities(site, air),
+        )
+        stocks = {key: float(values[-1]) for key, values in result.stocks.items()}
+        yield part, result
+
+
+def cooling_capacities(site: Site, weather: Weather) -> dict[str, CoolingCapacity]:
+    """Return what each plant can give, worked out once for each stretch of unchanged air."""
+    rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
+    is_new = np.append(True, (np.diff(rows, axis=1) != 0.0).any(axis=0))
+    seen, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
+    distinct = weather.take(seen)
+    return {
+        plant.name: CoolingCapacity.of(plant, distinct).take(stretch)
+        for plant in site.of(CoolingPlant)
+    }

@@ -1,0 +1,159 @@
+"""The state of a site at one instant: levels, temperatures, the last exchange, the running peak."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from twin import variables
+from twin.equipment import Battery, ChilledWaterTank, CoolingPlant
+from twin.errors import StateError, ValidationIssue
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.validation import axis_issues, check_argument_types, value_issues
+from twin.variables import values_by_machine
+
+STATE_AXES: Final[Mapping[str, tuple[str, ...]]] = {
+    "battery_level": ("battery",),
+    "tank_level": ("tank",),
+    "facility_supply_temperature": ("circuit",),
+    "cooling_plant_output": ("circuit",),
+    "peak_power": (),
+    "usual_power": (),
+    "grid_import_power": (),
+    "grid_export_power": (),
+}
+"""Variable of every state -> its axes."""
+
+STATE_VARIABLES: Final = tuple(STATE_AXES)
+"""Variables of every state."""
+
+
+LEVEL_TOLERANCE = 0.1
+"""Share of its capacity by which a store's level may be measured wrong. [1]"""
+
+MIN_LIQUID_TEMPERATURE_C, MAX_LIQUID_TEMPERATURE_C = -30.0, 110.0
+"""Between these the liquid of a circuit is one. [degC]"""
+
+
+def initial_state(
+    site: Site,
+    instant: np.datetime64 | str = "2000-01-01",
+    *,
+    level: float = 0.5,
+    peak_power: float = 0.0,
+    usual_power: float = 0.0,
+    grid_import_power: float | None = None,
+) -> xr.Dataset:
+    """Return a calm state: stores part full, water at its set points.
+
+    Parameters
+    ----------
+    site
+        The site.
+    instant
+        When.
+    level
+        Level of every store as a share of its window. [1]
+    peak_power
+        Greatest import of the billing period so far. [MW]
+    usual_power
+        Mean import of about the last week. [MW]
+    grid_import_power
+        Import of the last interval; by default that of the idle halls. [MW]
+
+    Returns
+    -------
+    xarray.Dataset
+        The state, with the scalar coordinate ``instant``.
+
+    Raises
+    ------
+    ProblemError
+        If it is no site.
+    """
+    check_argument_types("rest", site=(site, Site))
+    windows = {store.owner: (store.low, store.high) for store in site.stores}
+    labels = _labels(site)
+    supply = [float(plant.supply_temperature) for plant in site.of(CoolingPlant)]
+    idle = sum(work.racks * work.idle_power for work in site.works)
+    drawn = idle if grid_import_power is None else grid_import_power
+
+    def levels(owners: list[str]) -> FloatArray:
+        return np.array([low + level * (high - low) for low, high in (windows[o] for o in owners)])
+
+    state = xr.Dataset(
+        {
+            "battery_level": ("battery", levels(labels["battery"])),
+            "tank_level": ("tank", levels(labels["tank"])),
+            "facility_supply_temperature": ("circuit", np.array(supply)),
+            "cooling_plant_output": ("circuit", np.zeros(len(supply))),
+            "peak_power": ((), peak_power),
+            "usual_power": ((), usual_power),
+            "grid_import_power": ((), drawn),
+            "grid_export_power": ((), 0.0),
+        },
+        coords={"instant": np.datetime64(instant, "us"), **labels},
+    )
+    return variables.tag_dataset(state)
+
+
+def _labels(site: Site) -> dict[str, list[str]]:
+    """Return the labels of a state's axes."""
+    return {
+        "battery": [machine.name for machine in site.of(Battery)],
+        "tank": [machine.name for machine in site.of(ChilledWaterTank)],
+        "circuit": [machine.name for machine in site.of(CoolingPlant)],
+    }
+
+
+def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
+    """Return the state if it is whole, finite and belongs to the site.
+
+    Raises
+    ------
+    UnitError
+        If a variable or its unit is missing.
+    StateError
+        If the axes or labels are not the site's, or a value is no number or not finite.
+    """
+    variables.check_variables(state, *STATE_VARIABLES)
+    faults = list(axis_issues(state, STATE_AXES, "state"))
+    if "instant" not in state.coords or state["instant"].ndim:
+        mend = "needs the coordinate instant: the moment of which it tells"
+        faults.append(ValidationIssue(place="state, instant", value="", mend=mend))
+    if faults:
+        raise StateError(site.name, faults)
+    for dim, wants in _labels(site).items():
+        has = state[dim].to_numpy().tolist()
+        if has != wants:
+            mend = f"the site has {wants}"
+            faults.append(ValidationIssue(place=f"state, {dim}", value=str(has), mend=mend))
+    for name in STATE_VARIABLES:
+        wrong = ~np.isfinite(state[name].to_numpy())
+        faults += value_issues(state[name], wrong, "must be finite", of="state")
+    if not faults:
+        faults = [*_impossible(site, state)]
+    if faults:
+        raise StateError(site.name, faults)
+    return state
+
+
+def _impossible(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
+    """Yield levels that no store can have, sensors' errors allowed for, and water that is none."""
+    for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(ChilledWaterTank))):
+        levels = values_by_machine(state, f"{kind}_level")
+        for machine in machines:
+            level = levels[machine.name]
+            if not -LEVEL_TOLERANCE <= level / machine.capacity <= 1.0 + LEVEL_TOLERANCE:
+                mend = f"it holds from 0 to {machine.capacity:.4g} MWh"
+                place = f"state, {kind}_level, {machine.name}"
+                yield ValidationIssue(place=place, value=f"{level:g} MWh", mend=mend)
+    supply = values_by_machine(state, "facility_supply_temperature")
+    for plant in site.of(CoolingPlant):
+        water = supply[plant.name]
+        if not MIN_LIQUID_TEMPERATURE_C <= water <= MAX_LIQUID_TEMPERATURE_C:
+            place = f"state, facility_supply_temperature, {plant.name}"
+            mend = f"water is liquid from {MIN_LIQUID_TEMPERATURE_C:g} to {MAX_LIQUID_TEMPERATURE_C:g} degC, glycol included"
+            yield ValidationIssue(place=place, value=f"{water:g} degC", mend=mend)

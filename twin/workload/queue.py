@@ -1,0 +1,426 @@
+"""The queue of jobs: which run, what they get done, what a pause costs, who is late.
+
+Keep a limit of power: lower the caps of running jobs, then drop the laxest.
+
+From racks at work to the power of the halls they stand in.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from twin import variables
+from twin.declarations import WorkKind
+from twin.equipment import ITHall
+from twin.physics import FloatArray
+from twin.physics.numerics import IntArray
+from twin.site import Site
+from twin.time_axes import HOUR
+from twin.workload.jobs import Jobs
+
+_DONE: Final = 1e-9
+"""Rest of a job that counts as nothing. [h]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RackPool:
+    """The racks of all halls of a site, which share their work.
+
+    Attributes
+    ----------
+    kinds
+        Kinds of work, in the site's order.
+    racks
+        Number of racks. [1]
+    rack_power, rack_idle_power
+        Draw of one rack at full work, and waiting. [MW]
+    """
+
+    kinds: tuple[WorkKind, ...]
+    racks: float
+    rack_power: float
+    rack_idle_power: float
+
+    @classmethod
+    def of(cls, site: Site) -> Self:
+        """Return the pool of a site; its halls have equal racks."""
+        hall = site.of(ITHall)[0]
+        return cls(
+            kinds=tuple(site.work.values()),
+            racks=site.racks,
+            rack_power=hall.rack_power,
+            rack_idle_power=hall.rack_idle_power,
+        )
+
+    def power(self, caps: FloatArray | float) -> FloatArray:
+        """Return the draw above idle of a rack that works under a cap. [MW]
+
+        Parameters
+        ----------
+        caps
+            Power of the rack as a share of the uncapped rack. [1]
+        """
+        return np.asarray(self.rack_power * np.asarray(caps) - self.rack_idle_power)
+
+    def draw[T: (FloatArray, xr.DataArray)](self, busy: T) -> T:
+        """Return the draw of all racks while some work uncapped and the others wait. [MW]
+
+        Parameters
+        ----------
+        busy
+            Racks that work. [1]
+        """
+        return self.racks * self.rack_idle_power + busy * float(self.power(1.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobQueue:
+    """The jobs that have arrived and are not done, at one instant.
+
+    Attributes
+    ----------
+    instant
+        Now. [datetime64, UTC]
+    pool
+        The racks they run on.
+    jobs
+        The jobs.
+    done
+        Hours of their length that are done. [h]
+    ran
+        Hours since their last start; 0 for a job that waits. [h]
+    caps
+        Power of the racks of each running job, as a share of the uncapped rack; 0 for a job that
+        waits. [1]
+    """
+
+    instant: np.datetime64
+    pool: RackPool
+    jobs: Jobs
+    done: FloatArray
+    ran: FloatArray
+    caps: FloatArray
+
+    @property
+    def running(self) -> NDArray[np.bool_]:
+        """Whether each job runs."""
+        return self.caps > 0.0
+
+    @property
+    def rest(self) -> FloatArray:
+        """Hours still to run, uncapped. [h]"""
+        return self.jobs.length - self.done
+
+    @property
+    def laxity(self) -> FloatArray:
+        """Hours that a job may still wait and be done in time, uncapped. [h]"""
+        return (self.jobs.deadline - self.instant) / HOUR - self.rest
+
+    @property
+    def backlog(self) -> float:
+        """Work not yet done. [MWh]"""
+        return float(self.jobs.racks @ self.rest) * self.pool.rack_power
+
+    def take(self, which: NDArray[np.bool_]) -> Self:
+        """Return the queue of some of the jobs."""
+        return replace(
+            self,
+            jobs=self.jobs.take(which),
+            done=self.done[which],
+            ran=self.ran[which],
+            caps=self.caps[which],
+        )
+
+    def joined(self, new: Jobs) -> Self:
+        """Return the queue with more jobs, nothing of them done yet."""
+        nothing = np.zeros(len(new))
+        return replace(
+            self,
+            jobs=self.jobs.then(new),
+            done=np.concatenate([self.done, nothing]),
+            ran=np.concatenate([self.ran, nothing]),
+            caps=np.concatenate([self.caps, nothing]),
+        )
+
+    def each(self, name: str) -> FloatArray:
+        """Return a property of its kind for each job, such as ``pause_loss``."""
+        values = np.array([float(getattr(kind, name)) for kind in self.pool.kinds])
+        return np.asarray(values[self.jobs.kind])
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueProgress:
+    """What the jobs did over one interval; arrays by kind, means over the interval.
+
+    Attributes
+    ----------
+    work_racks
+        Racks that worked. [1]
+    work_power
+        Draw of these racks above idle. [MW]
+    work_done
+        Work done, as energy of uncapped racks; lost work not taken off. [MWh]
+    work_lost
+        Work lost by pauses, which has to be done again. [MWh]
+    lateness
+        Hours by which jobs were past their deadlines, done or not, summed. [h]
+    late_energy
+        The same, each job weighted by the uncapped power of its racks. [MWh]
+    pauses
+        Number of running jobs that were paused. [1]
+    finished
+        Numbers of the jobs that were completed.
+    """
+
+    work_racks: FloatArray
+    work_power: FloatArray
+    work_done: FloatArray
+    work_lost: FloatArray
+    lateness: float
+    late_energy: float
+    pauses: int
+    finished: IntArray
+
+
+def open_queue(pool: RackPool, jobs: Jobs, instant: np.datetime64) -> JobQueue:
+    """Return the queue of the jobs that have arrived by an instant, none of them running."""
+    here = jobs.take(jobs.arrival <= instant)
+    nothing = np.zeros(len(here))
+    return JobQueue(
+        instant=np.datetime64(instant, "us"),
+        pool=pool,
+        jobs=here,
+        done=nothing,
+        ran=nothing,
+        caps=nothing,
+    )
+
+
+def advance_queue(
+    queue: JobQueue, caps: Mapping[int, float], *, hours: float, arrivals: Jobs | None = None
+) -> tuple[JobQueue, QueueProgress]:
+    """Run some jobs of a queue for an interval.
+
+    Parameters
+    ----------
+    queue
+        The queue at the start of the interval.
+    caps
+        Number of each job that is to run -> power of its racks as a share of the uncapped rack;
+        all others wait. Numbers of jobs that are no longer here are void.
+    hours
+        Length of the interval. [h]
+    arrivals
+        All jobs of the run; those that arrive in the interval join at its end.
+
+    Returns
+    -------
+    tuple of Queue and Progress
+        The queue at the end of the interval, and what was done in it.
+
+    Notes
+    -----
+    A job that is completed inside the interval frees its racks there and then. A pause throws a
+    running job back to its last checkpoint, at most to the one that it was started from.
+    """
+    pool, jobs = queue.pool, queue.jobs
+    cap, on = _orders(queue, caps)
+    rate = progress_rates(queue, cap)
+    paused, since = queue.running & ~on, np.minimum(queue.ran, queue.done)
+    lost = np.where(paused, np.minimum(queue.each("pause_loss"), since), 0.0)
+    with np.errstate(divide="ignore"):
+        ran = np.where(on, np.minimum(hours, queue.rest / rate), 0.0)
+    gained = rate * ran
+    done = queue.done + gained - lost
+    finished = jobs.length - done <= _DONE
+
+    def total(values: FloatArray) -> FloatArray:
+        weights = jobs.racks * values
+        return np.bincount(jobs.kind, weights=weights, minlength=len(pool.kinds))
+
+    late = _late(queue, np.where(finished, ran, hours))
+    progress = QueueProgress(
+        work_racks=total(ran) / hours,
+        work_power=total(pool.power(cap) * ran) / hours,
+        work_done=total(gained) * pool.rack_power,
+        work_lost=total(lost) * pool.rack_power,
+        lateness=float(late.sum()),
+        late_energy=float(jobs.racks @ late) * pool.rack_power,
+        pauses=int(paused.sum()),
+        finished=jobs.number[finished],
+    )
+    left = replace(queue, done=done, ran=np.where(on, queue.ran + ran, 0.0), caps=cap)
+    return _join(left, ~finished, hours, arrivals), progress
+
+
+def progress_rates(queue: JobQueue, caps: FloatArray) -> FloatArray:
+    """Return how fast jobs do their work, as a share of uncapped; 0 for those that wait. [1]
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    """
+    rate = np.zeros(len(queue.jobs))
+    for k, kind in enumerate(queue.pool.kinds):
+        mine = (caps > 0.0) & (queue.jobs.kind == k)
+        rate[mine] = kind.throughput.work(caps[mine])
+    return rate
+
+
+def _orders(queue: JobQueue, caps: Mapping[int, float]) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return each job's cap, and whether it is to run."""
+    cap = np.array([caps.get(number, np.nan) for number in queue.jobs.number.tolist()])
+    on = ~np.isnan(cap)
+    least = np.array([kind.throughput.power_points[0] for kind in queue.pool.kinds])
+    return np.where(on, np.clip(cap, least[queue.jobs.kind], 1.0), 0.0), on
+
+
+def _late(queue: JobQueue, end: FloatArray) -> FloatArray:
+    """Return the hours after its deadline that each job spent before its own end."""
+    due = np.maximum((queue.jobs.deadline - queue.instant) / HOUR, 0.0)
+    return np.maximum(end - due, 0.0)
+
+
+def _join(
+    queue: JobQueue, kept: NDArray[np.bool_], hours: float, arrivals: Jobs | None
+) -> JobQueue:
+    """Return the queue after an interval: without what is finished, with what has arrived."""
+    instant = queue.instant + np.timedelta64(round(hours * 3.6e9), "us")
+    if arrivals is None:
+        new = queue.jobs.take(slice(0, 0))
+    else:
+        new = arrivals.between(queue.instant, instant)
+    return replace(queue.take(kept).joined(new), instant=instant)
+
+
+def running_power(queue: JobQueue, caps: FloatArray) -> float:
+    """Return the power above idle of all jobs that run. [MW]
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    """
+    on = caps > 0
+    return float(queue.jobs.racks[on] @ queue.pool.power(caps[on]))
+
+
+def sustained_power(queue: JobQueue, caps: FloatArray, hours: float) -> float:
+    """Return the power above idle that is sure to be drawn all through an interval. [MW]
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    hours
+        Length of the interval. [h]
+
+    Notes
+    -----
+    A job that is completed inside it draws nothing after that, and none takes its place there.
+    """
+    lasts = queue.rest >= progress_rates(queue, caps) * hours
+    return running_power(queue, np.where(lasts, caps, 0.0))
+
+
+def caps_below_limit(
+    queue: JobQueue, caps: FloatArray, limit: float, *, kept: NDArray[np.bool_]
+) -> FloatArray:
+    """Return caps that keep a limit of power, some jobs being kept as they are.
+
+    Parameters
+    ----------
+    queue
+        The jobs.
+    caps
+        Cap of each job, 0 for those that wait. [1]
+    limit
+        Greatest power above idle of all jobs. [MW]
+    kept
+        Which jobs are not touched.
+
+    Returns
+    -------
+    numpy.ndarray
+        Caps, lowered as far as each kind tolerates, or to the cap that a job runs at already if
+        that is lower; then the laxest jobs are dropped. [1]
+    """
+    caps = caps.copy()
+    tolerated = np.minimum(queue.each("least_power"), np.where(queue.running, queue.caps, 1.0))
+    least = np.where(kept, caps, np.minimum(tolerated, caps))
+    laxest = np.argsort(-queue.laxity, kind="stable")
+    for job in [None, *laxest[(caps > 0)[laxest] & ~kept[laxest]].tolist()]:
+        if job is not None:
+            caps[job] = least[job] = 0.0
+        full, low = running_power(queue, caps), running_power(queue, least)
+        if full <= limit:
+            break
+        if low <= limit:
+            return np.asarray(least + (limit - low) / (full - low) * (caps - least))
+    return caps
+
+
+def hall_powers(
+    site: Site, *, work_power: float, service_racks: float, apart: int = 0
+) -> dict[str, float]:
+    """Return what each hall draws when jobs and service are spread evenly over all racks.
+
+    Parameters
+    ----------
+    site
+        The site.
+    work_power
+        Power above idle of the jobs that run. [MW]
+    service_racks
+        Racks busy with the service. [1]
+    apart
+        Racks on which none of this runs: then the others carry it, and what comes back is what the
+        hall would draw if all its racks were as busy as these. [1]
+
+    Returns
+    -------
+    dict
+        Hall -> power of its racks. [MW]
+    """
+    pool = RackPool.of(site)
+    share = pool.racks / max(pool.racks - apart, 1)
+    total = pool.racks * pool.rack_idle_power + work_power * share
+    total += service_racks * float(pool.power(1.0)) * share
+    return {hall.name: total * hall.racks / pool.racks for hall in site.of(ITHall)}
+
+
+def split_over_halls(site: Site, power: xr.DataArray) -> xr.DataArray:
+    """Return the power of all racks as that of each hall, by its racks.
+
+    Parameters
+    ----------
+    site
+        The site.
+    power
+        Of all racks; more than they draw at full work is cut. [MW]
+
+    Returns
+    -------
+    xarray.DataArray
+        ``hall_power``, with the axis ``hall`` beside those of the power. [MW]
+    """
+    pool, halls = RackPool.of(site), site.of(ITHall)
+    shares = xr.DataArray(
+        [hall.racks / pool.racks for hall in halls],
+        coords={"hall": [hall.name for hall in halls]},
+        dims="hall",
+    )
+    return variables.tag_variable(
+        power.clip(max=pool.racks * pool.rack_power) * shares, "hall_power"
+    )
