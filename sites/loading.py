@@ -131,7 +131,8 @@ def _machines(
         place = f"equipment.{name}"
         kind = str(entry.get("kind", ""))
         if kind not in EQUIPMENT_KINDS:
-            mend = f"there is {', '.join(sorted(EQUIPMENT_KINDS))}{closest_match_hint(kind, EQUIPMENT_KINDS)}"
+            hint = closest_match_hint(kind, EQUIPMENT_KINDS)
+            mend = f"there is {', '.join(sorted(EQUIPMENT_KINDS))}{hint}"
             value = toml_text(kind) if kind else ""
             faults.append(
                 ValidationIssue(place=key_location(place, "kind"), value=value, mend=mend)
@@ -398,5 +399,6 @@ def _locate(name: str | Path) -> Path:
     known = sorted(path.stem for path in TARIFFS_DIR.glob("*.toml"))
     if str(name) in known:
         return TARIFFS_DIR / f"{name}.toml"
-    mend = f"give a path ending in .toml, or one of {', '.join(known)}{closest_match_hint(str(name), known)}"
+    hint = closest_match_hint(str(name), known)
+    mend = f"give a path ending in .toml, or one of {', '.join(known)}{hint}"
     raise SiteError(str(name), [ValidationIssue(place="tariffs", value=f'"{name}"', mend=mend)])

@@ -243,9 +243,8 @@ def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
     for change in found:
         screen.print(f"{change.text} ({abs(change.significance):.0f} standard errors)")
     if len(weeks) < REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS:
-        screen.print(
-            f"too few to tell what has changed: it takes {REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS}"
-        )
+        least = REFERENCE_CALIBRATIONS + RECENT_CALIBRATIONS
+        screen.print(f"too few to tell what has changed: it takes {least}")
     elif not found:
         screen.print("nothing has changed beyond doubt")
     rows = [

@@ -98,7 +98,8 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     tell(screen, remarks)
     powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
     screen.print(
-        f"{loaded.name}: {len(outdoors)} intervals of {step}, {len(CONTROL_STRATEGIES)} ways to run it"
+        f"{loaded.name}: {len(outdoors)} intervals of {step}, "
+        f"{len(CONTROL_STRATEGIES)} ways to run it"
     )
     found = compare_control_strategies(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
     by_month = _by_month(found, grid)

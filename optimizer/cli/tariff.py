@@ -127,7 +127,8 @@ def _show(screen: Console, bill: NetworkBill) -> None:
     )
     for branch in bill.branches:
         mark = "taken" if branch.name == bill.branch else "open" if branch.is_open else "closed"
-        words = f"network charge {branch.name}: {round_to_cents(branch.money):,} EUR, {mark} ({branch.note})"
+        money = f"{round_to_cents(branch.money):,} EUR"
+        words = f"network charge {branch.name}: {money}, {mark} ({branch.note})"
         screen.print(f"- {words}", markup=False)
     for note in bill.notes:
         screen.print(f"- {note}", markup=False)

@@ -252,7 +252,8 @@ def _sense_of_routes(
             )
         if route.move_cost > MAX_ENERGY_PRICE_EUR_MWH:
             shown = f"{route.move_cost:g} EUR/MWh"
-            mend = f"must not exceed {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh, the price of the data included"
+            most = f"{MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh"
+            mend = f"must not exceed {most}, the price of the data included"
             yield ValidationIssue(place=f"routes.{name}.data", value=shown, mend=mend)
         if route.job_length > route.window:
             mend = f"must not exceed the window of {route.window:g} h: no job could be done in it"

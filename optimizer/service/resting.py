@@ -85,7 +85,8 @@ def _words(eased: Sequence[Violation], after: dict[str, Violation]) -> str:
         if rests is None:
             much = "is kept"
         elif rests.time > one.time:
-            much = f"is broken from {format_minute(rests.time)} on instead of {format_minute(one.time)}"
+            later, first = format_minute(rests.time), format_minute(one.time)
+            much = f"is broken from {later} on instead of {first}"
         else:
             much = f"is broken by {rests.excess / one.excess:.0%} of what it would be"
         told.append(f"{one.limit} {much}")

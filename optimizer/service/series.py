@@ -171,8 +171,8 @@ class Series:
             written = np.datetime64(self._stamps.get(path, NO_FILE_STAMP)[0] // 1000, "us")
             age = format_duration(max(float((now - written) / SECOND), 0.0))
             found[name] = (
-                f"{path.name} tells {name} until {format_minute(self._ends[name])}, {when}; {reason}: "
-                f"the file is {age} old, plans go on by forecasts"
+                f"{path.name} tells {name} until {format_minute(self._ends[name])}, {when}; "
+                f"{reason}: the file is {age} old, plans go on by forecasts"
             )
         return found
 

@@ -490,7 +490,7 @@ def _read_series(what: str, path: Path) -> xr.Dataset:
 
 def describe_result(found: FetchResult) -> str:
     """Return until when is told, in words."""
-    return (
-        f"{found.intervals} intervals from {format_minute(found.begin)} to {format_minute(found.end)}"
-        + ("; the file that was there tells more than the answer, and stays" * found.is_kept)
+    begin, end = format_minute(found.begin), format_minute(found.end)
+    return f"{found.intervals} intervals from {begin} to {end}" + (
+        "; the file that was there tells more than the answer, and stays" * found.is_kept
     )

@@ -128,5 +128,6 @@ BENCH = Bench(
     limit=limit,
     tolerance=2e-6,  # temperatures are kept to 0.01 K
     note="rhine: 1,390 racks of 100,080 accelerators, 140 CDUs, both circuits, 525,600 min, to"
-    " disk; the limit writes pressed arrays, and takes the plants' operating points from twin.simulation.engine",
+    " disk; the limit writes pressed arrays, and takes the plants' operating points from"
+    " twin.simulation.engine",
 )

@@ -27,7 +27,7 @@ def parameters(docstring):
 def is_number(argument):
     """Return whether an argument is a number or an array of numbers, by its annotation."""
     kind = ast.unparse(argument.annotation).lower()
-    return ("float" in kind or "array" in kind) and "bool" not in kind
+    return bool(re.search(r"float|array\b", kind)) and "bool" not in kind
 
 
 def public_functions(modules):
@@ -55,6 +55,7 @@ def test_results_of_physics_have_units(modules):
     wrong = [
         place
         for place, function in public_functions(modules)
-        if not UNIT.search(section(ast.get_docstring(function) or "", "Returns"))
+        if ast.unparse(function.returns) != "None"
+        and not UNIT.search(section(ast.get_docstring(function) or "", "Returns"))
     ]
     assert wrong == []

@@ -79,7 +79,7 @@ def test_what_the_judge_tolerates_is_declared_once(modules):
     judged = {
         name: places for name, places in declared.items() if "twin.simulation.limits" in places
     }
-    assert "KELVIN_BEYOND" in judged
+    assert "TEMPERATURE_TOLERANCE_K" in judged
     assert {name: places for name, places in judged.items() if len(places) > 1} == {}
 
 

@@ -25,7 +25,7 @@ def test_what_a_meaning_cites_stands_below_its_table():
     Sensitivity: a number in brackets that leads nowhere.
     """
     page = sites.reference_pages()["equipment.md"]
-    table = page.split("### `contingency`")[1].split("### ")[0]
+    table = page.split("### `resilience_settings`")[1].split("### ")[0]
     assert '- [2] K. Khankari, "Rate of heating analysis of data centers during power' in table
     assert page.count("\n- [") == 3
 

@@ -21,8 +21,8 @@ from telemetry.quality.checks import (
     check_reading,
 )
 from twin import variables
-from twin.equipment.machine import KINDS
 from twin.errors import SiteError
+from twin.site import EQUIPMENT_KINDS
 
 NOON = np.datetime64("2026-06-16T12:00", "us")
 SECOND = np.timedelta64(1, "s")
@@ -136,7 +136,7 @@ def test_bands_are_shares_of_the_machine():
 def test_bands_are_of_declared_words_and_of_real_parameters():
     site = sites.load_site("small")
     parameters = {name for m in site.equipment.values() for name in dir(m)}
-    parameters |= {name for kind in KINDS.values() for name in kind.model_fields}
+    parameters |= {name for kind in EQUIPMENT_KINDS.values() for name in kind.model_fields}
     for variable, limits in RANGE_BY_VARIABLE.items():
         variables.variable_definition(variable)
         assert limits.low < limits.high

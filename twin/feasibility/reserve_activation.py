@@ -22,7 +22,7 @@ from twin.site import Site
 MIN_CAPACITY_MW: Final = 1e-3
 """Capacity that is none. [MW]"""
 
-TIME_TOLERANCE_H: Final = 1e-9
+NEGLIGIBLE_TIME_H: Final = 1e-9
 """Time that is none. [h]"""
 
 
@@ -108,8 +108,8 @@ def _worst(
     """
     ends, worst = np.concatenate([[0.0], np.cumsum(hours)]), np.fmin if sign < 0.0 else np.fmax
     points = np.unique(np.concatenate([ends, *(ends + span for span, _ in mine)]).round(9))
-    points = points[(points > TIME_TOLERANCE_H) & (points <= ends[-1] + TIME_TOLERANCE_H)]
-    step = np.searchsorted(ends, points - TIME_TOLERANCE_H, side="right") - 1
+    points = points[(points > NEGLIGIBLE_TIME_H) & (points <= ends[-1] + NEGLIGIBLE_TIME_H)]
+    step = np.searchsorted(ends, points - NEGLIGIBLE_TIME_H, side="right") - 1
     energy = sum((span * row for span, row in mine), 0.0 * hours)
     every = sum((row for _, row in mine), 0.0 * hours)
     rest, full = (fading * _stored(store, sign * p) for p in (every, _more(every, sign * net)))
@@ -125,13 +125,13 @@ def _worst(
         used += lasts @ row
         recent = last
     ended = np.interp(points, ends, level) + change + full[step]
-    worst.at(by_step, step, np.where(used > TIME_TOLERANCE_H, ended, np.nan))
+    worst.at(by_step, step, np.where(used > NEGLIGIBLE_TIME_H, ended, np.nan))
     return np.where(np.isnan(by_step), 0.5 * (store.low + store.high), by_step)
 
 
 def _more(held: FloatArray, planned: FloatArray) -> FloatArray:
     """Return the power that flows with what is held in use, one way; none where none is held."""
-    return np.where(held > TIME_TOLERANCE_H, np.maximum(held + planned, 0.0), 0.0)
+    return np.where(held > NEGLIGIBLE_TIME_H, np.maximum(held + planned, 0.0), 0.0)
 
 
 def _stored(store: Store, power: FloatArray) -> FloatArray:

@@ -329,8 +329,8 @@ def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:
 
     Returns
     -------
-    SoundPartLoads
-        At some temperatures; at least the first part load of the fit.
+    ValidPartLoads
+        At some temperatures; at least the first part load of the fit. [1]
 
     Notes
     -----

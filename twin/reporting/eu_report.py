@@ -145,7 +145,9 @@ def negative_rate_issues(run: xr.Dataset) -> list[ValidationIssue]:
     return [
         ValidationIssue(
             place=_first(run, name, is_below),
-            value=f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])} at the least",
+            value=(
+                f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])} at the least"
+            ),
             mend=mend,
         )
         for name in SUMMED_VARIABLES

@@ -456,7 +456,7 @@ def find_violation(
     return [Violation(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
 
 
-TIME_TOLERANCE_H: Final = 1e-6
+MIN_TIME_TOLERANCE_H: Final = 1e-6
 """Time by which a least time may be missed for rounding. [h]"""
 
 
@@ -588,7 +588,7 @@ def breaks_minimum_times(units: SwitchableUnits, on: FloatArray, hours: FloatArr
 
 def _too_soon(later: FloatArray, earlier: FloatArray, least: float) -> BoolArray:
     """Return which moments follow too soon on those of the same units, turn for turn."""
-    return np.asarray(later - earlier[: len(later)] < least - TIME_TOLERANCE_H)
+    return np.asarray(later - earlier[: len(later)] < least - MIN_TIME_TOLERANCE_H)
 
 
 type Finding = tuple[str, FloatArray]

@@ -155,5 +155,8 @@ def _impossible(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
         water = supply[plant.name]
         if not MIN_LIQUID_TEMPERATURE_C <= water <= MAX_LIQUID_TEMPERATURE_C:
             place = f"state, facility_supply_temperature, {plant.name}"
-            mend = f"water is liquid from {MIN_LIQUID_TEMPERATURE_C:g} to {MAX_LIQUID_TEMPERATURE_C:g} degC, glycol included"
+            mend = (
+                f"water is liquid from {MIN_LIQUID_TEMPERATURE_C:g} to "
+                f"{MAX_LIQUID_TEMPERATURE_C:g} degC, glycol included"
+            )
             yield ValidationIssue(place=place, value=f"{water:g} degC", mend=mend)

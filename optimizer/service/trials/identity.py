@@ -12,8 +12,8 @@ from optimizer.service.world import World
 from twin.site import Site
 from twin.units import format_minute
 
-VERSION: Final = 2
-"""Version of the identity; the first had neither a version, nor seeds and digests. [1]"""
+VERSION: Final = 3
+"""Version of the identity: 1 had no version, seeds and digests; 2 older names in the site. [1]"""
 
 SITE: Final = "declared site"
 JOBS: Final = "jobs"

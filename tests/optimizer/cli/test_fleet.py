@@ -51,7 +51,11 @@ def test_every_fault_of_a_file_of_routes_is_told(tmp_path):
     with pytest.raises(SiteError) as refused:
         sites.load_routes(path)
     told = str(refused.value)
-    for words in ("speed", "a bare number has no unit", "kin: no such parameter of route; did"):
+    for words in (
+        "speed",
+        "a bare number has no unit",
+        "kin: no such parameter of fleet route",
+    ):
         assert words in told
     path.write_text("", encoding="utf-8")
     with pytest.raises(SiteError, match=r"write one table \[routes"):

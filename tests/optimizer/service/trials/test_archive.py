@@ -96,8 +96,8 @@ def test_a_folder_of_old_times_takes_no_more_runs(tmp_path):
 
 
 def test_a_folder_of_later_times_takes_no_more_runs(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps(identity() | {"version": 3}))
-    with pytest.raises(ProblemError, match="by another gigatwin, in version 3"):
+    (tmp_path / "run.json").write_text(json.dumps(identity() | {"version": 4}))
+    with pytest.raises(ProblemError, match="by another gigatwin, in version 4"):
         open_folder(tmp_path, identity())
 
 
@@ -108,7 +108,7 @@ def test_results_of_nobody_knows_what_are_kept(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
-@pytest.mark.parametrize("text", ["[]", '{"site": "sm', '{"version": 2, "site": "small"}'])
+@pytest.mark.parametrize("text", ["[]", '{"site": "sm', '{"version": 3, "site": "small"}'])
 def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(StateError, match=r"run\.json = .*: run gigatwin backtest again"):
