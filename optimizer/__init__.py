@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import Final
 
 _HOME: Final = {
-    "backtest": "optimizer.service.trials.backtest",
-    "decide": "optimizer.deciding",
-    "Decision": "optimizer.decision",
-    "Files": "optimizer.service.world",
-    "Problem": "optimizer.problem",
-    "read_world": "optimizer.service.world",
-    "Setting": "optimizer.service.trials.setting",
+    "backtest": "optimizer.backtesting.runner",
+    "decide": "optimizer.planner.planner",
+    "Decision": "optimizer.planner.decision",
+    "SeriesFiles": "optimizer.inputs.series_files",
+    "Problem": "optimizer.problem.problem",
+    "read_run_inputs": "optimizer.inputs.series_files",
+    "BacktestCase": "optimizer.backtesting.case",
 }
 
 __all__ = list(_HOME)

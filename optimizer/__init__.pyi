@@ -1,8 +1,16 @@
-from optimizer.deciding import decide
-from optimizer.decision import Decision
-from optimizer.problem import Problem
-from optimizer.service.trials.backtest import backtest
-from optimizer.service.trials.setting import Setting
-from optimizer.service.world import Files, read_world
+from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.runner import backtest
+from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
+from optimizer.planner.decision import Decision
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import Problem
 
-__all__ = ["Decision", "Files", "Problem", "Setting", "backtest", "decide", "read_world"]
+__all__ = [
+    "BacktestCase",
+    "Decision",
+    "Problem",
+    "SeriesFiles",
+    "backtest",
+    "decide",
+    "read_run_inputs",
+]

@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 
 import sites
-from optimizer.deciding import decide
-from optimizer.problem import Problem
-from optimizer.service.trials.setting import Setting
-from optimizer.service.world import read_world
+from optimizer.backtesting.case import BacktestCase
+from optimizer.inputs.series_files import read_run_inputs
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import Problem
 from tests import small_days
 from twin import time_axes
 from twin.equipment import HeatReuse
@@ -55,8 +55,8 @@ def problem(**changed):
 def large_problem():
     """Return the question of the synthetic day for a whole gigafactory, over four hours."""
     site = sites.load_site("baltica")
-    world = read_world(site, small_days.files(), start=small_days.START, days=1)
-    here, pool = Setting.of(site, world, load_scale=0.6), RackPool.of(site)
+    world = read_run_inputs(site, small_days.files(), start=small_days.START, days=1)
+    here, pool = BacktestCase.of(site, world, load_scale=0.6), RackPool.of(site)
     grid = time_axes.horizon_axes(world.start, [(4, 15.0)])
     queue = open_queue(pool, here.workload.jobs, world.start)
     expected = expected_arrivals(here.workload.past(world.start), pool.kinds, world.start)

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from optimizer.deciding import decide
-from optimizer.service.outcome import Facts
-from optimizer.service.pilot import Pilot
-from optimizer.steering import question
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import build_problem
+from optimizer.service.decision_engine import DecisionEngine, DecisionInputs
 from tests import small_days
 from twin import variables
 from twin.declarations import ScenarioSettings
@@ -46,7 +45,7 @@ def weighing(count):
 
 def pilot(solver=None, where=None):
     """Return a pilot whose solver sits in this process."""
-    return Pilot(
+    return DecisionEngine(
         site=where or site(),
         decide=solver or (lambda problem, last: decide(problem, previous=last)),
     )
@@ -66,7 +65,7 @@ def facts(state=None, queue=None, *, hold="", **sensors):
     here = small_days.setting()
     state = here.begin if state is None else state
     queue = small_days.queue() if queue is None else queue
-    return Facts(
+    return DecisionInputs(
         observed=observed(state, **sensors),
         queue=queue,
         past=here.workload.past(queue.instant),
@@ -79,7 +78,7 @@ def asked(state=None, queue=None):
     """Return the question of a moment: by default the first one."""
     known = facts(state, queue)
     here = small_days.setting()
-    return question(
+    return build_problem(
         here.site,
         known.record,
         here.begin if state is None else state,

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
-from optimizer.deciding import decide
-from optimizer.problem import Problem
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import Problem
 from tests import small_days
 from twin import time_axes, variables
 from twin.forecast.outlook import outlook

@@ -3,10 +3,10 @@
 from functools import cache
 
 import sites
-from optimizer.service.plant import setting_of
+from optimizer.backtesting.case import synthetic_case
 
 
 @cache
 def minutes(name, *, days):
     """Return the surroundings of a declared site for some days."""
-    return setting_of(sites.load_site(name), steps=96 * days).surroundings
+    return synthetic_case(sites.load_site(name), steps=96 * days).surroundings

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 import sites
-from optimizer.deciding import decide
-from optimizer.problem import Problem
-from optimizer.service.trials.setting import Setting
-from optimizer.service.world import Files, read_world
+from optimizer.backtesting.case import BacktestCase
+from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import Problem
 from twin import time_axes
 from twin.forecast.outlook import outlook
 from twin.workload.arrivals import expected_arrivals
@@ -23,12 +23,12 @@ START = "2026-06-16"
 def files(**others):
     """Return the synthetic files, some replaced."""
     own = {name: sites.series_file(name) for name in ("prices", "weather", "jobs")}
-    return Files(**(own | others))
+    return SeriesFiles(**(own | others))
 
 
 @cache
 def world(days=1):
-    return read_world(sites.load_site("small"), files(), start=START, days=days)
+    return read_run_inputs(sites.load_site("small"), files(), start=START, days=days)
 
 
 @cache
@@ -36,7 +36,7 @@ def setting(hours=24):
     """Return the setting of a run that is cut after some hours."""
     whole = world()
     end = whole.start + np.timedelta64(round(hours * 60), "m")
-    return Setting.of(sites.load_site("small"), replace(whole, end=end), load_scale=0.6)
+    return BacktestCase.of(sites.load_site("small"), replace(whole, end=end), load_scale=0.6)
 
 
 @cache

@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import xarray as xr
 
-from optimizer.decision import Decision
-from optimizer.verify import Verdict
+from optimizer.planner.decision import Decision
+from optimizer.verification.verifier import ScheduleVerdict
 from twin.errors import NoScheduleError, SeriesError
 
 ENDS = {
@@ -37,7 +37,7 @@ def moody(problem, previous, *_):
         return ANSWERS[mood]
     return Decision(
         schedule=xr.Dataset(attrs={"process": os.getpid(), "previous": previous}),
-        verdict=Verdict(breaches=(), replay=None, power_error=0.0),
+        verdict=ScheduleVerdict(breaches=(), replay=None, power_error=0.0),
         explanation=None,
     )
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from optimizer.service.demo.day import EXAMPLE, PARTNER
-from optimizer.service.demo.process import Process
-from optimizer.service.holding.control import command
+from optimizer.demo.simulated_day import PARTNER_NAME, PARTNER_SCRIPT, ChildProcess
+from optimizer.service.control_socket import send_command
 from telemetry.feed.signing import create_partner_keys, load_or_create_key
 from telemetry.files import write_atomic
 from telemetry.messages import topics
@@ -42,7 +41,7 @@ stands still, no looks are taken either. [1]"""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Mortal(Process):
+class Mortal(ChildProcess):
     """A process that can be killed and started again."""
 
     @property
@@ -160,9 +159,9 @@ class Stage:
         self.begun = 0.0
         self._words: Sequence[str] = ()
         site = load_or_create_key(self.state / "keys")
-        self.keys = folder / f"{PARTNER}.keys.json"
-        public = create_partner_keys(self.keys, partner=PARTNER, site=site)
-        write_atomic(self.state / "keys" / "partners" / f"{PARTNER}.json", json.dumps(public))
+        self.keys = folder / f"{PARTNER_NAME}.keys.json"
+        public = create_partner_keys(self.keys, partner=PARTNER_NAME, site=site)
+        write_atomic(self.state / "keys" / "partners" / f"{PARTNER_NAME}.json", json.dumps(public))
 
     def __enter__(self) -> Self:
         return self
@@ -187,13 +186,13 @@ class Stage:
 
     def attend(self) -> None:
         """Start the partner."""
-        options = ["--broker", self.broker, "--site", self._name, "--partner", PARTNER]
+        options = ["--broker", self.broker, "--site", self._name, "--partner", PARTNER_NAME]
         answers = ["--json", str(self.folder / "partner.jsonl")]
-        self.partner.run([str(EXAMPLE), *options, "--keys", str(self.keys), *answers])
+        self.partner.run([str(PARTNER_SCRIPT), *options, "--keys", str(self.keys), *answers])
 
     def tell(self, name: str, **arguments: object) -> Mapping[str, object]:
         """Give the service a command over its socket."""
-        return command(self.state, name, **arguments)
+        return send_command(self.state, name, **arguments)
 
     def missing(self) -> list[str]:
         """Return what the service says is missing until it is ready."""

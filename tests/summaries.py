@@ -1,6 +1,6 @@
 """Results of back-tests that nobody ran, for tests of what is made of them."""
 
-from optimizer.service.trials.results import Results, Summary
+from optimizer.backtesting.results import BacktestResults, PolicySummary
 
 
 def summary(objective=0.0, violations=0, **others):
@@ -8,13 +8,13 @@ def summary(objective=0.0, violations=0, **others):
     names = ("cost_eur", "carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3", "peak_mw")
     names += ("lateness_h", "pue", "work_done", "work_left")
     values = dict.fromkeys(names, 1.0) | others
-    return Summary(objective=objective, violations=violations, **values)
+    return PolicySummary(objective=objective, violations=violations, **values)
 
 
 def results(**objectives):
     """Return results of some policies with their objectives."""
     policies = {name: summary(value) for name, value in objectives.items()}
-    return Results(
+    return BacktestResults(
         site="small",
         start="2026-06-16T00:00Z",
         days=7,

@@ -1,5 +1,5 @@
 """``python -m optimizer.cli``: the `gigatwin` command where its script is not on the path."""
 
-from optimizer.cli.root import app
+from optimizer.cli import app
 
 app()

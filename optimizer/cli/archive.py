@@ -6,8 +6,9 @@ from typing import Annotated, Final
 import typer
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.folder import StateFolder
+from optimizer.cli.options import JsonFile
+from optimizer.cli.output import console, table, write_json
+from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, verification
 from telemetry.archive import backup as archive_backup
 from telemetry.archive.export import export as write_export
@@ -18,16 +19,16 @@ from twin.errors import ArchiveError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="See to a telemetry archive.")
 
-SHOWN: Final = 20
+MAX_LOSSES_LISTED: Final = 20
 """Losses that are listed for people; JSON has all."""
 
-COLUMNS: Final = ("group", "level", "variable", "from", "to", "columns", "reason")
+LOSS_COLUMNS: Final = ("group", "level", "variable", "from", "to", "columns", "reason")
 """What a table of losses tells of each, as far as it is known."""
 
 _MEGABYTE: Final = 1e6
 
-SiteName = Annotated[str, typer.Argument(help="Name of the site.")]
-State = Annotated[
+SiteNameOption = Annotated[str, typer.Argument(help="Name of the site.")]
+StateOption = Annotated[
     Path | None, typer.Option(help="State folder of its service; by default as `gigatwin run`.")
 ]
 
@@ -50,7 +51,7 @@ def _folder(site: str, state: Path | None) -> Path:
 
 
 @app.command()
-def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
+def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile = None) -> None:
     """Read every block and hold its checksum; list what is lost, and exit 1 if anything is."""
     found = verification.verify(_folder(site, state), site)
     screen = console(json_file)
@@ -59,9 +60,9 @@ def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> N
         f"values, {found.bytes_per_point:.2f} B each; {found.open_hours} hours not compacted"
     )
     if found.lost:
-        shown = table("lost", *COLUMNS)
-        for one in found.lost[:SHOWN]:
-            shown.add_row(*(str(one.get(name, "")) for name in COLUMNS))
+        shown = table("lost", *LOSS_COLUMNS)
+        for one in found.lost[:MAX_LOSSES_LISTED]:
+            shown.add_row(*(str(one.get(name, "")) for name in LOSS_COLUMNS))
         screen.print(shown)
     write_json(
         {
@@ -79,7 +80,7 @@ def verify(site: SiteName, state: State = None, json_file: JsonFile = None) -> N
 
 
 @app.command()
-def compact(site: SiteName, state: State = None, json_file: JsonFile = None) -> None:
+def compact(site: SiteNameOption, state: StateOption = None, json_file: JsonFile = None) -> None:
     """Compact all hours now, open ones too, and free what only old commits need.
 
     Nothing may run on the state: a service or a recording compacts by itself.
@@ -96,13 +97,13 @@ def compact(site: SiteName, state: State = None, json_file: JsonFile = None) -> 
 
 @app.command()
 def export(  # noqa: PLR0913  (one parameter an option of the command line)
-    site: SiteName,
+    site: SiteNameOption,
     to: Annotated[Path, typer.Argument(help="FILE.parquet, FILE.nc or FILE.csv.")],
     start: Annotated[str | None, typer.Option("--from", help="First moment, UTC.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="First moment not wanted, UTC.")] = None,
     group: Annotated[str, typer.Option(help="variables, points or racks.")] = "variables",
     resolution: Annotated[str, typer.Option(help="1s, 1min, 15min or 1h.")] = "1s",
-    state: State = None,
+    state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Write a stretch of the archive into a file that others read."""
@@ -125,9 +126,9 @@ def export(  # noqa: PLR0913  (one parameter an option of the command line)
 
 @app.command()
 def backup(
-    site: SiteName,
+    site: SiteNameOption,
     to: Annotated[Path, typer.Argument(help="A file that is not there yet, as archive.tar.")],
-    state: State = None,
+    state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Write the archive into one file as it is now; the service may run."""
@@ -138,12 +139,12 @@ def backup(
 
 @app.command()
 def restore(
-    site: SiteName,
+    site: SiteNameOption,
     source: Annotated[Path, typer.Argument(help="What `backup` wrote.")],
     force: Annotated[
         bool, typer.Option("--force", help="Also where something of it is lost.")
     ] = False,
-    state: State = None,
+    state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Put a backup in the archive's place; what is there is set aside. Stop the service before."""

@@ -1,4 +1,7 @@
-"""`gigatwin backtest`: policies in closed loop on a plant, over real series."""
+"""`gigatwin backtest`: policies in closed loop on a plant, over real series.
+
+The option that says how much movable work a site has, of every command that scales jobs.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import batched
@@ -11,35 +14,37 @@ from rich.markup import escape
 from rich.table import Table
 
 import sites
-from optimizer.cli.bars import Bars
-from optimizer.cli.load_scale import LoadScale
-from optimizer.cli.show import (
-    JsonFile,
+from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
+from optimizer.backtesting.policy_run import PolicyRun
+from optimizer.backtesting.results import CAPTURE_POLICIES, BacktestResults, PolicySummary
+from optimizer.backtesting.run_folder import (
+    build_identity,
+    open_run_folder,
+    write_policy_run,
+    write_results,
+)
+from optimizer.backtesting.runner import DEFAULT_POLICIES, MIN_SEEDS, backtest, validate_policies
+from optimizer.cli.conditions import ZoneOption
+from optimizer.cli.options import JsonFile, output_option
+from optimizer.cli.output import (
+    ProgressBars,
     console,
-    counted,
     markdown_table,
-    name_synthetic,
-    output_option,
+    pluralise,
+    print_series_notes,
+    print_synthetic,
     table,
-    tell,
     write_json,
 )
-from optimizer.cli.zone import Zone
-from optimizer.service.trials.archive import open_folder, write_results, write_trial
-from optimizer.service.trials.backtest import LEAST_SEEDS, POLICIES, backtest, policies_of
-from optimizer.service.trials.identity import identity_of
-from optimizer.service.trials.results import COMPARED, Results, Summary
-from optimizer.service.trials.setting import Setting
-from optimizer.service.trials.trial import Trial
-from optimizer.service.world import Files, World, read_world, zone_of
+from optimizer.inputs.series_files import RunInputs, SeriesFiles, default_zone, read_run_inputs
 from telemetry.files import write_atomic
 from twin.site import Site
 
 app = typer.Typer(add_completion=False, help="Compare policies in closed loop on a plant.")
 
-USUAL: Final = ",".join(POLICIES)
+DEFAULT_POLICY_OPTION: Final = ",".join(DEFAULT_POLICIES)
 
-COLUMNS: Final = (
+SUMMARY_COLUMNS: Final = (
     ("objective", "objective [EUR]", "{:,.0f}"),
     ("cost_eur", "cost [EUR]", "{:,.0f}"),
     ("carbon_kg", "carbon [t]", "{:,.0f}"),
@@ -52,7 +57,7 @@ COLUMNS: Final = (
 )
 """Columns of the table: key of the summary, heading, form."""
 
-STAGED: Final = (
+UNIT_COLUMNS: Final = (
     ("starts", "starts", "{:,.0f}"),
     ("short_runs", "short runs", "{:,.0f}"),
     ("short_rests", "short rests", "{:,.0f}"),
@@ -60,10 +65,10 @@ STAGED: Final = (
 )
 """The same of units that have to be committed, shown where one of them ever started."""
 
-LABELS: Final = 28
+LABEL_WIDTH: Final = 28
 """Width of the column of names in a table. [letters]"""
 
-EARNS: Final = (
+NEGATIVE_PRICE_WARNING: Final = (
     "the mean price of the run is below 0, at which work left over is billed: "
     "who leaves more earns more; run more days"
 )
@@ -85,6 +90,17 @@ ReserveFile = Annotated[
     Path | None, typer.Option(help="What reserve products pay, and what of them is sold.")
 ]
 
+LoadScaleOption = Annotated[
+    float,
+    typer.Option(
+        "--load-scale",
+        min=MIN_LOAD_SCALE,
+        max=MAX_LOAD_SCALE,
+        help="Mean share of the racks that jobs use.",
+    ),
+]
+"""A share of all racks at full work. [1]"""
+
 
 @app.command()
 def run(  # noqa: PLR0913  (one parameter an option of the command line)
@@ -98,11 +114,13 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     carbon_kind: Annotated[Literal["direct", "lca"], typer.Option()] = "direct",
     position: PositionFile = None,
     reserves: ReserveFile = None,
-    load_scale: LoadScale = 0.6,
-    zone: Zone = None,
-    policies: Annotated[str, typer.Option(help="Also cvar, scaling, optimal+prices.")] = USUAL,
+    load_scale: LoadScaleOption = 0.6,
+    zone: ZoneOption = None,
+    policies: Annotated[
+        str, typer.Option(help="Also cvar, scaling, optimal+prices.")
+    ] = DEFAULT_POLICY_OPTION,
     seeds: Annotated[
-        int, typer.Option(min=LEAST_SEEDS, help="Plants of different hidden nature.")
+        int, typer.Option(min=MIN_SEEDS, help="Plants of different hidden nature.")
     ] = 1,
     export_mps: Annotated[
         Path | None,
@@ -119,60 +137,60 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Run policies in closed loop on a plant that differs from what they believe, and compare."""
     named = [name.strip() for name in policies.split(",") if name.strip()]
-    names = policies_of(named, place="--policies")
+    names = validate_policies(named, place="--policies")
     screen = console(json_file)
     loaded = sites.load_site(site)
-    files = Files(
+    files = SeriesFiles(
         prices=prices,
         weather=weather,
         jobs=jobs or sites.series_file("jobs"),
         carbon=carbon,
-        zone=zone or zone_of(loaded),
+        zone=zone or default_zone(loaded),
         carbon_kind=carbon_kind,
         position=position,
         reserves=reserves,
     )
-    name_synthetic(screen, {"jobs": jobs})
+    print_synthetic(screen, {"jobs": jobs})
     world = _read(screen, loaded, files, start=start, days=days)
-    setting = Setting.of(loaded, world, load_scale=load_scale)
+    setting = BacktestCase.of(loaded, world, load_scale=load_scale)
     if out is not None:
-        open_folder(out, identity_of(loaded, world, load_scale=load_scale, seeds=seeds))
+        open_run_folder(out, build_identity(loaded, world, load_scale=load_scale, seeds=seeds))
     results = _run(screen, setting, names, seeds=seeds, out=out, export=export_mps)
     _show(screen, results)
     write_json(results.as_json(), json_file)
     if out is not None:
-        _tell_earlier(screen, results, write_results(out, results))
+        _print_earlier(screen, results, write_results(out, results))
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     if markdown is not None:
         write_atomic(markdown, _markdown(results))
 
 
-def _show(screen: Console, results: Results) -> None:
-    for part in batched(results.policies, _fitting(screen, results)):
+def _show(screen: Console, results: BacktestResults) -> None:
+    for part in batched(results.policies, _policies_per_table(screen, results)):
         screen.print(_table(results, part))
     for name, rows in results.broken.items():
         for row in rows:
             words = f"{name}, plant {row['plant']}: {row['limit']}, {row['minutes']} min"
             screen.print(f"{words}, first at {row['first']}", style="red", markup=False)
     if any(money.get("backlog", 0.0) < 0.0 for money in results.accounts.values()):
-        screen.print(EARNS, style="yellow")
+        screen.print(NEGATIVE_PRICE_WARNING, style="yellow")
     _show_capture(screen, results)
     screen.print(f"{results.cpu_s:.0f} s of processor time")
 
 
-def _show_capture(screen: Console, results: Results) -> None:
+def _show_capture(screen: Console, results: BacktestResults) -> None:
     if results.capture is not None:
         screen.print(
             f"capture {results.capture:.1%}: what optimal saves over threshold, "
             "as a share of what perfect foresight saves"
         )
-    elif set(COMPARED) <= set(results.policies):
+    elif set(CAPTURE_POLICIES) <= set(results.policies):
         screen.print("no capture: perfect foresight saves nothing over threshold", style="yellow")
     for words in results.later:
         screen.print(f"not quite alike: {words}", style="yellow", markup=False)
 
 
-def _tell_earlier(screen: Console, results: Results, whole: Results) -> None:
+def _print_earlier(screen: Console, results: BacktestResults, whole: BacktestResults) -> None:
     """Say which policies the folder has from before, and what is captured now."""
     if earlier := [name for name in whole.policies if name not in results.policies]:
         screen.print(f"the summary there keeps {', '.join(earlier)} of before", markup=False)
@@ -180,30 +198,30 @@ def _tell_earlier(screen: Console, results: Results, whole: Results) -> None:
             _show_capture(screen, whole)
 
 
-def _read(screen: Console, site: Site, files: Files, *, start: str, days: int) -> World:
+def _read(screen: Console, site: Site, files: SeriesFiles, *, start: str, days: int) -> RunInputs:
     """Return the world, and tell what was filled and modelled."""
-    screen.print(f"reading the series of {site.name} from {start} for {counted(days, 'day')}")
-    world = read_world(site, files, start=start, days=days)
-    tell(screen, world)
+    screen.print(f"reading the series of {site.name} from {start} for {pluralise(days, 'day')}")
+    world = read_run_inputs(site, files, start=start, days=days)
+    print_series_notes(screen, world)
     return world
 
 
 def _run(
     screen: Console,
-    setting: Setting,
+    setting: BacktestCase,
     names: Sequence[str],
     *,
     seeds: int,
     out: Path | None,
     export: Path | None,
-) -> Results:
+) -> BacktestResults:
     """Run the back-test under a progress bar for each policy and plant."""
 
-    def keep(trial: Trial) -> None:
+    def keep(trial: PolicyRun) -> None:
         if out is not None:
-            write_trial(out, setting.site, trial)
+            write_policy_run(out, setting.site, trial)
 
-    with Bars(screen) as bars:
+    with ProgressBars(screen) as bars:
         return backtest(
             setting,
             policies=names,
@@ -214,15 +232,15 @@ def _run(
         )
 
 
-def _fitting(screen: Console, results: Results) -> int:
+def _policies_per_table(screen: Console, results: BacktestResults) -> int:
     """Return how many policies stand beside each other: four in eighty characters."""
     most = max(len(name) for name in (*results.policies, "12,345,678"))
-    return max((screen.width - LABELS) // (most + len("│  ")), 1)
+    return max((screen.width - LABEL_WIDTH) // (most + len("│  ")), 1)
 
 
-def _table(results: Results, names: Sequence[str]) -> Table:
+def _table(results: BacktestResults, names: Sequence[str]) -> Table:
     """Return the comparison of some policies, each a column."""
-    days, plants = counted(results.days, "day"), counted(results.seeds, "plant")
+    days, plants = pluralise(results.days, "day"), pluralise(results.seeds, "plant")
     title = f"{results.site}, {days} from {results.start}, {plants}"
     shown = table(title, "", *names, numbers=names)
     columns = _columns(results)
@@ -231,22 +249,22 @@ def _table(results: Results, names: Sequence[str]) -> Table:
     for (key, heading, _), cells in zip(columns, zip(*rows, strict=True), strict=True):
         shown.add_row(escape(heading), *cells)
         if key == "cost_eur":
-            for account, money in _told(accounts):
+            for account, money in _account_rows(accounts):
                 shown.add_row(f"  {account}", *money)
-            for what, money in _told(weighed):
+            for what, money in _account_rows(weighed):
                 shown.add_row(escape(f"weight of {what} [EUR]"), *money)
     return shown
 
 
-def _columns(results: Results) -> Sequence[tuple[str, str, str]]:
+def _columns(results: BacktestResults) -> Sequence[tuple[str, str, str]]:
     """Return the columns that have something to tell: carbon is 0 where no file tells it."""
     is_staged = any(summary.starts for summary in results.policies.values())
     has_carbon = any(summary.carbon_kg for summary in results.policies.values())
-    columns = (*COLUMNS, *STAGED) if is_staged else COLUMNS
+    columns = (*SUMMARY_COLUMNS, *UNIT_COLUMNS) if is_staged else SUMMARY_COLUMNS
     return [one for one in columns if has_carbon or one[0] != "carbon_kg"]
 
 
-def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
+def _account_rows(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[str]]]:
     """Yield accounts and their money as texts, a policy each, if it is a euro in any. [EUR]"""
     for name in dict.fromkeys(name for money in policies for name in money):
         money = [one.get(name, 0.0) for one in policies]
@@ -254,14 +272,14 @@ def _told(policies: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, list[s
             yield name, [f"{round(one) + 0:,}" for one in money]
 
 
-def _markdown(results: Results) -> str:
+def _markdown(results: BacktestResults) -> str:
     columns = _columns(results)
     numbers = [heading for _, heading, _ in columns]
     rows = ([name, *_row(summary, columns)] for name, summary in results.policies.items())
     return markdown_table(["policy", *numbers], rows, numbers=numbers)
 
 
-def _row(summary: Summary, columns: Sequence[tuple[str, str, str]]) -> list[str]:
+def _row(summary: PolicySummary, columns: Sequence[tuple[str, str, str]]) -> list[str]:
     cells = []
     for key, _, form in columns:
         value = getattr(summary, key)

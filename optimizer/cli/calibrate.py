@@ -1,7 +1,10 @@
-"""`gigatwin calibrate`: what telemetry says of a site's parameters, and what has worn."""
+"""`gigatwin calibrate`: what telemetry says of a site's parameters, and what has worn.
 
-from collections.abc import Iterator
-from dataclasses import replace
+`gigatwin calibrate --trial`: the acceptance of calibration and observer, on known plants.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,14 +13,23 @@ import numpy as np
 import typer
 import xarray as xr
 from numpy.typing import NDArray
+from rich.progress import Progress
 
 import sites
 import telemetry
-from optimizer.cli.proving import prove_all
-from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
-from optimizer.service.calibrations import FILE, is_due, keep, kept
-from optimizer.service.trials.results import SITE
+from optimizer.backtesting.case import synthetic_case
+from optimizer.cli.options import JsonFile, figure_option
+from optimizer.cli.output import console, table, write_json
+from optimizer.reporting.run_files import SITE_ATTRIBUTE
+from optimizer.service.weekly_calibration import (
+    CALIBRATIONS_FILE,
+    is_calibration_due,
+    read_calibrations,
+    store_calibration,
+)
 from telemetry.files import state_folder, write_atomic
+from telemetry.simulator.acceptance import BOUND_COVERAGE, MAX_ERRORS, PERIOD_DAYS, AcceptanceResult
+from telemetry.simulator.acceptance import run_acceptance as acceptance_run_acceptance
 from twin import time_axes
 from twin.calibration.drift import (
     RECENT_CALIBRATIONS,
@@ -37,10 +49,10 @@ from twin.units import format_minute, format_unit
 
 app = typer.Typer(add_completion=False, help="Learn a site's parameters from its telemetry.")
 
-HISTORY: Final = np.timedelta64(7, "D")
+DEFAULT_HISTORY: Final = np.timedelta64(7, "D")
 """Length of the history if no start is given: the newest week of the archive."""
 
-NUMBERS: Final = ("value", "site file", "error", "change")
+NUMBER_COLUMNS: Final = ("value", "site file", "error", "change")
 
 
 @app.command("calibrate")
@@ -58,7 +70,7 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
     out: Annotated[
         Path | None, typer.Option(help="TOML of the changed parameters, a proposal.")
     ] = None,
-    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of all parameters.")] = None,
+    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of all parameters.")] = None,
     is_kept: Annotated[
         bool, typer.Option("--keep", help="Keep it, if a week has passed since the last one.")
     ] = False,
@@ -72,21 +84,21 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
 ) -> None:
     """Fit parameters to telemetry, each with its error, and name what it cannot tell."""
     loaded = sites.load_site(site)
-    path = Path(state or state_folder(loaded.name)) / FILE
+    path = Path(state or state_folder(loaded.name)) / CALIBRATIONS_FILE
     if trial is not None:
-        prove_all(loaded, trial, json_file)
+        run_acceptance(loaded, trial, json_file)
     elif only_drift:
-        _tell_drift(loaded, path, json_file)
+        _print_drift(loaded, path, json_file)
     else:
         history = _history(loaded, file, root=state, span=(start, end))
-        if is_kept and not is_due(path, _last(history)):
+        if is_kept and not is_calibration_due(path, _last(history)):
             console(json_file).print(f"no week has passed since the last one in {path}")
             return
         found = calibrate(loaded, history)
-        told = replace(found, said=(*_of_another(history, loaded), *found.said))
+        told = replace(found, said=(*_other_site_note(history, loaded), *found.said))
         if is_kept:
             path.parent.mkdir(parents=True, exist_ok=True)
-            keep(path, CalibrationSummary.of(told))
+            store_calibration(path, CalibrationSummary.of(told))
         _show(told, out=out, picture=picture, json_file=json_file)
 
 
@@ -105,13 +117,13 @@ def _history(
         is_in &= times < end if end is not None else True
         whole = _cut(whole, is_in)
     if start is None and whole.sizes["time"]:
-        whole = _cut(whole, whole["time"].to_numpy() > _last(whole) - HISTORY)
+        whole = _cut(whole, whole["time"].to_numpy() > _last(whole) - DEFAULT_HISTORY)
     return whole
 
 
-def _of_another(history: xr.Dataset, site: Site) -> Iterator[str]:
+def _other_site_note(history: xr.Dataset, site: Site) -> Iterator[str]:
     """Yield in words of which other site the telemetry says it is."""
-    told = history.attrs.get(SITE, site.name)
+    told = history.attrs.get(SITE_ATTRIBUTE, site.name)
     if told != site.name:
         yield f"the telemetry is of {told}: it tells of {site.name} only what machines they share"
 
@@ -151,7 +163,12 @@ def _show(
     """Show a calibration in every way asked for."""
     screen, span = console(json_file), f"{format_minute(told.start)} to {format_minute(told.end)}"
     shown = table(
-        f"{told.site.name}, {span}", "parameter", *NUMBERS, "unit", "grade", numbers=NUMBERS
+        f"{told.site.name}, {span}",
+        "parameter",
+        *NUMBER_COLUMNS,
+        "unit",
+        "grade",
+        numbers=NUMBER_COLUMNS,
     )
     for e in told.estimates:
         p = e.parameter
@@ -167,7 +184,7 @@ def _show(
     if told.unknown:
         screen.print(f"not told by this history, left as they are: {', '.join(told.unknown)}")
     if out is not None:
-        write_atomic(out, proposal(told))
+        write_atomic(out, proposed_site_file(told))
         screen.print(f"wrote {out}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
@@ -200,7 +217,7 @@ def _content(told: CalibrationResult) -> dict[str, object]:
     }
 
 
-def proposal(told: CalibrationResult) -> str:
+def proposed_site_file(told: CalibrationResult) -> str:
     """Return the changed parameters as tables of a site file, to be looked at and copied.
 
     What is only weakly told, and offsets of sensors, stand there as comments.
@@ -234,9 +251,9 @@ def _line(e: ParameterEstimate) -> str:
     return f"# {p.path[-1]} = {value}  # {words}{held}"
 
 
-def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
+def _print_drift(site: Site, path: Path, json_file: str | None) -> None:
     """Say what has worn."""
-    weeks = kept(path)
+    weeks = read_calibrations(path)
     found = parameter_drifts(weeks)
     screen = console(json_file)
     screen.print(f"{site.name}: {len(weeks)} calibrations kept in {path}", markup=False)
@@ -260,3 +277,93 @@ def _tell_drift(site: Site, path: Path, json_file: str | None) -> None:
         for change in found
     ]
     write_json({"site": site.name, "calibrations": len(weeks), "changes": rows}, json_file)
+
+
+INTERVALS_PER_DAY: Final = 96
+"""Quarter-hours of a day. [1]"""
+
+ACCEPTANCE_COLUMNS: Final = (
+    "CV-RMSE",
+    "NMBE",
+    "supply RMSE [K]",
+    "worst identified",
+    "inside bounds",
+)
+
+
+def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
+    """Try calibration and observer on known plants, and show what came of them.
+
+    Parameters
+    ----------
+    site
+        The site.
+    seeds
+        How many plants. [1]
+    json_file
+        Where the figures go too.
+    """
+    screen = console(json_file)
+    surroundings = synthetic_case(site, steps=2 * PERIOD_DAYS * INTERVALS_PER_DAY).surroundings
+    results = []
+    shown = table(
+        f"{site.name}: calibrated on {PERIOD_DAYS} days",
+        "seed",
+        *ACCEPTANCE_COLUMNS,
+        numbers=ACCEPTANCE_COLUMNS,
+    )
+    with Progress(console=screen, transient=True) as progress:
+        for seed in progress.track(range(seeds), description="plants"):
+            result = acceptance_run_acceptance(site, surroundings, seed=seed)
+            results.append(result)
+            shown.add_row(str(seed), *_row(result))
+    worst = _worst(results)
+    shown.add_section()
+    shown.add_row(
+        "all", *(f"{worst[name]:.3%}" for name in ("cv_rmse", "nmbe")), *_temperature_cells(worst)
+    )
+    limits = [
+        f"{MAX_ERRORS['cv_rmse']:.1%}",
+        f"{MAX_ERRORS['nmbe']:.1%}",
+        f"{MAX_ERRORS['temperature_rmse']:g}",
+    ]
+    low, high = BOUND_COVERAGE
+    shown.add_row("allowed", *limits, f"{MAX_ERRORS['identified']:.1%}", f"{low:.0%} to {high:.0%}")
+    screen.print(shown)
+    is_passed = all(worst[name] <= most for name, most in MAX_ERRORS.items())
+    is_passed &= low <= worst["coverage"] <= high
+    screen.print("passed" if is_passed else "FAILED")
+    content = {"site": site.name, "is_passed": is_passed, "worst": worst, "allowed": MAX_ERRORS}
+    rows = [asdict(result) for result in results]
+    write_json({**content, "coverage_allowed": list(BOUND_COVERAGE), "seeds": rows}, json_file)
+    if not is_passed:
+        raise typer.Exit(1)
+
+
+def _row(result: AcceptanceResult) -> tuple[str, ...]:
+    return (
+        f"{result.score.cv_rmse:.3%}",
+        f"{result.score.nmbe:+.3%}",
+        f"{result.score.temperature_rmse:.3f}",
+        f"{result.identified:.2%} of {result.count}: {result.which}",
+        f"{result.inside / result.samples:.1%}",
+    )
+
+
+def _temperature_cells(worst: dict[str, float]) -> tuple[str, ...]:
+    return (
+        f"{worst['temperature_rmse']:.3f}",
+        f"{worst['identified']:.2%}",
+        f"{worst['coverage']:.1%}",
+    )
+
+
+def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
+    """Return the worst of each figure; of the bounds, the share of all samples."""
+    return {
+        "cv_rmse": max(result.score.cv_rmse for result in results),
+        "nmbe": max(abs(result.score.nmbe) for result in results),
+        "temperature_rmse": max(result.score.temperature_rmse for result in results),
+        "identified": max(result.identified for result in results),
+        "coverage": sum(r.inside for r in results) / sum(r.samples for r in results),
+    }

@@ -14,19 +14,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.demo import Day, Demo, run_day
+from optimizer.cli.options import JsonFile
+from optimizer.cli.output import console, table, write_json
+from optimizer.demo import DemoConfig, DemoRun, run_demo
 from twin.errors import ServiceError, ValidationIssue
 
 app = typer.Typer(add_completion=False, help="Run a simulated day over real MQTT.")
 
-FOLDER: Final = Path(".demo")
+DEMO_FOLDER: Final = Path(".demo")
 """Where a demo leaves its state, logs and results."""
 
-QUARTERS: Final = 4
+INTERVALS_PER_HOUR: Final = 4
 """Quarter-hours in an hour. [1]"""
 
-ROWS: Final = {
+SUMMARY_ROWS: Final = {
     "cost_eur": "cost, EUR",
     "carbon_kg": "carbon, kg",
     "peak_mw": "peak, MW",
@@ -63,20 +64,20 @@ def demo(
         f"[bold]{escape(loaded.title)}[/]\nprices, weather and jobs are synthetic: made by us, "
         "they say nothing about a real market"
     )
-    folder = FOLDER.absolute() / loaded.name
+    folder = DEMO_FOLDER.absolute() / loaded.name
     words = f"its state is in {folder / 'state'}: name it with --state to status, hold and release"
     screen.print(words, markup=False)
-    told = Demo(
+    told = DemoConfig(
         site=loaded,
         source=site,
         folder=folder,
         broker=broker,
-        steps=hours * QUARTERS,
+        steps=hours * INTERVALS_PER_HOUR,
         speed=speed,
         page_port=page,
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end what was started, too
-    with _Progress(screen, typed) as progress, run_day(told, progress.listen) as day:
+    with _Progress(screen, typed) as progress, run_demo(told, progress.listen) as day:
         progress.stop()
         result = _result(told, day, typed)
         screen.print(_table(result["policies"]))
@@ -85,12 +86,12 @@ def demo(
                 f"what other policies would have done is not known; see {told.folder}/others.log",
                 markup=False,
             )
-        _tell(screen, told, result)
+        _print_counts(screen, told, result)
         write_json(result, json_file)
         if not once:
             screen.print(f"the page stays at {day.page}; Ctrl-C ends")
             _wait()
-    if faults := _faults(result, told):
+    if faults := _unmet_expectations(result, told):
         raise ServiceError("demo", faults)
 
 
@@ -121,7 +122,7 @@ class _Progress:
         """Leave the line as it is."""
         self._bar.stop()
 
-    def listen(self, day: Day) -> None:
+    def listen(self, day: DemoRun) -> None:
         """Show how far the day is."""
         seen = day.seen
         if day.page and not self._page:
@@ -142,13 +143,13 @@ class _Progress:
         )
 
 
-def _result(told: Demo, day: Day, typed: float) -> dict[str, object]:
+def _result(told: DemoConfig, day: DemoRun, typed: float) -> dict[str, object]:
     """Return the object that ``--json`` writes."""
     policies = {"optimal": day.plant["summary"], **day.others}
     seen = day.seen
     return {
         "site": told.site.name,
-        "simulated_hours": told.steps / QUARTERS,
+        "simulated_hours": told.steps / INTERVALS_PER_HOUR,
         "first_schedule_s": None if seen.first is None else round(seen.first - typed, 2),
         "schedules_published": len(seen.revisions),
         "partner_received": day.received,
@@ -164,7 +165,7 @@ def _result(told: Demo, day: Day, typed: float) -> dict[str, object]:
 def _table(policies: object) -> Table:
     names = list(policies) if isinstance(policies, Mapping) else []
     shown = table("The day, settled", "", *names, numbers=names)
-    for row, words in ROWS.items():
+    for row, words in SUMMARY_ROWS.items():
         values = [policies[name][row] for name in names] if isinstance(policies, Mapping) else []
         shown.add_row(words, *(f"{value:,.{_digits(row)}f}" for value in values))
     return shown
@@ -174,7 +175,7 @@ def _digits(row: str) -> int:
     return {"pue": 4, "peak_mw": 1, "lateness_h": 1}.get(row, 0)
 
 
-def _tell(screen: Console, told: Demo, result: Mapping[str, object]) -> None:
+def _print_counts(screen: Console, told: DemoConfig, result: Mapping[str, object]) -> None:
     screen.print(
         f"{result['schedules_published']} schedules published, {result['partner_received']} "
         f"received and verified by the partner, {result['acknowledged']} acknowledged, "
@@ -183,7 +184,7 @@ def _tell(screen: Console, told: Demo, result: Mapping[str, object]) -> None:
     screen.print(f"state, logs and results are in {told.folder}", markup=False)
 
 
-def _faults(result: Mapping[str, object], told: Demo) -> list[ValidationIssue]:
+def _unmet_expectations(result: Mapping[str, object], told: DemoConfig) -> list[ValidationIssue]:
     """Return what was promised and did not happen."""
     wanted = {
         "schedules_published": told.steps,

@@ -8,11 +8,17 @@ import typer
 from rich.console import Console
 
 import sites
-from optimizer.cli.operate import StateFolder, state_of
-from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.decisions import NO_PLAN, Told, read_service_decision
-from optimizer.service.folder import site_of
-from optimizer.service.trials.archive import SHOWN, check_site, read_course, read_decision
+from optimizer.backtesting.run_folder import (
+    EXPLAINED_VARIABLES,
+    check_run_site,
+    read_backtest_decision,
+    read_trajectory,
+)
+from optimizer.cli.options import JsonFile, StateOption, resolve_state_folder
+from optimizer.cli.output import console, table, write_json
+from optimizer.reporting.decision_record import NO_PLAN_SOURCE, DecisionRecord
+from optimizer.service.audit_events import read_service_decision
+from optimizer.service.state_folder import owner_of
 from twin import time_axes, units, variables
 from twin.errors import ProblemError, ValidationIssue
 
@@ -30,7 +36,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
     policy: Annotated[str, typer.Option(help="Which policy of a back-test.")] = "optimal",
     seed: Annotated[int, typer.Option(min=0, help="Which plant of a back-test.")] = 0,
-    state: StateFolder = None,
+    state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Tell the money by account, what binds and at what price, what changed, what is degraded."""
@@ -40,25 +46,27 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     screen = console(json_file)
     if run is not None:
         loaded = sites.load_site(site)
-        check_site(run, loaded)
-        told = read_decision(run, at, policy=policy, seed=seed)
+        check_run_site(run, loaded)
+        told = read_backtest_decision(run, at, policy=policy, seed=seed)
         screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
         _show_step(screen, run, policy=policy, seed=seed, at=at or told["start"])
     else:
-        folder = state_of(site, state)
+        folder = resolve_state_folder(site, state)
         told = read_service_decision(folder, at)
-        _head(screen, told, site=site_of(folder) or site, at=at)
-    if told.get("source") != NO_PLAN:
+        _head(screen, told, site=owner_of(folder) or site, at=at)
+    if told.get("source") != NO_PLAN_SOURCE:
         _show(screen, told)
     write_json(told, json_file)
 
 
 def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -> None:
     """Show what happened in the interval of a back-test."""
-    step = read_course(run, policy=policy, seed=seed).sel(time=time_axes.to_utc(at), method="pad")
+    step = read_trajectory(run, policy=policy, seed=seed).sel(
+        time=time_axes.to_utc(at), method="pad"
+    )
     (start,) = step["time"].to_numpy().reshape(1)
     screen.print(f"what happened in the quarter-hour of {units.format_minute(start)}:")
-    for name in (name for name in SHOWN if name in step):
+    for name in (name for name in EXPLAINED_VARIABLES if name in step):
         word = variables.variable_definition(name)
         screen.print(
             f"  {word.meaning}: {float(step[name]):.1f} {units.format_unit(word.unit)}",
@@ -66,7 +74,7 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
         )
 
 
-def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
+def _head(screen: Console, told: DecisionRecord, *, site: str, at: str | None) -> None:
     """Say of which quarter-hour a service told this, and whether that is the one asked for."""
     start = told["start"]
     if at is not None and time_axes.to_utc(at) - time_axes.to_utc(start) >= time_axes.QUARTER_HOUR:
@@ -74,7 +82,7 @@ def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
         screen.print(words, style="red", markup=False)
     for fault in told.get("record", []):
         screen.print(f"the record is not whole: {fault}", style="red", markup=False)
-    if told.get("source") == NO_PLAN:
+    if told.get("source") == NO_PLAN_SOURCE:
         screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
         screen.print(f"because: {told['degraded']}", style="red", markup=False)
         screen.print("caps were frozen or lowered, requests withdrawn")
@@ -83,18 +91,18 @@ def _head(screen: Console, told: Told, *, site: str, at: str | None) -> None:
         screen.print(f"[bold]{site}[/]: decision of {start}, {told.get('source')}")
 
 
-def _show(screen: Console, told: Told) -> None:
+def _show(screen: Console, told: DecisionRecord) -> None:
     if told["accounts"]:
         _show_reasons(screen, told)
     else:
         screen.print("made by a rule, which weighs no money: no accounts, and no prices of limits")
     for failure in told.get("failures", []):
-        screen.print(_endured(failure), markup=False)
+        screen.print(_describe_failure(failure), markup=False)
     if told["degraded"]:
         screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
 
 
-def _show_reasons(screen: Console, told: Told) -> None:
+def _show_reasons(screen: Console, told: DecisionRecord) -> None:
     """Show money, limits and changes of a plan that a solver made."""
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
     for account, money in told["accounts"].items():
@@ -105,7 +113,7 @@ def _show_reasons(screen: Console, told: Told) -> None:
     columns = ("limit", "between", "intervals", "one more, where dearest")
     binding = table("What binds", *columns, numbers=columns[2:])
     for limit in told["binding"]:
-        between = f"{_short(limit['from'])} and {_short(limit['to'])}"
+        between = f"{_without_year(limit['from'])} and {_without_year(limit['to'])}"
         row = limit["limit"], between, limit["intervals"], _price(limit)
         binding.add_row(*map(str, row))
     screen.print(binding)
@@ -114,18 +122,18 @@ def _show_reasons(screen: Console, told: Told) -> None:
         why = "solvers tell any price for it; gigatwin front finds what it is worth"
         screen.print(f"- also binds: {limits} ({why})", markup=False)
     for target in told.get("softened", []):
-        screen.print(_softened(target), markup=False)
+        screen.print(_describe_relaxed(target), markup=False)
     changes = told["changes"] or ["nothing of size moved since the decision before"]
     hedge = told["hedge"]["words"] if "hedge" in told else []
     for line in (*told.get("reserves", []), *told.get("units", []), *hedge, *changes):
         screen.print(f"- {line}", markup=False)
 
 
-def _softened(row: Mapping[str, object]) -> str:
+def _describe_relaxed(row: Mapping[str, object]) -> str:
     """Return in words what a target that is not kept paid."""
     ways = [f"{row[way]} {row['unit']} {way}" for way in ("above", "below") if row[way]]
     must = ", which must not be" if row["is_hard"] else ""
-    between = f"{_short(row['from'])} to {_short(row['to'])}"
+    between = f"{_without_year(row['from'])} to {_without_year(row['to'])}"
     paid = f"{row['paid_eur']:,.0f} EUR"
     return f"- {row['target']}, {between}: {' and '.join(ways)}{must}, weighed as {paid}"
 
@@ -136,12 +144,12 @@ def _price(limit: Mapping[str, object]) -> str:
     return f"{limit['price_eur']:,.2f} EUR{unit}"
 
 
-def _endured(row: Mapping[str, object]) -> str:
+def _describe_failure(row: Mapping[str, object]) -> str:
     """Return in words how long a failure is endured."""
     worst = f"{row['worst_limit']} after {row['worst_minutes']} min"
-    return f"- if {row['failure']} fails at {_short(row['worst_time'])}: {worst}"
+    return f"- if {row['failure']} fails at {_without_year(row['worst_time'])}: {worst}"
 
 
-def _short(stamp: object) -> str:
+def _without_year(stamp: object) -> str:
     """Return a moment without its year: the run stands above."""
     return str(stamp)[5:].replace("T", " ")

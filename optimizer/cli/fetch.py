@@ -9,7 +9,8 @@ import numpy as np
 import typer
 
 import sites
-from optimizer.cli.show import JsonFile, console, write_json
+from optimizer.cli.options import JsonFile
+from optimizer.cli.output import console, write_json
 from telemetry.series.providers import DATA_SERVICES, SeriesQuery, describe_result, find_service
 from telemetry.series.providers import fetch_series as fetch_file
 from twin.errors import SeriesError, ValidationIssue

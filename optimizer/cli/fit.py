@@ -7,7 +7,8 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.options import JsonFile
+from optimizer.cli.output import console, table, write_json
 from twin.declarations import Throughput
 from twin.errors import SeriesError, ValidationIssue
 from twin.workload.throughput import fit_throughput

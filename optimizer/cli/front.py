@@ -9,72 +9,77 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 import sites
-from optimizer.cli.load_scale import LoadScale
-from optimizer.cli.show import (
-    JsonFile,
-    console,
-    name_synthetic,
-    picture_option,
-    table,
-    tell,
-    write_json,
+from optimizer.backtesting.case import BacktestCase
+from optimizer.cli.backtest import LoadScaleOption
+from optimizer.cli.conditions import ZoneOption
+from optimizer.cli.options import JsonFile, figure_option
+from optimizer.cli.output import console, print_series_notes, print_synthetic, table, write_json
+from optimizer.inputs.series_files import (
+    MIN_COVERED_DAYS,
+    SeriesFiles,
+    default_zone,
+    read_run_inputs,
 )
-from optimizer.cli.zone import Zone
-from optimizer.front import CARBON_PRICES, Sensitivity, front, sensitivities
-from optimizer.plan import solve_problem
-from optimizer.service.trials.setting import Setting
-from optimizer.service.world import AHEAD, Files, read_world, zone_of
+from optimizer.planner.pareto import (
+    CARBON_PRICES_EUR_PER_KG,
+    Sensitivity,
+    limit_values,
+    pareto_front,
+)
+from optimizer.planner.planner import solve_problem
 from twin.errors import ProblemError, ValidationIssue
 from twin.plots import plot_pareto_front
 
 app = typer.Typer(add_completion=False, help="Trade money for carbon, and value the limits.")
 
-COLUMNS = ("carbon price [EUR/kg]", "cost [EUR]", "carbon [t]", "import [MWh]", "peak [MW]")
+FRONT_COLUMNS = ("carbon price [EUR/kg]", "cost [EUR]", "carbon [t]", "import [MWh]", "peak [MW]")
 
 
 @app.command()
-def run(  # noqa: PLR0913  (one parameter an option of the command line)
+def front(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a file.")],
     prices: Annotated[Path | None, typer.Option(help="Prices; synthetic if left out.")] = None,
     weather: Annotated[Path | None, typer.Option(help="Weather; synthetic if left out.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Jobs; synthetic if left out.")] = None,
     carbon: Annotated[Path | None, typer.Option(help="Carbon, unless in the prices.")] = None,
-    zone: Zone = None,
+    zone: ZoneOption = None,
     start: Annotated[str, typer.Option(help="Moment of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"
     ),
-    load_scale: LoadScale = 0.6,
+    load_scale: LoadScaleOption = 0.6,
     carbon_prices: Annotated[
         str, typer.Option(help="Prices of carbon to try, by commas [EUR/kg].")
-    ] = ",".join(f"{price:g}" for price in CARBON_PRICES),
-    out: Annotated[Path | None, picture_option("PNG, SVG or PDF of the front.")] = None,
+    ] = ",".join(f"{price:g}" for price in CARBON_PRICES_EUR_PER_KG),
+    out: Annotated[Path | None, figure_option("PNG, SVG or PDF of the front.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Plan the next week at several prices of carbon, and value each limit at today's."""
     tried, screen, loaded = _numbers(carbon_prices), console(json_file), sites.load_site(site)
-    files = Files(
+    files = SeriesFiles(
         prices=prices or sites.series_file("prices"),
         weather=weather or sites.series_file("weather"),
         jobs=jobs or sites.series_file("jobs"),
         carbon=carbon,
-        zone=zone or zone_of(loaded),
+        zone=zone or default_zone(loaded),
     )
-    name_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
-    world = read_world(loaded, files, start=start, days=AHEAD)
-    tell(screen, world)
-    problem = Setting.of(loaded, world, load_scale=load_scale).question()
+    print_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
+    world = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
+    print_series_notes(screen, world)
+    problem = BacktestCase.of(loaded, world, load_scale=load_scale).question()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
         plans = progress.add_task("plans", total=len(tried))
-        found = front(problem, tried, listen=lambda done, _: progress.update(plans, completed=done))
+        found = pareto_front(
+            problem, tried, listen=lambda done, _: progress.update(plans, completed=done)
+        )
         limits = progress.add_task("limits", total=None)
-        worths = sensitivities(
+        worths = limit_values(
             solve_problem(problem),
             listen=lambda done, total: progress.update(limits, completed=done, total=total),
         )
     title = f"{problem.site.name}, a week from {start} by what is known then"
     screen.print(_table(found, title))
-    screen.print(_worths(worths))
+    screen.print(_sensitivity_table(worths))
     if out is not None:
         plot_pareto_front(found, title=title).savefig(out)
         screen.print(f"the picture is in {out}", markup=False)
@@ -103,7 +108,7 @@ def _numbers(text: str) -> list[float]:
 
 def _table(found: xr.Dataset, title: str) -> Table:
     is_beyond = bool((found["beyond_budgets"] >= 1.0).any())
-    columns = (*COLUMNS, "beyond budgets, weighed [EUR]") if is_beyond else COLUMNS
+    columns = (*FRONT_COLUMNS, "beyond budgets, weighed [EUR]") if is_beyond else FRONT_COLUMNS
     shown = table(title, *columns, "safe", numbers=columns)
     for row in found.reset_coords().to_dataframe().reset_index().to_dict("records"):
         cells = [
@@ -118,7 +123,7 @@ def _table(found: xr.Dataset, title: str) -> Table:
     return shown
 
 
-def _worths(worths: tuple[Sensitivity, ...]) -> Table:
+def _sensitivity_table(worths: tuple[Sensitivity, ...]) -> Table:
     heads = ("one more is worth [EUR]", "binds [h]")
     shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
     for one in worths:

@@ -10,28 +10,28 @@ import typer
 from rich.markup import escape
 
 import sites
-from optimizer.cli.load_scale import LoadScale
-from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
-from optimizer.service.plant import (
-    LOAD_SCALE,
-    SYNTHETIC_START,
-    Judgement,
-    judge,
-    scene_of,
-    setting_of,
-    write,
+from optimizer.backtesting.case import DEFAULT_LOAD_SCALE, SYNTHETIC_START, synthetic_case
+from optimizer.cli.backtest import LoadScaleOption
+from optimizer.cli.options import (
+    CaOption,
+    CertificateOption,
+    JsonFile,
+    KeyOption,
+    MqttVersion,
+    build_tls,
 )
+from optimizer.cli.output import console, table, write_json
+from optimizer.demo.simulated_plant import SimulatedRunResult, build_scene, settle_run, write_run
 from telemetry.mqtt.client import Client
 from telemetry.simulator.scenario import SimulationProgress
 from telemetry.simulator.site import SimulatedSite
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
 
-HOUR: Final = 4
+INTERVALS_PER_LOG_LINE: Final = 4
 """Quarter-hours between two lines of progress."""
 
-CONNECTING: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 10.0
 """Longest wait for the broker at the start. [s]"""
 
 _logger = structlog.get_logger(__name__)
@@ -52,48 +52,48 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     deadline: Annotated[
         float, typer.Option(min=0.1, help="Seconds to wait for a decision before going on.")
     ] = 30.0,
-    load_scale: LoadScale = LOAD_SCALE,
+    load_scale: LoadScaleOption = DEFAULT_LOAD_SCALE,
     out_of_service: Annotated[
         list[str] | None, typer.Option(help="Store, source or heat pump that is; again for more.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result.json and the course.")] = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    protocol: Annotated[MqttVersion, typer.Option(help="Version of MQTT.")] = MqttVersion.V311,
     json_file: JsonFile = None,
 ) -> None:
     """Run a simulated plant in lockstep with a service, and settle what it did."""
     loaded = sites.load_site(site)
-    setting = setting_of(loaded, start=start, steps=steps, load_scale=load_scale)
+    setting = synthetic_case(loaded, start=start, steps=steps, load_scale=load_scale)
     client = Client(
         broker,
         client_id=f"plant-{loaded.name}",
         protocol=protocol.version,
-        tls=tls_of(ca, certificate, key),
+        tls=build_tls(ca, certificate, key),
     )
-    scene = scene_of(setting, seed=seed, absent=out_of_service or ())
-    simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_tell)
+    scene = build_scene(setting, seed=seed, absent=out_of_service or ())
+    simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_log_progress)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
         simulated.stop()
 
-    client.connect(CONNECTING)
+    client.connect(CONNECT_TIMEOUT_S)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
         outcome = simulated.run()
     finally:
         client.stop()
-    judgement = judge(setting, outcome, seed=seed)
+    judgement = settle_run(setting, outcome, seed=seed)
     _show(judgement, json_file)
     if out is not None:
-        write(out, loaded, judgement)
+        write_run(out, loaded, judgement)
     write_json(judgement.as_json(), json_file)
 
 
-def _tell(report: SimulationProgress) -> None:
-    if report.done % HOUR == 0 or report.done == report.steps:
+def _log_progress(report: SimulationProgress) -> None:
+    if report.done % INTERVALS_PER_LOG_LINE == 0 or report.done == report.steps:
         _logger.info(
             "plant",
             time=str(report.time.astype("datetime64[m]")) + "Z",
@@ -106,7 +106,7 @@ def _tell(report: SimulationProgress) -> None:
         )
 
 
-def _show(judgement: Judgement, json_file: str | None) -> None:
+def _show(judgement: SimulatedRunResult, json_file: str | None) -> None:
     summary = judgement.summary
     shown = table("what the plant did", "sum", "value", numbers=["value"])
     shown.add_row(escape("cost [EUR]"), f"{summary.cost_eur:,.0f}")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.show import JsonFile, console, write_json
-from optimizer.cli.tls import Ca, Certificate, Key, tls_of
+from optimizer.cli.options import CaOption, CertificateOption, JsonFile, KeyOption, build_tls
+from optimizer.cli.output import console, write_json
 from telemetry.files import state_folder
 from telemetry.mqtt.client import Client
 from telemetry.simulator.replay import DecisionWaiter, publish_replay, read_messages, with_ticks
@@ -33,9 +33,9 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     state: Annotated[
         Path | None, typer.Option(help="State folder of its service; by default as `gigatwin run`.")
     ] = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Publish points, their metadata and rack batches with the times they had."""
@@ -43,7 +43,10 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     first, last = to_utc(start), to_utc(end)
     stretch = read_messages(folder, site, start=first, end=last)
     client = Client(
-        broker, client_id=f"gigatwin-replay-{site}", is_clean=True, tls=tls_of(ca, certificate, key)
+        broker,
+        client_id=f"gigatwin-replay-{site}",
+        is_clean=True,
+        tls=build_tls(ca, certificate, key),
     )
     decide = None
     if ticks:

@@ -1,23 +1,33 @@
-"""`gigatwin run`: the service of a site."""
+"""`gigatwin run`: the service of a site.
 
+`gigatwin config check`: whether a service would find all that it needs.
+"""
+
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 import sites
-from optimizer.cli.config import CHECK, show
-from optimizer.cli.operate import StateFolder
-from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
-from optimizer.cli.zone import Zone
+from optimizer.cli.conditions import ZoneOption
+from optimizer.cli.options import (
+    CaOption,
+    CertificateOption,
+    KeyOption,
+    MqttVersion,
+    StateOption,
+    build_tls,
+)
+from optimizer.cli.output import console, table
+from optimizer.inputs.series_files import SeriesFiles, default_zone, synthetic_files
+from optimizer.module_loading import import_without_gc
 from optimizer.service.clock import RealClock
-from optimizer.service.plant import synthetic_files
-from optimizer.service.preflight import looks
-from optimizer.service.settings import PAGE_PORT, Settings
-from optimizer.service.start import serve
-from optimizer.service.world import Files, zone_of
+from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
+from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
 from telemetry.files import state_folder
 from twin.errors import ProblemError, ValidationIssue
 from twin.site import Site
@@ -33,12 +43,15 @@ ReserveFile = Annotated[
     typer.Option(envvar="GIGATWIN_RESERVES", help="File of reserves: prices, and what is sold."),
 ]
 
+CHECK_OPTION = "--check"
+"""Option of `gigatwin run` by which it looks, and starts nothing."""
+
 Check = Annotated[
-    bool, typer.Option(CHECK, help="Look at all that it needs, start nothing, and end.")
+    bool, typer.Option(CHECK_OPTION, help="Look at all that it needs, start nothing, and end.")
 ]
 
 
-class Clock(StrEnum):
+class ClockSource(StrEnum):
     """Whose time counts."""
 
     REAL = "real"
@@ -69,51 +82,53 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = "direct",
     position: PositionFile = None,
     reserves: ReserveFile = None,
-    zone: Zone = None,
+    zone: ZoneOption = None,
     clock: Annotated[
-        Clock, typer.Option(help="Whose time counts: the world's, or a simulated plant's.")
-    ] = Clock.REAL,
+        ClockSource, typer.Option(help="Whose time counts: the world's, or a simulated plant's.")
+    ] = ClockSource.REAL,
     page: Annotated[
         int, typer.Option(envvar="GIGATWIN_PAGE", help="Port of the page; 0 takes a free one.")
-    ] = PAGE_PORT,
+    ] = DEFAULT_PAGE_PORT,
     page_host: Annotated[
         list[str] | None, typer.Option(help="Further name under which the page is opened.")
     ] = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
-    protocol: Annotated[Protocol, typer.Option(help="Version of MQTT.")] = Protocol.V311,
-    state: StateFolder = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    protocol: Annotated[MqttVersion, typer.Option(help="Version of MQTT.")] = MqttVersion.V311,
+    state: StateOption = None,
     check: Check = False,
 ) -> None:
     """Hear the plant, plan every quarter-hour, order, and publish, until SIGTERM or Ctrl-C."""
     loaded = sites.load_site(site)
-    is_synthetic = prices is None and weather is None and clock is Clock.SIMULATED
+    is_synthetic = prices is None and weather is None and clock is ClockSource.SIMULATED
     given = synthetic_files(loaded) if is_synthetic else _files(prices, weather, carbon)
     bought = replace(given, position=position, reserves=reserves, carbon_kind=carbon_kind)
-    settings = Settings(
+    settings = ServiceConfig(
         broker=broker,
-        files=replace(bought, zone=zone or zone_of(loaded)),
+        files=replace(bought, zone=zone or default_zone(loaded)),
         is_shadow=shadow,
-        is_simulated=clock is Clock.SIMULATED,
+        is_simulated=clock is ClockSource.SIMULATED,
         is_synthetic=is_synthetic,
         page_port=page,
         page_hosts=tuple(page_host or ()),
-        tls=tls_of(ca, certificate, key),
+        tls=build_tls(ca, certificate, key),
         protocol=protocol.version,
     )
-    _begin(loaded, settings, state or state_folder(loaded.name), is_only_looked_at=check)
+    _run_or_check(loaded, settings, state or state_folder(loaded.name), is_only_looked_at=check)
 
 
-def _begin(site: Site, settings: Settings, folder: Path, *, is_only_looked_at: bool) -> None:
+def _run_or_check(
+    site: Site, settings: ServiceConfig, folder: Path, *, is_only_looked_at: bool
+) -> None:
     """Run the service, or look at what it would meet."""
     if not is_only_looked_at:
-        serve(site, settings, folder)
-    elif not show(looks(site, settings, folder, now=RealClock().now())):
+        run_service(site, settings, folder)
+    elif not print_checks(run_preflight_checks(site, settings, folder, now=RealClock().now())):
         raise typer.Exit(1)
 
 
-def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Files:
+def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> SeriesFiles:
     """Return the files of the world; without prices and weather nothing can be planned."""
     missing = [
         ValidationIssue(place=name, value="", mend="name the file, as gigatwin fetch writes it")
@@ -122,4 +137,41 @@ def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> Fi
     ]
     if prices is None or weather is None:
         raise ProblemError("service", missing)
-    return Files(prices=prices, weather=weather, carbon=carbon)
+    return SeriesFiles(prices=prices, weather=weather, carbon=carbon)
+
+
+config_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Check what a service is told."
+)
+
+
+@config_app.callback()
+def config() -> None:
+    """Check what a service is told."""
+
+
+@config_app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def check(context: typer.Context) -> None:
+    """Look at files, state, partners, page and broker as `gigatwin run` would; start nothing.
+
+    Takes what `gigatwin run` takes, from the command line or the same variables.
+    """
+    command = typer.main.get_command(import_without_gc("optimizer.cli.run").app)
+    code = command.main(
+        [*context.args, CHECK_OPTION], prog_name="gigatwin run", standalone_mode=False
+    )
+    raise typer.Exit(code or 0)
+
+
+def print_checks(looks: Iterable[PreflightCheck]) -> bool:
+    """Print what was looked at; return whether nothing is at fault."""
+    screen, shown, is_fine = console(None), table("Configuration", "", "", "found"), True
+    for look in looks:
+        told = escape(look.fault or look.found)
+        shown.add_row(look.what, "fault" if look.fault else "ok", told)
+        is_fine &= not look.fault
+    screen.print(shown)
+    return is_fine

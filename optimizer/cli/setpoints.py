@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 import sites
-from optimizer.cli.conditions import LoadFile, Zone, grid_of, halls_on, outdoors_on
-from optimizer.cli.show import JsonFile, console, picture_option, table, tell, write_json
+from optimizer.cli.conditions import (
+    LoadFileOption,
+    LoadZoneOption,
+    hall_power_on,
+    time_axis,
+    weather_on,
+)
+from optimizer.cli.options import JsonFile, figure_option
+from optimizer.cli.output import console, print_series_notes, table, write_json
 from telemetry.series import read_jobs
 from twin.equipment import ITHall
 from twin.physics import FloatArray
@@ -47,17 +54,17 @@ Days = Annotated[
     typer.Option(min=1, max=400, help="Days to run; left out, 364, or 30 of the synthetic."),
 ]
 
-UTILISATION: Final = 0.6
-PUBLISHED: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
+DEFAULT_UTILISATION: Final = 0.6
+PUBLISHED_SAVINGS: Final = {"flow": 0.204, "flow and temperature": 0.301, "with ramps": 0.278}
 """What a study of Frontier's water found: S. A. Jadhav and Z. Liu, arXiv:2603.01198, 2026. [1]"""
 
-PUBLISHED_WORDS: Final = {way: f"{saving:.1%}" for way, saving in PUBLISHED.items()}
+PUBLISHED_SAVINGS_TEXT: Final = {way: f"{saving:.1%}" for way, saving in PUBLISHED_SAVINGS.items()}
 """The same, for people."""
 
-YEAR: Final = "2023-01-01", 364
+DEFAULT_PERIOD: Final = "2023-01-01", 364
 """First day, and days, where neither is given; whole weeks."""
 
-SYNTHETIC: Final = "2026-06-01", 30
+SYNTHETIC_PERIOD: Final = "2026-06-01", 30
 """The same of the synthetic weather, which has no more."""
 
 _MINUTES: Final = 60.0  # in an hour
@@ -73,29 +80,29 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     start: Start = None,
     days: Days = None,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
-    load: LoadFile = None,
-    zone: Zone = None,
+    load: LoadFileOption = None,
+    zone: LoadZoneOption = None,
     jobs: JobsFile = None,
     utilisation: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Share of racks at work; of jobs the mean share."),
-    ] = UTILISATION,
-    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of months and days.")] = None,
+    ] = DEFAULT_UTILISATION,
+    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of months and days.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Compare fixed flow with the cheapest safe flow and supply temperatures, month by month."""
     loaded = sites.load_site(site)
     screen = console(json_file)
-    first, count = YEAR if weather else SYNTHETIC
-    grid = grid_of(start or first, days or count, step)
-    air, remarks = outdoors_on(loaded, weather, grid)
+    first, count = DEFAULT_PERIOD if weather else SYNTHETIC_PERIOD
+    grid = time_axis(start or first, days or count, step)
+    air, remarks = weather_on(loaded, weather, grid)
     outdoors = Weather.of(air)
     if jobs is None:
-        halls, of_load = halls_on(loaded, grid, load, None if load else utilisation, zone=zone)
+        halls, of_load = hall_power_on(loaded, grid, load, None if load else utilisation, zone=zone)
         remarks += of_load
     else:
-        halls = _at_once(loaded, grid, _read(jobs, grid, screen), utilisation)
-    tell(screen, remarks)
+        halls = _power_of_jobs(loaded, grid, _read(jobs, grid, screen), utilisation)
+    print_series_notes(screen, remarks)
     powers = {str(name): halls.sel(hall=name).to_numpy() for name in halls["hall"].to_numpy()}
     screen.print(
         f"{loaded.name}: {len(outdoors)} intervals of {step}, "
@@ -120,11 +127,12 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     shown.add_row("all", *(f"{total[way]:,.1f}" for way in CONTROL_STRATEGIES))
     shown.add_row("less than fixed flow", *(f"{saving[way]:.1%}" for way in CONTROL_STRATEGIES))
     shown.add_row(
-        "published of Frontier", *(PUBLISHED_WORDS.get(way, "") for way in CONTROL_STRATEGIES)
+        "published of Frontier",
+        *(PUBLISHED_SAVINGS_TEXT.get(way, "") for way in CONTROL_STRATEGIES),
     )
     screen.print(shown)
     for way in CONTROL_STRATEGIES:
-        screen.print(f"{way}: {_words(sums[way])}", markup=False)
+        screen.print(f"{way}: {_describe_mode(sums[way])}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
         title = f"{loaded.name}: what it takes to cool, by way of running the water"
@@ -132,7 +140,9 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(f"wrote {picture}", markup=False)
     content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in CONTROL_STRATEGIES}
     figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
-    write_json({"site": loaded.name, "published": PUBLISHED, **figures} | remarks.told, json_file)
+    write_json(
+        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | remarks.told, json_file
+    )
 
 
 def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:
@@ -143,7 +153,7 @@ def _read(path: Path, grid: xr.Dataset, screen: Console) -> pd.DataFrame:
     return frame
 
 
-def _at_once(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: float) -> xr.DataArray:
+def _power_of_jobs(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: float) -> xr.DataArray:
     """Return the power of each hall if jobs run when they arrive. [MW]"""
     edges = grid["instant"].to_numpy()
     work = workload_from_jobs(
@@ -198,7 +208,7 @@ def _sums(site: Site, course: CoolingProfile, hours: FloatArray) -> dict[str, fl
     }
 
 
-def _words(sums: Mapping[str, float]) -> str:
+def _describe_mode(sums: Mapping[str, float]) -> str:
     return (
         f"supply {sums['supply_mean_degc']:.1f} degC in the mean and {sums['supply_max_degc']:.1f} "
         f"at most, flow {sums['flow_mean']:.2f} of the rated, hottest chip "

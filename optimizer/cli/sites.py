@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 import sites
-from optimizer.cli.show import JsonFile, console, table, write_json
+from optimizer.cli.options import JsonFile
+from optimizer.cli.output import console, table, write_json
 from sites import catalogue
 from twin.errors import SiteError, ValidationIssue
 
@@ -23,21 +24,21 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Look at declared sites and check site files."
 )
 
-PAGES: Final = Path("docs/reference")
-TITLES: Final[dict[catalogue.SitePurpose, str]] = {
+REFERENCE_FOLDER: Final = Path("docs/reference")
+TABLE_TITLES: Final[dict[catalogue.SitePurpose, str]] = {
     "decision": "Declared sites",
     "validation": "Existing plants that validate holds the twin to; no sites to plan for",
 }
 """What sites are for -> the title of their table."""
 
-SITE: Final = typer.Argument(help="Name of a declared site, or a path that ends in .toml.")
+SITE_ARGUMENT: Final = typer.Argument(help="Name of a declared site, or a path that ends in .toml.")
 
 
 @app.command("list")
 def list_sites(json_file: JsonFile = None) -> None:
     """List the declared sites, and apart from them the plants that the twin is held to."""
     found, screen = [], console(json_file)
-    for purpose, title in TITLES.items():
+    for purpose, title in TABLE_TITLES.items():
         heads = [_head(name) | {"purpose": purpose} for name in sites.site_names(purpose)]
         shown = table(title, "name", "zone", "title")
         for head in heads:
@@ -49,7 +50,7 @@ def list_sites(json_file: JsonFile = None) -> None:
 
 @app.command()
 def check(
-    site: Annotated[str | None, SITE] = None,
+    site: Annotated[str | None, SITE_ARGUMENT] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Check a site file, or all declared sites: every fault with its mend, and what looks odd.
@@ -75,17 +76,19 @@ def check(
             for doubt in sites.implausible_values(loaded):
                 screen.print(f"  doubtful: {doubt}", markup=False, soft_wrap=True, style="yellow")
                 odd.append((name, doubt))
-    write_json({"sites": names, "faults": _told(faults), "doubts": _told(odd)}, json_file)
+    write_json(
+        {"sites": names, "faults": _issue_rows(faults), "doubts": _issue_rows(odd)}, json_file
+    )
     if faults:
         raise typer.Exit(1)
 
 
-def _told(found: Iterable[tuple[str, ValidationIssue]]) -> list[dict[str, object]]:
+def _issue_rows(found: Iterable[tuple[str, ValidationIssue]]) -> list[dict[str, object]]:
     return [{"site": name, **vars(fault)} for name, fault in found]
 
 
 @app.command()
-def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
+def describe(site: Annotated[str, SITE_ARGUMENT], json_file: JsonFile = None) -> None:
     """Show a site: its machines, what they carry with every rack at full work, and its work."""
     loaded = sites.load_site(site)
     screen = console(json_file)
@@ -97,14 +100,14 @@ def describe(site: Annotated[str, SITE], json_file: JsonFile = None) -> None:
     )
     for line in _terms(loaded):
         screen.print(line, markup=False)
-    for shown in (_machines(loaded), _chain(loaded), _work(loaded)):
+    for shown in (_machines(loaded), _conversion_table(loaded), _work(loaded)):
         screen.print(shown)
     write_json({"sites": [{"name": loaded.name, **sites.declared_values(loaded)}]}, json_file)
 
 
 @app.command()
 def reference(
-    folder: Annotated[Path, typer.Option("--out", help="Folder of the pages.")] = PAGES,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the pages.")] = REFERENCE_FOLDER,
     json_file: JsonFile = None,
 ) -> None:
     """Write the reference pages of site files and standard machines, from the code."""
@@ -139,22 +142,24 @@ def _machines(site: "Site") -> Table:
     shown = table("Machines", "name", "kind", "parameters")
     for name, machine in site.equipment.items():
         values = sites.declared_values(machine, only_set=True)
-        told = ", ".join(_flat({key: value for key, value in values.items() if key != "kind"}))
+        told = ", ".join(
+            _parameter_texts({key: value for key, value in values.items() if key != "kind"})
+        )
         shown.add_row(name, machine.kind.replace("_", " "), told)
     return shown
 
 
-def _flat(values: Mapping[str, object]) -> Iterator[str]:
+def _parameter_texts(values: Mapping[str, object]) -> Iterator[str]:
     """Yield parameters as short texts; of the curves only that they are there."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield f"{name} ({', '.join(_flat(value))})"
+            yield f"{name} ({', '.join(_parameter_texts(value))})"
         elif not isinstance(value, tuple | NoneType):
             shown = f"{value:g}" if isinstance(value, float) else value
             yield f"{name.replace('_', ' ')} {shown}"
 
 
-def _chain(site: "Site") -> Table:
+def _conversion_table(site: "Site") -> Table:
     numbers = ("all racks wait [MW]", "all work [MW]", "most [MW]")
     title = "From the racks to the grid, on a mild day"
     shown = table(title, "machine", "delivers", *numbers, numbers=numbers)

@@ -6,11 +6,19 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from optimizer.cli.operate import SiteName, StateFolder, state_of
-from optimizer.cli.show import JsonFile, console, table, write_json
-from optimizer.service.board import Snapshot, first, found, last, number, rows, word
-from optimizer.service.holding import offline
-from optimizer.service.holding.control import command, is_running
+from optimizer.cli.options import JsonFile, SiteName, StateOption, resolve_state_folder
+from optimizer.cli.output import console, table, write_json
+from optimizer.service import hold
+from optimizer.service.control_socket import is_service_running, send_command
+from optimizer.service.status import (
+    StatusSnapshot,
+    first_at,
+    last_at,
+    number_at,
+    rows_at,
+    state_label,
+    value_at,
+)
 from twin.errors import ServiceError, ValidationIssue
 from twin.text import format_duration
 
@@ -18,33 +26,33 @@ app = typer.Typer(add_completion=False, help="Tell what the service of a site do
 
 
 @app.command()
-def status(site: SiteName, state: StateFolder = None, json_file: JsonFile = None) -> None:
+def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None) -> None:
     """Tell what the service of a site does now, why, and what is wrong."""
-    folder = state_of(site, state)
-    held = None if is_running(folder) else offline.held(folder)
+    folder = resolve_state_folder(site, state)
+    held = None if is_service_running(folder) else hold.read_offline(folder)
     if held:
         mend = (
             f"no service runs on this state; its next start holds, by {held.author}: {held.reason}"
         )
         raise ServiceError("service", [ValidationIssue(place=str(folder), value="", mend=mend)])
-    told = command(folder, "status")
+    told = send_command(folder, "status")
     snapshot = told["snapshot"]
     if isinstance(snapshot, Mapping):
         _show(console(json_file), snapshot, told["missing"])
     write_json(snapshot, json_file)
 
 
-def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
+def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
     time = snapshot["time"] or "no time yet"
-    screen.print(f"[bold]{snapshot['site']}[/]: {word(snapshot)} at {time}")
+    screen.print(f"[bold]{snapshot['site']}[/]: {state_label(snapshot)} at {time}")
     told = {
         "mode": f"{snapshot['mode']}, {snapshot['clock']} clock",
         "plan": _plan(snapshot),
         "from the grid": _power(snapshot),
         "HOLD": _hold(snapshot) or _ended(snapshot),
-        "reason": "" if found(snapshot, "ended") else found(snapshot, "decision", "reason"),
-        "revision": found(snapshot, "decision", "revision"),
-        "broker": found(snapshot, "broker", "trouble") or found(snapshot, "broker", "url"),
+        "reason": "" if value_at(snapshot, "ended") else value_at(snapshot, "decision", "reason"),
+        "revision": value_at(snapshot, "decision", "revision"),
+        "broker": value_at(snapshot, "broker", "trouble") or value_at(snapshot, "broker", "url"),
         "telemetry": _telemetry(snapshot),
         "first limit": _first_limit(snapshot),
     }
@@ -52,7 +60,7 @@ def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
     for name, value in told.items():
         if value:
             shown.add_row(name, escape(str(value)))
-    for asked in rows(snapshot, "asked"):
+    for asked in rows_at(snapshot, "asked"):
         shown.add_row(f"asked by {asked['partner']}", escape(str(asked["words"])))
     feed = snapshot["feed"]
     for partner in feed if isinstance(feed, list) else []:
@@ -67,44 +75,44 @@ def _show(screen: Console, snapshot: Snapshot, missing: object) -> None:
         screen.print(words, style="yellow", markup=False)
 
 
-def _plan(snapshot: Snapshot) -> str:
-    source, time = (found(snapshot, "decision", name) for name in ("source", "time"))
+def _plan(snapshot: StatusSnapshot) -> str:
+    source, time = (value_at(snapshot, "decision", name) for name in ("source", "time"))
     return f"{source} of {time}" if source else "none yet"
 
 
-def _power(snapshot: Snapshot) -> str:
+def _power(snapshot: StatusSnapshot) -> str:
     """Return the net import: read with the plan or known last, as was planned, and as is now."""
-    age = number(snapshot, "last_known", "age_minutes")
+    age = number_at(snapshot, "last_known", "age_minutes")
     known = "measured with the plan" if age is None else f"last known {age:.0f} min before the plan"
-    measured = last(snapshot, "past", "grid_power")
+    measured = last_at(snapshot, "past", "grid_power")
     told = {
-        known: measured if age is None else number(snapshot, "last_known", "grid_power"),
-        "was planned": last(snapshot, "past", "planned_power"),
-        "planned now": first(snapshot, "plan", "grid_power"),
+        known: measured if age is None else number_at(snapshot, "last_known", "grid_power"),
+        "was planned": last_at(snapshot, "past", "planned_power"),
+        "planned now": first_at(snapshot, "plan", "grid_power"),
     }
     return ", ".join(f"{words} {mw:.2f} MW" for words, mw in told.items() if mw is not None)
 
 
-def _hold(snapshot: Snapshot) -> str:
+def _hold(snapshot: StatusSnapshot) -> str:
     """Return in words who holds, since when, until when and why, by the wall clock."""
     author, reason, since, until = (
-        found(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
+        value_at(snapshot, "hold", name) for name in ("author", "reason", "since", "until")
     )
     end = f"until {until}" if until else "until it is released"
     return f"by {author} since {since}, {end}: {reason}" if author else ""
 
 
-def _ended(snapshot: Snapshot) -> str:
+def _ended(snapshot: StatusSnapshot) -> str:
     """Return in words that a person's HOLD is over, until a decision follows it."""
-    author, how, time = (found(snapshot, "ended", name) for name in ("author", "how", "time"))
+    author, how, time = (value_at(snapshot, "ended", name) for name in ("author", "how", "time"))
     by = f" by {author}" if author else ""
     then = "planning goes on with the next quarter-hour, until then the plant's own controls rule"
     return f"that{by} is over since {time}: {how}; {then}" if how else ""
 
 
-def _first_limit(snapshot: Snapshot) -> str:
+def _first_limit(snapshot: StatusSnapshot) -> str:
     """Return which single failure would be the worst now, in words."""
-    timed = [(number(row, "minutes"), row) for row in rows(snapshot, "failures", "rows")]
+    timed = [(number_at(row, "minutes"), row) for row in rows_at(snapshot, "failures", "rows")]
     reached = [(minutes, row) for minutes, row in timed if minutes is not None]
     if not reached:
         return "none after any single failure" if timed else ""
@@ -112,7 +120,10 @@ def _first_limit(snapshot: Snapshot) -> str:
     return f"{minutes:.1f} min after {row['failure']} fails ({row['limit']})"
 
 
-def _telemetry(snapshot: Snapshot) -> str:
-    age, count = number(snapshot, "telemetry", "age_s"), found(snapshot, "telemetry", "messages")
+def _telemetry(snapshot: StatusSnapshot) -> str:
+    age, count = (
+        number_at(snapshot, "telemetry", "age_s"),
+        value_at(snapshot, "telemetry", "messages"),
+    )
     old = "" if age is None else format_duration(age)
     return f"{count} messages, the newest reading {old} old" if old else "none yet"

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 
 import sites
-from optimizer.cli.show import JsonFile, console, counted, table, write_json
-from optimizer.cli.zone import Zone
-from optimizer.service.meter import of_course, read_meter
-from optimizer.service.trials.archive import check_site, read_course
+from optimizer.backtesting.run_folder import check_run_site, read_trajectory
+from optimizer.cli.conditions import ZoneOption
+from optimizer.cli.options import JsonFile
+from optimizer.cli.output import console, pluralise, table, write_json
+from optimizer.reporting.operating_data import metered_import, read_meter
 from twin.errors import ProblemError, ValidationIssue
 from twin.markets.bill_lines import round_to_cents
 from twin.markets.bills import NetworkBill, bills_by_year
@@ -42,7 +43,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
             help="Bill by these tariffs instead: germany, spain, nordic, or a path of a file."
         ),
     ] = None,
-    zone: Zone = None,
+    zone: ZoneOption = None,
     policy: Annotated[str, typer.Option(help="Whose run of the back-test.")] = "optimal",
     seed: Annotated[int, typer.Option(min=0, help="Which plant of the back-test.")] = 0,
     json_file: JsonFile = None,
@@ -57,8 +58,8 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     if meter is not None and run is None:
         starts, power = read_meter(meter, zone=zone or loaded.time_zone)
     elif run is not None and meter is None:
-        check_site(run, loaded)
-        starts, power = of_course(read_course(run, policy=policy, seed=seed))
+        check_run_site(run, loaded)
+        starts, power = metered_import(read_trajectory(run, policy=policy, seed=seed))
     else:
         mend = "name one of them: a meter's file, or a back-test's folder"
         raise _refused("--meter, --run", mend)
@@ -66,9 +67,9 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
         _show(screen, one)
-    watched = _watched(loaded, starts, power)
+    watched = _band_load_state(loaded, starts, power)
     if watched is not None:
-        _tell(screen, watched)
+        _print_band_load(screen, watched)
     total = sum((one.total for one in found), Decimal(0))
     screen.print(f"[bold]{total:,.2f} EUR[/]")
     for note in notes:
@@ -78,7 +79,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
             "site": loaded.name,
             "total_eur": float(total),
             "bills": [_as_json(one) for one in found],
-            "band_load": None if watched is None else _watch_json(watched),
+            "band_load": None if watched is None else _band_load_json(watched),
             "notes": notes,
         },
         json_file,
@@ -92,12 +93,14 @@ def _beyond(site: Site, starts: InstantArray, power: FloatArray) -> list[str]:
         return []
     most = int(np.argmax(power))
     limit = f"the {site.grid.import_limit:g} MW of {site.grid.name}"
-    count = counted(int(is_beyond.sum()), "quarter-hour")
+    count = pluralise(int(is_beyond.sum()), "quarter-hour")
     told = f"up to {power[most]:,.3f} MW, at {format_minute(starts[most])}"
     return [f"{count} beyond {limit}, {told}; look at the unit of the import"]
 
 
-def _watched(site: Site, starts: InstantArray, power: FloatArray) -> ConstantLoadStatus | None:
+def _band_load_state(
+    site: Site, starts: InstantArray, power: FloatArray
+) -> ConstantLoadStatus | None:
     """Return where the band load of the last year in the file stands."""
     begin, _ = year_bounds(starts[-1], site.time_zone)
     year = starts >= begin
@@ -134,7 +137,7 @@ def _show(screen: Console, bill: NetworkBill) -> None:
         screen.print(f"- {note}", markup=False)
 
 
-def _tell(screen: Console, watched: ConstantLoadStatus) -> None:
+def _print_band_load(screen: Console, watched: ConstantLoadStatus) -> None:
     """Show where band load stands, a class a row."""
     columns = ("hours", "rest needs [MW]", "peak may be [MW]", "worth [EUR]")
     title = (
@@ -189,7 +192,7 @@ def _as_json(bill: NetworkBill) -> dict[str, object]:
     }
 
 
-def _watch_json(watched: ConstantLoadStatus) -> dict[str, object]:
+def _band_load_json(watched: ConstantLoadStatus) -> dict[str, object]:
     return {
         "energy_mwh": watched.energy,
         "peak_mw": watched.peak,

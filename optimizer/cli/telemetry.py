@@ -1,50 +1,64 @@
-"""`gigatwin telemetry`: record a site, and draft its file from what is heard."""
+"""`gigatwin telemetry`: record a site, and draft its file from what is heard.
+
+`gigatwin telemetry dcgm`: accelerators without an agent, by their exporters.
+"""
 
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
+import numpy as np
 import structlog
 import typer
 
 import sites
-from optimizer.cli.gateway import dcgm
-from optimizer.cli.show import JsonFile, console, write_json
-from optimizer.cli.tls import Ca, Certificate, Key, Protocol, tls_of
-from optimizer.service.folder import StateFolder
+from optimizer.cli.options import (
+    CaOption,
+    CertificateOption,
+    JsonFile,
+    KeyOption,
+    MqttVersion,
+    build_tls,
+)
+from optimizer.cli.output import console, write_json
+from optimizer.service.state_folder import StateFolder
 from telemetry.archive.storage import set_bucket
+from telemetry.delivery.publisher import LosslessPublisher, SpoolStore
 from telemetry.files import state_folder
 from telemetry.ingest.ingester import IngesterConfig
 from telemetry.ingest.recorder import RecorderSupervisor
+from telemetry.mqtt.client import Client
 from telemetry.points.discovery import SiteDiscovery
 from telemetry.points.discovery import discover as discovery_discover
 from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology, mismatched_racks
-from twin.errors import ArchiveError, ProblemError, SiteError, ValidationIssue
+from telemetry.series.dcgm import DcgmChip, DcgmRackReader, to_rack_batch
+from twin.errors import ArchiveError, ProblemError, SeriesError, SiteError, ValidationIssue
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Hear and record a site.")
 
-STARTING: Final = 30.0
+START_TIMEOUT_S: Final = 30.0
 """Longest wait for the broker to let all ingesters in, until time is counted without them. [s]"""
 
-TOLD: Final = 60
+LOG_INTERVAL_S: Final = 60
 """Seconds between two lines of the log. [s]"""
 
 _logger = structlog.get_logger(__name__)
 
 
-Broker = Annotated[
+BrokerOption = Annotated[
     str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
 ]
-Halls = Annotated[
+HallsOption = Annotated[
     list[str] | None,
     typer.Option(
         help="A hall whose racks have an ingester process of their own; name all, "
         "as racks of others are not heard then. Without it one process hears them all."
     ),
 ]
-Types = Annotated[
+TypesOption = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
@@ -61,16 +75,16 @@ def telemetry() -> None:
 @app.command()
 def record(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of the site, as it stands in topics.")],
-    broker: Broker,
-    hall: Halls = None,
-    kind: Types = None,
+    broker: BrokerOption,
+    hall: HallsOption = None,
+    kind: TypesOption = None,
     seconds: Annotated[
         float | None,
         typer.Option(min=0.0, help="End by itself after listening for so long; else on Ctrl-C."),
     ] = None,
     protocol: Annotated[
-        Protocol, typer.Option(help="Of MQTT; 5 is faster with Mosquitto, NATS speaks 3.1.1.")
-    ] = Protocol.V311,
+        MqttVersion, typer.Option(help="Of MQTT; 5 is faster with Mosquitto, NATS speaks 3.1.1.")
+    ] = MqttVersion.V311,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Times are those of a simulated plant.")
     ] = False,
@@ -81,9 +95,9 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
             help="s3://bucket/prefix where values go; add ?endpoint=URL for a store of your own.",
         ),
     ] = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
     state: Annotated[
         Path | None, typer.Option(help="State folder; by default as `gigatwin run`.")
     ] = None,
@@ -126,13 +140,13 @@ def _record(recording: RecorderSupervisor, seconds: float | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with recording:
-        recording.wait(_Watch(recording, ended, seconds).over)
+        recording.wait(_RecordingTimer(recording, ended, seconds).over)
 
 
 @app.command()
 def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of the site, as tag paths begin.")],
-    broker: Broker,
+    broker: BrokerOption,
     seconds: Annotated[
         float, typer.Option(min=0.0, help="How long to listen; metadata comes every 100 s.")
     ] = 120.0,
@@ -142,9 +156,9 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     against: Annotated[
         str | None, typer.Option(help="Site file, or declared site, to compare with.")
     ] = None,
-    ca: Ca = None,
-    certificate: Certificate = None,
-    key: Key = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
     json_file: JsonFile = None,
 ) -> None:
     """Listen to a plant and write a draft of its site file; tell where a file differs from it."""
@@ -153,7 +167,9 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     loaded = None if against is None else sites.load_site(against)
     screen = console("-" if out is None else json_file)
     screen.print(f"listening to {site} for {seconds:g} s")
-    heard = discovery_discover(broker, discovery, seconds=seconds, tls=tls_of(ca, certificate, key))
+    heard = discovery_discover(
+        broker, discovery, seconds=seconds, tls=build_tls(ca, certificate, key)
+    )
     if discovery.strangers:
         others = ", ".join(
             f"{name} ({n})" for name, n in discovery.strangers.most_common(MAX_NAMES_LISTED)
@@ -219,10 +235,105 @@ def _write(draft: str, out: Path | None) -> None:
         ) from error
 
 
+def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
+    site: Annotated[str, typer.Argument(help="Name of the site.")],
+    hall: Annotated[str, typer.Argument(help="Its hall.")],
+    rack: Annotated[str, typer.Argument(help="The rack, as r0001.")],
+    broker: Annotated[
+        str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
+    ],
+    exporter: Annotated[
+        list[str],
+        typer.Option(help="http://HOST:9400/metrics; repeat it for each host, in their order."),
+    ],
+    chips: Annotated[
+        int | None,
+        typer.Option(min=1, help="Accelerators of each host; else as many as were ever heard."),
+    ] = None,
+    period: Annotated[float, typer.Option(min=0.1, help="Time between two batches. [s]")] = 1.0,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many batches.")] = None,
+    ca: CaOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder that holds what is not durable at the site yet.")
+    ] = None,
+) -> None:
+    """Publish what dcgm-exporters tell of a rack's hosts, where there is no agent yet.
+
+    Each accelerator keeps its place in the batches; of one that is not there, or of a host that
+    does not answer, nothing is told. Each batch is held on disk until the site's recording has it,
+    over any loss of the broker.
+    """
+    name = f"dcgm-{site}-{hall}-{rack}"
+    folder = state or state_folder(site) / "sources"
+    client = Client(broker, client_id=name, tls=build_tls(ca, certificate, key))
+    publisher = LosslessPublisher(client, outbox := SpoolStore(folder / name))
+    hosts = _ExporterHosts(DcgmRackReader(exporter, path=folder / f"{name}.json", each=chips))
+    client.start()
+    publisher.start()
+    boot, sequence, said = int(time.time()), 0, ""
+    interval = np.timedelta64(round(period * 1000), "ms")
+    try:
+        while count is None or sequence < count:
+            _await_next(period)
+            now = np.datetime64(time.time_ns() // 1000, "us")
+            heard = hosts.read(period)
+            if not heard:
+                continue
+            sequence += 1
+            key_of = (boot, sequence)
+            batch = to_rack_batch(
+                heard, (site, hall, rack), key=key_of, time=now, interval=interval
+            )
+            publisher.publish([batch])
+            if said != (said := client.trouble or publisher.trouble) and said:
+                _logger.warning("held and not durable", reason=said)
+    finally:
+        hosts.rack.close()
+        publisher.stop()
+        client.stop()
+        if publisher.held:
+            _logger.info("held until the next start", bytes=publisher.held)
+        outbox.close()
+
+
+def _await_next(period: float) -> None:
+    """Wait until the clock shows the next multiple of a period, or is set back. [s]"""
+    due = (time.time() // period + 1.0) * period
+    while 0.0 < (left := due - time.time()) <= period:
+        time.sleep(left)
+
+
+class _ExporterHosts:
+    """The hosts of a rack; what is wrong with them is told when it begins and when it ends."""
+
+    def __init__(self, rack: DcgmRackReader) -> None:
+        self.rack = rack
+        self._told: dict[str, str] = {}
+
+    def read(self, patience: float) -> list[DcgmChip]:
+        """Return the accelerators in their places; none if nothing is known of any."""
+        try:
+            return self.rack.read(patience)
+        except SeriesError:
+            return []
+        finally:
+            self._tell(self.rack.troubles)
+
+    def _tell(self, troubles: dict[str, str]) -> None:
+        for url in self._told.keys() | troubles.keys():
+            if self._told.get(url) != troubles.get(url):
+                reason = troubles.get(url, "")
+                log = _logger.warning if reason else _logger.info
+                log("not all is heard" if reason else "all is heard", exporter=url, reason=reason)
+        self._told = dict(troubles)
+
+
 app.command()(dcgm)
 
 
-class _Watch:
+class _RecordingTimer:
     """Tells when a recording is over, and how it goes once a minute."""
 
     def __init__(
@@ -231,19 +342,19 @@ class _Watch:
         self._recording = recording
         self._ended = ended
         self._left = seconds
-        self._patience = STARTING
+        self._patience = START_TIMEOUT_S
         self._quiet = 0.0
 
     def over(self, pause: float) -> bool:
         """Wait so long [s]; return whether it is time to end, counted from when all listen."""
         if self._patience > 0.0:
-            self._patience -= STARTING if self._recording.is_listening else pause
+            self._patience -= START_TIMEOUT_S if self._recording.is_listening else pause
         elif self._left is not None:
             pause = min(pause, self._left)
             self._left -= pause
         is_over = self._ended.wait(pause) or (self._left is not None and self._left <= 0.0)
         self._quiet += pause
-        if self._quiet >= TOLD:
+        if self._quiet >= LOG_INTERVAL_S:
             self._quiet = 0.0
             counters = self._recording.counters
             _logger.info("recording", **counters, troubles=self._recording.troubles)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from optimizer.cli.show import JsonFile, console, picture_option, table, write_json
+from optimizer.cli.options import JsonFile, figure_option
+from optimizer.cli.output import console, table, write_json
 from sites.validation.report import (
     describe_passed,
     format_error,
@@ -23,7 +24,7 @@ app = typer.Typer(add_completion=False, help="Hold the twin to published numbers
 @app.command()
 def validate(
     markdown: Annotated[Path | None, typer.Option(help="Write the page here.")] = None,
-    picture: Annotated[Path | None, picture_option("PNG, SVG or PDF of all errors.")] = None,
+    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of all errors.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Compute every case anew; the exit code is 1 if one of them fails, not if one is skipped."""

@@ -1,22 +1,33 @@
-"""Who sends what to whom, in numbers and in words."""
+"""Who sends what to whom, in numbers and in words.
+
+Which jobs go where: what sites have settled for the time just ahead, in jobs that wait.
+
+Sites settle megawatt-hours, of jobs that are here and of those that are expected; what leaves is
+jobs. They leave whole, before they ever ran, and only where they can still be done in time.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from optimizer.problem import Problem
+from optimizer.problem.migration import Migration, MigrationRoute
+from optimizer.problem.problem import Problem
 from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray, IntArray
+from twin.time_axes import HOUR
 from twin.units import format_minute
+from twin.workload.jobs import Jobs
+from twin.workload.queue import JobQueue, RackPool
 
-LEAST: Final = 0.05
+MIN_TRANSFER_MWH: Final = 0.05
 """Work below which a transfer is not worth a word. [MWh]"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer:
+class WorkTransfer:
     """Work that one site sends to another by a lane.
 
     Attributes
@@ -70,9 +81,9 @@ class Transfer:
         }
 
 
-def transfers_of(
+def list_transfers(
     problems: Sequence[Problem], nets: Sequence[FloatArray], prices: FloatArray
-) -> tuple[Transfer, ...]:
+) -> tuple[WorkTransfer, ...]:
     """Return who sends to whom, the greatest transfer first.
 
     Parameters
@@ -96,15 +107,15 @@ def transfers_of(
     names = [problem.site.name for problem in problems]
     paired: dict[tuple[int, int, int], list[tuple[int, float]]] = defaultdict(list)
     for k, p in np.ndindex(prices.shape):
-        for origin, host, energy in pairs([float(net[k, p]) for net in nets]):
+        for origin, host, energy in pair_sites([float(net[k, p]) for net in nets]):
             paired[p, origin, host].append((k, energy))
     found = []
     for (p, origin, host), parts in paired.items():
         blocks, sent = [k for k, _ in parts], tuple(energy for _, energy in parts)
-        if sum(sent) < LEAST:
+        if sum(sent) < MIN_TRANSFER_MWH:
             continue
         found.append(
-            Transfer(
+            WorkTransfer(
                 lane=moves.lanes[p].name,
                 kind=moves.lanes[p].kind,
                 origin=names[origin],
@@ -118,7 +129,7 @@ def transfers_of(
     return tuple(sorted(found, key=lambda one: -one.total))
 
 
-def pairs(nets: list[float]) -> Iterator[tuple[int, int, float]]:
+def pair_sites(nets: list[float]) -> Iterator[tuple[int, int, float]]:
     """Yield origin, host and work, from those that send to those that take in, in order.
 
     Parameters
@@ -135,3 +146,142 @@ def pairs(nets: list[float]) -> Iterator[tuple[int, int, float]]:
             side[0][1] -= energy
             if side[0][1] <= 0.0:
                 side.pop(0)
+
+
+MIN_JOB_SHARE: Final = 0.5
+"""Share of a job that what is settled must still call for to send it. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobTransfer:
+    """Jobs that leave one site for another.
+
+    Attributes
+    ----------
+    lane, origin, host
+        By which lane, from where, to where.
+    leaves, ready
+        When they leave, and from when on they may run. [datetime64, UTC]
+    energy
+        Their work. [MWh]
+    cost
+        Of moving them with their data. [EUR]
+    numbers
+        Their numbers at the origin.
+    jobs
+        The same as jobs of the host, which numbers them anew.
+    """
+
+    lane: str
+    origin: str
+    host: str
+    leaves: np.datetime64
+    ready: np.datetime64
+    energy: float
+    cost: float
+    numbers: IntArray
+    jobs: Jobs
+
+
+def select_transfers(
+    problems: Sequence[Problem],
+    nets: Sequence[FloatArray],
+    queues: Sequence[JobQueue],
+    *,
+    hours: float,
+) -> Iterator[JobTransfer]:
+    """Yield what leaves now of what sites have settled.
+
+    Parameters
+    ----------
+    problems
+        Questions of the sites, with their lanes.
+    nets
+        What each sends less what it takes in, ``(block, lane)``. [MWh]
+    queues
+        Their jobs that are here, in the same order.
+    hours
+        Until the sites settle anew: what is sent in a block leaves at an even rate. [h]
+    """
+    moves = problems[0].moves
+    if moves is None:
+        return
+    share = min(hours / _first_block(moves, problems[0]), 1.0)
+    left = list(queues)
+    for p, lane in enumerate(moves.lanes):
+        for origin, host, energy in pair_sites([share * float(net[0, p]) for net in nets]):
+            queue = left[origin]
+            ready = queue.instant + np.timedelta64(round(lane.transfer_time * 60), "m")
+            goes = select_jobs(queue, lane.kind, energy=energy, ready=ready, host=queues[host].pool)
+            if goes.any():
+                left[origin] = queue.take(~goes)
+                names = problems[origin].site.name, problems[host].site.name
+                yield _job_transfer(
+                    queue.take(goes), lane, names, ready=ready, host=queues[host].pool
+                )
+
+
+def select_jobs(
+    queue: JobQueue, kind: str, *, energy: float, ready: np.datetime64, host: RackPool
+) -> BoolArray:
+    """Return which jobs of a queue leave: those that can wait longest, up to what is settled.
+
+    Parameters
+    ----------
+    queue
+        The jobs that are here.
+    kind
+        The kind that the lane carries.
+    energy
+        Work that is settled to leave. [MWh]
+    ready
+        From when on what leaves may run. [datetime64, UTC]
+    host
+        The racks where it will run.
+    """
+    jobs = queue.jobs
+    is_kind = np.array([one.name == kind for one in queue.pool.kinds])[jobs.kind]
+    in_time = (jobs.deadline - ready) / HOUR >= jobs.length
+    waits = ~queue.running & (queue.done <= 0.0)
+    may = np.flatnonzero(is_kind & in_time & waits & (jobs.racks <= host.racks))
+    goes, left = np.zeros(len(jobs), dtype=bool), energy
+    for job in may[np.argsort(-queue.laxity[may], kind="stable")].tolist():
+        work = float(jobs.racks[job] * jobs.length[job]) * queue.pool.rack_power
+        if MIN_JOB_SHARE * work <= left:
+            goes[job] = True
+            left -= work
+    return goes
+
+
+def _job_transfer(
+    queue: JobQueue,
+    lane: MigrationRoute,
+    names: tuple[str, str],
+    *,
+    ready: np.datetime64,
+    host: RackPool,
+) -> JobTransfer:
+    """Return the jobs of a queue on their way from one site to another."""
+    kinds = [kind.name for kind in host.kinds]
+    count = len(queue.jobs)
+    jobs = replace(
+        queue.jobs,
+        kind=np.full(count, kinds.index(lane.kind)),
+        arrival=np.full(count, ready, dtype="datetime64[us]"),
+    )
+    return JobTransfer(
+        lane=lane.name,
+        origin=names[0],
+        host=names[1],
+        leaves=queue.instant,
+        ready=ready,
+        energy=queue.backlog,
+        cost=queue.backlog * (lane.send_cost + lane.host_cost),
+        numbers=queue.jobs.number,
+        jobs=jobs,
+    )
+
+
+def _first_block(moves: Migration, problem: Problem) -> float:
+    """Return how long the first block is. [h]"""
+    return float(problem.hours[: moves.edges[1]].sum())

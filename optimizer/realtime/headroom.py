@@ -1,29 +1,38 @@
-"""What a site leaves for work in the coming interval: racks, and power under its limits."""
+"""What a site leaves for work in the coming interval: racks, and power under its limits.
+
+What a site takes while its halls draw one power or another, tried once for hours alike.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final, Self
 
 import numpy as np
 import xarray as xr
 
-from optimizer.realtime.tried import Tried, tried
-from twin.equipment import CoolingPlant
+from twin.equipment import CoolingPlant, HeatReuse
 from twin.feasibility import connection
 from twin.feasibility.reserve_activation import connection_headroom, work_headroom
 from twin.markets.contracts import LoadTargetContract
+from twin.physics import FloatArray
 from twin.simulation import setpoints
+from twin.simulation.engine import VariableKey, simulate_arrays
+from twin.simulation.integration import CoolingCapacity
+from twin.simulation.simulate import idle_dispatch, state_values
+from twin.simulation.state import initial_state
 from twin.site import Site
 from twin.variables import machine_values
+from twin.weather import Weather, rounded_air
 from twin.workload.queue import RackPool
 
-WARMED: Final = 0.75
+MAX_WARMING_SHARE: Final = 0.75
 """Share of the way to its limit by which a rise may warm water: no lag is known well. [1]"""
 
-WATCHED: Final = 0.75
+INTERVAL_MARGIN_SHARE: Final = 0.75
 """Share of the margin that is kept within the quarter-hour: loads are restless by the rest. [1]"""
 
-TINY: Final = 1e-6
+LOAD_SHARE_TOLERANCE: Final = 1e-6
 """Share of the halls' power that is none: a circuit whose load does not hang on them. [1]"""
 
 
@@ -97,7 +106,7 @@ class Headroom:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connection:
+class ConnectionLimits:
     """What the connection may carry in the first interval of an outlook.
 
     Attributes
@@ -122,11 +131,11 @@ class Connection:
         return cls(
             limit=limit,
             most_import=(1.0 - site.margins.power) * limit - down,
-            most_export=most_export(site) - up,
+            most_export=max_export(site) - up,
         )
 
 
-def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
+def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     """Return what the site leaves for work in the first interval of an outlook or a schedule.
 
     Parameters
@@ -156,29 +165,29 @@ def headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Headroom:
     """
     pool, now = RackPool.of(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
-    found = tried(site, now)
+    found = site_load_curve(site, now)
     halls = found.halls
     floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
-    power, own = found.power, _own(now)
-    connection = Connection.of(site, state, outlook)
-    supplied = connection.most_import + own - _setting(outlook.isel(time=slice(0, 2)))
-    hard = max(_asked(site, now, is_hard=True), _planned(now)) + own
+    power, own = found.power, _onsite_power(now)
+    connection = ConnectionLimits.of(site, state, outlook)
+    supplied = connection.most_import + own - _renewable_decline(outlook.isel(time=slice(0, 2)))
+    hard = max(_requested_import(site, now, is_hard=True), _planned(now)) + own
     allowed = float(np.interp(min(supplied, hard), power, halls))
-    allowed = min(allowed, _cooled(site, found))
+    allowed = min(allowed, _cooling_limit(site, found))
     load, spare = _chilled(site, found)
-    peak = _peak(site, state, now)
+    peak = _peak_safe_import(site, state, now)
     calm = min(allowed, float(np.interp(peak + own, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
         racks=max(racks, 0.0),
         work_power=max(allowed - floor, 0.0),
         calm_power=max(calm - floor, 0.0),
-        rise_power=_rise(site, found, state, now),
+        rise_power=_max_load_step(site, found, state, now),
         base_power=base,
         slope=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
         own_power=own,
         peak_power=peak,
-        import_limit=(1.0 - WATCHED * site.margins.power) * connection.limit,
+        import_limit=(1.0 - INTERVAL_MARGIN_SHARE * site.margins.power) * connection.limit,
         chilled_load=load,
         chilled_spare=spare,
         export_limit=connection.most_export,
@@ -191,7 +200,7 @@ def _first(outlook: xr.Dataset) -> xr.Dataset:
     return outlook if outlook.sizes["time"] == 1 else outlook.isel(time=slice(0, 1))
 
 
-def most_export(site: Site) -> float:
+def max_export(site: Site) -> float:
     """Return the export that renewables are capped for.
 
     The margin is that of the import: what surprises the connection is the load, whichever way the
@@ -200,15 +209,37 @@ def most_export(site: Site) -> float:
     return site.grid.export_limit - site.margins.power * site.grid.import_limit
 
 
-def _cooled(site: Site, found: Tried) -> float:
+@dataclass(frozen=True, kw_only=True)
+class SiteLoadCurve:
+    """What the site takes at each power of its halls.
+
+    Attributes
+    ----------
+    halls
+        The powers, from all racks idle to all at work, ``(level,)``. [MW]
+    power
+        Power of the whole site, ``(level,)``. [MW]
+    loads
+        Cooling plant -> its load, ``(level,)``. [MW]
+    most
+        Cooling plant -> what plans may ask of it in this air. [MW]
+    """
+
+    halls: FloatArray
+    power: FloatArray
+    loads: dict[str, FloatArray]
+    most: dict[str, float]
+
+
+def _cooling_limit(site: Site, found: SiteLoadCurve) -> float:
     """Return the most power of the halls that every circuit can carry. [MW]"""
     return min(
-        float(np.interp(_most(site, found, plant), found.loads[plant.name], found.halls))
+        float(np.interp(_max_plant_load(site, found, plant), found.loads[plant.name], found.halls))
         for plant in site.of(CoolingPlant)
     )
 
 
-def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float:
+def _max_load_step(site: Site, found: SiteLoadCurve, state: xr.Dataset, now: xr.Dataset) -> float:
     r"""Return by how much the halls may rise within the interval, so that valves follow. [MW]
 
     Valves that lag by :math:`\tau` leave a rise of :math:`\Delta Q`, however fast, with
@@ -220,34 +251,36 @@ def _rise(site: Site, found: Tried, state: xr.Dataset, now: xr.Dataset) -> float
         if setpoints.SUPPLY_SET_POINT in now:
             target = float(machine_values(now, setpoints.SUPPLY_SET_POINT, plant.name)[0])
         water = float(machine_values(state, "facility_supply_temperature", plant.name))
-        room = WARMED * max(plant.supply_limit - max(water, target), 0.0)
+        room = MAX_WARMING_SHARE * max(plant.supply_limit - max(water, target), 0.0)
         lag = site.contingency.lag_of(plant.loop)
-        share = max(float(np.ptp(found.loads[plant.name]) / np.ptp(found.halls)), TINY)
+        share = max(
+            float(np.ptp(found.loads[plant.name]) / np.ptp(found.halls)), LOAD_SHARE_TOLERANCE
+        )
         least = min(least, room * plant.loop.heat_capacity / lag / share)
     return least
 
 
-def _chilled(site: Site, found: Tried) -> tuple[float, float]:
+def _chilled(site: Site, found: SiteLoadCurve) -> tuple[float, float]:
     """Return what the chilled circuit carries at least, and can spare at the most. [MW]"""
     for plant in site.of(CoolingPlant):
         if plant.serves == "chilled":
             drawn = found.loads[plant.name]
-            return float(drawn[0]), max(_most(site, found, plant) - float(drawn[-1]), 0.0)
+            return float(drawn[0]), max(_max_plant_load(site, found, plant) - float(drawn[-1]), 0.0)
     return 0.0, 0.0
 
 
-def _most(site: Site, found: Tried, plant: CoolingPlant) -> float:
+def _max_plant_load(site: Site, found: SiteLoadCurve, plant: CoolingPlant) -> float:
     """Return what a cooling plant may carry, with the site's margin. [MW]"""
     return (1.0 - site.margins.power) * found.most[plant.name]
 
 
-def _own(now: xr.Dataset) -> float:
+def _onsite_power(now: xr.Dataset) -> float:
     """Return the power that the site has beside the grid: sun, wind and battery. [MW]"""
     used = "renewable_used_power" if "renewable_used_power" in now else "renewable_available_power"
     return _sum(now, used) + _sum(now, "battery_discharge") - _sum(now, "battery_charge")
 
 
-def _setting(soon: xr.Dataset) -> float:
+def _renewable_decline(soon: xr.Dataset) -> float:
     """Return by how much sun and wind give less at the end of an interval than in its mean. [MW]
 
     What they could give runs from the middle of one interval to the middle of the next.
@@ -262,7 +295,7 @@ def _setting(soon: xr.Dataset) -> float:
     return float(np.maximum(used - last, 0.0).sum())
 
 
-def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
+def _uncharged_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     """Return the import that raises no charge in the interval; infinite if none does. [MW]"""
     if not (site.tariffs or site.grid.peak_price):
         return np.inf
@@ -270,17 +303,17 @@ def _calm_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     return site.billing.calm_import(now["time"].to_numpy()[0], peak=peak, usual=usual)
 
 
-def _peak(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
+def _peak_safe_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     """Return the import that raises no charge and breaks no target; infinite if any may. [MW]
 
     A peak of 0 is one that nobody knows yet: a site at rest has shown no import.
     """
     planned = _planned(now)
-    free = max(_calm_import(site, state, now), planned) or np.inf
-    return min(free, max(_asked(site, now), planned))
+    free = max(_uncharged_import(site, state, now), planned) or np.inf
+    return min(free, max(_requested_import(site, now), planned))
 
 
-def _asked(site: Site, now: xr.Dataset, *, is_hard: bool = False) -> float:
+def _requested_import(site: Site, now: xr.Dataset, *, is_hard: bool = False) -> float:
     """Return the least net import that partners ask for, or must have; infinite if none. [MW]"""
     if "grid_import_target" not in now:
         return np.inf
@@ -299,3 +332,109 @@ def _planned(now: xr.Dataset) -> float:
 
 def _sum(now: xr.Dataset, name: str) -> float:
     return float(now[name].to_numpy().sum()) if name in now else 0.0
+
+
+LOAD_LEVEL_COUNT: Final = 7
+"""Hall powers at which the site is tried, from idle to full. [1]"""
+
+REPEATED_INTERVAL: Final = np.zeros(LOAD_LEVEL_COUNT, dtype=np.int64)
+"""Index that repeats one interval for each of these powers."""
+
+STEADY_STATE_HOURS: Final = np.full(LOAD_LEVEL_COUNT, 1e6)
+"""Lengths of intervals in which all temperatures have settled. [h]"""
+
+MAX_CACHED_CURVES: Final = 64
+"""Cases that are remembered: a fleet's sites in the air of some hours. [1]"""
+
+
+def site_load_curve(site: Site, now: xr.Dataset) -> SiteLoadCurve:
+    """Return what a site takes, stores at rest and all temperatures settled.
+
+    Parameters
+    ----------
+    site
+        The site.
+    now
+        One interval of an outlook or a schedule: the weather, the heat that is sold, and what the
+        water side is told.
+
+    Notes
+    -----
+    Air is told roughly, so that the quarters of an hour, and the hours between two plans, are
+    tried once.
+    """
+    return _evaluate(_LoadCurveKey.of(site, now))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LoadCurveKey:
+    """What a site is tried in; sites are told apart by what they are, not by what they hold.
+
+    Attributes
+    ----------
+    site, identity
+        The site, and by what it is told apart; both live as long as the case is remembered.
+    air
+        Words of the weather.
+    told
+        Heat that is sold and what the water side is told, by word and machine.
+    """
+
+    site: Site = field(compare=False)
+    identity: int
+    air: tuple[tuple[str, float], ...]
+    told: tuple[tuple[VariableKey, float], ...]
+
+    @classmethod
+    def of(cls, site: Site, now: xr.Dataset) -> Self:
+        """Return the case of one interval."""
+        air = tuple((name, float(values[0])) for name, values in rounded_air(now).items())
+        return cls(
+            site=site, identity=id(site), air=air, told=tuple(_planned_setpoints(site, now).items())
+        )
+
+
+def _planned_setpoints(site: Site, now: xr.Dataset) -> dict[VariableKey, float]:
+    """Return heat and water as planned."""
+    name, told = "heat_reuse_power", {}
+    for pump in site.of(HeatReuse):
+        told[name, pump.name] = (
+            float(machine_values(now, name, pump.name)[0]) if name in now else 0.0
+        )
+    if any(word in now for word in setpoints.COMMAND_VARIABLES):
+        told |= {
+            key: float(values[0]) for key, values in setpoints.read_set_points(site, now).items()
+        }
+    return told
+
+
+@lru_cache(maxsize=MAX_CACHED_CURVES)
+def _evaluate(case: _LoadCurveKey) -> SiteLoadCurve:
+    site, pool = case.site, RackPool.of(case.site)
+    halls = np.linspace(
+        pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LOAD_LEVEL_COUNT
+    )
+    air = Weather.by_word({name: np.array([value]) for name, value in case.air})
+    ceilings = {plant.name: CoolingCapacity.of(plant, air) for plant in site.of(CoolingPlant)}
+    ran = simulate_arrays(
+        site,
+        state_values(initial_state(site)),  # nothing hangs on them once all has settled
+        _orders(case, halls),
+        weather=air.take(REPEATED_INTERVAL),
+        hours=STEADY_STATE_HOURS,
+        ceilings={name: ceiling.take(REPEATED_INTERVAL) for name, ceiling in ceilings.items()},
+    )
+    return SiteLoadCurve(
+        halls=halls,
+        power=ran.flows["facility_power", ""],
+        loads={name: ran.flows["cooling_load", name] for name in ceilings},
+        most={p.name: float(ceilings[p.name].limit(p)[0]) for p in site.of(CoolingPlant)},
+    )
+
+
+def _orders(case: _LoadCurveKey, halls: FloatArray) -> dict[VariableKey, FloatArray]:
+    """Return orders of some powers of all halls: heat and water as told, all else rests."""
+    site = case.site
+    powers = {("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works}
+    told = {key: np.full(LOAD_LEVEL_COUNT, value) for key, value in case.told}
+    return idle_dispatch(site, LOAD_LEVEL_COUNT) | powers | told

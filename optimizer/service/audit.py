@@ -16,22 +16,22 @@ import structlog
 from telemetry.files import disk_error, sync_folder, write_all
 from twin.errors import JournalError, ServiceError, ValidationIssue
 
-GENESIS: Final = "0" * 64
+GENESIS_HASH: Final = "0" * 64
 """Hash before the first line."""
 
-PIECE: Final = 256 * 1024
+TAIL_CHUNK_BYTES: Final = 256 * 1024
 """How much of a record is read first to find its end; a line has some kilobytes. [B]"""
 
-_HEAD: Final = '{"hash":"'
+_LINE_PREFIX: Final = '{"hash":"'
 
-AUDIT: Final = "audit.jsonl"
+AUDIT_FILE: Final = "audit.jsonl"
 """Name of the record in the state folder of a service."""
 
 logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class AuditEntry:
     """One line of the record: its own words, and the hash that binds it to all before.
 
     ``fault`` says where a line is not as it was written; what it tells is not to be believed.
@@ -42,7 +42,7 @@ class Entry:
     fault: str = ""
 
 
-class Audit:
+class AuditLog:
     """The audit record of a service; may be used from any thread.
 
     Parameters
@@ -60,7 +60,7 @@ class Audit:
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, Lock()
-        self._last = GENESIS
+        self._last = GENESIS_HASH
         self._waiting: deque[str] = deque()
         self.trouble = ""
         self._mend()
@@ -119,7 +119,7 @@ class Audit:
         """Go to the end of the record; a last line without an end is set aside."""
         if not self._path.exists():
             return
-        rest = _rest(self._path)
+        rest = _read_tail(self._path)
         end = rest.rfind(b"\n") + 1
         if end < len(rest):
             with self._path.with_suffix(".torn").open("ab") as torn:
@@ -128,7 +128,7 @@ class Audit:
             logger.warning("torn line set aside", file=self._path.name)
         if end:
             last = rest[rest.rfind(b"\n", 0, end - 1) + 1 : end].decode(errors="replace")
-            chained = last[len(_HEAD) : len(_HEAD) + len(GENESIS)]
+            chained = last[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
             if last == _line(chained, _body(last)):
                 self._last = chained
             else:
@@ -137,20 +137,20 @@ class Audit:
                 logger.error("broken record set aside", file=self._path.name, aside=aside.name)
 
 
-def _rest(path: Path) -> bytes:
+def _read_tail(path: Path) -> bytes:
     """Return the last whole line of a record and what follows it, and no more than it must.
 
     A record of years is larger than the memory of many machines.
     """
     with path.open("rb") as file:
-        size, length, rest = file.seek(0, os.SEEK_END), PIECE, b""
+        size, length, rest = file.seek(0, os.SEEK_END), TAIL_CHUNK_BYTES, b""
         while len(rest) < size and rest.count(b"\n") <= 1:
             file.seek(max(size - length, 0))
             rest, length = file.read(), 2 * length
     return rest
 
 
-def read_audit(path: Path) -> Iterator[Entry]:
+def read_audit(path: Path) -> Iterator[AuditEntry]:
     """Yield the entries of a record, oldest first; a last line still being written is left out.
 
     Parameters
@@ -170,7 +170,7 @@ def read_audit(path: Path) -> Iterator[Entry]:
         yield entry
 
 
-def read_entries(path: Path) -> Iterator[Entry]:
+def read_entries(path: Path) -> Iterator[AuditEntry]:
     """Yield the entries of a record, oldest first; a last line still being written is left out.
 
     Parameters
@@ -178,7 +178,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
     path
         The file. After a line that was edited the chain goes on from its hash.
     """
-    last = GENESIS
+    last = GENESIS_HASH
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             line = raw.decode(errors="replace")
@@ -187,15 +187,15 @@ def read_entries(path: Path) -> Iterator[Entry]:
             body = _body(line)
             chained = _hash(last, body)
             if line == _line(chained, body):
-                yield Entry(content=json.loads(body), chained=chained)
+                yield AuditEntry(content=json.loads(body), chained=chained)
                 last = chained
             else:
-                last = line[len(_HEAD) : len(_HEAD) + len(GENESIS)]
+                last = line[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
                 fault = f"{path.name}, line {number}"
-                yield Entry(content=_spoilt(body), chained=last, fault=fault)
+                yield AuditEntry(content=_parse_damaged(body), chained=last, fault=fault)
 
 
-def _spoilt(body: str) -> Mapping[str, object]:
+def _parse_damaged(body: str) -> Mapping[str, object]:
     """Return what can be read of a line that was edited: it may be all that there is."""
     try:
         content = json.loads(body)
@@ -205,12 +205,12 @@ def _spoilt(body: str) -> Mapping[str, object]:
 
 
 def _line(chained: str, body: str) -> str:
-    return f'{_HEAD}{chained}","entry":{body}}}\n'
+    return f'{_LINE_PREFIX}{chained}","entry":{body}}}\n'
 
 
 def _body(line: str) -> str:
     """Return what stands between the hash and the end of a line."""
-    return line[len(_line(GENESIS, "")) - len("}\n") : -len("}\n")]
+    return line[len(_line(GENESIS_HASH, "")) - len("}\n") : -len("}\n")]
 
 
 def _hash(last: str, body: str) -> str:

@@ -13,34 +13,34 @@ import structlog
 from telemetry.messages.models import PointValue, QueueSnapshot, RackBatch, Sample, SimulationTick
 from twin.time_axes import QUARTER_HOUR
 
-GLANCE: Final = 0.2
+STOP_POLL_S: Final = 0.2
 """Longest wait between two looks at whether to stop, and at a clock that may have jumped. [s]"""
 
-BEFORE: Final = np.datetime64("2000-01-01", "us")
+NOT_STARTED: Final = np.datetime64("2000-01-01", "us")
 """Time of a simulated clock before its first tick."""
 
-QUIET: Final = 0.5
+LOST_SAMPLE_TIMEOUT_S: Final = 0.5
 """Silence after which what was sent before a tick and is not here is taken to be lost. [s]"""
 
-SETTLED: Final = 0.3
+METADATA_SETTLE_S: Final = 0.3
 """Silence after the first tick in which metadata is taken to be complete. [s]"""
 
-LONGEST: Final = 30.0
+MAX_TICK_WAIT_S: Final = 30.0
 """Longest wait for what was sent before a tick, however much else is said. [s]"""
 
-AGAIN: Final = np.timedelta64(1, "m")
+MIN_REDECISION_INTERVAL: Final = np.timedelta64(1, "m")
 """Shortest time from a decision to one more in the same quarter-hour, whoever asks how often."""
 
-SILENT: Final = 180.0
+PLANT_SILENCE_ALARM_S: Final = 180.0
 """Silence of a simulated plant from which on it is told. [s]"""
 
-MOST: Final = 1000
+MAX_COUNTED_MOMENTS: Final = 1000
 """Most moments whose samples are counted. [1]"""
 
 logger = structlog.get_logger(__name__)
 
 
-class Clock(Protocol):
+class ServiceClock(Protocol):
     """What tells the service the time, and when to decide."""
 
     @property
@@ -102,12 +102,14 @@ class RealClock:
             if is_back:
                 logger.warning("clock was set back", before=str(last), now=str(begun))
             # it is not waited for by a clock that was set back meanwhile
-            is_asked = self._is_again and not decided <= self.now() < decided + AGAIN
+            is_asked = (
+                self._is_again and not decided <= self.now() < decided + MIN_REDECISION_INTERVAL
+            )
             if begun > last or is_back or is_asked:
                 last, decided, self._is_again = begun, self.now(), False
                 yield begun
             left = float((begun + QUARTER_HOUR - self.now()) / np.timedelta64(1, "s"))
-            stop.wait(min(max(left, 0.0), GLANCE))
+            stop.wait(min(max(left, 0.0), STOP_POLL_S))
 
 
 class SimulatedClock:
@@ -121,10 +123,10 @@ class SimulatedClock:
         self._points: dict[np.datetime64, set[str]] = {}
         self._heard = self._alive = time.monotonic()
         self._is_begun = self._is_over = False
-        self._now = BEFORE
-        self._queue = BEFORE
+        self._now = NOT_STARTED
+        self._queue = NOT_STARTED
         self._is_first = True
-        self._done = BEFORE
+        self._done = NOT_STARTED
 
     def now(self) -> np.datetime64:
         """Return the time of the last tick whose telemetry is here, UTC."""
@@ -134,7 +136,7 @@ class SimulatedClock:
     def trouble(self) -> str:
         """Why the time does not go on: the plant that keeps it has fallen silent; else empty."""
         silence = time.monotonic() - self._alive
-        if not self._is_begun or self._is_over or silence <= SILENT:
+        if not self._is_begun or self._is_over or silence <= PLANT_SILENCE_ALARM_S:
             return ""
         return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
 
@@ -149,9 +151,9 @@ class SimulatedClock:
         match sample:
             case RackBatch():
                 rack = f"{sample.hall}/{sample.rack}"
-                _note(self._batches, sample.time, rack)
+                _count_sample(self._batches, sample.time, rack)
             case PointValue():
-                _note(self._points, sample.time, sample.point)
+                _count_sample(self._points, sample.time, sample.point)
             case QueueSnapshot():
                 self._queue = sample.time
             case SimulationTick():
@@ -166,7 +168,7 @@ class SimulatedClock:
         """
         while not stop.is_set():
             try:
-                tick = self._ticks.get(timeout=GLANCE)
+                tick = self._ticks.get(timeout=STOP_POLL_S)
                 while not self._ticks.empty():
                     tick = self._ticks.get()
             except queue.Empty:
@@ -187,13 +189,15 @@ class SimulatedClock:
         Points come at QoS 0 and may be lost: silence ends the wait. Before the first decision
         everything must have come to rest, for values mean nothing before their metadata.
         """
-        until = time.monotonic() + LONGEST
+        until = time.monotonic() + MAX_TICK_WAIT_S
         while not stop.wait(0.005) and time.monotonic() < until:
             silence = time.monotonic() - self._heard
-            is_here = _within(self._batches, tick) >= tick.batches
-            is_here &= _within(self._points, tick) >= tick.points
+            is_here = _count_within(self._batches, tick) >= tick.batches
+            is_here &= _count_within(self._points, tick) >= tick.points
             is_here &= self._queue >= tick.time
-            if silence > QUIET or (is_here and (not self._is_first or silence > SETTLED)):
+            if silence > LOST_SAMPLE_TIMEOUT_S or (
+                is_here and (not self._is_first or silence > METADATA_SETTLE_S)
+            ):
                 break
         self._is_first = False
         for heard in (self._batches, self._points):
@@ -202,13 +206,13 @@ class SimulatedClock:
                     del heard[moment]
 
 
-def _note(heard: dict[np.datetime64, set[str]], time: np.datetime64, name: str) -> None:
+def _count_sample(heard: dict[np.datetime64, set[str]], time: np.datetime64, name: str) -> None:
     """Take note of a sample, unless somebody makes up moments without end."""
-    if time in heard or len(heard) < MOST:
+    if time in heard or len(heard) < MAX_COUNTED_MOMENTS:
         heard.setdefault(time, set()).add(name)
 
 
-def _within(heard: dict[np.datetime64, set[str]], tick: SimulationTick) -> int:
+def _count_within(heard: dict[np.datetime64, set[str]], tick: SimulationTick) -> int:
     """Return how many samples are stamped in the interval of a tick, repeated ones counted once."""
     begin = tick.time - tick.interval
     return sum(len(names) for moment, names in list(heard.items()) if begin < moment <= tick.time)

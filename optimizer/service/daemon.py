@@ -13,26 +13,33 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from optimizer.realtime.cool_first import water_of
-from optimizer.service.awaited import Awaited
-from optimizer.service.clock import BEFORE, Clock
-from optimizer.service.fallback import Source
-from optimizer.service.guarding import Guarding
-from optimizer.service.heart import Heart
-from optimizer.service.holding.halt import Halt
-from optimizer.service.house import keep_house
-from optimizer.service.memory import keep, recall
-from optimizer.service.notify import notify
-from optimizer.service.outcome import Facts, Outcome, RestError
-from optimizer.service.overrides import Overrides
-from optimizer.service.partners.partner_link import PartnerLink
-from optimizer.service.picture import Picture, show_decision, show_hold, summary
-from optimizer.service.pilot import Pilot
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.inputs.live_series import LiveSeries
+from optimizer.realtime.tank_priority import supply_temperatures
+from optimizer.service.alarms import AlarmMonitor
+from optimizer.service.clock import NOT_STARTED, ServiceClock
+from optimizer.service.config import ServiceConfig
+from optimizer.service.decision_engine import (
+    DecisionEngine,
+    DecisionInputs,
+    DecisionResult,
+    LoadShedError,
+)
+from optimizer.service.estimate_store import read_estimate, store_estimate
+from optimizer.service.hold import HoldRegister
+from optimizer.service.hold_controller import HoldController
+from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.series import Series
-from optimizer.service.settings import Settings
-from optimizer.service.watching.watch import Watch
-from optimizer.service.worker import Worker
+from optimizer.service.readiness import ReadinessGate
+from optimizer.service.solver_process import SolverProcess
+from optimizer.service.status_view import (
+    StatusView,
+    decision_log_fields,
+    decision_status,
+    hold_status,
+)
+from optimizer.service.watchdog import Watchdog, notify_systemd, run_periodic
 from twin.errors import GigatwinError
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR
@@ -41,7 +48,7 @@ from twin.units import format_second
 logger = structlog.get_logger(__name__)
 
 
-class Service:
+class SiteService:
     """A running service of one site.
 
     Parameters
@@ -65,27 +72,27 @@ class Service:
     def __init__(
         self,
         site: Site,
-        settings: Settings,
+        settings: ServiceConfig,
         *,
-        clock: Clock,
+        clock: ServiceClock,
         link: PlantLink,
         partners: PartnerLink,
-        overrides: Overrides,
+        overrides: HoldRegister,
         folder: Path,
     ) -> None:
         self.site, self.settings = site, settings
         self._clock, self._link, self._partners = clock, link, partners
         self._memory = folder / "estimate.json"
-        self._awaited = Awaited(site, link, clock=clock)
-        self._series = Series(site, settings.files, is_recorded=settings.is_simulated)
-        self._watch = Watch(link, partners, series=self._series, overrides=overrides)
-        self._picture = Picture(site, is_averaged=settings.is_simulated)
+        self._awaited = ReadinessGate(site, link, clock=clock)
+        self._series = LiveSeries(site, settings.files, is_recorded=settings.is_simulated)
+        self._watch = AlarmMonitor(link, partners, series=self._series, overrides=overrides)
+        self._picture = StatusView(site, is_averaged=settings.is_simulated)
         self._lock = threading.RLock()
-        self._last: Outcome | None = None
-        self._heart, self._guarding = Heart(self._beat), Guarding()
+        self._last: DecisionResult | None = None
+        self._heart, self._guarding = Watchdog(self._beat), IntraIntervalController()
         self._missing = "no quarter-hour has been decided yet"
         self._is_begun = self._is_left = False
-        self._halt = Halt(
+        self._halt = HoldController(
             overrides,
             clock=clock,
             link=link,
@@ -106,14 +113,14 @@ class Service:
             Set by whoever wants the end.
         """
         self._series.rehearse()
-        with Worker() as worker, self._link, self._partners.open(self._clock.now):
-            notify("READY=1")  # the journal is taken up, and from here the heart beats
+        with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
+            notify_systemd("READY=1")  # the journal is taken up, and from here the heart beats
             house = threading.Thread(target=self._live, args=(stop, worker), daemon=True)
-            pilot = Pilot(
+            pilot = DecisionEngine(
                 site=self.site,
                 decide=worker.decide,
                 caps=self._link.caps,
-                believed=recall(self._memory, self.site),
+                believed=read_estimate(self._memory, self.site),
                 is_shadow=self.settings.is_shadow,
             )
             house.start()
@@ -127,7 +134,7 @@ class Service:
             house.join()
         logger.info("stopped", site=self.site.name)
 
-    def _await_state(self, pilot: Pilot, stop: threading.Event) -> None:
+    def _await_state(self, pilot: DecisionEngine, stop: threading.Event) -> None:
         """Before the first decision, wait until everything that must be known has been heard.
 
         It was remembered before that; but a HOLD does not wait, and a plant that waits is silent.
@@ -137,7 +144,7 @@ class Service:
             for words in self._awaited.waits(stop):
                 self._missing = words
 
-    def _cycle(self, pilot: Pilot, now: np.datetime64) -> None:
+    def _cycle(self, pilot: DecisionEngine, now: np.datetime64) -> None:
         """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
         begun = self._heart.busy = time.monotonic()
         sequence = -1
@@ -148,7 +155,7 @@ class Service:
                 if self._is_left:
                     return
                 outcome, sequence = self._carry_out(pilot, facts, outcome)
-            keep(self._memory, outcome.estimate)
+            store_estimate(self._memory, outcome.estimate)
             self._awaited.judge(is_known=not outcome.estimate.is_useless)
         except Exception as error:
             self._awaited.judge(is_known=False)
@@ -160,10 +167,12 @@ class Service:
         self._heart.busy, self._is_begun = np.inf, True
         self._tell(now, time.monotonic() - begun)
 
-    def _carry_out(self, pilot: Pilot, facts: Facts, outcome: Outcome) -> tuple[Outcome, int]:
+    def _carry_out(
+        self, pilot: DecisionEngine, facts: DecisionInputs, outcome: DecisionResult
+    ) -> tuple[DecisionResult, int]:
         """Tell and order what was decided, as a HOLD that came or went meanwhile leaves it."""
         now, sequence = outcome.time, -1
-        if (held := self._halt.words) and outcome.choice.source is not Source.HOLD:
+        if (held := self._halt.words) and outcome.choice.source is not ScheduleSource.HOLD:
             outcome = pilot.run(replace(facts, hold=held))
         if not self.settings.is_shadow:
             self._partners.settle(
@@ -172,9 +181,11 @@ class Service:
         plan = self._partners.draw_up(outcome, now=self._clock.now())
         if not self.settings.is_shadow:
             self._partners.publish(plan, outcome, now=self._clock.now())
-            is_held = outcome.choice.source is Source.HOLD  # what was ordered last is renewed
+            is_held = (
+                outcome.choice.source is ScheduleSource.HOLD
+            )  # what was ordered last is renewed
             sequence = self._link.freeze(now, outcome) if is_held else self._link.act(outcome)
-            self._guarding.begin(now, pilot.guard, water_of(outcome.estimate.state))
+            self._guarding.begin(now, pilot.guard, supply_temperatures(outcome.estimate.state))
         self._partners.note(outcome)
         self._picture.add(outcome, facts.observed, plan)
         self._last, self._missing = outcome, ""
@@ -184,9 +195,9 @@ class Service:
             self._halt.resume()
         return outcome, sequence
 
-    def _facts(self, now: np.datetime64) -> Facts:
+    def _facts(self, now: np.datetime64) -> DecisionInputs:
         moment = self._clock.now()  # the quarter-hour may have begun minutes before
-        return Facts(
+        return DecisionInputs(
             record=self._series.record(now),
             observed=self._link.observed(moment).assign_coords(instant=now),
             queue=self._link.jobs.queue(now),
@@ -214,7 +225,7 @@ class Service:
                 if self.settings.is_shadow:
                     return -1
                 self._halt.tell(f"no schedule: {text}")
-                rests = error.outcome if isinstance(error, RestError) else None
+                rests = error.outcome if isinstance(error, LoadShedError) else None
                 return self._link.freeze(now, rests)
             finally:
                 self._partners.note_none(now, text)
@@ -222,10 +233,10 @@ class Service:
     def _tell(self, now: np.datetime64, seconds: float) -> None:
         """Write the one line of a decision."""
         if self._last and self._last.time == now:
-            facts = summary(self._last) | {"revision": self._partners.revision}
+            facts = decision_log_fields(self._last) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
 
-    def _live(self, stop: threading.Event, worker: Worker) -> None:
+    def _live(self, stop: threading.Event, worker: SolverProcess) -> None:
         """Keep house; at the end withdraw at once, whatever is being decided."""
         self._keep_house(stop)
         try:
@@ -235,7 +246,7 @@ class Service:
 
     def _keep_house(self, stop: threading.Event) -> None:
         turns = self._ask_partners, self._awaited.look, self._heart.look, self._watch_quarter
-        keep_house(stop, *turns, self._halt.look, self._look_round)
+        run_periodic(stop, *turns, self._halt.look, self._look_round)
 
     def _ask_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
@@ -278,7 +289,7 @@ class Service:
         return self._heart.trouble or (self._missing if self._is_begun else "")
 
     def snapshot(self) -> Mapping[str, object]:
-        """Return what happens now, as :mod:`optimizer.service.board` tells."""
+        """Return what happens now, as :mod:`optimizer.service.status` tells."""
         now = self._clock.now()
         with self._lock:
             return {
@@ -286,15 +297,15 @@ class Service:
                 "title": self.site.title,
                 "time_zone": self.site.time_zone,
                 "is_synthetic": self.settings.is_synthetic,
-                "time": None if now == BEFORE else format_second(now),
+                "time": None if now == NOT_STARTED else format_second(now),
                 "clock": "simulated" if self._clock.is_simulated else "real",
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,
-                "decision": show_decision(self._last, self._partners.revision),
+                "decision": decision_status(self._last, self._partners.revision),
                 "missing": self._lacking,
                 "awaited": "" if self._is_begun else self._missing,
                 "guarded": self._guarding.words(now),
-                "hold": show_hold(self._halt.in_force),
+                "hold": hold_status(self._halt.in_force),
                 "ended": self._halt.over,
                 **self._partners.show(now),
                 "broker": self._link.show_broker(),

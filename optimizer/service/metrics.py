@@ -14,34 +14,42 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from optimizer.service.board import Board, Snapshot, first, found, last, number, rows
-from optimizer.service.fallback import Source
-from optimizer.service.watching.alarms import Severity
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.service.status import (
+    OperatorInterface,
+    Severity,
+    StatusSnapshot,
+    first_at,
+    last_at,
+    number_at,
+    rows_at,
+    value_at,
+)
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Media type of the text."""
 
-WATTS: Final = 1e6
+WATTS_PER_MEGAWATT: Final = 1e6
 """Of a megawatt. [W]"""
 
-JOULES: Final = 3.6e9
+JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
 """Of a megawatt-hour. [J]"""
 
-type Samples = Iterable[tuple[str, float | None]]
+type LabelledValues = Iterable[tuple[str, float | None]]
 """Values by the label of the family; None is left out."""
 
 
-def exposition(board: Board) -> bytes:
+def metrics_text(board: OperatorInterface) -> bytes:
     """Return all metrics of a board in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Picture(board))
+    registry.register(_SnapshotCollector(board))
     return generate_latest(registry)
 
 
-class _Picture(Collector):
+class _SnapshotCollector(Collector):
     """One scrape."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: OperatorInterface) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:
@@ -52,8 +60,8 @@ class _Picture(Collector):
             yield from part(snapshot)
 
 
-def _service(snapshot: Snapshot) -> Iterator[Metric]:
-    now = timestamp(snapshot, "time")
+def _service(snapshot: StatusSnapshot) -> Iterator[Metric]:
+    now = timestamp_at(snapshot, "time")
     info = GaugeMetricFamily(
         "gigatwin_info", "What runs here.", labels=["site", "mode", "clock", "is_synthetic"]
     )
@@ -63,47 +71,47 @@ def _service(snapshot: Snapshot) -> Iterator[Metric]:
     yield gauge("clock_timestamp_seconds", "Time of the service's clock.", now)
     hold = snapshot.get("hold")
     yield gauge("hold", "Whether a person holds the optimiser.", hold is not None)
-    since = timestamp(hold, "since")
+    since = timestamp_at(hold, "since")
     if since is not None:
         age = time.time() - since
         yield gauge("hold_age_seconds", "Time since HOLD, by the wall clock as it is.", age)
 
 
-def _decision(snapshot: Snapshot) -> Iterator[Metric]:
+def _decision(snapshot: StatusSnapshot) -> Iterator[Metric]:
     decision = snapshot.get("decision")
-    source = found(decision, "source")
-    yield family(
+    source = value_at(decision, "source")
+    yield gauge_family(
         "decision_source",
         "Where the last decision comes from.",
-        ((name, name == source) for name in Source),
+        ((name, name == source) for name in ScheduleSource),
         label="source",
     )
-    taken = timestamp(decision, "time")
+    taken = timestamp_at(decision, "time")
     yield gauge("decision_timestamp_seconds", "Service time of the last decision.", taken)
-    yield gauge("decision_seconds", "Time the last decision took.", number(decision, "seconds"))
-    yield gauge("schedule_revision", "Revision published last.", number(decision, "revision"))
-    yield gauge("decision_cost_euros", "Cost of the last plan.", number(decision, "cost_eur"))
-    yield family(
+    yield gauge("decision_seconds", "Time the last decision took.", number_at(decision, "seconds"))
+    yield gauge("schedule_revision", "Revision published last.", number_at(decision, "revision"))
+    yield gauge("decision_cost_euros", "Cost of the last plan.", number_at(decision, "cost_eur"))
+    yield gauge_family(
         "account_cost_euros",
         "Cost of the last plan by account.",
-        named(found(decision, "accounts")),
+        numbers_by_name(value_at(decision, "accounts")),
         label="account",
     )
-    count = len(rows(decision, "binding"))
+    count = len(rows_at(decision, "binding"))
     yield gauge("binding_limits", "Limits that bind the last plan.", count)
 
 
-def _feed(snapshot: Snapshot) -> Iterator[Metric]:
-    partners = [(str(row.get("partner")), row) for row in rows(snapshot, "feed")]
+def _feed(snapshot: StatusSnapshot) -> Iterator[Metric]:
+    partners = [(str(row.get("partner")), row) for row in rows_at(snapshot, "feed")]
     for name, key, text in (
         ("feed_revision", "revision", "Revision sent last."),
         ("feed_acknowledged_revision", "acknowledged", "Revision acknowledged last."),
     ):
-        yield family(
-            name, text, ((who, number(row, key)) for who, row in partners), label="partner"
+        yield gauge_family(
+            name, text, ((who, number_at(row, key)) for who, row in partners), label="partner"
         )
     for state in ("rejected", "overdue", "lapsed"):
-        yield family(
+        yield gauge_family(
             f"feed_{state}",
             f"Whether the acknowledgement is {state}.",
             ((who, row.get("state") == state) for who, row in partners),
@@ -113,37 +121,39 @@ def _feed(snapshot: Snapshot) -> Iterator[Metric]:
         ("answers", "Answers of partners since the start, by what came of them."),
         ("load_targets", "Messages with load targets since the start, by what came of them."),
     ):
-        yield counters(name, text, snapshot.get(name), label="effect")
+        yield counter_family(name, text, snapshot.get(name), label="effect")
 
 
-def _telemetry(snapshot: Snapshot) -> Iterator[Metric]:
+def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
     heard = snapshot.get("telemetry")
-    connected = found(snapshot, "broker", "is_connected") is True
+    connected = value_at(snapshot, "broker", "is_connected") is True
     yield gauge("broker_connected", "Whether the broker is connected.", connected)
-    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number(heard, "age_s"))
+    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(heard, "age_s"))
     for name, key, text in (
         ("telemetry_stale", "stale", "Quantities not heard for three periods."),
         ("points_unknown", "unknown", "Points heard that the site file does not explain."),
     ):
-        told = found(heard, key)
+        told = value_at(heard, key)
         yield gauge(name, text, len(told) if isinstance(told, Sequence) else 0)
     for name in ("messages", "points", "batches"):
-        yield counter(name, f"{name.capitalize()} taken in since the start.", number(heard, name))
-    quarantined = found(heard, "quarantined")
+        yield counter(
+            name, f"{name.capitalize()} taken in since the start.", number_at(heard, name)
+        )
+    quarantined = value_at(heard, "quarantined")
     reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
-    yield counters("quarantined", "Inputs refused since the start.", reasons, label="reason")
+    yield counter_family("quarantined", "Inputs refused since the start.", reasons, label="reason")
 
 
-def _series(snapshot: Snapshot) -> Iterator[Metric]:
-    told, short = found(snapshot, "series", "until"), found(snapshot, "series", "short")
+def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
+    told, short = value_at(snapshot, "series", "until"), value_at(snapshot, "series", "short")
     names = [str(name) for name in told] if isinstance(told, Mapping) else []
-    yield family(
+    yield gauge_family(
         "series_end_timestamp_seconds",
         "End of what the files tell.",
-        ((name, timestamp(told, name)) for name in names),
+        ((name, timestamp_at(told, name)) for name in names),
         label="series",
     )
-    yield family(
+    yield gauge_family(
         "series_short",
         "Whether a series does not reach far enough.",
         ((name, isinstance(short, Sequence) and name in short) for name in names),
@@ -151,76 +161,96 @@ def _series(snapshot: Snapshot) -> Iterator[Metric]:
     )
 
 
-def _plant(snapshot: Snapshot) -> Iterator[Metric]:
+def _plant(snapshot: StatusSnapshot) -> Iterator[Metric]:
     for name, text, value, factor in (
-        ("grid_power_watts", "Power taken now.", last(snapshot, "past", "grid_power"), WATTS),
-        ("plan_grid_power_watts", "Power planned.", first(snapshot, "plan", "grid_power"), WATTS),
+        (
+            "grid_power_watts",
+            "Power taken now.",
+            last_at(snapshot, "past", "grid_power"),
+            WATTS_PER_MEGAWATT,
+        ),
+        (
+            "plan_grid_power_watts",
+            "Power planned.",
+            first_at(snapshot, "plan", "grid_power"),
+            WATTS_PER_MEGAWATT,
+        ),
         (
             "grid_import_limit_watts",
             "Limit of the connection.",
-            number(snapshot, "limits", "grid_import_power"),
-            WATTS,
+            number_at(snapshot, "limits", "grid_import_power"),
+            WATTS_PER_MEGAWATT,
         ),
-        ("work_power_watts", "Power of work.", last(snapshot, "past", "work_power"), WATTS),
+        (
+            "work_power_watts",
+            "Power of work.",
+            last_at(snapshot, "past", "work_power"),
+            WATTS_PER_MEGAWATT,
+        ),
         (
             "renewable_power_watts",
             "Own generation in use.",
-            last(snapshot, "past", "renewable_power"),
-            WATTS,
+            last_at(snapshot, "past", "renewable_power"),
+            WATTS_PER_MEGAWATT,
         ),
         (
             "battery_energy_joules",
             "Energy in the batteries.",
-            last(snapshot, "past", "battery_level"),
-            JOULES,
+            last_at(snapshot, "past", "battery_level"),
+            JOULES_PER_MEGAWATT_HOUR,
         ),
-        ("tank_energy_joules", "Cold in the tanks.", last(snapshot, "past", "tank_level"), JOULES),
+        (
+            "tank_energy_joules",
+            "Cold in the tanks.",
+            last_at(snapshot, "past", "tank_level"),
+            JOULES_PER_MEGAWATT_HOUR,
+        ),
     ):
         yield gauge(name, text, None if value is None else value * factor)
-    places = [(str(row.get("name")), row) for row in rows(snapshot, "limits", "temperatures")]
+    places = [(str(row.get("name")), row) for row in rows_at(snapshot, "limits", "temperatures")]
     for name, key in (("temperature_celsius", "value"), ("temperature_limit_celsius", "limit")):
-        yield family(
+        yield gauge_family(
             name,
             f"Temperature: {key}.",
-            ((place, number(row, key)) for place, row in places),
+            ((place, number_at(row, key)) for place, row in places),
             label="name",
         )
 
 
-def _failures(snapshot: Snapshot) -> Iterator[Metric]:
+def _failures(snapshot: StatusSnapshot) -> Iterator[Metric]:
     """Yield the time to the first limit after each failure; where none is reached, no sample."""
     for name, key, text in (
         ("time_to_limit_seconds", "minutes", "Time from a failure now to the first limit."),
         ("plan_time_to_limit_seconds", "worst_minutes", "The least of these in the plan."),
     ):
         samples = (
-            (str(row.get("failure")), number(row, key))
-            for row in rows(snapshot, "failures", "rows")
+            (str(row.get("failure")), number_at(row, key))
+            for row in rows_at(snapshot, "failures", "rows")
         )
-        yield family(
+        yield gauge_family(
             name,
             text,
             ((who, None if value is None else 60.0 * value) for who, value in samples),
             label="failure",
         )
-    exposed = found(snapshot, "failures", "exposed")
+    exposed = value_at(snapshot, "failures", "exposed")
     count = len(exposed) if isinstance(exposed, Sequence) else None
     yield gauge("failures_exposed", "Failures that must be endured and are not.", count)
 
 
-def _jobs(snapshot: Snapshot) -> Iterator[Metric]:
+def _jobs(snapshot: StatusSnapshot) -> Iterator[Metric]:
     jobs = snapshot.get("jobs")
-    counts = ((state, number(jobs, state)) for state in ("running", "waiting", "late"))
-    yield family("jobs", "Jobs by state.", counts, label="state")
-    backlog = number(jobs, "backlog_mwh")
-    energy = None if backlog is None else backlog * JOULES
+    counts = ((state, number_at(jobs, state)) for state in ("running", "waiting", "late"))
+    yield gauge_family("jobs", "Jobs by state.", counts, label="state")
+    backlog = number_at(jobs, "backlog_mwh")
+    energy = None if backlog is None else backlog * JOULES_PER_MEGAWATT_HOUR
     yield gauge("backlog_joules", "Work that waits.", energy)
 
 
-def _alarms(snapshot: Snapshot) -> Iterator[Metric]:
-    standing = [row.get("severity") for row in rows(snapshot, "alarms")]
+def _alarms(snapshot: StatusSnapshot) -> Iterator[Metric]:
+    standing = [row.get("severity") for row in rows_at(snapshot, "alarms")]
     counts = ((name, standing.count(name)) for name in Severity)
-    yield family("alarms", "Alarms that stand.", counts, label="severity")
+    yield gauge_family("alarms", "Alarms that stand.", counts, label="severity")
 
 
 def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
@@ -239,16 +269,16 @@ def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
     return metric
 
 
-def counters(name: str, text: str, values: object, *, label: str) -> CounterMetricFamily:
+def counter_family(name: str, text: str, values: object, *, label: str) -> CounterMetricFamily:
     """Return counters of a mapping by one label."""
     metric = CounterMetricFamily(f"gigatwin_{name}", text, labels=[label])
-    for key, value in named(values):
+    for key, value in numbers_by_name(values):
         if value is not None:
             metric.add_metric([key], value)
     return metric
 
 
-def family(name: str, text: str, samples: Samples, *, label: str) -> GaugeMetricFamily:
+def gauge_family(name: str, text: str, samples: LabelledValues, *, label: str) -> GaugeMetricFamily:
     """Return a gauge of values by one label."""
     metric = GaugeMetricFamily(f"gigatwin_{name}", text, labels=[label])
     for key, value in samples:
@@ -257,16 +287,16 @@ def family(name: str, text: str, samples: Samples, *, label: str) -> GaugeMetric
     return metric
 
 
-def named(values: object) -> Iterator[tuple[str, float | None]]:
+def numbers_by_name(values: object) -> Iterator[tuple[str, float | None]]:
     """Yield the numbers of a mapping by name."""
     if isinstance(values, Mapping):
         for name in values:
-            yield str(name), number(values, name)
+            yield str(name), number_at(values, name)
 
 
-def timestamp(snapshot: object, *path: str) -> float | None:
+def timestamp_at(snapshot: object, *path: str) -> float | None:
     """Return a time written in ISO 8601 as seconds since 1970. [s]"""
-    text = found(snapshot, *path)
+    text = value_at(snapshot, *path)
     try:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:

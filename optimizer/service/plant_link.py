@@ -9,14 +9,18 @@ from typing import Final, Self
 import numpy as np
 import xarray as xr
 
-from optimizer.dispatch import Orders
-from optimizer.service.clock import BEFORE
-from optimizer.service.outcome import Outcome
-from optimizer.service.settings import Settings
-from optimizer.service.wanted import store_requests, wanted
-from optimizer.service.watching.told_jobs import ToldJobs
-from optimizer.service.water import refusal, show_water
-from optimizer.service.wear import Wear
+from optimizer.realtime.orders import DispatchOrders
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig
+from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.jobs import SchedulerJobs
+from optimizer.service.plant_orders import (
+    plant_commands,
+    setpoint_refusal,
+    setpoint_status,
+    storage_requests,
+)
+from optimizer.service.weekly_calibration import DriftMonitor
 from telemetry.archive import Archive
 from telemetry.archive.commit_batch import epoch_second
 from telemetry.commands import CommandPublisher
@@ -34,16 +38,16 @@ from twin.site import Site
 from twin.text import format_duration
 from twin.variables import net_import
 
-TAKEN: Final = (QualityFlag.GOOD, "batch good", "duplicate")
+ACCEPTED_COUNTERS: Final = (QualityFlag.GOOD, "batch good", "duplicate")
 """Counters of what was taken, or was there already."""
 
-GLANCE: Final = 5.0
+SILENCE_CHECK_INTERVAL_S: Final = 5.0
 """Time between two looks at what is silent. [s]"""
 
-PASSED: Final = ("unknown point", "other site")
+IGNORED_COUNTERS: Final = ("unknown point", "other site")
 """Counters of what is nobody's fault: sound, perhaps archived, and no business of the plan."""
 
-LIFE: Final = ("plant_heartbeat", "plant_heartbeat_echo")
+HEARTBEAT_VARIABLES: Final = ("plant_heartbeat", "plant_heartbeat_echo")
 """By these a plant's gateway says that it lives, whether or not a sensor speaks."""
 
 
@@ -60,7 +64,7 @@ class PlantLink:
         State folder: journal, archive and quarantine lie in it.
     """
 
-    def __init__(self, site: Site, settings: Settings, folder: Path) -> None:
+    def __init__(self, site: Site, settings: ServiceConfig, folder: Path) -> None:
         self._site, self._is_simulated = site, settings.is_simulated
         self._client = Client(
             settings.broker,
@@ -87,8 +91,8 @@ class PlantLink:
         )
         self.apart = RackNameMismatch(site)
         self._ingester.listen(self.apart.hear, from_before=True)  # a name is said once a day
-        self.wear = Wear(site, folder, is_asleep=settings.is_simulated)
-        self.jobs = ToldJobs(site, self.window)
+        self.wear = DriftMonitor(site, folder, is_asleep=settings.is_simulated)
+        self.jobs = SchedulerJobs(site, self.window)
         self._looked, self._silent = -np.inf, ""
 
     def __enter__(self) -> Self:
@@ -98,7 +102,7 @@ class PlantLink:
         self._ingester.start()
         if self._is_simulated:
             self._ingester.listen(self._actuator.hear)
-            self.decided(BEFORE, -1)  # a plant that waits says again where it is
+            self.decided(NOT_STARTED, -1)  # a plant that waits says again where it is
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,11 +139,11 @@ class PlantLink:
 
     def water_refusal(self, now: np.datetime64) -> str:
         """Return why the set points of the water cannot be asked for; empty if they can."""
-        return refusal(self._site, self.window.integration_points, self.observed(now))
+        return setpoint_refusal(self._site, self.window.integration_points, self.observed(now))
 
     def misdated(self, now: np.datetime64) -> str:
         """Return how many points are refused or not used for their stamps; empty if none is."""
-        kept = "" if now == BEFORE else self.window.ahead(now)
+        kept = "" if now == NOT_STARTED else self.window.ahead(now)
         told = (self.window.misdated.words(now, self.window.period), kept)
         return "; ".join(filter(None, told))
 
@@ -150,7 +154,11 @@ class PlantLink:
         clock of a simulated plant leaps from decision to decision, each of which tells it.
         """
         moment = time.monotonic()
-        if now != BEFORE and not self._is_simulated and moment - self._looked >= GLANCE:
+        if (
+            now != NOT_STARTED
+            and not self._is_simulated
+            and moment - self._looked >= SILENCE_CHECK_INTERVAL_S
+        ):
             self._looked = moment
             longest = checks.STALE_PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]
@@ -166,23 +174,23 @@ class PlantLink:
         """Number of each job -> its cap, as ordered last, before a restart too. [1]"""
         return self._actuator.last.jobs
 
-    def act(self, outcome: Outcome) -> int:
+    def act(self, outcome: DecisionResult) -> int:
         """Order what was decided, and return the sequence of the job orders."""
-        return self._actuator.act(wanted(self._site, outcome), outcome.time)
+        return self._actuator.act(plant_commands(self._site, outcome), outcome.time)
 
-    def follow(self, outcome: Outcome, orders: Orders, now: np.datetime64) -> None:
+    def follow(self, outcome: DecisionResult, orders: DispatchOrders, now: np.datetime64) -> None:
         """Ask for other powers of stores and, if jobs have other caps, for these and their halls'.
 
         All else stays as it was decided.
         """
         if orders.jobs == self.caps:
-            self._actuator.adjust(store_requests(self._site, orders), now)
+            self._actuator.adjust(storage_requests(self._site, orders), now)
         else:
-            self._actuator.act(wanted(self._site, replace(outcome, orders=orders)), now)
+            self._actuator.act(plant_commands(self._site, replace(outcome, orders=orders)), now)
 
-    def freeze(self, now: np.datetime64, held: Outcome | None = None) -> int:
+    def freeze(self, now: np.datetime64, held: DecisionResult | None = None) -> int:
         """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""
-        return self._actuator.freeze(now, wanted(self._site, held) if held else None)
+        return self._actuator.freeze(now, plant_commands(self._site, held) if held else None)
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
@@ -238,21 +246,25 @@ class PlantLink:
         """Return how telemetry comes in, as the page wants it."""
         counters, window = self._ingester.counters, self.window.counters
         observed = self.window.observed(now)
-        lost = {name: count for name, count in window.items() if name not in (*TAKEN, *PASSED)}
+        lost = {
+            name: count
+            for name, count in window.items()
+            if name not in (*ACCEPTED_COUNTERS, *IGNORED_COUNTERS)
+        }
         return {
-            "age_s": age_of(observed),
+            "age_s": newest_reading_age(observed),
             "messages": counters.get("messages", 0),
             "points": window.get(QualityFlag.GOOD, 0),
             "batches": self._archive.counters.get("batches", 0),
             "quarantined": {"poison": counters.get("quarantined", 0), **lost},
-            "passed": {name: window[name] for name in PASSED if name in window},
+            "passed": {name: window[name] for name in IGNORED_COUNTERS if name in window},
             "stale": _stale(observed, checks.STALE_PERIODS * self.window.period),
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
             "coverage": self._ingester.coverage.worst(epoch_second(now)),
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
             "racks_apart": list(self.racks_apart(now)),
-            "water": show_water(self._site, observed, self._actuator.last.requests),
+            "water": setpoint_status(self._site, observed, self._actuator.last.requests),
             "water_refusal": self.water_refusal(now),
         }
 
@@ -269,11 +281,11 @@ def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
         is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > most)
         if count := int(is_old.sum()):
             old = age.where(is_old, 0.0)
-            told.append(f"{name}{_whose(old, count)}: {format_duration(float(old.max()))}")
+            told.append(f"{name}{_oldest_machine(old, count)}: {format_duration(float(old.max()))}")
     return told
 
 
-def _whose(old: xr.DataArray, count: int) -> str:
+def _oldest_machine(old: xr.DataArray, count: int) -> str:
     """Return in words which machine has the oldest reading; nothing for what is the site's."""
     if not old.dims:
         return ""
@@ -285,7 +297,7 @@ def _names(observed: xr.Dataset) -> list[str]:
     return [str(name) for name in observed.data_vars if f"{name}_age" in observed]
 
 
-def age_of(observed: xr.Dataset) -> float | None:
+def newest_reading_age(observed: xr.Dataset) -> float | None:
     """Return the age of the newest reading of any sensor; None before the first. [s]
 
     Parameters
@@ -293,6 +305,6 @@ def age_of(observed: xr.Dataset) -> float | None:
     observed
         What is known; see :meth:`telemetry.live.state.LiveState.observed`.
     """
-    sensors = (name for name in _names(observed) if name not in LIFE)
+    sensors = (name for name in _names(observed) if name not in HEARTBEAT_VARIABLES)
     age = min((float(observed[f"{name}_age"].min()) for name in sensors), default=np.inf)
     return round(max(age, 0.0), 1) if np.isfinite(age) else None

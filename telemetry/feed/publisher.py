@@ -227,7 +227,7 @@ class SchedulePublisher:
         Parameters
         ----------
         plan
-            From :func:`optimizer.service.partners.document.document_of`.
+            From :func:`optimizer.service.schedule_document.build_document`.
         fixed
             Partner -> start of an interval [ms] -> baseline that is fixed towards it; else the
             plan's. [MW]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.curves import lay
-from optimizer.reach import Asked, Reach
+from optimizer.curves.operating_range import CurveSamples, OperatingRange
+from optimizer.curves.piecewise_linear import fit_piecewise_linear
 from tests.random_sites import random_site
 from twin.physics import psychrometrics
 from twin.site import EQUIPMENT_KINDS
@@ -41,7 +41,9 @@ def reach(convert, outside, rng):
     """Return a random range within the limit."""
     limit = np.broadcast_to(convert.limit(outside), COUNT)
     low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
-    return Reach(low=low, high=high, asked=(Asked.of(convert, outside, (low, high)),))
+    return OperatingRange(
+        low=low, high=high, asked=(CurveSamples.of(convert, outside, (low, high)),)
+    )
 
 
 @pytest.fixture(scope="module", params=SEEDS)
@@ -53,7 +55,7 @@ def case(request):
 def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
     site, outside, rng = case
     for convert in site.converts:
-        curve = lay(convert, reach(convert, outside, rng))
+        curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         span = curve.width.sum(axis=1)
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
             output = curve.low + share * span
@@ -69,7 +71,7 @@ def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
 def test_lead_draws_are_convex(case):
     site, outside, rng = case
     for convert in site.converts:
-        curve = lay(convert, reach(convert, outside, rng))
+        curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         assert np.diff(curve.slope[convert.lead], axis=1).min(initial=0.0) >= -ROUNDING
 
 

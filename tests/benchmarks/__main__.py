@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from optimizer.cli.show import console, table, write_json
+from optimizer.cli.output import console, table, write_json
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.measuring import measure
 

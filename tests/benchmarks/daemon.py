@@ -1,6 +1,6 @@
 """The bench of the service: a quarter-hour from readings to orders, beside the bare solve."""
 
-from optimizer.plan import solve_problem
+from optimizer.planner.planner import solve_problem
 from tests import moments
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 

@@ -1,20 +1,20 @@
 """Write models of the benches where `--export-mps` says, so that others can solve them."""
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import Inputs
-from optimizer.objectives import account_prices
-from optimizer.solve import Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import ModelData
+from optimizer.model.objective import account_weights
+from optimizer.solver import LpSolver
 from tests.benchmarks.bench import Place
 
 
-def prices_of(inputs: Inputs) -> dict[str, float]:
+def prices_of(inputs: ModelData) -> dict[str, float]:
     """Return what a unit of every account costs."""
-    return account_prices(inputs.problem.weights)
+    return account_weights(inputs.problem.weights)
 
 
-def export_problem(place: Place, name: str, inputs: Inputs) -> None:
+def export_problem(place: Place, name: str, inputs: ModelData) -> None:
     """Write our linear model of a problem, if models are wanted."""
     if place.export:
-        arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
-        Solver(arrays, prices_of(inputs)).export(place.export / f"{name}.mps")
+        arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+        LpSolver(arrays, prices_of(inputs)).export(place.export / f"{name}.mps")

@@ -7,7 +7,7 @@ import xarray as xr
 
 import sites
 import telemetry
-from optimizer.cli.streaming import Detail, stream
+from optimizer.reporting.run_files import DetailRequest, write_detail
 from telemetry.archive.view_store import TEMPERATURE_RESOLUTION_K
 from tests.benchmarks import behind
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
@@ -64,10 +64,10 @@ def ours(place: Place, days: int = DAYS) -> Measured:
     """Stream the year as the command does, with names, units and checks."""
     site = sites.load_site("rhine")
     told = operation(site, days)
-    detail = Detail(level="rack", step=time_axes.MINUTE)
-    stream(site, operation(site, 1), detail, folder=place.scratch / "first")  # compiled
+    detail = DetailRequest(level="rack", step=time_axes.MINUTE)
+    write_detail(site, operation(site, 1), detail, folder=place.scratch / "first")  # compiled
     with cpu() as clock:
-        whole = stream(site, told, detail, folder=place.scratch / "year")
+        whole = write_detail(site, told, detail, folder=place.scratch / "year")
     found = telemetry.open_view(place.scratch / "year")
     names = (*STORED, "closure")
     rows = {name: found[name].isel(time=samples(days)).to_numpy() for name in names}

@@ -11,12 +11,12 @@ from collections import defaultdict
 import highspy
 import numpy as np
 
-from optimizer.inputs import CAPS, caps
-from optimizer.limits import levels
-from optimizer.prices import RAMP_PRICE
-from optimizer.solve import OPTIONS
-from optimizer.solve.onward import AT_FIRST, go_on, set_options
-from optimizer.when import MEAN_SHARE
+from optimizer.model.components.storage_limits import target_levels
+from optimizer.model.model_data import CAP_LEVEL_COUNT, cap_levels
+from optimizer.model.objective import RAMP_PENALTY_EUR_PER_MW
+from optimizer.problem.problem import MEAN_RAMP_SHARE
+from optimizer.solver import LP_OPTIONS
+from optimizer.solver.highs import COLD_START_OPTIONS, choose_simplex_strategy, set_options
 from tests.benchmarks.solve_layout import Layout
 from twin.markets.tariffs import month_numbers
 from twin.workload.queue import RackPool
@@ -90,7 +90,7 @@ class Bare:
     def _declare_work(self):
         n, k = self.steps, self.kinds
         column, row, add = self.layout.column, self.layout.row, self.layout.add
-        self.racks, self.used = column(n, k, CAPS), column(n)
+        self.racks, self.used = column(n, k, CAP_LEVEL_COUNT), column(n)
         self.met, self.late = column(n + 1, k), column(n + 1, k)
         progress, uses = row(n, k), row(n)
         self.jobs, self.within = row(n, k), row(n)
@@ -120,7 +120,7 @@ class Bare:
         return bought, sold, *self._ramp(exchange, bought, sold, inputs)
 
     def _ramp(self, exchange, bought, sold, inputs):
-        allowed = MEAN_SHARE * exchange.ramp * 60.0 * inputs.hours
+        allowed = MEAN_RAMP_SHARE * exchange.ramp * 60.0 * inputs.hours
         if not ((allowed > 0.0) & (allowed < exchange.import_limit + exchange.export_limit)).all():
             return None, None, None
         n, row, add = self.steps, self.layout.row, self.layout.add
@@ -161,7 +161,7 @@ class Bare:
             fed[f"{s.owner}/taken"] = hours / s.discharge_efficiency
             high[into], high[out] = s.charge_limit, s.discharge_limit
             low[level[0]] = high[level[0]] = problem.level(s)
-            low[level[1:]], high[level[1:]] = levels(s, problem)
+            low[level[1:]], high[level[1:]] = target_levels(s, problem)
             self.row_low[one_way], self.row_high[one_way] = -np.inf, 1.0
             cost[out] = weight["money"] * s.wear_price * hours
             worth = max(inputs.worth.get(s.carrier, 0.0) - s.wear_price, 0.0)
@@ -169,8 +169,10 @@ class Bare:
         self._trade(inputs, fed)
         pool = RackPool.of(self.site)
         kinds = [self.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-        power = np.array([pool.power(caps(kind)) for kind in kinds])
-        work = pool.rack_power * np.array([kind.throughput.work(caps(kind)) for kind in kinds])
+        power = np.array([pool.power(cap_levels(kind)) for kind in kinds])
+        work = pool.rack_power * np.array(
+            [kind.throughput.work(cap_levels(kind)) for kind in kinds]
+        )
         fed["work"] = -hours[:, None, None] * work
         fed["power"] = np.broadcast_to(-power, self.racks.shape)
         limit, most = problem.series("work_racks_limit"), problem.series("work_most")
@@ -208,12 +210,12 @@ class Bare:
             if e.carbon:
                 self.cost[bought] += problem.weights["carbon"] * (hours * problem.series(e.carbon))
             if over is not None:
-                allowed = MEAN_SHARE * e.ramp * 60.0 * hours
+                allowed = MEAN_RAMP_SHARE * e.ramp * 60.0 * hours
                 bought_last, sold_last = (
                     float(problem.state[f"grid_{way}_power"]) for way in ("import", "export")
                 )
                 last = bought_last - sold_last
-                self.cost[over] = money * RAMP_PRICE
+                self.cost[over] = money * RAMP_PENALTY_EUR_PER_MW
                 self.row_low[up] = self.row_low[down] = -np.inf
                 self.row_high[up] = self.row_high[down] = allowed
                 self.row_high[up[0]] += last
@@ -232,7 +234,7 @@ class Bare:
         """Return the solver after a run from a basis of one interval before."""
         highs = Quiet()
         presolve = "on" if basis is None else "off"
-        set_options(highs, OPTIONS | {"presolve": presolve})
+        set_options(highs, LP_OPTIONS | {"presolve": presolve})
         none = np.zeros(self.columns, dtype=np.int32)
         bounds = (self.low, self.high, self.row_low, self.row_high)
         highs.passModel(
@@ -245,10 +247,10 @@ class Bare:
             moved.row_status = np.array(basis.row_status, dtype=object)[self.shift[1]].tolist()
             moved.valid = moved.alien = True
             highs.setBasis(moved)
-            go_on(highs)  # as ours does: what is compared is how one gets here
+            choose_simplex_strategy(highs)  # as ours does: what is compared is how one gets here
         if highs.run() == highspy.HighsStatus.kError and basis is not None:
             highs.clearSolver()  # as ours does: the basis may be at fault
-            set_options(highs, AT_FIRST | {"presolve": "on"})
+            set_options(highs, COLD_START_OPTIONS | {"presolve": "on"})
             highs.run()
         assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
         return highs

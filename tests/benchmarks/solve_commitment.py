@@ -7,13 +7,13 @@ to the linear model, which is solved first and counted too.
 
 from dataclasses import replace
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.commit import committed, kept_units, units_of
-from optimizer.compile.shift import Warm, shifted
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import Inputs, inputs_of
-from optimizer.problem import Problem
-from optimizer.solve import GAP, Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import ModelData, build_model_data
+from optimizer.problem.problem import Problem
+from optimizer.solver import MIP_GAP, LpSolver
+from optimizer.solver.mip import shift_units, solve_unit_commitment, units_on
+from optimizer.solver.warm_start import WarmStart, shift_basis
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.solve_cycle import PATIENCE, elsewhere, prices_of
 from tests.benchmarks.solve_fleet import WEEK, Fleet
@@ -22,10 +22,10 @@ RULES = {"minimum_up": 1.0, "minimum_down": 0.5, "restart": 1.0, "start_cost": 2
 """What chillers keep: hours on and off, hours between two starts, and EUR for each."""
 
 
-def made(steps: int) -> list[list[Inputs]]:
+def made(steps: int) -> list[list[ModelData]]:
     """Return the questions of two cycles, their curves laid."""
     fleet = Fleet(steps)
-    return [[inputs_of(_ruled(p)) for p in fleet.problems(cycle)] for cycle in (0, 1)]
+    return [[build_model_data(_ruled(p)) for p in fleet.problems(cycle)] for cycle in (0, 1)]
 
 
 def _ruled(problem: Problem) -> Problem:
@@ -35,21 +35,23 @@ def _ruled(problem: Problem) -> Problem:
     return replace(problem, site=problem.site.with_equipment(problem.site.equipment | own))
 
 
-def commit(inputs: Inputs, last: Warm | None) -> Warm:
+def commit(inputs: ModelData, last: WarmStart | None) -> WarmStart:
     """Return what a commitment leaves to the next."""
-    shape, instants = shape_of(inputs), inputs.problem.outlook["instant"].to_numpy()
-    prices, arrays = prices_of(inputs), structure_of(shape).arrays(numbers_of(inputs))
-    basis = shifted(last, arrays, instants) if last else None
-    solver = Solver(arrays, prices, basis=basis, time_limit=PATIENCE)
+    shape, instants = signature_of(inputs), inputs.problem.outlook["instant"].to_numpy()
+    prices, arrays = prices_of(inputs), compile_model(shape).arrays(parameter_values(inputs))
+    basis = shift_basis(last, arrays, instants) if last else None
+    solver = LpSolver(arrays, prices, basis=basis, time_limit=PATIENCE)
     relaxed = solver.run()
     assert relaxed is not None
     basis = solver.basis
-    units = kept_units(arrays, last, instants) if last else None
-    found = committed(arrays, prices, solver, relaxed=relaxed, last=units, is_kept=False)
+    units = shift_units(arrays, last, instants) if last else None
+    found = solve_unit_commitment(
+        arrays, prices, solver, relaxed=relaxed, last=units, is_kept=False
+    )
     assert found is not None
-    assert found.objective - relaxed.objective <= GAP * abs(found.objective)
-    on = units_of(arrays, found.values)
-    return Warm(shape=shape, instants=instants, basis=basis, units=on)
+    assert found.objective - relaxed.objective <= MIP_GAP * abs(found.objective)
+    on = units_on(arrays, found.values)
+    return WarmStart(shape=shape, instants=instants, basis=basis, units=on)
 
 
 def cold(_: Place, *, steps: int = WEEK) -> Measured:

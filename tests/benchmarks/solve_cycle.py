@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.shift import Warm, shifted
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import Inputs
-from optimizer.solve import Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import ModelData
+from optimizer.solver import LpSolver
+from optimizer.solver.warm_start import WarmStart, shift_basis
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.exporting import prices_of
 from tests.benchmarks.solve_bare import Bare
@@ -31,7 +31,7 @@ DAY = 96
 """Quarter-hours of a day. [1]"""
 
 
-def questions(steps: int, cycles: int) -> Iterator[list[Inputs]]:
+def questions(steps: int, cycles: int) -> Iterator[list[ModelData]]:
     """Yield the questions of some cycles, each a list of the sites', made in another process."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as other:
@@ -46,7 +46,7 @@ def elsewhere[T](make: Callable[..., T], *given: int) -> T:
         return other.submit(make, *given).result()
 
 
-def _made(steps: int, cycle: int) -> list[Inputs]:
+def _made(steps: int, cycle: int) -> list[ModelData]:
     return fleet_of(steps).inputs(cycle)
 
 
@@ -58,7 +58,7 @@ def fleet_of(steps: int) -> Fleet:
 
 def ours(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
     """Roll the sites on by our engine: numbers into slots, the last basis shifted, solved."""
-    left: dict[str, Warm] = {}
+    left: dict[str, WarmStart] = {}
     seconds, found = [], []
     for many in questions(steps, cycles + 1):
         with cpu() as clock:
@@ -72,17 +72,19 @@ def ours(place: Place, *, steps: int, cycles: int = CYCLES) -> Measured:
     return _told(seconds, found)
 
 
-def _cycle(inputs: Inputs, left: dict[str, Warm], solvers: dict[str, Solver] | None) -> float:
+def _cycle(
+    inputs: ModelData, left: dict[str, WarmStart], solvers: dict[str, LpSolver] | None
+) -> float:
     """Return a site's optimum; its solver lives on only where it is asked for."""
-    name, shape = inputs.problem.site.name, shape_of(inputs)
+    name, shape = inputs.problem.site.name, signature_of(inputs)
     instants = inputs.problem.outlook["instant"].to_numpy()
-    arrays = structure_of(shape).arrays(numbers_of(inputs))
+    arrays = compile_model(shape).arrays(parameter_values(inputs))
     is_fit = name in left and left[name].shape == shape
-    basis = shifted(left[name], arrays, instants) if is_fit else None
-    solver = Solver(arrays, prices_of(inputs), basis=basis, time_limit=PATIENCE)
+    basis = shift_basis(left[name], arrays, instants) if is_fit else None
+    solver = LpSolver(arrays, prices_of(inputs), basis=basis, time_limit=PATIENCE)
     answer = solver.run()
     assert answer is not None
-    left[name] = Warm(shape=shape, instants=instants, basis=solver.basis)
+    left[name] = WarmStart(shape=shape, instants=instants, basis=solver.basis)
     if solvers is not None:
         solvers[name] = solver
     return answer.objective
@@ -122,9 +124,12 @@ def _told(seconds: list[float], found: list[float]) -> Measured:
 def build(_: Place) -> Measured:
     """Build and compile the models of all sites, and write the first numbers into them."""
     many = elsewhere(_made, WEEK, 0)
-    structure_of.cache_clear()
+    compile_model.cache_clear()
     with cpu() as clock:
-        sizes = [structure_of(shape_of(one)).arrays(numbers_of(one)).value.size for one in many]
+        sizes = [
+            compile_model(signature_of(one)).arrays(parameter_values(one)).value.size
+            for one in many
+        ]
     return Measured(value=clock.seconds, figures={"elements": float(sum(sizes))})
 
 

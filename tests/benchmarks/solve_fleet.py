@@ -11,9 +11,9 @@ from itertools import product
 import numpy as np
 
 import sites
-from optimizer.inputs import Inputs, inputs_of
-from optimizer.problem import Problem
-from optimizer.service.world import Files, read_world
+from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
+from optimizer.model.model_data import ModelData, build_model_data
+from optimizer.problem.problem import Problem
 from twin import time_axes
 from twin.forecast.outlook import outlook
 from twin.simulation import state
@@ -64,13 +64,16 @@ class Fleet:
         """The sites with twelve kinds of work, and the series that all of them see."""
         data = {name: sites.series_file(name) for name in ("prices", "weather", "jobs")}
         return tuple(
-            (_with_kinds(site), read_world(site, Files(**data), start=START, days=DAYS).record)
+            (
+                _with_kinds(site),
+                read_run_inputs(site, SeriesFiles(**data), start=START, days=DAYS).record,
+            )
             for site in map(sites.load_site, SITES)
         )
 
-    def inputs(self, cycle: int) -> list[Inputs]:
+    def inputs(self, cycle: int) -> list[ModelData]:
         """Return the questions of a cycle, their curves laid."""
-        return [inputs_of(problem) for problem in self.problems(cycle)]
+        return [build_model_data(problem) for problem in self.problems(cycle)]
 
     def problems(self, cycle: int) -> list[Problem]:
         """Return the questions of a cycle."""

@@ -8,12 +8,12 @@ whose cost must be the same within 0.1 %; for more it is what four sites take, s
 
 from functools import partial
 
-from optimizer.compile.structure import structure_of
-from optimizer.fleet.coordinate import GAP, coordinate
-from optimizer.fleet.crew import Here
-from optimizer.fleet.whole import solve_whole
-from optimizer.inputs import inputs_of
-from optimizer.problem import Problem
+from optimizer.compiler.structure import compile_model
+from optimizer.fleet.executor import LocalExecutor
+from optimizer.fleet.planner import solve_monolithic
+from optimizer.fleet.price_coordination import COORDINATION_GAP, coordinate_by_prices
+from optimizer.model.model_data import build_model_data
+from optimizer.problem.problem import Problem
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.solve_cycle import elsewhere
 from tests.benchmarks.solve_wide import TWO_DAYS, Wide
@@ -34,10 +34,10 @@ def made(count: int, horizon: Horizon) -> tuple[Problem, ...]:
 def by_prices(_: Place, *, count: int, horizon: Horizon = TWO_DAYS) -> Measured:
     """Settle by prices, each site by its own model."""
     problems = elsewhere(made, count, horizon)
-    structure_of.cache_clear()
+    compile_model.cache_clear()
     with cpu() as clock:
-        found = coordinate(Here(problems))
-    assert found.gap <= GAP, f"{found.gap:.2e} after {found.rounds} rounds"
+        found = coordinate_by_prices(LocalExecutor(problems))
+    assert found.gap <= COORDINATION_GAP, f"{found.gap:.2e} after {found.rounds} rounds"
     figures = {"cost": found.cost} if count == FEW else {}
     return Measured(value=clock.seconds, cost=clock.seconds / count, figures=figures)
 
@@ -52,7 +52,7 @@ def as_one(_: Place, *, count: int = FEW, horizon: Horizon = TWO_DAYS) -> Measur
     """Solve all sites in one model."""
     problems = elsewhere(made, count, horizon)
     with cpu() as clock:
-        found = solve_whole([inputs_of(problem) for problem in problems])
+        found = solve_monolithic([build_model_data(problem) for problem in problems])
     return Measured(
         value=clock.seconds, cost=clock.seconds / count, figures={"cost": found.objective}
     )
@@ -65,7 +65,7 @@ BENCHES = tuple(
         ours=partial(by_prices, count=count),
         limit=as_one if count == FEW else few,
         runs=1,
-        tolerance=GAP,
+        tolerance=COORDINATION_GAP,
         note=f"{count} sites x 120 steps x 12 kinds that share two of them, by prices, within 0.1 %"
         " of a bound below one model; "
         + (

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.inputs import Inputs
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import ModelData
 from tests.benchmarks import peering, solve_cycle
 from tests.benchmarks.bench import Bench, Measured, Place
 from tests.benchmarks.exporting import prices_of
@@ -36,13 +36,13 @@ def limit(place: Place, *, steps: int = WEEK, cycles: int = CYCLES) -> Measured:
     return Measured(value=statistics.median(told["seconds"][1:]), figures=figures)
 
 
-def _written(inputs: Inputs, file: Path) -> Path:
+def _written(inputs: ModelData, file: Path) -> Path:
     """Write a site's model as its forms know it: their shapes and arrays, and the prices."""
-    shape = shape_of(inputs)
+    shape = signature_of(inputs)
     (site,) = shape.sites
     parts = [(name, _form(part), asdict(part)) for name, part in site.parts]
     about = {"steps": shape.steps, "parts": parts, "prices": prices_of(inputs)}
-    np.savez(file, about=json.dumps(about), **numbers_of(inputs))
+    np.savez(file, about=json.dumps(about), **parameter_values(inputs))
     return file
 
 

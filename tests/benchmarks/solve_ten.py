@@ -17,11 +17,11 @@ from functools import partial
 
 import numpy as np
 
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.plan import solve_problem
-from optimizer.problem import Problem
-from optimizer.schedule import schedule_of
+from optimizer.compiler.structure import compile_model
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
+from optimizer.problem.problem import Problem
 from tests.benchmarks import peering
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.exporting import export_problem
@@ -81,13 +81,13 @@ def problem(price) -> Problem:
 
 def ours(place: Place, *, cases: int = CASES, hours: int = HOURS, is_next=False) -> Measured:
     """Decide each problem, from nothing or from the plan before."""
-    structure_of.cache_clear()
+    compile_model.cache_clear()
     seconds, found, last = [], [], None
     for seed in range(cases):
         price = prices(seed, hours)
         with cpu() as clock:
             solution = solve_problem(problem(price), last)
-            schedule = schedule_of(solution)
+            schedule = build_schedule(solution)
         assert schedule["battery_charge"].shape == (hours, COUNT)
         last = solution.warm if is_next else None
         seconds.append(clock.seconds)
@@ -100,7 +100,7 @@ def limit(place: Place, *, cases: int = CASES, hours: int = HOURS) -> Measured:
     """Write each problem into arrays by hand, and solve it."""
     seconds, found = [], []
     for seed in range(cases):
-        inputs = inputs_of(problem(prices(seed, hours)))
+        inputs = build_model_data(problem(prices(seed, hours)))
         with cpu() as clock:
             model = Bare(inputs)
             model.fill(inputs)

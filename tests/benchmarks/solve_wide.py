@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 import sites
-from optimizer.fleet.question import share
-from optimizer.problem import Problem
-from optimizer.service.world import Files, read_world
+from optimizer.fleet.problem import build_fleet_problems
+from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
+from optimizer.problem.problem import Problem
 from tests.benchmarks.solve_fleet import (
     DAYS,
     FREE_SHARE,
@@ -65,7 +65,7 @@ class Wide:
         routes = {
             f"lane_{kind}": FleetRoute.model_validate(ROUTE | {"kind": kind}) for kind in MOVABLE
         }
-        return share([self._problem(place) for place in range(self.count)], routes)
+        return build_fleet_problems([self._problem(place) for place in range(self.count)], routes)
 
     def _problem(self, place: int) -> Problem:
         rng = np.random.default_rng([place, 11])
@@ -94,7 +94,7 @@ class Wide:
 def _base(name: str) -> tuple[Site, xr.Dataset]:
     site = sites.load_site(name)
     data = {word: sites.series_file(word) for word in ("prices", "weather", "jobs")}
-    return site, read_world(site, Files(**data), start=START, days=DAYS).record
+    return site, read_run_inputs(site, SeriesFiles(**data), start=START, days=DAYS).record
 
 
 def _smaller(site: Site, share_of_racks: float) -> Site:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
 from tests.benchmarks import solve_commitment
 from tests.benchmarks.bench import Place
 from tests.benchmarks.measuring import compare
@@ -26,7 +26,7 @@ def test_the_fleet_is_what_it_says(many):
 @pytest.mark.parametrize("place", range(4), ids=SITES)
 def test_the_arrays_by_hand_are_ours_to_the_last_bit(many, place):
     inputs = many[place]
-    mine = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+    mine = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
     bare = Bare(inputs)
     bare.fill(inputs)
     cost, offset = mine.accounts.weighted(prices_of(inputs), len(mine.column_low))

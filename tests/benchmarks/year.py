@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import sites
-from optimizer.cli.show import console
-from optimizer.service.trials.backtest import backtest
-from optimizer.service.trials.results import COMPARED, Summary
-from optimizer.service.trials.setting import Setting
-from optimizer.service.world import Files, read_world
+from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.results import CAPTURE_POLICIES, PolicySummary
+from optimizer.backtesting.runner import backtest
+from optimizer.cli.output import console
+from optimizer.inputs.series_files import SeriesFiles, read_run_inputs
 from telemetry.files import write_atomic, write_json_atomic
 
 WEEK_FROM: Final = 8
 """Day of the month on which its week begins: no week meets the end of a billing period."""
 
-RULE, _, BOUND = COMPARED
+RULE, _, BOUND = CAPTURE_POLICIES
 
 LOAD_SCALE: Final = 0.6
 """Mean share of the racks that jobs use, as in the back-test of a week. [1]"""
 
-type Piece = dict[str, Summary]
+type Piece = dict[str, PolicySummary]
 """Policy -> its numbers."""
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         found[first] = {}
         for name in policies:
             kept = _kept(told, name, first, days)
-            found[first][name] = Summary(**kept["policies"][name])
+            found[first][name] = PolicySummary(**kept["policies"][name])
             seconds[name] += kept["cpu_s"]
         name = told.policy if told.rule == RULE else f"{told.policy}-{told.rule}"
         write_atomic(told.folder / f"{name}.md", table(found, policies, seconds=seconds))
@@ -56,9 +56,11 @@ def _kept(told: argparse.Namespace, policy: str, first: str, days: int) -> dict[
     path: Path = told.folder / f"{first}-{days}-{policy}.json"
     if not path.exists():
         site = sites.load_site(told.site)
-        files = Files(prices=told.prices, weather=told.weather, jobs=told.jobs, zone=site.zone)
-        world = read_world(site, files, start=first, days=days)
-        setting = Setting.of(site, world, load_scale=LOAD_SCALE)
+        files = SeriesFiles(
+            prices=told.prices, weather=told.weather, jobs=told.jobs, zone=site.zone
+        )
+        world = read_run_inputs(site, files, start=first, days=days)
+        setting = BacktestCase.of(site, world, load_scale=LOAD_SCALE)
         write_json_atomic(path, backtest(setting, policies=[policy]).as_json())
     kept: dict[str, Any] = json.loads(path.read_text())
     return kept
@@ -95,14 +97,14 @@ def table(
     return "\n".join(lines) + "\n"
 
 
-def _sum(many: list[Summary]) -> Summary:
+def _sum(many: list[PolicySummary]) -> PolicySummary:
     """Return sums over pieces; of the peaks the greatest."""
-    total = Summary.over(many)
+    total = PolicySummary.over(many)
     sums = {
         name: getattr(total, name) * len(many)
         for name in ("objective", "cost_eur", "carbon_kg", "water_m3", "lateness_h")
     }
-    return Summary(**(vars(total) | sums | {"peak_mw": max(one.peak_mw for one in many)}))
+    return PolicySummary(**(vars(total) | sums | {"peak_mw": max(one.peak_mw for one in many)}))
 
 
 def _row(name: str, piece: Piece, policies: tuple[str, str, str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
+from optimizer.cli import app
 from telemetry.messages import encode
 from telemetry.points.site_points import announced_metadata
 from tests.deploy import stands

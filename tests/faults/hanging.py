@@ -7,7 +7,7 @@ from threading import Event
 
 from optimizer.cli import app
 from optimizer.service import daemon
-from optimizer.service.worker import Worker
+from optimizer.service.solver_process import SolverProcess
 
 DEADLINE = float(os.environ.get("HANGING_DEADLINE", "1.5"))
 """Longest wait for a decision. [s]"""
@@ -23,5 +23,5 @@ def hang(*_):
 
 
 if __name__ == "__main__":
-    daemon.Worker = partial(Worker, DEADLINE, hang)
+    daemon.SolverProcess = partial(SolverProcess, DEADLINE, hang)
     app()

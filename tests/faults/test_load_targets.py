@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import sites
+from optimizer.demo.simulated_day import PARTNER_NAME
 from telemetry.feed import signing
 from telemetry.feed.signing import FLEX_KIND, private_key_from_jwk
 from telemetry.mqtt.client import Client
 from tests.faults.words import schedules
-from tests.stage import DEADLINE, PARTNER, Stage
+from tests.stage import DEADLINE, Stage
 from tests.telemetry.grid.flexing import content, event, target
 
 pytestmark = pytest.mark.slow
@@ -22,12 +23,12 @@ STEPS = 32
 PATIENCE = 3 * DEADLINE
 """Longest wait for a first plan: models are compiled first. [s]"""
 HOUR = 3_600_000
-TOPIC = f"grid/v1/isv/{PARTNER}/loadtarget/set"
+TOPIC = f"grid/v1/isv/{PARTNER_NAME}/loadtarget/set"
 STATUS = "grid/v1/dsx-flex-agent/small/powerstate/status"
 CONTRACT = f"""
 [equipment.tso_1]
 kind = "load_target"
-partner = "{PARTNER}"
+partner = "{PARTNER_NAME}"
 up_price = "5000 EUR/MWh"
 least = "0.2 MW"
 """
@@ -46,7 +47,7 @@ class Operator:
 
     def set(self, *targets, at):
         signed = signing.sign_document({"targets": list(targets)}, self.key, kind=FLEX_KIND)
-        told = event(data=signed, source=f"//grid/v1/isv/{PARTNER}", at=iso(at))
+        told = event(data=signed, source=f"//grid/v1/isv/{PARTNER_NAME}", at=iso(at))
         assert self.client.publish(TOPIC, json.dumps(told).encode(), qos=1).wait(DEADLINE)
         return told["correlationid"]
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from optimizer.plan import solve_problem
-from optimizer.problem import Problem
+from optimizer.planner.planner import solve_problem
+from optimizer.problem.problem import Problem
 from twin import time_axes, variables
 from twin.declarations import (
     InferenceService,

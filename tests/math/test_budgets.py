@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.front import front, sensitivities
+from optimizer.planner.pareto import limit_values, pareto_front
 from tests.math.hand import grid, machine, outlook, problem, site, solved, through
 from tests.math.promises import MOVABLE, YEAR, with_words
 from twin import time_axes
@@ -86,7 +86,7 @@ def test_a_kilogram_more_of_a_budget_is_one_of_each_window(window, worth, unit):
     """
     budget = CarbonBudget.model_construct(name="cap", amount=0.0, price=0.5, window=window)
     plan = solved(site(budget), outlook([10.0, 10.0], service=1.0, carbon=1.0, hours=24.0))
-    (told,) = sensitivities(plan)
+    (told,) = limit_values(plan)
     assert (told.limit, told.unit) == ("load target or budget (cap)", unit)
     assert told.worth == pytest.approx(worth)
 
@@ -120,11 +120,11 @@ def test_the_front_counts_the_carbon_that_is_not_matched(monkeypatch):
     Sensitivity: 1,200 kg at both by the average mix. The twin's verdict is left out: it knows no
     such site.
     """
-    monkeypatch.setattr("optimizer.front.verify", lambda *_: SimpleNamespace(is_safe=True))
+    monkeypatch.setattr("optimizer.planner.pareto.verify", lambda *_: SimpleNamespace(is_safe=True))
     ppa = HourlyMatching.model_construct(name="ppa", band_power=3.0, residual_intensity=500.0)
     where = site(ppa, connection=grid().model_copy(update={"carbon": "matched"}))
     ahead = outlook([20.0, 10.0], jobs=MOVABLE, carbon=300.0)
-    found = front(problem(where, ahead), [0.0, 1.0])
+    found = pareto_front(problem(where, ahead), [0.0, 1.0])
     assert found["cost"].values == pytest.approx([40.0, 50.0])
     assert found["carbon"].values == pytest.approx([500.0, 0.0], abs=1e-6)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.plan import solve_problem
+from optimizer.planner.planner import solve_problem
 from tests.math.hand import grid, machine, outlook, problem, site, solved, source, through
 from twin.errors import NoScheduleError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.tightening.waste import TOLERANCE
+from optimizer.solver.relaxation_repair import MAX_WASTE_MW
 from tests.math.hand import grid, kind, machine, outlook, site, solved, source
 
 NEAR = 0.05
@@ -69,7 +69,7 @@ def test_what_costs_nothing_is_not_wasted_either():
     """Proves: with free sun to spare the plan still shows the losses of physics."""
     where = with_losses(source())
     plan = solved(where, outlook([60.0], service=5.0, sun=[50.0]))
-    assert drawn(plan, output=5.0) == pytest.approx(lossy(5.0), abs=NEAR + TOLERANCE)
+    assert drawn(plan, output=5.0) == pytest.approx(lossy(5.0), abs=NEAR + MAX_WASTE_MW)
 
 
 def test_no_load():

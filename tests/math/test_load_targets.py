@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optimizer.build import shape_of
-from optimizer.inputs import inputs_of
+from optimizer.model.formulation import signature_of
+from optimizer.model.model_data import build_model_data
 from tests.math.hand import battery, grid, outlook, problem, site, solved
 from tests.math.promises import MOVABLE, asked, position, with_target, with_words
 from twin.relations import HARD_OBLIGATION_PENALTY
@@ -101,7 +101,8 @@ def test_of_two_partners_the_tighter_binds():
 def test_a_contract_without_words_leaves_the_model_as_it_is():
     ahead = outlook([20.0, 10.0], jobs=MOVABLE)
     plain, contracted = (
-        shape_of(inputs_of(problem(where, ahead))) for where in (site(), site(asked(), position()))
+        signature_of(build_model_data(problem(where, ahead)))
+        for where in (site(), site(asked(), position()))
     )
     assert plain == contracted
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.plan import solve_problem
+from optimizer.planner.planner import solve_problem
 from tests.math.other_model import drawn, least_cost, ours
 from tests.seeds import seeds
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.plan import solve_problem
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.planner import solve_problem
 from tests.math.hand import START, grid, problem, site, solved
 from tests.math.hand import outlook as from_start
 from twin import time_axes
@@ -91,11 +91,11 @@ def test_the_shape_is_the_same_within_a_month_and_across_its_end():
         problem(where, outlook(prices[i : i + 8], service=1.0, jobs=jobs, start=at), peak=1.2)
         for i, at in enumerate((TURN - 7 * time_axes.HOUR, TURN - 6 * time_axes.HOUR))
     ]
-    inputs = [inputs_of(one) for one in asked]
-    assert shape_of(inputs[0]) == shape_of(inputs[1])
-    structure = structure_of(shape_of(inputs[0]))
-    assert structure.arrays(numbers_of(inputs[1])).row_high.shape == (
-        structure.arrays(numbers_of(inputs[0])).row_high.shape
+    inputs = [build_model_data(one) for one in asked]
+    assert signature_of(inputs[0]) == signature_of(inputs[1])
+    structure = compile_model(signature_of(inputs[0]))
+    assert structure.arrays(parameter_values(inputs[1])).row_high.shape == (
+        structure.arrays(parameter_values(inputs[0])).row_high.shape
     )
     first = solve_problem(asked[0])
     warm = solve_problem(asked[1], first.warm)

@@ -7,7 +7,7 @@ the day after is open. A MW of load lets a MW be given without export.
 import numpy as np
 import pytest
 
-from optimizer.forms import holding
+from optimizer.model.components import storage_reserve
 from tests.math.hand import battery, grid, kind, machine, site, solved, through
 from tests.math.reserved import ahead, held_by, offered, product
 from twin import variables
@@ -16,7 +16,7 @@ from twin import variables
 @pytest.fixture(autouse=True)
 def _full_to_the_end(monkeypatch):
     """Let power not fade near the ends of a battery, so that numbers stay round."""
-    monkeypatch.setattr(holding, "FADES", 0.0)
+    monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", 0.0)
 
 
 def test_a_battery_sells_its_power():
@@ -38,7 +38,7 @@ def test_power_fades_near_the_end_of_a_battery(monkeypatch):
 
     Of 2 MWh 1.55 are sold at 50: 400 - 40 - 77.5. Sensitivity: 272.5 with 0.25 MWh behind it.
     """
-    monkeypatch.setattr(holding, "FADES", 0.2)
+    monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", 0.2)
     plan = solved(held_by(battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     assert plan.objective == pytest.approx(282.5)
 
@@ -49,7 +49,7 @@ def test_what_goes_upwards_asks_for_no_room_above(monkeypatch):
     0.45 MWh of 1.45 stay behind it, 1 MWh is bought at 10, and all is sold at 50: 400 + 30 + 50 +
     77.5. Sensitivity: 564.17 if charging had to last 0.2 h longer, as for what goes downwards.
     """
-    monkeypatch.setattr(holding, "FADES", 0.2)
+    monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", 0.2)
     where = held_by(battery(capacity=1.45), product(direction="up", block=1.0))
     held = [0.0] * 4 + [1.0, 0.0, 0.0]
     look = ahead([50.0] * 4 + [10.0, 50.0, 50.0], service=2.0, held=held, paid=[0.0] * 7)

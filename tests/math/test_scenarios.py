@@ -3,22 +3,25 @@
 import numpy as np
 import pytest
 
-from optimizer.hedge.case import Case
-from optimizer.hedge.first_stage import decided_now, first_stage
-from optimizer.hedge.risk import Risk, cvar
-from optimizer.hedge.scenarios import hedge
-from optimizer.plan import solve_problem
+from optimizer.model.objective import RiskPreference, cvar
+from optimizer.planner.planner import solve_problem
+from optimizer.stochastic.scenarios import ScenarioProblem
+from optimizer.stochastic.two_stage import (
+    first_stage_signature,
+    first_stage_values,
+    solve_two_stage,
+)
 from tests.math.hand import battery, grid, machine, outlook, problem, site, through, units
 from twin.errors import NoScheduleError, ProblemError
 
 COSTS = np.array([10.0, 20.0, 30.0, 100.0])
 CHANCES = np.array([0.4, 0.3, 0.2, 0.1])
-NEUTRAL = Risk(weight=0.0, violations=0.0)
+NEUTRAL = RiskPreference(weight=0.0, violations=0.0)
 
 
 def cases(problems, chances):
     return [
-        Case(problem=one, probability=p, name=f"case {i}")
+        ScenarioProblem(problem=one, probability=p, name=f"case {i}")
         for i, (one, p) in enumerate(zip(problems, chances, strict=True))
     ]
 
@@ -36,7 +39,7 @@ def test_the_tail_of_known_costs(level, tail):
     """Proves: the mean of the worst tenth is 100, of the worst fifth (30 + 100)/2, of the worst
     half (.2 x 20 + .2 x 30 + .1 x 100)/.5, of all 26. Sensitivity: a plain quantile gives 30.
     """
-    found = hedge(priced(), risk=Risk(level=level, weight=1.0, violations=0.0))
+    found = solve_two_stage(priced(), risk=RiskPreference(level=level, weight=1.0, violations=0.0))
     assert found.objective == pytest.approx(tail, rel=1e-9)
     assert found.tail == pytest.approx(tail, rel=1e-9)
     assert found.mean == pytest.approx(26.0, rel=1e-9)
@@ -45,7 +48,7 @@ def test_the_tail_of_known_costs(level, tail):
 
 def test_mean_and_tail_are_weighed():
     """Proves: .7 x 26 + .3 x 65."""
-    found = hedge(priced(), risk=Risk(level=0.8, weight=0.3, violations=0.0))
+    found = solve_two_stage(priced(), risk=RiskPreference(level=0.8, weight=0.3, violations=0.0))
     assert found.objective == pytest.approx(0.7 * 26.0 + 0.3 * 65.0, rel=1e-9)
 
 
@@ -58,7 +61,9 @@ def test_the_tail_of_violations_is_weighed_on_its_own():
     jobs = [("batch", [1.0], [1.0], 10.0)]
     hours = [(10.0, 0.0), (20.0, 0.0), (0.0, 10.0), (0.0, 10.0)]
     asked = [problem(where, outlook([price], service=racks, jobs=jobs)) for price, racks in hours]
-    found = hedge(cases(asked, CHANCES), now=0.0, risk=Risk(level=0.5, weight=0.0, violations=2.0))
+    found = solve_two_stage(
+        cases(asked, CHANCES), now=0.0, risk=RiskPreference(level=0.5, weight=0.0, violations=2.0)
+    )
     np.testing.assert_allclose(found.violations, [0.0, 0.0, 100.0, 100.0], atol=1e-9)
     assert found.objective == pytest.approx(40.0 + 2.0 * 60.0, rel=1e-9)
 
@@ -78,7 +83,7 @@ def test_newsvendor():
     """Proves: (50 - 20)/50 = .6 of the demand must be met; .5 is at 1 MWh, so 2 MWh are kept:
     20 x 2 + 50 x .2 x 2 = 60. Sensitivity: for the mean demand of 1.9 MWh it would be 1.9.
     """
-    found = hedge(newsvendor(), risk=NEUTRAL)
+    found = solve_two_stage(newsvendor(), risk=NEUTRAL)
     assert kept_now(found) == pytest.approx(2.0)
     assert found.objective == pytest.approx(60.0)
     np.testing.assert_allclose(found.costs, [40.0, 40.0, 140.0])
@@ -86,7 +91,9 @@ def test_newsvendor():
 
 def test_newsvendor_who_minds_the_tail():
     """Proves: in the worst fifth 4 MWh are asked for, at 20 Q + 50 (4 - Q); so Q = 4, in all 80."""
-    found = hedge(newsvendor(), risk=Risk(level=0.8, weight=1.0, violations=0.0))
+    found = solve_two_stage(
+        newsvendor(), risk=RiskPreference(level=0.8, weight=1.0, violations=0.0)
+    )
     assert kept_now(found) == pytest.approx(4.0)
     assert found.objective == pytest.approx(80.0)
     np.testing.assert_allclose(found.costs, 80.0)
@@ -98,12 +105,12 @@ def test_to_wait_and_see_costs_less_and_to_plan_for_the_mean_costs_more():
     """
     asked = newsvendor()
     mean = problem(asked[0].problem.site, outlook([20.0, 50.0], service=[0.0, 1.9]))
-    bound = decided_now(mean, 1.0)
-    planned = first_stage(solve_problem(mean).values, bound)
+    bound = first_stage_signature(mean, 1.0)
+    planned = first_stage_values(solve_problem(mean).values, bound)
     assert planned["battery.level"][1] == pytest.approx(1.9)
-    assert hedge(asked, risk=NEUTRAL, now=0.0).objective == pytest.approx(38.0)
-    assert hedge(asked, risk=NEUTRAL).objective == pytest.approx(60.0)
-    assert hedge(asked, risk=NEUTRAL, given=planned).objective == pytest.approx(60.5)
+    assert solve_two_stage(asked, risk=NEUTRAL, now=0.0).objective == pytest.approx(38.0)
+    assert solve_two_stage(asked, risk=NEUTRAL).objective == pytest.approx(60.0)
+    assert solve_two_stage(asked, risk=NEUTRAL, given=planned).objective == pytest.approx(60.5)
 
 
 def test_jobs_that_have_arrived_run_the_same_in_all_cases():
@@ -113,11 +120,13 @@ def test_jobs_that_have_arrived_run_the_same_in_all_cases():
     jobs = [("batch", [0.0, 1.0], [1.0, 1.0], 10.0)]
     where = site()
     asked = [problem(where, outlook([30.0, price], jobs=jobs)) for price in (10.0, 70.0)]
-    found = hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL)
+    found = solve_two_stage(cases(asked, (0.5, 0.5)), risk=NEUTRAL)
     assert found.objective == pytest.approx(30.0)
     for scenario in ("s0", "s1"):
         assert found.values[f"{scenario}.work.racks"].sum(axis=(1, 2)) == pytest.approx([1.0, 0.0])
-    assert hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL, now=0.0).objective == pytest.approx(20.0)
+    assert solve_two_stage(
+        cases(asked, (0.5, 0.5)), risk=NEUTRAL, now=0.0
+    ).objective == pytest.approx(20.0)
 
 
 def test_jobs_still_expected_run_as_each_case_likes():
@@ -126,7 +135,7 @@ def test_jobs_still_expected_run_as_each_case_likes():
     ahead = [outlook([30.0, price], jobs=jobs) for price in (10.0, 70.0)]
     where = site()
     asked = [problem(where, one.assign_coords(cohort=["batch/expected"])) for one in ahead]
-    assert hedge(cases(asked, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(20.0)
+    assert solve_two_stage(cases(asked, (0.5, 0.5)), risk=NEUTRAL).objective == pytest.approx(20.0)
 
 
 def test_a_case_without_a_way_out_is_told():
@@ -134,7 +143,7 @@ def test_a_case_without_a_way_out_is_told():
     where = site(connection=grid(import_limit=5.0))
     asked = [problem(where, outlook([10.0], service=racks)) for racks in (1.0, 6.0)]
     with pytest.raises(NoScheduleError, match="every scenario"):
-        hedge(cases(asked, (0.5, 0.5)))
+        solve_two_stage(cases(asked, (0.5, 0.5)))
 
 
 def test_cases_must_belong_together():
@@ -142,17 +151,17 @@ def test_cases_must_belong_together():
     one = problem(where, outlook([10.0]))
     other = problem(where, outlook([10.0, 20.0]))
     with pytest.raises(ProblemError, match="add up to 1"):
-        hedge(cases([one, one], (0.5, 0.6)))
+        solve_two_stage(cases([one, one], (0.5, 0.6)))
     with pytest.raises(ProblemError, match="case 1, intervals: must be the intervals of case 0"):
-        hedge(cases([one, other], (0.5, 0.5)))
+        solve_two_stage(cases([one, other], (0.5, 0.5)))
     with pytest.raises(ProblemError, match="two at least"):
-        hedge(cases([one], (1.0,)))
+        solve_two_stage(cases([one], (1.0,)))
 
 
 @pytest.mark.parametrize("copies", [2, 3])
 def test_courses_that_are_all_alike_are_the_plan_for_one(copies):
     one = problem(site(battery(), connection=grid(export_limit=5.0)), outlook([10.0, 40.0, 20.0]))
-    found = hedge(cases([one] * copies, (1.0 / copies,) * copies))
+    found = solve_two_stage(cases([one] * copies, (1.0 / copies,) * copies))
     assert found.objective == pytest.approx(solve_problem(one).objective)
 
 
@@ -168,7 +177,7 @@ def test_courses_that_are_all_alike_are_the_plan_for_one(copies):
 def test_what_is_no_probability_is_named(chances, words):
     one = problem(site(), outlook([10.0]))
     with pytest.raises(ProblemError, match=words):
-        hedge(cases([one, one], chances))
+        solve_two_stage(cases([one, one], chances))
 
 
 def test_cases_are_courses_of_one_site_from_one_state():
@@ -184,11 +193,11 @@ def test_cases_are_courses_of_one_site_from_one_state():
     }
     for what, other in others.items():
         with pytest.raises(ProblemError, match=f"scenarios has 1 fault\n.*case 1, {what}: must be"):
-            hedge(cases([one, other], (0.5, 0.5)))
-    assert hedge(cases([one, problem(where, outlook([10.0, 80.0]))], (0.5, 0.5)))
+            solve_two_stage(cases([one, other], (0.5, 0.5)))
+    assert solve_two_stage(cases([one, problem(where, outlook([10.0, 80.0]))], (0.5, 0.5)))
 
 
 @pytest.mark.parametrize("wrong", [{"level": 1.0}, {"weight": 1.1}, {"violations": -1.0}])
 def test_risk_has_bounds(wrong):
     with pytest.raises(ProblemError, match=next(iter(wrong))):
-        Risk(**wrong)
+        RiskPreference(**wrong)

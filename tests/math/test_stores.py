@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from optimizer.front import sensitivities
-from optimizer.reasons.softened import softened
+from optimizer.diagnostics.soft_constraints import soft_constraint_report
+from optimizer.planner.pareto import limit_values
 from tests.math.hand import battery, grid, machine, outlook, site, solved, tank
 from tests.math.reserved import ahead, held_by, product
 from tests.seeds import seeds
@@ -115,7 +115,7 @@ def test_a_store_is_brought_back_by_what_room_there_is():
     where = site(reserved(), connection=grid(import_limit=2.1))
     plan = solved(where, outlook([100.0] * 4, service=2.0), level=-0.5)
     assert plan.values["battery.level"] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
-    (told,) = softened(plan)
+    (told,) = soft_constraint_report(plan)
     assert told.target == "way of the store back to its window (battery)"
     assert (told.below, told.unit) == (pytest.approx(0.6), "MWh")
     assert told.paid == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
@@ -126,7 +126,7 @@ def test_a_store_above_its_ceiling_waits_for_whoever_takes_what_it_gives():
     where = site(reserved())
     plan = solved(where, outlook([100.0] * 4, service=0.1), level=1.5)
     assert plan.values["battery.level"] == pytest.approx([4.0, 3.9, 3.8, 3.7, 3.6])
-    (told,) = softened(plan)
+    (told,) = soft_constraint_report(plan)
     assert told.above == pytest.approx(0.6)
 
 
@@ -276,7 +276,7 @@ def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
         ahead = outlook([-100.0, -100.0], service=1.0)
         return solved(site(store, connection=grid(import_limit=100.0)), ahead, level=1.0 / capacity)
 
-    worth = {one.limit: one.worth for one in sensitivities(plan())}
+    worth = {one.limit: one.worth for one in limit_values(plan())}
     more = 1e-4
     larger = (plan().objective - plan(capacity=1.0 + more).objective) / more
     stronger = (plan().objective - plan(power=1.0 + more).objective) / more

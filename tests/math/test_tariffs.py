@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optimizer.build import shape_of
-from optimizer.inputs import inputs_of
+from optimizer.model.formulation import signature_of
+from optimizer.model.model_data import build_model_data
 from tests.math.hand import START, grid, outlook, problem, site, solved
 from twin import time_axes
 from twin.markets.bills import compute_bill
@@ -212,8 +212,8 @@ def test_only_what_a_tariff_declares_is_in_the_model():
     """Proves: without a tariff there is one charge, as ever; with one, those of its rules."""
 
     def charges(where):
-        inputs = inputs_of(problem(where, outlook([20.0, 10.0], jobs=MOVABLE)))
-        ((own,),) = ([s.parts for s in shape_of(inputs).sites],)
+        inputs = build_model_data(problem(where, outlook([20.0, 10.0], jobs=MOVABLE)))
+        ((own,),) = ([s.parts for s in signature_of(inputs).sites],)
         return [name for name, part in own if name.startswith("grid_")]
 
     assert charges(site()) == ["grid_peak"]
@@ -231,7 +231,9 @@ def test_contracts_keep_the_shape_of_the_model_across_a_month():
     contracts = [{"period": n, "power": "3 MW", "price": "9 EUR/MW"} for n in names]
     where = under(periods=[*periods, {"name": "P6"}], contracted=contracts)
     shapes = [
-        shape_of(inputs_of(problem(where, moved(outlook(np.ones(8)), time_axes.to_utc(start)))))
+        signature_of(
+            build_model_data(problem(where, moved(outlook(np.ones(8)), time_axes.to_utc(start))))
+        )
         for start in ("2026-07-15T20:00", "2026-07-31T20:00")
     ]
     assert shapes[0] == shapes[1]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from optimizer.front import sensitivities
-from optimizer.inputs import inputs_of
-from optimizer.plan import solve_problem
-from optimizer.reasons.binding import binding
-from optimizer.reasons.softened import softened
-from optimizer.schedule import schedule_of
+from optimizer.diagnostics.binding import binding_limits
+from optimizer.diagnostics.soft_constraints import soft_constraint_report
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.pareto import limit_values
+from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
 from tests.math.hand import (
     START,
     battery,
@@ -48,7 +48,7 @@ def test_what_is_left_is_worth_the_same_however_the_horizon_is_cut():
     whole = outlook([10.0] * 4, service=2.0, terminal=50.0)
     parts = cut(outlook([10.0] * 7, service=2.0, terminal=50.0), [15] * 4 + [60] * 3)
     for ahead in (whole, parts):
-        assert inputs_of(problem(where, ahead)).worth["grid"] == pytest.approx(60.0)
+        assert build_model_data(problem(where, ahead)).worth["grid"] == pytest.approx(60.0)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_ramp_is_told_of_the_interval_into_which_it_is():
     service = [0.0, 0.0, 10.0, 10.0, 10.0, 10.0]
     ahead = cut(outlook([50.0] * 6, service=service), [15] * 4 + [60] * 2)
     plan = solve_problem(problem(site(connection=grid(import_limit=30.0, ramp=0.9)), ahead))
-    (broken,) = softened(plan)
+    (broken,) = soft_constraint_report(plan)
     assert (broken.first, broken.above) == (minute(30), pytest.approx(1.9))
-    told = binding(plan, schedule_of(plan))
+    told = binding_limits(plan, build_schedule(plan))
     ramps = [one for one in told if one.limit.startswith("ramp")]
     assert {(one.first, one.last) for one in ramps} == {(minute(30), minute(30))}
 
@@ -110,7 +110,7 @@ def test_a_budget_is_told_of_all_of_its_day():
         name="budget", amount=8760 * 200.0, price=50.0, window="day"
     )
     plan = solve_problem(problem(site(budget), outlook([50.0] * 48, carbon=100.0, jobs=jobs)))
-    (told,) = (one for one in binding(plan, schedule_of(plan)) if "budget" in one.limit)
+    (told,) = (one for one in binding_limits(plan, build_schedule(plan)) if "budget" in one.limit)
     assert told.first == START
     assert told.count % 24 == 0
 
@@ -130,7 +130,7 @@ def test_a_load_target_is_worth_what_one_more_megawatt_saves(minutes):
     ahead["grid_import_target"] = ("time", "contract"), np.full((4, 1), 3.0)
     ahead["grid_import_target_price"] = ("time", "contract"), np.full((4, 1), 100.0)
     ahead = variables.tag_dataset(ahead.assign_coords(contract=["partner"]))
-    found = sensitivities(solve_problem(problem(site(target), ahead)))
+    found = limit_values(solve_problem(problem(site(target), ahead)))
     (told,) = (one for one in found if "target" in one.limit)
     assert told.unit == "MW"
     assert told.worth == pytest.approx(100.0 * sum(minutes) / 60.0)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.plan import solve_problem
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.planner import solve_problem
 from tests.math.hand import (
     BENT,
     battery,
@@ -79,9 +79,9 @@ def test_the_model_with_units_is_compiled_as_pyomo_says():
     from tests.optimizer.test_compile import as_pyomo_says, dense  # noqa: PLC0415
 
     where = site(line=plant("coal", 20.0, minimum_up=3.0, minimum_down=2.0, restart=3.0))
-    inputs = inputs_of(problem(where, outlook([0.0] * 5, service=2.0)))
-    shape, numbers = shape_of(inputs), numbers_of(inputs)
-    arrays = structure_of(shape).arrays(numbers)
+    inputs = build_model_data(problem(where, outlook([0.0] * 5, service=2.0)))
+    shape, numbers = signature_of(inputs), parameter_values(inputs)
+    arrays = compile_model(shape).arrays(numbers)
     rows, low, high, *_, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)

@@ -6,12 +6,12 @@ import pytest
 from pyomo.core.base import constraint
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
-from optimizer.build import build, fill, numbers_of, shape_of
-from optimizer.compile.reader import Reader
-from optimizer.compile.structure import structure_of, templatised
-from optimizer.forms.table import table
-from optimizer.inputs import inputs_of
-from optimizer.objectives import ACCOUNTS
+from optimizer.compiler.structure import compile_model, templatised_rules
+from optimizer.compiler.templates import TemplateReader
+from optimizer.model.assembler import add_param
+from optimizer.model.formulation import build_model, parameter_values, set_parameters, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import ACCOUNTS
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site, source, tank
 from tests.math.promises import asked, position, with_target, with_words
@@ -28,7 +28,7 @@ def inputs():
     connection = grid(export_limit=5.0, ramp=0.1, peak_price=7.0)
     where = site(battery(), tank(capacity=3.0, power=1.0), source(), connection=connection)
     ahead = outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0, sun=[1.0, 2.0, 3.0])
-    return inputs_of(problem(where, ahead))
+    return build_model_data(problem(where, ahead))
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def promised():
     ahead = outlook([10.0, 30.0, 20.0], service=1.0, jobs=JOBS, carbon=300.0)
     words = {"day_ahead_position": 1.0, "position_held": 1.0, "intraday_price": 30.0}
     ahead = with_words(with_target(ahead, [3.0, 2.0, 3.0]), **words)
-    return inputs_of(problem(site(*contracts, connection=connection), ahead))
+    return build_model_data(problem(site(*contracts, connection=connection), ahead))
 
 
 @pytest.fixture
 def contracted():
     """Return inputs of a site under a tariff, whose excess counts by the root of squares."""
     where = contract("root_of_squares", 8.0, taxes=TAXES)
-    return inputs_of(problem(where, outlook([10.0, 30.0, 20.0], jobs=JOBS), peak=4.0))
+    return build_model_data(problem(where, outlook([10.0, 30.0, 20.0], jobs=JOBS), peak=4.0))
 
 
 def drawn(numbers, rng):
@@ -68,8 +68,8 @@ def as_pyomo_says(shape, numbers):
 
     Rules are written out: of templates it lost the factor before a sum (6.10.1, objectives).
     """
-    model = build(shape)
-    fill(model, numbers)
+    model = build_model(shape)
+    set_parameters(model, numbers)
     declared = [column for v in model.component_objects(pyo.Var) for column in v.values()]
     form = LinearStandardFormCompiler().write(
         model, mixed_form=True, set_sense=None, column_order=declared
@@ -103,9 +103,9 @@ def dense(arrays):
 def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
     """Proves: matrix, bounds, costs and constants are equal to the last bit, on random numbers."""
     inputs = request.getfixturevalue(given)
-    shape = shape_of(inputs)
-    numbers = drawn(numbers_of(inputs), np.random.default_rng(seed))
-    arrays = structure_of(shape).arrays(numbers)
+    shape = signature_of(inputs)
+    numbers = drawn(parameter_values(inputs), np.random.default_rng(seed))
+    arrays = compile_model(shape).arrays(numbers)
     rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)
@@ -122,9 +122,9 @@ def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
 
 def test_a_real_site_is_compiled_alike():
     """Proves the same for a site with all kinds of machines, on its own numbers."""
-    inputs = inputs_of(small_days.problem(4))
-    shape, numbers = shape_of(inputs), numbers_of(inputs)
-    arrays = structure_of(shape).arrays(numbers)
+    inputs = build_model_data(small_days.problem(4))
+    shape, numbers = signature_of(inputs), parameter_values(inputs)
+    arrays = compile_model(shape).arrays(numbers)
     rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)
@@ -138,11 +138,11 @@ def test_a_real_site_is_compiled_alike():
 
 
 def test_a_structure_is_compiled_once(inputs):
-    assert structure_of(shape_of(inputs)) is structure_of(shape_of(inputs))
+    assert compile_model(signature_of(inputs)) is compile_model(signature_of(inputs))
 
 
 def test_numbers_of_another_shape_are_refused(inputs):
-    structure, numbers = structure_of(shape_of(inputs)), numbers_of(inputs)
+    structure, numbers = compile_model(signature_of(inputs)), parameter_values(inputs)
     with pytest.raises(SolverError, match=r"battery\.wear: must be numbers on axes of"):
         structure.arrays(numbers | {"battery.wear": np.zeros(7)})
     with pytest.raises(SolverError, match=r"battery\.wear"):
@@ -152,20 +152,20 @@ def test_numbers_of_another_shape_are_refused(inputs):
 
 
 def test_pyomo_is_left_as_it_was():
-    with templatised():
+    with templatised_rules():
         assert constraint.TEMPLATIZE_CONSTRAINTS
     assert not constraint.TEMPLATIZE_CONSTRAINTS
 
 
 def read(declare):
     """Return what reads a model of three intervals that a function fills."""
-    with templatised():
+    with templatised_rules():
         model = pyo.ConcreteModel()
         model.time = pyo.RangeSet(0, 2)
         model.x = pyo.Var(model.time, dense=False)
-        model.p = table(model.time)
+        model.p = add_param(model.time)
         declare(model)
-        return Reader(model)
+        return TemplateReader(model)
 
 
 def rows(rule):

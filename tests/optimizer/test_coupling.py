@@ -6,12 +6,12 @@ import numpy as np
 import pyomo.environ as pyo
 import pytest
 
-from optimizer import build
-from optimizer.compile.structure import structure_of
-from optimizer.forms.table import columns, table
-from optimizer.inputs import inputs_of
-from optimizer.objectives import account_prices
-from optimizer.solve import Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.model import formulation
+from optimizer.model.assembler import add_param, add_var
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import account_weights
+from optimizer.solver import LpSolver
 from tests.math.hand import outlook, problem, site
 
 NAMES = ("north", "south")
@@ -28,8 +28,8 @@ class Cap:
 def cap(block, shape, ledger, *, sites):
     assert tuple(sites) == shape.sites
     model = block.model()
-    block.most, block.price = table(), table()
-    columns(block, "over", model.time)
+    block.most, block.price = add_param(), add_param()
+    add_var(block, "over", model.time)
     one, other = (model.component(name).grid for name in shape.sites)
     block.together = pyo.Constraint(
         model.time,
@@ -41,22 +41,22 @@ def cap(block, shape, ledger, *, sites):
 @pytest.fixture
 def asked(monkeypatch):
     """Two sites that have 4 MWh to do in an hour, at 10 and 20 EUR/MWh; undone they cost 100."""
-    monkeypatch.setattr(build, "COUPLERS", {Cap: cap})
+    monkeypatch.setattr(formulation, "COUPLING_BUILDERS", {Cap: cap})
     where = [site().model_copy(update={"name": name}) for name in NAMES]
     prices = ([10.0], [20.0])
     return [
-        inputs_of(problem(one, outlook(price, jobs=JOBS)))
+        build_model_data(problem(one, outlook(price, jobs=JOBS)))
         for one, price in zip(where, prices, strict=True)
     ]
 
 
 def solve(asked, **numbers):
-    shape = replace(build.shape_of(*asked), couplings=(("cap", Cap(sites=NAMES)),))
+    shape = replace(formulation.signature_of(*asked), couplings=(("cap", Cap(sites=NAMES)),))
     given = {f"cap.{name}": np.array(value) for name, value in numbers.items()}
-    arrays = structure_of(shape).arrays(build.numbers_of(*asked) | given)
-    own = account_prices(asked[0].problem.weights)
+    arrays = compile_model(shape).arrays(formulation.parameter_values(*asked) | given)
+    own = account_weights(asked[0].problem.weights)
     prices = own | {f"{s}.{name}": price for s in NAMES for name, price in own.items()}
-    answer = Solver(arrays, prices).run()
+    answer = LpSolver(arrays, prices).run()
     return answer, {name: answer.values[at] for name, at in arrays.columns.items()}
 
 
@@ -78,8 +78,8 @@ def test_what_couples_pays_into_accounts_of_its_own(asked):
 
 
 def test_without_couplings_a_model_is_as_before(asked):
-    shape = build.shape_of(*asked)
+    shape = formulation.signature_of(*asked)
     assert shape.couplings == ()
-    model = build.build(shape)
+    model = formulation.build_model(shape)
     assert [block.local_name for block in model.component_objects(pyo.Block, descend_into=False)]
     assert model.component("account") is None

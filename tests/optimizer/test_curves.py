@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.curves import lay
-from optimizer.forms.convert import numbers
-from optimizer.inputs import inputs_of, inputs_of_all
-from optimizer.plan import solve_problem
-from optimizer.reach import Asked, Reach, reaches
+from optimizer.curves.operating_range import CurveSamples, OperatingRange, operating_ranges
+from optimizer.curves.piecewise_linear import fit_piecewise_linear
+from optimizer.model.components.converter import parameters
+from optimizer.model.model_data import build_model_data, build_scenario_data
+from optimizer.planner.planner import solve_problem
 from tests import small_days
 from tests.math.hand import battery, grid, machine, outlook, problem, site, source
 from twin.weather import Weather
@@ -20,8 +20,8 @@ OUTSIDE = Weather.of(outlook([0.0]))
 def laid(draw, low=0.0, high=12.0):
     (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
     ends = np.array([low]), np.array([high])
-    asked = (Asked.of(convert, OUTSIDE, ends),)
-    return lay(convert, Reach(low=ends[0], high=ends[1], asked=asked))
+    asked = (CurveSamples.of(convert, OUTSIDE, ends),)
+    return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], asked=asked))
 
 
 def test_a_line_is_one_segment():
@@ -72,7 +72,7 @@ def test_reach_follows_demand_to_the_fence():
     """2 to 10 racks; a battery of 1 MW and sun of 3 MW beside them; 5 MW may be sold."""
     where = site(battery(), source(), connection=grid(export_limit=5.0))
     asked = problem(where, outlook([10.0], service=2.0, sun=[3.0]))
-    found = reaches(asked, OUTSIDE)
+    found = operating_ranges(asked, OUTSIDE)
     feeder, line = found["feeder"], found["line"]
     pad = 0.02 * 8.0
     assert (feeder.low[0], feeder.high[0]) == pytest.approx((2.0 - pad, 10.0 + pad))
@@ -83,7 +83,7 @@ def test_reach_follows_demand_to_the_fence():
 
 def test_a_machine_that_is_not_alone_may_stand_still():
     poor = machine("poor", "air", draws={"medium_voltage": lambda q: q})
-    found = reaches(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
+    found = operating_ranges(problem(site(poor), outlook([10.0], service=4.0)), OUTSIDE)
     assert found["poor"].low[0] == found["cooler"].low[0] == 0.0
 
 
@@ -96,7 +96,7 @@ def test_a_plan_asks_the_physics_of_a_machine_once():
         return 2.0 * output
 
     poor = machine("poor", "air", draws={"medium_voltage": draw})
-    inputs_of(problem(site(poor), outlook([10.0], service=4.0)))
+    build_model_data(problem(site(poor), outlook([10.0], service=4.0)))
     assert asked == [(15, 1)]
 
 
@@ -110,8 +110,8 @@ def test_curves_laid_at_once_are_those_of_each(choice):
     air = now.outlook["air_temperature"]
     hot = now.outlook.assign(air_temperature=air.copy(data=air + 9.0))
     asked = [replace(now, site=site), replace(now, site=site, outlook=hot)]
-    for one, together in zip(asked, inputs_of_all(asked), strict=True):
-        alone = inputs_of(one)
+    for one, together in zip(asked, build_scenario_data(asked), strict=True):
+        alone = build_model_data(one)
         assert together.problem is one
         for owner, curve in alone.curves.items():
             other = together.curves[owner]
@@ -133,9 +133,9 @@ def test_a_machine_gives_all_that_it_may_be_asked_for(share):
     busy = asked.outlook["service_racks"]
     most = busy.copy(data=np.full(busy.shape, share * asked.site.racks))
     full = replace(asked, outlook=asked.outlook.assign(service_racks=most))
-    inputs = inputs_of(full)
+    inputs = build_model_data(full)
     for convert in full.site.converts:
-        found = numbers(convert, inputs)
+        found = parameters(convert, inputs)
         lid = (found["steepness"] * found["width"]).sum(axis=1)
         assert lid == pytest.approx(np.zeros(len(lid)), abs=1e-9)
     assert solve_problem(full).objective > 0.0
@@ -145,9 +145,11 @@ def test_lines_that_are_cut_stay_where_they_are():
     """Proves: of lines over -12 to 12 those from -2 to 4 are left, and one without width."""
     (convert,) = machine("one", "rack", draws={"medium_voltage": lambda q: q**2}).given
     ends = np.array([-12.0]), np.array([12.0])
-    asked = (Asked.of(convert, OUTSIDE, ends),)
-    whole = lay(convert, Reach(low=ends[0], high=ends[1], asked=asked))
-    cut = lay(convert, Reach(low=np.array([-2.0]), high=np.array([4.0]), asked=asked))
+    asked = (CurveSamples.of(convert, OUTSIDE, ends),)
+    whole = fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], asked=asked))
+    cut = fit_piecewise_linear(
+        convert, OperatingRange(low=np.array([-2.0]), high=np.array([4.0]), asked=asked)
+    )
     assert cut.width == pytest.approx(np.array([[2.0, 4.0, 0.0]]))
     for output in (-2.0, 0.0, 3.0, 4.0):
         at = np.array([output])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import optimizer.deciding as room
-from optimizer.deciding import decide
-from optimizer.verify import Verdict
+import optimizer.planner.planner as room
+from optimizer.planner.planner import decide
+from optimizer.verification.verifier import ScheduleVerdict
 from tests import small_days
 from tests.tight_site import hot_night
 from twin.errors import NoScheduleError, ProblemError
@@ -35,7 +35,7 @@ def judged(monkeypatch, refusals):
             breach = Violation(
                 limit="a bad day", time=schedule["time"].to_numpy()[3], count=2, excess=7
             )
-            return Verdict(breaches=(breach,), replay=None, power_error=0.0)
+            return ScheduleVerdict(breaches=(breach,), replay=None, power_error=0.0)
         return verify(site, state, schedule)
 
     monkeypatch.setattr(room, "solve_problem", solving)

@@ -9,9 +9,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.dispatch import dispatch, within
+from optimizer.realtime.dispatch import dispatch_jobs, limit_caps
 from optimizer.realtime.headroom import Headroom
-from optimizer.realtime.urgency import due, pressing, urgency
+from optimizer.realtime.job_priority import at_risk, must_run, priority_order
 from twin.declarations import Throughput, WorkKind
 from twin.time_axes import to_utc
 from twin.workload.jobs import Jobs
@@ -75,7 +75,7 @@ def plan(gang=(0.0, 1.0), batch=(0.0, 1.0)):
 
 
 def ordered(queue, step, room=ROOM, carry=None):
-    return dispatch(step, queue, headroom=room, carry=carry or {})
+    return dispatch_jobs(step, queue, headroom=room, carry=carry or {})
 
 
 def test_what_reserves_count_on_runs_whatever_is_left_over():
@@ -145,8 +145,8 @@ def test_fewer_racks_keep_the_cap_of_the_plan():
 def test_a_job_starts_while_it_can_run_capped_to_its_deadline():
     """9 h that may lose a tenth need 10 h capped; with an hour of laxity and none to wait."""
     queue = queue_of((0, 9, 10, 1.2), (0, 9, 10, 1.3))
-    assert due(queue, 0.25).tolist() == [True, False]
-    assert not pressing(queue, 0.25).any()
+    assert at_risk(queue, 0.25).tolist() == [True, False]
+    assert not must_run(queue, 0.25).any()
     orders, _ = ordered(queue, plan())
     assert orders.jobs == pytest.approx({10: 0.75})
 
@@ -202,10 +202,10 @@ def test_a_running_gang_is_kept_by_a_quarter_of_it():
 
 def test_a_started_gang_runs_for_its_minimum():
     queue, _ = advance_queue(queue_of((0, 9, 40, 9)), {10: 1.0}, hours=0.25)
-    assert pressing(queue, 0.25).tolist() == [True]
+    assert must_run(queue, 0.25).tolist() == [True]
     for _ in range(3):
         queue, _ = advance_queue(queue, {10: 1.0}, hours=0.25)
-    assert pressing(queue, 0.25).tolist() == [False]
+    assert must_run(queue, 0.25).tolist() == [False]
 
 
 def test_never_more_racks_than_free():
@@ -223,7 +223,7 @@ def test_never_more_racks_than_free():
 
 def test_of_what_must_run_the_shortest_comes_first():
     queue = queue_of((1, 6, 1, -2), (1, 1, 1, -5), (1, 2, 1, 0.1), (1, 2, 1, 7))
-    assert urgency(queue, pressing(queue, 0.25)).tolist() == [1, 2, 0, 3]
+    assert priority_order(queue, must_run(queue, 0.25)).tolist() == [1, 2, 0, 3]
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due(
     """Of 100 racks each wants 60; the gang has run 15 min of its hour, the batch may wait 2 h."""
     queue = queue_of((0, 9, 60, 5.0), (1, 4, 60, 2.0), running=[10])
     queue = replace(queue, ran=np.array([0.25, 0.0]))
-    assert due(queue, 0.25).tolist() == [False, True]
+    assert at_risk(queue, 0.25).tolist() == [False, True]
     for _ in range(3):
         orders, _ = ordered(queue, plan(gang=(60, 1.0)))
         assert orders.jobs.keys() == {10}
@@ -268,15 +268,15 @@ def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due(
 def test_a_late_gang_within_its_least_run_goes_on():
     queue = queue_of((0, 9, 60, -0.2), (1, 4, 60, 0.1), running=[10])
     queue = replace(queue, ran=np.array([0.25, 0.0]))
-    assert urgency(queue, pressing(queue, 0.25)).tolist() == [0, 1]
+    assert priority_order(queue, must_run(queue, 0.25)).tolist() == [0, 1]
 
 
 def test_what_must_run_comes_before_what_is_due():
     """A pause would make the gang late; the batch, of less laxity, can still run capped."""
     queue = queue_of((0, 9, 60, 0.7), (1, 4, 60, 0.5), running=[10])
-    must, soon = pressing(queue, 0.25), due(queue, 0.25)
+    must, soon = must_run(queue, 0.25), at_risk(queue, 0.25)
     assert (must.tolist(), soon.tolist()) == ([True, False], [True, True])
-    assert urgency(queue, must, soon).tolist() == [0, 1]
+    assert priority_order(queue, must, soon).tolist() == [0, 1]
 
 
 def test_caps_are_lowered_before_jobs_are_dropped():
@@ -284,11 +284,11 @@ def test_caps_are_lowered_before_jobs_are_dropped():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     must = np.array([False, False])
     room = Headroom(racks=100, work_power=1.2, calm_power=1.2)
-    caps = within(queue, np.ones(2), headroom=room, must=must)
+    caps = limit_caps(queue, np.ones(2), headroom=room, must=must)
     assert running_power(queue, caps) == pytest.approx(1.2)
     assert (caps > 0).all()
     room = Headroom(racks=100, work_power=0.5, calm_power=0.5)
-    caps = within(queue, np.ones(2), headroom=room, must=must)
+    caps = limit_caps(queue, np.ones(2), headroom=room, must=must)
     assert caps[0] == 0
     assert running_power(queue, caps) == pytest.approx(0.5)
 
@@ -296,7 +296,7 @@ def test_caps_are_lowered_before_jobs_are_dropped():
 def test_only_what_must_run_raises_the_peak():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     room = Headroom(racks=100, work_power=8.0, calm_power=0.5)
-    caps = within(queue, np.ones(2), headroom=room, must=np.array([False, True]))
+    caps = limit_caps(queue, np.ones(2), headroom=room, must=np.array([False, True]))
     assert caps.tolist() == [0.0, 1.0]
 
 

@@ -6,11 +6,10 @@ from functools import partial
 import pytest
 
 import optimizer
-from optimizer.fleet.decisions import decide_fleet
-from optimizer.fleet.question import share
-from optimizer.fleet.together import decide_together
-from optimizer.front import front, sensitivities
-from optimizer.verify import verify
+from optimizer.fleet.planner import decide_fleet, decide_rolling
+from optimizer.fleet.problem import build_fleet_problems
+from optimizer.planner.pareto import limit_values, pareto_front
+from optimizer.verification.verifier import verify
 from tests import small_days
 from tests.optimizer.fleet import small_fleet
 from twin.errors import ProblemError
@@ -36,15 +35,18 @@ def schedule():
         ("weights", lambda bad: asked(weights=bad)),
         ("past_units", lambda bad: asked(past_units=bad)),
         ("problem", lambda bad: optimizer.decide(bad)),
-        ("problem", lambda bad: front(bad)),
-        ("solution", lambda bad: sensitivities(bad)),
-        ("problems[0]", lambda bad: share([bad], {})),
+        ("problem", lambda bad: pareto_front(bad)),
+        ("solution", lambda bad: limit_values(bad)),
+        ("problems[0]", lambda bad: build_fleet_problems([bad], {})),
         ("problems[0]", lambda bad: decide_fleet([bad])),
-        ("routes, union", lambda bad: share(small_fleet.alone(), {"union": bad})),
+        ("routes, union", lambda bad: build_fleet_problems(small_fleet.alone(), {"union": bad})),
         ("state", lambda bad: verify(asked().site, bad, schedule())),
         ("setting", lambda bad: optimizer.backtest(bad)),
-        ("files", lambda bad: optimizer.read_world(asked().site, bad, start="2026-06-16", days=1)),
-        ("world", lambda bad: optimizer.Setting.of(asked().site, bad, load_scale=0.6)),
+        (
+            "files",
+            lambda bad: optimizer.read_run_inputs(asked().site, bad, start="2026-06-16", days=1),
+        ),
+        ("world", lambda bad: optimizer.BacktestCase.of(asked().site, bad, load_scale=0.6)),
     ],
 )
 def test_another_kind_is_refused_by_name(place, call, bad):
@@ -72,10 +74,10 @@ def test_a_schedule_of_another_kind_is_a_refused_one():
 
 def test_a_front_of_no_prices_is_refused():
     with pytest.raises(ProblemError, match="carbon_prices = none: name a price at least"):
-        front(asked(), [])
+        pareto_front(asked(), [])
 
 
-@pytest.mark.parametrize("decides", [decide_fleet, partial(decide_together, previous={})])
+@pytest.mark.parametrize("decides", [decide_fleet, partial(decide_rolling, previous={})])
 def test_a_fleet_of_nobody_of_one_name_twice_or_of_no_lanes_is_refused(decides):
     """Proves: two decisions of one name had become one, and its costs counted once."""
     with pytest.raises(ProblemError, match="name two sites at least"):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.deciding import decide
-from optimizer.explain import explain
-from optimizer.problem import Problem
-from optimizer.reasons.binding import MOST_BINDING
+from optimizer.diagnostics.binding import MAX_LISTED_LIMITS
+from optimizer.diagnostics.explanation import explain_schedule
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import Problem
 from tests import small_days
 from twin import time_axes
 from twin.declarations import SafetyMargins
@@ -44,7 +44,7 @@ def answer(duals=None, accounts=None, fees=0.0):
 def binding(**duals):
     dotted = {name.replace("__", "."): np.array(prices) for name, prices in duals.items()}
     plan = hours_of([50.0] * 4, [0.0] * 4)
-    return explain(answer(dotted), plan).binding
+    return explain_schedule(answer(dotted), plan).binding
 
 
 def test_an_upper_bound_binds_where_more_of_it_would_save():
@@ -107,11 +107,11 @@ def test_the_dearest_limits_are_told_first_and_the_inner_ones_of_the_model_not()
     many = {f"store_{i}__charge": [-float(i)] * 4 for i in range(1, 12)}
     told = binding(ups_1__segment=[[500.0] * 3] * 4, **many)
     assert [limit.price for limit in told] == [11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
-    assert len(told) == MOST_BINDING
+    assert len(told) == MAX_LISTED_LIMITS
 
 
 def changes(before, after):
-    return explain(answer(), after, before).changes
+    return explain_schedule(answer(), after, before).changes
 
 
 def test_a_move_is_told_with_what_it_saves():
@@ -128,7 +128,7 @@ def test_a_move_is_told_with_what_it_saves():
 def test_a_move_saves_the_fees_of_its_hours_too():
     """Proves: 4 MWh from 50 with 25 of fees to 60 with 1 save 56 EUR. Sensitivity: costs 40."""
     before, after = hours_of([50.0, 60.0], [4.0, 0.0]), hours_of([50.0, 60.0], [0.0, 4.0])
-    (told,) = explain(answer(fees=np.array([25.0, 1.0])), after, before).changes
+    (told,) = explain_schedule(answer(fees=np.array([25.0, 1.0])), after, before).changes
     assert "saves 56 EUR of energy" in told
 
 
@@ -221,7 +221,7 @@ def test_the_json_has_its_keys_and_plain_values():
 
 def test_accounts_are_summed_over_the_horizon():
     accounts = {"electricity": np.array([10.0, -4.0, 1.0]), "peak": np.array([0.0, 0.0, 9.0])}
-    told = explain(answer(accounts=accounts), hours_of([50.0] * 3, [0.0] * 3))
+    told = explain_schedule(answer(accounts=accounts), hours_of([50.0] * 3, [0.0] * 3))
     assert told.accounts == {"electricity": 7.0, "peak": 9.0}
 
 
@@ -251,15 +251,18 @@ def test_a_limit_of_work_whose_price_is_not_believed_is_told_without_it():
         "grid_1.import_power": np.zeros(4),
     }
     plan = hours_of([50.0] * 4, [0.0] * 4)
-    told = explain(answer(duals), plan)
+    told = explain_schedule(answer(duals), plan)
     assert told.doubtful == ("deadlines of the work",)
     assert told.binding == ()
     assert told.as_json()["doubtful"] == ["deadlines of the work"]
-    assert explain(answer({"work.met": duals["work.met"] / 5.0}), plan).doubtful == ()
+    assert explain_schedule(answer({"work.met": duals["work.met"] / 5.0}), plan).doubtful == ()
     few = {"work.within_jobs": np.full((4, 1), -8.0), "work.met": np.full((5, 1), -8.0)}
-    told = explain(answer(few), plan)
+    told = explain_schedule(answer(few), plan)
     assert told.doubtful == ("racks that the waiting jobs can use", "work that has arrived")
     assert told.binding == ()
     assert (
-        explain(answer({name: 0.0 * prices for name, prices in few.items()}), plan).doubtful == ()
+        explain_schedule(
+            answer({name: 0.0 * prices for name, prices in few.items()}), plan
+        ).doubtful
+        == ()
     )

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import sites
-from optimizer.flexibility import flexibility, none
+from optimizer.planner.flexibility import estimate_flexibility, no_flexibility
 from tests import small_days
 from twin import time_axes, variables
 from twin.declarations import SafetyMargins
@@ -52,7 +52,7 @@ def offer(site, plan, replay, outlook=None, before=None):
     """Return the offers of a plan whose outlook has no work."""
     nothing = xr.Dataset(coords={"instant": plan["instant"]})
     outlook = nothing if outlook is None else outlook
-    found = flexibility(site, plan, replay, outlook=outlook, before=before)
+    found = estimate_flexibility(site, plan, replay, outlook=outlook, before=before)
     variables.check_variables(found, *map(str, found.data_vars))
     return {str(name): found[name].to_numpy() for name in found.data_vars}
 
@@ -221,7 +221,7 @@ def test_an_outlook_of_another_moment_promises_nothing(site):
 
 def test_no_flexibility_has_all_words():
     plan, _ = course(50.0)
-    found = none(plan)
+    found = no_flexibility(plan)
     variables.check_variables(found, "reserve_up_power", "recovery_energy", "ramp_down_limit")
     assert float(found.to_array().max()) == 0.0
 
@@ -229,7 +229,9 @@ def test_no_flexibility_has_all_words():
 def test_a_real_plan_offers_what_its_own_limits_allow():
     problem, decision = small_days.problem(), small_days.decision()
     here = problem.site
-    found = flexibility(here, decision.schedule, decision.verdict.replay, outlook=problem.outlook)
+    found = estimate_flexibility(
+        here, decision.schedule, decision.verdict.replay, outlook=problem.outlook
+    )
     net = decision.schedule["grid_import_power"] - decision.schedule["grid_export_power"]
     assert float((net + found["reserve_down_power"]).max()) <= here.grid.import_limit
     assert float((net - found["reserve_up_power"]).min()) >= -here.grid.export_limit

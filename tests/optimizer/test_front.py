@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.explain import explain
-from optimizer.front import front, sensitivities
-from optimizer.plan import solve_problem
-from optimizer.reasons.binding import DOUBT
-from optimizer.schedule import schedule_of
+from optimizer.diagnostics.binding import MAX_TRUSTED_DUAL_EUR
+from optimizer.diagnostics.explanation import explain_schedule
+from optimizer.planner.pareto import limit_values, pareto_front
+from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
 from tests import heated, small_days
 from tests.math import hand
 
@@ -26,7 +26,7 @@ def problem():
 
 def test_dearer_carbon_means_less_of_it(problem):
     told = []
-    found = front(problem, PRICES, listen=lambda *done: told.append(done))
+    found = pareto_front(problem, PRICES, listen=lambda *done: told.append(done))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert (np.diff(found["carbon"]) < 0.0).all()
     assert (np.diff(found["cost"]) > 0.0).all()
@@ -35,7 +35,7 @@ def test_dearer_carbon_means_less_of_it(problem):
 
 def test_each_point_is_the_best_for_its_weight(problem):
     """Proves: no other plan of the front is cheaper at a point's price."""
-    found = front(problem, PRICES)
+    found = pareto_front(problem, PRICES)
     for price in PRICES:
         weighed = found["cost"] + price * found["carbon"]
         best = float(weighed.sel(carbon_price=price))
@@ -70,10 +70,10 @@ def test_one_plan_costs_the_same_at_all_prices_of_carbon(others, ahead, cost, ca
     Sensitivity: with wear 180 to -159 kg, and no carbon of work that is done later for nothing,
     where all of it was taken to be priced as energy of the grid is.
     """
-    monkeypatch.setattr("optimizer.front.verify", lambda *_: SimpleNamespace(is_safe=True))
+    monkeypatch.setattr("optimizer.planner.pareto.verify", lambda *_: SimpleNamespace(is_safe=True))
     expected = hand.outlook([90.0] * 3, carbon=300.0, **{"terminal": 100.0} | ahead)
     asked = hand.problem(hand.site(*others), expected, level=1.0, water=10.0)
-    found = front(asked, PRICES)
+    found = pareto_front(asked, PRICES)
     assert found["cost"].to_numpy() == pytest.approx(cost)
     assert found["carbon"].to_numpy() == pytest.approx(carbon)
 
@@ -87,7 +87,7 @@ def test_one_more_unit_is_worth_what_it_says(problem):
         return replace(problem, state=state)
 
     low, more = peaked(2.2), 0.001
-    worths = {one.limit: one for one in sensitivities(solve_problem(low))}
+    worths = {one.limit: one for one in limit_values(solve_problem(low))}
     peak = worths["running peak of the billing period (grid_1)"]
     assert peak.unit == "MW"
     saved = solve_problem(low).objective - solve_problem(peaked(2.2 + more)).objective
@@ -104,8 +104,8 @@ def test_a_machine_at_its_most_is_told_and_worth_what_a_larger_one_saves():
         return hand.solved(site, hand.outlook([10.0, 50.0], jobs=[MORE_RACKS]))
 
     plan, more = limited(3.0), 0.01
-    (bound,) = explain(plan, schedule_of(plan)).binding
-    (one,) = sensitivities(plan)
+    (bound,) = explain_schedule(plan, build_schedule(plan)).binding
+    (one,) = limit_values(plan)
     assert bound.limit == one.limit == "most that the machine can give (line)"
     assert (bound.first, bound.count) == (hand.START, 1)
     assert one.worth == pytest.approx((plan.objective - limited(3.0 + more).objective) / more, 0.05)
@@ -116,7 +116,8 @@ def test_a_heat_pump_that_the_network_holds_back_is_not_told_as_one_too_small():
     """Proves: in June the network takes 0.2 to 0.5 MW of heat, and the machine can give 1 MW."""
     plan = solve_problem(heated.problem())
     limits = [
-        one.limit for one in (*explain(plan, schedule_of(plan)).binding, *sensitivities(plan))
+        one.limit
+        for one in (*explain_schedule(plan, build_schedule(plan)).binding, *limit_values(plan))
     ]
     (limit,) = {limit for limit in limits if "pump" in limit}
     assert limit == "heat that the network takes, or the machine can give (pump)"
@@ -130,7 +131,7 @@ def week():
 
 
 def told(plan):
-    return {one.limit: one.worth for one in sensitivities(plan)}
+    return {one.limit: one.worth for one in limit_values(plan)}
 
 
 def saved(week, other):
@@ -167,14 +168,14 @@ def test_a_deadline_is_worth_what_an_easier_one_saves(week):
 
 
 def test_no_price_of_work_is_told_that_only_the_solver_believes(week):
-    binding = explain(week[1], schedule_of(week[1])).binding
+    binding = explain_schedule(week[1], build_schedule(week[1])).binding
     work = [one for one in binding if "work" in one.limit or "jobs" in one.limit]
-    assert all(one.price <= DOUBT for one in work)
+    assert all(one.price <= MAX_TRUSTED_DUAL_EUR for one in work)
 
 
 def test_racks_of_jobs_that_take_one_cap_are_a_limit_too():
     """Proves: a rack more does 1 MWh at 10 instead of 50 EUR; an explanation names it alone."""
     plan = hand.solved(hand.site(), hand.outlook([10.0, 50.0], jobs=[RACKS]))
-    (limit,) = [one for one in sensitivities(plan) if "jobs" in one.limit]
+    (limit,) = [one for one in limit_values(plan) if "jobs" in one.limit]
     assert (limit.worth, limit.unit) == (pytest.approx(40.0), "rack")
-    assert explain(plan, schedule_of(plan)).doubtful == (limit.limit,)
+    assert explain_schedule(plan, build_schedule(plan)).doubtful == (limit.limit,)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.plan import solve_problem
+from optimizer.planner.planner import solve_problem
 from tests import small_days
 
 HOURS = 24

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from optimizer.loading import load
+from optimizer.module_loading import import_without_gc
 
 
 @pytest.mark.parametrize("is_on", [True, False])
@@ -15,9 +15,9 @@ def test_the_collector_is_as_before(is_on):
     was_on = gc.isenabled()
     try:
         (gc.enable if is_on else gc.disable)()
-        assert load("json") is json
+        assert import_without_gc("json") is json
         with pytest.raises(ModuleNotFoundError):
-            load("no_such_module")
+            import_without_gc("no_such_module")
         assert gc.isenabled() == is_on
     finally:
         (gc.enable if was_on else gc.disable)()
@@ -28,7 +28,7 @@ def test_the_collector_is_as_before(is_on):
 def test_the_service_does_not_load_what_its_solver_needs():
     """Pyomo takes a third of a start, and only the process of the solver uses it."""
     told = subprocess.run(
-        [sys.executable, "-c", "import sys, optimizer.service.start; print(*sys.modules)"],
+        [sys.executable, "-c", "import sys, optimizer.service.startup; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,

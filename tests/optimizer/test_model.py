@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.objectives import ACCOUNTS
-from optimizer.solve import Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import ACCOUNTS
+from optimizer.solver import LpSolver
 from tests.math.hand import battery, grid, outlook, problem, site, solved
 from twin.errors import SolverError
 
@@ -26,8 +26,8 @@ def asked():
 
 @pytest.fixture
 def arrays(asked):
-    inputs = inputs_of(asked)
-    return structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+    inputs = build_model_data(asked)
+    return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
 
 
 def test_accounts_stand_in_their_intervals(asked):
@@ -47,20 +47,20 @@ def test_duals_are_the_price_of_a_megawatt():
 
 
 def test_the_solver_prints_nothing(arrays, capfd):
-    Solver(arrays, PRICES).run()
+    LpSolver(arrays, PRICES).run()
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_number_that_is_none_never_reaches_the_solver(arrays):
     broken = replace(arrays, value=np.where(arrays.value == 1.0, np.nan, arrays.value))
     with pytest.raises(SolverError, match="not a number"):
-        Solver(broken, PRICES)
+        LpSolver(broken, PRICES)
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_an_answer_of_another_model_is_an_error(arrays, monkeypatch, count):
     """Proves: too few values are told by their number; they had been an IndexError somewhere."""
-    solver = Solver(arrays, PRICES)
+    solver = LpSolver(arrays, PRICES)
     cut = SimpleNamespace(col_value=[0.0] * count, col_dual=[], row_dual=[])
     monkeypatch.setattr(solver, "_highs", _Cut(solver._highs, cut))
     with pytest.raises(SolverError, match=f"answered with {count} values, 0 reduced costs and 0"):
@@ -102,8 +102,8 @@ def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
 
     Sensitivity: on one path of the solver a plan failed with "Unknown", which another run solved.
     """
-    usual = Solver(arrays, PRICES).run()
-    solver = Solver(arrays, PRICES)
+    usual = LpSolver(arrays, PRICES).run()
+    solver = LpSolver(arrays, PRICES)
     gives_up = _GivesUp(solver._highs)
     monkeypatch.setattr(solver, "_highs", gives_up)
     found = solver.run()
@@ -113,7 +113,7 @@ def test_a_run_that_gives_up_is_solved_from_nothing(arrays, monkeypatch):
 
 def test_a_price_that_rewards_breaches_without_end_is_an_error(arrays):
     with pytest.raises(SolverError, match="the solver ended with"):
-        Solver(arrays, PRICES | {"ramp": -1.0}).run()
+        LpSolver(arrays, PRICES | {"ramp": -1.0}).run()
 
 
 def test_the_weight_of_money_scales_all_of_it():

@@ -4,11 +4,11 @@ import highspy
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.objectives import ACCOUNTS
-from optimizer.solve import Solver, onward
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import ACCOUNTS
+from optimizer.solver import LpSolver, highs
 from tests.math.hand import battery, grid, outlook, problem, site
 
 HOURS = 24
@@ -22,14 +22,14 @@ DEVEX = int(SIDES.kSimplexEdgeWeightStrategyDevex)
 def arrays():
     where = site(battery(capacity=6.0), connection=grid(peak_price=7.0))
     prices = np.random.default_rng(3).uniform(20.0, 90.0, size=HOURS)
-    inputs = inputs_of(problem(where, outlook(prices, service=1.0), level=0.2))
-    return structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+    inputs = build_model_data(problem(where, outlook(prices, service=1.0), level=0.2))
+    return compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
 
 
 @pytest.fixture
 def solved(arrays):
     """A solver that stands at its optimum."""
-    solver = Solver(arrays, PRICES)
+    solver = LpSolver(arrays, PRICES)
     assert solver.run() is not None
     return solver
 
@@ -53,8 +53,8 @@ def told(solver, name):
 @pytest.mark.parametrize(("change", "side"), [(dearer, PRIMAL), (fuller, DUAL)])
 def test_a_large_model_goes_on_from_the_nearer_side(solved, arrays, change, side, monkeypatch):
     """Proves: after new prices on the primal side, after new bounds on the dual; same optimum."""
-    monkeypatch.setattr(onward, "SMALL", 0)
-    anew = Solver(arrays, PRICES)
+    monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
+    anew = LpSolver(arrays, PRICES)
     for solver in (solved, anew):
         change(solver, arrays)
     assert solved.run().objective == pytest.approx(anew.run().objective, rel=1e-9)
@@ -71,7 +71,7 @@ def test_a_small_model_goes_on_by_devex_weights(solved, arrays):
 
 def test_each_run_may_take_as_long_as_the_first(arrays, monkeypatch):
     """Proves: what earlier runs took, which the solver counts on, is given to the next."""
-    solver = Solver(arrays, PRICES, time_limit=5.0)
+    solver = LpSolver(arrays, PRICES, time_limit=5.0)
     monkeypatch.setattr(solver._highs, "getRunTime", lambda: 100.0)
     assert solver.run() is not None
     assert told(solver, "time_limit") == 105.0
@@ -79,18 +79,18 @@ def test_each_run_may_take_as_long_as_the_first(arrays, monkeypatch):
 
 def test_looking_at_a_basis_takes_no_step(solved, arrays, monkeypatch):
     """Proves: it moves nothing, and the run that counts may take as many steps as before."""
-    monkeypatch.setattr(onward, "SMALL", 0)
+    monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
     most = told(solved, "simplex_iteration_limit")
     dearer(solved, arrays)
-    onward.go_on(solved._highs)
+    highs.choose_simplex_strategy(solved._highs)
     assert solved._highs.getInfo().simplex_iteration_count == 0
     assert told(solved, "simplex_iteration_limit") == most
 
 
 def test_a_way_that_fails_is_not_gone_again(solved, arrays, monkeypatch):
     """Proves: where the primal side fails, it is begun from nothing on the dual one."""
-    monkeypatch.setattr(onward, "SMALL", 0)
-    anew = Solver(arrays, PRICES)
+    monkeypatch.setattr(highs, "LARGE_MODEL_ROWS", 0)
+    anew = LpSolver(arrays, PRICES)
     for solver in (solved, anew):
         dearer(solver, arrays)
     ran, sides = solved._highs.run, []

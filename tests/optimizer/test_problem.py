@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.problem import Problem
-from optimizer.schedule import schedule_of
+from optimizer.planner.schedule import build_schedule
+from optimizer.problem.problem import Problem
 from tests import small_days
 from tests.math.hand import (
     START,
@@ -232,7 +232,7 @@ def test_a_site_whose_work_cannot_move_has_a_plan(ahead):
     """Proves: an outlook without any cohort is one of service alone: 1 MW at 10 and at 20."""
     alone = solved(site(), ahead.isel(cohort=slice(0, 0)))
     assert alone.objective == pytest.approx(30.0)
-    assert schedule_of(alone)["hall_power"].to_numpy().ravel() == pytest.approx([1.0, 1.0])
+    assert build_schedule(alone)["hall_power"].to_numpy().ravel() == pytest.approx([1.0, 1.0])
 
 
 def test_axes_that_do_not_fit_are_refused(ahead):

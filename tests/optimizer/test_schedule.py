@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optimizer.plan import solve_problem
-from optimizer.schedule import schedule_of
+from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site
 from twin import variables
@@ -26,7 +26,7 @@ def by_hand(**settings):
     jobs = [("batch", [0.0, 0.0, 4.0], [4.0, 4.0, 4.0], 4.0)]
     where = site(battery(), connection=grid(export_limit=5.0))
     ahead = outlook([30.0, 10.0, 20.0], service=2.0, jobs=jobs)
-    return schedule_of(solve_problem(problem(where, ahead, **settings)))
+    return build_schedule(solve_problem(problem(where, ahead, **settings)))
 
 
 def test_work_is_done_in_the_cheapest_hour():
@@ -89,7 +89,7 @@ def test_power_adds_up_at_the_bus(schedule):
 
 def test_accounts_sum_to_the_objective():
     solution = solve_problem(small_days.problem())
-    plan = schedule_of(solution)
+    plan = build_schedule(solution)
     assert float(plan["money"].sum()) == pytest.approx(solution.objective)
     assert set(plan["account"].to_numpy()) == set(solution.accounts)
 

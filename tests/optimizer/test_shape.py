@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.shape import Shape, SiteShape
+from optimizer.model.signature import ModelSignature, SiteSignature
+from optimizer.planner.planner import decide
 from tests import moments
 
-SHAPE = Shape(steps=4, sites=(SiteShape(name="a", parts=(("work", 1),)),))
+SHAPE = ModelSignature(steps=4, sites=(SiteSignature(name="a", parts=(("work", 1),)),))
 
 LOADING = """
 import pickle, sys

@@ -4,13 +4,13 @@ import highspy
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.shift import Basis, Warm, shifted
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.objectives import ACCOUNTS
-from optimizer.plan import solve_problem
-from optimizer.solve import Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import ACCOUNTS
+from optimizer.planner.planner import solve_problem
+from optimizer.solver import LpSolver
+from optimizer.solver.warm_start import SimplexBasis, WarmStart, shift_basis
 from tests import small_days
 from tests.math.hand import START, battery, grid, outlook, problem, site
 from twin.markets.contracts import CarbonBudget
@@ -68,24 +68,24 @@ def test_a_week_keeps_its_shape_over_midnight():
         for span in spans
     )
     warm = solve_problem(late).warm
-    assert warm.shape == shape_of(inputs_of(midnight))
+    assert warm.shape == signature_of(build_model_data(midnight))
     cold = solve_problem(midnight)
     assert solve_problem(midnight, warm).objective == pytest.approx(cold.objective, rel=1e-9)
 
 
 def test_statuses_move_with_their_instants(prices):
     """Proves: interval t of the new window takes what stood at t + 2, the last two the last."""
-    inputs = inputs_of(asked(prices[:8]))
-    shape = shape_of(inputs)
-    arrays = structure_of(shape).arrays(numbers_of(inputs))
+    inputs = build_model_data(asked(prices[:8]))
+    shape = signature_of(inputs)
+    arrays = compile_model(shape).arrays(parameter_values(inputs))
     names = np.full(len(arrays.column_low), -1, dtype=np.int8)
     for at in arrays.columns.values():
         steps = np.arange(len(at)) if at.ndim else np.array(99)
         names[at] = steps.reshape(steps.shape + (1,) * (at.ndim - steps.ndim))
     rows = np.zeros(len(arrays.row_low), dtype=np.int8)
     edges = START + np.arange(9) * np.timedelta64(1, "h")
-    warm = Warm(shape=shape, instants=edges, basis=Basis(columns=names, rows=rows))
-    moved = shifted(warm, arrays, edges + np.timedelta64(2, "h")).columns
+    warm = WarmStart(shape=shape, instants=edges, basis=SimplexBasis(columns=names, rows=rows))
+    moved = shift_basis(warm, arrays, edges + np.timedelta64(2, "h")).columns
     assert moved[arrays.columns["battery.charge"]].tolist() == [2, 3, 4, 5, 6, 7, 7, 7]
     assert moved[arrays.columns["battery.level"]].tolist() == [2, 3, 4, 5, 6, 7, 8, 8, 8]
     assert moved[arrays.columns["grid_peak.peak_excess"]].tolist() == [0, 1]
@@ -93,26 +93,26 @@ def test_statuses_move_with_their_instants(prices):
 
 def test_a_basis_that_is_none_is_mended(prices):
     """Proves: whatever stands in a basis, the solver mends it and finds the optimum."""
-    inputs = inputs_of(asked(prices[:8]))
-    arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
+    inputs = build_model_data(asked(prices[:8]))
+    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
     rng = np.random.default_rng(0)
-    basis = Basis(
+    basis = SimplexBasis(
         columns=rng.integers(0, 3, len(arrays.column_low)).astype(np.int8),
         rows=rng.integers(0, 3, len(arrays.row_low)).astype(np.int8),
     )
-    found = Solver(arrays, PRICES, basis=basis).run()
+    found = LpSolver(arrays, PRICES, basis=basis).run()
     assert found is not None
-    assert found.objective == pytest.approx(Solver(arrays, PRICES).run().objective, rel=1e-9)
+    assert found.objective == pytest.approx(LpSolver(arrays, PRICES).run().objective, rel=1e-9)
 
 
 @pytest.mark.parametrize("is_given", [True, False])
 def test_a_model_that_the_solver_fails_on_is_solved_from_nothing(prices, monkeypatch, is_given):
     """Proves: one error of the solver, from a basis that was given or from none, is not the end."""
-    inputs = inputs_of(asked(prices[:8]))
-    arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
-    first = Solver(arrays, PRICES)
+    inputs = build_model_data(asked(prices[:8]))
+    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    first = LpSolver(arrays, PRICES)
     best = first.run()
-    again = Solver(arrays, PRICES, basis=first.basis if is_given else None)
+    again = LpSolver(arrays, PRICES, basis=first.basis if is_given else None)
     ran, calls = again._highs.run, []
 
     def run():

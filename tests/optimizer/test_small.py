@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from optimizer.solve.small import Dense, nearest
+from optimizer.solver.dense_programs import DenseProgram, solve_qp
 
 FOUND = np.array([-20.51895759431318, -7.174477000000682, 0.0, 0.0, 0.0, 0.0])
 
 
 def rows(matrix, low, high):
-    return Dense(
+    return DenseProgram(
         matrix=np.array(matrix), low=np.array(low), high=np.array(high),
         column_low=np.full(10, -1e4), column_high=np.full(10, 1e4),
     )  # fmt: skip
@@ -29,7 +29,7 @@ def test_the_nearest_values_keep_rows_that_the_solver_of_squares_misses():
         [0.541532553, -0.0048464779999999996, 0.011702832000000002, np.inf],
     )
     point, weight = np.append(FOUND, np.zeros(4)), np.append(np.ones(6), np.zeros(4))
-    found = nearest(point, weight, planes).values
+    found = solve_qp(point, weight, planes).values
     assert found[:6] == pytest.approx(FOUND, abs=1e-9)
     given = planes.matrix @ found
     assert (given >= planes.low - 1e-9).all()
@@ -43,16 +43,16 @@ def test_the_nearest_values_lie_on_the_row_that_is_in_the_way():
     """
     both = rows([[1.0, 1.0, *np.zeros(8)]], [-np.inf], [5.0])
     point, weight = np.array([3.0, 4.0, *np.zeros(8)]), np.array([1.0, 1.0, *np.zeros(8)])
-    found = nearest(point, weight, both).values[:2]
+    found = solve_qp(point, weight, both).values[:2]
     assert found.sum() == pytest.approx(5.0)
     assert np.abs(found - [3.0, 4.0]).sum() == pytest.approx(2.0)
 
 
 def test_squares_are_least_where_their_solver_ends():
     """Proves: nearest to (3, 4) with x + y <= 5 is (2, 3), 1 away in each."""
-    both = Dense(
+    both = DenseProgram(
         matrix=np.array([[1.0, 1.0]]), low=np.array([-np.inf]), high=np.array([5.0]),
         column_low=np.full(2, -1e4), column_high=np.full(2, 1e4),
     )  # fmt: skip
-    found = nearest(np.array([3.0, 4.0]), np.ones(2), both).values
+    found = solve_qp(np.array([3.0, 4.0]), np.ones(2), both).values
     assert found == pytest.approx([2.0, 3.0], abs=1e-6)

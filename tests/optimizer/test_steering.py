@@ -6,10 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.realtime.headroom import Headroom, headroom, most_export
-from optimizer.realtime.shave import able
-from optimizer.steering import Steering
+from optimizer.planner.planner import decide
+from optimizer.realtime.battery_limits import available_shaving
+from optimizer.realtime.controller import RealtimeController
+from optimizer.realtime.headroom import Headroom, compute_headroom, max_export
 from tests import moments, small_days
 from twin.errors import SeriesError
 from twin.time_axes import QUARTER_HOUR
@@ -62,12 +62,12 @@ def test_a_record_that_ends_too_soon_is_refused():
     here, known = small_days.setting(), moments.facts()
     short = here.world.record.isel(time=slice(96), instant=slice(97))
     with pytest.raises(SeriesError):
-        moments.question(here.site, short, here.begin, queue=known.queue, past=known.past)
+        moments.build_problem(here.site, short, here.begin, queue=known.queue, past=known.past)
 
 
 def test_the_orders_are_those_of_the_plan():
     queue, state = moments.facts().queue, question().state
-    orders = Steering(moments.site()).orders(plan(), state, queue)
+    orders = RealtimeController(moments.site()).orders(plan(), state, queue)
     step = plan().isel(time=0)
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
     assert running_power(queue, caps) <= float(step["work_power"].sum()) + 0.2  # a gang runs whole
@@ -80,7 +80,7 @@ def given(orders):
 
 def steered(second, *, power):
     """Return what the battery gives in the first quarter-hour and in another one. [MW]"""
-    steering, (queue, state) = Steering(moments.site()), at(0)
+    steering, (queue, state) = RealtimeController(moments.site()), at(0)
     first = given(steering.orders(plan(), state, queue))
     queue, state = at(second)
     return first, given(steering.orders(plan(), drawing(state, power), queue))
@@ -94,8 +94,8 @@ def test_import_that_nobody_foresaw_is_shaved_in_the_next_quarter_hour():
 
 def followed(site, plan, *, short, quarters=6):
     """Return the caps of sun over some quarter-hours, in each of which so much less is imported."""
-    steering, caps = Steering(site), []
-    net = -most_export(site)
+    steering, caps = RealtimeController(site), []
+    net = -max_export(site)
     for quarter in range(quarters):
         queue, state = at(quarter)
         orders = steering.orders(plan, drawing(state, net), queue)
@@ -132,12 +132,12 @@ def test_what_nobody_can_mend_is_no_reason_to_take_more_and_more():
     Sensitivity: each quarter-hour expected the margin, and added what was missing to it for ever.
     """
     wide = shut().replace("grid_1", import_limit=200.0)
-    steering, night = Steering(wide), sunny(0.0)
+    steering, night = RealtimeController(wide), sunny(0.0)
     night["battery_charge"].values[...] = night["battery_discharge"].values[...] = 0.0
     for quarter in range(6):
         queue, state = at(quarter)
         steering.orders(night, drawing(state, 0.9), queue)
-        assert steering.guard.export_limit == pytest.approx(most_export(wide))
+        assert steering.guard.export_limit == pytest.approx(max_export(wide))
 
 
 def test_sun_beyond_the_forecast_is_no_load_that_fell_short():
@@ -159,13 +159,13 @@ def test_a_peak_is_shaved_no_further_than_the_export_allows():
     """
     site, (queue, state) = moments.site().replace("grid_1", export_limit=0.0), at(0)
     site = site.replace("battery_1", power=3.0)
-    steering, quiet = Steering(site), plan().copy(deep=True)
+    steering, quiet = RealtimeController(site), plan().copy(deep=True)
     for word in ("battery_charge", "battery_discharge", "grid_import_power"):
         quiet[word].values[...] = 0.01 * (word == "grid_import_power")
     peakless = drawing(state, 0.01, peak=0.01)
     orders = steering.orders(quiet, peakless, queue)
     settled = _expected(quiet, peakless, queue, orders) - given(orders)
-    assert settled == pytest.approx(-most_export(site))
+    assert settled == pytest.approx(-max_export(site))
 
 
 def test_what_was_foreseen_before_a_gap_is_forgotten():
@@ -180,7 +180,7 @@ def test_a_quarter_hour_decided_twice_rises_once():
 
     Sensitivity: each decision within a quarter-hour had the whole rise of the valves to itself.
     """
-    steering, queue = Steering(moments.site()), small_days.queue()
+    steering, queue = RealtimeController(moments.site()), small_days.queue()
     room = Headroom(racks=28.0, work_power=9.0, calm_power=9.0, rise_power=0.5)
     assert steering.within_rise(room, queue).rise_power == 0.5
     ran = np.where(np.arange(len(queue.jobs)) < 2, 1.0, 0.0)
@@ -194,7 +194,7 @@ def test_a_quarter_hour_decided_twice_rises_once():
 
 
 def test_the_same_quarter_hour_twice_is_no_drift():
-    steering, (queue, state) = Steering(moments.site()), at(0)
+    steering, (queue, state) = RealtimeController(moments.site()), at(0)
     once, twice = (given(steering.orders(plan(), s, queue)) for s in (state, drawing(state, 3.0)))
     assert twice == pytest.approx(once)
 
@@ -202,7 +202,7 @@ def test_the_same_quarter_hour_twice_is_no_drift():
 def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
     queue, state = at(1)
     with pytest.raises(KeyError):
-        Steering(moments.site()).orders(plan().isel(time=slice(2, None)), state, queue)
+        RealtimeController(moments.site()).orders(plan().isel(time=slice(2, None)), state, queue)
     assert queue.instant == moments.start() + QUARTER_HOUR
 
 
@@ -210,18 +210,18 @@ def test_a_plan_without_this_quarter_hour_cannot_be_steered_by():
 @pytest.mark.parametrize("begin", [0.5, 4.0])
 def test_a_plant_on_its_way_is_no_surprise(meter, begin):
     """Proves: a turn of 10 of 15 minutes, up or down, is foreseen however the meter reads it."""
-    steering, (queue, state) = Steering(moments.site()), at(0)
+    steering, (queue, state) = RealtimeController(moments.site()), at(0)
     first = steering.orders(plan(), drawing(state, begin), queue)
     settled = _expected(plan(), state, queue, first) - steering.guard.least
     queue, state = at(1)
-    calm = given(Steering(moments.site()).orders(plan(), drawing(state, begin), queue))
+    calm = given(RealtimeController(moments.site()).orders(plan(), drawing(state, begin), queue))
     mean = begin + (settled - begin) * (1.0 - 10.0 / 30.0)
     shown = {"mean": mean, "newest": settled}[meter]
     assert given(steering.orders(plan(), drawing(state, shown), queue)) == pytest.approx(calm)
 
 
 def _expected(schedule, state, queue, orders):
-    room = headroom(moments.site(), state, schedule.sel(time=[queue.instant]))
+    room = compute_headroom(moments.site(), state, schedule.sel(time=[queue.instant]))
     caps = np.array([orders.jobs.get(number, 0.0) for number in queue.jobs.number.tolist()])
     return room.import_power(running_power(queue, caps))
 
@@ -231,12 +231,14 @@ def test_what_batteries_cannot_make_good_is_taken_from_jobs_that_may_wait():
     state = question().state
     charge, discharge = (float(step[f"battery_{way}"][0]) for way in ("charge", "discharge"))
     (battery,) = (store for store in site.stores if store.carrier == "medium_voltage")
-    full = able(site, step, state, spare={})
+    full = available_shaving(site, step, state, spare={})
     assert full == pytest.approx(charge - discharge + battery.discharge_limit)
     empty = state.assign(battery_level=state["battery_level"] * 0.0 + battery.low)
-    assert able(site, step, empty, spare={}) == pytest.approx(charge - min(discharge, charge))
-    assert able(site, step, state, spare={battery.owner: 0.1}) == pytest.approx(0.1)
-    room = headroom(site, state, plan().isel(time=[0]))
+    assert available_shaving(site, step, empty, spare={}) == pytest.approx(
+        charge - min(discharge, charge)
+    )
+    assert available_shaving(site, step, state, spare={battery.owner: 0.1}) == pytest.approx(0.1)
+    room = compute_headroom(site, state, plan().isel(time=[0]))
     assert room.without(0.5).calm_power == pytest.approx(room.calm_power - 0.5 / room.slope)
     assert room.without(-1.0) == room
     assert room.without(1e6).calm_power == 0.0

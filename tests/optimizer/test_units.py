@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import optimizer.commit as room
-from optimizer.deciding import decide
-from optimizer.plan import solve_problem
-from optimizer.schedule import schedule_of
-from optimizer.solve import GAP
-from optimizer.verify import verify
+import optimizer.solver.mip as room
+from optimizer.planner.planner import decide, solve_problem
+from optimizer.planner.schedule import build_schedule
+from optimizer.solver import MIP_GAP
+from optimizer.verification.verifier import verify
 from tests import small_days
 from tests.strict_site import PLANT, strict
 from twin.errors import SolverError
@@ -48,7 +47,7 @@ def decision(asked):
 def test_without_rules_nothing_is_committed(plain):
     (convert,) = (c for c in plain.site.converts if c.owner == PLANT)
     assert convert.units is None
-    assert "cooling_plant_units_on" not in schedule_of(solve_problem(plain))
+    assert "cooling_plant_units_on" not in build_schedule(solve_problem(plain))
 
 
 def test_units_are_whole_and_keep_their_times(decision):
@@ -152,13 +151,13 @@ def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
 def test_the_guard_searches_nothing(asked, decision, monkeypatch):
     """Proves: units that are kept, or near enough to the best, are those of the last plan."""
     calls = []
-    searched = room.whole
+    searched = room.solve_mip
 
     def counted(*given, **settings):
         calls.append(1)
         return searched(*given, **settings)
 
-    monkeypatch.setattr(room, "whole", counted)
+    monkeypatch.setattr(room, "solve_mip", counted)
     kept = decide(asked, previous=decision, keep_units=True)
     assert calls == []
     np.testing.assert_array_equal(
@@ -176,10 +175,10 @@ def test_the_guard_searches_nothing(asked, decision, monkeypatch):
 def test_what_is_not_near_enough_is_sought(asked, monkeypatch):
     """Proves: rounded units lie within the gap of those that a search finds, never below them."""
     rounded = solve_problem(asked).objective
-    monkeypatch.setattr(room, "GAP", 0.0)
+    monkeypatch.setattr(room, "MIP_GAP", 0.0)
     sought = solve_problem(asked).objective
     assert sought <= rounded * (1.0 + 1e-9)
-    assert rounded - sought <= GAP * abs(sought)
+    assert rounded - sought <= MIP_GAP * abs(sought)
 
 
 def lost(*_, **__):
@@ -193,8 +192,8 @@ def test_a_search_that_fails_leaves_the_plan_that_is_there(asked, monkeypatch, s
     Sensitivity: the decision failed, and the rule took over.
     """
     sought = solve_problem(asked).objective
-    monkeypatch.setattr(room, "GAP", 0.0)
-    monkeypatch.setattr(room, "whole", search)
+    monkeypatch.setattr(room, "MIP_GAP", 0.0)
+    monkeypatch.setattr(room, "solve_mip", search)
     assert sought <= solve_problem(asked).objective <= 1.01 * sought
 
 

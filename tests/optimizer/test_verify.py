@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.deciding import decide
-from optimizer.verify import verify
+from optimizer.planner.planner import decide
+from optimizer.verification.verifier import verify
 from tests import moments, small_days
 from tests.spoilt_schedules import FORM, PHYSICS, worked
 from tests.tight_site import hot, tight

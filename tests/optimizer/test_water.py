@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.deciding import decide
-from optimizer.inputs import inputs_of
-from optimizer.service.trials.backtest import run
-from optimizer.service.trials.playing import set_points
-from optimizer.service.wanted import wanted
-from optimizer.steering import Steering
-from optimizer.verify import verify
+from optimizer.backtesting.closed_loop import plant_setpoints
+from optimizer.backtesting.runner import run_backtest_policy
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.planner import decide
+from optimizer.realtime.controller import RealtimeController
+from optimizer.service.plant_orders import plant_commands
+from optimizer.verification.verifier import verify
 from tests import small_days
 from twin.declarations import SetPointRules
 from twin.equipment import CduBank, CoolingPlant
@@ -40,7 +40,7 @@ def decision(choice):
 
 
 def test_declared_set_points_are_no_part_of_a_plan():
-    assert inputs_of(question("declared")).points is None
+    assert build_model_data(question("declared")).points is None
     assert not set(setpoints.SET_POINT_VARIABLES) & set(decision("declared").schedule)
 
 
@@ -61,7 +61,7 @@ def test_a_plan_tells_them_and_keeps_the_ramp(choice):
 
 def test_curves_are_laid_at_the_chosen_points():
     """At the same heat the machines of the plan are those at its set points."""
-    inputs = inputs_of(question("cheapest"))
+    inputs = build_model_data(question("cheapest"))
     for plant in inputs.problem.site.of(CoolingPlant):
         (convert,) = (c for c in inputs.problem.site.converts if c.owner == plant.name)
         curve = inputs.curves[plant.name]
@@ -76,8 +76,8 @@ def test_curves_are_laid_at_the_chosen_points():
 def test_orders_of_a_moment_carry_them_to_the_plant():
     question_, plan = question("cheapest"), decision("cheapest").schedule
     queue = small_days.queue()
-    orders = Steering(question_.site).orders(plan, question_.state, queue)
-    points = set_points(question_.site, orders, service_racks=2.0, work_power=1.0)
+    orders = RealtimeController(question_.site).orders(plan, question_.state, queue)
+    points = plant_setpoints(question_.site, orders, service_racks=2.0, work_power=1.0)
     first = plan.isel(time=0)
     for word, (_, dim) in setpoints.SET_POINT_VARIABLES.items():
         for name in first[dim].to_numpy():
@@ -89,7 +89,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
     asked = {}
     for choice in ("declared", "cheapest"):
         made, problem, queue = decision(choice), question(choice), small_days.queue()
-        orders = Steering(problem.site).orders(made.schedule, problem.state, queue)
+        orders = RealtimeController(problem.site).orders(made.schedule, problem.state, queue)
         replay = made.verdict.replay
         outcome = SimpleNamespace(
             orders=orders,
@@ -98,7 +98,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
             choice=SimpleNamespace(replay=replay),
             apart=(),
         )
-        requests = wanted(problem.site, outcome).requests
+        requests = plant_commands(problem.site, outcome).requests
         units = [v for (name, _), v in requests.items() if name == "technology_supply_request"]
         (bank,) = problem.site.of(CduBank)
         assert len(units) == bank.count
@@ -129,6 +129,8 @@ def test_a_closed_loop_breaks_nothing(choice):
     """Six hours on a plant that is not what the plan believes."""
     usual = small_days.setting(6)
     site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
-    trial = run(replace(usual, site=site), "optimal", seed=0, listen=lambda *_: None)
+    trial = run_backtest_policy(
+        replace(usual, site=site), "optimal", seed=0, listen=lambda *_: None
+    )
     assert int(trial.violations.sum()) == 0
     assert all(setpoints.SUPPLY_SET_POINT in made.schedule for made in trial.decisions)

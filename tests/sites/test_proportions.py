@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
+from optimizer.cli import app
 from sites import catalogue
 
 SMALL = catalogue.find_site_file("small").read_text()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from optimizer.cli.root import app
+from optimizer.cli import app
 
 HERE = Path(__file__).parents[2]
 

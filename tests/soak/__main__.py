@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from optimizer.cli.show import write_json
+from optimizer.cli.output import write_json
 
 KEYS = ("name", "count", "broken", "seeds_of_broken", "seconds")
 """What every soak tells; it may tell more."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from optimizer.service.trials.setting import Setting
+from optimizer.backtesting.case import BacktestCase
 from tests.altered_sites import altered
 from tests.soak import judging
 from tests.soak.replay import DAYS, month, world_of
@@ -54,11 +54,11 @@ def violations(seed: int) -> tuple[str, str]:
     return judging.violations(setting(seed), seed=seed)
 
 
-def setting(seed: int) -> Setting:
+def setting(seed: int) -> BacktestCase:
     """Return an altered site in a random day of a synthetic month."""
     site, _ = altered(seed)
     rng = np.random.default_rng([seed, 12])
     start = np.datetime64("2026-06-01", "us") + np.timedelta64(int(rng.integers(*DAYS)), "D")
     end = start + np.timedelta64(HOURS, "h")
     world = world_of(series_history(site, *month(site, start, end, rng=rng)), start, end)
-    return Setting.of(site, world, load_scale=float(rng.choice(LOADS)))
+    return BacktestCase.of(site, world, load_scale=float(rng.choice(LOADS)))

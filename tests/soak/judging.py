@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from optimizer.decision import Decision
-from optimizer.dispatch import Orders
-from optimizer.policies import Policy, View
-from optimizer.realtime.guard import Guard
-from optimizer.service.trials.backtest import make_policy
-from optimizer.service.trials.held import plant_of
-from optimizer.service.trials.playing import played
-from optimizer.service.trials.setting import Setting
+from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.closed_loop import run_policy
+from optimizer.backtesting.reserve_calls import build_plant
+from optimizer.backtesting.runner import build_policy
+from optimizer.planner.decision import Decision
+from optimizer.policies.policy import Observation, Policy
+from optimizer.realtime.intra_interval import MeteringIntervalControl
+from optimizer.realtime.orders import DispatchOrders
 from telemetry.simulator.reserve_activation import ReserveFacility
 from twin.errors import NoScheduleError
 from twin.simulation.limits import count_violations as found
@@ -92,11 +92,11 @@ class Resting:
     policy: Policy
 
     @property
-    def guard(self) -> Guard | None:
+    def guard(self) -> MeteringIntervalControl | None:
         """Nothing within a quarter-hour."""
         return None
 
-    def orders(self, view: View) -> Orders:
+    def orders(self, view: Observation) -> DispatchOrders:
         """Return its orders without work and stores."""
         return replace(
             self.policy.orders(view),
@@ -108,7 +108,9 @@ class Resting:
         )
 
 
-def violations(here: Setting, *, seed: int, made: list[Decision] | None = None) -> tuple[str, str]:
+def violations(
+    here: BacktestCase, *, seed: int, made: list[Decision] | None = None
+) -> tuple[str, str]:
     """Return the limits that a plant breaks under plans, in words.
 
     Parameters
@@ -139,16 +141,16 @@ def violations(here: Setting, *, seed: int, made: list[Decision] | None = None) 
 
 
 def _broken(
-    here: Setting,
+    here: BacktestCase,
     ordering: Callable[[Policy], Policy],
     *,
     seed: int,
     decisions: list[Decision],
 ) -> pd.Series:
     """Return the minutes in which a plant breaks its limits, for those that it breaks. [1]"""
-    policy = ordering(make_policy(here, "optimal", decisions.append))
-    plant = plant_of(here, seed=seed)
-    for _ in played(here, policy, plant, decisions=decisions):
+    policy = ordering(build_policy(here, "optimal", decisions.append))
+    plant = build_plant(here, seed=seed)
+    for _ in run_policy(here, policy, plant, decisions=decisions):
         pass
     ran = plant.record()
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from optimizer.service.demo.sweep import sweep
+from optimizer.demo.broker_monitor import clear_retained
 from telemetry.messages import decode, topics
 from telemetry.messages.models import SimulationTick
 from telemetry.messages.topics import TopicKind
@@ -126,7 +126,7 @@ def _broker(url: str | None) -> Iterator[str]:
         if url is None:
             yield stack.enter_context(EmbeddedBroker()).url
         else:
-            sweep(url, SITE, clients=[f"gigatwin-{SITE}", f"plant-{SITE}"])
+            clear_retained(url, SITE, clients=[f"gigatwin-{SITE}", f"plant-{SITE}"])
             yield url
 
 

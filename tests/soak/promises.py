@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 import telemetry
-from optimizer.service.audit import AUDIT, read_audit
-from optimizer.service.demo.day import PARTNER
+from optimizer.demo.simulated_day import PARTNER_NAME
+from optimizer.service.audit import AUDIT_FILE, read_audit
 from telemetry.feed.signing import verify_signature
 from telemetry.journal.writer import Journal
 from telemetry.messages import decode
@@ -53,7 +53,7 @@ def _revisions(ear: Ear) -> Iterator[str]:
 def _decisions(stage: Stage, result: dict, *, steps: int) -> Iterator[str]:
     """Yield what is wrong with the record of decisions, and which quarter-hours have none."""
     try:
-        entries = [entry.content for entry in read_audit(stage.state / AUDIT)]
+        entries = [entry.content for entry in read_audit(stage.state / AUDIT_FILE)]
     except (GigatwinError, OSError) as error:
         yield f"the audit record is broken: {error}"
         return
@@ -136,7 +136,9 @@ def _last_schedule(stage: Stage, ear: Ear) -> Iterator[str]:
     revision = json.loads((stage.state / "feed" / "state.json").read_text())["revision"]
     if revision != last.document["revision"]:
         yield f"the newest number is {revision}, the last published {last.document['revision']}"
-    path = stage.state / "feed" / "documents" / f"{last.document['revision']:08d}.{PARTNER}.jws"
+    path = (
+        stage.state / "feed" / "documents" / f"{last.document['revision']:08d}.{PARTNER_NAME}.jws"
+    )
     if not path.exists() or path.read_bytes() != last.payload:
         yield f"the last schedule is not on disk as it was published: {path.name}"
     known = json.loads(stage.keys.read_text())["site"]

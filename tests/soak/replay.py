@@ -16,9 +16,14 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from optimizer.service.traces import jobs_of
-from optimizer.service.trials.setting import Setting
-from optimizer.service.world import HISTORY, World, carbon_of, read_outdoors
+from optimizer.backtesting.case import BacktestCase
+from optimizer.inputs.series_files import (
+    FORECAST_HISTORY,
+    RunInputs,
+    read_carbon_intensity,
+    read_site_weather,
+    read_trace,
+)
 from telemetry.series import read_prices, select_variables
 from tests import small_days
 from tests.random_promises import promising, sold
@@ -91,7 +96,7 @@ def violations(seed: int) -> tuple[str, str]:
     return judging.violations(setting(seed), seed=seed)
 
 
-def setting(seed: int) -> Setting:
+def setting(seed: int) -> BacktestCase:
     """Return a random site in a random world."""
     rng = np.random.default_rng([seed, 7])
     site, more = random_site(seed), np.random.default_rng([seed, 8])
@@ -104,13 +109,13 @@ def setting(seed: int) -> Setting:
     end = start + np.timedelta64(HOURS, "h")
     told = series_history(site, *month(site, start, end, rng=rng))
     world = world_of(sold(site, told, more), start, end)
-    return Setting.of(site, world, load_scale=float(rng.uniform(0.1, 0.9)))
+    return BacktestCase.of(site, world, load_scale=float(rng.uniform(0.1, 0.9)))
 
 
-def world_of(told: xr.Dataset, start: np.datetime64, end: np.datetime64) -> World:
+def world_of(told: xr.Dataset, start: np.datetime64, end: np.datetime64) -> RunInputs:
     """Return a world of some series, with the jobs of the synthetic month."""
-    jobs = jobs_of(small_days.files().jobs, start=start - HISTORY, end=end)
-    return World(record=told, jobs=jobs, start=start, end=end, gaps=(), notes=())
+    jobs = read_trace(small_days.files().jobs, start=start - FORECAST_HISTORY, end=end)
+    return RunInputs(record=told, jobs=jobs, start=start, end=end, gaps=(), notes=())
 
 
 def month(
@@ -123,8 +128,8 @@ def month(
     """
     files = small_days.files()
     prices = read_prices(files.prices)
-    carbon = carbon_of(prices, files)
-    weather = read_outdoors(site, files.weather, start=start - HISTORY, end=end)
+    carbon = read_carbon_intensity(prices, files)
+    weather = read_site_weather(site, files.weather, start=start - FORECAST_HISTORY, end=end)
     price = prices["electricity_price"]
     dearer = rng.uniform(0.0, 5.0) * price + rng.normal(0.0, 60.0)
     air = np.clip(weather["air_temperature"] + rng.uniform(-30.0, 12.0), -20.0, 40.0)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from optimizer.decision import Decision
-from optimizer.service.trials.setting import Setting
-from optimizer.solve.variant import SolverVariant, solving_as
+from optimizer.backtesting.case import BacktestCase
+from optimizer.planner.decision import Decision
+from optimizer.solver.variant import SolverVariant, solving_as
 from tests.soak import judging
 
 OBJECTIVE_TOLERANCE = 1e-6
@@ -51,7 +51,7 @@ class Ties:
             "objective_difference": self.difference,
         }
 
-    def violations(self, here: Setting, *, seed: int) -> tuple[str, str]:
+    def violations(self, here: BacktestCase, *, seed: int) -> tuple[str, str]:
         """Return what a plant breaks under any of the optima, in words.
 
         Parameters

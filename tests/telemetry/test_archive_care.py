@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.cli.root import app
-from optimizer.service.folder import StateFolder
+from optimizer.cli import app
+from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, repository
 from telemetry.archive import open as open_archive
 from telemetry.archive.backup import backup, restore

@@ -12,7 +12,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
+from optimizer.cli import app
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.archive.export import export

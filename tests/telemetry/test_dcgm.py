@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.cli import gateway
-from optimizer.cli.root import app
+from optimizer.cli import app, telemetry
 from telemetry.delivery.publisher import SpoolStore
 from telemetry.messages import decode, encode
 from telemetry.mqtt.client import Client
@@ -103,10 +102,10 @@ def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
         time=lambda: now[0] // 0.048 * 0.048,
         sleep=lambda seconds: now.append(now.pop() + seconds),
     )
-    monkeypatch.setattr(gateway, "time", ticking)
+    monkeypatch.setattr(telemetry, "time", ticking)
     moments = []
     for _ in range(5):
-        gateway._await_next(1.0)
+        telemetry._await_next(1.0)
         moments.append(int(now[0]))
     assert moments == [1, 2, 3, 4, 5]
 
@@ -114,8 +113,8 @@ def test_a_batch_a_period_comes_also_by_a_coarse_clock(monkeypatch):
 def test_a_clock_that_is_set_back_silences_no_gateway(monkeypatch):
     """Proves: a minute back, the next batch comes at once. Sensitivity: after 61 s of silence."""
     shown, slept = iter([100.5, 40.0]), []
-    monkeypatch.setattr(gateway, "time", SimpleNamespace(time=shown.__next__, sleep=slept.append))
-    gateway._await_next(1.0)
+    monkeypatch.setattr(telemetry, "time", SimpleNamespace(time=shown.__next__, sleep=slept.append))
+    telemetry._await_next(1.0)
     assert slept == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
+from optimizer.cli import app
 from optimizer.service.clock import SimulatedClock
 from telemetry.archive import Archive
 from telemetry.journal.format import JournalPosition

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.realtime.turning import metered
+from optimizer.realtime.intra_interval import metered_means
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
 from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
 from telemetry.simulator.scenario import interpolate_to_minutes
@@ -140,7 +140,7 @@ def test_its_meter_shows_what_documents_foresee(plant, since):
         .reshape(-1, QUARTER_MINUTES)
     )
     before, goal = halls[0, -1], halls[-1, -1]
-    foreseen = metered(np.array([goal, goal]), before=before, since=since)
+    foreseen = metered_means(np.array([goal, goal]), before=before, since=since)
     assert halls[1:].mean(axis=1) == pytest.approx(
         foreseen, abs=0.51 * (goal - before) / QUARTER_MINUTES
     )

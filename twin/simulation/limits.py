@@ -501,7 +501,7 @@ class StagingCounts:
         -----
         Equal units take turns: the one that has run longest stops first, the one that has rested
         longest starts first. So the least times are broken by as few as can be, and by none where
-        a plan keeps them (:mod:`optimizer.forms.units`).
+        a plan keeps them (:mod:`optimizer.model.components.unit_commitment`).
         """
         change = np.diff(np.round(on), prepend=0.0).astype(int)
         moments = np.cumsum(hours) - hours

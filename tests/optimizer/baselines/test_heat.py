@@ -2,14 +2,13 @@
 
 import pytest
 
-from optimizer.baselines.heat import sell_heat
-from optimizer.baselines.rules import immediate, threshold
-from optimizer.deciding import decide
-from optimizer.explain import explain
-from optimizer.plan import solve_problem
-from optimizer.schedule import schedule_of
-from optimizer.service.trials.backtest import run
-from optimizer.verify import verify
+from optimizer.backtesting.runner import run_backtest_policy
+from optimizer.diagnostics.explanation import explain_schedule
+from optimizer.planner.planner import decide, solve_problem
+from optimizer.planner.schedule import build_schedule
+from optimizer.policies.price_rules import order_cheapest_hours, order_immediate
+from optimizer.policies.storage_and_renewables import sell_heat
+from optimizer.verification.verifier import verify
 from tests import heated, small_days
 from tests.spoilt_schedules import HEAT, HEAT_FORM
 from twin.simulation.simulate import simulate
@@ -96,7 +95,7 @@ def test_heat_is_no_duty(problem, schedule):
 
 def test_a_heat_pump_is_no_source_that_could_bind(problem):
     solution = solve_problem(problem)
-    binding = explain(solution, schedule_of(solution)).binding
+    binding = explain_schedule(solution, build_schedule(solution)).binding
     assert not any("connection or source (pump)" in limit.limit for limit in binding)
 
 
@@ -108,8 +107,8 @@ def test_the_rules_sell_while_it_pays_or_always():
         known = heated.at_price(here, price).outlook
         asked = float(demand(site, known)[0])
         queue = small_days.queue()
-        always = immediate(known, here.state, queue=queue, site=site).heat_reuse_power
-        asks = threshold(known, here.state, queue=queue, site=site).heat_reuse_power
+        always = order_immediate(known, here.state, queue=queue, site=site).heat_reuse_power
+        asks = order_cheapest_hours(known, here.state, queue=queue, site=site).heat_reuse_power
         assert always == {"pump": pytest.approx(asked)}
         assert asks == {"pump": pytest.approx(asked if pays else 0.0)}
 
@@ -139,7 +138,7 @@ def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["threshold", "optimal"])
 def test_the_plant_sells_what_it_is_told_and_is_paid(policy):
-    trial = run(heated.setting(2), policy, seed=0, listen=lambda *_: None)
+    trial = run_backtest_policy(heated.setting(2), policy, seed=0, listen=lambda *_: None)
     heat = trial.course["heat_reuse_power"].sel(heat_reuse="pump")
     assert float(heat.min()) > 0.1
     assert trial.bill.accounts["heat"] == pytest.approx(-25.0 * 0.25 * float(heat.sum()), rel=1e-6)

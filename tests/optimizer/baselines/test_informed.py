@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from optimizer.baselines.informed import INFORMED, KNOWLEDGE
-from optimizer.policies import View
-from optimizer.question.horizons import horizon
-from optimizer.service.trials.backtest import make_policy
-from optimizer.service.trials.held import plant_of
+from optimizer.backtesting.reserve_calls import build_plant
+from optimizer.backtesting.runner import build_policy
+from optimizer.policies.mpc import FORESIGHT_POLICIES, FORESIGHT_VARIABLES
+from optimizer.policies.policy import Observation
+from optimizer.problem.outlook import build_horizon
 from tests import small_days
 from twin.forecast.outlook import outlook
 from twin.workload.flexibility import work_flexibility
 
-WORDS = [word for words in KNOWLEDGE.values() for word in words]
+WORDS = [word for words in FORESIGHT_VARIABLES.values() for word in words]
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def setting():
 
 @pytest.fixture(scope="module")
 def view(setting):
-    return View(state=plant_of(setting, seed=0).observe(), queue=setting.queue())
+    return Observation(state=build_plant(setting, seed=0).observe(), queue=setting.queue())
 
 
 @pytest.fixture(scope="module")
 def grid(setting, view):
-    return horizon(setting.site, setting.world.record, view.now)
+    return build_horizon(setting.site, setting.world.record, view.now)
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,14 @@ def truth(setting, view, grid):
 
 def asked(setting, name, view):
     """Return the outlook of the question that a policy asks first."""
-    policy = make_policy(setting, name, lambda _: None)
+    policy = build_policy(setting, name, lambda _: None)
     return policy._problem(view).outlook
 
 
-@pytest.mark.parametrize("name", INFORMED)
+@pytest.mark.parametrize("name", FORESIGHT_POLICIES)
 def test_what_it_is_told_is_true_and_nothing_else_is(setting, view, truth, name):
     blind, informed = asked(setting, "optimal", view), asked(setting, name, view)
-    told = KNOWLEDGE[INFORMED[name]]
+    told = FORESIGHT_VARIABLES[FORESIGHT_POLICIES[name]]
     for word in WORDS:
         expected = truth if word in told else blind
         np.testing.assert_array_equal(informed[word], expected[word], err_msg=word)

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from optimizer.baselines.quartiles import shared_out
-from optimizer.baselines.rules import immediate, threshold
-from optimizer.realtime.headroom import headroom
+from optimizer.policies.price_rules import order_cheapest_hours, order_immediate
+from optimizer.policies.storage_and_renewables import share_caps
+from optimizer.realtime.headroom import compute_headroom
 from sites import load_site
 from twin import time_axes, variables
 from twin.simulation import state
@@ -62,46 +62,46 @@ def decide(site, rule, price, queue, level=0.5, **around):
 
 
 def test_immediate_runs_all_at_full_power_whatever_the_price(site):
-    orders = decide(site, immediate, [900, 1], queue_of(site, (1, 1, 4, 9), (0, 9, 4, 30)))
+    orders = decide(site, order_immediate, [900, 1], queue_of(site, (1, 1, 4, 9), (0, 9, 4, 30)))
     assert orders.jobs == {0: 1.0, 1: 1.0}
     assert orders.battery_discharge == {}
 
 
 def test_immediate_takes_turns_when_racks_are_short(site):
     rows = [(1, 1, 10, 9)] * 4
-    orders = decide(site, immediate, [50], queue_of(site, *rows))
+    orders = decide(site, order_immediate, [50], queue_of(site, *rows))
     assert list(orders.jobs) == [0, 1]
 
 
 def test_threshold_waits_for_the_cheap_hours_that_meet_the_deadline(site):
     """2 h due at 4 h: hours 1 and 2 are cheaper than now; with 5 h to go hour 4 is not needed."""
-    waits = decide(site, threshold, [90, 20, 30, 80, 10], queue_of(site, (1, 1, 4, 4)))
+    waits = decide(site, order_cheapest_hours, [90, 20, 30, 80, 10], queue_of(site, (1, 1, 4, 4)))
     assert waits.jobs == {}
-    runs = decide(site, threshold, [20, 90, 80, 70, 60], queue_of(site, (1, 1, 4, 4)))
+    runs = decide(site, order_cheapest_hours, [20, 90, 80, 70, 60], queue_of(site, (1, 1, 4, 4)))
     assert runs.jobs.keys() == {0}
 
 
 def test_threshold_caps_a_job_with_time_to_spare(site):
     kind = RackPool.of(site).kinds[1]
-    orders = decide(site, threshold, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
+    orders = decide(site, order_cheapest_hours, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
     assert orders.jobs == pytest.approx({0: kind.least_power})
 
 
 def test_the_rule_by_its_letter_never_caps(site):
     """Proves: without caps the job of the last test runs in the same hours at full power."""
-    letter = partial(threshold, caps_work=False)
+    letter = partial(order_cheapest_hours, caps_work=False)
     orders = decide(site, letter, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
     assert orders.jobs == {0: 1.0}
 
 
 def test_threshold_runs_uncapped_when_power_costs_nothing(site):
-    orders = decide(site, threshold, [-20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
+    orders = decide(site, order_cheapest_hours, [-20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
     assert orders.jobs == {0: 1.0}
 
 
 def test_threshold_never_lets_a_job_run_out_of_time(site):
     """1 h of work due in 1.1 h: it runs now, uncapped, at the worst of prices."""
-    orders = decide(site, threshold, [900, 1, 1], queue_of(site, (1, 1, 4, 1.1)))
+    orders = decide(site, order_cheapest_hours, [900, 1, 1], queue_of(site, (1, 1, 4, 1.1)))
     assert orders.jobs == {0: 1.0}
 
 
@@ -110,9 +110,13 @@ def test_threshold_does_not_raise_the_peak_for_what_can_wait(site):
     pool = RackPool.of(site)
     calm = state.initial_state(site, NOW, peak_power=1.9)
     price = [20, *[90] * 23]
-    orders = threshold(known(price), calm, queue=queue_of(site, *[(1, 1, 2, 20)] * 8), site=site)
+    orders = order_cheapest_hours(
+        known(price), calm, queue=queue_of(site, *[(1, 1, 2, 20)] * 8), site=site
+    )
     assert 0 < 2 * sum(float(pool.power(cap)) for cap in orders.jobs.values()) < 0.9
-    orders = threshold(known(price), calm, queue=queue_of(site, *[(1, 1, 2, 1.1)] * 8), site=site)
+    orders = order_cheapest_hours(
+        known(price), calm, queue=queue_of(site, *[(1, 1, 2, 1.1)] * 8), site=site
+    )
     assert list(orders.jobs.values()) == [1.0] * 8
 
 
@@ -123,7 +127,9 @@ def test_threshold_begins_a_month_at_the_usual_import(site):
     """
     price, jobs = [20, *[90] * 23], queue_of(site, *[(1, 1, 2, 20)] * 8)
     told = [
-        threshold(known(price), state.initial_state(site, NOW, **peak), queue=jobs, site=site).jobs
+        order_cheapest_hours(
+            known(price), state.initial_state(site, NOW, **peak), queue=jobs, site=site
+        ).jobs
         for peak in ({"peak_power": 1.5}, {"usual_power": 1.5}, {})
     ]
     assert told[1] == told[0]
@@ -135,28 +141,30 @@ def test_threshold_begins_a_month_at_the_usual_import(site):
 )
 def test_stores_trade_in_the_outer_quarters_of_the_day(site, price, way):
     day = [price, *[20] * 8, *[50] * 7, *[90] * 8]
-    orders = decide(site, threshold, day, queue_of(site))
+    orders = decide(site, order_cheapest_hours, day, queue_of(site))
     for name in ("battery_charge", "battery_discharge"):
         assert bool(getattr(orders, name)) == (name == way)
 
 
 def test_stores_rest_when_the_spread_pays_no_losses(site):
     day = [48, *[48] * 11, *[52] * 12]
-    orders = decide(site, threshold, day, queue_of(site))
+    orders = decide(site, order_cheapest_hours, day, queue_of(site))
     assert orders.battery_charge == {}
 
 
 def test_full_and_empty_stores_keep_their_margins(site):
     cheap = [20, *[20] * 11, *[90] * 12]
-    assert decide(site, threshold, cheap, queue_of(site), level=1.0).battery_charge == {}
+    assert decide(site, order_cheapest_hours, cheap, queue_of(site), level=1.0).battery_charge == {}
     dear = [90, *[90] * 11, *[20] * 12]
-    assert decide(site, threshold, dear, queue_of(site), level=0.0).battery_discharge == {}
+    assert (
+        decide(site, order_cheapest_hours, dear, queue_of(site), level=0.0).battery_discharge == {}
+    )
 
 
 def test_renewables_give_way_where_import_is_paid_for(site):
-    orders = decide(site, threshold, [-100] * 4, queue_of(site), own=1.0)
+    orders = decide(site, order_cheapest_hours, [-100] * 4, queue_of(site), own=1.0)
     assert orders.renewable_cap == {"sun": 0.0}
-    orders = decide(site, threshold, [50] * 4, queue_of(site), own=1.0)
+    orders = decide(site, order_cheapest_hours, [50] * 4, queue_of(site), own=1.0)
     assert orders.renewable_cap["sun"] >= 1.0
 
 
@@ -164,8 +172,10 @@ def test_where_nothing_may_be_given_the_margin_is_taken(site):
     """Proves: sun leaves 2 % of the import's 4.7 MW to the grid. Sensitivity: it left nothing, and
     restless loads exported for hours."""
     closed = site.replace("grid_1", export_limit=0.0)
-    orders = decide(closed, threshold, [50] * 4, queue_of(closed), own=1.0)
-    room = headroom(closed, state.initial_state(closed, NOW, level=0.5), known([50], own=1.0))
+    orders = decide(closed, order_cheapest_hours, [50] * 4, queue_of(closed), own=1.0)
+    room = compute_headroom(
+        closed, state.initial_state(closed, NOW, level=0.5), known([50], own=1.0)
+    )
     assert room.export_limit == pytest.approx(-0.094)
     assert room.site_power(0.0) - orders.renewable_cap["sun"] == pytest.approx(0.094)
 
@@ -182,8 +192,10 @@ def test_what_gives_way_leaves_the_connection_its_margin(site, hours):
         {name: one for name, one in narrow.equipment.items() if name != "battery_1"}
     )
     queue = queue_of(narrow, *[(1, hours, 3, 9)] * 6)
-    orders = decide(narrow, threshold, [-200, -200, 20], queue, own=1.0)
-    room = headroom(narrow, state.initial_state(narrow, NOW, level=0.5), known([-200], own=1.0))
+    orders = decide(narrow, order_cheapest_hours, [-200, -200, 20], queue, own=1.0)
+    room = compute_headroom(
+        narrow, state.initial_state(narrow, NOW, level=0.5), known([-200], own=1.0)
+    )
     caps = np.array([orders.jobs.get(job, 0.0) for job in queue.jobs.number.tolist()])
     drawn = room.site_power(running_power(queue, caps))
     assert drawn > 1.5
@@ -198,17 +210,17 @@ def test_wind_beside_a_battery_that_gives_leaves_the_export_its_margin(site):
     restless loads broke the limit of the export for 24 min of a day of wind.
     """
     dear = [90, *[90] * 5, *[20] * 18]
-    orders = decide(site, threshold, dear, queue_of(site), level=1.0, own=0.9)
+    orders = decide(site, order_cheapest_hours, dear, queue_of(site), level=1.0, own=0.9)
     given = orders.battery_discharge["battery_1"]
-    rests = decide(site, threshold, [50] * 24, queue_of(site), level=1.0, own=0.9)
+    rests = decide(site, order_cheapest_hours, [50] * 24, queue_of(site), level=1.0, own=0.9)
     assert given > 0.7
     assert orders.renewable_cap["sun"] == pytest.approx(rests.renewable_cap["sun"] - given)
     calm = state.initial_state(site, NOW, level=1.0, peak_power=4.0)
-    room = headroom(site, calm, known(dear, own=0.9))
+    room = compute_headroom(site, calm, known(dear, own=0.9))
     assert orders.renewable_cap["sun"] + given - room.site_power(0.0) == pytest.approx(0.306)
 
 
-@pytest.mark.parametrize("rule", [immediate, threshold])
+@pytest.mark.parametrize("rule", [order_immediate, order_cheapest_hours])
 def test_what_is_done_within_the_quarter_hour_takes_up_no_wind(site, rule):
     """Proves: beside a job of 6 min wind is capped as beside none, beside one of 2 h for more."""
     short, long, none = (
@@ -220,13 +232,13 @@ def test_what_is_done_within_the_quarter_hour_takes_up_no_wind(site, rule):
 
 
 def test_caps_share_out_what_is_expected_and_the_rest():
-    assert shared_out({"sun": 3.0, "wind": 1.0}, 2.0) == {"sun": 1.5, "wind": 0.5}
-    assert shared_out({"sun": 3.0, "wind": 1.0}, 6.0) == {"sun": 4.0, "wind": 2.0}
-    assert shared_out({"sun": 0.0}, 2.0) == {"sun": 2.0}
+    assert share_caps({"sun": 3.0, "wind": 1.0}, 2.0) == {"sun": 1.5, "wind": 0.5}
+    assert share_caps({"sun": 3.0, "wind": 1.0}, 6.0) == {"sun": 4.0, "wind": 2.0}
+    assert share_caps({"sun": 0.0}, 2.0) == {"sun": 2.0}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rule", [immediate, threshold])
+@pytest.mark.parametrize("rule", [order_immediate, order_cheapest_hours])
 def test_a_busy_day_is_done_in_time(site, rule):
     """60 % load for a day, jobs of 15 min to 6 h: nothing late, everything done by its end."""
     rng = np.random.default_rng(7)
@@ -263,5 +275,5 @@ def test_a_busy_day_is_done_in_time(site, rule):
 
 def test_the_same_view_gives_the_same_orders(site):
     queue = queue_of(site, *[(k % 2, 3, 2, 9 + k) for k in range(9)])
-    first = decide(site, threshold, [50, 20, 80, 10], queue)
-    assert first == decide(site, threshold, [50, 20, 80, 10], queue)
+    first = decide(site, order_cheapest_hours, [50, 20, 80, 10], queue)
+    assert first == decide(site, order_cheapest_hours, [50, 20, 80, 10], queue)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from optimizer.baselines.scaling import allocated
-from optimizer.policies import scaling
-from optimizer.service.trials.backtest import run
+from optimizer.backtesting.runner import run_backtest_policy
+from optimizer.policies.carbonscaler import allocate_steps
+from optimizer.policies.policy import carbonscaler_policy
 from tests import small_days
 
 
@@ -18,7 +18,7 @@ def test_steps_with_the_most_work_per_carbon_are_taken():
     carbon, work, power = np.array([300.0, 100.0, 200.0]), np.array([0.7, 0.3]), np.array([0.5] * 2)
 
     def taken(need):
-        return allocated(carbon, work=work, power=power, need=need).tolist()
+        return allocate_steps(carbon, work=work, power=power, need=need).tolist()
 
     assert taken(0.7) == [0, 1, 0]
     assert taken(1.4) == [0, 1, 1]
@@ -29,7 +29,7 @@ def test_steps_with_the_most_work_per_carbon_are_taken():
 
 
 def test_of_equal_hours_the_first_is_taken():
-    found = allocated(np.zeros(4), work=np.array([1.0]), power=np.array([1.0]), need=2.0)
+    found = allocate_steps(np.zeros(4), work=np.array([1.0]), power=np.array([1.0]), need=2.0)
     assert found.tolist() == [1, 1, 0, 0]
 
 
@@ -37,9 +37,10 @@ def test_of_equal_hours_the_first_is_taken():
 def test_a_day_brings_less_carbon_for_a_mwh_than_at_once_and_nothing_is_late():
     here = small_days.setting(24)
     ours, at_once = (
-        run(here, name, seed=0, listen=lambda *_: None).summary for name in ("scaling", "immediate")
+        run_backtest_policy(here, name, seed=0, listen=lambda *_: None).summary
+        for name in ("scaling", "immediate")
     )
     assert ours.lateness_h <= at_once.lateness_h + 1e-9
     assert ours.violations == 0
     assert ours.carbon_kg / ours.energy_mwh < at_once.carbon_kg / at_once.energy_mwh
-    assert scaling(here.site, here.world.record).guard is None
+    assert carbonscaler_policy(here.site, here.world.record).guard is None

@@ -4,8 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
-from optimizer.service.trials.setting import Setting
+from optimizer.backtesting.case import BacktestCase
+from optimizer.cli import app
 from twin.errors import ProblemError
 
 
@@ -24,7 +24,7 @@ def told_of_files(tmp_path, monkeypatch):
         raise ProblemError("test", [])
 
     def told(*words):
-        monkeypatch.setattr(Setting, "of", none_of)
+        monkeypatch.setattr(BacktestCase, "of", none_of)
         options = ["--prices", str(prices), "--jobs", str(jobs)]
         return CliRunner().invoke(app, [*words, *options]).output
 

@@ -11,10 +11,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import sites
+from optimizer.backtesting.run_folder import read_trajectory, write_policy_run
+from optimizer.backtesting.runner import run_backtest_policy as run_policy
 from optimizer.cli import app
 from optimizer.cli.backtest import _show
-from optimizer.service.trials.archive import read_course, write_trial
-from optimizer.service.trials.backtest import run as run_policy
 from tests import small_days
 from tests.summaries import results
 
@@ -114,7 +114,7 @@ def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
         app, ["report", "small", str(folder / "immediate_0.nc"), "--json", "-"]
     )
     assert "CUE" not in json.loads(told.stdout)["figures"]
-    assert "carbon_intensity" not in read_course(folder, policy="immediate")
+    assert "carbon_intensity" not in read_trajectory(folder, policy="immediate")
 
 
 def test_an_unknown_policy_is_refused_with_those_there_are(run):
@@ -250,7 +250,7 @@ def folder(tmp_path_factory):
     here = small_days.setting(2)
     trial = run_policy(here, "optimal", seed=0, listen=lambda *_: None)
     folder = tmp_path_factory.mktemp("run")
-    write_trial(folder, here.site, trial)
+    write_policy_run(folder, here.site, trial)
     return folder
 
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import sites
 from optimizer.cli import app
-from optimizer.service.calibrations import FILE, keep
-from optimizer.service.trials.results import write_netcdf
+from optimizer.reporting.run_files import write_netcdf
+from optimizer.service.weekly_calibration import CALIBRATIONS_FILE, store_calibration
 from telemetry.simulator.acceptance import CalibrationTrial
 from tests import skies
 from tests.histories import history_of, operation_of
@@ -91,19 +91,19 @@ def test_without_an_archive_it_says_so(tmp_path):
 def test_one_is_kept_a_week(file, tmp_path):
     words = ("--telemetry", file, "--state", tmp_path, "--keep")
     assert calibrate(*words).exit_code == 0
-    content = json.loads((tmp_path / FILE).read_text())
+    content = json.loads((tmp_path / CALIBRATIONS_FILE).read_text())
     (row,) = content["calibrations"]
     assert row["start"].startswith("2026-06-16")
     assert "ups_1.loss_factor" in row["points"]
     again = calibrate(*words)
     assert again.exit_code == 0
     assert "no week has passed" in again.stdout.replace("\n", " ")
-    assert json.loads((tmp_path / FILE).read_text()) == content
+    assert json.loads((tmp_path / CALIBRATIONS_FILE).read_text()) == content
 
 
 def test_what_has_worn_is_told(tmp_path):
     for week in weeks(eir=np.r_[np.full(10, 1.0), np.full(12, 1.087)]):
-        keep(tmp_path / FILE, week)
+        store_calibration(tmp_path / CALIBRATIONS_FILE, week)
     told = tmp_path / "drift.json"
     result = calibrate("--state", tmp_path, "--drift", "--json", told)
     assert result.exit_code == 0, result.stderr
@@ -120,7 +120,7 @@ def test_what_has_worn_is_told(tmp_path):
 def test_nothing_is_sworn_by_few_calibrations(tmp_path, count, words):
     """Sensitivity: without any, as where --state was forgotten, nothing had changed."""
     for week in list(weeks(eir=np.ones(10)))[:count]:
-        keep(tmp_path / FILE, week)
+        store_calibration(tmp_path / CALIBRATIONS_FILE, week)
     result = calibrate("--state", tmp_path, "--drift")
     assert result.exit_code == 0
     assert f"{count} calibrations kept" in " ".join(result.stdout.split())

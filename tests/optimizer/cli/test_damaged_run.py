@@ -6,9 +6,9 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+from optimizer.backtesting.run_folder import write_policy_run
+from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.cli import app
-from optimizer.service.trials.archive import write_trial
-from optimizer.service.trials.backtest import run
 from tests import small_days
 
 DECISIONS, COURSE, IDENTITY = "optimal_0.decisions.json", "optimal_0.nc", "run.json"
@@ -21,7 +21,9 @@ def written(tmp_path_factory):
     """Return what a back-test of an hour left, with the identity that it had in old times."""
     here = small_days.setting(1)
     folder = tmp_path_factory.mktemp("written")
-    write_trial(folder, here.site, run(here, "optimal", seed=0, listen=lambda *_: None))
+    write_policy_run(
+        folder, here.site, run_backtest_policy(here, "optimal", seed=0, listen=lambda *_: None)
+    )
     (folder / IDENTITY).write_text(json.dumps(OLD))
     return folder
 

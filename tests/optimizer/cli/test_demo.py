@@ -14,8 +14,8 @@ from joserfc import jwk, jws
 
 import sites
 from optimizer.cli.demo import _result, _table
-from optimizer.service.demo import Day, Demo, day
-from optimizer.service.demo.process import Process
+from optimizer.demo import DemoConfig, DemoRun, simulated_day
+from optimizer.demo.simulated_day import ChildProcess
 from telemetry.messages.feed_documents import document_schema
 from twin.errors import ServiceError
 
@@ -115,13 +115,13 @@ def check_schedules(outsider, keys):
 
 @pytest.fixture
 def process(tmp_path):
-    process = Process(tmp_path, "others")
+    process = ChildProcess(tmp_path, "others")
     yield process
     process.end()
 
 
 def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkeypatch):
-    monkeypatch.setattr("optimizer.service.demo.process.PATIENCE", 0.01)
+    monkeypatch.setattr("optimizer.demo.simulated_day.EXIT_TIMEOUT_S", 0.01)
     process.log.write_text("before\nI am counting\n")
     process.run(["-c", "import time; time.sleep(600)"])
     with pytest.raises(ServiceError, match="has not ended within") as told:
@@ -131,10 +131,14 @@ def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkey
 
 def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
     process.run(["-c", "raise SystemExit('no memory')"])
-    found = Day(broker="mqtt://here", others=day._compared(process, tmp_path / "others.json"))
+    found = DemoRun(
+        broker="mqtt://here", others=simulated_day._compared(process, tmp_path / "others.json")
+    )
     assert process.last_words == "no memory"
     summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
     found.plant = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
-    told = _result(Demo(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0)
+    told = _result(
+        DemoConfig(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0
+    )
     assert list(told["policies"]) == ["optimal"]
     assert [column.header for column in _table(told["policies"]).columns] == ["", "optimal"]

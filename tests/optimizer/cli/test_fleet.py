@@ -10,8 +10,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import sites
+from optimizer.backtesting.run_folder import read_trajectory
 from optimizer.cli import app, fleet
-from optimizer.service.trials.archive import read_course
 from sites.catalogue import find_site_file
 from twin.errors import ProblemError, SiteError
 
@@ -106,7 +106,7 @@ def test_a_fleet_runs_in_closed_loop_and_is_told(tmp_path):
     assert found["sites"]["small"]["sends_mwh"] > found["sites"]["other"]["sends_mwh"]
     for name, site in found["sites"].items():
         assert site["alone"]["violations"] == site["shared"]["violations"] == 0
-        course = read_course(out / name, policy="shared")
+        course = read_trajectory(out / name, policy="shared")
         energy = float((course["facility_power"] * course["duration"]).sum())
         assert energy == pytest.approx(site["shared"]["energy_mwh"], rel=1e-6)
     assert (out / "fleet.png").stat().st_size > 10_000
@@ -196,5 +196,5 @@ def test_a_site_whose_contracts_tell_of_its_carbon_does_not_look_clean():
             SimpleNamespace(site=site, world=SimpleNamespace(has_carbon=site is small))
             for site in (small, other)
         ]
-        fleet._tell_uneven(Console(width=240, file=page), settings)
+        fleet._warn_unknown_carbon(Console(width=240, file=page), settings)
         assert ("carbon counts at small, and not at rhine" in page.getvalue()) == is_told

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.cli.root import app
+from optimizer.cli import app
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.service.audit import AUDIT, Audit, read_audit
-from optimizer.service.folder import StateFolder
-from optimizer.service.holding.control import ControlServer
-from optimizer.service.overrides import Overrides
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.control_socket import ControlServer
+from optimizer.service.hold import HoldRegister
+from optimizer.service.state_folder import StateFolder
 
 REASON = ["--reason", "work on chiller 2", "--author", "ana"]
 
@@ -30,13 +30,13 @@ def folder(tmp_path):
 
 
 def held(folder):
-    return Overrides(folder / "hold.json").hold(0.0)
+    return HoldRegister(folder / "hold.json").hold(0.0)
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])
 def test_the_folder_of_another_site_is_refused(folder, words):
     """Proves: nothing is done to `small`, nor told of it, where `rhine` was named."""
-    Overrides(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
+    HoldRegister(folder / "hold.json").set_hold(author="eva", reason="storm", now=0.0)
     order, *options = words
     code, said = give(order, "rhine", *options, "--state", str(folder))
     assert code == 1
@@ -46,10 +46,10 @@ def test_the_folder_of_another_site_is_refused(folder, words):
 
 def test_orders_without_a_service_are_in_the_record(folder):
     """Proves: every order of a person is there, as the guide promises. Sensitivity: none was."""
-    Audit(folder / AUDIT).add({"event": "decision"})
+    AuditLog(folder / AUDIT_FILE).add({"event": "decision"})
     assert give("hold", "small", *REASON, "--state", str(folder))[0] == 0
     assert give("release", "small", "--author", "eva", "--state", str(folder))[0] == 0
-    orders = [entry.content for entry in read_audit(folder / AUDIT)][1:]
+    orders = [entry.content for entry in read_audit(folder / AUDIT_FILE)][1:]
     assert [(row["event"], row["author"]) for row in orders] == [
         ("hold", "ana"),
         ("release", "eva"),
@@ -66,7 +66,7 @@ def test_without_a_service_its_status_tells_the_hold(folder):
 
 def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monkeypatch):
     """Proves: nobody is left with a failure and no HOLD, and it is said what makes sure."""
-    monkeypatch.setattr("optimizer.service.holding.control.PATIENCE", 0.2)
+    monkeypatch.setattr("optimizer.service.control_socket.ANSWER_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf, StateFolder(folder):
         deaf.bind(str(folder / "control.sock"))
         deaf.listen()
@@ -96,7 +96,7 @@ def test_a_site_of_ones_own_is_known_by_its_name_where_its_service_lies(
     monkeypatch.delenv("GIGATWIN_STATE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with StateFolder(tmp_path / "gigatwin" / "elbe", site="elbe") as folder:
-        Audit(folder.path / AUDIT).add({"event": "no_plan", "time": "2026-06-16T00:00:00Z"})
+        AuditLog(folder.path / AUDIT_FILE).add({"event": "no_plan", "time": "2026-06-16T00:00:00Z"})
     order, *options = words
     _, said = give(order, "elbe", *options)
     assert "declared" not in said
@@ -155,7 +155,7 @@ def test_a_service_that_runs_says_whether_it_was_held(folder, was_held, said):
 def test_an_order_to_a_running_service_brings_no_heavy_library():
     """Proves: a HOLD waits for no import of a second. Sensitivity: it did, for the record."""
     code = (
-        "import sys, optimizer.cli.hold, optimizer.cli.release, optimizer.cli.status; "
+        "import sys, optimizer.cli.hold, optimizer.cli.hold, optimizer.cli.status; "
         "sys.exit(any(name in sys.modules for name in ('numpy', 'xarray', 'pandas', 'pyomo')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

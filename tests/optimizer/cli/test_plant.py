@@ -34,6 +34,6 @@ def test_certificates_that_cannot_be_used_are_told():
 
 
 def test_a_broker_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr(plant, "CONNECTING", 0.2)
+    monkeypatch.setattr(plant, "CONNECT_TIMEOUT_S", 0.2)
     done = run("small", "--broker", "mqtt://127.0.0.1:1", "--steps", "1")
     assert isinstance(done.exception, BrokerError)

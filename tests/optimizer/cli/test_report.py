@@ -6,9 +6,9 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
+from optimizer.backtesting.run_folder import write_policy_run
+from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.cli import app
-from optimizer.service.trials.archive import write_trial
-from optimizer.service.trials.backtest import run
 from tests import small_days
 
 
@@ -82,7 +82,9 @@ def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path)
 @pytest.mark.slow
 def test_a_course_of_a_back_test_tells_its_site(tmp_path):
     here = small_days.setting(1)
-    write_trial(tmp_path, here.site, run(here, "immediate", seed=0, listen=lambda *_: None))
+    write_policy_run(
+        tmp_path, here.site, run_backtest_policy(here, "immediate", seed=0, listen=lambda *_: None)
+    )
     done = cli("report", "rhine", tmp_path / "immediate_0.nc")
     assert "immediate_0.nc = a run of small: give runs of rhine only" in done.stderr
     with xr.open_dataset(tmp_path / "immediate_0.nc", engine="h5netcdf") as course:

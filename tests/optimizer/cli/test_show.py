@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from optimizer.cli.root import app
-from optimizer.cli.show import counted, table, whole, write_json
+from optimizer.cli import app
+from optimizer.cli.output import format_integer, pluralise, table, write_json
 
 
 def test_units_of_columns_are_shown():
@@ -27,11 +27,11 @@ def test_units_of_columns_are_shown():
 )
 def test_what_rounds_to_nothing_has_no_sign(value, shown):
     """Proves: sharing saves 0 EUR. Sensitivity: it saved -0 EUR."""
-    assert whole(value) == shown
+    assert format_integer(value) == shown
 
 
 def test_one_is_no_plural():
-    assert [counted(n, "round") for n in (0, 1, 18)] == ["0 rounds", "1 round", "18 rounds"]
+    assert [pluralise(n, "round") for n in (0, 1, 18)] == ["0 rounds", "1 round", "18 rounds"]
 
 
 def test_the_folder_of_a_result_is_made(tmp_path):

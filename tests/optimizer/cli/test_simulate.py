@@ -10,8 +10,8 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import sites
-from optimizer.baselines.sun_and_wind import use_sun_and_wind
 from optimizer.cli import app
+from optimizer.policies.storage_and_renewables import use_renewables
 from tests import small_days
 
 STEPS = ["7min", "3h", "0min", "fast", "15 MW", "", "-15min", "1.5s", "2.5 s", "0.4s", "1e-9s"]
@@ -157,7 +157,7 @@ def test_sun_that_neither_halls_nor_export_take_is_left_unused():
     poor = poor.replace("solar_1", power=9.0, module_power=9.0)
     outdoors = small_days.problem().outlook
     halls = xr.DataArray(np.full((outdoors.sizes["time"], 1), 2.0), dims=("time", "hall"))
-    plan = use_sun_and_wind(outdoors.assign(hall_power=halls.assign_attrs(units="MW")), poor)
+    plan = use_renewables(outdoors.assign(hall_power=halls.assign_attrs(units="MW")), poor)
     used = plan["renewable_used_power"].sum("renewable").to_numpy()
     margin = poor.margins.power * poor.grid.import_limit
     assert used.max() == pytest.approx(2.0 - margin), "the margin is kept without export too"

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 import sites
 import telemetry
-from optimizer.cli import app, streaming
-from optimizer.cli.streaming import Detail, stream
+from optimizer.cli import app
+from optimizer.reporting import run_files
+from optimizer.reporting.run_files import DetailRequest, write_detail
 from tests.runs import steady
 from twin.racks import view
 
@@ -85,21 +86,21 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path):
 
 def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)  # blocks of an hour
-    monkeypatch.setattr(streaming, "SPAN", 8)
+    monkeypatch.setattr(run_files, "MIN_CHUNK_INTERVALS", 8)
     site, operation = sites.load_site("small"), steady(sites.load_site("small"), count=24)
     operation["hall_power"].values[7:] *= 1.4
-    detail = Detail(level="rack", step=np.timedelta64(1, "m"))
-    whole = stream(site, operation, detail, folder=tmp_path / "whole")
+    detail = DetailRequest(level="rack", step=np.timedelta64(1, "m"))
+    whole = write_detail(site, operation, detail, folder=tmp_path / "whole")
 
     def die(done, _of):
         if done >= 180:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stream(site, operation, detail, folder=tmp_path / "torn", listen=die)
+        write_detail(site, operation, detail, folder=tmp_path / "torn", listen=die)
     assert telemetry.open_view(tmp_path / "torn").sizes["time"] == 180
     heard = []
-    again = stream(
+    again = write_detail(
         site, operation, detail, folder=tmp_path / "torn", listen=lambda d, _: heard.append(d)
     )
     assert heard == [180, 240, 300, 360]
@@ -109,7 +110,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypa
         if name != "closure":
             np.testing.assert_allclose(left[name], right[name], rtol=1e-6, atol=0.011)
     complete = []
-    stream(
+    write_detail(
         site, operation, detail, folder=tmp_path / "torn", listen=lambda d, _: complete.append(d)
     )
     assert complete == [360]

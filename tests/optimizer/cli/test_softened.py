@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.cli.explain import _softened
+from optimizer.cli.explain import _describe_relaxed
 
 ROW = {
     "target": "load target of a partner (tso_1)",
@@ -26,4 +26,4 @@ ROW = {
 )
 def test_a_target_that_is_not_kept_is_one_line(changed, told):
     line = f"- load target of a partner (tso_1), 07-01 14:00Z to 07-01 15:45Z: {told}"
-    assert _softened(ROW | changed) == line
+    assert _describe_relaxed(ROW | changed) == line

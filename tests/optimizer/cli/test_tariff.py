@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.cli.root import app
+from optimizer.cli import app
 from sites import catalogue
 
 RULES = """

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from optimizer.cli import app
 from optimizer.cli.status import _show
-from optimizer.service.audit import AUDIT, Audit
+from optimizer.service.audit import AUDIT_FILE, AuditLog
 from tests.boards import FakeBoard, failures
 
 DECISION = {
@@ -40,7 +40,7 @@ def test_status_names_the_failure_that_is_worst_now():
 
 def test_explain_tells_how_long_failures_are_endured(tmp_path):
     rows = [row for row in failures()["rows"] if row["worst_minutes"] is not None]
-    Audit(tmp_path / AUDIT).add({**DECISION, "failures": rows})
+    AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "failures": rows})
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
@@ -48,11 +48,11 @@ def test_explain_tells_how_long_failures_are_endured(tmp_path):
     assert "after 2.7 min" in said
     old = tmp_path / "old"
     old.mkdir()
-    Audit(old / AUDIT).add(DECISION)  # written before failures were judged
+    AuditLog(old / AUDIT_FILE).add(DECISION)  # written before failures were judged
     assert CliRunner().invoke(app, ["explain", "rhine", "--state", str(old)]).exit_code == 0
 
 
 def test_explain_names_what_binds_at_a_price_that_is_not_believed(tmp_path):
-    Audit(tmp_path / AUDIT).add({**DECISION, "doubtful": ["deadlines of the work"]})
+    AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "doubtful": ["deadlines of the work"]})
     result = CliRunner().invoke(app, ["explain", "rhine", "--state", str(tmp_path)])
     assert "- also binds: deadlines of the work (solvers tell any price for it" in result.stdout

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.service.audit import AUDIT, Audit
-from optimizer.service.decisions import read_service_decision
+from optimizer.service.audit import AUDIT_FILE, AuditLog
+from optimizer.service.audit_events import read_service_decision
 
 DECISION = {
     "event": "decision",
@@ -29,7 +29,7 @@ NO_PLAN = {
 @pytest.fixture
 def folder(tmp_path):
     """Return a folder with a plan of 12:30, and none at 12:45."""
-    audit = Audit(tmp_path / AUDIT)
+    audit = AuditLog(tmp_path / AUDIT_FILE)
     for entry in (DECISION, NO_PLAN):
         audit.add(entry)
     return tmp_path
@@ -53,7 +53,7 @@ def test_a_quarter_hour_without_a_plan_says_so_and_why(folder, when):
 
 def test_a_plan_by_rule_shows_no_empty_tables(tmp_path):
     held = {"source": "hold", "degraded": "held by lea: valve work"}
-    Audit(tmp_path / AUDIT).add({**DECISION, "accounts": {}, **held})
+    AuditLog(tmp_path / AUDIT_FILE).add({**DECISION, "accounts": {}, **held})
     words = said(tmp_path)
     assert "made by a rule, which weighs no money" in words
     assert "held by lea: valve work" in words
@@ -72,7 +72,7 @@ def test_a_moment_of_which_nothing_is_recorded_is_not_passed_over(folder):
 
 def test_a_clock_that_was_ahead_hides_no_decision(tmp_path):
     """Proves: at 12:20 the decision of 12:15 held. Sensitivity: that of 12:00, before the jump."""
-    audit = Audit(tmp_path / AUDIT)
+    audit = AuditLog(tmp_path / AUDIT_FILE)
     for start in ("01T12:00", "02T12:00", "01T12:15", "01T12:30"):
         audit.add({"event": "decision", "start": f"2026-07-{start}:00Z", "degraded": ""})
     for at, start in (("01T12:20", "01T12:15"), ("01T12:05", "01T12:00"), ("03T00:00", "02T12:00")):
@@ -97,7 +97,7 @@ def test_scripts_get_the_same_keys_of_both(folder):
 )
 def test_a_line_that_is_no_whole_decision_hides_none(folder, broken):
     """Proves: one such line, as older versions let partners write them, made `explain` fail."""
-    audit = Audit(folder / AUDIT)
+    audit = AuditLog(folder / AUDIT_FILE)
     audit.add(broken)
     assert "12:45" in said(folder)
     assert "decision of 2026-07-01T12:30:00Z" in said(folder, "--at", "2026-07-01T12:44Z")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from optimizer.question.moves import Lane, free, welcoming
+from optimizer.problem.migration import MigrationRoute, add_incoming_cohorts, open_migration
 from tests.math.hand import kind, outlook, problem, site
 
 HOURS = 6
@@ -18,7 +18,7 @@ def lane(name="any", **others):
         "kind": "batch", "may_send": True, "may_host": True,
         "transfer_time": 1.0, "window": 2.0, "job_length": 1.0,
     }  # fmt: skip
-    return Lane(name=name, **(given | others))
+    return MigrationRoute(name=name, **(given | others))
 
 
 def member(name, price, *lanes, jobs=DUE_AT_4, block=1.0, where=None, **settings):
@@ -26,9 +26,9 @@ def member(name, price, *lanes, jobs=DUE_AT_4, block=1.0, where=None, **settings
     prices = [float(price)] * HOURS if isinstance(price, int | float) else price
     own = (where or site()).model_copy(update={"name": name})
     lanes = lanes or (lane(),)
-    ahead = welcoming(outlook(prices, jobs=jobs), own, lanes)
+    ahead = add_incoming_cohorts(outlook(prices, jobs=jobs), own, lanes)
     asked = problem(own, ahead, **settings)
-    return replace(asked, moves=free(lanes, asked.hours, block=block))
+    return replace(asked, moves=open_migration(lanes, asked.hours, block=block))
 
 
 __all__ = ["DUE_AT_4", "HOURS", "NOTHING", "kind", "lane", "member", "site"]

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from optimizer.fleet.question import share
+from optimizer.fleet.problem import build_fleet_problems
 from tests import small_days
 from twin.declarations import FleetRoute
 
@@ -35,7 +35,7 @@ def alone(hours=12):
 @cache
 def together(hours=12):
     """Return their questions with one lane."""
-    return share(alone(hours), {"union": route()}, block=2.0)
+    return build_fleet_problems(alone(hours), {"union": route()}, block=2.0)
 
 
 def nets_of(fleet):

@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 
-from optimizer.fleet.coordinate import coordinate
-from optimizer.fleet.crew import Here
-from optimizer.fleet.master import Master
-from optimizer.fleet.member import Reply
-from optimizer.fleet.whole import solve_whole
-from optimizer.inputs import inputs_of
+from optimizer.fleet.executor import LocalExecutor, SubproblemSolution
+from optimizer.fleet.planner import solve_monolithic
+from optimizer.fleet.price_coordination import BundleMaster, coordinate_by_prices
+from optimizer.model.model_data import build_model_data
 from tests.optimizer.fleet.hands import lane, member
 
 STEEP = [("batch", [6, 12, 18, 24, 24, 24], [24] * 6, 10.0)]
 
 
 def settled(*members, **rules):
-    return coordinate(Here(members), **rules)
+    return coordinate_by_prices(LocalExecutor(members), **rules)
 
 
 def test_two_sites_settle_what_is_cheapest():
@@ -34,9 +32,9 @@ def test_what_is_sent_is_taken_in():
 
     Sensitivity: the answers as they are, by which the fleet sends more than it takes in.
     """
-    master = Master(2, 3)
+    master = BundleMaster(2, 3)
     answers = [np.array([3.0, -0.25, 0.5]), np.array([-2.0, 1.0, 0.0])]
-    master.hear([Reply(cost=0.0, net=net, worth=np.zeros(3)) for net in answers])
+    master.hear([SubproblemSolution(cost=0.0, net=net, worth=np.zeros(3)) for net in answers])
     master.shares = [np.ones(1), np.ones(1)]
     assert np.array(master.settled()).tolist() == [[2.0, -0.25, 0.0], [-2.0, 0.25, 0.0]]
 
@@ -66,7 +64,7 @@ def many(seed, count=4):
 def test_prices_find_what_one_model_finds(seed):
     members = many(seed)
     found = settled(*members, gap=1e-4)
-    whole = solve_whole([inputs_of(one) for one in members]).objective
+    whole = solve_monolithic([build_model_data(one) for one in members]).objective
     assert found.bound <= whole + 1e-6 * abs(whole)
     assert whole - 1e-6 * abs(whole) <= found.cost <= whole + 2e-4 * abs(whole)
     assert np.abs(sum(found.nets)).max() < 1e-9

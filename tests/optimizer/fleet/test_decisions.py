@@ -8,15 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.fleet import crew, decisions
-from optimizer.fleet.coordinate import coordinate
-from optimizer.fleet.crew import Here
-from optimizer.fleet.decisions import decide_fleet
-from optimizer.fleet.member import Member
-from optimizer.fleet.question import share
-from optimizer.fleet.whole import solve_whole
-from optimizer.inputs import caps, inputs_of
+from optimizer.fleet import executor, planner
+from optimizer.fleet.executor import LocalExecutor, SiteSubproblem
+from optimizer.fleet.planner import decide_fleet, solve_monolithic
+from optimizer.fleet.price_coordination import coordinate_by_prices
+from optimizer.fleet.problem import build_fleet_problems
+from optimizer.model.model_data import build_model_data, cap_levels
+from optimizer.planner.planner import decide
 from tests import reserve_days
 from tests.optimizer.fleet.small_fleet import NAMES, alone, nets_of, route, together
 from twin.errors import NoScheduleError, ProblemError, ServiceError
@@ -37,7 +35,7 @@ def test_every_site_is_safe_and_what_moves_is_balanced(fleet):
 
 
 def test_it_is_as_cheap_as_in_one_model(fleet):
-    whole = solve_whole([inputs_of(one) for one in together()]).objective
+    whole = solve_monolithic([build_model_data(one) for one in together()]).objective
     settled = fleet.coordination
     assert settled.bound <= whole + 1e-6 * abs(whole)
     assert settled.cost <= whole + 1.001e-3 * abs(whole)
@@ -57,7 +55,7 @@ def work_of(problem, decision, label):
     """Return the work that a schedule does of a cohort by each instant. [MWh]"""
     schedule, site = decision.schedule, problem.site
     kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
-    rate = RackPool.of(site).rack_power * kind.throughput.work(caps(kind))
+    rate = RackPool.of(site).rack_power * kind.throughput.work(cap_levels(kind))
     power = (schedule["work_racks"].sel(cohort=label).to_numpy() * rate).sum(axis=-1)
     return np.concatenate([[0.0], np.cumsum(power * schedule["duration"].to_numpy())])
 
@@ -126,13 +124,13 @@ def test_work_that_stays_may_hold_reserves():
     work = asked.site.work | {"batch": reserve_days.site().work["batch"]}
     site = asked.site.model_copy(update={"reserves": {"mfrr": up}, "work": work})
     asked = replace(asked, site=site)
-    (shared, _) = share([asked, other], {"union": route()}, block=2.0)
-    own, found = decide(asked), Member(shared).decide(np.zeros((6, 1)))
+    (shared, _) = build_fleet_problems([asked, other], {"union": route()}, block=2.0)
+    own, found = decide(asked), SiteSubproblem(shared).decide(np.zeros((6, 1)))
     assert float(own.schedule["work_reserve"].sum()) > 0.1
     assert found.explanation.accounts == pytest.approx(own.explanation.accounts)
 
 
-class Dear(Here):
+class Dear(LocalExecutor):
     """Sites whose decisions to share cost more than it saves, or fail, as those alone may."""
 
     def __init__(self, problems, *, fails=()):
@@ -157,7 +155,7 @@ def dearer(decision):
 @pytest.mark.parametrize("fails", [(), (True,)])
 def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails):
     """Proves: where units or the twin undo what the linear models gain, nothing moves."""
-    monkeypatch.setattr(decisions, "crew_of", lambda problems, _: Dear(problems, fails=fails))
+    monkeypatch.setattr(planner, "create_executor", lambda problems, _: Dear(problems, fails=fails))
     found = decide_fleet(together())
     assert found.costs == found.alone == pytest.approx(fleet.alone)
     assert found.saved == 0.0
@@ -166,7 +164,9 @@ def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails
 
 
 def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
-    monkeypatch.setattr(decisions, "crew_of", lambda problems, _: Dear(problems, fails=(False,)))
+    monkeypatch.setattr(
+        planner, "create_executor", lambda problems, _: Dear(problems, fails=(False,))
+    )
     found = decide_fleet(together())
     assert list(found.alone.values()) == list(found.coordination.alone)
     assert (nets_of(found) == nets_of(fleet)).all()
@@ -174,7 +174,9 @@ def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
 
 @pytest.mark.slow
 def test_a_closed_border_leaves_sites_as_they_are_alone():
-    closed = share(alone(), {"union": route(hosts=["north"], origins=["north"])}, block=2.0)
+    closed = build_fleet_problems(
+        alone(), {"union": route(hosts=["north"], origins=["north"])}, block=2.0
+    )
     found = decide_fleet(closed)
     for problem, decision in zip(alone(), found.decisions.values(), strict=True):
         own = decide(problem)
@@ -184,8 +186,8 @@ def test_a_closed_border_leaves_sites_as_they_are_alone():
 
 def test_only_who_may_takes_in(fleet):
     """Sovereignty: the cheapest site lies outside, so it takes nothing in."""
-    inside = share(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
-    found = coordinate(Here(inside))
+    inside = build_fleet_problems(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
+    found = coordinate_by_prices(LocalExecutor(inside))
     assert (found.nets[2] >= -1e-9).all()
     assert found.cost >= fleet.coordination.bound - 1e-6 * abs(fleet.coordination.bound)
 
@@ -196,18 +198,18 @@ def test_a_fleet_that_makes_no_sense_is_refused_whole():
         "other": route(kind="poetry"),
     }
     with pytest.raises(ProblemError) as refused:
-        share((alone()[0], alone()[0]), wrong)
+        build_fleet_problems((alone()[0], alone()[0]), wrong)
     told = str(refused.value)
     for words in ("every site once", "atlantis", "poetry", "job_length", "no site does it"):
         assert words in told
     with pytest.raises(ProblemError, match="two sites at least"):
-        share(alone()[:1], {"union": route()})
+        build_fleet_problems(alone()[:1], {"union": route()})
     with pytest.raises(ProblemError, match="name a kind"):
-        share(alone(), {})
+        build_fleet_problems(alone(), {})
     with pytest.raises(ProblemError, match=r"routes.union.hosts = \[\]: name a site"):
-        share(alone(), {"union": route(hosts=[])})
+        build_fleet_problems(alone(), {"union": route(hosts=[])})
     with pytest.raises(ProblemError, match=r"data = 1e\+06 EUR/MWh: must not exceed 10000"):
-        share(alone(), {"union": route(data="1e4 GB/MWh", data_price="100 EUR/GB")})
+        build_fleet_problems(alone(), {"union": route(data="1e4 GB/MWh", data_price="100 EUR/GB")})
 
 
 @pytest.mark.slow
@@ -248,7 +250,7 @@ class Lost:
 def test_a_worker_that_is_lost_is_told(monkeypatch):
     """Sensitivity: a trace-back of Dask's."""
     lost = Lost()
-    monkeypatch.setattr(crew, "_connected", lambda _: lost)
+    monkeypatch.setattr(executor, "_connected", lambda _: lost)
     with pytest.raises(ServiceError, match=r"tcp://there = Unable .* a worker is lost: see why"):
         decide_fleet(together(), cluster="tcp://there")
     assert lost.closed
@@ -257,9 +259,9 @@ def test_a_worker_that_is_lost_is_told(monkeypatch):
 def test_a_site_that_no_worker_takes_leaves_the_cluster_to_others(monkeypatch):
     lost = Lost()
     lost.asked = True
-    monkeypatch.setattr(crew, "_connected", lambda _: lost)
+    monkeypatch.setattr(executor, "_connected", lambda _: lost)
     with pytest.raises(OSError, match="Unable"):
-        crew.Cluster(together(), "tcp://there")
+        executor.DaskExecutor(together(), "tcp://there")
     assert lost.closed
 
 
@@ -268,8 +270,8 @@ def test_questions_that_were_not_shared_as_one_are_refused():
 
     Sensitivity: what leaves by a lane of an hour would come by one of three, without a word.
     """
-    slow = share(alone(), {"union": route(transfer_time="3 h")}, block=2.0)
-    longer = share(alone(), {"union": route()}, block=3.0)
+    slow = build_fleet_problems(alone(), {"union": route(transfer_time="3 h")}, block=2.0)
+    longer = build_fleet_problems(alone(), {"union": route()}, block=3.0)
     for other, word in ((slow, "lanes"), (longer, "lanes"), (together(6), "instant")):
         with pytest.raises(ProblemError, match=rf"middle, {word}.* must (be those|have the)"):
             decide_fleet([together()[0], other[1]])

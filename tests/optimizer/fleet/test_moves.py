@@ -9,16 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.build import shape_of
-from optimizer.fleet.whole import solve_whole
-from optimizer.inputs import inputs_of
-from optimizer.question.moves import free
+from optimizer.fleet.planner import solve_monolithic
+from optimizer.model.formulation import signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.problem.migration import open_migration
 from tests.math.hand import outlook, problem, site
 from tests.optimizer.fleet.hands import DUE_AT_4, NOTHING, lane, member
 
 
 def whole(*members):
-    return solve_whole([inputs_of(one) for one in members])
+    return solve_monolithic([build_model_data(one) for one in members])
 
 
 def sent(found, name):
@@ -147,14 +147,14 @@ def test_speed_tells_what_a_megawatt_hour_does():
 
 
 def test_blocks_are_as_long_as_is_asked():
-    assert free((lane(),), np.full(96, 0.25)).edges == (0, 16, 32, 48, 64, 80, 96)
+    assert open_migration((lane(),), np.full(96, 0.25)).edges == (0, 16, 32, 48, 64, 80, 96)
     mixed = np.concatenate([np.full(8, 0.25), np.full(7, 1.0)])
-    assert free((lane(),), mixed, block=4.0).edges == (0, 10, 14)
-    assert free((lane(),), np.array([1.0]), block=4.0).edges == (0, 1)
+    assert open_migration((lane(),), mixed, block=4.0).edges == (0, 10, 14)
+    assert open_migration((lane(),), np.array([1.0]), block=4.0).edges == (0, 1)
 
 
 def test_a_site_alone_has_the_model_it_had():
-    shape = shape_of(inputs_of(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
+    shape = signature_of(build_model_data(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
     assert dict(shape.sites[0].parts)["work"].moved == ()
     assert "moves" not in dict(shape.sites[0].parts)
 

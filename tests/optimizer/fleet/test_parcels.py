@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.fleet.parcels import parcels_of, picked
-from optimizer.fleet.question import share
+from optimizer.fleet.problem import build_fleet_problems
+from optimizer.fleet.transfers import select_jobs, select_transfers
 from tests import small_days
 from tests.optimizer.fleet.small_fleet import alone, route
 from twin.workload.jobs import Jobs
@@ -50,7 +50,7 @@ def other():
 
 
 def goes(waiting, energy, *, host=None):
-    chosen = picked(waiting, "batch", energy=energy, ready=NOW + HOUR, host=host or pool())
+    chosen = select_jobs(waiting, "batch", energy=energy, ready=NOW + HOUR, host=host or pool())
     return waiting.jobs.number[chosen].tolist()
 
 
@@ -84,7 +84,7 @@ def test_those_that_can_wait_longest_leave_first_and_half_of_a_job_is_enough():
 def settled():
     """Return questions of three sites with two lanes, and what they settled of both."""
     routes = {"slow": route(transfer_time="3 h", cost="2 EUR/MWh"), "union": route()}
-    problems = share(alone(), routes, block=2.0)
+    problems = build_fleet_problems(alone(), routes, block=2.0)
     nets = [np.zeros((len(problems[0].moves.edges) - 1, 2)) for _ in problems]
     for site, first, second in ((0, 4.0, 8.0), (1, 0.0, -6.0), (2, -4.0, -2.0)):
         nets[site][0] = first, second
@@ -96,7 +96,7 @@ def test_an_hour_of_a_block_leaves_as_jobs_of_their_hosts(settled):
     rows = [(batch(), 40.0 - n, 1.0, 5.0, 0.0, 0) for n in range(40)]  # 0.5 MWh each
     queues = [queue(*rows, at=problems[0].outlook["instant"].to_numpy()[0]) for _ in problems]
     now = queues[0].instant
-    found = list(parcels_of(problems, nets, queues, hours=1.0))
+    found = list(select_transfers(problems, nets, queues, hours=1.0))
     told = [(one.lane, one.origin, one.host, one.energy, one.cost) for one in found]
     assert told == [  # the lane of three hours first, at its price; a half of each block
         ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),
@@ -118,11 +118,11 @@ def test_kinds_are_those_of_the_host(settled):
     queues = [queue((batch(), 40.0, 1.0, 40.0, 0.0, 0), at=start) for _ in problems]
     turned = replace(queues[2].pool, kinds=queues[2].pool.kinds[::-1])
     queues[2] = replace(queues[2], pool=turned)
-    parcel = next(parcels_of(problems, nets, queues, hours=2.0))
+    parcel = next(select_transfers(problems, nets, queues, hours=2.0))
     assert parcel.host == "south"
     assert parcel.jobs.kind.tolist() == [turned.kinds.index(pool().kinds[batch()])]
 
 
 def test_of_sites_that_share_nothing_nothing_leaves():
     problems = alone()
-    assert list(parcels_of(problems, [], [], hours=1.0)) == []
+    assert list(select_transfers(problems, [], [], hours=1.0)) == []

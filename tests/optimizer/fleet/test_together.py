@@ -5,13 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.fleet import together as room
-from optimizer.fleet.decisions import decide_fleet
-from optimizer.fleet.question import share
-from optimizer.fleet.together import decide_together
-from optimizer.fleet.whole import solve_whole
-from optimizer.inputs import inputs_of
+from optimizer.fleet import planner as room
+from optimizer.fleet.planner import decide_fleet, decide_rolling, solve_monolithic
+from optimizer.fleet.problem import build_fleet_problems
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.planner import decide
 from tests.optimizer.fleet.small_fleet import NAMES, alone, route, together
 from tests.strict_site import PLANT, strict
 from twin.errors import NoScheduleError
@@ -23,11 +21,11 @@ def cost(found):
 
 @pytest.fixture(scope="module")
 def found():
-    return decide_together(together(), previous={})
+    return decide_rolling(together(), previous={})
 
 
 def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
-    whole = solve_whole([inputs_of(one) for one in together()]).objective
+    whole = solve_monolithic([build_model_data(one) for one in together()]).objective
     assert tuple(found.decisions) == NAMES
     assert whole * (1.0 - 1e-9) <= cost(found) <= whole * (1.0 + 1e-5)  # waste is kept out after it
     assert all(one.verdict.is_safe for one in found.decisions.values())
@@ -38,14 +36,14 @@ def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
 
 @pytest.mark.slow
 def test_many_sites_settle_by_prices_and_pay_no_more_than_the_gap(found, monkeypatch):
-    monkeypatch.setattr(room, "FEW", 2)
-    many = decide_together(together(), previous={})
+    monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
+    many = decide_rolling(together(), previous={})
     assert cost(many) == pytest.approx(cost(found), rel=2e-3)
     assert np.abs(np.sum(many.nets, axis=0)).max() < 1e-6
 
 
 def test_what_was_planned_before_is_compared_with(found):
-    again = decide_together(together(), previous=found.decisions)
+    again = decide_rolling(together(), previous=found.decisions)
     assert cost(again) == pytest.approx(cost(found), rel=1e-6)
     assert all(one.explanation.changes is not None for one in again.decisions.values())
 
@@ -53,9 +51,11 @@ def test_what_was_planned_before_is_compared_with(found):
 def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
     first, *others = alone()
     tight = first.site.replace(first.site.grid.name, import_limit="0.5 MW")
-    problems = share((replace(first, site=tight), *others), {"union": route()}, block=2.0)
+    problems = build_fleet_problems(
+        (replace(first, site=tight), *others), {"union": route()}, block=2.0
+    )
     with pytest.raises(NoScheduleError):
-        decide_together(problems, previous={})
+        decide_rolling(problems, previous={})
 
 
 @pytest.mark.slow
@@ -73,8 +73,8 @@ def test_many_sites_know_which_units_ran(monkeypatch):
         asked.extend(problems)
         return decide_fleet(problems, **settings)
 
-    monkeypatch.setattr(room, "FEW", 2)
+    monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
     monkeypatch.setattr(room, "decide_fleet", spied)
-    problems = share((ruled, *others), {"union": route()}, block=2.0)
-    decide_together(problems, previous={NAMES[0]: last})
+    problems = build_fleet_problems((ruled, *others), {"union": route()}, block=2.0)
+    decide_rolling(problems, previous={NAMES[0]: last})
     assert asked[0].past_units[PLANT].tolist() == [1.0]

@@ -5,20 +5,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.hedge.by_work import by_work
+from optimizer.stochastic.scenarios import reduce_scenarios
 
 
 def test_the_heaviest_stands_for_itself_and_the_others_for_their_groups():
     """Proves: 30 alone; of 1 and 2, whose mean is 1.6, the second; of 3 and 5, 4.5, the second."""
     work = np.array([5.0, 30.0, 2.0, 1.0, 3.0])
     shares = np.array([0.3, 0.1, 0.3, 0.2, 0.1])
-    places, probability = by_work(work, shares, 3)
+    places, probability = reduce_scenarios(work, shares, 3)
     assert work[places].tolist() == [2.0, 5.0, 30.0]
     assert probability == pytest.approx([0.5, 0.4, 0.1])
 
 
 def test_where_no_more_are_there_all_are_kept():
-    places, probability = by_work(np.array([3.0, 1.0]), np.array([0.7, 0.3]), 3)
+    places, probability = reduce_scenarios(np.array([3.0, 1.0]), np.array([0.7, 0.3]), 3)
     assert places.tolist() == [1, 0]
     assert probability.tolist() == [0.3, 0.7]
 
@@ -30,7 +30,7 @@ def test_where_no_more_are_there_all_are_kept():
 def test_of_any_courses(drawn, count):
     """Proves: nobody is kept twice, the most work is kept, and probabilities sum to 1."""
     work, weights = np.array(drawn).T
-    places, probability = by_work(work, weights / weights.sum(), count)
+    places, probability = reduce_scenarios(work, weights / weights.sum(), count)
     assert len(set(places.tolist())) == len(places) == min(count, len(work))
     assert work[places].max() == work.max()
     assert (np.diff(work[places]) >= 0.0).all()

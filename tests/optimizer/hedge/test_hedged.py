@@ -6,16 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.hedge import hedged
-from optimizer.hedge.case import Case
-from optimizer.hedge.cases import cases_of
-from optimizer.hedge.first_stage import NOW, decided_now, first_stage
-from optimizer.hedge.hedged import decide_hedged
-from optimizer.hedge.risk import Risk
-from optimizer.hedge.scenarios import hedge
-from optimizer.plan import solve_problem
-from optimizer.steering import question
+from optimizer.model.objective import RiskPreference
+from optimizer.planner.planner import decide, solve_problem
+from optimizer.problem.problem import build_problem
+from optimizer.stochastic import planner
+from optimizer.stochastic.planner import decide_with_scenarios
+from optimizer.stochastic.scenarios import ScenarioProblem, generate_scenarios
+from optimizer.stochastic.two_stage import (
+    FIRST_STAGE_H,
+    first_stage_signature,
+    first_stage_values,
+    solve_two_stage,
+)
 from tests import small_days
 from tests.strict_site import PLANT, strict
 from twin import time_axes
@@ -29,7 +31,7 @@ COUNT = 3
 def asked():
     here = small_days.setting()
     now = here.world.start
-    return question(
+    return build_problem(
         here.site,
         here.world.record,
         here.begin,
@@ -40,7 +42,7 @@ def asked():
 
 def courses(asked, **settings):
     here = small_days.setting()
-    return cases_of(
+    return generate_scenarios(
         asked,
         here.world.record,
         queue=small_days.queue(),
@@ -57,7 +59,7 @@ def cases(asked):
 
 @pytest.fixture(scope="module")
 def found(asked, cases):
-    return decide_hedged(asked, cases)
+    return decide_with_scenarios(asked, cases)
 
 
 def test_courses_share_what_is_known_and_differ_in_the_rest(asked, cases):
@@ -112,7 +114,7 @@ def test_words_that_stand_on_the_intervals_of_a_question_are_kept(asked):
 
 
 def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
-    kept = hedge(cases).first
+    kept = solve_two_stage(cases).first
     schedule = found.decision.schedule
     assert found.decision.verdict.is_safe
     for kind in ("battery", "tank"):
@@ -152,8 +154,13 @@ def test_it_is_told_in_words(found):
 
 
 def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(asked, cases, found):
-    ours, risk = found.decision.explanation.hedge, Risk()
-    alone = hedge(cases, given=first_stage(solve_problem(asked).values, decided_now(asked, NOW)))
+    ours, risk = found.decision.explanation.hedge, RiskPreference()
+    alone = solve_two_stage(
+        cases,
+        given=first_stage_values(
+            solve_problem(asked).values, first_stage_signature(asked, FIRST_STAGE_H)
+        ),
+    )
     assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in ours.worst)
     weighed = [(1.0 - risk.weight) * one.mean + risk.weight * one.tail for one in (ours, alone)]
     assert weighed[0] <= weighed[1] + 1e-6 * ours.tail
@@ -170,14 +177,14 @@ def test_no_limit_binds_only_because_it_was_decided_already(found, asked):
 def test_what_cannot_be_hedged_is_planned_for_the_forecast_and_told(asked, cases):
     tight = asked.site.with_margins(asked.site.margins.model_copy(update={"power": 0.95}))
     wrong = [replace(one, problem=replace(one.problem, site=tight)) for one in cases]
-    decision = decide_hedged(asked, wrong).decision
+    decision = decide_with_scenarios(asked, wrong).decision
     assert "not hedged" in decision.explanation.degraded
     assert decision.schedule.equals(decide(asked).schedule)
 
 
 def test_one_course_needs_no_hedge(asked):
-    only = [Case(problem=asked, probability=1.0, name="the forecast")]
-    found = decide_hedged(asked, only)
+    only = [ScenarioProblem(problem=asked, probability=1.0, name="the forecast")]
+    found = decide_with_scenarios(asked, only)
     assert found.decision.schedule.equals(decide(asked).schedule)
     assert "hedge" not in found.decision.explanation.as_json()
 
@@ -190,7 +197,7 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     young = record.where(record["time"] >= first)
     for name in record.data_vars:
         young[name].attrs = record[name].attrs
-    (only,) = cases_of(
+    (only,) = generate_scenarios(
         asked,
         young,
         queue=small_days.queue(),
@@ -210,11 +217,11 @@ def test_courses_know_which_units_ran(asked, cases, monkeypatch):
 
     def spied(many, **settings):
         known.extend(dict(case.problem.past_units) for case in many)
-        return hedge(many, **settings)
+        return solve_two_stage(many, **settings)
 
-    monkeypatch.setattr(hedged, "hedge", spied)
+    monkeypatch.setattr(planner, "solve_two_stage", spied)
     ruled = replace(asked, site=where)
     alike = [replace(case, problem=replace(case.problem, site=where)) for case in cases]
     last = decide(replace(ruled, past_units={PLANT: np.array([1.0])}))
-    decide_hedged(ruled, alike, previous=last)
+    decide_with_scenarios(ruled, alike, previous=last)
     assert [one[PLANT].tolist() for one in known] == [[1.0]] * COUNT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from optimizer.service.trials.backtest import run
+from optimizer.backtesting.runner import run_backtest_policy
 from tests import small_days
 
 PLANNERS = ("optimal", "cvar")
@@ -11,7 +11,10 @@ PLANNERS = ("optimal", "cvar")
 @pytest.mark.slow
 def test_the_policy_hedges_every_hour_and_does_the_same_work():
     setting = small_days.setting(3)
-    trials = {name: run(setting, name, seed=0, listen=lambda *_: None) for name in PLANNERS}
+    trials = {
+        name: run_backtest_policy(setting, name, seed=0, listen=lambda *_: None)
+        for name in PLANNERS
+    }
     hedges = [decision.explanation.hedge for decision in trials["cvar"].decisions]
     assert len(hedges) == 3
     assert all(told.scenarios > 1 for told in hedges)

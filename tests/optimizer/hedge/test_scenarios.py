@@ -5,21 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of
-from optimizer.compile.structure import structure_of
-from optimizer.hedge import scenarios
-from optimizer.hedge.case import Case
-from optimizer.hedge.first_stage import decided_now, first_stage
-from optimizer.hedge.risk import Risk, cvar
-from optimizer.hedge.scenarios import bound, hedge
-from optimizer.inputs import inputs_of
-from optimizer.plan import solve_problem
-from optimizer.solve import Solver, slack
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import RiskPreference, cvar
+from optimizer.planner.planner import solve_problem
+from optimizer.solver import LpSolver, slack_basis
+from optimizer.stochastic import two_stage
+from optimizer.stochastic.scenarios import ScenarioProblem
+from optimizer.stochastic.two_stage import (
+    coupled_signature,
+    first_stage_signature,
+    first_stage_values,
+    solve_two_stage,
+)
 from tests import small_days
 from tests.math.hand import battery, grid, outlook, problem, site, tank
 from tests.optimizer.test_compile import as_pyomo_says, dense, drawn
 
-NEUTRAL = Risk(weight=0.0, violations=0.0)
+NEUTRAL = RiskPreference(weight=0.0, violations=0.0)
 CHANCES = np.array([0.5, 0.3, 0.2])
 COUNT = len(CHANCES)
 
@@ -39,28 +43,28 @@ def cases():
     asked = small_days.problem()
     courses = (changed(asked, 1.0, 0.0), changed(asked, 0.2, 4.0), changed(asked, 2.0, -4.0))
     return [
-        Case(problem=one, probability=p, name=f"case {i}")
+        ScenarioProblem(problem=one, probability=p, name=f"case {i}")
         for i, (one, p) in enumerate(zip(courses, CHANCES, strict=True))
     ]
 
 
 @pytest.fixture(scope="module")
 def found(cases):
-    return hedge(cases)
+    return solve_two_stage(cases)
 
 
 def test_equal_scenarios_are_the_one_problem(cases):
     one = cases[0].problem
     equal = [replace(case, problem=one) for case in cases]
     alone = solve_problem(one)
-    found = hedge(equal, risk=Risk(violations=0.0))
+    found = solve_two_stage(equal, risk=RiskPreference(violations=0.0))
     assert alone.held == ()  # what scenarios do not know of
     assert found.objective == pytest.approx(alone.objective, rel=1e-6)
     np.testing.assert_allclose(found.costs, alone.objective, rtol=1e-6)
 
 
 def test_the_present_is_shared_and_the_future_is_not(cases, found):
-    steps = decided_now(cases[0].problem, 1.0).steps
+    steps = first_stage_signature(cases[0].problem, 1.0).steps
     assert steps == 4
     for store in cases[0].problem.site.stores:
         one, *others = (found.values[f"s{i}.{store.owner}.level"] for i in range(COUNT))
@@ -79,10 +83,10 @@ def test_the_present_is_shared_and_the_future_is_not(cases, found):
 def test_knowing_helps_and_planning_for_one_course_hurts(cases):
     """Wait and see <= here and now <= the plan for the first course, kept in all."""
     plan = solve_problem(cases[0].problem)
-    planned = first_stage(plan.values, decided_now(cases[0].problem, 1.0))
-    seen = hedge(cases, risk=NEUTRAL, now=0.0).objective
-    here = hedge(cases, risk=NEUTRAL).objective
-    kept = hedge(cases, risk=NEUTRAL, given=planned).objective
+    planned = first_stage_values(plan.values, first_stage_signature(cases[0].problem, 1.0))
+    seen = solve_two_stage(cases, risk=NEUTRAL, now=0.0).objective
+    here = solve_two_stage(cases, risk=NEUTRAL).objective
+    kept = solve_two_stage(cases, risk=NEUTRAL, given=planned).objective
     assert seen <= here + 1e-6
     assert here <= kept + 1e-6
     each = [solve_problem(case.problem).relaxed for case in cases]
@@ -97,15 +101,15 @@ def test_the_objective_is_what_its_parts_say(found):
 
 
 def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
-    mean = hedge(cases, risk=NEUTRAL)
-    tail = hedge(cases, risk=Risk(level=0.8, weight=1.0, violations=0.0))
+    mean = solve_two_stage(cases, risk=NEUTRAL)
+    tail = solve_two_stage(cases, risk=RiskPreference(level=0.8, weight=1.0, violations=0.0))
     slack = 1e-6 * abs(mean.mean)
     assert cvar(tail.costs, tail.probability, 0.8) <= cvar(mean.costs, CHANCES, 0.8) + slack
     assert tail.mean >= mean.mean - slack
 
 
 def test_a_hedge_begins_from_the_last(cases, found):
-    again = hedge(cases, warm=found.warm)
+    again = solve_two_stage(cases, warm=found.warm)
     assert again.objective == pytest.approx(found.objective, rel=1e-9)
 
 
@@ -113,16 +117,18 @@ def test_where_it_begins_changes_no_optimum_and_saves_steps(cases, found, monkey
     """Proves: from courses that stand best alone, the optimum of the whole is that from nothing."""
     steps = []
 
-    class Counting(Solver):
+    class Counting(LpSolver):
         def run(self):
             answer = super().run()
             steps.append(self._highs.getInfo().simplex_iteration_count)
             return answer
 
-    monkeypatch.setattr(scenarios, "Solver", Counting)
-    assert hedge(cases).objective == pytest.approx(found.objective, rel=1e-9)
-    monkeypatch.setattr(scenarios, "begun", lambda *all_of, **_: slack(all_of[2]))
-    assert hedge(cases).objective == pytest.approx(found.objective, rel=1e-9)
+    monkeypatch.setattr(two_stage, "LpSolver", Counting)
+    assert solve_two_stage(cases).objective == pytest.approx(found.objective, rel=1e-9)
+    monkeypatch.setattr(
+        two_stage, "decomposed_warm_start", lambda *all_of, **_: slack_basis(all_of[2])
+    )
+    assert solve_two_stage(cases).objective == pytest.approx(found.objective, rel=1e-9)
     assert steps[0] < steps[1] / 3
 
 
@@ -132,15 +138,17 @@ def test_slots_of_scenarios_give_what_a_fresh_compile_gives(seed):
     where = site(battery(), tank(capacity=3.0, power=1.0), connection=grid(ramp=0.1))
     jobs = [("batch", [0.0, 1.0, 2.0], [2.0, 2.0, 2.0], 5.0)]
     many = [
-        inputs_of(problem(where.model_copy(update={"name": name}), outlook(prices, jobs=jobs)))
+        build_model_data(
+            problem(where.model_copy(update={"name": name}), outlook(prices, jobs=jobs))
+        )
         for name, prices in (("s0", [10.0, 30.0, 20.0]), ("s1", [20.0, 10.0, 60.0]))
     ]
-    shape = bound(many, 1.0)
-    given = structure_of(shape).inputs
+    shape = coupled_signature(many, 1.0)
+    given = compile_model(shape).inputs
     sizes = {name: np.zeros(axes) for name, (_, axes) in given.items()}
-    assert set(numbers_of(*many)) < set(sizes)
+    assert set(parameter_values(*many)) < set(sizes)
     numbers = drawn(sizes, np.random.default_rng(seed))
-    arrays = structure_of(shape).arrays(numbers)
+    arrays = compile_model(shape).arrays(numbers)
     rows, low, high, costs, offset, limits = as_pyomo_says(shape, numbers)
     np.testing.assert_array_equal(dense(arrays), rows)
     np.testing.assert_array_equal(arrays.row_low, low)

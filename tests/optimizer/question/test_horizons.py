@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.question.horizons import HOURLY, QUARTERLY, horizon
-from optimizer.steering import question, set_apart
+from optimizer.problem.outlook import HOURLY_HORIZON, QUARTER_HOUR_HORIZON, build_horizon
+from optimizer.problem.problem import add_service_racks, build_problem
 from tests import small_days
 from twin import time_axes
 from twin.forecast.history import published_until
@@ -31,39 +31,41 @@ def with_price(record, at, more=5.0):
 
 def is_fine(found, now):
     """Return whether a horizon is that of quarters; it must be one of the two."""
-    fine, plain = (time_axes.horizon_axes(now, steps) for steps in (QUARTERLY, HOURLY))
+    fine, plain = (
+        time_axes.horizon_axes(now, steps) for steps in (QUARTER_HOUR_HORIZON, HOURLY_HORIZON)
+    )
     assert found.equals(fine) or found.equals(plain)
     return found.equals(fine)
 
 
 def test_both_cover_a_week_and_quarters_reach_as_far_as_ramps_and_meters_matter():
-    for steps in (HOURLY, QUARTERLY):
+    for steps in (HOURLY_HORIZON, QUARTER_HOUR_HORIZON):
         assert sum(hours for hours, _ in steps) == 168.0
         assert steps[0][0] >= 6.0
 
 
 def test_hourly_prices_need_no_quarters(here, now):
-    assert not is_fine(horizon(here.site, here.world.record, now), now)
+    assert not is_fine(build_horizon(here.site, here.world.record, now), now)
 
 
 @pytest.mark.parametrize("quarters", range(1, 5))
 def test_all_moments_of_an_hour_have_horizons_of_one_shape(here, now, quarters):
     later = now + quarters * QUARTER_HOUR
-    found = horizon(here.site, here.world.record, later)
+    found = build_horizon(here.site, here.world.record, later)
     assert not is_fine(found, later)
-    assert found.sizes == horizon(here.site, here.world.record, now).sizes
+    assert found.sizes == build_horizon(here.site, here.world.record, now).sizes
 
 
 def test_prices_that_move_within_a_published_hour_are_planned_by_the_quarter(here, now):
     record = with_price(here.world.record, now + 7 * HOUR + QUARTER_HOUR)
-    assert is_fine(horizon(here.site, record, now), now)
+    assert is_fine(build_horizon(here.site, record, now), now)
 
 
 def test_what_is_not_published_is_not_looked_at(here, now):
     until = published_until(now, here.site.market_day_zone)
     for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
         record = with_price(here.world.record, at)
-        assert is_fine(horizon(here.site, record, now), now) == expected, at
+        assert is_fine(build_horizon(here.site, record, now), now) == expected, at
 
 
 @pytest.mark.parametrize(
@@ -80,11 +82,14 @@ def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
         limit = np.where((since >= begin) & (since < begin + hours), 3.0, np.inf)
         return xr.Dataset({"grid_import_limit": ("time", limit)}, coords=grid.coords)
 
-    assert is_fine(horizon(here.site, here.world.record, now, promised=promised), now) == expected
+    assert (
+        is_fine(build_horizon(here.site, here.world.record, now, promised=promised), now)
+        == expected
+    )
 
 
 def test_a_question_may_be_given_its_horizon(here, now):
-    fine = time_axes.horizon_axes(now, QUARTERLY)
+    fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     asked = here.question(fine)
     assert len(asked.hours) == fine.sizes["time"]
     assert len(here.question().hours) == here.horizon().sizes["time"] < fine.sizes["time"]
@@ -92,10 +97,10 @@ def test_a_question_may_be_given_its_horizon(here, now):
 
 def test_racks_set_apart_are_busy_up_to_all_there_are(here):
     past = here.workload.past(here.world.start)
-    asked = question(here.site, here.world.record, here.begin, queue=here.queue(), past=past)
+    asked = build_problem(here.site, here.world.record, here.begin, queue=here.queue(), past=past)
     busy = asked.outlook["service_racks"].to_numpy()
-    two = set_apart(asked, 2).outlook["service_racks"]
+    two = add_service_racks(asked, 2).outlook["service_racks"]
     np.testing.assert_allclose(two.to_numpy(), np.minimum(busy + 2, here.site.racks))
     assert two.attrs == asked.outlook["service_racks"].attrs
-    every = set_apart(asked, 10 * here.site.racks).outlook["service_racks"].to_numpy()
+    every = add_service_racks(asked, 10 * here.site.racks).outlook["service_racks"].to_numpy()
     assert (every == here.site.racks).all()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.question.positions import positions
-from optimizer.service.trials.promise_bill import promise_accounts
+from optimizer.backtesting.settlement import contract_accounts
+from optimizer.problem.outlook import position_outlook
 from tests import small_days
 from tests.math.hand import START, grid, outlook, site
 from tests.math.promises import YEAR, asked, position, with_target, with_words
@@ -42,19 +42,19 @@ def market_site(**changes):
 
 def test_without_a_contract_or_a_series_there_is_no_position(record):
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0)])
-    assert not positions(site(), record, NOON, axes=ahead).data_vars
+    assert not position_outlook(site(), record, NOON, axes=ahead).data_vars
     bare = record.drop_vars("day_ahead_position")
-    assert not positions(market_site(), bare, NOON, axes=ahead).data_vars
+    assert not position_outlook(market_site(), bare, NOON, axes=ahead).data_vars
 
 
 def test_a_position_is_known_when_its_auction_is(record):
     """At noon to the end of today, at 13:00 to the end of tomorrow, local time: 22:00 UTC."""
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
-    held = positions(market_site(), record, NOON, axes=ahead)["position_held"]
+    held = position_outlook(market_site(), record, NOON, axes=ahead)["position_held"]
     assert int(held.sum()) == 12 * 4
     ahead = time_axes.horizon_axes(LATER, [(24.0, 15.0), (24.0, 60.0)])
     with warnings.catch_warnings(action="error"):
-        found = positions(market_site(), record, LATER, axes=ahead)
+        found = position_outlook(market_site(), record, LATER, axes=ahead)
         assert ahead.merge(found)["duration"].equals(ahead["duration"])
     assert float((found["position_held"] * ahead["duration"]).sum()) == 35.0
     assert set(found.data_vars) == {"day_ahead_position", "position_held"}
@@ -64,16 +64,16 @@ def test_a_position_is_known_when_its_auction_is(record):
 
 def test_what_is_not_known_changes_nothing(record):
     ahead = time_axes.horizon_axes(NOON, [(24.0, 15.0), (24.0, 60.0)])
-    before = positions(market_site(), record, NOON, axes=ahead)
+    before = position_outlook(market_site(), record, NOON, axes=ahead)
     spoilt = record.copy(deep=True)
     spoilt["day_ahead_position"].loc[{"time": slice("2026-07-01T22:00", None)}] = 99.0
     spoilt["imbalance_short_price"][:] = 1e4
-    xr.testing.assert_identical(positions(market_site(), spoilt, NOON, axes=ahead), before)
+    xr.testing.assert_identical(position_outlook(market_site(), spoilt, NOON, axes=ahead), before)
 
 
 def test_afterwards_prices_are_known_and_else_the_spread_counts(record):
     ahead = time_axes.regular_axes(START, 4 * 96)
-    found = positions(market_site(), record, START, axes=ahead, foresight=True)
+    found = position_outlook(market_site(), record, START, axes=ahead, foresight=True)
     assert int(found["position_held"].sum()) == 3 * 96
     assert found["imbalance_short_price"].values[[0, -1]].tolist() == [70.0, 80.0]
     assert found["imbalance_long_price"].values[[0, -1]].tolist() == [20.0, 20.0]
@@ -111,7 +111,7 @@ def settled(where, series, power, *, water=0.0):
     minutes = time_axes.regular_axes(START, series.sizes["time"] * 15, np.timedelta64(1, "m"))
     ran = minutes.assign(water_use=("time", np.full(minutes.sizes["time"], water)))
     net = np.broadcast_to(np.asarray(power, float), series.sizes["time"])
-    return promise_accounts(where, ran, series, net=net)
+    return contract_accounts(where, ran, series, net=net)
 
 
 def quarters(prices, **words):
@@ -165,7 +165,7 @@ def test_a_record_is_settled_as_it_is(record):
     later = series.isel(time=slice(96, None))
     minutes = time_axes.regular_axes(later["time"].to_numpy()[0], 3 * 1440, np.timedelta64(1, "m"))
     ran = minutes.assign(water_use=("time", np.zeros(3 * 1440)))
-    paid = promise_accounts(market_site(), ran, series, net=np.full(3 * 96, 12.0))
+    paid = contract_accounts(market_site(), ran, series, net=np.full(3 * 96, 12.0))
     assert paid == {"imbalance": pytest.approx(24 * 22.5 + 24 * 30.0)}
 
 

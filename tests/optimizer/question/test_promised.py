@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.problem import Problem
-from optimizer.realtime.headroom import headroom
-from optimizer.reasons.softened import softened
+from optimizer.diagnostics.soft_constraints import soft_constraint_report
+from optimizer.planner.planner import decide
+from optimizer.problem.problem import Problem
+from optimizer.realtime.headroom import compute_headroom
 from tests import small_days
 from tests.math.hand import grid, outlook, problem, site, solved
 from tests.math.promises import asked, position, with_target, with_words
@@ -94,7 +94,7 @@ def test_contracts_that_do_not_go_together():
 def test_what_a_target_paid_is_told():
     """3 MW asked, 5 served in both hours, at 50 EUR/MWh: 2 MWh each, 200 EUR."""
     plan = solved(site(asked()), with_target(outlook(PRICES, service=5.0), [3.0, 3.0]))
-    (one,) = softened(plan)
+    (one,) = soft_constraint_report(plan)
     assert one.as_json() == {
         "target": "load target of a partner (tso)",
         "from": "2026-07-01T00:00Z",
@@ -109,7 +109,7 @@ def test_what_a_target_paid_is_told():
 
 def test_a_hard_target_that_is_broken_is_told_as_such():
     ahead = with_target(outlook([10.0], service=5.0), [3.0], price=np.inf)
-    (one,) = softened(solved(site(asked()), ahead))
+    (one,) = soft_constraint_report(solved(site(asked()), ahead))
     assert one.is_hard
 
 
@@ -121,18 +121,25 @@ def test_what_imbalance_earned_is_told_below_zero():
         "imbalance_short_price": 70.0,
         "imbalance_long_price": 70.0,
     }
-    (one,) = softened(solved(site(position()), with_words(outlook([50.0], service=3.0), **words)))
+    (one,) = soft_constraint_report(
+        solved(site(position()), with_words(outlook([50.0], service=3.0), **words))
+    )
     assert (one.target, one.below, one.paid) == ("day-ahead position (market)", 1.0, -20.0)
 
 
 def test_a_ramp_that_is_not_kept_is_told():
     where = site(connection=grid(ramp=1.0 / 36.0))
-    (one,) = softened(solved(where, outlook([10.0], service=9.0)))
+    (one,) = soft_constraint_report(solved(where, outlook([10.0], service=9.0)))
     assert (one.above, one.unit) == (pytest.approx(8.0), "MW")
 
 
 def test_a_promise_that_is_kept_says_nothing():
-    assert softened(solved(site(asked()), with_target(outlook(PRICES, service=2.0), [3, 3]))) == ()
+    assert (
+        soft_constraint_report(
+            solved(site(asked()), with_target(outlook(PRICES, service=2.0), [3, 3]))
+        )
+        == ()
+    )
 
 
 def test_a_real_site_keeps_a_target_and_its_limits_and_says_what_it_paid():
@@ -167,12 +174,12 @@ def test_between_two_plans_a_target_is_kept_like_a_peak():
     state["peak_power"].attrs["units"] = "MW"
     ahead = small_days.problem().outlook
     asked_for = with_target(ahead, [3.0] * ahead.sizes["time"])
-    assert headroom(where, state, ahead).peak_power == 4.5
-    assert headroom(where, state, asked_for).peak_power == 3.0
+    assert compute_headroom(where, state, ahead).peak_power == 4.5
+    assert compute_headroom(where, state, asked_for).peak_power == 3.0
     planned = asked_for.assign(grid_import_power=("time", np.full(ahead.sizes["time"], 3.2)))
-    assert headroom(where, state, planned).peak_power == 3.2
+    assert compute_headroom(where, state, planned).peak_power == 3.2
     loose = with_target(ahead, [4.7] * ahead.sizes["time"])
-    assert headroom(where, state, loose).peak_power == 4.5
+    assert compute_headroom(where, state, loose).peak_power == 4.5
 
 
 def test_where_no_peak_is_charged_none_is_kept():
@@ -184,7 +191,7 @@ def test_where_no_peak_is_charged_none_is_kept():
     state = asked.state.assign(peak_power=asked.state["peak_power"] * 0.0 + 0.5)
     state["usual_power"] = state["peak_power"]
     found = [
-        headroom(asked.site.replace("grid_1", peak_price=price), state, asked.outlook)
+        compute_headroom(asked.site.replace("grid_1", peak_price=price), state, asked.outlook)
         for price in (1300.0, 0.0)
     ]
     assert [one.peak_power for one in found] == [0.5, np.inf]

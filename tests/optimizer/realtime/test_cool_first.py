@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.dispatch import Orders
-from optimizer.realtime.cool_first import CALM, cool_first
+from optimizer.realtime.orders import DispatchOrders
+from optimizer.realtime.tank_priority import SUPPLY_TOLERANCE_K, apply_tank_priority
 
 SITE = sites.load_site("small")
 CHILLED = "chilled_plant"
@@ -19,8 +19,8 @@ LIMIT = PLANT.supply_limit
 
 def cooled(water, **others):
     """Return what is left of orders, with the circuit's water so warm."""
-    orders = Orders(jobs={}, battery_charge={"battery_1": 1.0}, **others)
-    left = cool_first(orders, SITE, {"warm_plant": 30.0, CHILLED: water})
+    orders = DispatchOrders(jobs={}, battery_charge={"battery_1": 1.0}, **others)
+    left = apply_tank_priority(orders, SITE, {"warm_plant": 30.0, CHILLED: water})
     assert left.battery_charge == orders.battery_charge
     return left
 
@@ -34,8 +34,8 @@ def charged(water, **others):
     ("water", "share"),
     [
         (SET - 3.0, 1.0),
-        (SET + CALM, 1.0),
-        ((SET + CALM + LAST) / 2.0, 0.5),
+        (SET + SUPPLY_TOLERANCE_K, 1.0),
+        ((SET + SUPPLY_TOLERANCE_K + LAST) / 2.0, 0.5),
         (LAST, 0.0),
         (LAST + 5.0, 0.0),
     ],
@@ -46,15 +46,15 @@ def test_charging_yields_as_the_water_warms(water, share):
 
 def test_a_set_point_that_was_ordered_counts():
     wanted = SET - 2.0
-    water = (wanted + CALM + LAST) / 2.0
+    water = (wanted + SUPPLY_TOLERANCE_K + LAST) / 2.0
     assert charged(water, facility_supply_set_point={CHILLED: wanted}) == pytest.approx(1.0)
 
 
 def test_where_the_set_point_leaves_no_room_the_way_to_the_limit_counts():
     """Proves: from 0.5 K above a set point that is where a plan may not go, to the limit."""
     near = {"facility_supply_set_point": {CHILLED: LAST}}
-    assert charged(LAST + CALM, **near) == pytest.approx(2.0)
-    assert charged(LAST + CALM + 0.1, **near) == pytest.approx(2.0 * 0.8)
+    assert charged(LAST + SUPPLY_TOLERANCE_K, **near) == pytest.approx(2.0)
+    assert charged(LAST + SUPPLY_TOLERANCE_K + 0.1, **near) == pytest.approx(2.0 * 0.8)
     assert charged(LIMIT, **near) == 0.0
     assert cooled(LIMIT + 0.1, **near).tank_discharge["tank_1"] == pytest.approx(
         0.2 * TANK.discharge_limit
@@ -70,7 +70,7 @@ def test_at_the_limit_nothing_is_charged_whatever_the_set_point_is():
 @pytest.mark.parametrize(
     ("water", "ordered", "share"),
     [
-        (SET + CALM + 0.1, 0.0, 0.0),
+        (SET + SUPPLY_TOLERANCE_K + 0.1, 0.0, 0.0),
         (LAST, 0.0, 0.0),
         ((LAST + LIMIT) / 2.0, 0.0, 0.5),
         ((LAST + LIMIT) / 2.0, 0.7, 0.7),
@@ -89,13 +89,15 @@ def test_a_tank_gives_before_machines_get_too_warm(water, ordered, share):
 
 def test_water_that_nobody_knows_moves_nothing():
     assert charged(np.nan) == 2.0
-    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0})
-    assert cool_first(orders, SITE, {}) == orders
+    orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 2.0})
+    assert apply_tank_priority(orders, SITE, {}) == orders
 
 
 def test_without_room_below_the_limit_all_is_given_above_it():
     strict = SITE.model_copy(
         update={"margins": SITE.margins.model_copy(update={"temperature": 0.0})}
     )
-    left = cool_first(Orders(jobs={}), strict, {CHILLED: LIMIT + CALM})
+    left = apply_tank_priority(
+        DispatchOrders(jobs={}), strict, {CHILLED: LIMIT + SUPPLY_TOLERANCE_K}
+    )
     assert left.tank_discharge["tank_1"] == TANK.discharge_limit

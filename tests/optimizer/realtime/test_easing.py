@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.dispatch import Orders
-from optimizer.realtime.easing import Easing
-from optimizer.realtime.guard import Guard
+from optimizer.realtime.intra_interval import LoadShedding, MeteringIntervalControl
+from optimizer.realtime.orders import DispatchOrders
 from sites import load_site
 from twin.time_axes import to_utc
 from twin.workload.jobs import Jobs
@@ -25,7 +24,7 @@ def site():
 @pytest.fixture
 def easing(site):
     """Return two jobs of 4 racks that run, of kinds 0 and 1, and one of 2 racks that waits."""
-    return Easing.of(open_queue(RackPool.of(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95})
+    return LoadShedding.of(open_queue(RackPool.of(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95})
 
 
 def jobs_of(count):
@@ -40,8 +39,10 @@ def jobs_of(count):
 
 
 def guard_of(site, easing, **more):
-    orders = Orders(jobs={7: 1.0, 8: 0.95})
-    return Guard(site=site, planned=orders, peak=99.0, limit=LIMIT, work=easing, **more)
+    orders = DispatchOrders(jobs={7: 1.0, 8: 0.95})
+    return MeteringIntervalControl(
+        site=site, planned=orders, peak=99.0, limit=LIMIT, work=easing, **more
+    )
 
 
 def test_jobs_that_run_are_capped_by_what_is_asked_and_none_is_paused(easing):
@@ -131,9 +132,9 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
     """
     large = load_site("rhine")
     jobs = replace(jobs_of(2), racks=np.array([700.0, 700.0]))
-    easing = Easing.of(open_queue(RackPool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
-    guard = Guard(
-        site=large, planned=Orders(jobs={7: 1.0, 8: 0.95}), peak=999.0, limit=170.0, work=easing,
+    easing = LoadShedding.of(open_queue(RackPool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
+    guard = MeteringIntervalControl(
+        site=large, planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}), peak=999.0, limit=170.0, work=easing,
         spare={"battery_1": 0.0},
     )  # fmt: skip
     shown, cuts = _followed(guard, 178.0 + rise * np.arange(14.0), delay)

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.deciding import decide
-from optimizer.realtime.gentle import Ways, gentle, gently, narrowed, ready, tightest
+from optimizer.planner.planner import decide
+from optimizer.realtime.battery_limits import (
+    BatteryLimits,
+    apply_limits,
+    discharge_margin,
+    intersect,
+    pre_reserve_limits,
+    taper_limits,
+)
 from tests import reserve_days, small_days
 from twin.feasibility.connection import taper_exceeds_ramp
 from twin.simulation.integration import STORAGE_TAPER_TIME_H
@@ -65,11 +72,11 @@ def test_what_may_be_ordered_lasts_the_quarter_hour_and_then_fades_to_the_end(sh
     problem = beside(0.08)
     store = battery(problem.site)
     state, window = with_level(problem, share)
-    ways = gentle(problem.site, state, resting())["battery_1"]
+    ways = taper_limits(problem.site, state, resting())["battery_1"]
     hours = 0.25 + STORAGE_TAPER_TIME_H
     assert ways.discharge * hours == pytest.approx(share * window * store.discharge_efficiency)
     assert ways.charge * hours == pytest.approx((1.0 - share) * window / store.charge_efficiency)
-    assert gentle(beside(0.2).site, state, resting()) == {}
+    assert taper_limits(beside(0.2).site, state, resting()) == {}
 
 
 def resting(*, charge=0.0, discharge=0.0, net=1.0):
@@ -103,23 +110,23 @@ def test_a_battery_on_which_the_connection_leans_may_not_fade(net, charge, disch
     site = problem.site.replace("grid_1", export_limit=0.0)
     state, _ = with_level(problem, 0.5)
     store, now = battery(site), resting(net=net, charge=charge, discharge=discharge)
-    found = gentle(site, state, now).get("battery_1")
+    found = taper_limits(site, state, now).get("battery_1")
     if ways is None:
         assert found is None
         return
-    lasting = gentle(beside(0.08).site, state, now)["battery_1"]
-    whole = Ways(charge=store.charge_limit, discharge=store.discharge_limit)
+    lasting = taper_limits(beside(0.08).site, state, now)["battery_1"]
+    whole = BatteryLimits(charge=store.charge_limit, discharge=store.discharge_limit)
     assert found == replace(whole, **{ways: getattr(lasting, ways)})
 
 
 def test_batteries_are_held_to_what_they_may():
-    ways = {"battery_1": Ways(charge=0.2, discharge=0.3)}
+    ways = {"battery_1": BatteryLimits(charge=0.2, discharge=0.3)}
     for way, most in (("charge", 0.2), ("discharge", 0.3)):
         now = resting(**{way: 0.8})
-        held = gently(now, ways)
+        held = apply_limits(now, ways)
         assert held[f"battery_{way}"].to_numpy() == pytest.approx(most)
         assert now[f"battery_{way}"].to_numpy() == pytest.approx(0.8)
-    assert gently(now, {}) is now
+    assert apply_limits(now, {}) is now
 
 
 def test_no_guard_takes_back_what_was_held():
@@ -128,9 +135,9 @@ def test_no_guard_takes_back_what_was_held():
         {"battery_charge": ("battery", [0.5]), "battery_discharge": ("battery", [0.0])},
         {"battery": ["battery_1"]},
     )
-    ways = {"battery_1": Ways(charge=0.5, discharge=0.3)}
-    assert narrowed({}, ways, step) == {"battery_1": pytest.approx(0.8)}
-    assert narrowed({"battery_1": 0.1, "other": 0.7}, ways, step) == {
+    ways = {"battery_1": BatteryLimits(charge=0.5, discharge=0.3)}
+    assert discharge_margin({}, ways, step) == {"battery_1": pytest.approx(0.8)}
+    assert discharge_margin({"battery_1": 0.1, "other": 0.7}, ways, step) == {
         "battery_1": 0.1,
         "other": 0.7,
     }
@@ -153,7 +160,9 @@ def may(plan, now, share=0.5, before=0.0):
     state["battery_level"].loc[{"battery": "battery_1"}] = store.low + share * (
         store.high - store.low
     )
-    return ready(site, plan, state, now=now, before={"battery_1": before}).get("battery_1")
+    return pre_reserve_limits(site, plan, state, now=now, before={"battery_1": before}).get(
+        "battery_1"
+    )
 
 
 def test_the_quarter_hour_before_a_reserve_leaves_its_room():
@@ -197,14 +206,14 @@ def test_nothing_is_known_beyond_the_plan_or_without_reserves():
 
 
 def test_of_several_rules_the_tightest_holds():
-    one, other = Ways(charge=0.2, discharge=0.7), Ways(charge=0.5, discharge=0.3)
-    found = tightest({"a": one}, {"a": other, "b": other})
-    assert found == {"a": Ways(charge=0.2, discharge=0.3), "b": other}
+    one, other = BatteryLimits(charge=0.2, discharge=0.7), BatteryLimits(charge=0.5, discharge=0.3)
+    found = intersect({"a": one}, {"a": other, "b": other})
+    assert found == {"a": BatteryLimits(charge=0.2, discharge=0.3), "b": other}
 
 
 @pytest.mark.parametrize(("charge", "discharge", "free"), [(0.8, 0.0, 1.0), (0.0, 0.7, 0.0)])
 def test_shaving_begins_from_what_may_be_ordered(charge, discharge, free):
     """Proves: 0.5 MW each way: what a plan wants beyond is not there to be moved."""
-    ways = {"battery_1": Ways(charge=0.5, discharge=0.5)}
-    step = gently(resting(charge=charge, discharge=discharge), ways).isel(time=0)
-    assert narrowed({"battery_1": 9.0}, ways, step)["battery_1"] == pytest.approx(free)
+    ways = {"battery_1": BatteryLimits(charge=0.5, discharge=0.5)}
+    step = apply_limits(resting(charge=charge, discharge=discharge), ways).isel(time=0)
+    assert discharge_margin({"battery_1": 9.0}, ways, step)["battery_1"] == pytest.approx(free)

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from optimizer.dispatch import Orders
-from optimizer.realtime.cool_first import CALM
-from optimizer.realtime.guard import Guard
+from optimizer.realtime.intra_interval import MeteringIntervalControl
+from optimizer.realtime.orders import DispatchOrders
+from optimizer.realtime.tank_priority import SUPPLY_TOLERANCE_K
 from tests import small_days
 
 PEAK = 4.0
@@ -18,8 +18,10 @@ def guard():
     """Return the guard of a quarter-hour in which a battery of 0.8 MW charges with 0.6 MW."""
     site = small_days.problem(1).site
     (battery,) = (store.owner for store in site.stores if store.carrier == "medium_voltage")
-    orders = Orders(jobs={}, battery_charge={battery: 0.6}, battery_discharge={battery: 0.0})
-    return Guard(site=site, planned=orders, peak=PEAK)
+    orders = DispatchOrders(
+        jobs={}, battery_charge={battery: 0.6}, battery_discharge={battery: 0.0}
+    )
+    return MeteringIntervalControl(site=site, planned=orders, peak=PEAK)
 
 
 def battery_of(orders):
@@ -126,7 +128,7 @@ def test_small_changes_are_none(guard):
 def test_what_was_shaved_at_the_start_counts_and_stays(guard):
     """Proves: of 0.5 MW that may go 0.3 are gone, so 0.2 are left; with room the 0.3 stay cut."""
     (battery,) = guard.planned.battery_charge
-    watch = Guard(
+    watch = MeteringIntervalControl(
         site=guard.site, planned=guard.planned, peak=PEAK, spare={battery: 0.5}, least=0.3
     )
     orders = watch.look(minutes=5, mean=4.1, latest=4.1)  # 0.15 MW too many
@@ -140,14 +142,17 @@ def test_what_was_shaved_at_the_start_counts_and_stays(guard):
 def filling():
     """Return the guard of a quarter-hour in which tank and battery charge, with 0.2 and 0.6 MW."""
     site = small_days.problem(1).site
-    orders = Orders(jobs={}, tank_charge={"tank_1": 0.2}, battery_charge={"battery_1": 0.6})
-    return Guard(site=site, planned=orders, peak=PEAK)
+    orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2}, battery_charge={"battery_1": 0.6})
+    return MeteringIntervalControl(site=site, planned=orders, peak=PEAK)
 
 
 def warmth(site, share):
     """Return water at a share of the way from where charging begins to yield to where it ends."""
     plant = site.equipment["chilled_plant"]
-    first, last = plant.supply_temperature + CALM, plant.supply_limit - site.margins.temperature
+    first, last = (
+        plant.supply_temperature + SUPPLY_TOLERANCE_K,
+        plant.supply_limit - site.margins.temperature,
+    )
     return {"chilled_plant": first + share * (last - first)}
 
 

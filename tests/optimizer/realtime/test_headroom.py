@@ -5,9 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.dispatch import within
-from optimizer.realtime.headroom import WARMED, Headroom, headroom
-from optimizer.realtime.tried import tried
+from optimizer.realtime.dispatch import limit_caps
+from optimizer.realtime.headroom import (
+    MAX_WARMING_SHARE,
+    Headroom,
+    compute_headroom,
+    site_load_curve,
+)
 from tests import small_days
 from tests.math.promises import with_target
 from twin.markets.contracts import LoadTargetContract
@@ -23,8 +27,8 @@ def test_a_hard_target_is_a_limit_and_another_is_not(price, is_limit):
     asked, plan = small_days.problem(), small_days.decision().schedule
     step = plan.isel(time=[0], instant=[0, 1])
     step["grid_import_power"] = 0.0 * step["grid_import_power"]
-    free = headroom(asked.site, asked.state, step)
-    room = headroom(asked.site, asked.state, with_target(step, [1.4], price=price))
+    free = compute_headroom(asked.site, asked.state, step)
+    room = compute_headroom(asked.site, asked.state, with_target(step, [1.4], price=price))
     assert room.import_power(room.calm_power) == pytest.approx(1.4, abs=0.05)
     assert free.calm_power > room.calm_power + 0.1
     assert room.work_power == pytest.approx(room.calm_power if is_limit else free.work_power)
@@ -38,7 +42,7 @@ def test_no_target_asks_for_less_than_the_least_of_its_contract():
     firm = LoadTargetContract.model_construct(name="tso", up_price=50.0, least=1.4, effect="hard")
     where = asked.site.model_copy(update={"equipment": asked.site.equipment | {"tso": firm}})
     low, exact = (
-        headroom(where, asked.state, with_target(step, [target], price=np.inf)).work_power
+        compute_headroom(where, asked.state, with_target(step, [target], price=np.inf)).work_power
         for target in (0.2, 1.4)
     )
     assert low == pytest.approx(exact)
@@ -56,12 +60,12 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     state, step = asked.state.copy(deep=True), asked.outlook.isel(time=[0], instant=[0, 1])
     at = {"circuit": "warm_plant"}
     state["facility_supply_temperature"].loc[at] = plant.supply_limit - room
-    found = headroom(site, state, step)
-    load = WARMED * max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
-    ran = tried(site, step)
+    found = compute_headroom(site, state, step)
+    load = MAX_WARMING_SHARE * max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
+    ran = site_load_curve(site, step)
     each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.halls)
     assert found.rise_power == pytest.approx(load / each)
-    assert found.work_power == headroom(site, asked.state, step).work_power
+    assert found.work_power == compute_headroom(site, asked.state, step).work_power
 
 
 def test_what_runs_goes_on_however_warm_the_water_is():
@@ -76,13 +80,13 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     caps = np.isin(np.arange(len(queue.jobs)), first).astype(float)
     must = caps > 0
     none = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.0)
-    kept = within(queue, caps, headroom=none, must=must)
+    kept = limit_caps(queue, caps, headroom=none, must=must)
     power = running_power(queue, running.astype(float))
     assert running_power(queue, kept) <= power + 1e-9
     assert running_power(queue, caps) > power
-    assert (within(queue, running.astype(float), headroom=none, must=must) == running).all()
+    assert (limit_caps(queue, running.astype(float), headroom=none, must=must) == running).all()
     free = replace(none, rise_power=100.0)
-    assert (within(queue, caps, headroom=free, must=must) == caps).all()
+    assert (limit_caps(queue, caps, headroom=free, must=must) == caps).all()
 
 
 def test_less_capping_of_running_jobs_is_a_rise_too():
@@ -95,7 +99,7 @@ def test_less_capping_of_running_jobs_is_a_rise_too():
     queue = replace(queue, caps=np.where(two, 0.6, 0.0))
     drawn = running_power(queue, queue.caps)
     room = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.05)
-    lifted = within(queue, two.astype(float), headroom=room, must=two)
+    lifted = limit_caps(queue, two.astype(float), headroom=room, must=two)
     assert running_power(queue, two.astype(float)) == pytest.approx(drawn + 0.1063, abs=1e-4)
     assert running_power(queue, lifted) == pytest.approx(drawn + 0.05)
     assert ((lifted > 0.0) == two).all()
@@ -111,8 +115,8 @@ def test_sun_that_sets_carries_no_work_to_the_end_of_the_interval(later, less):
     site = asked.site.replace("grid_1", import_limit=0.9)
     soon = asked.outlook.isel(time=slice(2), instant=slice(3)).copy(deep=True)
     soon["renewable_available_power"].values[:] = [[2.0], [later]]
-    room = headroom(site, asked.state, soon)
-    steady = headroom(site, asked.state, soon.isel(time=[0], instant=[0, 1]))
+    room = compute_headroom(site, asked.state, soon)
+    steady = compute_headroom(site, asked.state, soon.isel(time=[0], instant=[0, 1]))
     assert steady.slope * (steady.work_power - room.work_power) == pytest.approx(less, abs=0.05)
     assert room.own_power == steady.own_power
     assert room.peak_power == steady.peak_power

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.realtime.lasting import lasting
+from optimizer.realtime.job_priority import start_limits
 from tests import small_days
 from twin import time_axes
 
@@ -27,9 +27,9 @@ def test_a_target_within_the_least_run_leaves_the_fewest_racks():
     """
     site, none = small_days.setting().site, np.inf
     asked = plan([none, none, 2.0, 2.0, 2.0, none, none, none])
-    assert lasting(site, asked, START + time_axes.QUARTER_HOUR) == {"training": 5.0}
+    assert start_limits(site, asked, START + time_axes.QUARTER_HOUR) == {"training": 5.0}
     assert (
-        lasting(site, asked, START + 4 * time_axes.QUARTER_HOUR) == {}
+        start_limits(site, asked, START + 4 * time_axes.QUARTER_HOUR) == {}
     )  # it holds now: planned as such
-    assert lasting(site, plan([none] * 8), START) == {}
-    assert lasting(site, asked.drop_vars("grid_import_target"), START) == {}
+    assert start_limits(site, plan([none] * 8), START) == {}
+    assert start_limits(site, asked.drop_vars("grid_import_target"), START) == {}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.realtime.tried import tried
+from optimizer.realtime.headroom import site_load_curve
 from tests import heated, moments
 from twin import variables
 from twin.equipment import CoolingPlant
@@ -22,7 +22,7 @@ def first(**words):
 
 def test_the_twin_says_the_same_of_halls_that_draw_it_for_long():
     site, now = moments.site(), first(air_temperature=24.3, relative_humidity=0.5)
-    found, start = tried(site, now), now["time"].to_numpy()[0]
+    found, start = site_load_curve(site, now), now["time"].to_numpy()[0]
     long = interval_axes(np.array([start, start + np.timedelta64(10_000, "h")]))
     long = long.assign({name: ("time", now[name].to_numpy()) for name in ROUNDING_STEPS})
     shares = np.array([work.racks / site.racks for work in site.works])
@@ -37,21 +37,26 @@ def test_the_twin_says_the_same_of_halls_that_draw_it_for_long():
 
 def test_air_that_hardly_differs_is_tried_once():
     site = moments.site()
-    one, other = (tried(site, first(air_temperature=warmth)) for warmth in (20.01, 20.09))
+    one, other = (site_load_curve(site, first(air_temperature=warmth)) for warmth in (20.01, 20.09))
     assert one is other
-    assert tried(site, first(air_temperature=20.11)) is not one
+    assert site_load_curve(site, first(air_temperature=20.11)) is not one
 
 
 def test_another_site_is_tried_itself_even_if_it_is_named_alike():
     site = moments.site()
     smaller = site.replace("hall_1", racks=site.equipment["hall_1"].racks // 2)
-    assert tried(smaller, first()).power[-1] < 0.9 * tried(site, first()).power[-1]
+    assert (
+        site_load_curve(smaller, first()).power[-1] < 0.9 * site_load_curve(site, first()).power[-1]
+    )
 
 
 def test_what_is_sold_as_heat_and_what_a_plant_can_carry_count():
     site, now = heated.heated(), heated.problem().outlook.isel(time=[0])
     some = xr.DataArray([[0.4]], dims=("time", "heat_reuse"), coords={"heat_reuse": ["pump"]})
-    idle, busy = tried(site, now), tried(site, now.assign(heat_reuse_power=some))
+    idle, busy = (
+        site_load_curve(site, now),
+        site_load_curve(site, now.assign(heat_reuse_power=some)),
+    )
     assert (busy.power > idle.power + 0.02).all()  # the pump draws more than the plant saves
     assert (busy.loads["warm_plant"] < idle.loads["warm_plant"] - 0.2).all()
     assert idle.loads.keys() == idle.most.keys() == {plant.name for plant in site.of(CoolingPlant)}

@@ -5,18 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.realtime.turning import mean_way, metered
+from optimizer.realtime.intra_interval import mean_ramp_fraction, metered_means
 
 POWERS = st.floats(-200.0, 200.0)
 
 
 def test_a_steady_plan_is_what_the_meter_shows():
-    assert metered(np.full(4, 3.0), before=3.0).tolist() == [3.0] * 4
-    assert metered(np.array([]), before=3.0).size == 0
+    assert metered_means(np.full(4, 3.0), before=3.0).tolist() == [3.0] * 4
+    assert metered_means(np.array([]), before=3.0).size == 0
 
 
 def test_of_a_step_a_third_is_missing():
-    assert metered(np.array([6.0, 6.0, 0.0]), before=3.0) == pytest.approx([5.0, 6.0, 2.0])
+    assert metered_means(np.array([6.0, 6.0, 0.0]), before=3.0) == pytest.approx([5.0, 6.0, 2.0])
 
 
 @given(st.lists(POWERS, min_size=1, max_size=6), POWERS, st.floats(0.0, 20.0))
@@ -31,12 +31,12 @@ def test_means_are_those_of_the_course(setpoints, before, since):
         course[mine] = begin + (goal - begin) * way
         begin += (goal - begin) * min((15.0 * (i + 1) - began) / 10.0, 1.0)
     expected = course.reshape(-1, 1500).mean(axis=1)
-    found = metered(np.array(setpoints), before=before, since=since)
+    found = metered_means(np.array(setpoints), before=before, since=since)
     assert found == pytest.approx(expected, abs=0.01)
 
 
 def test_the_mean_way_is_half_while_it_lasts():
-    assert mean_way(10.0) == mean_way(4.0, 4.0) == 0.5
-    assert mean_way(5.0) == 0.25
-    assert mean_way(20.0) == 0.75
-    assert mean_way(0.0) == 0.0
+    assert mean_ramp_fraction(10.0) == mean_ramp_fraction(4.0, 4.0) == 0.5
+    assert mean_ramp_fraction(5.0) == 0.25
+    assert mean_ramp_fraction(20.0) == 0.75
+    assert mean_ramp_fraction(0.0) == 0.0

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from optimizer import plan
-from optimizer.compile.arrays import Accounts, Arrays
-from optimizer.plan import solve_problem
-from optimizer.solve import Lacking
-from optimizer.solve.small import Dense
+from optimizer.compiler.arrays import AccountCosts, ModelArrays
+from optimizer.diagnostics.infeasibility import ElasticModel
+from optimizer.planner import planner
+from optimizer.planner.planner import solve_problem
+from optimizer.solver.dense_programs import DenseProgram
 from tests import small_days
 from tests.math.hand import (
     battery,
@@ -262,7 +262,7 @@ def infeasible(seed):
     high = np.where(rng.random(rows) < 0.3, low, low + rng.integers(0, 3, rows))
     low = np.where(rng.random(rows) < 0.3, -np.inf, low)
     ceiling = np.where(rng.random(columns) < 0.3, np.inf, 2.0)
-    return Dense(
+    return DenseProgram(
         matrix=matrix, low=low, high=high, column_low=np.zeros(columns), column_high=ceiling
     )
 
@@ -271,11 +271,13 @@ def arrays_of(dense):
     rows, columns = dense.matrix.shape
     at = np.nonzero(dense.matrix)
     none = np.empty(0, dtype=np.int32)
-    return Arrays(
+    return ModelArrays(
         start=np.searchsorted(at[0], np.arange(rows + 1)).astype(np.int32),
         index=at[1].astype(np.int32),
         value=dense.matrix[at],
-        accounts=Accounts(names=(), which=none, column=none, cost=np.empty(0), offset=np.empty(0)),
+        accounts=AccountCosts(
+            names=(), which=none, column=none, cost=np.empty(0), offset=np.empty(0)
+        ),
         column_low=dense.column_low,
         column_high=dense.column_high,
         row_low=dense.low,
@@ -321,7 +323,7 @@ def test_what_is_missed_is_the_least_and_what_is_not_named_is_not_why(seed):
     """
     dense = infeasible(seed)
     may = dense.low == dense.high
-    lack = Lacking(arrays_of(dense), np.flatnonzero(may)).least()
+    lack = ElasticModel(arrays_of(dense), np.flatnonzero(may)).least()
     wanted = least_missed(dense, may)
     if wanted is None:
         assert lack is None
@@ -337,10 +339,10 @@ def test_a_long_question_is_looked_through_before_money_is_weighed(monkeypatch):
     A question of few rows is not looked through, nor is one that goes on from the last plan.
     """
     asked = problem(site(), outlook([10.0], service=5.0))
-    warm = plan.solve_problem(asked).warm
-    monkeypatch.setattr(plan, "can_be_kept", lambda _: False)
-    plan.solve_problem(asked)
-    monkeypatch.setattr(plan, "LONG", 1)
-    plan.solve_problem(asked, warm)
+    warm = planner.solve_problem(asked).warm
+    monkeypatch.setattr(planner, "is_feasible", lambda _: False)
+    planner.solve_problem(asked)
+    monkeypatch.setattr(planner, "FEASIBILITY_CHECK_ROWS", 1)
+    planner.solve_problem(asked, warm)
     with pytest.raises(NoScheduleError):
-        plan.solve_problem(asked)
+        planner.solve_problem(asked)

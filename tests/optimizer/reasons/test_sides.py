@@ -2,9 +2,9 @@
 
 import pytest
 
-from optimizer.front import sensitivities
-from optimizer.reasons.binding import binding
-from optimizer.schedule import schedule_of
+from optimizer.diagnostics.binding import binding_limits
+from optimizer.planner.pareto import limit_values
+from optimizer.planner.schedule import build_schedule
 from tests.math import hand
 from tests.math.reserved import ahead, held_by, product
 from twin.declarations import SafetyMargins
@@ -15,7 +15,7 @@ IDLE = product(price=0.0)
 
 
 def told(plan):
-    return {one.limit: one.worth for one in sensitivities(plan)}
+    return {one.limit: one.worth for one in limit_values(plan)}
 
 
 @pytest.mark.parametrize("products", [(), (IDLE,)])
@@ -123,7 +123,7 @@ def test_a_ramp_is_eased_in_the_first_interval_and_in_those_after_it():
     """
     where = hand.site(connection=hand.grid(import_limit=30.0, ramp=0.05))
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
-    (one,) = sensitivities(plan)
+    (one,) = limit_values(plan)
     assert one.limit == "ramp of the connection, upwards (grid)"
     assert (one.worth, one.hours) == (pytest.approx(200_000.0), 2.0)
 
@@ -133,7 +133,7 @@ def test_energy_behind_reserves_is_told_in_units_of_energy():
     store = hand.battery(capacity=4.0, power=1.0)
     outlook = ahead([80.0] * 8, held=[0.5] * 8, service=3.0)
     plan = hand.solved(held_by(store, product(price=0.0)), outlook, level=0.5)
-    units = {one.limit: one.unit for one in binding(plan, schedule_of(plan))}
-    units |= {one.limit: one.unit for one in sensitivities(plan)}
+    units = {one.limit: one.unit for one in binding_limits(plan, build_schedule(plan))}
+    units |= {one.limit: one.unit for one in limit_values(plan)}
     behind = {unit for limit, unit in units.items() if limit.startswith("energy behind reserves")}
     assert behind == {"MWh"}

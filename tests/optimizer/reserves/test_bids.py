@@ -5,16 +5,16 @@ from itertools import product as combinations
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.forms import holding
-from optimizer.inputs import inputs_of
-from optimizer.objectives import account_prices
-from optimizer.plan import solve_problem
-from optimizer.reasons.easing import Easing
-from optimizer.reserves.lots import lots
-from optimizer.schedule import schedule_of
-from optimizer.solve import Solver
+from optimizer.compiler.structure import compile_model
+from optimizer.diagnostics.sensitivity import SensitivityModel
+from optimizer.model.components import storage_reserve
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import account_weights
+from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
+from optimizer.solver import LpSolver
+from optimizer.solver.reserve_bidding import bid_blocks
 from tests import reserve_days
 from tests.math.hand import battery, grid, problem, solved
 from tests.math.reserved import ahead, held_by, offered, product
@@ -31,7 +31,7 @@ MOST_LOST, LOST = 0.25, 0.03
 @pytest.fixture
 def full_to_the_end(monkeypatch):
     """Let power not fade near the ends of a battery, so that numbers stay round."""
-    monkeypatch.setattr(holding, "FADES", 0.0)
+    monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", 0.0)
 
 
 def fractions(plan):
@@ -59,7 +59,7 @@ def test_what_one_product_loses_by_rounding_another_earns():
 @pytest.mark.parametrize("fades", [0.0, 0.2])
 def test_bids_are_rounded_up_where_others_can_make_room(monkeypatch, fades):
     """Proves: of 0.3 MW at 10 and 2 MW at 9, 1 MW each is sold: 76. Sensitivity: 72, the 2 MW."""
-    monkeypatch.setattr(holding, "FADES", fades)
+    monkeypatch.setattr(storage_reserve, "TAPER_TIME_H", fades)
     where = held_by(
         battery(capacity=3.0, power=2.0),
         product("fcr", duration=1.0, price=10.0, **WHOLE),
@@ -81,7 +81,7 @@ def test_a_product_that_sells_nothing_costs_nothing(price):
         plan = solved(held_by(battery(), product(price=price, **wide)), ahead_of, level=0.5)
         assert plan.objective == pytest.approx(120.0)
         assert offered(plan) == pytest.approx(0.0)
-        assert Easing(plan).length("battery.level") == 9  # the plan is found again
+        assert SensitivityModel(plan).length("battery.level") == 9  # the plan is found again
 
 
 def test_accounts_are_of_what_the_schedule_says():
@@ -91,7 +91,7 @@ def test_accounts_are_of_what_the_schedule_says():
         product("afrr_up", direction="up", duration=0.25, price=9.0, **WHOLE),
     )
     plan = solved(where, ahead([0.0] * 8, service=5.0), level=0.5)
-    told = schedule_of(plan)
+    told = build_schedule(plan)
     paid = float((told["reserve_capacity"] * told["reserve_price"]).sum())
     assert plan.accounts["reserves"].sum() == pytest.approx(-paid)
 
@@ -123,8 +123,8 @@ def test_a_first_bid_is_the_least_one():
 def test_what_is_whole_is_not_sought(monkeypatch):
     """Proves: 1 MW in steps of 0.1 takes one solve more, of a plan that offers nothing."""
     runs = []
-    run = Solver.run
-    monkeypatch.setattr(Solver, "run", lambda self: runs.append(1) or run(self))
+    run = LpSolver.run
+    monkeypatch.setattr(LpSolver, "run", lambda self: runs.append(1) or run(self))
     plan = solved(held_by(battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     assert offered(plan)[4:] == pytest.approx(1.0)
     assert len(runs) == 2
@@ -176,11 +176,11 @@ def test_bids_are_whole_and_no_store_runs_in_a_circle(seed):
 
 def tried(asked):
     """Return the objectives of the best whole bids and of none, by trying all there are."""
-    inputs = inputs_of(asked)
-    arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
-    solver = Solver(arrays, account_prices(asked.weights))
+    inputs = build_model_data(asked)
+    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    solver = LpSolver(arrays, account_weights(asked.weights))
     places, choices = [], []
-    for one in lots(arrays, asked):
+    for one in bid_blocks(arrays, asked):
         for number in np.unique(one.block[one.most > 0.0]):
             at, cost = one.columns[one.block == number], one.cost[one.block == number]
             most = greatest(solver, at, cost=cost) + NOTHING

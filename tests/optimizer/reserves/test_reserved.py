@@ -7,17 +7,17 @@ import pytest
 import xarray as xr
 
 import sites
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.dispatch import Orders
-from optimizer.flexibility import flexibility
-from optimizer.inputs import inputs_of
-from optimizer.plan import solve_problem
-from optimizer.problem import Problem
-from optimizer.realtime.headroom import headroom
-from optimizer.realtime.shave import shave, spare_of
-from optimizer.reserves.reserved import told
-from optimizer.schedule import schedule_of
+from optimizer.compiler.structure import compile_model
+from optimizer.diagnostics.explanation import reserve_messages
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.planner.flexibility import estimate_flexibility
+from optimizer.planner.planner import solve_problem
+from optimizer.planner.schedule import build_schedule
+from optimizer.problem.problem import Problem
+from optimizer.realtime.battery_limits import reserve_free_margin, shave_peak
+from optimizer.realtime.headroom import compute_headroom
+from optimizer.realtime.orders import DispatchOrders
 from tests import reserve_days, small_days
 from tests.math import hand
 from tests.math.hand import solved
@@ -70,7 +70,7 @@ def holding(capacity, *, level=20.0, charge=0.0, count=16):
 
 def offers(site, plan):
     nothing = xr.Dataset(coords={"instant": plan["instant"]})
-    found = flexibility(site, plan, plan, outlook=nothing)
+    found = estimate_flexibility(site, plan, plan, outlook=nothing)
     return found["reserve_up_power"][:12].to_numpy(), found["reserve_down_power"][:12].to_numpy()
 
 
@@ -97,9 +97,9 @@ def test_the_connection_is_kept_free_for_what_is_sold(site):
 def shaved(site, plan, *, level, excess=10.0, charge=0.0):
     state = states.initial_state(site, START)
     state["battery_level"].values[:] = level
-    spare = spare_of(site, plan, state, now=START)
-    orders = Orders(jobs={}, battery_charge={"battery_1": charge})
-    return shave(orders, site, excess, spare=spare)[1]
+    spare = reserve_free_margin(site, plan, state, now=START)
+    orders = DispatchOrders(jobs={}, battery_charge={"battery_1": charge})
+    return shave_peak(orders, site, excess, spare=spare)[1]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_work_leaves_room_for_what_is_sold():
     where = where.model_copy(update={"reserves": {"fcr": product()}})
     plan = here.truth.isel(time=slice(0, 1), instant=slice(0, 2)).assign_coords(product=["fcr"])
     plan["reserve_capacity"] = ("time", "product"), [[0.1]]
-    free = headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
-    kept = headroom(where, here.begin, plan)
+    free = compute_headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
+    kept = compute_headroom(where, here.begin, plan)
     lost = free.slope * (free.work_power - kept.work_power)
     assert lost == pytest.approx(0.1, abs=0.01)
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
@@ -137,8 +137,8 @@ def test_the_quarter_hour_before_leaves_the_room_at_the_connection():
     where = here.site.model_copy(update={"reserves": {"fcr": product()}})
     plan = here.truth.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
     plan["reserve_capacity"] = ("time", "product"), [[0.0], [0.1], [0.3]]
-    free = headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
-    kept = headroom(where, here.begin, plan)
+    free = compute_headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
+    kept = compute_headroom(where, here.begin, plan)
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
 
 
@@ -146,7 +146,7 @@ def test_what_is_held_is_told_with_its_price():
     """Of 1.6 MW one is sold at 10 EUR/MW/h, in whole MW; one more would lose trade at 2."""
     big, whole = hand.battery(capacity=20.0, power=1.6), product(least_bid=1.0, bid_step=1.0)
     plan = solved(held_by(big, whole), ahead([0.0] * 4 + [2.0] * 4, service=2.0), level=0.5)
-    assert told(plan, schedule_of(plan)) == (
+    assert reserve_messages(plan, build_schedule(plan)) == (
         "fcr: 1 MW offered from 2026-07-01T00:00Z to 2026-07-01T04:00Z at 10.00 EUR/MW/h; "
         "the last MW costs 2.00 elsewhere",
     )
@@ -161,15 +161,16 @@ def test_room_at_the_connection_is_part_of_what_the_last_mw_costs():
     big = hand.battery(capacity=20.0, power=2.0, wear_price=3.0)
     where = held_by(big, down, connection=hand.grid(import_limit=2.0))
     plan = solved(where, ahead([0.0] * 8, service=1.0), level=0.5)
-    (line,) = told(plan, schedule_of(plan))
+    (line,) = reserve_messages(plan, build_schedule(plan))
     assert line.endswith("at 10.00 EUR/MW/h; the last MW costs 3.00 elsewhere")
 
 
 def test_what_is_not_held_is_told():
     where = held_by(hand.battery(), product())
     plan = solved(where, ahead([0.0] * 8, service=1.0, held=[1.0] * 4 + [0.0] * 4))
-    assert "fcr: 1 MW sold and NOT held from 2026-06-30T20:00Z to 2026-06-30T21:00Z" in told(
-        plan, schedule_of(plan)
+    assert (
+        "fcr: 1 MW sold and NOT held from 2026-06-30T20:00Z to 2026-06-30T21:00Z"
+        in reserve_messages(plan, build_schedule(plan))
     )
 
 
@@ -259,9 +260,9 @@ def test_the_model_of_reserves_is_compiled_as_pyomo_says():
     where = held_by(hand.battery(efficiency=0.9), product(), up, slow, work=[batch])
     jobs = [("batch", [0.0] * 7 + [4.0], [4.0] * 8, 4.0)]
     look = ahead([20.0] * 4 + [80.0] * 4, service=1.0, jobs=jobs, held=[0.5] * 4 + [0.0] * 4)
-    inputs = inputs_of(hand.problem(where, look, level=0.5))
-    shape, numbers = shape_of(inputs), numbers_of(inputs)
-    arrays = structure_of(shape).arrays(numbers)
+    inputs = build_model_data(hand.problem(where, look, level=0.5))
+    shape, numbers = signature_of(inputs), parameter_values(inputs)
+    arrays = compile_model(shape).arrays(numbers)
     rows, low, high, costs, offset, bounds = as_pyomo_says(shape, numbers)
     np.testing.assert_allclose(dense(arrays), rows, rtol=1e-15)
     np.testing.assert_allclose(arrays.row_low, low, rtol=1e-15)
@@ -282,7 +283,9 @@ def test_work_that_holds_a_reserve_offers_no_more_for_it():
 
     def offered(held):
         plan = schedule.assign(work_reserve=held)
-        whole = flexibility(problem.site, plan, found.verdict.replay, outlook=problem.outlook)
+        whole = estimate_flexibility(
+            problem.site, plan, found.verdict.replay, outlook=problem.outlook
+        )
         return whole["reserve_up_power"].to_numpy()
 
     assert (offered(sold) <= offered(0.0 * sold) + 1e-9).all()
@@ -294,6 +297,6 @@ def test_work_that_is_to_stop_has_to_run():
     one = reserve_days.decision().schedule.isel(time=[0], instant=[0, 1])
     held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
     held.loc[{"product": "mfrr", "cohort": ["batch/0", "batch/2"]}] = [0.1, 0.2]
-    room = headroom(asked.site, asked.state, one.assign(work_reserve=held))
+    room = compute_headroom(asked.site, asked.state, one.assign(work_reserve=held))
     assert room.work_kept == {"batch": pytest.approx(0.3), "training": 0.0}
-    assert headroom(asked.site, asked.state, one.drop_vars("work_reserve")).work_kept == {}
+    assert compute_headroom(asked.site, asked.state, one.drop_vars("work_reserve")).work_kept == {}

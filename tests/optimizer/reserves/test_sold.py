@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.decision import Decision
-from optimizer.reserves.book import Book
-from optimizer.reserves.capacity import faults as capacity_faults
-from optimizer.reserves.sold import sold
-from optimizer.service.world import Files, market_of
-from optimizer.steering import question
+from optimizer.inputs.series_files import SeriesFiles, read_market_series
+from optimizer.planner.decision import Decision
+from optimizer.planner.planner import decide
+from optimizer.problem.outlook import SoldReserves, reserve_outlook
+from optimizer.problem.problem import build_problem
+from optimizer.problem.validation import find_reserve_issues as capacity_faults
 from tests import reserve_days, small_days
 from tests.math.hand import battery
 from tests.math.reserved import held_by, product
@@ -27,7 +26,7 @@ DAY = time_axes.regular_axes(NOW, 192)
 def files(folder, text):
     path = folder / "reserves.csv"
     path.write_text(text)
-    return Files(prices=path, weather=path, reserves=path)
+    return SeriesFiles(prices=path, weather=path, reserves=path)
 
 
 def series(folder, held, paid):
@@ -37,7 +36,9 @@ def series(folder, held, paid):
         f"{begin + np.timedelta64(4 * i, 'h')}Z,{mw},{eur}\n"
         for i, (mw, eur) in enumerate(zip(held, paid, strict=True))
     )
-    told = market_of(reserve_days.site(), files(folder, "time_utc,fcr_mw,fcr_eur_mw_h\n" + lines))
+    told = read_market_series(
+        reserve_days.site(), files(folder, "time_utc,fcr_mw,fcr_eur_mw_h\n" + lines)
+    )
     own = small_days.setting().world.record
     day = own[["time", "duration", "instant"]]
     parts = own.drop_vars(["renewable_available_power", "local_time"]).assign_coords(day.coords)
@@ -46,7 +47,7 @@ def series(folder, held, paid):
 
 def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(tmp_path):
     whole = series(tmp_path, [0.1] * 6 + [0.2] * 6 + [0.3] * 6, [*range(6), *range(10, 28)][:18])
-    found = sold(reserve_days.site(), whole, NOW, axes=DAY)
+    found = reserve_outlook(reserve_days.site(), whole, NOW, axes=DAY)
     night = DAY["time"].to_numpy() >= MIDNIGHT
     held = found["reserve_held"].sel(product="fcr").to_numpy()
     assert held[~night] == pytest.approx(0.2)
@@ -54,16 +55,18 @@ def test_what_is_sold_counts_from_its_gate_on_and_prices_are_yesterdays_before(t
     paid = found["reserve_price"].sel(product="fcr").to_numpy()
     assert paid[night][:96] == pytest.approx(np.repeat(np.arange(10.0, 16.0), 16))
     assert found["reserve_price"].sel(product="mfrr").to_numpy() == pytest.approx(9.0)
-    later = sold(reserve_days.site(), whole, MIDNIGHT, axes=time_axes.regular_axes(MIDNIGHT, 96))
+    later = reserve_outlook(
+        reserve_days.site(), whole, MIDNIGHT, axes=time_axes.regular_axes(MIDNIGHT, 96)
+    )
     assert later["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx(0.3)
-    known = sold(reserve_days.site(), whole, NOW, axes=DAY, foresight=True)
+    known = reserve_outlook(reserve_days.site(), whole, NOW, axes=DAY, foresight=True)
     assert known["reserve_held"].sel(product="fcr").to_numpy()[night][:96] == pytest.approx(0.3)
 
 
 def test_an_interval_over_several_blocks_holds_the_most_of_them(tmp_path):
     whole = series(tmp_path, [0.1] * 6 + [0.1, 0.3, 0.1, 0.1, 0.1, 0.1], [20.0] * 12)
     wide = time_axes.interval_axes(NOW + np.array([0, 8, 16]) * time_axes.HOUR)
-    found = sold(reserve_days.site(), whole, NOW, axes=wide)
+    found = reserve_outlook(reserve_days.site(), whole, NOW, axes=wide)
     assert found["reserve_held"].sel(product="fcr").to_numpy() == pytest.approx([0.3, 0.1])
 
 
@@ -75,7 +78,7 @@ def test_what_a_book_says_of_intervals_over_several_blocks_may_be_asked():
     )
     capacity = np.append(0.0, np.repeat([1.0, 1.0, 2.0], 4))
     offered["reserve_capacity"] = ("time", "product"), capacity[:, None]
-    book = Book(where)
+    book = SoldReserves(where)
     book.close(offered, midnight)
     wide = time_axes.interval_axes(midnight + np.array([0, 6, 12]) * time_axes.HOUR)
     asked = wide.merge(book.held(wide))
@@ -87,7 +90,7 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
     """As the service asks: its record holds the file."""
     whole = series(tmp_path, [0.3] * 12, [20.0] * 12)
     here = small_days.setting()
-    problem = question(
+    problem = build_problem(
         reserve_days.site(),
         whole,
         here.begin,
@@ -115,10 +118,10 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
 )
 def test_a_file_that_no_product_can_be_is_refused(tmp_path, text, told):
     with pytest.raises(SeriesError, match=told):
-        market_of(reserve_days.site(), files(tmp_path, text))
+        read_market_series(reserve_days.site(), files(tmp_path, text))
 
 
 def test_a_record_or_a_site_without_reserves_tells_nothing():
     here = small_days.setting()
-    assert not sold(reserve_days.site(), here.world.record, NOW, axes=DAY).data_vars
-    assert not sold(here.site, here.world.record, NOW, axes=DAY).data_vars
+    assert not reserve_outlook(reserve_days.site(), here.world.record, NOW, axes=DAY).data_vars
+    assert not reserve_outlook(here.site, here.world.record, NOW, axes=DAY).data_vars

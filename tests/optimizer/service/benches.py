@@ -6,14 +6,13 @@ from unittest.mock import MagicMock
 
 import numpy as np
 
-from optimizer.service.board import word
-from optimizer.service.daemon import Service
-from optimizer.service.overrides import Overrides
-from optimizer.service.partners.partner_link import PartnerLink
+from optimizer.service.config import ServiceConfig
+from optimizer.service.daemon import SiteService
+from optimizer.service.hold import HoldRegister
+from optimizer.service.jobs import SchedulerJobs
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.settings import Settings
-from optimizer.service.watching.alarms import Severity
-from optimizer.service.watching.told_jobs import ToldJobs
+from optimizer.service.status import Severity, state_label
 from telemetry.live.state import LiveState
 from telemetry.points.topology import RackNameMismatch
 from tests import moments, small_days
@@ -51,9 +50,11 @@ class Bench:
     def __init__(self, folder, *, is_shadow=True):
         self.now = moments.facts().queue.instant
         site = moments.site()
-        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow)
+        told = ServiceConfig(
+            broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow
+        )
         link = MagicMock(spec=PlantLink)
-        link.window, link.jobs = LiveState(site), MagicMock(spec=ToldJobs)
+        link.window, link.jobs = LiveState(site), MagicMock(spec=SchedulerJobs)
         facts = moments.facts()
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
         link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
@@ -68,13 +69,13 @@ class Bench:
         clock = MagicMock()
         clock.now.return_value, clock.is_simulated, clock.trouble = self.now, False, ""
         self.folder, self.link = folder, link
-        self.service = Service(
+        self.service = SiteService(
             site,
             told,
             clock=clock,
             link=link,
             partners=PartnerLink(site, told, folder, meter=lambda _: 2.0),
-            overrides=Overrides(folder / "hold.json"),
+            overrides=HoldRegister(folder / "hold.json"),
             folder=folder,
         )
 
@@ -83,7 +84,7 @@ class Bench:
 
     @property
     def word(self):
-        return word(self.service.snapshot())
+        return state_label(self.service.snapshot())
 
     def keep_house(self):
         """Look round once; return the causes of alarms."""

@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from optimizer.deciding import decide
-from optimizer.service.fallback import choose
-from optimizer.verify import verify
+from optimizer.fallback.ladder import choose_schedule
+from optimizer.planner.planner import decide
+from optimizer.verification.verifier import verify
 from tests import moments
 from twin.errors import SolverError
 
@@ -34,7 +34,7 @@ def fails(*_):
 
 
 def chosen(problem, solver, last=None, power=RUNNING):
-    return choose(problem, solver, last=last, running_power=power)
+    return choose_schedule(problem, solver, last=last, running_power=power)
 
 
 def is_safe(problem, choice):

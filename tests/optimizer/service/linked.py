@@ -3,15 +3,15 @@
 import json
 from types import SimpleNamespace
 
-from optimizer.service.audit import AUDIT, read_audit
-from optimizer.service.fallback import Source
-from optimizer.service.partners.partner_link import PartnerLink
-from optimizer.service.settings import Settings
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.service.audit import AUDIT_FILE, read_audit
+from optimizer.service.config import ServiceConfig
+from optimizer.service.partner_link import PartnerLink
 from telemetry.feed.signing import public_jwk_set, verify_signature
 from tests import moments, small_days
 from tests.feeds import MINUTE, START, Wire, acknowledgement, key, plan
 
-OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=Source.OPTIMUM))
+OUTCOME = SimpleNamespace(choice=SimpleNamespace(reason="", source=ScheduleSource.OPTIMUM))
 
 
 class Bench:
@@ -24,7 +24,7 @@ class Bench:
         self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
         for name in self.wires:
             (partners / f"{name}.json").write_text(json.dumps(public_jwk_set(key(name))))
-        told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files())
+        told = ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files())
         self.link = PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
         self.link._feed._connect = lambda name, _: self.wires[name]
 
@@ -63,4 +63,4 @@ class Bench:
 
     def recorded(self):
         """Return the entries of the audit record."""
-        return [entry.content for entry in read_audit(self.folder / AUDIT)]
+        return [entry.content for entry in read_audit(self.folder / AUDIT_FILE)]

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.service.partners.partner_link import PartnerLink
+from optimizer.service.alarms import rack_name_alarm
+from optimizer.service.config import ServiceConfig
+from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.settings import Settings
-from optimizer.service.wanted import wanted
-from optimizer.service.watching.watch import of_racks
+from optimizer.service.plant_orders import plant_commands
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.topics import TopicKind
 from telemetry.mqtt.client import Client
@@ -46,7 +46,7 @@ def outcomes():
 
 @pytest.fixture
 def link(embedded, tmp_path):
-    settings = Settings(broker=embedded.url, files=small_days.files(), is_simulated=True)
+    settings = ServiceConfig(broker=embedded.url, files=small_days.files(), is_simulated=True)
     with PlantLink(moments.site(), settings, tmp_path) as link:
         # Asked in turn, so when this is answered the broker knows of all that the link wants to
         # hear; what is said before that is lost.
@@ -102,7 +102,7 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     link.freeze(outcome.time)
     assert caps(plant)["hall_1"].without == ("r0003",)
 
-    text = of_racks(link, later)
+    text = rack_name_alarm(link, later)
     assert "not acted on, as their names differ: hall_1-r0003: " in text
     assert "the site file does not know: hall_1-r0O03" in text
     assert link.show_telemetry(later)["racks_apart"] == ["hall_1-r0003"]
@@ -118,10 +118,10 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
 def test_racks_of_which_none_is_known_raise_the_alarm():
     apart = SimpleNamespace(are_strange=True, words=lambda: ["racks that nobody knows: A01"])
     link = SimpleNamespace(apart=apart, racks_apart=lambda _: ())
-    text = of_racks(link, moments.start())
+    text = rack_name_alarm(link, moments.start())
     assert text == "nothing that is said of racks is understood: racks that nobody knows: A01"
     apart.are_strange = False
-    assert of_racks(link, moments.start()) == ""
+    assert rack_name_alarm(link, moments.start()) == ""
 
 
 def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link, plant, tmp_path):
@@ -136,15 +136,15 @@ def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link
 
 
 def link_settings():
-    return Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
+    return ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
 
 
 def test_caps_of_the_others_carry_what_the_rack_does_not():
     """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
     site = moments.site()
-    told = wanted(site, without())
+    told = plant_commands(site, without())
     assert told.without == {"hall_1": ("r0003",)}
     one, two = told.halls["hall_1"] / 13, told.halls["hall_2"] / 14
     assert one == pytest.approx(two)
     assert one <= site.equipment["hall_1"].rack_power
-    assert wanted(site, usual()).without == {}
+    assert plant_commands(site, usual()).without == {}

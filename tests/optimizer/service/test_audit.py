@@ -6,8 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from optimizer.service.audit import AUDIT, GENESIS, PIECE, Audit, _hash, _line, read_audit
-from optimizer.service.decisions import read_service_decision
+from optimizer.service.audit import (
+    AUDIT_FILE,
+    GENESIS_HASH,
+    TAIL_CHUNK_BYTES,
+    AuditLog,
+    _hash,
+    _line,
+    read_audit,
+)
+from optimizer.service.audit_events import read_service_decision
 from twin.errors import ServiceError
 
 ENTRIES = [{"event": "decision", "number": n, "text": 'a "}\n{ of grün'} for n in range(4)]
@@ -22,7 +30,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def written(path):
-    audit = Audit(path)
+    audit = AuditLog(path)
     for entry in ENTRIES:
         audit.add(entry)
     return path
@@ -38,17 +46,17 @@ def test_what_was_written_is_read(written):
 
 
 def test_an_empty_record_has_no_entries(path):
-    Audit(path)
+    AuditLog(path)
     path.touch()
-    Audit(path).add(ENTRIES[0])
+    AuditLog(path).add(ENTRIES[0])
     assert contents(path) == ENTRIES[:1]
 
 
 def test_a_restart_goes_on_with_the_chain(written):
-    Audit(written).add({"event": "after"})
+    AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES, {"event": "after"}]
     hashes = [entry.chained for entry in read_audit(written)]
-    assert len({GENESIS, *hashes}) == len(ENTRIES) + 2
+    assert len({GENESIS_HASH, *hashes}) == len(ENTRIES) + 2
 
 
 def test_a_record_larger_than_memory_is_gone_on_with(written):
@@ -57,7 +65,7 @@ def test_a_record_larger_than_memory_is_gone_on_with(written):
     with written.open("wb") as file:
         file.seek(2**40)
         file.write(b"\n" + lines + b"torn")
-    Audit(written).add({"event": "after"})
+    AuditLog(written).add({"event": "after"})
     with written.open("rb") as file:
         file.seek(2**40 + 1)
         *before, last = file.read().splitlines(keepends=True)
@@ -65,10 +73,12 @@ def test_a_record_larger_than_memory_is_gone_on_with(written):
     assert last.decode() == _line(_hash(before[-1][9:73].decode(), AFTER), AFTER)
 
 
-@pytest.mark.parametrize("length", [1, PIECE - 200, PIECE, 3 * PIECE])
+@pytest.mark.parametrize(
+    "length", [1, TAIL_CHUNK_BYTES - 200, TAIL_CHUNK_BYTES, 3 * TAIL_CHUNK_BYTES]
+)
 def test_a_long_line_is_gone_on_with(path, length):
     for text in ("a" * length, "b" * length, "c"):
-        Audit(path).add({"text": text})
+        AuditLog(path).add({"text": text})
     assert [len(content["text"]) for content in contents(path)] == [length, length, 1]
 
 
@@ -99,7 +109,7 @@ def test_lines_that_are_missing_moved_or_doubled_show(written, order):
 
 
 def test_a_line_of_another_record_shows(written, tmp_path):
-    other = Audit(tmp_path / "other.jsonl")
+    other = AuditLog(tmp_path / "other.jsonl")
     other.add({"event": "forged"})
     written.write_bytes(written.read_bytes() + (tmp_path / "other.jsonl").read_bytes())
     with pytest.raises(ServiceError, match="line 5"):
@@ -111,7 +121,7 @@ def test_a_torn_tail_is_set_aside_and_the_chain_goes_on(written, cut):
     whole = written.read_bytes()
     written.write_bytes(whole[:-cut])
     assert contents(written) == ENTRIES[:-1]  # who reads while a line is written sees those before
-    Audit(written).add({"event": "after"})
+    AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES[:-1], {"event": "after"}]
     torn = written.with_suffix(".torn").read_bytes()
     assert torn.rstrip(b"\n") == whole.splitlines()[-1][: 1 - cut or None]
@@ -121,7 +131,7 @@ def test_a_second_torn_tail_does_not_replace_the_first(written):
     for _ in range(2):
         with written.open("ab") as file:
             file.write(b'{"hash":"half')
-        Audit(written)
+        AuditLog(written)
     assert written.with_suffix(".torn").read_bytes() == b'{"hash":"half\n' * 2
     assert contents(written) == ENTRIES
 
@@ -130,7 +140,7 @@ def test_a_second_torn_tail_does_not_replace_the_first(written):
 def test_a_record_whose_end_is_not_ours_is_set_aside_whole(written, last):
     whole = written.read_bytes() + last
     written.write_bytes(whole)
-    audit = Audit(written)
+    audit = AuditLog(written)
     audit.add({"event": "anew"})
     assert contents(written) == [{"event": "anew"}]
     (aside,) = written.parent.glob("audit.*.broken")
@@ -138,7 +148,7 @@ def test_a_record_whose_end_is_not_ours_is_set_aside_whole(written, last):
 
 
 def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
-    audit = Audit(written)
+    audit = AuditLog(written)
     whole = written.read_bytes()
 
     def half(file, data):
@@ -159,7 +169,7 @@ def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
 
 @pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": object()}])
 def test_what_json_cannot_write_is_refused_before_it_is_written(written, content):
-    audit = Audit(written)
+    audit = AuditLog(written)
     with pytest.raises((ValueError, TypeError)):
         audit.add(content)
     audit.add({"event": "after"})
@@ -168,7 +178,7 @@ def test_what_json_cannot_write_is_refused_before_it_is_written(written, content
 
 def test_threads_write_one_chain(path):
     """The main thread notes decisions while the socket's note a HOLD and its release."""
-    audit = Audit(path)
+    audit = AuditLog(path)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: audit.add({"number": n}), range(80)))
     assert sorted(entry["number"] for entry in contents(path)) == list(range(80))
@@ -184,8 +194,8 @@ def test_one_edited_line_takes_no_other_decision_away(tmp_path):
 
     Sensitivity: it refused every decision for good, and named no mend.
     """
-    path = tmp_path / AUDIT
-    audit = Audit(path)
+    path = tmp_path / AUDIT_FILE
+    audit = AuditLog(path)
     for hour in range(4):
         audit.add(decision(hour))
     path.write_bytes(path.read_bytes().replace(b"T01:00:00Z", b"T01:00:10Z"))
@@ -198,14 +208,14 @@ def test_one_edited_line_takes_no_other_decision_away(tmp_path):
 
 
 def test_a_whole_record_says_nothing_of_faults(tmp_path):
-    Audit(tmp_path / AUDIT).add(decision(1))
+    AuditLog(tmp_path / AUDIT_FILE).add(decision(1))
     assert "record" not in read_service_decision(tmp_path)
 
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n", b"\xff\n", b"[" * 99_999 + b"\n"])
 def test_a_line_that_is_none_is_passed_over_and_told(tmp_path, line):
-    path = tmp_path / AUDIT
-    audit = Audit(path)
+    path = tmp_path / AUDIT_FILE
+    audit = AuditLog(path)
     audit.add(decision(1))
     path.write_bytes(path.read_bytes() + line)
     audit.add(decision(2))

@@ -94,7 +94,7 @@ def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, 
     """
     service, seen = bench.service, []
     service._clock.cycles.return_value = [bench.now]
-    monkeypatch.setattr("optimizer.service.daemon.Worker", MagicMock())
+    monkeypatch.setattr("optimizer.service.daemon.SolverProcess", MagicMock())
     monkeypatch.setattr(service, "_live", lambda *_: None)
     monkeypatch.setattr(service, "_cycle", lambda _, now: seen.append(now))
 

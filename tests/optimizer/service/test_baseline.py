@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from optimizer.service.partners.record import Baseline, PlanErrors, Record
+from optimizer.service.plan_record import Baseline, PlanErrors, PlanRecord
 from telemetry.feed.signing import load_or_create_key
 from telemetry.messages.strict_json import to_milliseconds
 from tests.feeds import MINUTE, START, plan, schedule
@@ -67,11 +67,11 @@ def test_one_that_is_accepted_after_its_validity_fixes_nothing():
 
 
 def test_a_record_survives_as_json():
-    record = Record()
+    record = PlanRecord()
     record.of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
     record.errors.add(1.0, {0: 2.0})
     record.errors.promise(plan())
-    assert Record.of_json(json.loads(json.dumps(record.as_json()))) == record
+    assert PlanRecord.of_json(json.loads(json.dumps(record.as_json()))) == record
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_a_record_survives_as_json():
     [{}, {"baselines": 1}, {"baselines": {"tso-1": {}}}, {"baselines": {"a": []}}, {"errors": []}],
 )
 def test_a_broken_record_begins_anew(junk):
-    assert Record.of_json(junk) == Record()
+    assert PlanRecord.of_json(junk) == PlanRecord()
 
 
 def test_errors_survive_where_baselines_begin_anew():
-    record = Record(errors=PlanErrors())
+    record = PlanRecord(errors=PlanErrors())
     record.errors.add(1.0, {0: 2.0})
     kept = record.as_json() | {"baselines": None}
-    assert Record.of_json(json.loads(json.dumps(kept))).errors == record.errors
+    assert PlanRecord.of_json(json.loads(json.dumps(kept))).errors == record.errors
 
 
 def test_a_partner_is_told_what_is_in_force_as_its_answer_is_heard(tmp_path):

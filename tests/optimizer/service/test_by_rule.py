@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.service.fallback import Source, by_rule
+from optimizer.fallback.ladder import ScheduleSource, plan_by_rule
 from tests.math.promises import with_target
 from tests.optimizer.service.ladder import (
     RUNNING,
@@ -23,7 +23,7 @@ from twin.workload.queue import RackPool
 
 
 def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
-    choice = by_rule(question(), RUNNING, source=Source.RULE, reason="why")
+    choice = plan_by_rule(question(), RUNNING, source=ScheduleSource.RULE, reason="why")
     pool, schedule = RackPool.of(question().site), choice.schedule
     floor = pool.racks * pool.rack_idle_power
     service = question().outlook["service_racks"] * float(pool.power(1.0))
@@ -39,8 +39,8 @@ def test_a_plan_by_rule_gives_way_until_every_limit_is_kept():
     problem = question()
     grid = problem.site.grid.name
     tight = replace(problem, site=problem.site.replace(grid, import_limit=3.2, ramp=9.0))
-    choice = by_rule(tight, 2.6, source=Source.HOLD, reason="held")
-    assert choice.source is Source.HOLD
+    choice = plan_by_rule(tight, 2.6, source=ScheduleSource.HOLD, reason="held")
+    assert choice.source is ScheduleSource.HOLD
     assert is_safe(tight, choice)
     assert float(choice.schedule["grid_import_power"].max()) < 3.2
 
@@ -51,12 +51,12 @@ def work_of(choice):
 
 def test_a_plan_by_rule_eases_its_work_until_failures_are_endured():
     usual, wanted = hot_night(question()), hot_night(question(), least_time=4.0 * 3600.0)
-    told = {"source": Source.RULE, "reason": "no solver"}
-    full, eased = (by_rule(problem, 2.2, **told) for problem in (usual, wanted))
+    told = {"source": ScheduleSource.RULE, "reason": "no solver"}
+    full, eased = (plan_by_rule(problem, 2.2, **told) for problem in (usual, wanted))
     assert work_of(eased) < work_of(full)
     assert not eased.verdict.coverage.exposed.any()
     # a person's HOLD takes no work away for it, but says what is exposed
-    held = by_rule(wanted, 2.2, source=Source.HOLD, reason="a person")
+    held = plan_by_rule(wanted, 2.2, source=ScheduleSource.HOLD, reason="a person")
     assert work_of(held) == pytest.approx(work_of(full))
     assert held.verdict.coverage.exposed.any()
 
@@ -83,7 +83,7 @@ def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
     ahead = problem.outlook.copy(deep=True)
     ahead["renewable_available_power"].loc[{"renewable": pv}] = 5.0
     sunny = replace(problem, site=site, outlook=ahead)
-    held = by_rule(sunny, RUNNING, source=Source.HOLD, reason="held")
+    held = plan_by_rule(sunny, RUNNING, source=ScheduleSource.HOLD, reason="held")
     assert is_safe(sunny, held)
     left = held.schedule["renewable_available_power"] - held.schedule["renewable_used_power"]
     assert float(left.sel(renewable=pv).min()) > 1.0
@@ -91,13 +91,13 @@ def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
     assert float(held.schedule["grid_export_power"].max()) < 0.5
 
 
-@pytest.mark.parametrize("source", [Source.RULE, Source.HOLD])
+@pytest.mark.parametrize("source", [ScheduleSource.RULE, ScheduleSource.HOLD])
 def test_a_battery_at_its_low_end_may_rest_there(source):
     """Proves: of 0.32 MWh, its reserve, 0.5 % are lost in a day: no HOLD had a plan."""
     state = question().state
     empty = state.assign(battery_level=0.0 * state["battery_level"] + 0.32)
     problem = replace(question(), state=empty)
-    held = by_rule(problem, RUNNING, source=source, reason="")
+    held = plan_by_rule(problem, RUNNING, source=source, reason="")
     assert is_safe(problem, held)
     assert float(held.replay["battery_level"].min()) < 0.32
 
@@ -107,7 +107,7 @@ def test_a_rule_eases_work_for_a_target_of_a_partner():
     least = first_hour(chosen(question(), fails, power=0.0))
     wanted = 0.5 * (first_hour(free) + least)
     eased = chosen(asked_for(question(), wanted), fails)
-    assert eased.source is Source.RULE
+    assert eased.source is ScheduleSource.RULE
     assert first_hour(free) > wanted + 0.05
     assert first_hour(eased) <= wanted + 0.01
 
@@ -119,13 +119,16 @@ def test_a_target_that_no_rule_keeps_leaves_no_work():
 
 
 def test_a_person_who_holds_is_obeyed_before_a_partner():
-    held = by_rule(asked_for(question(), 0.1), RUNNING, source=Source.HOLD, reason="")
-    free = by_rule(question(), RUNNING, source=Source.HOLD, reason="")
+    held = plan_by_rule(asked_for(question(), 0.1), RUNNING, source=ScheduleSource.HOLD, reason="")
+    free = plan_by_rule(question(), RUNNING, source=ScheduleSource.HOLD, reason="")
     assert first_hour(held) == pytest.approx(first_hour(free))
 
 
 def test_an_old_plan_that_breaks_a_new_target_is_not_kept_on():
     kept = chosen(next_question(), fails, last=optimum())
-    assert kept.source is Source.SHIFTED
+    assert kept.source is ScheduleSource.SHIFTED
     wanted = first_hour(kept) - 0.05
-    assert chosen(asked_for(next_question(), wanted), fails, last=optimum()).source is Source.RULE
+    assert (
+        chosen(asked_for(next_question(), wanted), fails, last=optimum()).source
+        is ScheduleSource.RULE
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.service.fallback import Source
+from optimizer.fallback.ladder import ScheduleSource
 from tests import moments, reserve_days, small_days
 from twin import variables
 from twin.markets.contracts import LoadTargetContract
@@ -83,7 +83,7 @@ def moment():
 def test_what_is_called_stops_in_the_running_quarter_hour():
     """Proves: 0.3 MW of running jobs are sold, and ordered to stop when they are called."""
     (before, planned, running), (after, given, left) = moment()
-    assert before.choice.source is after.choice.source is Source.OPTIMUM
+    assert before.choice.source is after.choice.source is ScheduleSource.OPTIMUM
     assert told(before, "work_reserve").sum(axis=-1)[0] == pytest.approx(SOLD, abs=1e-3)
     assert running >= SOLD
     assert (given[:LASTS] <= planned[0] - SOLD + 1e-3).all()

@@ -83,7 +83,7 @@ def decided(*minutes):
     told = Told(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
     stop = Turning(told)
     cycles = [float((now - START) / time_axes.MINUTE) for now in told.cycles(stop)]
-    assert all(0.0 <= wait <= clock.GLANCE for wait in stop.waits)
+    assert all(0.0 <= wait <= clock.STOP_POLL_S for wait in stop.waits)
     return cycles
 
 
@@ -171,9 +171,9 @@ def snapshot(step):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Make every silence short."""
-    monkeypatch.setattr(clock, "GLANCE", 0.01)
-    monkeypatch.setattr(clock, "QUIET", 0.05)
-    monkeypatch.setattr(clock, "SETTLED", 0.01)
+    monkeypatch.setattr(clock, "STOP_POLL_S", 0.01)
+    monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(clock, "METADATA_SETTLE_S", 0.01)
 
 
 class Plant:
@@ -222,7 +222,7 @@ def test_it_is_not_later_before_the_telemetry_until_then_is_here(plant, monkeypa
     """Else every point that is due would seem silent between a tick and what was said before it."""
     plant.say(snapshot(0), tick(0))
     plant.wait(0)
-    monkeypatch.setattr(clock, "QUIET", DEADLINE)
+    monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", DEADLINE)
     plant.say(tick(1))
     plant.stop.wait(0.1)
     assert (plant.steps, plant.clock.now()) == ([0], START)
@@ -275,7 +275,7 @@ def test_the_last_tick_is_not_decided(plant):
 
 def test_what_comes_late_is_waited_for(monkeypatch):
     """A broker brings the tick before the batches, points and jobs of its interval."""
-    monkeypatch.setattr(clock, "QUIET", 60.0)
+    monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 60.0)
     plant = Plant()
     plant.loop.start()
     plant.say(tick(1, batches=2, points=1), batch(1), batch(1), point(1), snapshot(1))
@@ -291,7 +291,7 @@ def test_what_never_comes_is_not_waited_for(plant):
 
 
 def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch):
-    monkeypatch.setattr(clock, "QUIET", 0.2)
+    monkeypatch.setattr(clock, "LOST_SAMPLE_TIMEOUT_S", 0.2)
     plant, lost = Plant(), tick(0, batches=100)
     plant.loop.start()
     for _ in range(1000):
@@ -303,7 +303,7 @@ def test_a_plant_that_repeats_its_tick_does_not_keep_itself_waiting(monkeypatch)
 
 
 def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
-    monkeypatch.setattr(clock, "LONGEST", 0.2)
+    monkeypatch.setattr(clock, "MAX_TICK_WAIT_S", 0.2)
     plant = Plant()
     plant.loop.start()
     plant.say(tick(0, batches=100))
@@ -317,10 +317,10 @@ def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
 
 def test_moments_that_somebody_makes_up_fill_no_memory():
     simulated = SimulatedClock()
-    for step in range(3 * clock.MOST):
+    for step in range(3 * clock.MAX_COUNTED_MOMENTS):
         simulated.listen(batch(step))
         simulated.listen(point(step))
-    assert len(simulated._batches) == len(simulated._points) == clock.MOST
+    assert len(simulated._batches) == len(simulated._points) == clock.MAX_COUNTED_MOMENTS
 
 
 def test_samples_may_come_while_a_tick_is_decided(plant):
@@ -343,7 +343,7 @@ def test_a_simulated_plant_that_fell_silent_is_told(monkeypatch):
     assert told.trouble == ""  # none has ever spoken
     ended = tick(1)
     told.listen(ended)
-    moment[0] += clock.SILENT
+    moment[0] += clock.PLANT_SILENCE_ALARM_S
     assert told.trouble == ""
     moment[0] += 60.0
     assert told.trouble == "the simulated plant has been silent for 4 min: is it running?"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import structlog.testing
 
-from optimizer.service.clock import BEFORE
-from optimizer.service.decisions import read_service_decision
-from optimizer.service.outcome import RestError
+from optimizer.service.audit_events import read_service_decision
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.decision_engine import LoadShedError
 from tests.optimizer.service.benches import UNHEARD, Bench
 from twin.errors import NoScheduleError, SeriesError, StateError, ValidationIssue
 
@@ -129,13 +129,13 @@ def test_work_rests_where_no_schedule_is_safe(tmp_path):
     bench.decide()
     last = bench.service._last
     outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
-    bench.decide(error=RestError(outcome))
+    bench.decide(error=LoadShedError(outcome))
     bench.link.act.assert_called_once()
     bench.link.freeze.assert_called_once_with(bench.now, outcome)
     assert bench.word == "NO PLAN"
     bench.service._awaited.is_blind = True
     bench.service._awaited.judge = lambda **_: None
-    bench.decide(error=RestError(outcome))
+    bench.decide(error=LoadShedError(outcome))
     bench.link.freeze.assert_called_with(bench.now, None)
 
 
@@ -224,11 +224,11 @@ def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeyp
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     look = MagicMock()
     monkeypatch.setattr(bench.service._heart, "_beaten", -np.inf)
-    monkeypatch.setattr("optimizer.service.heart.notify", look)
+    monkeypatch.setattr("optimizer.service.watchdog.notify_systemd", look)
     assert bench.keep_house() == ["decision"]
     look.assert_called_once_with("WATCHDOG=1")
 
 
 def test_before_the_first_tick_there_is_no_time(bench):
-    bench.service._clock.now.return_value = BEFORE
+    bench.service._clock.now.return_value = NOT_STARTED
     assert bench.service.snapshot()["time"] is None

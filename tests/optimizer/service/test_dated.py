@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from optimizer.fallback.ladder import ScheduleSource
 from optimizer.service import daemon
-from optimizer.service.daemon import Service
-from optimizer.service.fallback import Source
-from optimizer.service.holding.halt import Halt
-from optimizer.service.overrides import Overrides
+from optimizer.service.daemon import SiteService
+from optimizer.service.hold import HoldRegister
+from optimizer.service.hold_controller import HoldController
 from telemetry.live.state import LiveState
 from tests.telemetry.small_points import metadata_of, site, value_of
 from twin.errors import StateError, ValidationIssue
@@ -54,22 +54,22 @@ class Pilot:
     def run(self, facts):
         if self.error:
             raise self.error
-        choice = SimpleNamespace(source=Source.OPTIMUM)
+        choice = SimpleNamespace(source=ScheduleSource.OPTIMUM)
         estimate = SimpleNamespace(is_useless=False, state=state.initial_state(site(), START))
         return SimpleNamespace(choice=choice, estimate=estimate, time=START)
 
 
 @pytest.fixture
 def service(monkeypatch, tmp_path):
-    made = object.__new__(Service)
+    made = object.__new__(SiteService)
     made._heart, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
     made._partners = Partners()
     made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1, act=lambda *_: -1)
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
     made._guarding = SimpleNamespace(begin=lambda *_: None, stop=lambda: None)
-    made._halt = Halt(
-        Overrides(tmp_path / "hold.json"),
+    made._halt = HoldController(
+        HoldRegister(tmp_path / "hold.json"),
         clock=made._clock,
         link=made._link,
         partners=made._partners,
@@ -80,9 +80,9 @@ def service(monkeypatch, tmp_path):
     made._picture = SimpleNamespace(add=lambda *_: None)
     made._memory, made._is_left = None, False
     made._awaited = SimpleNamespace(told=lambda error: error, judge=lambda **_: None)
-    monkeypatch.setattr(Service, "_facts", lambda *_: SimpleNamespace(observed=None, hold=""))
-    monkeypatch.setattr(Service, "_tell", lambda *_: None)
-    monkeypatch.setattr(daemon, "keep", lambda *_: None)
+    monkeypatch.setattr(SiteService, "_facts", lambda *_: SimpleNamespace(observed=None, hold=""))
+    monkeypatch.setattr(SiteService, "_tell", lambda *_: None)
+    monkeypatch.setattr(daemon, "store_estimate", lambda *_: None)
     return made
 
 
@@ -111,7 +111,7 @@ def test_what_is_heard_within_the_quarter_hour_counts_in_it():
     window.add(metadata_of(told))
     window.add(value_of(told, 50.0, time=MADE - np.timedelta64(1, "m")))
     asked = []
-    made = object.__new__(Service)
+    made = object.__new__(SiteService)
     made._clock, made._halt = SimpleNamespace(now=lambda: MADE), SimpleNamespace(words="")
     made._partners, made._series = SimpleNamespace(promised=None), SimpleNamespace(record=id)
     made._link = SimpleNamespace(

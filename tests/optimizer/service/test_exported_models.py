@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
+from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.cli import app
-from optimizer.plan import solve_problem
-from optimizer.service.trials.backtest import run
+from optimizer.planner.planner import solve_problem
 from tests import small_days
 
 
@@ -41,7 +41,9 @@ def test_packed_models_are_packed(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["optimal", "perfect"])
 def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
-    trial = run(small_days.setting(2), policy, seed=0, listen=lambda *_: None, export=tmp_path)
+    trial = run_backtest_policy(
+        small_days.setting(2), policy, seed=0, listen=lambda *_: None, export=tmp_path
+    )
     folder = tmp_path / f"{policy}_0"
     starts = [np.datetime_as_string(each.start, unit="m") for each in trial.decisions]
     assert [f"{start.replace(':', '')}Z.mps.gz" for start in starts] == sorted(

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.service.fallback import Source, by_rule
-from optimizer.service.resting import AT_REST
+from optimizer.fallback.ladder import ScheduleSource, plan_by_rule
+from optimizer.fallback.load_shedding import NOTHING_TO_SHED
+from optimizer.planner.planner import decide
 from tests.optimizer.service.ladder import (
     RUNNING,
     chosen,
@@ -42,7 +42,7 @@ def copy(schedule):
 
 def test_the_optimum_is_taken_and_needs_no_reason():
     choice = chosen(question(), lambda *_: optimum())
-    assert (choice.source, choice.reason) == (Source.OPTIMUM, "")
+    assert (choice.source, choice.reason) == (ScheduleSource.OPTIMUM, "")
     assert choice.decision is optimum()
     assert choice.schedule is optimum().schedule
     assert is_safe(question(), choice)
@@ -51,7 +51,7 @@ def test_the_optimum_is_taken_and_needs_no_reason():
 @pytest.mark.parametrize("solver", [fails, finds_nothing])
 def test_without_an_optimum_the_last_plan_is_kept_on(solver):
     choice = chosen(next_question(), solver, optimum())
-    assert choice.source is Source.SHIFTED
+    assert choice.source is ScheduleSource.SHIFTED
     assert choice.reason in {"the solver's process died", "the peak is too low"}
     assert choice.decision.explanation.degraded == "the plan of 2026-06-16T00:00Z is kept on"
     assert is_safe(next_question(), choice)
@@ -64,7 +64,7 @@ def test_a_plan_that_is_kept_on_is_promised_from_where_the_site_stands():
     state["tank_level"] = state["tank_level"] + 0.1
     problem = replace(problem, state=state)
     choice = chosen(problem, fails, optimum())
-    assert choice.source is Source.SHIFTED
+    assert choice.source is ScheduleSource.SHIFTED
     assert float(choice.schedule["tank_level"][0, 0]) == float(state["tank_level"][0])
     assert choice.schedule["instant"].to_numpy()[0] == problem.state["instant"].to_numpy()
     assert is_safe(problem, choice)
@@ -85,7 +85,7 @@ def test_a_plan_with_set_points_is_kept_on_where_the_water_is_cooler_than_planne
     state["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = before[0] - 2.0
     problem = replace(problem, state=state)
     choice = chosen(problem, fails, last)
-    assert choice.source is Source.SHIFTED
+    assert choice.source is ScheduleSource.SHIFTED
     told = choice.schedule[SUPPLY_SET_POINT].sel(circuit="warm_plant").to_numpy()
     np.testing.assert_allclose(told[:2], [before[0] - 0.5, before[1]])
     assert is_safe(problem, choice)
@@ -105,7 +105,7 @@ def test_a_plan_that_is_kept_on_is_judged_in_what_is_expected_now():
         next_question(), service_racks=1.1, air_temperature=1.2, renewable_available_power=0.5
     )
     choice = chosen(problem, fails, optimum())
-    assert choice.source is Source.SHIFTED
+    assert choice.source is ScheduleSource.SHIFTED
     assert is_safe(problem, choice)
     near = slice(None, 23)  # quarter-hours in both plans
     for name in ("service_racks", "air_temperature", "electricity_price"):
@@ -131,7 +131,7 @@ def test_what_a_heat_wave_forbids_is_not_kept_on():
         choice = chosen(hot, fails, optimum(), power=0.0)
     except NoScheduleError:
         return
-    assert choice.source is not Source.SHIFTED
+    assert choice.source is not ScheduleSource.SHIFTED
     assert is_safe(hot, choice)
 
 
@@ -142,7 +142,7 @@ def test_what_a_heat_wave_forbids_is_not_kept_on():
 )
 def test_a_solver_that_lies_is_caught(spoil):
     choice = chosen(question(), lies(spoil))
-    assert choice.source is Source.RULE
+    assert choice.source is ScheduleSource.RULE
     assert "the twin refuses the schedule" in choice.reason
     assert is_safe(question(), choice)
 
@@ -165,19 +165,19 @@ MALFORMED = {
 @pytest.mark.parametrize("spoil", MALFORMED.values(), ids=MALFORMED)
 def test_what_is_no_schedule_at_all_ends_no_service(spoil):
     choice = chosen(question(), lies(spoil))
-    assert choice.source is Source.RULE
+    assert choice.source is ScheduleSource.RULE
     assert "the twin" in choice.reason
 
 
 def test_the_answer_to_another_question_is_a_lie():
     choice = chosen(next_question(), lambda *_: optimum())
-    assert choice.source is Source.RULE
+    assert choice.source is ScheduleSource.RULE
     assert "must begin at the state's" in choice.reason
 
 
 def test_without_a_plan_before_a_rule_plans():
     choice = chosen(question(), fails)
-    assert (choice.source, choice.reason) == (Source.RULE, "the solver's process died")
+    assert (choice.source, choice.reason) == (ScheduleSource.RULE, "the solver's process died")
     assert choice.decision is None
     assert is_safe(question(), choice)
 
@@ -186,7 +186,9 @@ def moved(schedule, gap):
     return schedule.assign_coords(time=schedule["time"] + gap, instant=schedule["instant"] + gap)
 
 
-@pytest.mark.parametrize(("hours", "source"), [(12, Source.SHIFTED), (11, Source.RULE)])
+@pytest.mark.parametrize(
+    ("hours", "source"), [(12, ScheduleSource.SHIFTED), (11, ScheduleSource.RULE)]
+)
 def test_a_plan_that_ends_soon_is_not_kept_on(hours, source):
     schedule = time_axes.first_hours(optimum().schedule, hours)
     choice = chosen(question(), fails, replace(optimum(), schedule=schedule))
@@ -196,7 +198,7 @@ def test_a_plan_that_ends_soon_is_not_kept_on(hours, source):
 @pytest.mark.parametrize("gap", [QUARTER_HOUR, -QUARTER_HOUR // 3])
 def test_a_plan_that_begins_later_or_between_is_not_kept_on(gap):
     last = replace(optimum(), schedule=moved(optimum().schedule, gap))
-    assert chosen(question(), fails, last).source is Source.RULE
+    assert chosen(question(), fails, last).source is ScheduleSource.RULE
 
 
 @pytest.mark.slow
@@ -207,16 +209,16 @@ def test_where_nothing_is_possible_that_is_said_by_name():
     none = replace(problem, site=problem.site.replace(grid, import_limit=0.4), state=empty)
     choice = chosen(none, fails, optimum(), power=0.0)
     assert [one.limit for one in choice.verdict.breaches] == ["grid_import_power"]
-    assert choice.reason.splitlines()[-1] == AT_REST
+    assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
     with pytest.raises(NoScheduleError, match="the twin refuses the schedule"):
-        by_rule(none, 0.0, source=Source.HOLD, reason="held")
+        plan_by_rule(none, 0.0, source=ScheduleSource.HOLD, reason="held")
 
 
 def test_nothing_that_was_given_is_changed():
     problem, last = next_question(), optimum()
     outlook, schedule = copy(problem.outlook), copy(last.schedule)
     chosen(problem, fails, last)
-    by_rule(problem, RUNNING, source=Source.RULE, reason="")
+    plan_by_rule(problem, RUNNING, source=ScheduleSource.RULE, reason="")
     assert problem.outlook.identical(outlook)
     assert last.schedule.identical(schedule)
 
@@ -227,7 +229,7 @@ def test_an_old_plan_of_chillers_that_are_committed_is_kept_on():
     decided = decide(asked)
     choice = chosen(asked, fails, decided)
     word = "cooling_plant_units_on"
-    assert choice.source is Source.SHIFTED
+    assert choice.source is ScheduleSource.SHIFTED
     assert choice.schedule[word].equals(decided.schedule[word])
 
 
@@ -249,7 +251,7 @@ def test_heat_that_is_to_come_leaves_a_plan_until_then(hours, planned):
     Sensitivity: no plan at all, today, for what is expected tomorrow; a rule for what comes later.
     """
     choice = chosen(hot_from(hours), lambda problem, _: decide(problem))
-    assert choice.source is Source.OPTIMUM
+    assert choice.source is ScheduleSource.OPTIMUM
     assert choice.reason.startswith("planned until 2026-06-1")
     assert "only: small, 2026-06-16T00:00Z, 168 h: no schedule keeps every limit" in choice.reason
     assert "warm_plant (at most 0 MW)" in choice.reason
@@ -266,9 +268,9 @@ def test_until_what_is_to_come_nothing_stored_is_sold():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", [Source.RULE, Source.HOLD])
+@pytest.mark.parametrize("source", [ScheduleSource.RULE, ScheduleSource.HOLD])
 def test_a_rule_plans_until_what_is_to_come(source):
-    choice = by_rule(hot_from(20.0), RUNNING, source=source, reason="pumps")
+    choice = plan_by_rule(hot_from(20.0), RUNNING, source=source, reason="pumps")
     assert choice.source is source
     assert choice.reason.startswith("pumps\nplanned until 2026-06-16T20:00Z only: small: the twin")
     assert float(choice.schedule["duration"].sum()) == 20.0
@@ -296,9 +298,9 @@ def test_work_that_rests_goes_on_to():
     """Sensitivity: caps of the first quarter-hour stood, below what inference needed later."""
     choice = chosen(hot_from(0.75), fails, power=0.0)
     assert "facility_supply_temperature of warm_plant: " in choice.reason
-    assert choice.reason.splitlines()[-1] == AT_REST
+    assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
 
 
 def test_under_a_hold_nothing_rests():
     with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
-        by_rule(hot_from(0.75), RUNNING, source=Source.HOLD, reason="pumps")
+        plan_by_rule(hot_from(0.75), RUNNING, source=ScheduleSource.HOLD, reason="pumps")

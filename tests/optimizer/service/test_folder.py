@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.service.folder import (
-    SCHEMA,
+from optimizer.service.state_folder import (
+    LAYOUT_VERSION,
     StateFolder,
-    read_json,
-    site_of,
-    without_folders,
+    owner_of,
+    read_state_file,
+    redact_paths,
 )
 from telemetry.files import state_folder, write_json_atomic
 from twin.errors import JournalFullError, ServiceError
@@ -20,7 +20,7 @@ from twin.errors import JournalFullError, ServiceError
 def test_a_folder_is_made_for_its_owner_alone(tmp_path):
     with StateFolder(tmp_path / "deep" / "state") as folder:
         assert folder.path.stat().st_mode & 0o777 == 0o700
-        assert read_json(folder.path / "schema.json") == {"version": SCHEMA}
+        assert read_state_file(folder.path / "schema.json") == {"version": LAYOUT_VERSION}
 
 
 def test_a_second_service_is_refused_and_told_who_is_there(tmp_path):
@@ -60,14 +60,17 @@ def test_a_layout_that_is_not_ours_is_refused_and_left(tmp_path, content, why):
 def test_a_folder_keeps_whose_state_it_is(tmp_path):
     """Proves: an older folder learns its site at the next start, and is refused to another."""
     with StateFolder(tmp_path):
-        assert site_of(tmp_path) == ""
+        assert owner_of(tmp_path) == ""
     for _ in range(2):
         with StateFolder(tmp_path, site="small"):
-            assert read_json(tmp_path / "schema.json") == {"version": SCHEMA, "site": "small"}
+            assert read_state_file(tmp_path / "schema.json") == {
+                "version": LAYOUT_VERSION,
+                "site": "small",
+            }
     with pytest.raises(ServiceError, match=r"schema\.json = small: .*not that of rhine"):
         StateFolder(tmp_path, site="rhine")
     with StateFolder(tmp_path):  # who cares for any folder, as for its archive
-        assert site_of(tmp_path) == "small"
+        assert owner_of(tmp_path) == "small"
 
 
 def test_a_file_in_the_place_of_the_folder_is_told(tmp_path):
@@ -92,7 +95,7 @@ def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
         raise JournalFullError(message)
 
     with monkeypatch.context() as patch:
-        patch.setattr("optimizer.service.folder.write_json_atomic", refuse)
+        patch.setattr("optimizer.service.state_folder.write_json_atomic", refuse)
         with pytest.raises(ServiceError, match="no room; name another"):
             StateFolder(tmp_path)
     with StateFolder(tmp_path):
@@ -103,10 +106,10 @@ def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
 def test_what_is_no_object_reads_as_an_empty_one(tmp_path, content):
     path = tmp_path / "some.json"
     path.write_bytes(content)
-    assert read_json(path) == {}
-    assert read_json(tmp_path / "missing.json") == {}
+    assert read_state_file(path) == {}
+    assert read_state_file(tmp_path / "missing.json") == {}
     write_json_atomic(path, {"a": 1})
-    assert read_json(path) == {"a": 1}
+    assert read_state_file(path) == {"a": 1}
 
 
 def test_the_default_is_where_the_system_keeps_state(monkeypatch):
@@ -130,9 +133,9 @@ def test_the_default_is_where_the_system_keeps_state(monkeypatch):
     ],
 )
 def test_others_hear_the_names_of_files_only(text, told):
-    assert without_folders(text).endswith(told)
-    assert "/srv" not in without_folders(text)
-    assert "/var" not in without_folders(text)
+    assert redact_paths(text).endswith(told)
+    assert "/srv" not in redact_paths(text)
+    assert "/var" not in redact_paths(text)
 
 
 def test_who_has_no_home_is_told_to_name_a_folder(monkeypatch):

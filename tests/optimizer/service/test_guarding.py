@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.dispatch import Orders
-from optimizer.realtime.guard import Guard
-from optimizer.service.guarding import Guarding
-from optimizer.service.wanted import store_requests
+from optimizer.realtime.intra_interval import MeteringIntervalControl
+from optimizer.realtime.orders import DispatchOrders
+from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.plant_orders import storage_requests
 from tests import moments
 from twin.time_axes import MINUTE, QUARTER_HOUR
 
@@ -19,9 +19,11 @@ BEGIN = np.datetime64("2026-06-16T00:00", "us")
 def guarding():
     """Return the watch over a quarter-hour in which the battery charges with 0.6 MW."""
     site = moments.site()
-    orders = Orders(jobs={}, battery_charge={"battery_1": 0.6}, battery_discharge={"battery_1": 0})
-    watch = Guarding()
-    watch.begin(BEGIN, Guard(site=site, planned=orders, peak=PEAK))
+    orders = DispatchOrders(
+        jobs={}, battery_charge={"battery_1": 0.6}, battery_discharge={"battery_1": 0}
+    )
+    watch = IntraIntervalController()
+    watch.begin(BEGIN, MeteringIntervalControl(site=site, planned=orders, peak=PEAK))
     return watch
 
 
@@ -56,7 +58,7 @@ def test_a_peak_in_the_making_is_held_off_within_minutes(guarding):
     (first, orders), *_ = looks(guarding, [2.4] * 7).items()
     assert first == 1.0
     left = (15.0 * PEAK - 1.0 * 2.4) / 14.0
-    asked = store_requests(moments.site(), orders)
+    asked = storage_requests(moments.site(), orders)
     assert asked["battery_request", "battery_1"] == pytest.approx(
         0.6 - (2.4 - left) / (1.0 - 10.0 / (2.0 * 14.0))
     )
@@ -78,7 +80,7 @@ def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
     """Proves: after ten minutes at 2.4 MW the mean counts, not the minute since the new orders."""
     seen = []
     looks(guarding, [2.4] * 60)
-    guard = Guard(site=moments.site(), planned=Orders(jobs={}), peak=PEAK)
+    guard = MeteringIntervalControl(site=moments.site(), planned=DispatchOrders(jobs={}), peak=PEAK)
     guard.look = lambda **told: seen.append(told)
     guarding.begin(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
@@ -104,10 +106,14 @@ def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
 
 def filling(believed):
     """Return the watch of a quarter-hour in which the tank charges, and its water's limit."""
-    site, watch = moments.site(), Guarding()
-    orders = Orders(jobs={}, tank_charge={"tank_1": 2.0})
+    site, watch = moments.site(), IntraIntervalController()
+    orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 2.0})
     limit = site.equipment["chilled_plant"].supply_limit
-    watch.begin(BEGIN, Guard(site=site, planned=orders, peak=PEAK), {"chilled_plant": believed})
+    watch.begin(
+        BEGIN,
+        MeteringIntervalControl(site=site, planned=orders, peak=PEAK),
+        {"chilled_plant": believed},
+    )
     return watch, limit
 
 
@@ -123,7 +129,7 @@ def test_a_tank_yields_where_its_water_warms_whether_the_meter_is_heard(net, age
     assert (told is not None) == is_moved
     if told is not None:
         assert limit < 18.0 + 4.0
-        assert store_requests(moments.site(), told)["tank_request", "tank_1"] < 0.0
+        assert storage_requests(moments.site(), told)["tank_request", "tank_1"] < 0.0
 
 
 def test_a_sensor_that_is_wrong_moves_no_tank():
@@ -141,8 +147,8 @@ def test_each_quarter_hour_begins_from_its_own_estimate():
     watch, _ = filling(15.0)
     assert watch.look(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
     assert watch.look(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
-    orders = Orders(jobs={}, tank_charge={"tank_1": 0.2})
-    guard = Guard(site=moments.site(), planned=orders, peak=PEAK)
+    orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2})
+    guard = MeteringIntervalControl(site=moments.site(), planned=orders, peak=PEAK)
     watch.begin(BEGIN + QUARTER_HOUR, guard, {"chilled_plant": 18.0})
     assert watch.look(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
 

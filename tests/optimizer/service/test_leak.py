@@ -10,9 +10,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from optimizer.hedge.hedging import Hedging
-from optimizer.policies import Optimal, View, immediate, threshold
-from optimizer.service.trials.setting import Setting
+from optimizer.backtesting.case import BacktestCase
+from optimizer.policies.mpc import MpcPolicy, StochasticMpcPolicy
+from optimizer.policies.policy import Observation, immediate_policy, threshold_capped_policy
 from tests import small_days
 from twin import time_axes
 from twin.forecast.history import MEASURED_VARIABLES
@@ -93,17 +93,19 @@ def decided(policy, now, future):
         schedules.append(decision.schedule)
 
     made = {
-        "immediate": lambda: immediate(here.site, record),
-        "threshold": lambda: threshold(here.site, record),
-        "optimal": lambda: Optimal(here.site, record, workload=workload, listen=listen),
-        "cvar": lambda: Hedging(here.site, record, workload=workload, count=3, listen=listen),
-        "perfect": lambda: Optimal(
+        "immediate": lambda: immediate_policy(here.site, record),
+        "threshold": lambda: threshold_capped_policy(here.site, record),
+        "optimal": lambda: MpcPolicy(here.site, record, workload=workload, listen=listen),
+        "cvar": lambda: StochasticMpcPolicy(
+            here.site, record, workload=workload, count=3, listen=listen
+        ),
+        "perfect": lambda: MpcPolicy(
             here.site, record, workload=workload, until=here.world.end, listen=listen
         ),
     }[policy]()
     calm = state.initial_state(here.site, now, peak_power=2.5, grid_import_power=1.5)
     queue = open_queue(RackPool.of(here.site), here.workload.jobs, now)
-    return made.orders(View(state=calm, queue=queue)), schedules
+    return made.orders(Observation(state=calm, queue=queue)), schedules
 
 
 @pytest.mark.parametrize("policy", ["optimal", pytest.param("cvar", marks=pytest.mark.slow)])
@@ -130,7 +132,7 @@ def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
     """Its peak is that of the mean work, in the weather that was expected."""
     here = small_days.setting()
     other = replace(here.world, record=without_future(here.world.record, START, how=how))
-    other_begin = Setting.of(here.site, other, load_scale=0.6).begin
+    other_begin = BacktestCase.of(here.site, other, load_scale=0.6).begin
     assert other_begin.identical(here.begin)
     assert float(other_begin["peak_power"]) > 1.0
 

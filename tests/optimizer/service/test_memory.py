@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from optimizer.service.memory import keep, recall
+from optimizer.service.estimate_store import read_estimate, store_estimate
 from tests import moments
 from twin.estimation.observer import estimate_state
 
@@ -17,12 +17,12 @@ def believed():
 
 @pytest.fixture
 def kept(tmp_path, believed):
-    keep(tmp_path / "estimate.json", believed)
+    store_estimate(tmp_path / "estimate.json", believed)
     return tmp_path / "estimate.json"
 
 
 def test_an_estimate_comes_back_with_what_was_learned(kept, believed):
-    back = recall(kept, moments.site())
+    back = read_estimate(kept, moments.site())
     assert back.state.equals(believed.state)
     assert back.spread == believed.spread
     assert back.memory.keys() == believed.memory.keys()
@@ -41,7 +41,7 @@ def test_what_was_not_learned_or_is_spoilt_is_learned_anew(kept, believed, learn
     else:
         content["learned"] = learned
     kept.write_text(json.dumps(content))
-    back = recall(kept, moments.site())
+    back = read_estimate(kept, moments.site())
     assert back.state.equals(believed.state)
     assert back.memory == {}
     later = back.state.assign_coords(instant=back.state["instant"] + np.timedelta64(15, "m"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.service.meter import read_meter
+from optimizer.reporting.operating_data import read_meter
 from twin.errors import SeriesError
 
 

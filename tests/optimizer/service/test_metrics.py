@@ -7,8 +7,8 @@ import pytest
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
-from optimizer.service.metrics import exposition
-from optimizer.service.watching.alarms import Severity
+from optimizer.service.metrics import metrics_text
+from optimizer.service.status import Severity
 from tests.boards import NOW, FakeBoard
 
 
@@ -19,7 +19,7 @@ def board():
 
 def scrape(board):
     """Return {(name, *labels): value} of one scrape."""
-    text = exposition(board).decode()
+    text = metrics_text(board).decode()
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -111,7 +111,7 @@ def test_an_empty_board_is_scraped_too(board):
 
 def test_nothing_is_registered_globally(board):
     before = list(REGISTRY.collect())
-    exposition(board)
+    metrics_text(board)
     assert [family.name for family in REGISTRY.collect()] == [family.name for family in before]
 
 

@@ -3,29 +3,29 @@ import socket
 import pytest
 from structlog.testing import capture_logs
 
-from optimizer.service.notify import VARIABLE, notify
+from optimizer.service.watchdog import NOTIFY_SOCKET_VARIABLE, notify_systemd
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
 def test_systemd_hears_what_is_said(kind, tmp_path, monkeypatch):
     name = str(tmp_path / "notify") if kind == "path" else f"@gigatwin-{tmp_path.name}"
-    monkeypatch.setenv(VARIABLE, name)
+    monkeypatch.setenv(NOTIFY_SOCKET_VARIABLE, name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name.replace("@", "\0", 1))
         systemd.settimeout(60.0)
-        notify("READY=1\nSTATUS=planning")
+        notify_systemd("READY=1\nSTATUS=planning")
         assert systemd.recv(100) == b"READY=1\nSTATUS=planning"
 
 
 def test_without_systemd_nothing_happens(monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(NOTIFY_SOCKET_VARIABLE, raising=False)
     with capture_logs() as logs:
-        notify("READY=1")
+        notify_systemd("READY=1")
     assert not logs
 
 
 def test_a_systemd_that_is_gone_ends_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "gone"))
+    monkeypatch.setenv(NOTIFY_SOCKET_VARIABLE, str(tmp_path / "gone"))
     with capture_logs() as logs:
-        notify("WATCHDOG=1")
+        notify_systemd("WATCHDOG=1")
     assert logs[0]["event"] == "systemd does not hear"

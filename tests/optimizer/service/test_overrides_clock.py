@@ -2,8 +2,7 @@
 
 import pytest
 
-from optimizer.service.holding.holds import PROOF
-from optimizer.service.overrides import Overrides
+from optimizer.service.hold import EXPIRY_CONFIRMATION_S, HoldRegister
 
 NOW = 1.8e9
 WHO = {"author": "Erika", "reason": "test of pumps"}
@@ -17,7 +16,7 @@ class Times:
         self.start()
 
     def start(self):
-        self.overrides = Overrides(self.path, passed=lambda: self.moment)
+        self.overrides = HoldRegister(self.path, passed=lambda: self.moment)
 
     def pass_by(self, seconds):
         self.now, self.moment = self.now + seconds, self.moment + seconds
@@ -46,7 +45,7 @@ def test_a_hold_ends_when_it_was_to_end(times, restarted):
     assert times.hold is not None
     times.pass_by(0.2)
     assert times.hold is None
-    times.pass_by(PROOF if restarted else 0.0)
+    times.pass_by(EXPIRY_CONFIRMATION_S if restarted else 0.0)
     assert times.hold is None
     times.start()
     times.now = NOW

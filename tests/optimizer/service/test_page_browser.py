@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from optimizer.service.page import PageServer
+from optimizer.service.web import PageServer
 from tests.boards import ENDED, NOW, STEP, FakeBoard, decision, failures, iso
 
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -9,11 +9,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.deciding import decide
-from optimizer.service.fallback import Source
-from optimizer.service.holding.holds import Hold
-from optimizer.service.picture import DAY, Picture, show_decision, show_failures, show_hold
-from optimizer.service.pilot import Pilot
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.planner.planner import decide
+from optimizer.service.decision_engine import DecisionEngine
+from optimizer.service.hold import Hold
+from optimizer.service.status_view import (
+    DISPLAYED_INTERVALS,
+    StatusView,
+    decision_status,
+    failure_status,
+    hold_status,
+)
 from tests import moments, small_days
 from twin import time_axes
 from twin.errors import NoScheduleError, SolverError
@@ -53,7 +59,7 @@ def of_part(problem):
 
 
 def drawn(made=None, **sensors):
-    made, picture = made or outcome(), Picture(moments.site())
+    made, picture = made or outcome(), StatusView(moments.site())
     picture.add(made, moments.observed(made.estimate.state, **sensors))
     return picture
 
@@ -78,7 +84,7 @@ def is_plain(shown):
 
 
 def test_before_the_first_decision_there_are_limits_and_an_empty_past():
-    shown = Picture(moments.site()).show()
+    shown = StatusView(moments.site()).show()
     assert shown["past"] == {"time": [], "temperatures": {}}
     assert shown["limits"]["grid_import_power"] == 4.7
     assert {row["value"] for row in shown["limits"]["temperatures"]} == {None}
@@ -88,13 +94,13 @@ def test_before_the_first_decision_there_are_limits_and_an_empty_past():
 
 @pytest.mark.parametrize("made", [outcome, fallen_back, cut_short])
 def test_a_decision_is_shown_whole(made):
-    picture = Picture(moments.site())
+    picture = StatusView(moments.site())
     observed = moments.observed(made().estimate.state)
     picture.add(made(), observed)
     shown = picture.show()
     assert is_plain(shown)
     count = len(shown["plan"]["time"])
-    assert count == min(DAY, made().choice.schedule.sizes["time"])
+    assert count == min(DISPLAYED_INTERVALS, made().choice.schedule.sizes["time"])
     for name, column in shown["plan"].items():
         if name != "temperatures":
             assert len(column) == count, name
@@ -105,7 +111,7 @@ def test_a_decision_is_shown_whole(made):
 def test_levels_of_the_plan_are_those_at_the_ends_of_its_intervals():
     plan, replay = drawn().show()["plan"], outcome().choice.replay
     for name in STORES.values():
-        wanted = replay[name].to_numpy()[1 : DAY + 1, 0]
+        wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVALS + 1, 0]
         assert plan[name] == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
@@ -150,7 +156,7 @@ def test_what_no_sensor_shows_is_null_and_not_zero():
     lost = np.array([0.1, np.nan])
     observed = observed.assign_coords(renewable=["solar_1", "wind_1"])
     observed["renewable_used_power"] = "renewable", lost
-    picture = Picture(moments.site())
+    picture = StatusView(moments.site())
     picture.add(made, observed)
     past = picture.show()["past"]
     assert past["work_power"] == [None]
@@ -164,8 +170,8 @@ def test_a_site_without_a_store_has_none_in_its_picture(without):
     left = {name: machine for name, machine in site.equipment.items() if name not in without}
     bare = site.with_equipment(left)
     state = states.initial_state(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
-    made = Pilot(site=bare, decide=fails).run(moments.facts(state))
-    picture = Picture(bare)
+    made = DecisionEngine(site=bare, decide=fails).run(moments.facts(state))
+    picture = StatusView(bare)
     picture.add(made, moments.observed(state))
     shown = picture.show()
     assert is_plain(shown)
@@ -200,7 +206,7 @@ def test_beside_a_meter_of_means_stands_the_mean_that_was_promised():
 
     Sensitivity: the set point, beside which every turn passed for a breach of the plan.
     """
-    made, picture = outcome(), Picture(moments.site(), is_averaged=True)
+    made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
     told = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
     observed = moments.observed(made.estimate.state)
     picture.add(made, observed, told)
@@ -209,14 +215,16 @@ def test_beside_a_meter_of_means_stands_the_mean_that_was_promised():
 
 
 def test_the_past_is_a_day_long():
-    picture, made = Picture(moments.site()), outcome()
+    picture, made = StatusView(moments.site()), outcome()
     observed = moments.observed(made.estimate.state)
-    for step in range(DAY + 5):
+    for step in range(DISPLAYED_INTERVALS + 5):
         picture.add(replace(made, time=made.time + step * QUARTER_HOUR), observed)
     past = picture.show()["past"]
-    assert len(past["time"]) == DAY
+    assert len(past["time"]) == DISPLAYED_INTERVALS
     assert past["time"][0] == "2026-06-16T01:15:00Z"
-    assert {len(column) for name, column in past.items() if name != "temperatures"} == {DAY}
+    assert {len(column) for name, column in past.items() if name != "temperatures"} == {
+        DISPLAYED_INTERVALS
+    }
 
 
 def test_jobs_are_counted_by_what_they_do():
@@ -230,9 +238,9 @@ def test_jobs_are_counted_by_what_they_do():
 
 
 def test_a_decision_is_shown_with_its_source_and_reason():
-    assert show_decision(None, 0) is None
-    best, rule = show_decision(outcome(), 7), show_decision(fallen_back(), 8)
-    assert (best["source"], best["reason"], best["revision"]) == (Source.OPTIMUM, "", 7)
+    assert decision_status(None, 0) is None
+    best, rule = decision_status(outcome(), 7), decision_status(fallen_back(), 8)
+    assert (best["source"], best["reason"], best["revision"]) == (ScheduleSource.OPTIMUM, "", 7)
     assert best["cost_eur"] == pytest.approx(sum(best["accounts"].values()), abs=1e-3)
     assert (rule["source"], rule["reason"]) == ("rule", "the solver's process died")
     assert is_plain(best)
@@ -252,26 +260,26 @@ def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
         units=("one more runs",),
     )
     decision = replace(made.choice.decision, explanation=why)
-    shown = show_decision(replace(made, choice=replace(made.choice, decision=decision)), 7)
+    shown = decision_status(replace(made, choice=replace(made.choice, decision=decision)), 7)
     assert shown["hedge"] == told
     assert (shown["degraded"], shown["reserves"]) == ("not hedged", [])
     assert (shown["doubtful"], shown["units"]) == (["racks for training"], ["one more runs"])
-    assert "hedge" not in show_decision(made, 7)
+    assert "hedge" not in decision_status(made, 7)
 
 
 def test_a_hold_is_shown_in_utc():
-    assert show_hold(None) is None
+    assert hold_status(None) is None
     moment = float(
         (time_axes.to_utc("2026-06-16T08:00") - np.datetime64(0, "s")) / np.timedelta64(1, "s")
     )
     hold = Hold(author="Erika", reason="pumps", since=moment, until=moment + 90.4)
-    assert show_hold(hold) == {
+    assert hold_status(hold) == {
         "author": "Erika",
         "reason": "pumps",
         "since": "2026-06-16T08:00:00Z",
         "until": "2026-06-16T08:01:30Z",
     }
-    assert show_hold(replace(hold, until=None))["until"] is None
+    assert hold_status(replace(hold, until=None))["until"] is None
 
 
 def test_failures_are_shown_with_their_minutes():
@@ -283,7 +291,7 @@ def test_failures_are_shown_with_their_minutes():
     worst = min(row["minutes"] for row in shown["rows"] if row["minutes"] is not None)
     assert shown["plan"]["minutes"][0] == pytest.approx(worst, abs=0.01)
     unjudged = replace(outcome().choice.verdict, coverage=None)
-    assert show_failures(replace_choice(verdict=unjudged)) is None
+    assert failure_status(replace_choice(verdict=unjudged)) is None
 
 
 def replace_choice(**changes):

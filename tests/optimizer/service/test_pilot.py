@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.deciding import decide
-from optimizer.realtime.urgency import pressing
-from optimizer.service.fallback import Source
-from optimizer.service.outcome import RestError
-from optimizer.service.pilot import Pilot
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.planner.planner import decide
+from optimizer.realtime.job_priority import must_run
+from optimizer.service.decision_engine import DecisionEngine, LoadShedError
 from tests import moments, small_days
 from twin import time_axes, variables
 from twin.errors import NoScheduleError, SolverError, StateError
@@ -62,7 +61,7 @@ def room(outcome):
 
 def test_a_first_quarter_hour_is_planned_and_ordered():
     _, outcome = begun()
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert outcome.time == moments.start()
     assert outcome.orders.jobs
     assert outcome.seconds > 0.0
@@ -75,7 +74,7 @@ def test_quarter_hours_follow_one_another():
     for _ in range(3):
         facts = next_facts(outcome)
         before, outcome = outcome, pilot.run(facts)
-        assert outcome.choice.source is Source.OPTIMUM
+        assert outcome.choice.source is ScheduleSource.OPTIMUM
         assert outcome.time == before.time + QUARTER_HOUR
     assert outcome.estimate.spread["battery_level", "battery_1"] < 0.005 * 1.6
 
@@ -93,7 +92,7 @@ def test_a_battery_without_a_sensor_is_where_it_was_ordered():
 def test_a_hall_meter_that_says_nothing_sensible_stops_nobody(hall_power):
     pilot, outcome = begun()
     outcome = pilot.run(next_facts(outcome, hall_power=hall_power))
-    assert outcome.choice.source is not Source.HOLD
+    assert outcome.choice.source is not ScheduleSource.HOLD
 
 
 def test_what_has_never_been_measured_is_named():
@@ -109,7 +108,7 @@ def test_a_hold_keeps_what_runs_and_starts_nothing():
     pilot = moments.pilot(fails)
     pilot.caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
     outcome = pilot.run(moments.facts(queue=queue, hold="HOLD by Erika: pumps"))
-    assert outcome.choice.source is Source.HOLD
+    assert outcome.choice.source is ScheduleSource.HOLD
     assert outcome.choice.reason == "HOLD by Erika: pumps"
     kept = dict(zip(queue.jobs.number[:4].tolist(), (0.9, 0.9, 0.9, 1.0), strict=True))
     assert outcome.orders.jobs == pytest.approx(kept)
@@ -137,7 +136,7 @@ def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
     pilot = moments.pilot(planned)
     outcome = pilot.run(moments.facts(moments.calm()))
     again = pilot.run(moments.facts(moments.calm(), hold="pumps"))
-    assert again.choice.source is Source.HOLD
+    assert again.choice.source is ScheduleSource.HOLD
     assert again.estimate is outcome.estimate
 
 
@@ -146,18 +145,18 @@ def test_after_a_hold_planning_goes_on():
     held = pilot.run(next_facts(outcome, hold="pumps"))
     pilot.decide = moments.pilot().decide
     outcome = pilot.run(next_facts(held))
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
 
 
 def test_useless_telemetry_is_a_hold_with_words():
     """A quarter-hour was missed and the sensors are silent: nobody knows where the stores are."""
     pilot, outcome = begun()
     outcome = pilot.run(next_facts(outcome, 2, without=SILENT))
-    assert outcome.choice.source is Source.HOLD
+    assert outcome.choice.source is ScheduleSource.HOLD
     assert outcome.choice.reason.startswith("telemetry: ")
     assert "battery_level of battery_1 has been unknown for too long" in outcome.choice.reason
     back = pilot.run(next_facts(outcome))
-    assert back.choice.source is not Source.HOLD
+    assert back.choice.source is not ScheduleSource.HOLD
 
 
 # --- without an optimum
@@ -171,10 +170,10 @@ def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
     pilot, outcome = begun()
     later = next_facts(outcome, quarters=2)
     blind = next_facts(outcome, quarters=2, without=SILENT)
-    assert pilot.run(blind).choice.source is Source.HOLD
+    assert pilot.run(blind).choice.source is ScheduleSource.HOLD
     seen = pilot.run(later)
     assert not seen.estimate.is_useless
-    assert seen.choice.source is not Source.HOLD
+    assert seen.choice.source is not ScheduleSource.HOLD
 
 
 def test_a_solver_that_fails_later_leaves_the_plan_before():
@@ -182,7 +181,7 @@ def test_a_solver_that_fails_later_leaves_the_plan_before():
     pilot.decide = fails
     for _ in range(2):
         outcome = pilot.run(next_facts(outcome))
-        assert outcome.choice.source is Source.SHIFTED
+        assert outcome.choice.source is ScheduleSource.SHIFTED
         assert outcome.orders.jobs
 
 
@@ -190,7 +189,7 @@ def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
     pilot, outcome = begun()
     pilot.decide = fails
     outcome = pilot.run(next_facts(outcome, 3))
-    assert outcome.choice.source is Source.SHIFTED
+    assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.time == moments.start() + 3 * QUARTER_HOUR
 
 
@@ -199,16 +198,16 @@ def test_a_clock_that_was_set_back_is_a_new_beginning():
     pilot.run(next_facts(outcome))
     pilot.decide = fails
     outcome = pilot.run(moments.facts())
-    assert outcome.choice.source is Source.SHIFTED
+    assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.estimate.state.equals(small_days.setting().begin)
 
 
 def test_a_rule_starts_what_cannot_wait_and_nothing_else():
     queue = moments.pressed(moments.running(small_days.queue(), 3), 10, 12)
     outcome = moments.pilot(fails).run(moments.facts(queue=queue))
-    assert outcome.choice.source is Source.RULE
+    assert outcome.choice.source is ScheduleSource.RULE
     assert outcome.choice.reason == "the solver's process died"
-    wanted = np.flatnonzero(queue.running | pressing(queue, 0.25))
+    wanted = np.flatnonzero(queue.running | must_run(queue, 0.25))
     assert outcome.orders.jobs == pytest.approx(
         dict.fromkeys(queue.jobs.number[wanted].tolist(), 1.0)
     )
@@ -238,9 +237,9 @@ def test_a_rule_starts_no_more_than_there_is_power():
     site = moments.site()
     tight = site.replace(site.grid.name, import_limit=3.0, ramp=9.0)
     queue = moments.pressed(small_days.queue(), *range(len(small_days.queue().jobs)))
-    pilot = Pilot(site=tight, decide=fails)
+    pilot = DecisionEngine(site=tight, decide=fails)
     outcome = pilot.run(moments.facts(queue=queue))
-    assert outcome.choice.source is Source.RULE
+    assert outcome.choice.source is ScheduleSource.RULE
     assert float(outcome.choice.schedule["grid_import_power"].max()) < 3.0
     assert power(queue, outcome.orders) <= room(outcome) + 1e-5
     assert 0 < len(outcome.orders.jobs) < len(queue.jobs)
@@ -249,7 +248,7 @@ def test_a_rule_starts_no_more_than_there_is_power():
 def test_where_nothing_is_possible_nothing_is_remembered():
     site = moments.site()
     none = site.replace(site.grid.name, import_limit=0.4)
-    pilot = Pilot(site=none, decide=fails)
+    pilot = DecisionEngine(site=none, decide=fails)
     with pytest.raises(NoScheduleError):
         pilot.run(moments.facts(battery_level=0.32))
     assert pilot.caps == {}
@@ -264,8 +263,8 @@ def test_where_nothing_is_possible_what_runs_rests():
     none = site.replace(site.grid.name, import_limit=0.4)
     facts = next_facts(outcome, battery_level=0.32)
     assert facts.queue.running.any()
-    with pytest.raises(RestError, match="grid_import_power is broken by") as caught:
-        Pilot(site=none, decide=fails).run(facts)
+    with pytest.raises(LoadShedError, match="grid_import_power is broken by") as caught:
+        DecisionEngine(site=none, decide=fails).run(facts)
     rests = caught.value.outcome
     assert rests.orders.jobs == {}
     assert room(rests) == pytest.approx(0.0, abs=1e-9)
@@ -292,7 +291,7 @@ def test_a_ramp_that_nothing_can_keep_costs_no_plan(solver):
     dark = state.assign(grid_import_power=0.0 * state["grid_import_power"])
     known = replace(moments.facts(dark), apart=HALF)
     outcome = on_a_weak_grid(solver).run(known)
-    assert outcome.choice.source is (Source.RULE if solver else Source.OPTIMUM)
+    assert outcome.choice.source is (ScheduleSource.RULE if solver else ScheduleSource.OPTIMUM)
     assert [one.limit for one in outcome.choice.verdict.forced] == ["ramp of grid_import_power"]
     assert outcome.orders.jobs == {}
     assert outcome.orders.battery_discharge["battery_1"] == pytest.approx(0.8, abs=0.01)
@@ -319,7 +318,7 @@ def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hou
     """
     known = replace(moments.facts(moments.calm()), promised=told(0.2, hours))
     outcome = moments.pilot(solver).run(known)
-    assert outcome.choice.source is (Source.RULE if solver else Source.OPTIMUM)
+    assert outcome.choice.source is (ScheduleSource.RULE if solver else ScheduleSource.OPTIMUM)
     assert outcome.orders.jobs == {}
     taken = outcome.choice.schedule["grid_import_power"].to_numpy()
     assert taken[:3] == pytest.approx(0.2, abs=0.01)
@@ -337,7 +336,7 @@ def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
     Sensitivity: a plan that pays for its breach, since all jobs are late by days, and is refused.
     """
     outcome = on_a_weak_grid().run(replace(moments.facts(moments.calm()), apart=HALF))
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert outcome.choice.verdict.forced == ()
     assert sum(outcome.orders.jobs.values()) < 0.1
 
@@ -350,7 +349,7 @@ def test_a_drained_battery_costs_a_site_at_the_brim_no_plan():
     site = moments.site()
     brim = moments.pilot(where=site.replace(site.grid.name, import_limit=1.05))
     outcome = brim.run(moments.facts(moments.calm(), battery_level=0.0))
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert 0.05 < outcome.orders.battery_charge["battery_1"] < 0.2
     assert "battery_1 holds 0 MWh" in outcome.absent[0]
     (told,) = outcome.choice.decision.explanation.softened
@@ -381,7 +380,7 @@ def test_what_courses_are_drawn_from_goes_to_the_solver_where_the_site_weighs_th
     facts = moments.facts()
     for where in (moments.site(), moments.weighing(1), moments.weighing(3)):
         outcome = moments.pilot(solver, where).run(facts)
-        assert outcome.choice.source is Source.OPTIMUM
+        assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert given[:2] == [None, None]
     assert (given[2].record, given[2].queue, given[2].past) == (
         facts.record,
@@ -392,4 +391,4 @@ def test_what_courses_are_drawn_from_goes_to_the_solver_where_the_site_weighs_th
 
 def test_under_hold_nothing_is_weighed():
     outcome = moments.pilot(fails, moments.weighing(3)).run(moments.facts(hold="me: because"))
-    assert outcome.choice.source is Source.HOLD
+    assert outcome.choice.source is ScheduleSource.HOLD

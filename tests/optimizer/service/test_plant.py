@@ -7,7 +7,8 @@ import pytest
 import xarray as xr
 
 import sites
-from optimizer.service.plant import judge, scene_of, setting_of, write
+from optimizer.backtesting.case import synthetic_case
+from optimizer.demo.simulated_plant import build_scene, settle_run, write_run
 from telemetry.simulator.cluster import SimulatedScheduler
 from telemetry.simulator.plant import SimulatedFacility
 from telemetry.simulator.scenario import SimulationResult
@@ -20,13 +21,13 @@ WAYS = ("charge", "discharge")
 
 @pytest.fixture(scope="module")
 def setting():
-    return setting_of(sites.load_site("small"), steps=STEPS)
+    return synthetic_case(sites.load_site("small"), steps=STEPS)
 
 
 @pytest.fixture(scope="module")
 def outcome(setting):
     """Return what an idle site does, nobody having ordered anything."""
-    site, scene = setting.site, scene_of(setting, seed=SEED)
+    site, scene = setting.site, build_scene(setting, seed=SEED)
     plant = SimulatedFacility(site, scene.surroundings, scene.begin, seed=SEED)
     cluster = SimulatedScheduler(site, scene.workload, start=plant.now)
     still = {(f"{s}_{way}", f"{s}_1"): 0.0 for s in ("battery", "tank") for way in WAYS}
@@ -44,14 +45,14 @@ def outcome(setting):
 
 
 def test_the_world_is_as_long_as_the_run(setting):
-    scene = scene_of(setting, seed=SEED)
+    scene = build_scene(setting, seed=SEED)
     assert len(scene.service_racks) == STEPS
     assert scene.surroundings.sizes["time"] == 15 * STEPS
     assert scene.workload.arrivals.arrival.max() <= setting.world.end
 
 
 def test_a_judgement_counts_and_settles(setting, outcome):
-    judgement = judge(setting, outcome, seed=SEED)
+    judgement = settle_run(setting, outcome, seed=SEED)
     summary = judgement.summary
     drawn = float(outcome.record["facility_power"].sum()) / 60.0
     assert summary.energy_mwh == pytest.approx(drawn)
@@ -67,13 +68,13 @@ def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
         steps=outcome.steps[:2],
         counts=Counter(),
     )
-    judgement = judge(setting, part, seed=SEED)
+    judgement = settle_run(setting, part, seed=SEED)
     assert judgement.as_json()["steps"] == 2
     assert judgement.course["electricity_price"].notnull().all()
 
 
 def test_a_judgement_is_written_whole(setting, outcome, tmp_path):
-    write(tmp_path / "out", setting.site, judge(setting, outcome, seed=SEED))
+    write_run(tmp_path / "out", setting.site, settle_run(setting, outcome, seed=SEED))
     told = json.loads((tmp_path / "out" / "result.json").read_text())
     assert told["start"] == "2026-06-16T00:00Z"
     assert told["messages"] == {"batches": 9}

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.realtime.easing import Easing
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.realtime.intra_interval import LoadShedding
 from optimizer.service import plant_link
-from optimizer.service.clock import BEFORE
-from optimizer.service.fallback import Source
-from optimizer.service.plant_link import PlantLink, _stale, age_of
-from optimizer.service.settings import Settings
-from optimizer.service.watching.watch import Watch
+from optimizer.service.alarms import AlarmMonitor
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig
+from optimizer.service.plant_link import PlantLink, _stale, newest_reading_age
 from telemetry.journal import format
 from telemetry.live.state import LiveState
 from tests import moments, small_days
@@ -26,13 +26,13 @@ FULL = "journal/1: No space left on device; make room on the disk"
 def test_the_newest_reading_is_that_of_any_sensor():
     """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
     window = LiveState(site())
-    assert age_of(window.observed(NOON)) is None
+    assert newest_reading_age(window.observed(NOON)) is None
     for name in ("grid_import_power", "battery_level"):
         window.add(metadata_of(name))
     window.add(value_of("grid_import_power", 2000.0))
-    assert age_of(window.observed(NOON + 60 * SECOND)) == 60.0
+    assert newest_reading_age(window.observed(NOON + 60 * SECOND)) == 60.0
     window.add(value_of("battery_level", 50.0, time=NOON + 50 * SECOND))
-    assert age_of(window.observed(NOON + 60 * SECOND)) == 10.0
+    assert newest_reading_age(window.observed(NOON + 60 * SECOND)) == 10.0
 
 
 def test_a_heartbeat_is_no_reading():
@@ -44,7 +44,7 @@ def test_a_heartbeat_is_no_reading():
     late = NOON + 60 * SECOND
     window.add(value_of("plant_heartbeat", 1.8e12, time=late))
     assert float(window.observed(late)["plant_heartbeat_age"]) == 0.0
-    assert age_of(window.observed(late)) == 60.0
+    assert newest_reading_age(window.observed(late)) == 60.0
 
 
 def test_what_was_never_heard_hides_nothing_that_fell_silent():
@@ -65,7 +65,7 @@ def test_what_was_never_heard_hides_nothing_that_fell_silent():
 
 
 def link_to(folder, *, is_simulated):
-    told = Settings(
+    told = ServiceConfig(
         broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=is_simulated
     )
     return PlantLink(moments.site(), told, folder)
@@ -82,7 +82,7 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     fine = SimpleNamespace(trouble="", alarm="", record_trouble="")
     partners = SimpleNamespace(trouble=lambda _: "", record_trouble="")
     series = SimpleNamespace(alarm=lambda _: "")
-    watch = Watch(link, partners, series=series, overrides=fine)
+    watch = AlarmMonitor(link, partners, series=series, overrides=fine)
     watch.look(np.datetime64("2026-06-16T00:00", "us"), None, "")
     (alarm,) = watch.alarms.show()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
@@ -95,11 +95,11 @@ def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
     fine = SimpleNamespace(trouble=lambda _: "", record_trouble="", alarm="")
     verdict = SimpleNamespace(forced=(steep,))
     last = SimpleNamespace(
-        choice=SimpleNamespace(source=Source.OPTIMUM, verdict=verdict, reason=""),
+        choice=SimpleNamespace(source=ScheduleSource.OPTIMUM, verdict=verdict, reason=""),
         estimate=SimpleNamespace(said=()),
         absent=(),
     )
-    watch = Watch(link, fine, series=SimpleNamespace(alarm=lambda _: ""), overrides=fine)
+    watch = AlarmMonitor(link, fine, series=SimpleNamespace(alarm=lambda _: ""), overrides=fine)
     watch.look(NOON, last, "")
     told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.show()}
     assert told["connection"] == str(steep)
@@ -153,13 +153,13 @@ def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatc
 
     Sensitivity: a plant without any telemetry was RUNNING, and no alarm stood for a quarter-hour.
     """
-    monkeypatch.setattr(plant_link, "GLANCE", 0.0)
+    monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link = link_to(tmp_path, is_simulated=False)
     for name in ("grid_import_power", "battery_level"):
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
-    assert link.silent(BEFORE) == link.silent(NOON + 60 * SECOND) == ""
+    assert link.silent(NOT_STARTED) == link.silent(NOON + 60 * SECOND) == ""
     told = link.silent(NOON + 360 * SECOND)  # one meter shows import and export
     assert told == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
@@ -170,7 +170,7 @@ def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatc
 
 def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeypatch):
     """Proves: a page of the demo has no alarm; each decision tells what its plant did not say."""
-    monkeypatch.setattr(plant_link, "GLANCE", 0.0)
+    monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))
     assert link.silent(NOON + 3600 * SECOND) == ""
@@ -185,7 +185,7 @@ def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
     now = outcome.time + 5 * np.timedelta64(1, "m")
     link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
     assert (link._actuator._sequence, link._actuator.last.halls) == (sequence, before.halls)
-    eased, _ = Easing.of(outcome.queue, outcome.orders.jobs).by(0.05)
+    eased, _ = LoadShedding.of(outcome.queue, outcome.orders.jobs).by(0.05)
     link.follow(outcome, replace(outcome.orders, jobs=eased), now)
     after = link._actuator.last
     assert link.caps == eased != before.jobs

@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.config import show
-from optimizer.cli.root import app
-from optimizer.service import preflight
-from optimizer.service.folder import StateFolder
-from optimizer.service.preflight import Look, looks
-from optimizer.service.settings import Settings
+from optimizer.cli import app
+from optimizer.cli.run import print_checks
+from optimizer.service import startup
+from optimizer.service.config import ServiceConfig
+from optimizer.service.startup import PreflightCheck, run_preflight_checks
+from optimizer.service.state_folder import StateFolder
 from telemetry.feed.signing import public_jwk_set
 from telemetry.messages import encode
 from telemetry.mqtt.client import Client
@@ -32,13 +32,15 @@ NOBODY = "mqtt://127.0.0.1:1"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    monkeypatch.setattr(preflight, "SECONDS", 0.5)
+    monkeypatch.setattr(startup, "DISCOVERY_TIME_S", 0.5)
 
 
 def told(folder, site=SMALL, now=NOW, **words):
     """Return what is looked at by its name, without series and broker unless words say so."""
-    settings = Settings(broker=NOBODY, files=small_days.files(), page_port=0, is_simulated=True)
-    found = looks(site, replace(settings, **words), folder, now=now)
+    settings = ServiceConfig(
+        broker=NOBODY, files=small_days.files(), page_port=0, is_simulated=True
+    )
+    found = run_preflight_checks(site, replace(settings, **words), folder, now=now)
     return {look.what: look for look in islice(found, None if "broker" in words else 5)}
 
 
@@ -86,7 +88,7 @@ def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, mon
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "another port with --page" in told(tmp_path, page_port=port)["page"].fault
-        monkeypatch.setattr(preflight, "is_running", lambda _: True)
+        monkeypatch.setattr(startup, "is_service_running", lambda _: True)
         assert "by the service that runs" in told(tmp_path, page_port=port)["page"].found
 
 
@@ -100,7 +102,7 @@ def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
 
 def test_a_look_is_shown_as_it_is_worded(capsys):
     """Sensitivity: a title in brackets was taken for markup, and lost or an error."""
-    assert show([Look(what="site", found="Hall [new] of [/var/lib/x]")])
+    assert print_checks([PreflightCheck(what="site", found="Hall [new] of [/var/lib/x]")])
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 

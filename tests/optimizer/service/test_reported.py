@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optimizer.cli import app
-from optimizer.service.reported import joined
+from optimizer.reporting.operating_data import join_files
 from twin import time_axes, variables
 from twin.errors import ProblemError
 from twin.reporting.eu_report import year_length
@@ -73,14 +73,14 @@ def test_a_word_that_is_never_known_is_refused(write):
     what = meters()
     what["water_use"][:] = np.nan
     with pytest.raises(ProblemError, match="no interval has every word"):
-        joined([write(what)], site="small")
+        join_files([write(what)], site="small")
 
 
 def test_a_power_below_zero_is_refused_with_its_file_and_time(write):
     what = meters()
     what["it_power"][7:] = -2.0
     with pytest.raises(ProblemError, match=r"meters.nc, it_power, 2026-07-01T07:00Z = -2 MW"):
-        joined([write(what)], site="small")
+        join_files([write(what)], site="small")
 
 
 @pytest.mark.parametrize(("unit", "of_an_hour"), [("min", 60.0), ("s", 3600.0), ("hours", 1.0)])
@@ -98,7 +98,7 @@ def test_durations_of_no_unit_of_time_are_refused(write, unit):
     what = meters()
     what["duration"].attrs = {} if unit is None else {"units": unit}
     with pytest.raises(ProblemError, match=rf'duration = .*{unit}.*: attrs\["units"\] must be "h"'):
-        joined([write(what)], site="small")
+        join_files([write(what)], site="small")
 
 
 @pytest.mark.parametrize("length", [0.0, -1.0, np.nan])
@@ -106,7 +106,7 @@ def test_intervals_without_length_are_refused(write, length):
     what = meters()
     what["duration"][3] = length
     with pytest.raises(ProblemError, match="duration = not above 0"):
-        joined([write(what)], site="small")
+        join_files([write(what)], site="small")
 
 
 def test_a_hole_inside_a_file_is_named(write):
@@ -131,7 +131,7 @@ def test_a_time_that_one_file_tells_twice_is_refused(write):
     time = what["time"].to_numpy().copy()
     time[5] = time[4]
     with pytest.raises(ProblemError, match="give each time once"):
-        joined([write(what.assign_coords(time=time))], site="small")
+        join_files([write(what.assign_coords(time=time))], site="small")
 
 
 def test_an_interval_inside_a_longer_one_is_refused(write):
@@ -140,11 +140,11 @@ def test_an_interval_inside_a_longer_one_is_refused(write):
     day["duration"][:] = [24.0, 1.0]
     hours = meters().isel(time=[24, 5, 2])
     with pytest.raises(ProblemError, match=r"hours.nc = 2026-07-01T02:00Z: lies in .*day.nc"):
-        joined([write(day, "day"), write(hours, "hours")], site="small")
+        join_files([write(day, "day"), write(hours, "hours")], site="small")
 
 
 def test_newest_first_is_read_as_it_is_meant(write):
-    run, _ = joined([write(meters().isel(time=slice(None, None, -1)))], site="small")
+    run, _ = join_files([write(meters().isel(time=slice(None, None, -1)))], site="small")
     assert (np.diff(run["time"].to_numpy()) > np.timedelta64(0, "s")).all()
 
 
@@ -152,13 +152,13 @@ def test_a_foreign_unit_or_axis_is_refused_with_its_file(write):
     kilowatts = meters()
     kilowatts["facility_power"].attrs["units"] = "kW"
     with pytest.raises(ProblemError, match=r"kw.nc, facility_power = 'kW'"):
-        joined([write(kilowatts, "kw")], site="small")
+        join_files([write(kilowatts, "kw")], site="small")
     sun = meters().assign(renewable_used_power=meters()["it_power"].assign_attrs(units="MW"))
     with pytest.raises(ProblemError, match="must stand on time and renewable"):
-        joined([write(sun, "sun")], site="small")
+        join_files([write(sun, "sun")], site="small")
     counted = meters().assign_coords(time=np.arange(HOURS))
     with pytest.raises(ProblemError, match="time = no moment"):
-        joined([write(counted, "counted")], site="small")
+        join_files([write(counted, "counted")], site="small")
 
 
 def test_an_idle_it_leaves_its_indicators_unknown(write):

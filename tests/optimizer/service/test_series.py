@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import sites
-from optimizer.service.series import Series
+from optimizer.inputs.live_series import LiveSeries
 from tests import small_days
 from tests.conftest import ROOT
 from tests.reserve_days import product
@@ -34,7 +34,7 @@ def copies(tmp_path):
 
 @pytest.fixture
 def series(copies):
-    return Series(SITE, small_days.files(**copies))
+    return LiveSeries(SITE, small_days.files(**copies))
 
 
 def doubled(path):
@@ -116,7 +116,7 @@ def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
 def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_path):
     """No file changes: the year after is laid on all the same."""
     files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
-    series = Series(SITE, files)
+    series = LiveSeries(SITE, files)
     series.record(time_axes.to_utc("2026-12-01"))
     record = series.record(time_axes.to_utc("2026-12-30"))
     times = record["time"].to_numpy()[record["air_temperature"].notnull().to_numpy()]
@@ -146,7 +146,7 @@ def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, da
 
 def told(copies, moment, **others):
     """Return the alarm, the files being written two days before."""
-    series = Series(SITE, small_days.files(**copies), **others)
+    series = LiveSeries(SITE, small_days.files(**copies), **others)
     now = time_axes.to_utc(moment)
     for path in copies.values():
         when = int((now - np.timedelta64(2, "D")).astype(np.int64)) * 1000
@@ -189,12 +189,12 @@ def test_a_time_that_is_replayed_has_no_fetcher(copies):
 @pytest.mark.slow
 def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     words = (
-        "import sys, sites; from pathlib import Path; from optimizer.service.series import Series\n"
-        "from optimizer.service.world import Files\n"
+        "import sys, sites; from pathlib import Path; from optimizer.inputs.live_series import LiveSeries\n"
+        "from optimizer.inputs.series_files import SeriesFiles\n"
         "import numpy as np\n"
-        f"files = Files(prices=Path({str(copies['prices'])!r}), "
+        f"files = SeriesFiles(prices=Path({str(copies['prices'])!r}), "
         f"weather=Path({str(copies['weather'])!r}))\n"
-        "series = Series(sites.load_site('small'), files)\n"
+        "series = LiveSeries(sites.load_site('small'), files)\n"
         "assert 'pvlib' not in sys.modules\n"
         "series.rehearse()\n"
         "series.record(np.datetime64('2026-07-01', 'us'))\n"
@@ -214,6 +214,6 @@ def test_what_files_lack_is_logged_as_they_are_read(copies, tmp_path):
     )
     site = SITE.model_copy(update={"reserves": {"fcr": product("fcr")}})
     with capture_logs() as logs:
-        Series(site, small_days.files(**copies, reserves=reserves)).record(NOW)
+        LiveSeries(site, small_days.files(**copies, reserves=reserves)).record(NOW)
     (told,) = (one["notes"] for one in logs if one["event"] == "series read")
     assert "reserves.csv: not read: fcr_kw" in told

@@ -8,9 +8,8 @@ import pytest
 import structlog.testing
 
 import sites
-from optimizer.service import start
-from optimizer.service.holding import offline
-from optimizer.service.settings import Settings
+from optimizer.service import hold, startup
+from optimizer.service.config import ServiceConfig
 from tests import small_days
 from twin.errors import ServiceError
 
@@ -20,7 +19,7 @@ def test_a_name_that_brokers_or_partners_refuse_is_served_to_nobody(tmp_path, na
     """Sensitivity: in shadow it ran; NATS was said to have two of it, partners ended it at once."""
     site = sites.load_site("small").model_copy(update={"name": name})
     with pytest.raises(ServiceError, match=r"name = .*: rename its file"):
-        start.serve(site, None, tmp_path / "state")
+        startup.run_service(site, None, tmp_path / "state")
     assert not (tmp_path / "state").exists()
 
 
@@ -28,11 +27,11 @@ def test_a_full_disk_keeps_no_service_from_its_page(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    start.note_page(tmp_path / "page.url", "http://127.0.0.1:8440/")
+    startup.write_page_url(tmp_path / "page.url", "http://127.0.0.1:8440/")
     assert (tmp_path / "page.url").read_text() == "http://127.0.0.1:8440/"
     monkeypatch.setattr("telemetry.files.os.fsync", full)
     with structlog.testing.capture_logs() as logged:
-        start.note_page(tmp_path / "page.url", "http://127.0.0.1:8441/")
+        startup.write_page_url(tmp_path / "page.url", "http://127.0.0.1:8441/")
     assert [entry["url"] for entry in logged] == ["http://127.0.0.1:8441/"]
 
 
@@ -41,7 +40,7 @@ def test_it_ends_clean_however_it_is_ended(ending):
     """Sensitivity: the end of its terminal killed it, and what it had asked of the plant stood."""
     before = signal.signal(ending, signal.SIG_DFL)  # tests may run under nohup
     try:
-        with start.ending() as stop:
+        with startup.stop_on_signals() as stop:
             os.kill(os.getpid(), ending)
             assert stop.is_set()
     finally:
@@ -51,7 +50,7 @@ def test_it_ends_clean_however_it_is_ended(ending):
 def test_with_nohup_it_outlives_its_terminal():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with start.ending() as stop:
+        with startup.stop_on_signals() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop.is_set()
     finally:
@@ -63,16 +62,18 @@ def test_a_hold_given_while_it_starts_is_in_force(tmp_path, monkeypatch):
 
     Sensitivity: the HOLD was on disk, read by nobody, and the next order wrote over it.
     """
-    told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), page_port=0)
+    told = ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files(), page_port=0)
     seen = []
 
-    class Page(start.PageServer):
+    class Page(startup.PageServer):
         def start(self):
-            offline.hold(tmp_path, author="ana", reason="leak", hours=None)
+            hold.place_offline(tmp_path, author="ana", reason="leak", hours=None)
             super().start()
 
-    monkeypatch.setattr(start, "PageServer", Page)
-    monkeypatch.setattr(start.Service, "run", lambda self, _: seen.append(self.snapshot()["hold"]))
-    start.serve(sites.load_site("small"), told, tmp_path)
+    monkeypatch.setattr(startup, "PageServer", Page)
+    monkeypatch.setattr(
+        startup.SiteService, "run", lambda self, _: seen.append(self.snapshot()["hold"])
+    )
+    startup.run_service(sites.load_site("small"), told, tmp_path)
     assert [hold["author"] for hold in seen] == ["ana"]
-    assert offline.held(tmp_path).author == "ana"
+    assert hold.read_offline(tmp_path).author == "ana"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import sites
-from optimizer.service.traces import jobs_of
+from optimizer.inputs.series_files import read_trace
 from twin import time_axes
 from twin.workload.jobs import workload_from_jobs
 
@@ -15,13 +15,15 @@ JUNE = time_axes.to_utc("2026-06-15")
 
 
 def synthetic(start, end):
-    return jobs_of(sites.series_file("jobs"), start=start, end=end)
+    return read_trace(sites.series_file("jobs"), start=start, end=end)
 
 
 def test_a_trace_is_read_for_every_year_of_the_stretch(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("arrival_time,length\n24,1\n8750,1\n")
-    found = jobs_of(path, start=time_axes.to_utc("2023-12-20"), end=time_axes.to_utc("2024-01-05"))
+    found = read_trace(
+        path, start=time_axes.to_utc("2023-12-20"), end=time_axes.to_utc("2024-01-05")
+    )
     wanted = ["2023-01-02T00", "2023-12-31T14", "2024-01-02T00", "2024-12-30T14"]
     assert list(found["arrival"]) == list(pd.to_datetime(wanted))
 
@@ -44,7 +46,7 @@ def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days
     start = time_axes.to_utc(day)
     end = start + 3 * DAY
     trace = hourly(tmp_path / "mine.csv", days=days)
-    found = jobs_of(trace, start=start - 14 * DAY, end=end)
+    found = read_trace(trace, start=start - 14 * DAY, end=end)
     jobs = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False).jobs
     is_new = jobs.arrival > start
     busy = (jobs.length * jobs.racks)[is_new].sum() / 72
@@ -54,7 +56,7 @@ def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days
 def test_a_trace_without_a_job_is_refused_by_who_needs_one(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("arrival_time,length\n")
-    assert jobs_of(path, start=JUNE - 180 * DAY, end=JUNE).empty
+    assert read_trace(path, start=JUNE - 180 * DAY, end=JUNE).empty
 
 
 def test_within_their_month_the_jobs_that_ship_are_those_of_the_file():

@@ -8,8 +8,9 @@ import pytest
 import xarray as xr
 
 import sites
-from optimizer.dispatch import Orders
-from optimizer.service.water import REQUESTS, declared, refusal, show_water, water_requests
+from optimizer.realtime.orders import DispatchOrders
+from optimizer.service.availability import REQUEST_VARIABLES, with_declared_setpoints
+from optimizer.service.plant_orders import setpoint_refusal, setpoint_requests, setpoint_status
 from sites.catalogue import find_site_file
 from telemetry.points.binding import PointBinder
 from telemetry.points.site_points import announced_metadata
@@ -18,7 +19,7 @@ from tests.stage import Stage
 from twin.declarations import SetPointRules
 from twin.simulation.setpoints import SET_POINT_VARIABLES, SUPPLY_SET_POINT
 
-ORDERS = Orders(
+ORDERS = DispatchOrders(
     jobs={},
     facility_supply_set_point={"warm_plant": 40.0, "chilled_plant": 18.0},
     facility_range_set_point={"warm_plant": 12.0, "chilled_plant": 8.0},
@@ -46,21 +47,21 @@ def observed(enabled=1.0, **others):
 
 
 def test_every_word_of_a_plan_is_asked_of_every_object():
-    asked = water_requests(site(), ORDERS)
+    asked = setpoint_requests(site(), ORDERS)
     assert asked["facility_supply_request", "warm_plant"] == 40.0
     assert asked["facility_range_request", "chilled_plant"] == 8.0
     assert [asked["technology_range_request", f"cdu_1/00{i}"] for i in (1, 2, 3)] == [11.0] * 3
     assert len(asked) == 2 + 2 + 3
     assert asked.keys() <= points().keys()
-    assert set(REQUESTS) == set(SET_POINT_VARIABLES)
+    assert set(REQUEST_VARIABLES) == set(SET_POINT_VARIABLES)
 
 
 def test_declared_water_is_not_asked_for():
-    assert water_requests(site(), Orders(jobs={})) == {}
+    assert setpoint_requests(site(), DispatchOrders(jobs={})) == {}
 
 
 def test_a_plant_that_takes_all_of_it_is_planned_for():
-    assert refusal(site(), points(), observed()) == ""
+    assert setpoint_refusal(site(), points(), observed()) == ""
 
 
 @pytest.mark.parametrize(
@@ -69,19 +70,19 @@ def test_a_plant_that_takes_all_of_it_is_planned_for():
 )
 def test_a_point_that_is_lacking_is_named(word, told):
     left = {key for key in points() if not key[0].startswith(word)}
-    assert told in refusal(site(), left, observed())
-    assert refusal(site("declared"), left, observed()) == ""
+    assert told in setpoint_refusal(site(), left, observed())
+    assert setpoint_refusal(site("declared"), left, observed()) == ""
 
 
 def test_temperatures_alone_need_no_points_for_flows():
     left = {key for key in points() if "range" not in key[0]}
-    assert refusal(site("temperature"), left, observed()) == ""
-    assert refusal(site("cheapest"), left, observed()) != ""
+    assert setpoint_refusal(site("temperature"), left, observed()) == ""
+    assert setpoint_refusal(site("cheapest"), left, observed()) != ""
 
 
 @pytest.mark.parametrize("enabled", [0.0, np.nan])
 def test_a_circuit_that_is_not_said_to_follow_is_not_counted_on(enabled):
-    assert "warm_plant does not say" in refusal(site(), points(), observed(enabled))
+    assert "warm_plant does not say" in setpoint_refusal(site(), points(), observed(enabled))
 
 
 def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
@@ -90,12 +91,12 @@ def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
     first = pilot.run(replace(moments.facts(), is_steerable=False))
     assert SUPPLY_SET_POINT not in first.choice.schedule
     assert first.problem.site.set_points.choice == "declared"
-    assert declared(site()) == site("declared")
+    assert with_declared_setpoints(site()) == site("declared")
 
 
 def test_what_is_asked_and_applied_is_shown():
-    rows = show_water(
-        site(), observed(facility_supply_applied=39.5), water_requests(site(), ORDERS)
+    rows = setpoint_status(
+        site(), observed(facility_supply_applied=39.5), setpoint_requests(site(), ORDERS)
     )
     assert rows[0] == {
         "machine": "warm_plant",

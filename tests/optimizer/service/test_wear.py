@@ -6,10 +6,15 @@ import threading
 import numpy as np
 import pytest
 
-from optimizer.service import wear as module
-from optimizer.service.calibrations import FILE, keep, kept
-from optimizer.service.watching.alarms import Severity
-from optimizer.service.wear import Wear, calibrate_week
+from optimizer.service import weekly_calibration as module
+from optimizer.service.status import Severity
+from optimizer.service.weekly_calibration import (
+    CALIBRATIONS_FILE,
+    DriftMonitor,
+    calibrate_last_week,
+    read_calibrations,
+    store_calibration,
+)
 from telemetry.simulator.acceptance import CalibrationTrial
 from tests import moments, skies
 from tests.twin.calibration.test_drift import EIR, weeks
@@ -26,12 +31,12 @@ def hang(*_):
 
 def filled(folder, course):
     for week in weeks(eir=course):
-        keep(folder / FILE, week)
+        store_calibration(folder / CALIBRATIONS_FILE, week)
 
 
 def test_a_lost_cop_is_an_alarm(tmp_path):
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
-    text, severity, mend = Wear(moments.site(), tmp_path).alarm()
+    text, severity, mend = DriftMonitor(moments.site(), tmp_path).alarm()
     assert text.startswith("the chillers of chilled_plant lost 8% of their COP since")
     assert severity is Severity.LOW
     assert "maintenance" in mend
@@ -39,38 +44,38 @@ def test_a_lost_cop_is_an_alarm(tmp_path):
 
 def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
     """Proves: both are seen, though they may be written in one tick of the file system."""
-    wear = Wear(moments.site(), tmp_path)
+    wear = DriftMonitor(moments.site(), tmp_path)
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.25)])
-    os.utime(tmp_path / FILE, ns=(1, 1))
+    os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
     assert wear.alarm()[1] is Severity.MEDIUM
-    (tmp_path / FILE).unlink()
+    (tmp_path / CALIBRATIONS_FILE).unlink()
     filled(tmp_path, np.r_[np.full(8, 1.25), np.full(4, 1.0)])
-    os.utime(tmp_path / FILE, ns=(1, 1))
+    os.utime(tmp_path / CALIBRATIONS_FILE, ns=(1, 1))
     assert wear.alarm()[0] == ""
 
 
 def test_nothing_kept_or_spoilt_is_no_alarm(tmp_path):
-    wear = Wear(moments.site(), tmp_path)
+    wear = DriftMonitor(moments.site(), tmp_path)
     assert wear.alarm()[0] == ""
     for text in ("", "{", "[]", '{"calibrations": [1, {"start": "x"}]}'):
-        (tmp_path / FILE).write_text(text)
+        (tmp_path / CALIBRATIONS_FILE).write_text(text)
         assert wear.alarm()[0] == ""
 
 
 def test_what_is_kept_comes_back(tmp_path):
     every = weeks(eir=np.full(3, 1.0))
     for week in reversed(every):
-        keep(tmp_path / FILE, week)
-    assert kept(tmp_path / FILE) == every
-    keep(tmp_path / FILE, every[1])
-    assert len(kept(tmp_path / FILE)) == 3
+        store_calibration(tmp_path / CALIBRATIONS_FILE, week)
+    assert read_calibrations(tmp_path / CALIBRATIONS_FILE) == every
+    store_calibration(tmp_path / CALIBRATIONS_FILE, every[1])
+    assert len(read_calibrations(tmp_path / CALIBRATIONS_FILE)) == 3
     assert isinstance(every[0].points[EIR], EstimatePoint)
 
 
 @pytest.mark.slow
 def test_a_calibration_is_begun_once_a_day(tmp_path):
     """There is no archive: the process ends by itself, and nothing is kept."""
-    wear = Wear(moments.site(), tmp_path)
+    wear = DriftMonitor(moments.site(), tmp_path)
     wear.look(NOW)
     assert wear._process is None  # the service settles first
     wear.look(NOW + HOUR)
@@ -82,12 +87,12 @@ def test_a_calibration_is_begun_once_a_day(tmp_path):
     assert wear._process is None
     wear.look(NOW + 3 * HOUR)
     assert wear._process is None
-    assert kept(tmp_path / FILE) == []
+    assert read_calibrations(tmp_path / CALIBRATIONS_FILE) == []
 
 
 def test_a_calibration_that_takes_too_long_is_not_waited_for_and_ended(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "calibrate_week", hang)
-    wear = Wear(moments.site(), tmp_path)
+    monkeypatch.setattr(module, "calibrate_last_week", hang)
+    wear = DriftMonitor(moments.site(), tmp_path)
     wear.look(NOW)
     wear.look(NOW + HOUR)
     process = wear._process
@@ -99,7 +104,7 @@ def test_a_calibration_that_takes_too_long_is_not_waited_for_and_ended(tmp_path,
 
 
 def test_a_simulated_plant_is_not_calibrated(tmp_path):
-    wear = Wear(moments.site(), tmp_path, is_asleep=True)
+    wear = DriftMonitor(moments.site(), tmp_path, is_asleep=True)
     wear.look(NOW)
     wear.look(NOW + DAY)
     assert wear._process is None
@@ -115,7 +120,7 @@ def test_a_week_of_the_archive_is_calibrated_and_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.telemetry, "open", opened)
     monkeypatch.setattr(module.os, "nice", lambda _: 0)
-    calibrate_week(moments.site(), tmp_path, NOW)
+    calibrate_last_week(moments.site(), tmp_path, NOW)
     assert asked["end"] - asked["start"] == 7 * DAY
-    (week,) = kept(tmp_path / FILE)
+    (week,) = read_calibrations(tmp_path / CALIBRATIONS_FILE)
     assert week.points[EIR].value == pytest.approx(1.0, abs=0.2)

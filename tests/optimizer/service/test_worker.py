@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.decision import Decision
-from optimizer.hedge.known import Known
-from optimizer.service.worker import Worker
+from optimizer.planner.decision import Decision
+from optimizer.service.solver_process import SolverProcess
+from optimizer.stochastic.scenarios import ScenarioInputs
 from tests import moments, small_days
 from tests.solvers import asked, moody
 from twin.errors import NoScheduleError, SolverError
@@ -26,7 +26,7 @@ LARGE = 4_000_000
 
 @pytest.fixture(scope="module")
 def shared():
-    with Worker(solve=moody) as worker:
+    with SolverProcess(solve=moody) as worker:
         yield worker
 
 
@@ -136,14 +136,14 @@ def test_a_process_that_died_between_two_questions_costs_none(worker):
 
 
 def test_a_stopped_worker_leaves_no_process():
-    with Worker(solve=moody) as worker:
+    with SolverProcess(solve=moody) as worker:
         child = process(worker)
     assert not is_alive(child)
 
 
 def test_whoever_waits_for_an_answer_is_told_at_once_that_the_service_ends():
     """Proves: a solver that hangs does not keep a service from its end, and is not started anew."""
-    with Worker(solve=moody) as worker:
+    with SolverProcess(solve=moody) as worker:
         child = process(worker)
         timer = threading.Timer(0.3, worker.end)
         timer.start()
@@ -156,11 +156,11 @@ def test_whoever_waits_for_an_answer_is_told_at_once_that_the_service_ends():
 
 SERVICE = """
 import sys
-from optimizer.service.worker import Worker
+from optimizer.service.solver_process import SolverProcess
 from tests.solvers import asked, moody
 
 if __name__ == "__main__":
-    worker = Worker(solve=moody)
+    worker = SolverProcess(solve=moody)
     sys.stdout.write(f"{worker.decide(asked(), None).schedule.attrs['process']}\\n")
     sys.stdout.flush()
     worker.decide(asked(sys.argv[1]), None)
@@ -187,7 +187,7 @@ def test_the_process_ends_when_the_service_is_killed(tmp_path, mood):
 
 
 def test_the_real_solver_decides_there_as_it_does_here():
-    with Worker() as worker:
+    with SolverProcess() as worker:
         there = worker.decide(small_days.problem(), small_days.decision())
     here = small_days.decision()
     assert float(there.schedule["money"].sum()) == pytest.approx(
@@ -198,9 +198,9 @@ def test_the_real_solver_decides_there_as_it_does_here():
 
 def test_courses_are_weighed_there_where_the_question_comes_with_what_is_known():
     facts = moments.facts()
-    known = Known(record=facts.record, queue=facts.queue, past=facts.past)
+    known = ScenarioInputs(record=facts.record, queue=facts.queue, past=facts.past)
     asked = replace(moments.asked(), site=moments.weighing(3))
-    with Worker() as worker:
+    with SolverProcess() as worker:
         bare = worker.decide(asked, None)
         weighed = [worker.decide(asked, bare, known) for _ in range(2)]
     assert bare.explanation.hedge is None

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import sites
-from optimizer.service.world import read_world, zone_of
+from optimizer.inputs.series_files import default_zone, read_run_inputs
 from tests import small_days
 from twin import time_axes
 from twin.errors import SeriesError
@@ -57,7 +57,7 @@ def at(world, name, moment):
 
 def test_a_joined_file_gives_prices_and_carbon(prices):
     files = small_days.files(prices=prices())
-    world = read_world(SMALL, files, start="2026-06-16", days=2)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=2)
     assert at(world, "electricity_price", "2026-06-16T07:45") == 7.0
     assert at(world, "carbon_intensity", "2026-06-16T07:45") == 300.0
     assert (world.start, world.end) == (
@@ -69,7 +69,7 @@ def test_a_joined_file_gives_prices_and_carbon(prices):
 
 def test_the_kind_of_carbon_can_be_chosen(prices):
     files = small_days.files(prices=prices(), carbon_kind="lca")
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16") == 350.0
 
 
@@ -81,14 +81,14 @@ def test_naive_local_carbon_beside_prices_is_read_by_their_zone(tmp_path):
     table = table.assign(price_eur_mwh=hours % 24, ci_direct=hours)
     table.to_csv(tmp_path / "prices.csv", index=False)
     files = small_days.files(prices=tmp_path / "prices.csv", zone="DE-LU")
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "electricity_price", "2026-06-16T00:00") == 2.0
     assert at(world, "carbon_intensity", "2026-06-16T00:00") == 15 * 24 + 2
 
 
 def test_carbon_may_come_from_a_file_of_its_own(prices, tmp_path):
     files = small_days.files(prices=prices(carbon=False), carbon=electricity_maps(tmp_path))
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16T02:30") == 100.0 + 15 * 24 + 2
 
 
@@ -98,16 +98,16 @@ def test_what_files_of_markets_lack_is_told(prices, tmp_path):
     table.loc[3, "imbalance_eur_mwh"] = np.nan
     table.assign(short_eur_kwh=0.1).to_csv(tmp_path / "position.csv", index=False)
     files = small_days.files(prices=prices(), position=tmp_path / "position.csv")
-    world = read_world(MARKET, files, start="2026-06-16", days=1)
+    world = read_run_inputs(MARKET, files, start="2026-06-16", days=1)
     assert "position.csv: not read: short_eur_kwh" in world.notes
     assert world.gaps == ("position.csv: 2026-06-16T03:00Z/2026-06-16T04:00Z",)
     with pytest.raises(SeriesError, match=r'position.csv: the site has no .*"day_ahead": declare'):
-        read_world(SMALL, files, start="2026-06-16", days=1)
+        read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
 def test_without_carbon_none_is_counted_and_that_is_said(prices):
     files = small_days.files(prices=prices(carbon=False))
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert at(world, "carbon_intensity", "2026-06-16T12:00") == 0.0
     assert any("no carbon intensity, and none was given" in note for note in world.notes)
 
@@ -120,7 +120,7 @@ def test_what_readers_note_of_prices_and_carbon_is_told(prices, tmp_path):
     maps = electricity_maps(tmp_path)
     maps.write_text(maps.read_text().replace(",DE,", ",FR,"))
     files = small_days.files(prices=prices(), carbon=maps, zone="DE-LU")
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     told = [note for note in world.notes if note.startswith(maps.name)]
     assert f"{maps.name}: carbon_intensity is direct" in told
     assert any("intensity of FR, for a site in DE-LU; is it the right file?" in n for n in told)
@@ -135,7 +135,7 @@ def test_naive_times_are_those_of_the_market_or_else_of_the_site(zone, local):
     Sensitivity: it had to name `--zone`, though its file says its time zone.
     """
     site = SMALL.model_copy(update={"zone": zone, "time_zone": "Asia/Kathmandu"})
-    assert zone_of(site) == local
+    assert default_zone(site) == local
 
 
 def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
@@ -145,7 +145,7 @@ def test_columns_of_jobs_that_are_not_read_are_told(prices, tmp_path):
     """
     path = tmp_path / "mine.csv"
     path.write_text("arrival_time,length,cpus,priority\n3984.5,2,4,high\n")
-    world = read_world(
+    world = read_run_inputs(
         SMALL, small_days.files(prices=prices(), jobs=path), start="2026-06-16", days=1
     )
     assert [note for note in world.notes if "mine.csv" in note] == ["mine.csv: not read: priority"]
@@ -160,7 +160,7 @@ def test_weather_of_another_place_is_told(prices, tmp_path, latitude, said):
         json.dumps(moved | {"latitude": latitude, "longitude": 6.4})
     )
     files = small_days.files(prices=prices(), weather=tmp_path / "moved.json")
-    world = read_world(site, files, start="2026-06-16", days=1)
+    world = read_run_inputs(site, files, start="2026-06-16", days=1)
     told = [note for note in world.notes if "weather of" in note]
     assert len(told) == said
     assert all("51.5 N 6.4 E, 167 km from small" in note for note in told)
@@ -171,12 +171,12 @@ def test_a_kind_of_carbon_that_the_file_lacks_is_refused(prices):
     path.write_text(path.read_text().replace("ci_lca", "remark"))
     files = small_days.files(prices=path, carbon_kind="lca")
     with pytest.raises(SeriesError, match=r"prices\.csv.*lca: this file has direct"):
-        read_world(SMALL, files, start="2026-06-16", days=1)
+        read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
 def test_a_short_gap_is_filled_by_a_line_and_listed(prices):
     row = 15 * 24 + 10
-    world = read_world(
+    world = read_run_inputs(
         SMALL,
         small_days.files(prices=prices(without=[row, row + 1])),
         start="2026-06-16",
@@ -189,14 +189,14 @@ def test_a_short_gap_is_filled_by_a_line_and_listed(prices):
 
 def test_a_gap_outside_the_run_is_not_listed(prices):
     files = small_days.files(prices=prices(without=[30]))
-    assert read_world(SMALL, files, start="2026-06-16", days=1).gaps == ()
+    assert read_run_inputs(SMALL, files, start="2026-06-16", days=1).gaps == ()
 
 
 def test_a_long_gap_is_refused_by_file_and_time(prices):
     row = 15 * 24 + 10
     files = small_days.files(prices=prices(without=range(row, row + 5)))
     with pytest.raises(SeriesError, match=r"prices\.csv.*2026-06-16T10:00.*5 h"):
-        read_world(SMALL, files, start="2026-06-16", days=1)
+        read_run_inputs(SMALL, files, start="2026-06-16", days=1)
 
 
 @pytest.mark.parametrize(
@@ -204,14 +204,14 @@ def test_a_long_gap_is_refused_by_file_and_time(prices):
 )
 def test_a_run_beyond_the_files_is_refused_with_what_they_cover(prices, start, days):
     with pytest.raises(SeriesError, match=r"prices\.csv.*2026-06-01"):
-        read_world(SMALL, small_days.files(prices=prices()), start=start, days=days)
+        read_run_inputs(SMALL, small_days.files(prices=prices()), start=start, days=days)
 
 
 def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
     files = small_days.files(
         prices=prices("2026-12-01", days=50), weather=small_days.typical_year(tmp_path)
     )
-    world = read_world(SMALL, files, start="2026-12-30", days=4)
+    world = read_run_inputs(SMALL, files, start="2026-12-30", days=4)
     # 31 December is day 364 from 0, 1 January day 0: 100.364 and 100.000 kPa
     assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
     assert at(world, "air_pressure", "2027-01-01T12:00") == pytest.approx(100.0)
@@ -227,7 +227,7 @@ def test_history_before_new_year_comes_from_the_year_before(prices, tmp_path):
     files = small_days.files(
         prices=prices("2026-12-10", days=40), weather=small_days.typical_year(tmp_path)
     )
-    world = read_world(SMALL, files, start="2027-01-03", days=2)
+    world = read_run_inputs(SMALL, files, start="2027-01-03", days=2)
     assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
     assert at(world, "air_pressure", "2027-01-04T12:00") == pytest.approx(100.003)
 
@@ -237,5 +237,5 @@ def test_what_is_modelled_is_said(prices, tmp_path):
     text = sites.series_file("weather").read_text(encoding="utf-8")
     weather.write_text(text.replace("shortwave_radiation", "shortwave_unknown"), encoding="utf-8")
     files = small_days.files(prices=prices(), weather=weather)
-    world = read_world(SMALL, files, start="2026-06-16", days=1)
+    world = read_run_inputs(SMALL, files, start="2026-06-16", days=1)
     assert any("global_irradiance" in note for note in world.notes)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.tightening.hold import Held
+from optimizer.solver.solution import FixedSegments
 
 
 def test_a_piece_without_width_is_left_at_once():
@@ -10,7 +10,7 @@ def test_a_piece_without_width_is_left_at_once():
 
     Sensitivity: both empty and full, one was never left, and the output stayed at the least.
     """
-    held = Held(
+    held = FixedSegments(
         names=("one.segment",),
         steps=np.arange(3),
         piece=np.array([1, 0, 3]),

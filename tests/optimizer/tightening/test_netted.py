@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.build import numbers_of, shape_of
-from optimizer.compile.structure import structure_of
-from optimizer.inputs import inputs_of
-from optimizer.objectives import account_prices
-from optimizer.plan import solve_problem
-from optimizer.solve import Solver
-from optimizer.tightening.netted import netted
+from optimizer.compiler.structure import compile_model
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import account_weights
+from optimizer.planner.planner import solve_problem
+from optimizer.solver import LpSolver
+from optimizer.solver.relaxation_repair import net_import_export
 from tests.math.hand import battery, grid, outlook, problem, site
 
 CIRCLE = 1.5  # [MW]
@@ -26,9 +26,9 @@ def plan():
 def made(**weights):
     where = site(battery(), connection=grid(export_limit=5.0))
     ahead = outlook([30.0, 10.0, 20.0], service=2.0, carbon=0.5)
-    inputs = inputs_of(problem(where, ahead, **weights))
-    arrays = structure_of(shape_of(inputs)).arrays(numbers_of(inputs))
-    answer = Solver(arrays, account_prices(inputs.problem.weights)).run()
+    inputs = build_model_data(problem(where, ahead, **weights))
+    arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
+    answer = LpSolver(arrays, account_weights(inputs.problem.weights)).run()
     return inputs, arrays, answer
 
 
@@ -43,18 +43,18 @@ def circled(arrays, answer):
 def test_what_costs_nothing_is_netted(plan):
     """Proves: where in costs what out brings, the plan is as it would be without the circle."""
     inputs, arrays, answer = plan
-    found = netted(arrays, inputs, circled(arrays, answer))
+    found = net_import_export(arrays, inputs, circled(arrays, answer))
     into, out = (found.values[arrays.columns[f"grid.{way}_power"]] for way in ("import", "export"))
     assert into == pytest.approx([2.0, 3.0, 1.0])
     assert out == pytest.approx(np.zeros(3))
-    assert netted(arrays, inputs, found) is found
+    assert net_import_export(arrays, inputs, found) is found
 
 
 def test_what_is_paid_for_stays():
     """Proves: carbon is paid for what comes in alone, so that such a circle is no rounding."""
     inputs, arrays, answer = made(carbon=1.0)
     wrong = circled(arrays, answer)
-    assert netted(arrays, inputs, wrong) is wrong
+    assert net_import_export(arrays, inputs, wrong) is wrong
 
 
 def test_a_bound_is_kept(plan):
@@ -62,7 +62,7 @@ def test_a_bound_is_kept(plan):
     inputs, arrays, answer = plan
     wrong, low = circled(arrays, answer), arrays.column_low.copy()
     low[arrays.columns["grid.import_power"][1]] = 4.0
-    assert netted(replace(arrays, column_low=low), inputs, wrong) is wrong
+    assert net_import_export(replace(arrays, column_low=low), inputs, wrong) is wrong
 
 
 def test_a_plan_that_trades_at_one_price_needs_no_second_solve():

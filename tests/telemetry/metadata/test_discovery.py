@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import sites
-from optimizer.cli.root import app
+from optimizer.cli import app
 from telemetry.messages import encode
 from telemetry.messages.models import PointMetadata, PointValue, RackBatch
 from telemetry.messages.topics import METADATA_FILTER, service_filters

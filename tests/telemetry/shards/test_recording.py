@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from optimizer.cli.root import app
-from optimizer.cli.telemetry import _Watch
+from optimizer.cli import app
+from optimizer.cli.telemetry import _RecordingTimer
 from telemetry.archive import Archive
 from telemetry.archive import open as open_archive
 from telemetry.ingest.dead_letter import DeadLetterStore
@@ -146,7 +146,7 @@ def test_time_is_counted_from_when_all_listen(looks, over):
     Sensitivity: always 4 if time ran while processes start.
     """
     watched = Watched(looks)
-    watch = _Watch(watched, watched, 1.0)
+    watch = _RecordingTimer(watched, watched, 1.0)
     assert next(n for n in range(1, 1000) if watch.over(0.25)) == over
 
 

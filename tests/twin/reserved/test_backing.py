@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.schedule import schedule_of
-from optimizer.verify import verify
+from optimizer.planner.schedule import build_schedule
+from optimizer.verification.verifier import verify
 from tests import reserve_days
 from tests.math import hand
 from tests.math.hand import kind, solved
@@ -135,7 +135,7 @@ def test_which_work_may_pause(changes, may):
 def test_a_plan_by_hand_is_found_sound():
     """What the model thinks is behind a MW is what the twin finds: hold with 0.45 MWh, no less."""
     plan = solved(held_by(hand.battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
-    schedule = schedule_of(plan)
+    schedule = build_schedule(plan)
     problem = plan.inputs.problem
     held = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert held == pytest.approx([0.0] * 4 + [1.0] * 4)
@@ -159,7 +159,7 @@ def test_a_transformer_bears_what_runs_backwards(rating, broken):
     plan = solved(where, ahead([50.0] * 8, service=1.0, terminal=50.0), level=0.5)
     bank = TransformerBank.model_construct(name="line", count=1, rating=rating, power_factor=1.0)
     site = where.model_copy(update={"equipment": {**where.equipment, "line": bank}})
-    schedule = schedule_of(plan)
+    schedule = build_schedule(plan)
     assert schedule["reserve_capacity"].to_numpy()[-1] == pytest.approx(3.0)
     loading = (schedule["grid_import_power"].to_numpy() / rating)[:, None]
     replay = schedule.assign_coords(transformer=["line"]).assign(

@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import pytest
 
-from optimizer.service.holding import control
-from optimizer.service.holding.control import (
-    LONGEST_LINE,
+from optimizer.service import control_socket
+from optimizer.service.control_socket import (
+    MAX_COMMAND_BYTES,
     ControlServer,
-    SilentError,
-    command,
-    is_running,
+    ServiceUnresponsiveError,
+    is_service_running,
+    send_command,
 )
 from twin.errors import ServiceError, ValidationIssue
 
@@ -60,20 +60,20 @@ def sent(folder, data, *, is_ended=True):
 
 def test_a_command_is_answered(folder):
     told = {"hours": 2.5, "reason": 'grün\n"', "nothing": None}
-    assert command(folder, "echo", **told) == {"told": told}
+    assert send_command(folder, "echo", **told) == {"told": told}
 
 
 def test_a_refusal_is_told_in_words(folder):
     with pytest.raises(ServiceError, match="not today"):
-        command(folder, "refuse")
+        send_command(folder, "refuse")
 
 
 def test_a_fault_of_the_service_is_told_and_it_goes_on(folder):
     with pytest.raises(ServiceError, match="RuntimeError: fail"):
-        command(folder, "fail")
+        send_command(folder, "fail")
     with pytest.raises(ServiceError, match="nan"):
-        command(folder, "nan")
-    assert command(folder, "echo") == {"told": {}}
+        send_command(folder, "nan")
+    assert send_command(folder, "echo") == {"told": {}}
 
 
 @pytest.mark.slow
@@ -90,8 +90,8 @@ def test_a_fault_of_the_service_is_told_and_it_goes_on(folder):
         b'{"command": "echo"',
         b"[" * 60_000 + b"\n",
         b'{"a":' * 10_000 + b"\n",
-        b"a" * LONGEST_LINE + b"\n",
-        b'{"command": "echo", "text": "' + b"a" * LONGEST_LINE + b'"}\n',
+        b"a" * MAX_COMMAND_BYTES + b"\n",
+        b'{"command": "echo", "text": "' + b"a" * MAX_COMMAND_BYTES + b'"}\n',
         b"1" * 60_000 + b"\n",
     ],
 )
@@ -99,25 +99,25 @@ def test_garbage_is_refused_and_the_next_command_answered(folder, line):
     told = sent(folder, line)
     assert told["ok"] is False
     assert told["error"]
-    assert command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"told": {}}
 
 
 def test_a_line_that_is_too_long_is_refused_as_such(folder):
-    assert "longer than 65536 bytes" in sent(folder, b"a" * (LONGEST_LINE + 2))["error"]
+    assert "longer than 65536 bytes" in sent(folder, b"a" * (MAX_COMMAND_BYTES + 2))["error"]
 
 
 def test_a_slow_client_keeps_nobody_else_waiting(folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as slow:
         slow.connect(str(folder / "control.sock"))
         slow.sendall(b'{"comm')
-        assert command(folder, "echo") == {"told": {}}
+        assert send_command(folder, "echo") == {"told": {}}
         slow.sendall(b'and": "echo"}\n')
         slow.settimeout(WAIT)
         assert json.loads(slow.makefile("rb").readline()) == {"ok": True, "told": {}}
 
 
 def test_a_client_that_never_ends_its_line_is_let_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(control._Handler, "timeout", 0.05)
+    monkeypatch.setattr(control_socket._Handler, "timeout", 0.05)
     with ControlServer(tmp_path / "control.sock", answer):
         told = sent(tmp_path, b'{"comm', is_ended=False)
     assert told == {"ok": False, "error": "no command: timed out"}
@@ -128,14 +128,14 @@ def test_clients_that_go_away_leave_no_noise(folder, capfd):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
             wire.connect(str(folder / "control.sock"))
             wire.sendall(data)
-    assert is_running(folder)
-    assert command(folder, "echo") == {"told": {}}
+    assert is_service_running(folder)
+    assert send_command(folder, "echo") == {"told": {}}
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_many_command_at_once(folder):
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda n: command(folder, "echo", n=n), range(64)))
+        answers = list(pool.map(lambda n: send_command(folder, "echo", n=n), range(64)))
     assert answers == [{"told": {"n": n}} for n in range(64)]
 
 
@@ -146,14 +146,14 @@ def test_a_command_is_answered_where_no_more_threads_can_be_made(folder, monkeyp
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert command(folder, "echo") == {"told": {}}
+    assert send_command(folder, "echo") == {"told": {}}
 
 
 def test_a_service_that_hangs_up_runs_and_does_not_answer(folder, monkeypatch):
     """Proves: nobody is told to start a service that runs, and steers the plant."""
-    monkeypatch.setattr(control._Handler, "handle", lambda _: None)
-    with pytest.raises(SilentError, match="does not answer"):
-        command(folder, "status")
+    monkeypatch.setattr(control_socket._Handler, "handle", lambda _: None)
+    with pytest.raises(ServiceUnresponsiveError, match="does not answer"):
+        send_command(folder, "status")
 
 
 def test_only_the_owner_may_command(folder):
@@ -176,10 +176,10 @@ def test_the_socket_is_private_from_the_first_moment(tmp_path):
 def test_long_paths_can_be_used(tmp_path, length):
     folder = tmp_path / ("x" * length)
     folder.mkdir()
-    assert not is_running(folder)
+    assert not is_service_running(folder)
     with ControlServer(folder / "control.sock", answer):
-        assert is_running(folder)
-        assert command(folder, "echo") == {"told": {}}
+        assert is_service_running(folder)
+        assert send_command(folder, "echo") == {"told": {}}
         assert stat.S_IMODE((folder / "control.sock").stat().st_mode) == 0o600
     assert not (folder / "control.sock").exists()
 
@@ -194,24 +194,24 @@ def test_a_folder_that_takes_no_socket_is_named(tmp_path):
 def test_what_a_killed_service_left_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
         dead.bind(str(tmp_path / "control.sock"))
-    assert not is_running(tmp_path)
+    assert not is_service_running(tmp_path)
     with pytest.raises(ServiceError, match="start it with gigatwin run"):
-        command(tmp_path, "status")
+        send_command(tmp_path, "status")
     with ControlServer(tmp_path / "control.sock", answer):
-        assert is_running(tmp_path)
-    assert not is_running(tmp_path)
+        assert is_service_running(tmp_path)
+    assert not is_service_running(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["", "missing"])
 def test_without_a_service_there_are_words(tmp_path, place):
     with pytest.raises(ServiceError, match="no service runs on this state"):
-        command(tmp_path / place, "status")
+        send_command(tmp_path / place, "status")
 
 
 def test_a_service_that_does_not_answer_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    monkeypatch.setattr(control_socket, "ANSWER_TIMEOUT_S", 0.05)
     done = threading.Event()
     with ControlServer(tmp_path / "control.sock", lambda _: {"late": done.wait(WAIT)}):
         with pytest.raises(ServiceError, match="does not answer"):
-            command(tmp_path, "status")
+            send_command(tmp_path, "status")
         done.set()

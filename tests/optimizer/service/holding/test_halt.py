@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import structlog.testing
 
-from optimizer.dispatch import Orders
-from optimizer.realtime.guard import Guard
-from optimizer.service.audit import AUDIT, Audit, read_audit
-from optimizer.service.guarding import Guarding
-from optimizer.service.holding.halt import Halt
-from optimizer.service.overrides import Overrides
+from optimizer.realtime.intra_interval import MeteringIntervalControl
+from optimizer.realtime.orders import DispatchOrders
+from optimizer.service.audit import AUDIT_FILE, AuditLog, read_audit
+from optimizer.service.hold import HoldRegister
+from optimizer.service.hold_controller import HoldController
+from optimizer.service.intra_interval import IntraIntervalController
 from tests import moments
 from twin.errors import JournalError
 from twin.time_axes import MINUTE
@@ -43,7 +43,7 @@ class Partners:
     """Partners that note what they are told, and a real record."""
 
     def __init__(self, path):
-        self.told, self.audit = [], Audit(path)
+        self.told, self.audit = [], AuditLog(path)
         self.record = self.audit.add
 
     def status(self, state, *, reason, now):
@@ -52,12 +52,16 @@ class Partners:
 
 class Stand:
     def __init__(self, folder, *, is_shadow=False):
-        self.link, self.partners, self.guarding = Link(), Partners(folder / AUDIT), Guarding()
-        self.overrides = Overrides(folder / "hold.json", passed=lambda: time.monotonic())
-        planned = Orders(jobs={}, battery_charge={"battery_1": 0.6})
-        guard = Guard(site=moments.site(), planned=planned, peak=2.0)
+        self.link, self.partners, self.guarding = (
+            Link(),
+            Partners(folder / AUDIT_FILE),
+            IntraIntervalController(),
+        )
+        self.overrides = HoldRegister(folder / "hold.json", passed=lambda: time.monotonic())
+        planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
+        guard = MeteringIntervalControl(site=moments.site(), planned=planned, peak=2.0)
         self.guarding.begin(np.datetime64("2026-06-16T00:00", "us"), guard)
-        self.halt = Halt(
+        self.halt = HoldController(
             self.overrides,
             clock=Clock(),
             link=self.link,
@@ -82,7 +86,7 @@ def test_a_hold_freezes_tells_stops_the_guard_and_is_recorded(stand, tmp_path):
     assert stand.link.frozen == [NOW]
     assert stand.partners.told == [("hold", "HOLD by ana: work")]
     assert not stand.guarding.is_due(NOW + MINUTE)
-    (entry,) = read_audit(tmp_path / AUDIT)
+    (entry,) = read_audit(tmp_path / AUDIT_FILE)
     facts = {"author": "ana", "reason": "work", "hours": 2.0, "time": "2026-06-16T00:05:00Z"}
     assert entry.content == {"event": "hold"} | facts
 
@@ -95,7 +99,7 @@ def test_a_second_person_holds_beside_the_first(stand, tmp_path):
     assert said == f"in force now: {whole}"
     assert stand.partners.told[-1] == ("hold", whole)
     assert stand.halt.in_force.until is None
-    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT)] == ["ana", "bo"]
+    assert [entry.content["author"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["ana", "bo"]
     assert stand.halt.release(author="ana")
     assert stand.halt.in_force is None
 
@@ -121,7 +125,7 @@ def test_who_holds_on_a_full_disk_is_told_that_a_restart_forgets_it(stand, monke
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("optimizer.service.overrides.write_atomic", full)
+    monkeypatch.setattr("optimizer.service.hold.write_atomic", full)
     said = stand.halt.hold(author="ana", reason="work", hours=None)
     assert said.startswith("HOLD is not on disk as it is in force: [Errno 28] No space left")
     assert said.endswith("a restart before there is room forgets it")
@@ -145,7 +149,7 @@ def test_a_full_disk_delays_the_record_and_nothing_else(stand, tmp_path, monkeyp
         assert stand.partners.told[-1][0] == "hold"
         assert stand.partners.audit.trouble
     stand.partners.audit.again()
-    assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT)] == ["hold"]
+    assert [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)] == ["hold"]
 
 
 def test_partners_are_told_even_where_the_plant_cannot_be(stand):
@@ -161,7 +165,7 @@ def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
     stand.halt.look()
     stand.halt.look()
     assert [state for state, _ in stand.partners.told] == ["hold", "degraded"]
-    last = [entry.content for entry in read_audit(tmp_path / AUDIT)][-1]
+    last = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)][-1]
     assert (last["event"], last["reason"]) == ("release", "the HOLD has run out")
 
 
@@ -174,7 +178,7 @@ def later(monkeypatch, hours):
 
 def told(tmp_path):
     """Return what the record says of orders, in words."""
-    rows = [entry.content for entry in read_audit(tmp_path / AUDIT)]
+    rows = [entry.content for entry in read_audit(tmp_path / AUDIT_FILE)]
     return [(row["event"], row["author"], row["reason"]) for row in rows]
 
 
@@ -195,7 +199,7 @@ def test_of_several_holds_the_end_of_each_is_recorded(stand, tmp_path, monkeypat
 
 
 def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypatch):
-    Overrides(tmp_path / "hold.json").set_hold(
+    HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
     later(monkeypatch, 2.0)
@@ -208,7 +212,7 @@ def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypa
 
 def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path, monkeypatch):
     """Proves: what was decided meanwhile is withdrawn at once, and partners are told."""
-    Overrides(tmp_path / "hold.json").set_hold(
+    HoldRegister(tmp_path / "hold.json").set_hold(
         author="dora", reason="r", hours=1.0, now=time.time()
     )
     ahead = time.time() + 86_400.0
@@ -295,7 +299,7 @@ def test_a_hold_that_follows_one_which_ends_is_not_told_as_over(stand, tmp_path,
         stand.halt.look()
     assert stand.partners.told[-1] == ("hold", "HOLD by ben: still hot")
     assert stand.halt.over is None
-    events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT)]
+    events = [entry.content["event"] for entry in read_audit(tmp_path / AUDIT_FILE)]
     assert events == ["hold", "hold", "release"]
     stand.overrides.release()
     stand.halt.look()
@@ -308,7 +312,7 @@ def test_in_shadow_nothing_leaves(tmp_path):
     stand.halt.release(author="ana")
     assert stand.link.frozen == []
     assert stand.partners.told == []
-    assert [e.content["event"] for e in read_audit(tmp_path / AUDIT)] == ["hold", "release"]
+    assert [e.content["event"] for e in read_audit(tmp_path / AUDIT_FILE)] == ["hold", "release"]
 
 
 def test_a_release_without_a_hold_does_nothing(stand, tmp_path):

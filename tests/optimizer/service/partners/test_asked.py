@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from optimizer.service.partners.asked import show_asked
-from optimizer.service.picture import Picture
+from optimizer.inputs.grid_requests import next_requests
+from optimizer.service.status_view import StatusView
 from telemetry.feed.flex_agent import is_within_target
 from tests import moments
 from tests.math.hand import grid, outlook, site
@@ -51,7 +51,7 @@ def where(**contract):
 )
 def test_a_target_is_told_with_what_is_planned(target, powers, words, is_kept):
     ahead = with_target(outlook(PRICES), target)
-    (row,) = show_asked(where(), ahead, planned(ahead, *powers))
+    (row,) = next_requests(where(), ahead, planned(ahead, *powers))
     assert (row["partner"], row["words"], row["is_kept"]) == ("gridco", words, is_kept)
 
 
@@ -68,7 +68,7 @@ def test_a_target_that_calls_a_reserve_says_so(called, held, words):
     ahead = with_target(outlook(PRICES), [3.0] * 5).assign_coords(product=["mfrr"])
     for word, value in (("reserve_called", called), ("reserve_held", held)):
         ahead[word] = ("time", "product"), np.full((5, 1), value)
-    (row,) = show_asked(on_sale, ahead, planned(ahead, *[3.0] * 5))
+    (row,) = next_requests(on_sale, ahead, planned(ahead, *[3.0] * 5))
     assert words in row["words"]
 
 
@@ -76,24 +76,26 @@ def test_a_target_that_calls_a_reserve_says_so(called, held, words):
 def test_it_is_kept_where_the_partner_is_told_that_it_is(power, is_kept):
     """Proves: a hundredth more is still there, as in power states."""
     ahead = with_target(outlook(PRICES), [3.0] * 5)
-    (row,) = show_asked(where(), ahead, planned(ahead, *[power] * 5))
+    (row,) = next_requests(where(), ahead, planned(ahead, *[power] * 5))
     assert row["is_kept"] == is_within_target(power, 3.0) == is_kept
 
 
 def test_nothing_is_told_where_nothing_is_asked():
     ahead = with_target(outlook(PRICES), [100.0] * 5)
-    assert show_asked(where(), ahead, planned(ahead, *[9.0] * 5)) == []
-    assert show_asked(site(), outlook(PRICES), planned(outlook(PRICES), *[9.0] * 5)) == []
+    assert next_requests(where(), ahead, planned(ahead, *[9.0] * 5)) == []
+    assert next_requests(site(), outlook(PRICES), planned(outlook(PRICES), *[9.0] * 5)) == []
 
 
 def test_what_is_left_of_a_connection_that_is_not_firm_is_told():
     ahead = outlook(PRICES).assign(grid_import_limit=("time", [100.0, 40.0, 40.0, 100.0, 100.0]))
-    (row,) = show_asked(where(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9))
+    (row,) = next_requests(
+        where(effect="curtailment"), ahead, planned(ahead, 9.0, 39.0, 38.0, 9, 9)
+    )
     assert (row["partner"], row["power"], row["planned"]) == ("gridco", 40.0, 39.0)
     assert (row["begin"], row["end"]) == ("2026-07-01T01:00Z", "2026-07-01T03:00Z")
 
 
 def test_the_picture_of_a_site_that_nobody_asks_has_none():
-    made, picture = moments.pilot().run(moments.facts()), Picture(moments.site())
+    made, picture = moments.pilot().run(moments.facts()), StatusView(moments.site())
     picture.add(made, moments.observed(made.estimate.state))
     assert picture.show()["asked"] == []

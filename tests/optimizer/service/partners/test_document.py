@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.flexibility import flexibility, none
-from optimizer.service.partners.document import Label, Turn, document_of, quarters
-from optimizer.service.partners.parties import Sender
-from optimizer.service.partners.record import ENOUGH, PlanErrors
+from optimizer.planner.flexibility import estimate_flexibility, no_flexibility
+from optimizer.service.plan_record import MIN_ERRORS, PlanErrors
+from optimizer.service.schedule_document import (
+    DocumentSender,
+    RampStart,
+    ScheduleLabel,
+    build_document,
+    intervals_until_same_time_tomorrow,
+)
 from telemetry import market_zones
 from telemetry.feed.partners import Partner
 from telemetry.feed.signing import public_jwk_set
@@ -41,14 +46,14 @@ def schedule(net=3.0, *, start=NOW, steps=((24.0, 15.0), (24.0, 60.0))):
 
 def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **label):
     first = float(net_import(plan)[0])
-    made = document_of(
+    made = build_document(
         site,
         plan,
-        none(plan) if flexible is None else flexible,
-        turn=Turn(now, first if before is None else before),
+        no_flexibility(plan) if flexible is None else flexible,
+        turn=RampStart(now, first if before is None else before),
         errors=errors or PlanErrors(),
-        label=Label(**label),
-        sender=Sender.demonstration(site),
+        label=ScheduleLabel(**label),
+        sender=DocumentSender.demonstration(site),
     )
     return checked(made)
 
@@ -85,7 +90,7 @@ def column(made, name):
 )
 def test_a_document_goes_to_the_same_wall_time_of_the_next_day(site, start, count):
     moment = time_axes.to_utc(start)
-    assert quarters(moment, site.time_zone) == count
+    assert intervals_until_same_time_tomorrow(moment, site.time_zone) == count
     made = document(site, schedule(start=moment), now=moment)
     assert len(made["intervals"]) == count
     assert made["period_end"] - made["period_start"] == count * QUARTER_MS
@@ -128,7 +133,7 @@ def test_a_document_made_late_counts_what_was_before(site, minutes, means):
 
 def test_beyond_its_end_a_plan_goes_on_and_offers_nothing(site):
     plan = schedule(np.repeat([1.0, 2.0], 24), steps=[(12.0, 15.0)])
-    offers = none(plan).map(lambda values: values + 0.1, keep_attrs=True)
+    offers = no_flexibility(plan).map(lambda values: values + 0.1, keep_attrs=True)
     made = document(site, plan, flexible=offers)
     assert column(made, "scheduled_mw")[-1] == 2.0
     assert made["meta"]["planned_until"] == made["period_start"] + 48 * QUARTER_MS
@@ -139,7 +144,7 @@ def test_beyond_its_end_a_plan_goes_on_and_offers_nothing(site):
 
 def test_offers_are_rounded_down_and_withdrawn_on_hold(site):
     plan = schedule()
-    offers = none(plan).map(lambda values: values + 0.12399, keep_attrs=True)
+    offers = no_flexibility(plan).map(lambda values: values + 0.12399, keep_attrs=True)
     made = document(site, plan, flexible=offers)
     assert column(made, "flexibility_up_mw")[0] == 0.123
     assert column(made, "recovery_mwh")[0] == 0.124
@@ -205,7 +210,7 @@ def test_the_band_follows_the_errors_of_its_lead_time(site):
 
 def test_the_band_holds_the_plan_and_keeps_the_connection(site):
     errors = PlanErrors()
-    for _ in range(ENOUGH):
+    for _ in range(MIN_ERRORS):
         errors.add(9.0, {0: 3.0})
     row = document(site, schedule(3.0), errors=errors)["intervals"][0]
     assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid.import_limit)
@@ -225,7 +230,7 @@ def test_intervals_that_are_over_are_compared_with_all_promises(site):
 
 def test_a_real_decision_becomes_a_document():
     problem, decision = small_days.problem(), small_days.decision()
-    offers = flexibility(
+    offers = estimate_flexibility(
         problem.site, decision.schedule, decision.verdict.replay, outlook=problem.outlook
     )
     now = decision.start

@@ -8,11 +8,11 @@ import pytest
 import xarray as xr
 
 import sites
-from optimizer.question.horizons import QUARTERLY
-from optimizer.service.clock import BEFORE
-from optimizer.service.partners.load_targets import LoadTargets
-from optimizer.service.settings import Settings
-from optimizer.service.world import Files
+from optimizer.inputs.series_files import SeriesFiles
+from optimizer.problem.outlook import QUARTER_HOUR_HORIZON
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig
+from optimizer.service.load_targets import LoadTargetReceiver
 from telemetry.feed.flex_agent import PlannedLoad
 from telemetry.feed.flex_messages import read_load_targets
 from telemetry.feed.signing import public_jwk_set
@@ -26,7 +26,7 @@ from twin.relations import HARD_OBLIGATION_PENALTY
 
 NOW = np.datetime64("2026-07-01T12:00", "us")
 SITE = sites.load_site("small")  # 4.7 MW
-GRID = time_axes.horizon_axes(NOW, QUARTERLY)
+GRID = time_axes.horizon_axes(NOW, QUARTER_HOUR_HORIZON)
 
 
 def contract(name="tso_1", issuer="tso-1", **changes):
@@ -36,9 +36,11 @@ def contract(name="tso_1", issuer="tso-1", **changes):
 
 def service(folder, *contracts, known=("tso-1", "dso-1"), where=SITE):
     where = where.with_equipment({**where.equipment, **{one.name: one for one in contracts}})
-    return LoadTargets(
+    return LoadTargetReceiver(
         where,
-        Settings(broker="mqtt://127.0.0.1:1", files=Files(prices=folder, weather=folder)),
+        ServiceConfig(
+            broker="mqtt://127.0.0.1:1", files=SeriesFiles(prices=folder, weather=folder)
+        ),
         partners=[partner(name) for name in known],
         key=key("small"),
         meter=lambda _: 3.5,
@@ -173,7 +175,7 @@ def test_what_comes_before_a_simulated_clock_begins_waits_for_it(tmp_path, monke
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     wire.incoming = [ReceivedMessage(topic=TOPIC, payload=payload(target(3.0)), qos=1)]
     with asked.open():
-        assert asked.poll(BEFORE) == []
+        assert asked.poll(NOT_STARTED) == []
         (told,) = asked.poll(NOW)
     assert told["event"] == "load_target"
 
@@ -224,7 +226,7 @@ def test_what_was_called_recovers_after_its_target_is_gone(tmp_path):
     assert called(asked)[:24].all()
     take(asked, target(None, start="2026-07-01T12:30:00Z"), at="2026-07-01T12:01:00Z")
     for minutes, left in ((30, 8), (60, 6), (150, 0)):
-        grid = time_axes.horizon_axes(NOW + np.timedelta64(minutes, "m"), QUARTERLY)
+        grid = time_axes.horizon_axes(NOW + np.timedelta64(minutes, "m"), QUARTER_HOUR_HORIZON)
         assert called(asked, grid=grid).sum() == left
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import sites
-from optimizer.service.partners.parties import read_partners, read_sender
+from optimizer.service.schedule_document import read_partners, read_sender
 from tests.feeds import key
 from twin.errors import ServiceError
 

@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from optimizer.service.audit import AUDIT
-from optimizer.service.entries import LETTERS
-from optimizer.service.partners.parties import Sender, read_sender
-from optimizer.service.partners.partner_link import PartnerLink
-from optimizer.service.settings import Settings
+from optimizer.service.audit import AUDIT_FILE
+from optimizer.service.audit_events import MAX_TEXT_LENGTH
+from optimizer.service.config import ServiceConfig
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.schedule_document import DocumentSender, read_sender
 from telemetry.market_zones import eic_check_character
 from telemetry.mqtt.queues import ReceivedMessage
 from tests import moments, small_days
@@ -42,7 +42,7 @@ def outcome():
 
 
 def linked(folder, **settings):
-    told = Settings(broker="mqtt://127.0.0.1:1", files=small_days.files(), **settings)
+    told = ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files(), **settings)
     return PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
 
 
@@ -110,7 +110,7 @@ def test_a_site_sends_under_its_own_codes(tmp_path):
 
 def test_without_codes_it_is_a_demonstration(tmp_path):
     sender = read_sender(tmp_path / "site.json", moments.site())
-    assert sender == Sender.demonstration(moments.site())
+    assert sender == DocumentSender.demonstration(moments.site())
     assert sender.party["eic"].startswith("00")
 
 
@@ -166,7 +166,7 @@ def test_of_what_partners_say_a_little_is_recorded(tmp_path):
     assert [len(one["feeds"]) for one in entries] == [21] * 20
     assert entries[0]["feeds"][-1] == "and 480 more"
     assert entries[0]["feeds"][0] == feeds[0]
-    assert (tmp_path / AUDIT).stat().st_size < 20 * 6_000
+    assert (tmp_path / AUDIT_FILE).stat().st_size < 20 * 6_000
 
 
 def test_a_reason_is_recorded_as_one_short_line(tmp_path):
@@ -177,7 +177,7 @@ def test_a_reason_is_recorded_as_one_short_line(tmp_path):
         bench.answer(1, 1, code="A02", reasons=reasons)
     text = bench.recorded()[0]["reasons"][0]["text"]
     assert text.startswith("no [2J room xxx")
-    assert len(text) == LETTERS + len("...")
+    assert len(text) == MAX_TEXT_LENGTH + len("...")
 
 
 def test_a_target_that_was_taken_is_recorded_whole(tmp_path):

@@ -7,9 +7,14 @@ from dataclasses import replace
 import pytest
 
 import sites
-from optimizer.service.trials.archive import check_site, open_folder, read_results, write_results
-from optimizer.service.trials.identity import identity_of
-from optimizer.service.world import read_world
+from optimizer.backtesting.run_folder import (
+    build_identity,
+    check_run_site,
+    open_run_folder,
+    read_results,
+    write_results,
+)
+from optimizer.inputs.series_files import read_run_inputs
 from tests import small_days
 from tests.summaries import results
 from twin.errors import ProblemError, StateError
@@ -20,7 +25,7 @@ OLD = {"site": "small", "start": "2026-06-16T00:00:00.000000", "days": 1, "load_
 
 def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
     here = site or sites.load_site("small")
-    return identity_of(here, world or small_days.world(), load_scale=load_scale, seeds=seeds)
+    return build_identity(here, world or small_days.world(), load_scale=load_scale, seeds=seeds)
 
 
 def with_series(name, change):
@@ -39,11 +44,11 @@ def with_jobs():
 
 
 def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_path):
-    open_folder(tmp_path / "run", identity())
+    open_run_folder(tmp_path / "run", identity())
     write_results(tmp_path / "run", results(threshold=100.0))
     files = small_days.files(prices=shutil.copy(sites.series_file("prices"), tmp_path / "mine.csv"))
-    again = read_world(sites.load_site("small"), files, start=small_days.START, days=1)
-    open_folder(tmp_path / "run", identity(world=again))
+    again = read_run_inputs(sites.load_site("small"), files, start=small_days.START, days=1)
+    open_run_folder(tmp_path / "run", identity(world=again))
     assert list(read_results(tmp_path / "run").policies) == ["threshold"]
 
 
@@ -66,19 +71,19 @@ def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_p
 )
 def test_another_run_is_refused_with_what_differs(tmp_path, words, told):
     """Proves: whatever decides the results is looked at. Sensitivity: names and days were."""
-    open_folder(tmp_path, identity())
+    open_run_folder(tmp_path, identity())
     write_results(tmp_path, results(threshold=100.0))
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ProblemError, match=rf"--out = .* of small from 2026.*{told}: name a new"):
-        open_folder(tmp_path, identity(**words))
+        open_run_folder(tmp_path, identity(**words))
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    open_folder(tmp_path, identity())
+    open_run_folder(tmp_path, identity())
 
 
 def test_policies_join_what_the_folder_has(tmp_path):
-    open_folder(tmp_path, identity())
+    open_run_folder(tmp_path, identity())
     write_results(tmp_path, results(threshold=100.0, perfect=60.0))
-    open_folder(tmp_path, identity())
+    open_run_folder(tmp_path, identity())
     whole = write_results(tmp_path, results(optimal=70.0))
     assert whole.capture == pytest.approx(0.75)
     told = json.loads((tmp_path / "results.json").read_text())
@@ -90,21 +95,21 @@ def test_policies_join_what_the_folder_has(tmp_path):
 def test_a_folder_of_old_times_takes_no_more_runs(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(OLD))
     with pytest.raises(ProblemError, match=r"holds small, written by an earlier gigatwin.*: name"):
-        open_folder(tmp_path, identity())
-    check_site(tmp_path, sites.load_site("small"))
+        open_run_folder(tmp_path, identity())
+    check_run_site(tmp_path, sites.load_site("small"))
     assert json.loads((tmp_path / "run.json").read_text()) == OLD
 
 
 def test_a_folder_of_later_times_takes_no_more_runs(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps(identity() | {"version": 4}))
     with pytest.raises(ProblemError, match="by another gigatwin, in version 4"):
-        open_folder(tmp_path, identity())
+        open_run_folder(tmp_path, identity())
 
 
 def test_results_of_nobody_knows_what_are_kept(tmp_path):
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ProblemError, match=r"has results\.json, and no run\.json that tells"):
-        open_folder(tmp_path, identity())
+        open_run_folder(tmp_path, identity())
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
@@ -112,27 +117,27 @@ def test_results_of_nobody_knows_what_are_kept(tmp_path):
 def test_a_folder_whose_identity_is_damaged_takes_no_run(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(StateError, match=r"run\.json = .*: run gigatwin backtest again"):
-        open_folder(tmp_path, identity())
+        open_run_folder(tmp_path, identity())
     assert (tmp_path / "run.json").read_text() == text
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"site": "sm'])
 def test_a_folder_whose_results_are_damaged_takes_no_run(tmp_path, text):
-    open_folder(tmp_path, identity())
+    open_run_folder(tmp_path, identity())
     (tmp_path / "results.json").write_text(text)
     with pytest.raises(StateError, match=r"results\.json = .*: run gigatwin backtest again"):
-        open_folder(tmp_path, identity())
+        open_run_folder(tmp_path, identity())
 
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ProblemError, match="is a file"):
-        open_folder(tmp_path / "notes.txt", identity())
+        open_run_folder(tmp_path / "notes.txt", identity())
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_one_site_is_not_explained_by_the_run_of_another(tmp_path):
-    open_folder(tmp_path, identity())
-    check_site(tmp_path, sites.load_site("small"))
+    open_run_folder(tmp_path, identity())
+    check_run_site(tmp_path, sites.load_site("small"))
     with pytest.raises(StateError, match="the run is of small"):
-        check_site(tmp_path, sites.load_site("rhine"))
+        check_run_site(tmp_path, sites.load_site("rhine"))

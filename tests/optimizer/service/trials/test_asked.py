@@ -3,8 +3,8 @@
 import pytest
 
 import optimizer
-from optimizer.service.trials.backtest import KNOWN, make_policy, policies_of
-from optimizer.service.trials.setting import LEAST_LOAD, MOST_LOAD, Setting
+from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
+from optimizer.backtesting.runner import KNOWN_POLICIES, build_policy, validate_policies
 from tests import small_days
 from twin.errors import ProblemError
 
@@ -16,7 +16,7 @@ def asked(monkeypatch):
     def never(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr("optimizer.service.trials.backtest.run", never)
+    monkeypatch.setattr("optimizer.backtesting.runner.run_backtest_policy", never)
     return lambda **words: optimizer.backtest(small_days.setting(2), **words)
 
 
@@ -39,21 +39,21 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(asked, words, told)
 
 def test_all_that_is_misspelt_is_told_at_once():
     with pytest.raises(ProblemError, match="2 faults") as told:
-        policies_of(["optimal", "perfekt", "scalling"])
+        validate_policies(["optimal", "perfekt", "scalling"])
     assert [fault.value for fault in told.value.faults] == ["perfekt", "scalling"]
 
 
 def test_a_policy_that_is_named_twice_is_one():
-    assert policies_of(["optimal", "immediate", "optimal"]) == ("optimal", "immediate")
-    assert policies_of("optimal") == ("optimal",)
+    assert validate_policies(["optimal", "immediate", "optimal"]) == ("optimal", "immediate")
+    assert validate_policies("optimal") == ("optimal",)
 
 
 def test_what_is_known_is_made_and_nothing_else():
     here = small_days.setting(2)
-    for name in KNOWN:
-        assert make_policy(here, name, lambda _: None) is not None
+    for name in KNOWN_POLICIES:
+        assert build_policy(here, name, lambda _: None) is not None
     with pytest.raises(ProblemError, match="policy = Perfect"):
-        make_policy(here, "Perfect", lambda _: None)
+        build_policy(here, "Perfect", lambda _: None)
 
 
 @pytest.mark.parametrize("share", [3.0, 0.0, -0.1, float("nan"), float("inf")])
@@ -61,10 +61,10 @@ def test_work_beyond_the_racks_is_refused(share):
     told = f"load_scale = {share:g}: mean share .* 0.01 to 0.95 of 1"
     here = small_days.setting(2)
     with pytest.raises(ProblemError, match=told):
-        Setting.of(here.site, here.world, load_scale=share)
+        BacktestCase.of(here.site, here.world, load_scale=share)
 
 
-@pytest.mark.parametrize("share", [LEAST_LOAD, MOST_LOAD])
+@pytest.mark.parametrize("share", [MIN_LOAD_SCALE, MAX_LOAD_SCALE])
 def test_the_least_and_the_most_work_are_taken(share):
     here = small_days.setting(2)
-    assert Setting.of(here.site, here.world, load_scale=share).workload is not None
+    assert BacktestCase.of(here.site, here.world, load_scale=share).workload is not None

@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.dispatch import Orders
-from optimizer.policies import View
-from optimizer.service.trials.archive import read_course, read_decision, write_results, write_trial
-from optimizer.service.trials.backtest import POLICIES, backtest, make_policy, run
-from optimizer.service.trials.held import plant_of
-from optimizer.service.trials.playing import set_points
-from optimizer.service.trials.setting import Setting
+from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.closed_loop import plant_setpoints
+from optimizer.backtesting.reserve_calls import build_plant
+from optimizer.backtesting.run_folder import (
+    read_backtest_decision,
+    read_trajectory,
+    write_policy_run,
+    write_results,
+)
+from optimizer.backtesting.runner import (
+    DEFAULT_POLICIES,
+    backtest,
+    build_policy,
+    run_backtest_policy,
+)
+from optimizer.policies.policy import Observation
+from optimizer.realtime.orders import DispatchOrders
 from tests import small_days
 from tests.strict_site import strict
 from twin.errors import StateError
@@ -46,7 +56,7 @@ def folder(trials, tmp_path_factory):
     results, kept, _ = trials
     for trial in kept:
         if trial.policy in {"optimal", "immediate"}:
-            write_trial(folder, small_days.setting(HOURS).site, trial)
+            write_policy_run(folder, small_days.setting(HOURS).site, trial)
     write_results(folder, results)
     return folder
 
@@ -59,7 +69,7 @@ def test_all_policies_do_the_same_work(trials):
 
 def test_no_policy_breaks_a_limit_of_the_plant(trials):
     assert {name: s.violations for name, s in trials[0].policies.items()} == dict.fromkeys(
-        POLICIES, 0
+        DEFAULT_POLICIES, 0
     )
 
 
@@ -74,13 +84,13 @@ def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
 
 def test_every_step_of_every_policy_is_told(trials):
     steps = 4 * HOURS
-    assert trials[2] == [(name, 0, i + 1, steps) for name in POLICIES for i in range(steps)]
+    assert trials[2] == [(name, 0, i + 1, steps) for name in DEFAULT_POLICIES for i in range(steps)]
 
 
 def test_the_json_is_that_of_the_command(trials):
     told = json.loads(json.dumps(trials[0].as_json(), allow_nan=False))
     assert {"site", "start", "days", "cpu_s", "capture", "gaps", "policies"} <= set(told)
-    assert list(told["policies"]) == list(POLICIES)
+    assert list(told["policies"]) == list(DEFAULT_POLICIES)
     assert told["start"] == "2026-06-16T00:00Z"
 
 
@@ -124,7 +134,9 @@ def test_only_plans_have_decisions(trials):
 def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
     first = next(t for t in trials[1] if t.policy == "threshold")
     here = small_days.setting(HOURS)
-    again, other = (run(here, "threshold", seed=seed, listen=lambda *_: None) for seed in (0, 1))
+    again, other = (
+        run_backtest_policy(here, "threshold", seed=seed, listen=lambda *_: None) for seed in (0, 1)
+    )
     assert again.bill == first.bill
     assert again.course.identical(first.course)
     assert other.bill != first.bill
@@ -132,7 +144,7 @@ def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
 
 def test_set_points_by_hand():
     # 28 racks wait at 24 kW; 2 serve at 108 kW more; work of 1 MW: 1.888 MW in two equal halls
-    orders = Orders(
+    orders = DispatchOrders(
         jobs={},
         battery_charge={"battery_1": 0.3},
         battery_discharge={},
@@ -140,7 +152,9 @@ def test_set_points_by_hand():
         tank_discharge={"tank_1": 0.1},
         renewable_cap={"wind_1": 0.2},
     )
-    points = set_points(small_days.setting(HOURS).site, orders, service_racks=2.0, work_power=1.0)
+    points = plant_setpoints(
+        small_days.setting(HOURS).site, orders, service_racks=2.0, work_power=1.0
+    )
     assert points["hall_power", "hall_1"] == pytest.approx(0.944)
     assert points["hall_power", "hall_2"] == pytest.approx(0.944)
     assert points["battery_charge", "battery_1"] == 0.3
@@ -164,35 +178,35 @@ def test_a_folder_holds_courses_pictures_reasons_and_results(folder):
 
 
 def test_the_decision_in_force_is_found(folder):
-    assert read_decision(folder)["start"] == "2026-06-16T02:00Z"
-    assert read_decision(folder, "2026-06-16T01:59")["start"] == "2026-06-16T01:00Z"
-    assert read_decision(folder, "2026-06-16T00:00")["start"] == "2026-06-16T00:00Z"
+    assert read_backtest_decision(folder)["start"] == "2026-06-16T02:00Z"
+    assert read_backtest_decision(folder, "2026-06-16T01:59")["start"] == "2026-06-16T01:00Z"
+    assert read_backtest_decision(folder, "2026-06-16T00:00")["start"] == "2026-06-16T00:00Z"
 
 
 def test_the_course_is_read_as_it_was(folder, optimal):
-    course = read_course(folder)
+    course = read_trajectory(folder)
     np.testing.assert_array_equal(course["facility_power"], optimal.course["facility_power"])
 
 
 @pytest.mark.parametrize("at", ["2026-06-15T23:59", "2026-06-16T03:00"])
 def test_a_moment_outside_the_run_is_refused(folder, at):
     with pytest.raises(StateError, match=r"--at = 2026.*goes from 2026-06-16T00:00"):
-        read_decision(folder, at)
+        read_backtest_decision(folder, at)
 
 
 def test_a_folder_without_decisions_is_refused_with_a_mend(tmp_path):
     with pytest.raises(StateError, match=r"optimal_0\.decisions\.json.*backtest"):
-        read_decision(tmp_path)
+        read_backtest_decision(tmp_path)
 
 
 @pytest.mark.parametrize(("days", "ahead"), [(9, 168.0), (7, 168.0), (2, 48.0)])
 def test_perfect_foresight_looks_ahead_to_the_end_of_the_run_or_a_week(days, ahead):
     """Proves: a run that goes on beyond the horizon is cut as well as one that ends in it."""
     site, whole = sites.load_site("small"), small_days.world(days)
-    setting = Setting.of(site, whole, load_scale=0.6)
+    setting = BacktestCase.of(site, whole, load_scale=0.6)
     decided = []
-    policy = make_policy(setting, "perfect", decided.append)
-    policy.orders(View(state=plant_of(setting, seed=0).observe(), queue=setting.queue()))
+    policy = build_policy(setting, "perfect", decided.append)
+    policy.orders(Observation(state=build_plant(setting, seed=0).observe(), queue=setting.queue()))
     hours = decided[0].schedule["duration"].to_numpy()
     assert hours.sum() == pytest.approx(ahead)
     assert hours.min() >= 0.25
@@ -214,7 +228,9 @@ def warm(setting):
     """Return a setting whose chillers have to be committed, on a warm day."""
     record = setting.world.record.copy(deep=True)
     record["air_temperature"].values[:] += 8.0
-    return Setting.of(strict(setting.site), replace(setting.world, record=record), load_scale=0.6)
+    return BacktestCase.of(
+        strict(setting.site), replace(setting.world, record=record), load_scale=0.6
+    )
 
 
 @pytest.mark.slow
@@ -226,7 +242,9 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
     """
     setting = warm(small_days.setting(HOURS))
     names, word = ("threshold", "optimal"), "cooling_plant_units_on"
-    trials = {name: run(setting, name, seed=0, listen=lambda *_: None) for name in names}
+    trials = {
+        name: run_backtest_policy(setting, name, seed=0, listen=lambda *_: None) for name in names
+    }
     ran = {
         name: trials[name].course[word].sel(circuit="chilled_plant").to_numpy() for name in names
     }

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from optimizer.service.trials import backtest, held
-from optimizer.service.trials.caller import Caller
-from optimizer.service.trials.setting import Setting
+from optimizer.backtesting import reserve_calls, runner
+from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.reserve_calls import ReserveCaller
 from telemetry.simulator.reserve_activation import ReserveOrder
 from tests import small_days
 from tests.math.hand import grid
@@ -38,7 +38,7 @@ def plant():
     """Return a plant that the grid calls; it need not run for its calls."""
     sold = {name: product(name, **SLOW) for name in ("mfrr", "rr")}
     small = small_days.setting()
-    return held.plant_of(
+    return reserve_calls.build_plant(
         replace(small, site=small.site.model_copy(update={"reserves": sold})), seed=1
     )
 
@@ -50,7 +50,7 @@ def caller(**due):
         quarters = np.isin(np.arange(96), due.get(name, ()))
         signals[name] = np.repeat(quarters.astype(float), 15)
     plant().listen(signals, by_order=tuple(signals))
-    return Caller(site(), plant()), plant().orders
+    return ReserveCaller(site(), plant()), plant().orders
 
 
 def plan(imports, **capacity):
@@ -108,7 +108,7 @@ def test_what_is_not_held_is_not_called():
 
 
 def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
-    who = Caller(small_days.setting().site, SimpleNamespace(now=START))
+    who = ReserveCaller(small_days.setting().site, SimpleNamespace(now=START))
     assert not who.look(START, plan([10.0] * 4, mfrr=2.0))
     assert not who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)])).data_vars
 
@@ -138,15 +138,15 @@ def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
     begin = world.start + np.timedelta64(21, "h")
     until = begin + np.timedelta64(7, "h")
     where = test_called.site()
-    setting = Setting.of(where, replace(world, start=begin, end=until), load_scale=0.6)
+    setting = BacktestCase.of(where, replace(world, start=begin, end=until), load_scale=0.6)
 
     def called(products, minutes, **_):
         signal = np.zeros(minutes)
         signal[5 * 60 + 7 : 6 * 60 + 7] = 1.0
         return dict.fromkeys(products, signal)
 
-    monkeypatch.setattr(held, "reserve_calls", called)
-    trial = backtest.run(setting, "optimal", seed=1, listen=lambda *_: None)
+    monkeypatch.setattr(reserve_calls, "reserve_calls", called)
+    trial = runner.run_backtest_policy(setting, "optimal", seed=1, listen=lambda *_: None)
     course = trial.course.sel(product="mfrr")
     hour = slice("2026-06-17T02:15", "2026-06-17T03:00")
     used = course["reserve_used_up"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sites
-from optimizer.service.trials.network_bill import network_accounts
+from optimizer.backtesting.settlement import network_accounts
 from tests.twin.tariffs.samples import GERMAN, SPANISH, WHOLE_YEAR, quarters, tariff
 from twin.markets.bills import compute_bill
 from twin.markets.demand_charges import BillingRules

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.reserves.book import Book
-from optimizer.service.trials import backtest, held
-from optimizer.service.trials.reserve_bill import reserve_accounts
-from optimizer.service.trials.setting import Setting
-from telemetry.simulator.reserve_activation import ReserveFacility, reserve_calls
+from optimizer.backtesting import reserve_calls, runner
+from optimizer.backtesting.case import BacktestCase
+from optimizer.backtesting.settlement import reserve_accounts
+from optimizer.problem.outlook import SoldReserves
+from telemetry.simulator.reserve_activation import ReserveFacility
+from telemetry.simulator.reserve_activation import reserve_calls as reserve_activation_reserve_calls
 from tests import reserve_days, small_days
 from tests.math.hand import site as hand_site
 from tests.math.reserved import product
@@ -84,18 +85,18 @@ def test_a_rule_owes_what_a_file_sold():
         {"units": "MW"},
     )
     sold = replace(small, site=site, world=replace(small.world, record=record))
-    plant = held.plant_of(sold, seed=1)
+    plant = reserve_calls.build_plant(sold, seed=1)
     plant.follow(at_rest(), 30)
-    owed = reserve_accounts(site, held.settled(plant, [], sold), np.zeros(2))
+    owed = reserve_accounts(site, reserve_calls.reserve_record(plant, [], sold), np.zeros(2))
     penalty = site.reserves["fcr"].shortfall_price
     assert owed == {"reserves": 0.0, "activation": 0.0, "reserve_shortfall": 0.5 * penalty}
-    assert held.settled(plant, [], replace(small, site=site)) is None
+    assert reserve_calls.reserve_record(plant, [], replace(small, site=site)) is None
 
 
 def test_a_book_sells_what_is_offered_when_the_gate_closes():
     """At 21:00 UTC the gate of the day from 22:00 on closes before the next decision at 22:00."""
     decision = reserve_days.decision()
-    schedule, book = decision.schedule, Book(reserve_days.site())
+    schedule, book = decision.schedule, SoldReserves(reserve_days.site())
     horizon = schedule[["time", "duration", "instant"]]
     book.close(schedule, time_axes.to_utc("2026-06-16T21:00Z"))
     assert float(book.held(horizon)["reserve_held"].max()) == 0.0
@@ -109,21 +110,23 @@ def test_a_book_sells_what_is_offered_when_the_gate_closes():
 
 def test_a_site_without_products_keeps_no_book():
     horizon = small_days.decision().schedule[["time", "duration", "instant"]]
-    assert not Book(small_days.setting().site).held(horizon).data_vars
+    assert not SoldReserves(small_days.setting().site).held(horizon).data_vars
 
 
 def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
     """A quarter of an hour each, two hours apart at least; the same seed calls alike."""
     fcr = {"fcr": product()}
-    course = reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"]
+    course = reserve_activation_reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"]
     begins = np.flatnonzero((course != 0.0) & (np.append(0.0, course[:-1]) == 0.0))
     lengths = [int((course[b : b + 60] != 0.0).sum()) for b in begins]
     assert set(lengths[:-1]) == {15}
     assert np.diff(begins).min() >= 135
     assert {-1.0, 1.0} <= set(course)
     assert np.mean(course != 0.0) == pytest.approx(0.04, abs=0.02)
-    assert np.array_equal(course, reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"])
-    assert not reserve_calls(fcr, 6000, seed=1)["fcr"].any()
+    assert np.array_equal(
+        course, reserve_activation_reserve_calls(fcr, 6000, seed=1, share=0.02)["fcr"]
+    )
+    assert not reserve_activation_reserve_calls(fcr, 6000, seed=1)["fcr"].any()
 
 
 def called_plant(minutes, *, way=1.0, **terms):
@@ -131,7 +134,7 @@ def called_plant(minutes, *, way=1.0, **terms):
     small = small_days.setting()
     one = product(**{"direction": "up"} | terms)
     site = reserve_days.site().model_copy(update={"reserves": {"fcr": one}})
-    plant = held.plant_of(replace(small, site=site), seed=1)
+    plant = reserve_calls.build_plant(replace(small, site=site), seed=1)
     signal = np.zeros(24 * 60)
     signal[minutes] = way
     plant.listen({"fcr": signal})
@@ -218,19 +221,19 @@ def test_the_energy_behind_is_enough(seed, monkeypatch):
     world = small_days.world(2)
     begin = world.start + np.timedelta64(20, "h")
     whole = replace(world, start=begin, end=begin + np.timedelta64(8, "h"))
-    setting = Setting.of(reserve_days.site(), whole, load_scale=0.6)
+    setting = BacktestCase.of(reserve_days.site(), whole, load_scale=0.6)
     seen = []
 
     def called(products, minutes, *, seed):
-        return reserve_calls(products, minutes, seed=seed, share=0.05)
+        return reserve_activation_reserve_calls(products, minutes, seed=seed, share=0.05)
 
     def plant_of(setting, *, seed):
-        seen.append(held.plant_of(setting, seed=seed))
+        seen.append(reserve_calls.build_plant(setting, seed=seed))
         return seen[-1]
 
-    monkeypatch.setattr(held, "reserve_calls", called)
-    monkeypatch.setattr(backtest, "plant_of", plant_of)
-    trial = backtest.run(setting, "optimal", seed=seed, listen=lambda *_: None)
+    monkeypatch.setattr(reserve_calls, "reserve_calls", called)
+    monkeypatch.setattr(runner, "build_plant", plant_of)
+    trial = runner.run_backtest_policy(setting, "optimal", seed=seed, listen=lambda *_: None)
     plant = seen[0]
     assert isinstance(plant, ReserveFacility)
     used = plant.called()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from optimizer.service.trials.results import Summary, means_over, write_netcdf
-from optimizer.service.trials.settle import Bill, Work
+from optimizer.backtesting.results import PolicySummary, mean_accounts
+from optimizer.backtesting.settlement import Settlement, WorkBalance
+from optimizer.reporting.run_files import write_netcdf
 from telemetry.files import write_json_atomic
 from tests.summaries import results, summary
 from twin.simulation.limits import StagingCounts
@@ -62,7 +63,7 @@ def test_there_is_no_capture_without_its_three_policies():
 
 
 def test_violations_are_summed_over_seeds_and_the_rest_averaged():
-    over = Summary.over([summary(10.0, 2, peak_mw=3.0), summary(20.0, 1, peak_mw=5.0)])
+    over = PolicySummary.over([summary(10.0, 2, peak_mw=3.0), summary(20.0, 1, peak_mw=5.0)])
     assert (over.objective, over.violations, over.peak_mw) == (15.0, 3, 4.0)
     assert isinstance(over.violations, int)
 
@@ -71,12 +72,12 @@ def test_broken_least_times_are_told_apart_from_violations():
     """Proves: each is a number of its own, averaged over seeds; no violation is counted of it."""
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
     ran = StagingCounts(starts=5, stops=4, short_runs=3, short_rests=2, early_starts=1)
-    bill = Bill(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
-    work = Work(done=0.0, left={}, lateness=0.0, late_energy=0.0)
-    one = Summary.of(bill, work, 0)
+    bill = Settlement(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
+    work = WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0)
+    one = PolicySummary.of(bill, work, 0)
     assert (one.starts, one.short_runs, one.short_rests, one.early_starts) == (5, 3, 2, 1)
     assert one.violations == 0
-    assert Summary.over([one, summary()]).starts == 2.5
+    assert PolicySummary.over([one, summary()]).starts == 2.5
 
 
 def test_the_json_has_the_keys_of_the_command():
@@ -95,10 +96,10 @@ def test_the_json_has_the_keys_of_the_command():
 def test_accounts_are_averaged_over_seeds_and_add_up_to_the_cost():
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
     bills = [
-        Bill(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted={})
+        Settlement(accounts=accounts, **numbers, peak_mw=1.0, pue=1.1, weighted={})
         for accounts in ({"electricity": 4.0, "reserves": -1.0}, {"electricity": 2.0})
     ]
-    over = means_over([bill.accounts for bill in bills])
+    over = mean_accounts([bill.accounts for bill in bills])
     assert over == {"electricity": 3.0, "reserves": -0.5}
     assert sum(over.values()) == np.mean([bill.cost for bill in bills])
 

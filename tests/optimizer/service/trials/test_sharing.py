@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.service.trials import sharing
-from optimizer.service.trials.seat import Seat
-from optimizer.service.trials.sharing import run_shared
+from optimizer.backtesting import fleet_run
+from optimizer.backtesting.fleet_run import FleetSiteRun, run_fleet
 from tests import small_days
 from twin.declarations import FleetRoute
 from twin.errors import NoScheduleError, ProblemError
@@ -56,7 +55,7 @@ def routes():
 @pytest.fixture(scope="module")
 def found(settings, routes):
     told = []
-    shared = run_shared(settings, routes, listen=lambda *step: told.append(step))
+    shared = run_fleet(settings, routes, listen=lambda *step: told.append(step))
     return shared, told
 
 
@@ -114,8 +113,8 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
     def fails(*_, **__):
         raise NoScheduleError("none")
 
-    monkeypatch.setattr(sharing, "decide_together", fails)
-    shared = run_shared(settings, routes)
+    monkeypatch.setattr(fleet_run, "decide_rolling", fails)
+    shared = run_fleet(settings, routes)
     assert not shared.parcels
     hours = [f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS)]
     assert shared.undecided == dict.fromkeys(hours, "none")
@@ -125,22 +124,22 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
 
 def test_a_call_at_the_time_of_an_exchange_is_planned_for_once(routes, monkeypatch):
     """Proves: no site throws away, alone, what was settled with the others at that moment."""
-    looks = Seat.looks
-    monkeypatch.setattr(Seat, "looks", lambda seat: replace(looks(seat), is_called=True))
-    for trial in run_shared(pair(hours=1), routes).shared.values():
+    looks = FleetSiteRun.looks
+    monkeypatch.setattr(FleetSiteRun, "looks", lambda seat: replace(looks(seat), is_called=True))
+    for trial in run_fleet(pair(hours=1), routes).shared.values():
         assert len(trial.decisions) == 4
 
 
 def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
     with pytest.raises(ProblemError, match="two sites at least"):
-        run_shared(settings[:1], routes)
+        run_fleet(settings[:1], routes)
 
 
 def test_sites_of_other_days_are_refused_before_they_run(settings, routes):
     dear, cheap = settings
     later = replace(cheap, world=replace(cheap.world, end=cheap.world.end + np.timedelta64(1, "h")))
     with pytest.raises(ProblemError, match=r"cheap, days .* must be those of dear"):
-        run_shared((dear, later), routes)
+        run_fleet((dear, later), routes)
 
 
 def test_the_figure_has_a_panel_for_each_site(found, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from optimizer.service.trials.working import Working
+from optimizer.backtesting.closed_loop import RunningJobs
 from tests import small_days
 from twin.workload.queue import advance_queue
 
@@ -21,7 +21,7 @@ def begun():
 
 def test_the_same_caps_change_nothing(begun):
     queue, arrivals, jobs = begun
-    work = Working(queue, arrivals, jobs)
+    work = RunningJobs(queue, arrivals, jobs)
     work.change(dict(jobs), 7)
     (end, done), (there, whole) = (
         work.done,
@@ -37,7 +37,7 @@ def test_what_is_done_before_and_after_adds_up(begun):
     """Proves: five minutes of full power and ten of nine tenths, weighted by their time."""
     queue, arrivals, jobs = begun
     less = dict.fromkeys(jobs, CAPPED)
-    work = Working(queue, arrivals, jobs)
+    work = RunningJobs(queue, arrivals, jobs)
     full = work.power
     work.change(less, 5)
     middle, before = advance_queue(queue, jobs, hours=5 / 60, arrivals=arrivals)
@@ -55,7 +55,7 @@ def test_what_is_done_before_and_after_adds_up(begun):
 def test_a_job_that_ends_before_a_change_is_told_once(begun):
     queue, arrivals, jobs = begun
     whole = advance_queue(queue, jobs, hours=0.25, arrivals=arrivals)[1]
-    work = Working(queue, arrivals, jobs)
+    work = RunningJobs(queue, arrivals, jobs)
     for minute in (3, 6, 9, 12):
         work.change(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)
     finished = work.done[1].finished.tolist()

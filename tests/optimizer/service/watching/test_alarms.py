@@ -6,14 +6,15 @@ import logging
 import pytest
 import structlog.testing
 
-from optimizer.service.watching.alarms import Alarms, Severity
+from optimizer.service.alarms import AlarmList
+from optimizer.service.status import Severity
 
 WORDS = {"severity": Severity.MEDIUM, "mend": "see to it"}
 
 
 @pytest.fixture
 def alarms():
-    return Alarms()
+    return AlarmList()
 
 
 def note(alarms, cause, text, time="T1", **others):

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 
 import sites
-from optimizer.flexibility import flexibility
-from optimizer.service.fallback import Source
-from optimizer.service.wanted import wanted
-from optimizer.service.watching.in_service import RATINGS, in_service
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.planner.flexibility import estimate_flexibility
+from optimizer.service.availability import DERATABLE, derate_unavailable
+from optimizer.service.plant_orders import plant_commands
 from telemetry.live.state import LiveState
 from telemetry.messages.models import PointValue
 from telemetry.points.site_points import list_points
@@ -40,7 +40,7 @@ def test_who_says_nothing_is_in_service():
     rhine = sites.load_site("rhine")
     stranger = says(rhine, battery_1=0.0).assign_coords(battery=["battery_9"])
     for seen in (xr.Dataset(), says(rhine, battery_1=np.nan), says(rhine, cdu_1=1.0), stranger):
-        assert in_service(rhine, seen) == (rhine, ())
+        assert derate_unavailable(rhine, seen) == (rhine, ())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
@@ -48,12 +48,12 @@ def test_who_says_nothing_is_in_service():
 def test_what_plans_can_do_without_is_taken_away(name, share):
     """Every store, source and heat pump, to the share that is left; the rest of the site stays."""
     site = sites.load_site(name)
-    those = [one for one, machine in site.equipment.items() if type(machine) in RATINGS]
+    those = [one for one, machine in site.equipment.items() if type(machine) in DERATABLE]
     assert len(those) >= 3
-    found, words = in_service(site, says(site, **dict.fromkeys(those, share)))
+    found, words = derate_unavailable(site, says(site, **dict.fromkeys(those, share)))
     for one, told in zip(those, words, strict=True):
         assert told.startswith("50% of " if share else one)
-        for rating in RATINGS[type(site.equipment[one])]:
+        for rating in DERATABLE[type(site.equipment[one])]:
             was, now = (getattr(where.equipment[one], rating) for where in (site, found))
             assert now == pytest.approx(share * was, abs=LITTLE)
     others = set(site.equipment) - set(those)
@@ -62,7 +62,7 @@ def test_what_plans_can_do_without_is_taken_away(name, share):
 
 def test_what_all_rests_on_is_told_and_still_counted_on():
     rhine = sites.load_site("rhine")
-    found, words = in_service(rhine, says(rhine, chilled_plant=0.0, cdu_1=139 / 140))
+    found, words = derate_unavailable(rhine, says(rhine, chilled_plant=0.0, cdu_1=139 / 140))
     assert found is rhine
     assert words == (
         "99% of cdu_1 is in service, and plans still count on all of it",
@@ -82,7 +82,7 @@ def test_every_machine_may_say_so_on_the_wire():
         now = NOON + second * SECOND
         for point in points:
             window.add(PointValue(point=point.metadata.point, time=now, value=value, quality=1))
-        words = in_service(site, window.observed(now))[1]
+        words = derate_unavailable(site, window.observed(now))[1]
         assert {one for one in machines if any(one in told for told in words)} == (
             set() if value else machines
         )
@@ -104,7 +104,7 @@ def most(found, *names):
 def flexible(found):
     """Return what a plan leaves to partners; only batteries can raise what a site draws."""
     outlook = found.problem.outlook
-    return flexibility(
+    return estimate_flexibility(
         found.problem.site, found.choice.schedule, found.choice.replay, outlook=outlook
     )
 
@@ -117,11 +117,11 @@ def test_a_plan_does_without_stores_and_sun():
     assert most(usual, *flows) > 0.1
     gone = dict.fromkeys(("battery_1", "tank_1", "solar_1", "wind_1"), 0.0)
     pilot, found = outcome(**gone)
-    assert found.choice.source is Source.OPTIMUM
+    assert found.choice.source is ScheduleSource.OPTIMUM
     assert most(found, *flows) <= LITTLE
     assert most(found, "renewable_used_power") <= LITTLE
     assert len(found.absent) == len(gone)
-    requests = wanted(moments.site(), found).requests
+    requests = plant_commands(moments.site(), found).requests
     assert abs(requests["battery_request", "battery_1"]) <= LITTLE
     spare = [float(flexible(one)["reserve_down_power"].max()) for one in (found, usual)]
     assert spare[0] == 0.0 < spare[1]
@@ -144,9 +144,9 @@ def test_the_chillers_of_a_plan_are_asked_for():
     pilot = moments.pilot(where=strict(moments.site()))
     found = pilot.run(moments.facts(moments.calm(), small_days.queue()))
     told = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
-    requests = wanted(strict(moments.site()), found).requests
+    requests = plant_commands(strict(moments.site()), found).requests
     assert requests["cooling_plant_units_request", PLANT] == told
-    usual = wanted(moments.site(), outcome()[1]).requests
+    usual = plant_commands(moments.site(), outcome()[1]).requests
     assert ("cooling_plant_units_request", PLANT) not in usual
 
 
@@ -160,7 +160,7 @@ def test_a_battery_drained_below_its_reserve_is_charged_again_and_planned_on(lev
     """
     facts = moments.facts(battery_level=level)
     outcome = moments.pilot().run(facts)
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
     levels = outcome.choice.replay["battery_level"].to_numpy()[:, 0]
     assert levels.min() == pytest.approx(level, abs=0.001)
     assert levels.max() > 0.32
@@ -178,7 +178,7 @@ def test_stores_out_of_service_at_their_low_end_are_planned_without(level):
     facts = moments.facts(battery_level=level, tank_level=0.02)
     gone = says(moments.site(), battery_1=0.0, tank_1=0.0)
     outcome = moments.pilot().run(replace(facts, observed=facts.observed.merge(gone)))
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert len(outcome.absent) == len(gone)
 
 
@@ -189,10 +189,10 @@ def test_a_site_that_sells_reserves_does_without_an_empty_battery(level):
     facts = moments.facts(battery_level=level)
     seen = facts.observed.merge(says(moments.site(), battery_1=0.0))
     pilot = moments.pilot(where=moments.site().model_copy(update={"reserves": mfrr}))
-    assert pilot.run(replace(facts, observed=seen)).choice.source is Source.OPTIMUM
+    assert pilot.run(replace(facts, observed=seen)).choice.source is ScheduleSource.OPTIMUM
 
 
 def test_what_a_sensor_errs_by_is_no_drained_battery():
     outcome = moments.pilot().run(moments.facts(battery_level=0.31))
-    assert outcome.choice.source is Source.OPTIMUM
+    assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert outcome.absent == ()

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from optimizer.service.clock import BEFORE
-from optimizer.service.watching.told_jobs import ToldJobs
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.jobs import SchedulerJobs
 from telemetry.live.state import LiveState
 from telemetry.messages.models import (
     CapOrder,
@@ -31,7 +31,7 @@ def window():
 
 @pytest.fixture
 def jobs(window):
-    return ToldJobs(SITE, window)
+    return SchedulerJobs(SITE, window)
 
 
 def told(queue, wide=()):
@@ -68,12 +68,12 @@ def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
     """Proves: a service that waits for its simulated plant calls no queue years ahead."""
     known = small_days.queue()
     window.add(told(known))
-    assert jobs.trouble(BEFORE) == ""
+    assert jobs.trouble(NOT_STARTED) == ""
     assert "ahead of the clock" in jobs.trouble(known.instant - 4 * QUARTER_HOUR)
 
 
 def test_a_site_without_movable_work_needs_no_scheduler(window):
-    jobs = ToldJobs(SITE.model_copy(update={"work": {}}), window)
+    jobs = SchedulerJobs(SITE.model_copy(update={"work": {}}), window)
     assert jobs.unheard == ""
     assert len(jobs.queue(moments.start()).jobs) == 0
 
@@ -94,7 +94,7 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
     np.testing.assert_array_equal(queue.done, known.done[1:])
     wide = f"28 racks, and passed over are job {numbers[0]} of 28.5"
     assert wide in jobs.disagreement()
-    fresh = ToldJobs(SITE, window)
+    fresh = SchedulerJobs(SITE, window)
     window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.cluster.queue.jobs))
     assert fresh.past(now + QUARTER_HOUR).number.tolist() == sorted(numbers[1:])
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.service.watching.unheard import Unheard
+from optimizer.service.readiness import MissingPointLocator
 from telemetry.live.state import LiveState
 from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
@@ -25,7 +25,7 @@ def told(window):
     """Return place -> mend of what was never measured."""
     with pytest.raises(StateError) as caught:
         estimate_state(site(), window.observed(NOON))
-    error = Unheard(site(), window).told(caught.value)
+    error = MissingPointLocator(site(), window).told(caught.value)
     return {fault.place: fault.mend for fault in error.faults}
 
 

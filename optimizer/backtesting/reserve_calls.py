@@ -1,0 +1,231 @@
+"""The grid of a back-test calls what waits for an order: by a load target, as a partner does.
+
+Batteries with a controller answer it by themselves, see
+:mod:`telemetry.simulator.reserve_activation`. Work, and all else that waits for an order, is
+planned anew against what the plan until then had promised.
+
+Reserves of a back-test: a plant that answers the grid, what it holds, and what is settled.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from optimizer.backtesting.case import BacktestCase, PlannedSchedule
+from optimizer.inputs.grid_requests import request_outlook
+from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.problem.outlook import reserve_outlook
+from telemetry.simulator.plant import SimulatedFacility
+from telemetry.simulator.reserve_activation import ReserveFacility, ReserveOrder, reserve_calls
+from twin import time_axes, variables
+from twin.markets.contracts import LoadTargetContract
+from twin.markets.reserve_products import is_recovering
+from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
+from twin.simulation.limits import count_violations as limits_count_violations
+from twin.site import Site
+from twin.time_axes import METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
+from twin.variables import net_import
+
+
+def contracts_by_product(site: Site) -> Mapping[str, LoadTargetContract]:
+    """Return products that are called by orders -> the contract by which."""
+    return {name: one for one in site.of(LoadTargetContract) for name in one.activates}
+
+
+class ReserveCaller:
+    """Calls what a site holds for orders.
+
+    Parameters
+    ----------
+    site
+        The site; what no contract of it activates is not called.
+    plant
+        Hears when the grid calls, and keeps the orders for the bill.
+    """
+
+    def __init__(self, site: Site, plant: SimulatedFacility) -> None:
+        self._site, self._by, self._start = site, contracts_by_product(site), plant.now
+        self._due: dict[str, BoolArray] = {}
+        self._orders: list[ReserveOrder] = []
+        if isinstance(plant, ReserveFacility):
+            self._orders = plant.orders
+            self._due = {
+                name: one[::METERING_PERIOD_MIN] > 0.0 for name, one in plant.waiting.items()
+            }
+
+    def look(self, now: np.datetime64, plan: xr.Dataset | None) -> bool:
+        """Call what is due, and return whether anything begins now.
+
+        Parameters
+        ----------
+        now
+            Start of a quarter-hour. [datetime64, UTC]
+        plan
+            The schedule in force; None where nothing is planned, and so nothing held.
+        """
+        count, called = len(self._orders), 0.0
+        first = round((now - self._start) / QUARTER_HOUR)
+        for name, due in self._due.items():
+            if plan is None or not due[first] or (first > 0 and due[first - 1]):
+                continue
+            lasts = int(np.argmin(np.append(due[first:], False)))
+            order = _call(name, first, plan, times=now + np.arange(-1, lasts) * QUARTER_HOUR)
+            if order.power > CAPACITY_TOLERANCE_MW:
+                self._orders.append(replace(order, baseline=order.baseline - called))
+                called += order.power
+        return len(self._orders) > count
+
+    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+        """Return what is called over a horizon, in words of an outlook; nothing if none can be."""
+        if not self._by:
+            return xr.Dataset()
+        edges, grid = interval_edges(axes), self._site.grid
+        most, never = np.full(len(edges) - 1, grid.import_limit), np.zeros(len(edges) - 1, bool)
+        targets = {one.name: (most.copy(), one.price(never)) for one in self._by.values()}
+        called = {name: never.copy() for name in self._site.reserves}
+        for order in self._orders:
+            asked = np.maximum(self._asked(order, edges), -grid.export_limit)
+            called[order.product] |= np.isfinite(asked)
+            power, _ = targets[self._by[order.product].name]
+            np.minimum(power, asked, out=power)
+        calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
+        return request_outlook(axes, targets=targets, called=calls)
+
+    def _asked(self, order: ReserveOrder, edges: np.ndarray) -> FloatArray:
+        """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
+        found = np.full(len(edges) - 1, np.inf)
+        for number, baseline in enumerate(order.baseline, order.first):
+            start = self._start + number * QUARTER_HOUR
+            touches = (edges[:-1] < start + QUARTER_HOUR) & (edges[1:] > start)
+            found[touches] = np.minimum(found[touches], baseline - order.power)
+        return found
+
+    def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
+        """Return in which intervals a product is called or recovers from a call."""
+        ends = [
+            self._start + (order.first + len(order.baseline)) * QUARTER_HOUR
+            for order in self._orders
+            if order.product == product
+        ]
+        ended = max((end for end in ends if end <= edges[0]), default=None)
+        return is_recovering(self._site.reserves[product], called, edges, ended=ended)
+
+
+def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> ReserveOrder:
+    """Return a call of all that a plan holds of a product; times from a quarter-hour before on."""
+    steps = plan.sel(time=np.maximum(times, plan["time"].to_numpy()[0]), method="pad")
+    held, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
+    power = float(held[1:].min())
+    return ReserveOrder(product=product, first=first, baseline=net[1:], before=net[0], power=power)
+
+
+RESERVE_VARIABLES = ("reserve_capacity", "reserve_shortfall", "reserve_price", "reserve_excused")
+"""What of a schedule is settled."""
+
+
+def build_plant(setting: BacktestCase, *, seed: int) -> SimulatedFacility:
+    """Return the plant of a back-test; of a site with reserves one that the grid calls.
+
+    Parameters
+    ----------
+    setting
+        Site and world.
+    seed
+        Seed of the plant and of the calls, which come as often as the products expect.
+    """
+    site = setting.site
+    if not site.reserves:
+        return SimulatedFacility(site, setting.surroundings, setting.begin, seed=seed)
+    plant = ReserveFacility(site, setting.surroundings, setting.begin, seed=seed)
+    signals = reserve_calls(site.reserves, setting.surroundings.sizes["time"], seed=seed)
+    plant.listen(signals, by_order=contracts_by_product(site))
+    return plant
+
+
+def hold_reserves(
+    plant: SimulatedFacility, decisions: Sequence[PlannedSchedule], now: np.datetime64
+) -> None:
+    """Let a plant hold what the plan in force promises for a quarter-hour; a rule promises none.
+
+    Parameters
+    ----------
+    plant
+        From :func:`plant_of`.
+    decisions
+        All so far.
+    now
+        Start of the quarter-hour. [datetime64, UTC]
+    """
+    if not isinstance(plant, ReserveFacility) or not decisions:
+        return
+    step = decisions[-1].schedule["battery_reserve"].sel(time=now, method="pad")
+    plant.hold(
+        {
+            (str(name), str(battery)): float(step.sel(product=name, battery=battery))
+            for name in step["product"].to_numpy()
+            for battery in step["battery"].to_numpy()
+        }
+    )
+
+
+def count_violations(plant: SimulatedFacility, site: Site) -> xr.DataArray:
+    """Return the violations of a run, as :func:`twin.count_violations` does, calls of the grid
+    exempt.
+    """
+    called = plant.spared() if isinstance(plant, ReserveFacility) else 0.0
+    return limits_count_violations(site, plant.record(), called=called)
+
+
+def reserve_record(
+    plant: SimulatedFacility, decisions: Sequence[PlannedSchedule], setting: BacktestCase
+) -> xr.Dataset | None:
+    """Return what was held and called in each quarter-hour of a run; None if nothing could be.
+
+    A rule holds nothing: what a file says was sold is missing from it throughout.
+
+    Parameters
+    ----------
+    plant
+        The plant after its run.
+    decisions
+        Every decision; none of a rule.
+    setting
+        Site and world.
+    """
+    if not isinstance(plant, ReserveFacility):
+        return None
+    called = plant.called()
+    if not decisions:
+        return _undelivered(setting, called.sizes["time"])
+    time = called["time"].to_numpy()
+    starts = [decision.start for decision in decisions]
+    current = np.searchsorted(starts, time, side="right") - 1
+    steps = [
+        decisions[which].schedule[[*RESERVE_VARIABLES]].sel(time=moment, method="pad")
+        for moment, which in zip(time, current, strict=True)
+    ]
+    grid = time_axes.regular_axes(setting.world.start, len(time))
+    held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
+    bare = held[[*RESERVE_VARIABLES]].drop_vars(
+        [n for n in held.coords if n not in {"time", "product"}]
+    )
+    found = grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
+    paid = found["reserve_capacity"] + found["reserve_excused"]
+    return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")
+
+
+def _undelivered(setting: BacktestCase, count: int) -> xr.Dataset | None:
+    """Return what was sold in the first quarter-hours, none of it held; None if nothing was."""
+    world, grid = setting.world, time_axes.regular_axes(setting.world.start, count)
+    known = reserve_outlook(setting.site, world.record, world.start, axes=grid, foresight=True)
+    if "reserve_held" not in known:
+        return None
+    short = known["reserve_held"]
+    none = xr.zeros_like(short)
+    words = {"reserve_capacity": none, "reserve_shortfall": short, "reserve_price": none}
+    return variables.tag_dataset(
+        grid.merge({name: one.drop_attrs() for name, one in words.items()})
+    )

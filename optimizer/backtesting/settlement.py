@@ -1,0 +1,509 @@
+"""Settle what a plant really did: money by account, carbon, water, work and lateness.
+
+The same bill is written for every policy, from the plant's own record and the true prices. Stores
+that end fuller or emptier than they began, and work left over, are valued at the mean price and
+carbon intensity of the run, so that no policy gains by emptying the ones or putting off the other.
+Work left over is taken to run at the cap that its kind tolerates.
+
+What the connection cost a run: energy at the exchange, network fees, peaks and excess power.
+
+Settle promises about sums of flows: what a run really took, against what was promised.
+
+Settle reserves: capacity held, capacity sold and not held, and energy that was called.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+
+from optimizer.problem.contracts import described_obligations
+from optimizer.problem.outlook import position_outlook
+from twin.equipment import CoolingPlant, HeatReuse, Renewable
+from twin.markets.bill_lines import MeteredImport, excess_charges
+from twin.markets.demand_charges import BillingRules
+from twin.markets.reserve_products import ReserveProduct, is_recovering
+from twin.markets.tariffs import InstantArray, valid_tariffs
+from twin.physics import FloatArray
+from twin.relations import HARD_OBLIGATION_PENALTY, Obligation, Store
+from twin.simulation.limits import StagingCounts, staging_by_bank
+from twin.site import Site
+from twin.time_axes import HOUR, METERING_PERIOD_MIN, QUARTER_HOUR, interval_edges
+from twin.variables import net_import
+from twin.workload.queue import RackPool
+
+MINUTES_PER_HOUR: Final = 60.0
+"""Minutes in an hour. [1]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkBalance:
+    """What became of the work of a run.
+
+    Attributes
+    ----------
+    done
+        Work done. [MWh of uncapped rack energy]
+    left
+        Kind -> work arrived and left over at the end. [MWh of uncapped rack energy]
+    lateness
+        Hours by which jobs ended after their deadlines, summed. [h]
+    late_energy
+        The same, each job weighted by the uncapped power of its racks. [MWh]
+    """
+
+    done: float
+    left: Mapping[str, float]
+    lateness: float
+    late_energy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """One policy's run, settled.
+
+    Attributes
+    ----------
+    accounts
+        Account -> money. [EUR]
+    carbon_kg, energy_mwh, it_energy_mwh, water_m3, peak_mw, pue
+        Sums of the run, in the units of their names.
+    weighted
+        What carbon, lateness and the excess over budgets weigh in the objective. [EUR]
+    staging
+        Starts and broken least times of units that have to be committed.
+    """
+
+    accounts: dict[str, float]
+    carbon_kg: float
+    energy_mwh: float
+    it_energy_mwh: float
+    water_m3: float
+    peak_mw: float
+    pue: float
+    weighted: dict[str, float]
+    staging: StagingCounts = field(default_factory=StagingCounts)
+
+    @property
+    def cost(self) -> float:
+        """Money spent. [EUR]"""
+        return sum(self.accounts.values())
+
+    @property
+    def objective(self) -> float:
+        """Money spent and what the rest weighs. [EUR]"""
+        return self.cost + sum(self.weighted.values())
+
+
+def settle(
+    site: Site,
+    record: xr.Dataset,
+    series: xr.Dataset,
+    *,
+    work: WorkBalance,
+    peak_power: float,
+    reserves: xr.Dataset | None = None,
+) -> Settlement:
+    """Write the bill of a run.
+
+    Parameters
+    ----------
+    site
+        The site with its contracts and weights.
+    record
+        What the plant did, in minutes.
+    series
+        True ``electricity_price`` and ``carbon_intensity`` on quarter-hours that cover the record.
+    work
+        What became of the jobs.
+    peak_power
+        Greatest import of the first month before the run. [MW]
+    reserves
+        Products' quarter-hours for :mod:`optimizer.backtesting.settlement`; None if none.
+
+    Returns
+    -------
+    Bill
+        The settled run.
+    """
+    meter = _Meter.of(record, series)
+    sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
+    energy, it_energy, water = (float(total) / MINUTES_PER_HOUR for total in sums)
+    owed, kept = (
+        energy_of_work_left(site, work, overhead=energy / it_energy),
+        _stored_energy_change(site, record),
+    )
+    carbon = float(meter.taken @ meter.intensity)
+    promised = contract_accounts(site, record, series, net=meter.net)
+    counted = promised.pop("carbon", carbon)  # by the market, where contracts match hours
+    counted += (owed - kept) * meter.mean_carbon(counted)
+    weighted = _objective_terms(site, work, carbon=counted, budgets=promised.pop("budgets", 0.0))
+    return Settlement(
+        accounts={
+            "electricity": float((meter.taken - meter.fed) @ meter.price),
+            **network_accounts(site, meter.starts, meter.net, peak_power=peak_power),
+            "water": water * site.weights.water,
+            **_machines(site, record),
+            **promised,
+            "stocks": -kept * meter.mean_cost(site),
+            "backlog": owed * meter.mean_cost(site),
+            **reserve_accounts(site, reserves, meter.price),
+        },
+        carbon_kg=carbon,
+        energy_mwh=energy,
+        it_energy_mwh=it_energy,
+        water_m3=water,
+        peak_mw=max(float(meter.net.max()), 0.0),
+        pue=energy / it_energy,
+        weighted=weighted,
+        staging=StagingCounts.over(ran for _, ran in staging_by_bank(site, record)),
+    )
+
+
+def _objective_terms(
+    site: Site, work: WorkBalance, *, carbon: float, budgets: float
+) -> dict[str, float]:
+    """Return what carbon [kg], the penalty of budgets and lateness weigh: nobody pays it. [EUR]"""
+    return {
+        "carbon": carbon * site.weights.carbon,
+        "budgets": budgets,
+        "lateness": work.late_energy * site.weights.lateness,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Meter:
+    """What the meter of the connection showed, quarter-hour by quarter-hour.
+
+    Attributes
+    ----------
+    starts, net
+        Starts of its quarter-hours [datetime64] and mean import less export, ``(time,)``. [MW]
+    taken, fed
+        Energy imported and exported, ``(time,)``. [MWh]
+    price, intensity
+        True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
+    """
+
+    starts: InstantArray
+    net: FloatArray
+    taken: FloatArray
+    fed: FloatArray
+    price: FloatArray
+    intensity: FloatArray
+
+    @classmethod
+    def of(cls, record: xr.Dataset, series: xr.Dataset) -> Self:
+        """Read the meter over a record in minutes."""
+        starts = record["time"].to_numpy()[::METERING_PERIOD_MIN]
+        truth = series.sel(time=starts)
+        hours = truth["duration"].to_numpy()
+        power = net_import(record).to_numpy()
+        net = power.reshape(-1, METERING_PERIOD_MIN).mean(axis=1)
+        return cls(
+            starts=starts,
+            net=net,
+            taken=np.maximum(net, 0.0) * hours,
+            fed=np.maximum(-net, 0.0) * hours,
+            price=truth["electricity_price"].to_numpy(),
+            intensity=truth["carbon_intensity"].to_numpy(),
+        )
+
+    def mean_carbon(self, counted: float) -> float:
+        """Return the mean intensity of the run, as its import counts. [kg MWh-1]
+
+        Parameters
+        ----------
+        counted
+            Carbon of the import, by the grid's intensity or by the market. [kg]
+        """
+        own = float(self.taken @ self.intensity)
+        if counted and not own:  # contracts count where nobody tells of the grid
+            return counted / float(self.taken.sum())
+        return float(self.intensity.mean()) * (counted / own if own else 1.0)
+
+    def mean_cost(self, site: Site) -> float:
+        """Return the mean price of the run with its fee. [EUR MWh-1]"""
+        return float(self.price.mean()) + float(site.import_fees(self.starts).mean())
+
+
+def energy_of_work_left(site: Site, work: WorkBalance, *, overhead: float) -> float:
+    """Return the electricity that the work left over will take. [MWh]
+
+    Parameters
+    ----------
+    site
+        The site.
+    work
+        What became of the jobs.
+    overhead
+        Energy of the site for each of its racks. [1]
+    """
+    pool = RackPool.of(site)
+    total = 0.0
+    for name, left in work.left.items():
+        kind = site.work[name]
+        power = float(pool.power(kind.least_power))
+        total += left * power / (pool.rack_power * (1.0 - kind.tolerance))
+    return total * overhead
+
+
+def _machines(site: Site, record: xr.Dataset) -> dict[str, float]:
+    """Return what the machines cost beside energy and water, by account. [EUR]"""
+    return {
+        "wear": _wear(site, record),
+        "renewables": _renewables(site, record),
+        "heat": _heat(site, record),
+        **_starts(site, record),
+    }
+
+
+def _starts(site: Site, record: xr.Dataset) -> dict[str, float]:
+    """Return what starts and stops cost, where units have to be committed. [EUR]"""
+    banks = staging_by_bank(site, record)
+    paid = (units.start_cost * ran.starts + units.stop_cost * ran.stops for units, ran in banks)
+    return {"starts": sum(paid)} if banks else {}
+
+
+def _wear(site: Site, record: xr.Dataset) -> float:
+    total = 0.0
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        given = record[f"{kind}_discharge"].sel({kind: store.owner})
+        total += store.wear_price * float(given.sum()) / MINUTES_PER_HOUR
+    return total
+
+
+def _renewables(site: Site, record: xr.Dataset) -> float:
+    total = 0.0
+    for source in site.of(Renewable):
+        used = record["renewable_used_power"].sel(renewable=source.name)
+        total += source.price * float(used.sum()) / MINUTES_PER_HOUR
+    return total
+
+
+def _heat(site: Site, record: xr.Dataset) -> float:
+    """Return what heat costs: below zero, since it is paid for. [EUR]"""
+    total = 0.0
+    for pump in site.of(HeatReuse):
+        sold = record["heat_reuse_power"].sel(heat_reuse=pump.name)
+        total -= pump.heat_price * float(sold.sum()) / MINUTES_PER_HOUR
+    return total
+
+
+def _stored_energy_change(site: Site, record: xr.Dataset) -> float:
+    """Return the electricity that the change of all stores over the run stands for. [MWh]"""
+    total = 0.0
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        level = record[f"{kind}_level"].sel({kind: store.owner}).to_numpy()
+        total += (level[-1] - level[0]) * _electricity_per_unit(site, store, record)
+    return total
+
+
+def _electricity_per_unit(site: Site, store: Store, record: xr.Dataset) -> float:
+    """Return the electricity that a unit of a store stands for: of cooling, the run's mean draw."""
+    if store.carrier == "medium_voltage":
+        return store.discharge_efficiency
+    plant = next(p for p in site.of(CoolingPlant) if p.serves == store.carrier)
+    drawn = float(record["cooling_plant_draw"].sel(circuit=plant.name).sum())
+    cooled = float(record["cooling_plant_output"].sel(circuit=plant.name).sum())
+    return drawn / max(cooled, 1e-9)
+
+
+INTERVAL_HOURS: Final = float(QUARTER_HOUR / HOUR)
+
+
+def network_accounts(
+    site: Site, starts: InstantArray, net: FloatArray, *, peak_power: float
+) -> dict[str, float]:
+    """Return what decisions add to the bill of the network. [EUR]
+
+    Parameters
+    ----------
+    site
+        The site.
+    starts
+        Starts of the run's quarter-hours, UTC. [datetime64]
+    net
+        Mean import less export in each. [MW]
+    peak_power
+        Greatest import of the first billing period before the run, of what counts in it. [MW]
+
+    Returns
+    -------
+    dict
+        ``network`` and ``peak``, and ``excess`` where powers are contracted. Standing charges and
+        contracted powers themselves are paid whatever is done: ``gigatwin tariff`` tells them.
+
+    Notes
+    -----
+    Of the first billing period's peak only what exceeds that before is paid, and of any what
+    exceeds the peak that comes anyway. A period of which the run saw a part pays its whole peak:
+    the run made it. The prices are those that the tariff declares to plan for, without rounding.
+    """
+    taken, fed = np.maximum(net, 0.0) * INTERVAL_HOURS, np.maximum(-net, 0.0) * INTERVAL_HOURS
+    fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee
+    found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
+    if site.billing.classes:
+        found["excess"] = _excess(site.billing, starts, net)
+    return found
+
+
+def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) -> float:
+    """Return what the peaks of all billing periods cost. [EUR]"""
+    billing = site.billing
+    first = np.unique(billing.numbers(starts), return_index=True)[1]
+    counted = np.where(billing.counts(starts), np.maximum(net, 0.0), 0.0)
+    free = billing.expected_peaks(starts[first])
+    free[0] = max(free[0], before)
+    peaks = np.maximum(np.maximum.reduceat(counted, first) - free, 0.0)
+    prices = billing.peak_prices(starts[first]) if site.tariffs else site.grid.peak_price
+    return float((prices * peaks).sum())
+
+
+def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> float:
+    """Return what power beyond the contracted ones costs, by month and class. [EUR]"""
+    total = 0.0
+    for tariff, here in valid_tariffs(billing.tariffs, starts, billing.time_zone, goes_on=True):
+        metered = MeteredImport(tariff, starts[here], net[here], time_zone=billing.time_zone)
+        total += sum(price * power for _, power, price in excess_charges(metered))
+    return total
+
+
+def contract_accounts(
+    site: Site, record: xr.Dataset, series: xr.Dataset, *, net: FloatArray
+) -> dict[str, float]:
+    """Return what deviations from promises cost.
+
+    Parameters
+    ----------
+    site
+        The site with its contracts.
+    record
+        What the plant did, in minutes.
+    series
+        Prices, carbon and what was promised, on quarter-hours that cover the record.
+    net
+        Mean import less export in the quarter-hours of the meter, ``(time,)``. [MW]
+
+    Returns
+    -------
+    dict
+        Account -> money; only of promises that there are. ``carbon`` is that of hours which no
+        contract covers, in kg. [EUR; kg]
+
+    Notes
+    -----
+    The contracts settle as they plan: by the same terms, at true prices. Energy costs its
+    day-ahead price elsewhere in the bill, so a position pays here by how much its imbalance is
+    worse. A budget of a year is settled on the share that the run makes of the year.
+    """
+    truth = series.sel(time=record["time"].to_numpy()[::METERING_PERIOD_MIN])
+    if "position_held" not in truth:  # a record, which does not say so
+        held = position_outlook(
+            site, series, truth["time"].to_numpy()[0], axes=truth, foresight=True
+        )
+        truth = truth.assign(held.data_vars)
+    water = (
+        record["water_use"].to_numpy().reshape(-1, METERING_PERIOD_MIN).sum(axis=1)
+        / MINUTES_PER_HOUR
+    )
+    paid: dict[str, float] = defaultdict(float)
+    for promise in described_obligations(site, truth):
+        paid[promise.account] += _deviation_cost(promise, truth, net, water=water)
+    return dict(paid)
+
+
+def _deviation_cost(
+    promise: Obligation, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
+) -> float:
+    terms = promise.terms(truth)
+    hours = truth["duration"].to_numpy()
+    flows: Mapping[str, FloatArray] = {
+        "net_import": hours * net,
+        "import": hours * np.maximum(net, 0.0),
+        "carbon": hours * np.maximum(net, 0.0) * truth["carbon_intensity"].to_numpy(),
+        "water": water,
+    }
+    flow, count = flows[promise.quantity], len(terms.target)
+    window = np.minimum(terms.window, count - 1).astype(int)
+    sums = np.bincount(window, weights=flow, minlength=count)
+    off = np.where(terms.is_held, sums - np.where(terms.is_held, terms.target, 0.0), 0.0)
+    up_price = np.minimum(terms.up_price, HARD_OBLIGATION_PENALTY[promise.quantity])
+    above, below = np.maximum(off, 0.0), np.maximum(-off, 0.0)
+    return float(up_price @ above + terms.down_price @ below)
+
+
+POWER_TOLERANCE_MW: Final = 1e-6
+"""Power that is none. [MW]"""
+
+
+def reserve_accounts(
+    site: Site, held: xr.Dataset | None, electricity_price: FloatArray
+) -> dict[str, float]:
+    """Return what reserves cost; below zero where they earn.
+
+    Parameters
+    ----------
+    site
+        The site with its products.
+    held
+        In equal intervals on ``time`` and ``product``: ``reserve_capacity``, ``reserve_shortfall``
+        and ``reserve_price``; ``reserve_used_up``, ``reserve_used_down`` and ``reserve_missed``, if
+        any was called.
+    electricity_price
+        True price in the same intervals, ``(time,)``. [EUR MWh-1]
+
+    Returns
+    -------
+    dict
+        ``reserves``, ``activation``, ``reserve_shortfall``; nothing where nothing is held. [EUR]
+
+    Notes
+    -----
+    Capacity is paid as held or called. What is missing costs the penalty, unless it was used within
+    the time that the product leaves for recovery; so does what was called and not given. Energy
+    that a product pays for is taken out of the balance at the price of the hour, as if it had not
+    been metered, and paid at its own; energy that it does not pay for is settled by the meter, and
+    so are the network fees on either.
+    """
+    if held is None:
+        return {}
+    hours = held["duration"].to_numpy()
+    found = {"reserves": 0.0, "activation": 0.0, "reserve_shortfall": 0.0}
+    for name in map(str, held["product"].to_numpy()):
+        part, product = held.sel(product=name), site.reserves[name]
+        capacity, short, price = (
+            part[f"reserve_{word}"].to_numpy() for word in ("capacity", "shortfall", "price")
+        )
+        up, down = (_reserve_variable(part, word) for word in ("used_up", "used_down"))
+        found["reserves"] -= float(hours @ (price * capacity))
+        late = ~is_recovering(
+            product, (up > POWER_TOLERANCE_MW) | (down > POWER_TOLERANCE_MW), interval_edges(held)
+        )
+        found["reserve_shortfall"] += product.shortfall_price * float(hours @ (short * late))
+        found["reserve_shortfall"] += product.shortfall_price * float(
+            hours @ _reserve_variable(part, "missed")
+        )
+        for used, paid, sign in _activation_prices(product, up, down):
+            found["activation"] += sign * float(hours @ (used * (electricity_price - paid)))
+    return found
+
+
+def _activation_prices(
+    product: ReserveProduct, up: FloatArray, down: FloatArray
+) -> Iterator[tuple[FloatArray, float, float]]:
+    """Yield power, its own price and its sign, of what is paid apart from the meter."""
+    if product.activation_up_price is not None:
+        yield up, product.activation_up_price, 1.0
+    if product.activation_down_price is not None:
+        yield down, product.activation_down_price, -1.0
+
+
+def _reserve_variable(part: xr.Dataset, word: str) -> FloatArray:
+    word = f"reserve_{word}"
+    return part[word].to_numpy() if word in part else np.zeros(part.sizes["time"])

@@ -1,0 +1,361 @@
+"""Say why: money by account, what binds and what it costs, what changed since the last plan.
+
+What was weighed over scenarios, for people: mean, tail, and the worst.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+import xarray as xr
+
+from optimizer.diagnostics.binding import BindingLimit, binding_limits, uncertain_limits
+from optimizer.diagnostics.soft_constraints import SoftConstraintViolation
+from optimizer.model.objective import RiskPreference
+from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.solver.solution import Solution
+from twin.markets.reserve_products import ReserveProduct, starts_block
+from twin.physics import FloatArray
+from twin.time_axes import HOUR, regrid
+from twin.units import format_minute, format_unit
+from twin.variables import variable_definition
+
+MIN_LATENESS_CHANGE_MWH_H: Final = 0.1
+"""Change of lateness that is not worth a word. [MWh h]"""
+
+MIN_MOVED_WORK_MWH: Final = 2.0
+"""Energy below which a move of work is not worth a word. [MWh]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailScenario:
+    """One of the dearest scenarios.
+
+    Attributes
+    ----------
+    scenario
+        What it is called.
+    probability
+        How probable it is. [1]
+    cost, violations
+        What it pays, and how much of it for broken promises. [EUR]
+    apart
+        Word -> its mean over the horizon less that of all scenarios, in the word's unit.
+    """
+
+    scenario: str
+    probability: float
+    cost: float
+    violations: float
+    apart: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HedgeSummary:
+    """What was weighed over scenarios.
+
+    Attributes
+    ----------
+    scenarios
+        How many. [1]
+    risk
+        How mean and tail were weighed.
+    mean, tail
+        Mean cost, and mean of the worst costs. [EUR]
+    worst
+        The scenarios of the tail, the dearest first.
+    """
+
+    scenarios: int
+    risk: RiskPreference
+    mean: float
+    tail: float
+    worst: tuple[TailScenario, ...]
+
+    def words(self) -> list[str]:
+        """Return it in words, one line each."""
+        worst = f"{1.0 - self.risk.level:.0%}"
+        lines = [
+            f"hedged over {self.scenarios} scenarios: mean {self.mean:,.0f} EUR, "
+            f"mean of the worst {worst} {self.tail:,.0f} EUR"
+        ]
+        for one in self.worst:
+            apart = (_difference(name, value) for name, value in one.apart.items())
+            lines.append(
+                f"worst, {one.scenario} ({one.probability:.0%}): {one.cost:,.0f} EUR; "
+                f"beside the mean of all: {', '.join(apart)}"
+            )
+        return lines
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "scenarios": self.scenarios,
+            "level": self.risk.level,
+            "weight": self.risk.weight,
+            "mean_eur": round(self.mean, 2),
+            "tail_eur": round(self.tail, 2),
+            "tail": [
+                {
+                    "scenario": one.scenario,
+                    "probability": round(one.probability, 4),
+                    "cost_eur": round(one.cost, 2),
+                    "violations_eur": round(one.violations, 2),
+                    "beside_the_mean": {name: round(v, 2) for name, v in one.apart.items()},
+                }
+                for one in self.worst
+            ],
+            "words": self.words(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a schedule is as it is.
+
+    Attributes
+    ----------
+    accounts
+        Account -> what it weighs in the objective over the horizon. [EUR]
+    binding
+        Limits that bind, dearest first.
+    changes
+        What moved since the last plan, in words.
+    doubtful
+        Limits of work that bind beside these, at prices that only the solver believes.
+    degraded
+        What is not as it should be, in words; empty if all is well.
+    failures
+        Single failures that lead to a limit somewhere in the plan, the soonest first, as
+        :meth:`twin.contingency.coverage.ContingencyCoverage.rows` gives them.
+    softened
+        Targets that are not kept, and what each paid.
+    reserves
+        Capacity that is held, by product and block, in words: its price, and what it costs.
+    units
+        Chillers that must run beside those of the plan, in words.
+    hedge
+        What was weighed over scenarios; None if nothing was.
+    """
+
+    accounts: Mapping[str, float]
+    binding: Sequence[BindingLimit]
+    changes: Sequence[str]
+    doubtful: Sequence[str] = ()
+    degraded: str = ""
+    failures: Sequence[Mapping[str, object]] = ()
+    softened: Sequence[SoftConstraintViolation] = ()
+    reserves: Sequence[str] = ()
+    units: Sequence[str] = ()
+    hedge: HedgeSummary | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the object that ``gigatwin explain --json`` writes."""
+        return {
+            "accounts": {name: round(money, 2) for name, money in self.accounts.items()},
+            "binding": [limit.as_json() for limit in self.binding],
+            "changes": list(self.changes),
+            "doubtful": list(self.doubtful),
+            "degraded": self.degraded,
+            "failures": [dict(row) for row in self.failures],
+            "softened": [target.as_json() for target in self.softened],
+            "reserves": list(self.reserves),
+            "units": list(self.units),
+            **({"hedge": self.hedge.as_json()} if self.hedge else {}),
+        }
+
+
+def explain_schedule(
+    solution: Solution, schedule: xr.Dataset, previous: xr.Dataset | None = None
+) -> Explanation:
+    """Explain a schedule.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+    schedule
+        The schedule made of it.
+    previous
+        The schedule in force until now.
+
+    Returns
+    -------
+    Explanation
+        Accounts, binding limits, changes.
+    """
+    fees = solution.inputs.problem.site.mean_import_fees(schedule["instant"].to_numpy())
+    return Explanation(
+        accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
+        binding=binding_limits(solution, schedule),
+        changes=() if previous is None else _changes(previous, schedule, fees),
+        doubtful=uncertain_limits(solution, schedule),
+        degraded=str(schedule.attrs.get("degraded", "")),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _KindWork:
+    """Work of one kind in some intervals of a schedule.
+
+    Attributes
+    ----------
+    hours
+        Middles of the intervals, from the start of the first. [h]
+    energy
+        What it draws above idle, ``(time,)``. [MWh]
+    overdue
+        What of it is overdue, for each hour. [MWh h]
+    """
+
+    hours: FloatArray
+    energy: FloatArray
+    overdue: float
+
+    @classmethod
+    def of(cls, schedule: xr.Dataset, kind: str, edges: np.ndarray) -> Self:
+        """Return the work of a kind between some edges of a schedule."""
+        mine = schedule["kind"].to_numpy() == kind
+        length = np.diff(edges) / HOUR
+        power, late = (
+            regrid(rows[:, mine].sum(axis=1), schedule["instant"].to_numpy(), edges)
+            for rows in (schedule["work_power"].to_numpy(), schedule["work_late"].to_numpy()[1:])
+        )
+        return cls(
+            hours=(edges[:-1] - edges[0]) / HOUR + 0.5 * length,
+            energy=power * length,
+            overdue=float(late @ length),
+        )
+
+
+def _changes(before: xr.Dataset, after: xr.Dataset, fees: FloatArray) -> tuple[str, ...]:
+    """Return the moves of work between two plans, in words with what they save.
+
+    Compared is what lies between the edges that both have, whatever stands between these. Energy
+    costs its price and its fees, ``(time,)`` of the second plan, which may differ by the hour too.
+    """
+    grids = [plan["instant"].to_numpy() for plan in (before, after)]
+    edges = np.intersect1d(grids[0], grids[1])
+    if len(edges) <= 1:
+        return ()
+    told, time = [], edges[:-1]
+    price = regrid(after["electricity_price"].to_numpy() + fees, grids[1], edges)
+    for kind in dict.fromkeys(after["kind"].to_numpy().tolist()):
+        was, now = _KindWork.of(before, kind, edges), _KindWork.of(after, kind, edges)
+        moved = now.energy - was.energy
+        out, into = -moved[moved < 0].sum(), moved[moved > 0].sum()
+        energy = min(out, into)
+        if energy < MIN_MOVED_WORK_MWH:
+            continue
+        source, target = time[moved.argmin()], time[moved.argmax()]
+        paired = np.where(moved < 0.0, moved * energy / out, moved * energy / into)
+        saved = -float(paired @ price)
+        word = "saves" if saved >= 0 else "costs"
+        told.append(
+            f"moved {energy:.0f} MWh of {kind}, "
+            f"most from {format_minute(source)} to {format_minute(target)}: "
+            f"{word} {abs(saved):,.0f} EUR of energy, {_delay(now, was, paired)}"
+            f"{_describe_extra(into - out)}"
+        )
+    return tuple(told)
+
+
+def _describe_extra(more: float) -> str:
+    """Return what is done beyond what was moved, or not at all; nothing if it is little."""
+    if abs(more) < MIN_MOVED_WORK_MWH:
+        return ""
+    return f"; {abs(more):.0f} MWh {'more' if more > 0.0 else 'less'} are done"
+
+
+def _delay(now: _KindWork, was: _KindWork, moved: FloatArray) -> str:
+    """Return how much later, or earlier, work of a kind runs, and what of it is then overdue."""
+    whole = float(now.energy.sum())
+    shift = float(moved @ now.hours) / whole if whole > 0.0 else 0.0
+    apart = f"{abs(shift):.1f} h"
+    way = "no later" if apart == "0.0 h" else f"{apart} {'later' if shift > 0 else 'earlier'}"
+    words = f"{way} in the mean of its work"
+    late = now.overdue - was.overdue
+    if abs(late) < MIN_LATENESS_CHANGE_MWH_H:
+        return words
+    return f"{words}, {'adds' if late > 0 else 'spares'} {abs(late):.1f} MWh h of lateness"
+
+
+def _difference(word: str, value: float) -> str:
+    """Return by how much a mean differs, in words with its unit."""
+    called, unit = (
+        _VARIABLE_LABELS.get(word, word.replace("_", " ")),
+        variable_definition(word).unit,
+    )
+    return f"{called} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
+
+
+_VARIABLE_LABELS: Final = {"work_most": "work that can be done"}
+
+DETAILED_PERIOD: Final = np.timedelta64(24, "h")
+"""How long what is offered is told block by block; what comes after is planned anew before its gate
+closes."""
+
+
+def reserve_messages(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...]:
+    """Return what is held in words: capacity, its price, and what the last MW costs elsewhere.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+    schedule
+        The schedule made of it.
+    """
+    products = solution.inputs.problem.site.reserves.values()
+    return tuple(line for product in products for line in _lines(solution, schedule, product))
+
+
+def _lines(solution: Solution, schedule: xr.Dataset, product: ReserveProduct) -> Iterator[str]:
+    part = schedule.sel(product=product.name)
+    words = ("capacity", "shortfall", "held", "price", "excused")
+    held, short, sold, price, called = (part[f"reserve_{word}"].to_numpy() for word in words)
+    edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
+    costs = _marginal(solution, product)
+    changes = np.any(
+        np.abs(np.diff([held, short, sold, price, called], axis=1)) > CAPACITY_TOLERANCE_MW, axis=0
+    )
+    starts = np.flatnonzero(np.concatenate([[True], starts_block(product, edges)[1:-1] | changes]))
+    later: list[float] = []
+    first = edges[-1]
+    for begin, end in zip(starts, [*starts[1:], len(held)], strict=True):
+        span = slice(begin, end)
+        time = f"{format_minute(edges[begin])} to {format_minute(edges[end])}"
+        is_sold = sold[begin] > CAPACITY_TOLERANCE_MW
+        if called[begin] > CAPACITY_TOLERANCE_MW:
+            yield f"{product.name}: {called[begin]:.4g} MW called, or recovering, from {time}"
+        if held[begin] > CAPACITY_TOLERANCE_MW:
+            first = first if is_sold else min(first, edges[begin])
+            if not is_sold and edges[begin] - first >= DETAILED_PERIOD:
+                later.append(held[begin])
+                continue
+            cost = float(costs[span].sum() / hours[span].sum())
+            what = "sold and held" if is_sold else "offered"
+            yield (
+                f"{product.name}: {held[begin]:.4g} MW {what} from {time} at {price[begin]:.2f} "
+                f"EUR/MW/h; the last MW costs {cost:.2f} elsewhere"
+            )
+        if short[begin] > CAPACITY_TOLERANCE_MW:
+            yield f"{product.name}: {short[begin]:.4g} MW sold and NOT held from {time}"
+    if later:
+        most, least = max(later), min(later)
+        yield f"{product.name}: {least:.4g} to {most:.4g} MW in {len(later)} blocks after that"
+
+
+def _marginal(solution: Solution, product: ReserveProduct) -> FloatArray:
+    """Return what one more MW of a product costs in each interval, ``(time,)``. [EUR MW-1]
+
+    Who holds it keeps power and energy for it; the connection, and what feeds the bus, keep room.
+    """
+    rows = [f"{product.name}_reserve.covered_{way}" for way in ("up", "down")]
+    found = [solution.duals[row] for row in rows if row in solution.duals]
+    for row, prices in solution.duals.items():
+        if row.startswith("reserves."):
+            is_up = row.endswith(("export_room", "_room_back"))
+            found.append(-prices * (product.power_up if is_up else product.power_down))
+    return np.asarray(np.sum(found, axis=0))

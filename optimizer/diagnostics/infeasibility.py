@@ -1,0 +1,358 @@
+"""Say in words why no plan keeps every limit.
+
+What equations miss where no values keep all rows, and which limits are why.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimizer.compiler.arrays import IntArray, ModelArrays
+from optimizer.compiler.structure import compile_model
+from optimizer.diagnostics.binding import owner_of_block
+from optimizer.model.components.workload import carrier_shares
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import ModelData, build_model_data, delivered_cost
+from optimizer.model.rows import LOWER_BOUND_LABELS, ROW_LABELS
+from optimizer.problem.problem import Problem
+from optimizer.solver import is_feasible
+from optimizer.solver.highs import LpSolution, LpSolver
+from twin import variables
+from twin.errors import NoScheduleError
+from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
+from twin.units import format_minute
+from twin.workload.queue import RackPool
+
+type IntervalNumbers = NDArray[np.int32] | NDArray[np.intp]
+
+SHORTAGE_TOLERANCE_MW: Final = 1e-3
+"""Power that does not count as missing. [MW]"""
+
+COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks"}
+"""Units of columns that are no powers."""
+
+BALANCE_PREFIX: Final = "balance."
+"""What names of balances begin with."""
+
+MAX_OUTPUT_SUFFIX: Final = ".carries"
+"""What names of rows end with that hold an output within what the units that run give."""
+
+SEGMENT_COLUMN: Final = "segment"
+"""What columns are called that hold the output of a machine, piece by piece."""
+
+LEVEL_COLUMN: Final = "level"
+"""What columns are called that hold what a store keeps."""
+
+SERVICE_SHARE: Final = 0.9
+"""Share of what service draws up to which less of it surely makes up for a lack. [1]"""
+
+CAPACITY_WIDENING: Final = 1e-4
+"""Share of what a machine gives that is no more. [1]"""
+
+MIN_OUTPUT_ROW: Final = "needs"
+"""What rows are called that keep units above their least load."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarrierShortage:
+    """What a carrier lacks, or has too much of, where no plan keeps every limit.
+
+    Attributes
+    ----------
+    carrier
+        The carrier.
+    power
+        Lack in each interval, negative where it is too much, ``(time,)``. [MW]
+    """
+
+    carrier: str
+    power: FloatArray
+
+    def words(self, problem: Problem) -> str:
+        """Return it in words."""
+        steps = np.flatnonzero(np.abs(self.power) > SHORTAGE_TOLERANCE_MW)
+        worst = self.power[np.abs(self.power).argmax()]
+        sense = "short" if worst > 0.0 else "too much"
+        return f"{self.carrier} is {abs(worst):.3g} MW {sense} {_describe_time(problem, steps)}"
+
+
+def explain_infeasibility(inputs: ModelData, arrays: ModelArrays) -> NoScheduleError:
+    """Return the error that names what is lacking, when, by how much, why, and what may be done.
+
+    Parameters
+    ----------
+    inputs
+        What the model was built from: the question that has no answer, and its curves.
+    arrays
+        Its model.
+
+    Returns
+    -------
+    NoScheduleError
+        To be raised.
+    """
+    problem = inputs.problem
+    short, lack = _shortages(inputs, _widened(inputs, arrays))
+    loads, limits = [], []
+    if lack is not None:
+        loads = list(_min_output_limits(arrays, lack))
+        limits = [*_limits(inputs, arrays, lack), *loads, *_rows(_names(arrays.rows, lack.rows))]
+    start = format_minute(problem.outlook["instant"].to_numpy()[0])
+    message = (
+        f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
+        f"  {'; '.join(one.words(problem) for one in short) or 'no carrier is short'}\n"
+        f"  at their limits then: {'; '.join(limits) or 'nothing in particular'}\n"
+        f"  mend: {', or '.join(_remedies(inputs, short, loads))}"
+    )
+    return NoScheduleError(message)
+
+
+def _widened(inputs: ModelData, arrays: ModelArrays) -> ModelArrays:
+    """Return the model with machines that give a hair more than they can.
+
+    One that gives all it can without lacking anything is then not taken for why others lack.
+    """
+    high = arrays.column_high.copy()
+    for owner, curve in inputs.curves.items():
+        last = arrays.columns[f"{owner}.segment"][:, -1]
+        high[last] += CAPACITY_WIDENING * (curve.low + curve.width.sum(axis=1))
+    return replace(arrays, column_high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElasticSolution:
+    """What equations miss, in sum as little as can be, and what would lessen that.
+
+    Attributes
+    ----------
+    missed
+        What each of them lacks, negative where it is too much.
+    rows
+        Rows that would lessen it if they gave way, those equations among them.
+    low, high
+        The same of lower and upper bounds of columns.
+    """
+
+    missed: FloatArray
+    rows: IntArray
+    low: IntArray
+    high: IntArray
+
+
+def _shortages(
+    inputs: ModelData, arrays: ModelArrays
+) -> tuple[list[CarrierShortage], ElasticSolution | None]:
+    """Return what carriers lack if they need not be balanced, and why; nothing if others must too.
+
+    What a machine must give at least, units that have to stay off may be too few for: a lack too.
+    What one carrier lacks may as well be told of those that it feeds, a part of each: it is told of
+    the carriers whose own limits are why.
+    """
+    every = [name for name in arrays.rows if name.startswith(BALANCE_PREFIX)]
+    units = [name for name in arrays.rows if name.endswith(MAX_OUTPUT_SUFFIX)]
+    for names in (every, [*every, *units] if units else []):
+        if not names:
+            continue
+        lacking = ElasticModel(arrays, np.concatenate([arrays.rows[name] for name in names]))
+        lack = lacking.least()
+        if lack is not None:
+            own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(inputs, arrays, lack)}
+            may = np.repeat([name in own or name in units for name in names], len(inputs.hours))
+            is_elsewhere = own and (np.abs(lack.missed[~may]) > SHORTAGE_TOLERANCE_MW).any()
+            fewer = lacking.least(may) if is_elsewhere else None
+            lack = lack if fewer is None else fewer
+            return list(_short(inputs, names, lack)), lack
+    return [], None
+
+
+def _short(inputs: ModelData, names: list[str], lack: ElasticSolution) -> Iterator[CarrierShortage]:
+    """Yield what carriers lack, or have too much of."""
+    outputs = {one.owner: one.output for one in inputs.problem.site.converts}
+    found: dict[str, FloatArray] = {}
+    for name, missed in zip(names, np.split(lack.missed, len(names)), strict=True):
+        is_balance = name.startswith(BALANCE_PREFIX)
+        carrier = name.removeprefix(BALANCE_PREFIX) if is_balance else outputs[name.split(".")[0]]
+        found[carrier] = found.get(carrier, 0.0) + (missed if is_balance else -missed)
+    for carrier, power in found.items():
+        if np.abs(power).max() > SHORTAGE_TOLERANCE_MW:
+            yield CarrierShortage(carrier=carrier, power=power)
+
+
+def _carriers(inputs: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> set[str]:
+    """Return what those deliver whose limits are why something lacks."""
+    site = inputs.problem.site
+    gives = {one.owner: one.output for one in site.converts}
+    gives |= {store.owner: store.carrier for store in site.stores}
+    gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
+    columns = np.concatenate([lack.low, lack.high])
+    found = {name.partition(".")[0] for name in _names(arrays.rows, lack.rows)}
+    for name in _names(arrays.columns, columns):
+        owner, _, word = name.partition(".")
+        is_end = word == SEGMENT_COLUMN and np.isin(arrays.columns[name][:, -1], lack.high).any()
+        found |= {owner} if is_end or (word != SEGMENT_COLUMN and word in ROW_LABELS) else set()
+    return {gives[owner] for owner in found if owner in gives}
+
+
+def _remedies(inputs: ModelData, short: list[CarrierShortage], loads: list[str]) -> Iterator[str]:
+    """Yield what may be done where a carrier lacks, and where there is too much of it.
+
+    To lower the service helps only where there is a plan without any: racks that wait draw too.
+    """
+    lacking = [one for one in short if one.power.max() > SHORTAGE_TOLERANCE_MW]
+    is_sure = not loads and all(_is_little(inputs, one) for one in lacking)
+    is_enough = is_sure or _has_a_plan_without_service(inputs)
+    if lacking and is_enough:
+        dearest = max(lacking, key=lambda one: one.power.max() / _of_service(inputs, one))
+        whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
+        power = f"{dearest.power.max():.3g} MW{whose}"
+        yield f"lower the service by what {power} serve in these hours"
+    most = min(short, key=lambda one: one.power.min(), default=None)
+    if most is not None and -most.power.min() > SHORTAGE_TOLERANCE_MW:
+        yield f"draw {-most.power.min():.3g} MW more of {most.carrier} in these hours"
+        if loads:
+            yield "lower the least load of these units"
+    if not short:
+        yield "lower the service in these hours"
+    also = "" if is_enough else ": without any service it would still be short"
+    yield f"widen one of these limits{also}"
+
+
+def _of_service(inputs: ModelData, short: CarrierShortage) -> float:
+    """Return what service draws of a carrier for each MW of its racks, by mean slopes. [1]"""
+    each = delivered_cost({short.carrier: 1.0}, inputs.problem, inputs.curves)
+    works = inputs.problem.site.works
+    drawn = sum(each.get(carrier, 0.0) * share for carrier, share in carrier_shares(works).items())
+    return max(drawn, SHORTAGE_TOLERANCE_MW)
+
+
+def _is_little(inputs: ModelData, short: CarrierShortage) -> bool:
+    """Return whether service draws far more of a carrier than it lacks, wherever it does."""
+    pool = RackPool.of(inputs.problem.site)
+    drawn = _of_service(inputs, short) * float(pool.power(1.0)) * inputs.problem.service
+    return bool((short.power <= np.maximum(SERVICE_SHARE * drawn, SHORTAGE_TOLERANCE_MW)).all())
+
+
+def _has_a_plan_without_service(inputs: ModelData) -> bool:
+    """Return whether some plan keeps every limit while no rack serves, at whatever cost."""
+    outlook = inputs.problem.outlook
+    idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
+    asked = replace(inputs.problem, outlook=variables.tag_dataset(idle))
+    other = replace(build_model_data(asked), block=inputs.block)
+    return is_feasible(compile_model(signature_of(other)).arrays(parameter_values(other)))
+
+
+def _limits(inputs: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> Iterator[str]:
+    """Yield the bounds that are why, each with its owner and value."""
+    for name, at in arrays.columns.items():
+        owner, _, word = name.partition(".")
+        hits = np.isin(at, lack.high)
+        if word == SEGMENT_COLUMN and hits[:, -1].any():
+            curve = inputs.curves[owner]
+            most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
+            yield f"{owner} (at most {most:.4g} MW)"
+        elif word in ROW_LABELS and word != SEGMENT_COLUMN and hits.any():
+            most = float(arrays.column_high[at[hits]].max())
+            yield f"{ROW_LABELS[word]} ({owner}, {most:.4g} {COLUMN_UNITS.get(word, 'MW')})"
+        elif word == LEVEL_COLUMN and (hits := np.isin(at, lack.low)).any():
+            least = float(arrays.column_low[at[hits]].max())
+            yield f"{LOWER_BOUND_LABELS[word]} ({owner}, {least:.4g} {COLUMN_UNITS[word]})"
+
+
+def _min_output_limits(arrays: ModelArrays, lack: ElasticSolution) -> Iterator[str]:
+    """Yield the least loads that are why, each with its owner and what a unit gives at least."""
+    for name, at in arrays.rows.items():
+        owner, _, word = name.partition(".")
+        rows = at[np.isin(at, lack.rows)]
+        if word == MIN_OUTPUT_ROW and len(rows):
+            units = arrays.columns[f"{owner}.on"]
+            of = np.concatenate([np.arange(*arrays.start[row : row + 2]) for row in rows])
+            least = arrays.value[of][np.isin(arrays.index[of], units)].max()
+            yield f"{ROW_LABELS[word]} ({owner}, {least:.4g} MW each)"
+
+
+def _rows(names: Iterable[str]) -> Iterator[str]:
+    """Yield the other rows that are why that people have a word for, each with its owner."""
+    for name in names:
+        owner, _, word = name.partition(".")
+        if word in ROW_LABELS and word != MIN_OUTPUT_ROW:
+            yield f"{ROW_LABELS[word]} ({owner_of_block(owner)})"
+
+
+def _names(places: Mapping[str, IntArray], wanted: IntArray) -> list[str]:
+    """Return the names that have wanted positions."""
+    return [name for name, at in places.items() if np.isin(at, wanted).any()]
+
+
+def _describe_time(problem: Problem, steps: IntervalNumbers) -> str:
+    """Return when some intervals are in words: their first stretch, and how many follow."""
+    instants = problem.outlook["instant"].to_numpy()
+    ends = np.flatnonzero(np.diff(steps) > 1)
+    first = steps[: ends[0] + 1] if len(ends) else steps
+    told = (
+        f"from {format_minute(instants[first.min()])} to {format_minute(instants[first.max() + 1])}"
+    )
+    if not len(ends):
+        return told
+    times = "once more" if len(ends) == 1 else f"{len(ends)} times more"
+    return f"{told} and {times} until {format_minute(instants[steps.max() + 1])}"
+
+
+DUAL_TOLERANCE: Final = 1e-6
+"""Rise of what is missed with a limit below which it is not why. [1]"""
+
+
+class ElasticModel:
+    """A model some of whose equations may be missed, at a price of 1 for each unit.
+
+    Nothing else is paid, so that what is missed is missed for want of values and not for money. By
+    duality all that would lessen it has a price, and what has none is not why: one solve tells
+    both, of all conflicts that there are.
+
+    Parameters
+    ----------
+    arrays
+        The model.
+    rows
+        The equations.
+    """
+
+    def __init__(self, arrays: ModelArrays, rows: IntArray) -> None:
+        self._rows = rows.astype(np.int32)
+        self._columns = len(arrays.column_low)
+        self._solver = LpSolver(arrays, dict.fromkeys(arrays.accounts.names, 0.0))
+        self._solver.may_miss(self._rows)
+
+    def least(self, may: BoolArray | None = None) -> ElasticSolution | None:
+        """Return what is missed, in sum as little as can be.
+
+        Parameters
+        ----------
+        may
+            Which of the equations may be missed; all if None.
+
+        Returns
+        -------
+        Lack or None
+            Nothing if other rows cannot be kept either.
+        """
+        count = len(self._rows)
+        if may is not None:
+            most = np.tile(np.where(may, np.inf, 0.0), 2)
+            places = self._columns + np.arange(2 * count, dtype=np.int32)
+            self._solver.bound(places, np.zeros(2 * count), high=most)
+        found = self._solver.run()
+        return None if found is None else self._told(found)
+
+    def _told(self, found: LpSolution) -> ElasticSolution:
+        added = found.values[self._columns :].reshape(2, len(self._rows))
+        prices = found.reduced_costs[: self._columns]
+        return ElasticSolution(
+            missed=np.array([1.0, -1.0]) @ added,
+            rows=np.flatnonzero(np.abs(found.duals) > DUAL_TOLERANCE).astype(np.int32),
+            low=np.flatnonzero(prices > DUAL_TOLERANCE).astype(np.int32),
+            high=np.flatnonzero(prices < -DUAL_TOLERANCE).astype(np.int32),
+        )

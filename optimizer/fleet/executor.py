@@ -1,0 +1,293 @@
+"""Who asks the sites: one process, or the workers of a Dask cluster. Both find the same.
+
+One site of a fleet: its model kept warm, asked again and again at other prices of its lanes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
+
+import numpy as np
+
+from optimizer.compiler.structure import compile_model
+from optimizer.diagnostics.infeasibility import explain_infeasibility
+from optimizer.fleet.problem import with_fixed_migration
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import build_model_data
+from optimizer.model.objective import account_weights
+from optimizer.planner.decision import Decision
+from optimizer.planner.planner import decide
+from optimizer.problem.migration import Migration
+from optimizer.problem.problem import Problem
+from optimizer.solver import LpSolution, LpSolver
+from optimizer.solver.warm_start import WarmStart
+from twin.errors import ServiceError, ValidationIssue
+from twin.physics import FloatArray
+
+SUBPROBLEM_TIME_LIMIT_S: Final = 600.0
+"""Longest that one answer may take: other sites' solves run on the same machine. [s]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubproblemSolution:
+    """What a site would do.
+
+    Attributes
+    ----------
+    cost
+        What it costs, prices of lanes not counted. [EUR]
+    net
+        What it sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
+    worth
+        What one more MWh sent would save, ``(block, lane)``. [EUR MWh-1]
+    """
+
+    cost: float
+    net: FloatArray
+    worth: FloatArray
+
+
+class SiteSubproblem:
+    """A site and its model in the hands of the solver.
+
+    Parameters
+    ----------
+    problem
+        Its question, with lanes: :func:`optimizer.fleet.problem.check_same_axes` has seen to them.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self._moves = cast("Migration", problem.moves)
+        self._inputs = inputs = build_model_data(problem)
+        self._shape = signature_of(inputs)
+        self._arrays = compile_model(self._shape).arrays(parameter_values(inputs))
+        self._places = self._arrays.columns["moves.net"]
+        prices = account_weights(problem.weights)
+        self._solver = LpSolver(self._arrays, prices, time_limit=SUBPROBLEM_TIME_LIMIT_S)
+
+    def alone(self) -> SubproblemSolution:
+        """Return what the site does when nothing moves."""
+        return self.settle(np.zeros(self._places.shape))
+
+    def settle(self, net: FloatArray) -> SubproblemSolution:
+        """Return what the site does when it is told what to send less what to take in.
+
+        Parameters
+        ----------
+        net
+            That, ``(block, lane)``, in work of the fleet. [MWh]
+        """
+        answer = self._solved(np.zeros(net.shape), net, high=net)
+        return SubproblemSolution(
+            cost=answer.objective, net=net, worth=-answer.reduced_costs[self._places]
+        )
+
+    def ask(self, prices: FloatArray) -> SubproblemSolution:
+        """Return what the site does at prices of its lanes.
+
+        Parameters
+        ----------
+        prices
+            What each MWh sent costs and each MWh taken in earns, ``(block, lane)``. [EUR MWh-1]
+        """
+        answer = self._solved(prices, self._moves.low, high=self._moves.high)
+        net = answer.values[self._places]
+        return SubproblemSolution(
+            cost=answer.objective - float((prices * net).sum()), net=net, worth=-prices
+        )
+
+    def decide(self, net: FloatArray) -> Decision:
+        """Return the site's decision when it is told what to send less what to take in.
+
+        Where nothing moves it is that of the site alone, whose work may hold reserves too.
+
+        Parameters
+        ----------
+        net
+            That, ``(block, lane)``, in work of the fleet. [MWh]
+
+        Raises
+        ------
+        NoScheduleError
+            If the twin refuses every plan found.
+        """
+        asked = with_fixed_migration(self._inputs.problem, net)
+        warm = None  # whole units, and a site alone, begin from another question
+        if asked.moves is not None and not self._arrays.is_integer.any():
+            instants = asked.outlook["instant"].to_numpy()
+            warm = WarmStart(shape=self._shape, instants=instants, basis=self._solver.basis)
+        return decide(asked, warm=warm)
+
+    def _solved(self, prices: FloatArray, low: FloatArray, *, high: FloatArray) -> LpSolution:
+        """Return the cheapest plan at prices and bounds of the lanes, from the last one."""
+        flat = self._places.ravel()
+        self._solver.price(flat, prices.ravel())
+        self._solver.bound(flat, low.ravel(), high=high.ravel())
+        answer = self._solver.run()
+        if answer is None:
+            raise explain_infeasibility(self._inputs, self._solver.bounded(self._arrays))
+        return answer
+
+
+CONNECT_TIMEOUT: Final = "10s"
+"""Longest to wait for a cluster."""
+
+
+class Executor(Protocol):
+    """All sites of a fleet; answers come in their order."""
+
+    def alone(self) -> list[SubproblemSolution]:
+        """Return what all do when nothing moves."""
+        ...
+
+    def ask(self, prices: FloatArray) -> list[SubproblemSolution]:
+        """Return what all do at prices of the lanes, ``(block, lane)``. [EUR MWh-1]"""
+        ...
+
+    def settle(self, nets: Sequence[FloatArray]) -> list[SubproblemSolution]:
+        """Return what all do when told what to send less what to take in. [MWh]"""
+        ...
+
+    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+        """Return the decisions of all when told what to send less what to take in. [MWh]"""
+        ...
+
+    def close(self) -> None:
+        """Let the sites go."""
+        ...
+
+
+class LocalExecutor:
+    """All sites in this process, asked one after another.
+
+    Parameters
+    ----------
+    problems
+        Their questions.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._members = [SiteSubproblem(problem) for problem in problems]
+
+    def alone(self) -> list[SubproblemSolution]:
+        """Return what all do when nothing moves."""
+        return [member.alone() for member in self._members]
+
+    def ask(self, prices: FloatArray) -> list[SubproblemSolution]:
+        """Return what all do at prices of the lanes."""
+        return [member.ask(prices) for member in self._members]
+
+    def settle(self, nets: Sequence[FloatArray]) -> list[SubproblemSolution]:
+        """Return what all do when told what to send less what to take in."""
+        return [member.settle(net) for member, net in zip(self._members, nets, strict=True)]
+
+    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+        """Return the decisions of all when told what to send less what to take in."""
+        return [member.decide(net) for member, net in zip(self._members, nets, strict=True)]
+
+    def close(self) -> None:
+        """Let the sites go."""
+        self._members = []
+
+
+class DaskExecutor:
+    """The sites spread over the workers of a Dask cluster, each kept warm by one of them.
+
+    Questions and answers travel as pickles, as Dask has them: whoever reaches the cluster's ports
+    can run code on it, so they belong into a closed network, or behind Dask's own TLS.
+
+    Parameters
+    ----------
+    problems
+        Questions of the sites.
+    address
+        Of the scheduler, as ``tcp://10.0.0.1:8786``.
+
+    Raises
+    ------
+    ServiceError
+        If there is no dask, no scheduler, or no worker, or one of them is lost on the way.
+    """
+
+    def __init__(self, problems: Sequence[Problem], address: str) -> None:
+        self._client, self._address = _connected(address), address
+        workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        if not workers:
+            self._client.close()
+            fault = ValidationIssue(
+                place=address, value="no workers", mend="start a worker at least"
+            )
+            raise ServiceError("cluster", [fault])
+        placed = [
+            self._client.submit(
+                SiteSubproblem,
+                problem,
+                actor=True,
+                pure=False,
+                workers=[workers[number % len(workers)]],
+            )
+            for number, problem in enumerate(problems)
+        ]
+        try:
+            with self._client.as_current():  # by which the members find their way
+                self._members: list[Any] = [future.result() for future in placed]
+        except BaseException:
+            self._client.close()
+            raise
+
+    def alone(self) -> list[SubproblemSolution]:
+        """Return what all do when nothing moves."""
+        return self._heard("alone", [() for _ in self._members])
+
+    def ask(self, prices: FloatArray) -> list[SubproblemSolution]:
+        """Return what all do at prices of the lanes."""
+        return self._heard("ask", [(prices,) for _ in self._members])
+
+    def settle(self, nets: Sequence[FloatArray]) -> list[SubproblemSolution]:
+        """Return what all do when told what to send less what to take in."""
+        return self._heard("settle", [(net,) for net in nets])
+
+    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+        """Return the decisions of all when told what to send less what to take in."""
+        return self._heard("decide", [(net,) for net in nets])
+
+    def close(self) -> None:
+        """Let the sites go, and the cluster for others."""
+        self._members = []
+        self._client.close()
+
+    def _heard(self, asked: str, told: Sequence[tuple[FloatArray, ...]]) -> list[Any]:
+        """Return what all answer when each is told something."""
+        both = zip(self._members, told, strict=True)
+        try:
+            calls = [getattr(member, asked)(*own) for member, own in both]
+            return [call.result() for call in calls]
+        except OSError as error:  # Dask's own word for it
+            mend = "a worker is lost: see why it ended, as for want of memory, and decide again"
+            fault = ValidationIssue(place=self._address, value=str(error), mend=mend)
+            raise ServiceError("cluster", [fault]) from error
+
+
+def _connected(address: str) -> Any:
+    """Return a client of a scheduler."""
+    try:
+        from dask import distributed  # noqa: PLC0415  (heavy, for planners only)
+    except ImportError as error:
+        mend = "install the planner's environment, or leave the cluster out"
+        fault = ValidationIssue(place="dask.distributed", value="", mend=mend)
+        raise ServiceError("cluster", [fault]) from error
+    try:
+        # a client of no address is made by half, waits at the end and tells a trace-back
+        distributed.comm.get_address_host_port(address)
+        return distributed.Client(  # type: ignore[no-untyped-call]
+            address, timeout=CONNECT_TIMEOUT, set_as_default=False
+        )
+    except (OSError, ValueError) as error:
+        mend = "start a scheduler there, or leave the cluster out"
+        fault = ValidationIssue(place="address", value=address, mend=mend)
+        raise ServiceError("cluster", [fault]) from error
+
+
+def create_executor(problems: Sequence[Problem], cluster: str | None) -> Executor:
+    """Return who asks the sites: the cluster at an address, or this process without one."""
+    return LocalExecutor(problems) if cluster is None else DaskExecutor(problems, cluster)

@@ -1,0 +1,129 @@
+"""What partners ask of the connection just now and next, in words for status and page."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.problem.contracts import RESERVE_CALLED, required_capacity, sold_capacity
+from telemetry.feed.flex_agent import is_within_target
+from twin import variables
+from twin.markets.contracts import LoadTargetContract
+from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
+from twin.site import Site
+from twin.time_axes import interval_edges
+from twin.units import format_minute
+from twin.variables import machine_values, net_import
+
+POWER_TOLERANCE_MW: Final = 1e-3
+"""Power that is none. [MW]"""
+
+
+def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list[dict[str, object]]:
+    """Return the next target of each partner, as the page wants it.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outlook
+        What is asked, as :func:`in_words` tells it.
+    schedule
+        The schedule in force.
+
+    Returns
+    -------
+    list of dict
+        ``partner``, ``power`` asked for and greatest ``planned`` net import meanwhile [MW],
+        ``begin`` and ``end`` (ISO 8601), ``is_kept`` and all of it in ``words``; of several limits
+        that follow one another the first. Empty where nothing is asked.
+    """
+    net = net_import(schedule).reindex(time=outlook["time"], method="pad").to_numpy()
+    edges = interval_edges(outlook)
+    found = []
+    for partner, limit in _limits(site, outlook):
+        is_asked = limit < site.grid.import_limit - POWER_TOLERANCE_MW
+        if not is_asked.any():
+            continue
+        first = int(np.argmax(is_asked))
+        differs = np.abs(limit[first:] - limit[first]) > POWER_TOLERANCE_MW
+        last = first + int(np.argmax(differs)) if differs.any() else len(limit)
+        power, planned = float(limit[first]), float(net[first:last].max())
+        is_kept = is_within_target(planned, power)
+        begin, end = format_minute(edges[first]), format_minute(edges[last])
+        when = f"until {end}" if first == 0 else f"from {begin} to {end}"
+        verdict = "kept" if is_kept else "not kept"
+        called = _activated_products(site, outlook.isel(time=slice(first, last)), partner)
+        words = f"at most {power:.2f} MW {when}{called}; "
+        words += f"planned {planned:.2f} MW: {verdict}"
+        found.append(
+            {
+                "partner": partner,
+                "power": power,
+                "planned": planned,
+                "begin": begin,
+                "end": end,
+                "is_kept": is_kept,
+                "words": words,
+            }
+        )
+    return found
+
+
+def request_outlook(
+    axes: xr.Dataset,
+    *,
+    targets: Mapping[str, tuple[FloatArray, FloatArray]],
+    called: Mapping[str, BoolArray],
+) -> xr.Dataset:
+    """Return what is asked over a horizon, in words of an outlook.
+
+    Parameters
+    ----------
+    axes
+        The horizon.
+    targets
+        Contract -> most net import that it asks for [MW], and its price [EUR MWh-1].
+    called
+        Reserve product -> where it is called, or recovers from a call.
+    """
+    found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
+    if targets:
+        power, price = (np.stack(rows, axis=-1) for rows in zip(*targets.values(), strict=True))
+        found = found.assign_coords(contract=list(targets))
+        found["grid_import_target"] = ("time", "contract"), power
+        found["grid_import_target_price"] = ("time", "contract"), price
+    if called:
+        found = found.assign_coords(product=list(called))
+        recovering = np.stack(list(called.values()), axis=-1)
+        found[RESERVE_CALLED] = ("time", "product"), recovering.astype(float)
+    return variables.tag_dataset(found)
+
+
+def _activated_products(site: Site, outlook: xr.Dataset, partner: str) -> str:
+    """Return which reserves a partner may call are not held meanwhile, in words; empty if none.
+
+    An outlook does not tell a call from the recovery after it.
+    """
+    contracts = [one for one in site.of(LoadTargetContract) if one.issuer == partner]
+    products = [site.reserves[name] for one in contracts for name in one.activates]
+    given = [
+        (one.name, sold_capacity(outlook, one) - required_capacity(outlook, one))
+        for one in products
+    ]
+    names = ", ".join(name for name, power in given if (power > POWER_TOLERANCE_MW).any())
+    return f", {names} called or recovering" if names else ""
+
+
+def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:
+    """Yield each partner who may ask, and what is asked in each interval. [MW]"""
+    contracts = site.of(LoadTargetContract)
+    if "grid_import_target" in outlook:
+        for contract in contracts:
+            if contract.name in outlook["contract"].to_numpy():
+                yield contract.issuer, machine_values(outlook, "grid_import_target", contract.name)
+    if "grid_import_limit" in outlook:
+        names = [c.issuer for c in contracts if c.effect == "curtailment"]
+        yield ", ".join(names) or "the connection", outlook["grid_import_limit"].to_numpy()

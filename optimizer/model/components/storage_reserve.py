@@ -1,0 +1,329 @@
+"""Reserves in the hands of who holds them: power kept free, energy kept behind, work kept ready.
+
+What an activation takes that ends with an interval is the sum of what was held in the intervals
+before it, over as many as it can touch; so the power of the past stands in front of that of the
+window, and is none. Energy is counted on the careful side: discharge that is stopped spares more
+than what is charged stores, so both ways count with the loss of discharging.
+
+Energy behind the reserves of a store, for uses that begin with an interval or end in one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyomo.environ as pyo
+
+from optimizer.model.assembler import ModelAssembler, add_param, add_terms, add_var
+from optimizer.model.components import storage_limits
+from optimizer.model.components.reserve_product import (
+    ReserveEligibility,
+    activation_cost,
+    activation_endings,
+    add_named_param,
+    component_pair,
+    store_eligibility,
+)
+from optimizer.model.model_data import ModelData
+from optimizer.model.objective import UNBACKED_PENALTY_RATIO
+from optimizer.model.rows import reserve_column
+from optimizer.problem.contracts import required_capacity as sold
+from twin.feasibility.reserve_activation import activation_overlap
+from twin.markets.reserve_products import ReserveProduct, is_gate_open
+from twin.physics import FloatArray
+from twin.relations import Store
+from twin.simulation.integration import STORAGE_TAPER_TIME_H
+from twin.simulation.limits import SET_POINT_TRANSITION_MIN
+from twin.time_axes import HOUR
+
+TAPER_TIME_H: Final = STORAGE_TAPER_TIME_H
+"""Time constant with which a store's controller lets power fade near an end of its window: what
+is sold must be given in full until its time is over. [h]"""
+
+REPLAN_INTERVAL_H: Final = 1.0
+"""Time to the next plan. [h]"""
+
+SETPOINT_LAG_H: Final = 0.5 * SET_POINT_TRANSITION_MIN / 60.0
+"""Time by which what flows into a store lags behind its set point. [h]"""
+
+
+def storage_reserve_parameters(store: Store, inputs: ModelData) -> Mapping[str, FloatArray]:
+    """Return the numbers of what a store may hold; none if it may hold nothing."""
+    held, hours, problem = store_eligibility(store, inputs), inputs.hours, inputs.problem
+    if not held.products:
+        return {}
+    window = _reserve_levels(store, held, inputs)
+    until = activation_endings(inputs, held.products)
+    loss, none = 1.0 / store.discharge_efficiency, np.zeros(held.window - 1)
+    products = [problem.site.reserves[name] for name in held.products]
+    found = dict(window) | dict(_ending_levels(store, held, inputs, window))
+    for way, lagged in (("up", store.charge_efficiency), ("down", loss)):
+        mine = [p for p in products if (p.goes_up if way == "up" else p.goes_down)]
+        found[f"lag_{way}"] = np.array(SETPOINT_LAG_H * lagged * bool(mine))
+        found[f"fades_{way}"] = TAPER_TIME_H * loss * _in_use(mine, inputs)
+    may = np.all(storage_limits.may_charge_discharge(store, problem), axis=0)
+    most = may * (store.charge_limit + store.discharge_limit)
+    for name in held.products:
+        product = problem.site.reserves[name]
+        spent = loss * activation_overlap(hours, product.duration, held.window, until=until)
+        spent[..., -1] += loss * TAPER_TIME_H * np.isfinite(until)
+        behind = loss * (product.duration + TAPER_TIME_H)
+        found |= {
+            f"{name}_most": np.append(none, most),
+            f"{name}_power_up": np.array(product.power_up),
+            f"{name}_power_down": np.array(product.power_down),
+            f"{name}_spent_up": spent * product.goes_up,
+            f"{name}_spent_down": spent * product.goes_down,
+            f"{name}_behind_up": np.array(behind * product.goes_up),
+            f"{name}_behind_down": np.array(behind * product.goes_down),
+            f"{name}_cost": hours * activation_cost(store, product, inputs),
+        }
+    return found
+
+
+def _reserve_levels(
+    store: Store, held: ReserveEligibility, inputs: ModelData
+) -> Mapping[str, FloatArray]:
+    """Return the levels between which energy counts: less the margin where more can be sold.
+
+    What is sold already may use half of the margin by the next plan, and all of it until then: it
+    was kept for it. No promise is broken to win a margin back. A store that starts outside may stay
+    there, and holds nothing.
+    """
+    problem, instants = inputs.problem, inputs.problem.outlook["instant"].to_numpy()
+    products = [problem.site.reserves[name] for name in held.products]
+    opens = np.any([is_gate_open(product, instants) for product in products], axis=0)
+    margin = store.margin(problem.margins.level)
+    later = (instants - instants[0]) / HOUR >= REPLAN_INTERVAL_H
+    is_open_at = np.append(opens, False) | np.append(False, opens)
+    low, high = storage_limits.target_levels(store, problem)
+    start = problem.level(store)
+    now = {p.name: float(sold(problem.outlook, p)[0]) * p.duration for p in products}
+    behind, room = (
+        sum(now[p.name] * way for p, way in ways) / store.discharge_efficiency
+        for ways in ([(p, p.goes_up) for p in products], [(p, p.goes_down) for p in products])
+    )
+    spare = (start - store.low - behind, store.high - start - room)
+    under, over = (
+        np.where(is_open_at, margin, later * min(max(left, 0.0), 0.5 * margin)) for left in spare
+    )
+    return {
+        "reserve_low": np.minimum(store.low + under, np.append(start, low)),
+        "reserve_high": np.maximum(store.high - over, np.append(start, high)),
+    }
+
+
+def _ending_levels(
+    store: Store, held: ReserveEligibility, inputs: ModelData, window: Mapping[str, FloatArray]
+) -> Mapping[str, FloatArray]:
+    """Return where the levels at the endings lie between those at the edges, and their bounds.
+
+    Where an interval has fewer endings than others, the rows left over bind nothing, wherever the
+    store stands: one that is drained, or out of service, may lie below its window.
+    """
+    start, (least, most) = (
+        inputs.problem.level(store),
+        storage_limits.level_bounds(store, inputs.problem),
+    )
+    bottom, top = min(store.low, start, least.min()), max(store.high, start, most.max())
+    until, hours = activation_endings(inputs, held.products), inputs.hours[:, None]
+    is_there = np.isfinite(until)
+    after = np.where(is_there, until, hours) / hours
+    before = 1.0 - after
+    free = (
+        (store.charge_limit + store.discharge_limit)
+        * (SETPOINT_LAG_H + TAPER_TIME_H)
+        / store.discharge_efficiency
+    )
+    low, high = (
+        before * window[name][:-1, None] + after * window[name][1:, None]
+        for name in ("reserve_low", "reserve_high")
+    )
+    return {
+        "before": before,
+        "after": after,
+        "ends_low": np.where(is_there, low, bottom - free),
+        "ends_high": np.where(is_there, high, top + free),
+    }
+
+
+def _in_use(products: Sequence[ReserveProduct], inputs: ModelData) -> FloatArray:
+    """Return 1 in intervals in which one of the products is sold or can be, else 0, ``(time,)``."""
+    outlook, found = inputs.problem.outlook, np.zeros(len(inputs.hours), dtype=bool)
+    instants = outlook["instant"].to_numpy()
+    for product in products:
+        found |= is_gate_open(product, instants) | (sold(outlook, product) > 0.0)
+    return found.astype(float)
+
+
+def build_storage_reserve(
+    block: pyo.Block, held: ReserveEligibility, ledger: ModelAssembler
+) -> None:
+    """Let a store hold reserves.
+
+    Parameters
+    ----------
+    block
+        Block of the store, its flows and levels written.
+    held
+        What it may hold; if nothing, nothing is written.
+    ledger
+        Where capacity is offered, and its use is paid.
+    """
+    if not held.products:
+        return
+    time, instant, past = block.model().time, block.model().instant, held.window - 1
+    block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
+    block.endings = pyo.RangeSet(0, held.endings - 1)
+    block.reserve_low, block.reserve_high = add_param(instant), add_param(instant)
+    for word in ("before", "after", "ends_low", "ends_high"):
+        add_named_param(block, word, time, block.endings)
+    block.lag_up, block.lag_down = add_param(), add_param()
+    block.fades_up, block.fades_down = add_param(time), add_param(time)
+    for name in held.products:
+        add_var(
+            block,
+            reserve_column(name),
+            block.moments,
+            high=add_named_param(block, f"{name}_most", block.moments),
+        )
+        for way in ("up", "down"):
+            add_named_param(block, f"{name}_power_{way}")
+            add_named_param(block, f"{name}_behind_{way}")
+            add_named_param(block, f"{name}_spent_{way}", time, block.endings, block.window)
+        _add_offer(block, name, past, ledger=ledger)
+    _add_power_limits(block, held)
+    if block.component("astray") is not None:
+        _add_missing_energy(block, ledger)
+    add_energy_at_activation_start(block, held)
+    add_energy_at_activation_end(block, held)
+
+
+def _add_power_limits(block: pyo.Block, held: ReserveEligibility) -> None:
+    time, past = block.model().time, held.window - 1
+
+    def kept(way: str) -> Callable[[Any], list[Any]]:
+        pairs = [
+            component_pair(block, reserve_column(name), f"{name}_power_{way}")
+            for name in held.products
+        ]
+        return lambda t: [power * capacity[t + past] for capacity, power in pairs]
+
+    up, down = kept("up"), kept("down")
+    block.power_up = pyo.Constraint(
+        time,
+        rule=lambda b, t: add_terms([b.discharge[t] - b.charge[t], *up(t)]) <= b.discharge_limit,
+    )
+    block.power_down = pyo.Constraint(
+        time,
+        rule=lambda b, t: add_terms([b.charge[t] - b.discharge[t], *down(t)]) <= b.charge_limit,
+    )
+
+
+def _add_missing_energy(block: pyo.Block, ledger: ModelAssembler) -> None:
+    """Let a store on its way back be late here too, at a price at which it holds nothing then."""
+    add_var(block, "unbacked", block.model().time)
+    ledger.pay(
+        "return", lambda t: UNBACKED_PENALTY_RATIO * block.astray_cost[t] * block.unbacked[t]
+    )
+
+
+def _add_offer(block: pyo.Block, name: str, past: int, *, ledger: ModelAssembler) -> None:
+    """Offer what is held, and pay for its use."""
+    time = block.model().time
+    capacity, cost = (
+        block.component(reserve_column(name)),
+        add_named_param(block, f"{name}_cost", time),
+    )
+    ledger.offer(name, up=lambda t: capacity[t + past], down=lambda t: capacity[t + past])
+    ledger.pay("activation", lambda t: cost[t] * capacity[t + past])
+
+
+def add_energy_at_activation_start(block: pyo.Block, held: ReserveEligibility) -> None:
+    """Keep energy for a full activation that begins with an interval.
+
+    A plant goes over to a new set point slowly: what was charged until an edge is not all there.
+    """
+    time, past = block.model().time, held.window - 1
+
+    def first(way: str) -> Callable[[Any], Any]:
+        pairs = [
+            component_pair(block, reserve_column(name), f"{name}_behind_{way}")
+            for name in held.products
+        ]
+        return lambda t: add_terms([energy * capacity[t + past] for capacity, energy in pairs])
+
+    up, down, late = first("up"), first("down"), _late(block)
+    block.at_once = pyo.Set(initialize=[0])
+    block.first_energy_up = pyo.Constraint(
+        block.at_once, rule=lambda b, t: up(t) - b.level[t] <= -1.0 * b.reserve_low[t]
+    )
+    block.first_energy_down = pyo.Constraint(
+        block.at_once, rule=lambda b, t: down(t) + b.level[t] <= b.reserve_high[t]
+    )
+    if len(time) > 1:
+        block.later = pyo.RangeSet(1, len(time) - 1)
+        block.energy_up = pyo.Constraint(
+            block.later,
+            rule=lambda b, t: (
+                add_terms([up(t), b.lag_up * b.charge[t - 1] - b.level[t], *late(t - 1)])
+                <= -1.0 * b.reserve_low[t]
+            ),
+        )
+        block.energy_down = pyo.Constraint(
+            block.later,
+            rule=lambda b, t: (
+                add_terms([down(t), b.level[t] + b.lag_down * b.discharge[t - 1], *late(t - 1)])
+                <= b.reserve_high[t]
+            ),
+        )
+
+
+def add_energy_at_activation_end(block: pyo.Block, held: ReserveEligibility) -> None:
+    """Keep energy for full activations of all products that end together, anywhere they may.
+
+    Levels are straight between the edges of the plan and the endings, so nothing lies beyond.
+    """
+    time, moments = block.model().time, block.endings
+
+    def spent(way: str) -> Callable[[Any, Any], Any]:
+        pairs = [
+            component_pair(block, reserve_column(name), f"{name}_spent_{way}")
+            for name in held.products
+        ]
+        return lambda t, i: add_terms(
+            [
+                sum(share[t, i, k] * capacity[t + k] for k in block.window)
+                for capacity, share in pairs
+            ]
+        )
+
+    up, down, late = spent("up"), spent("down"), _late(block)
+
+    def level(t: int, i: int) -> Any:
+        return block.before[t, i] * block.level[t] + block.after[t, i] * block.level[t + 1]
+
+    block.lasts_up = pyo.Constraint(
+        time,
+        moments,
+        rule=lambda b, t, i: (
+            add_terms([up(t, i) - level(t, i), b.lag_up * b.charge[t], *late(t)])
+            + b.fades_up[t] * b.discharge[t]
+            <= -1.0 * b.ends_low[t, i]
+        ),
+    )
+    block.lasts_down = pyo.Constraint(
+        time,
+        moments,
+        rule=lambda b, t, i: (
+            add_terms([down(t, i) + level(t, i), b.lag_down * b.discharge[t], *late(t)])
+            + b.fades_down[t] * b.charge[t]
+            <= b.ends_high[t, i]
+        ),
+    )
+
+
+def _late(block: pyo.Block) -> Callable[[Any], list[Any]]:
+    """Return the energy that a store on its way back may lack behind what it holds, if any."""
+    unbacked = block.component("unbacked")
+    return lambda t: [] if unbacked is None else [-1.0 * unbacked[t]]

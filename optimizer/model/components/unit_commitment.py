@@ -1,0 +1,289 @@
+"""Units that are switched on and off: how many of a bank run, started and stopped when.
+
+Equal units are one whole number, not one each. Whole numbers and least times hold in the near part
+of the horizon, whose intervals are equal but for a shorter first one; beyond it the number may be
+any, and the plan only prepares. Changes are allowed in the first interval of each hour only, by the
+bounds of starts and stops.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pyomo.environ as pyo
+
+from optimizer.curves.piecewise_linear import MIN_OUTPUT_RANGE_MW, ConvexSegments
+from optimizer.model.assembler import ModelAssembler, add_param, add_var
+from optimizer.model.components.converter import converter_output
+from optimizer.model.model_data import ModelData
+from twin.physics import FloatArray
+from twin.relations import Convert, SwitchableUnits, UnitCharacteristics
+from twin.simulation.limits import unit_commitment_steps
+from twin.weather import Weather
+
+INTEGER_HORIZON_H: Final = 24.0
+"""How far ahead units are whole. [h]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitCommitmentSignature:
+    """What of a bank decides which rows and columns there are.
+
+    Attributes
+    ----------
+    lead
+        Carrier that a unit too many draws.
+    near
+        Intervals in which units are whole.
+    up, down, restart
+        Most intervals that a unit stays on and off, and between two of its starts; 1 for no such
+        rule.
+    """
+
+    lead: str
+    near: int
+    up: int
+    down: int
+    restart: int
+
+    @property
+    def past(self) -> int:
+        """Intervals before the first of which starts and stops count."""
+        return max(self.up, self.down, self.restart) - 1
+
+
+def signature(convert: Convert, inputs: ModelData) -> UnitCommitmentSignature:
+    """Return the shape of the units of a conversion."""
+    units, hours = _units(convert), inputs.hours
+
+    def steps(time: float) -> int:
+        return max(int(np.ceil(time / hours[0] - 1e-9)), 1)
+
+    return UnitCommitmentSignature(
+        lead=convert.lead,
+        near=unit_commitment_steps(hours, INTEGER_HORIZON_H),
+        up=steps(units.minimum_up),
+        down=steps(units.minimum_down),
+        restart=steps(units.restart),
+    )
+
+
+def parameters(convert: Convert, inputs: ModelData) -> Mapping[str, FloatArray]:
+    """Return the numbers of the units: what they give, cost, and how many ran until now."""
+    units, own = _units(convert), signature(convert, inputs)
+    running = units.running(Weather.of(inputs.problem.outlook))
+    past = inputs.problem.past_units.get(convert.owner)
+    known = _past(past, own.past + 1)
+    begun, ended, staying = _changed(own, known, units.count)
+    instants = inputs.problem.outlook["time"].to_numpy()
+    is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
+    changes = units.count * np.where(is_new | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
+    changes[0] = units.count  # now, whatever the minute: what the load calls for must be on
+    cost = np.ones(len(instants))
+    cost[0] = 0.0 if past is None else 1.0  # what ran is not known: begin as is best
+    return {
+        "count": np.array(float(units.count)),
+        "before": np.array(known[-1]),
+        "free": running.free,
+        "least": running.least,
+        "most": running.most,
+        **_required_units(inputs.curves[convert.owner], running),
+        "spare_draw": running.spare_draw,
+        "short_draw": running.short_draw,
+        "start_low": np.concatenate([begun, np.zeros_like(changes)]),
+        "start_high": np.concatenate([begun, changes]),
+        "stop_low": np.concatenate([ended, np.zeros_like(changes)]),
+        "stop_high": np.concatenate([ended, changes]),
+        "start_cost": units.start_cost * cost,
+        "stop_cost": units.stop_cost * cost,
+        **dict(_times(units, own, inputs.hours, staying)),
+    }
+
+
+def _times(
+    units: SwitchableUnits, own: UnitCommitmentSignature, hours: FloatArray, staying: FloatArray
+) -> Iterator[tuple[str, FloatArray]]:
+    """Yield which changes still bind, for each least time that is kept."""
+    for name, window, least in (
+        ("up", own.up, units.minimum_up),
+        ("down", own.down, units.minimum_down),
+        ("again", own.restart, units.restart),
+    ):
+        if window > 1:
+            holds = _is_binding(hours, own, window, least)
+            if name == "up":
+                of = np.arange(own.near)[:, None] + np.arange(window) + own.past - window + 1
+                holds *= np.append(staying, np.ones(own.near))[of]
+            yield f"{name}_holds", holds
+
+
+def _is_binding(
+    hours: FloatArray, own: UnitCommitmentSignature, window: int, least: float
+) -> FloatArray:
+    """Return whether a change in an interval of a window still binds, ``(near, window)``. [1]
+
+    The window ends with the interval that is bound; those before the first are as long as that.
+    """
+    begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.near]
+    begins = np.concatenate([-hours[0] * np.arange(window - 1, 0, -1), begins])
+    since = np.stack([begins[t + window - 1] - begins[t : t + window] for t in range(own.near)])
+    return np.where(since < least - 1e-9, 1.0, 0.0)
+
+
+def _required_units(curve: ConvexSegments, running: UnitCharacteristics) -> dict[str, FloatArray]:
+    """Return how many units the load calls for: at the least load, and for more of each segment.
+
+    What is free calls for none: a segment that begins in it calls for fewer than those after it.
+    """
+    ends = np.cumsum(np.column_stack([curve.low, curve.width]), axis=1)
+    called = np.maximum(ends - running.free[:, None], 0.0) / running.best[:, None]
+    rate = np.diff(called, axis=1) / np.maximum(curve.width, MIN_OUTPUT_RANGE_MW)
+    return {"called_least": called[:, 0], "called": rate}
+
+
+def build(block: pyo.Block, shape: UnitCommitmentSignature, ledger: ModelAssembler) -> None:
+    """Write the units beside the segments of their conversion.
+
+    Parameters
+    ----------
+    block
+        Block of the machine, its segments written.
+    shape
+        Shape of the units.
+    ledger
+        Where starts and units too many are posted.
+    """
+    model, past = block.model(), shape.past
+    time = model.time
+    block.moments = pyo.RangeSet(0, past + len(time) - 1)
+    _declare(block, shape)
+    block.first = pyo.Set(initialize=[0])
+    if len(time) > 1:
+        block.later = pyo.RangeSet(1, len(time) - 1)
+        block.changes = pyo.Constraint(
+            block.later,
+            rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t + past] - b.stop[t + past],
+        )
+    block.begins = pyo.Constraint(
+        block.first,
+        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.before,
+    )
+    block.carries = pyo.Constraint(
+        time, rule=lambda b, t: converter_output(b, t) - b.most[t] * b.on[t] <= b.free[t]
+    )
+    block.needs = pyo.Constraint(
+        time, rule=lambda b, t: b.least[t] * b.on[t] <= converter_output(b, t)
+    )
+    block.calls = pyo.Constraint(
+        time,
+        rule=lambda b, t: (
+            b.on[t] - b.spare[t] + b.short[t]
+            == b.called_least[t] + sum(b.called[t, k] * b.segment[t, k] for k in b.pieces)
+        ),
+    )
+    # where to draw more pays, units too many and too few would grow together without end
+    block.among = pyo.Constraint(time, rule=lambda b, t: b.spare[t] <= b.on[t])
+    _add_min_times(block, shape)
+    ledger.use(
+        shape.lead,
+        lambda t: block.spare_draw[t] * block.spare[t] + block.short_draw[t] * block.short[t],
+    )
+    ledger.pay(
+        "starts",
+        lambda t: (
+            block.start_cost[t] * block.start[t + past] + block.stop_cost[t] * block.stop[t + past]
+        ),
+    )
+
+
+def _declare(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
+    time, moments = block.model().time, block.moments
+    block.count, block.before = add_param(), add_param()
+    for name in ("free", "least", "most", "called_least", "spare_draw", "short_draw"):
+        block.add_component(name, add_param(time))
+    block.called = add_param(time, block.pieces)
+    block.start_cost, block.stop_cost = add_param(time), add_param(time)
+    for name in ("start_low", "start_high", "stop_low", "stop_high"):
+        block.add_component(name, add_param(moments))
+    add_var(block, "on", time, high=block.count, integers=shape.near)
+    add_var(block, "start", moments, low=block.start_low, high=block.start_high)
+    add_var(block, "stop", moments, low=block.stop_low, high=block.stop_high)
+    add_var(block, "spare", time)
+    add_var(block, "short", time)
+
+
+def _add_min_times(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
+    """Keep least times on, off and between starts in the near part."""
+    block.near = pyo.RangeSet(0, shape.near - 1)
+    for name, length in (("up", shape.up), ("down", shape.down), ("again", shape.restart)):
+        window = pyo.RangeSet(0, length - 1)
+        block.add_component(f"{name}_window", window)
+        if length > 1:
+            block.add_component(f"{name}_holds", add_param(block.near, window))
+    past = shape.past
+    begin_up, begin_down = past - shape.up + 1, past - shape.down + 1
+    begin_again = past - shape.restart + 1
+    if shape.up > 1:
+        block.stays_on = pyo.Constraint(
+            block.near,
+            rule=lambda b, t: (
+                sum(b.up_holds[t, k] * b.start[t + k + begin_up] for k in b.up_window) <= b.on[t]
+            ),
+        )
+    if shape.down > 1:
+        block.stays_off = pyo.Constraint(
+            block.near,
+            rule=lambda b, t: (
+                sum(b.down_holds[t, k] * b.stop[t + k + begin_down] for k in b.down_window)
+                + b.on[t]
+                <= b.count
+            ),
+        )
+    if shape.restart > 1:
+        block.rests = pyo.Constraint(
+            block.near,
+            rule=lambda b, t: (
+                sum(b.again_holds[t, k] * b.start[t + k + begin_again] for k in b.again_window)
+                <= b.count
+            ),
+        )
+
+
+def _units(convert: Convert) -> SwitchableUnits:
+    if convert.units is None:
+        message = f"{convert.owner} has no units to commit"
+        raise TypeError(message)
+    return convert.units
+
+
+def _changed(
+    own: UnitCommitmentSignature, known: FloatArray, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the starts and stops before the first interval that may still bind, ``(past,)``.
+
+    What broke a least time, as after a trip, binds no more: at most as many units have to stay off
+    as are off, to wait for another start as there are, and to stay on as are on. The last is the
+    share of the starts that is returned beside: a unit that tripped waits for its next start.
+    """
+    change = np.diff(known)
+    begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    staying = _latest(begun, own.up, known[-1])
+    begun = _latest(begun, own.restart, count)
+    share = np.where(begun > 0.0, np.minimum(staying, begun) / np.maximum(begun, 1.0), 0.0)
+    return begun, _latest(ended, own.down, count - known[-1]), share
+
+
+def _latest(events: FloatArray, steps: int, most: float) -> FloatArray:
+    """Return what is left of past events if of those in a window the latest alone may bind."""
+    left = events.copy()
+    if steps > 1:
+        window = left[1 - steps :]
+        window[:] = np.diff(np.minimum(np.cumsum(window[::-1]), most), prepend=0.0)[::-1]
+    return left
+
+
+def _past(given: FloatArray | None, length: int) -> FloatArray:
+    """Return units on in the last intervals; further back it was as at the first that is known."""
+    known = np.zeros(1) if given is None else np.asarray(given, dtype=float)
+    return np.concatenate([np.full(length, known[0]), known])[-length:]

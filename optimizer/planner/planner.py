@@ -1,0 +1,415 @@
+"""Solve a problem: build, compile, solve, and solve again where the answer wastes.
+
+Decide: solve a problem, let the twin judge the answer, and say why it is as it is.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.compiler.arrays import ModelArrays
+from optimizer.compiler.structure import compile_model
+from optimizer.diagnostics.explanation import Explanation, explain_schedule, reserve_messages
+from optimizer.diagnostics.infeasibility import explain_infeasibility
+from optimizer.diagnostics.soft_constraints import soft_constraint_report
+from optimizer.model.components.workload import CREDITED_WORK_COLUMN
+from optimizer.model.formulation import parameter_values, signature_of
+from optimizer.model.model_data import ModelData, build_model_data
+from optimizer.model.objective import account_weights
+from optimizer.model.signature import ModelSignature
+from optimizer.planner.decision import Decision
+from optimizer.planner.schedule import build_schedule
+from optimizer.problem.problem import Problem
+from optimizer.problem.validation import unit_counts
+from optimizer.solver import LpSolution, LpSolver, is_feasible
+from optimizer.solver.mip import shift_units, solve_unit_commitment, units_on
+from optimizer.solver.relaxation_repair import repair_relaxation
+from optimizer.solver.reserve_bidding import round_bids
+from optimizer.solver.solution import Solution, values_by_name
+from optimizer.solver.warm_start import Instants, WarmStart, shift_basis
+from optimizer.verification.verifier import ScheduleVerdict, verify
+from twin.errors import NoScheduleError
+from twin.physics import FloatArray
+from twin.validation import check_argument_types
+
+FEASIBILITY_CHECK_ROWS: Final = 15_000
+"""Rows from which on a model that is solved from nothing is first asked whether any values keep
+them: without costs that takes a tenth of the time, and it can take seconds to find that none do."""
+
+FIXED_WORK_TOLERANCE_MWH: Final = 1e-9
+"""Room below which work that is met by an instant is given. [MWh]"""
+
+
+class StageTimer:
+    """CPU time by part of the work. [s]"""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, part: str) -> Iterator[None]:
+        """Count the time of a part."""
+        begun = time.process_time()
+        yield
+        self.spent[part] += time.process_time() - begun
+
+
+def solve_problem(
+    problem: Problem,
+    warm: WarmStart | None = None,
+    *,
+    keep_units: bool = False,
+    export: Path | None = None,
+    first: Mapping[str, FloatArray] | None = None,
+) -> Solution:
+    """Return the cheapest plan of a problem.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    warm
+        What the last solve left; the search begins there if the model has the same shape.
+    keep_units
+        Whether units that are on or off stay so as the last plan had them, which makes the question
+        linear; where that does not do, they are sought anew.
+    export
+        File for the linear model, if somebody wants to solve it with another program.
+    first
+        What is decided already of the first intervals, as a hedge over scenarios gives it.
+
+    Returns
+    -------
+    Solution
+        Values, duals and accounts.
+
+    Raises
+    ------
+    NoScheduleError
+        If no plan keeps every limit.
+    SolverError
+        If the solver fails.
+    """
+    problem = with_past_units(problem, warm)
+    return _solve(problem, warm, keep_units=keep_units, export=export, first=first or {})
+
+
+def with_past_units(problem: Problem, warm: WarmStart | None) -> Problem:
+    """Return the problem with what the last plan made its units do, where it does not say.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    warm
+        What the last solve left.
+    """
+    if warm is None or not warm.units:
+        return problem
+    now, then = problem.outlook["instant"].to_numpy()[:2]
+    known = warm.within(unit_counts(problem.site))
+    return replace(problem, past_units={**known.ran(now, then - now), **problem.past_units})
+
+
+def _solve(
+    problem: Problem,
+    warm: WarmStart | None,
+    *,
+    keep_units: bool,
+    export: Path | None,
+    first: Mapping[str, FloatArray],
+) -> Solution:
+    """Solve the linear model, then with whole units and bids, then without waste."""
+    clock = StageTimer()
+    model = _compile(problem, warm, first=first, clock=clock)
+    arrays, prices, instants = model.arrays, model.prices, model.instants
+    with clock("solve"):
+        basis = shift_basis(model.fit, arrays, instants) if model.fit else None
+        solver = LpSolver(arrays, prices, basis=basis)
+        relaxed = _relaxed(model, solver, export)
+        basis = solver.basis
+    with clock("commit"):
+        answer = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
+        units, past = units_on(arrays, answer.values), model.problem.past_units
+        answer = round_bids(solver, arrays, inputs=model.inputs, answer=answer)
+    with clock("hold"):
+        answer, held = repair_relaxation(solver, arrays, inputs=model.inputs, answer=answer)
+    return Solution(
+        inputs=model.inputs,
+        values=values_by_name(arrays.columns, answer.values),
+        duals=model.duals(answer),
+        accounts=arrays.paid(answer.values, prices),
+        objective=answer.objective,
+        relaxed=relaxed.objective,
+        held=held,
+        warm=WarmStart(
+            shape=model.shape, instants=instants, basis=basis, units=units, past_units=past
+        ),
+        seconds=dict(clock.spent),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CompiledProblem:
+    """A problem as arrays.
+
+    Attributes
+    ----------
+    problem, inputs, shape, prices, instants
+        The question, what the forms build from, the shape, account -> price, edges of intervals.
+    free, arrays
+        The model, and the same with what is decided already kept.
+    fit
+        What the last solve left, if its model had the same shape.
+    """
+
+    problem: Problem
+    inputs: ModelData
+    shape: ModelSignature
+    prices: Mapping[str, float]
+    instants: Instants
+    free: ModelArrays
+    arrays: ModelArrays
+    fit: WarmStart | None
+
+    def duals(self, answer: LpSolution) -> dict[str, FloatArray]:
+        """Return the prices of rows and of the bounds of columns by their names."""
+        costs = mask_duals(answer.reduced_costs, self.free, self.arrays)
+        if (done := self.arrays.columns.get(CREDITED_WORK_COLUMN)) is not None:
+            # what must be done as it comes is given: solvers tell any price for it
+            is_given = (
+                self.free.column_high[done] - self.free.column_low[done] < FIXED_WORK_TOLERANCE_MWH
+            )
+            costs[done[is_given]] = 0.0
+        return values_by_name(self.arrays.rows, answer.duals) | values_by_name(
+            self.arrays.columns, costs
+        )
+
+
+def _compile(
+    problem: Problem,
+    warm: WarmStart | None,
+    *,
+    first: Mapping[str, FloatArray],
+    clock: StageTimer,
+) -> _CompiledProblem:
+    with clock("curves"):
+        inputs = build_model_data(problem)
+    with clock("compile"):
+        shape = signature_of(inputs)
+        structure = compile_model(shape)
+    with clock("numbers"):
+        free = structure.arrays(parameter_values(inputs))
+    return _CompiledProblem(
+        problem=problem,
+        inputs=inputs,
+        shape=shape,
+        prices=account_weights(problem.weights),
+        instants=problem.outlook["instant"].to_numpy(),
+        free=free,
+        arrays=fix_first_stage(free, first),
+        fit=warm if warm is not None and warm.shape == shape else None,
+    )
+
+
+def _relaxed(model: _CompiledProblem, solver: LpSolver, export: Path | None) -> LpSolution:
+    """Return the plan with units in fractions."""
+    if export is not None:
+        solver.export(export)
+    is_long = model.fit is None and len(model.arrays.row_low) >= FEASIBILITY_CHECK_ROWS
+    found = solver.run() if not is_long or is_feasible(model.arrays) else None
+    if found is None:
+        raise explain_infeasibility(model.inputs, model.arrays)
+    return found
+
+
+def _with_units(
+    model: _CompiledProblem, solver: LpSolver, *, relaxed: LpSolution, keep: bool
+) -> LpSolution:
+    """Return the plan with whole units; those that were kept are sought anew if they do not do."""
+    arrays, fit = model.arrays, model.fit
+    last = shift_units(arrays, fit, model.instants) if fit else None
+    if not arrays.is_integer.any():
+        return relaxed
+    seek = partial(solve_unit_commitment, arrays, model.prices, solver, relaxed=relaxed)
+    answer = seek(last=last, is_kept=keep)
+    if answer is None and keep:
+        answer = seek(last=None, is_kept=False)
+    if answer is None:
+        raise explain_infeasibility(model.inputs, solver.bounded(arrays))
+    return answer
+
+
+WORK_DERATING_STEPS: Final = (0.8, 0.5, 0.0)
+"""Shares of its power that work keeps, each time a plan is sought anew, where a failure would not
+be endured. [1]"""
+
+MARGIN_GROWTH: Final = 1.5
+"""Factor by which the margins grow from one attempt to the next. [1]"""
+
+
+def decide(
+    problem: Problem,
+    *,
+    previous: Decision | None = None,
+    keep_units: bool = False,
+    export: Path | None = None,
+    first: Mapping[str, FloatArray] | None = None,
+    warm: WarmStart | None = None,
+) -> Decision:
+    """Return the best schedule of a problem that the twin finds safe.
+
+    Parameters
+    ----------
+    problem
+        The question.
+    previous
+        The decision in force until now, to tell what changed and to begin the search from.
+    keep_units
+        Whether units stay on or off as the last decision had them: a guard's quick question.
+    export
+        File for the linear model of the attempt that is taken, if somebody wants it.
+    first
+        What is decided already of the first intervals, as a hedge over scenarios gives it.
+    warm
+        Where the search begins, if not where the last decision's ended.
+
+    Returns
+    -------
+    Decision
+        The schedule and all that is to be said of it.
+
+    Raises
+    ------
+    ProblemError
+        If anything is of another kind.
+    NoScheduleError
+        If no plan keeps every limit, or the twin refuses every plan found.
+    SolverError
+        If the solver fails.
+    """
+    _check_kinds(problem, previous, warm, first=first, export=export)
+    asked = problem
+    warm = warm or (previous.warm if previous else None)
+    warm = warm and warm.within(unit_counts(problem.site))  # the last plan may be of another site
+    for attempt, share in enumerate((*WORK_DERATING_STEPS, 0.0), start=1):
+        solution = solve_problem(asked, warm, keep_units=keep_units, export=export, first=first)
+        schedule = build_schedule(solution).assign_attrs(problem.outlook.attrs)
+        verdict = verify(problem.site, problem.state, schedule)
+        if verdict.is_safe:
+            last = previous.schedule if previous else None
+            return Decision(
+                schedule=schedule,
+                verdict=verdict,
+                explanation=_explain(solution, schedule, verdict, last=last),
+                attempts=attempt,
+                warm=solution.warm,
+                objective=solution.objective,
+                relaxed=solution.relaxed,
+            )
+        warm = solution.warm
+        asked = _tightened(asked, schedule, verdict, share=share)
+    raise _refused(problem, verdict)
+
+
+def _check_kinds(
+    problem: object, previous: object, warm: object, *, first: object, export: object
+) -> None:
+    others = {
+        "previous": (previous, Decision),
+        "warm": (warm, WarmStart),
+        "first": (first, Mapping),
+        "export": (export, Path),
+    }
+    told = {name: one for name, one in others.items() if one[0] is not None}
+    check_argument_types("decide", problem=(problem, Problem), **told)
+
+
+def _refused(problem: Problem, verdict: ScheduleVerdict) -> NoScheduleError:
+    """Return the error that tells why no plan is safe."""
+    refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
+    mend = "lower the service or the work, or widen the limits named"
+    return NoScheduleError(
+        f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n  mend: {mend}"
+    )
+
+
+def _explain(
+    solution: Solution, schedule: xr.Dataset, verdict: ScheduleVerdict, *, last: xr.Dataset | None
+) -> Explanation:
+    """Return why a schedule is as it is."""
+    return replace(
+        explain_schedule(solution, schedule, last),
+        failures=verdict.coverage.reached() if verdict.coverage else (),
+        softened=soft_constraint_report(solution),
+        reserves=reserve_messages(solution, schedule),
+        units=[str(called) for called in verdict.called],
+    )
+
+
+def _tightened(
+    problem: Problem, schedule: xr.Dataset, verdict: ScheduleVerdict, *, share: float
+) -> Problem:
+    """Return the question whose answer stays further from what the last one was refused for.
+
+    Limits are met with wider margins. That a failure is not endured is nothing that the model
+    knows: there work may only use a share of what it would have.
+    """
+    margins = problem.margins
+    if verdict.breaches:
+        wider = {name: MARGIN_GROWTH * value for name, value in margins.model_dump().items()}
+        margins = margins.model_copy(update=wider)
+    limit = problem.most_work.copy()
+    if verdict.coverage and "work_power" in schedule:
+        short = np.flatnonzero(verdict.coverage.exposed.any(axis=0))
+        used = schedule["work_power"].sum("cohort").to_numpy()
+        limit[short] = np.minimum(limit, share * used)[short]
+    return replace(problem, site=problem.site.with_margins(margins), work_limit=limit)
+
+
+def fix_first_stage(
+    arrays: ModelArrays, first: Mapping[str, FloatArray], *, blocks: Sequence[str] = ("",)
+) -> ModelArrays:
+    """Return a model in which what was decided now is kept.
+
+    Parameters
+    ----------
+    arrays
+        The model.
+    first
+        As :attr:`optimizer.stochastic.two_stage.TwoStageSolution.first`.
+    blocks
+        Blocks of the scenarios; an empty one is the model of one site itself.
+    """
+    if not first:
+        return arrays
+    low, high = arrays.column_low.copy(), arrays.column_high.copy()
+    for name, values in first.items():
+        for block in blocks:
+            places = arrays.columns[f"{block}.{name}" if block else name][: len(values)]
+            is_kept = np.isfinite(values)
+            at = places[is_kept]
+            low[at] = high[at] = np.clip(values[is_kept], low[at], high[at])
+    return replace(arrays, column_low=low, column_high=high)
+
+
+def mask_duals(costs: FloatArray, before: ModelArrays, after: ModelArrays) -> FloatArray:
+    """Return reduced costs without those of columns that were kept: no limit binds there.
+
+    Parameters
+    ----------
+    costs
+        Of every column.
+    before, after
+        The model, and the one in which something is kept.
+    """
+    is_same = (before.column_low == after.column_low) & (before.column_high == after.column_high)
+    return np.where(is_same, costs, 0.0)

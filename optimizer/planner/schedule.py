@@ -1,0 +1,260 @@
+"""From the values of a solved model to a schedule: labelled, tagged, ready to be judged.
+
+What a plan holds in reserve: the words of a schedule, and what is to be said of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.model.model_data import CAP_LEVEL_COUNT, cap_levels
+from optimizer.model.rows import reserve_column
+from optimizer.problem import contracts
+from optimizer.problem.contracts import CAPACITY_TOLERANCE_MW
+from optimizer.problem.migration import incoming_cohorts
+from optimizer.problem.problem import Problem
+from optimizer.solver.solution import UNIT_TOLERANCE, Solution
+from twin import variables
+from twin.equipment import Battery, ChilledWaterTank, Equipment, HeatReuse, ITHall, Renewable
+from twin.forecast.history import WEATHER_VARIABLES
+from twin.markets.contracts import DayAheadPosition
+from twin.markets.reserve_products import ReserveProduct
+from twin.physics import FloatArray
+from twin.simulation import setpoints
+from twin.workload.queue import RackPool
+
+COPIED_VARIABLES: Final = (
+    *WEATHER_VARIABLES,
+    "electricity_price",
+    "carbon_intensity",
+    "service_racks",
+    "grid_import_limit",
+    "grid_import_target",
+    "grid_import_target_price",
+)
+"""Variables of the outlook that a schedule takes along: what it was made for."""
+
+COPIED_COORDINATES: Final = ("instant", "cohort", "kind")
+"""Coordinates of the outlook that a schedule takes along beside those of these variables."""
+
+EQUIPMENT_BY_DIMENSION: Final[Mapping[str, type[Equipment]]] = {
+    "hall": ITHall,
+    "battery": Battery,
+    "tank": ChilledWaterTank,
+    "renewable": Renewable,
+    "heat_reuse": HeatReuse,
+}
+"""Dimension -> the machines along it."""
+
+type ScheduleVariables = dict[str, tuple[tuple[str, ...], FloatArray]]
+"""Name of a variable -> its dimensions and values. A dataset is made of all at once: one by one,
+each of them would be held to the labels of all before."""
+
+
+def build_schedule(solution: Solution) -> xr.Dataset:
+    """Return the schedule of a solved problem.
+
+    Parameters
+    ----------
+    solution
+        What the optimiser answered.
+
+    Returns
+    -------
+    xarray.Dataset
+        On the axes of the outlook: what the twin can replay (``hall_power``, orders to stores,
+        ``renewable_used_power``, ``heat_reuse_power``, weather), what is promised at the
+        connection, the racks by cohort and cap behind it, and the money by account; the set points
+        of the water, if they were chosen; the capacity held of reserve products, if there are any.
+    """
+    problem = solution.inputs.problem
+    site, outlook = problem.site, problem.outlook
+    owners = {
+        dim: [machine.name for machine in site.of(kind)]
+        for dim, kind in EQUIPMENT_BY_DIMENSION.items()
+    }
+    banks = list(site.committed)
+    known = outlook[
+        [name for name in (*COPIED_VARIABLES, "renewable_available_power") if name in outlook]
+    ]
+    words = _work(solution) | _stores(solution, owners)
+    words |= _connection(solution, words) | _trades(solution) | _units(solution, banks)
+    words["money"] = ("time", "account"), np.stack([*solution.accounts.values()], axis=-1)
+    labels = owners | {"cooling_plant": banks, "account": list(solution.accounts)}
+    used = {dim for dims, _ in words.values() for dim in dims}
+    data = xr.Dataset(
+        {name: known.variables[name] for name in known.data_vars} | words,
+        coords={name: outlook.variables[name] for name in (*known.coords, *COPIED_COORDINATES)}
+        | {dim: names for dim, names in labels.items() if dim in used}
+        | {"level_power": (("cohort", "level"), _levels(problem))},
+        attrs=outlook.attrs,
+    )
+    if solution.inputs.points is not None:
+        data = data.assign(setpoints.set_point_variables(solution.inputs.points))
+    return add_reserve_variables(variables.tag_dataset(data), solution)
+
+
+def _work(solution: Solution) -> ScheduleVariables:
+    """Return racks, power and lateness of the work, and what the halls draw for all of it."""
+    problem = solution.inputs.problem
+    pool = RackPool.of(problem.site)
+    racks = np.maximum(solution.values["work.racks"], 0.0)
+    power = (racks * pool.power(_levels(problem))).sum(axis=-1)
+    late = np.maximum(solution.values["work.late"], 0.0)
+    if "moves.late" in solution.values:  # of guests
+        late[:, incoming_cohorts(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
+    always = pool.draw(problem.service)
+    total = always + power.sum(axis=-1)
+    shares = np.array([hall.racks / pool.racks for hall in problem.site.of(ITHall)])
+    return {
+        "work_racks": (("time", "cohort", "level"), racks),
+        "work_power": (("time", "cohort"), power),
+        "work_late": (("instant", "cohort"), late),
+        "hall_power": (("time", "hall"), total[:, None] * shares),
+    }
+
+
+def _levels(problem: Problem) -> FloatArray:
+    """Return the caps that each cohort may run at, ``(cohort, level)``. [1]"""
+    kinds = problem.outlook["kind"].to_numpy()
+    return np.array([cap_levels(problem.site.work[str(name)]) for name in kinds]).reshape(
+        -1, CAP_LEVEL_COUNT
+    )
+
+
+def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> ScheduleVariables:
+    """Return orders to stores and their levels, what is used of sun and wind, heat that is sold."""
+    words: ScheduleVariables = {}
+    for kind in ("battery", "tank"):
+        names = owners[kind]
+        for way in ("charge", "discharge"):
+            words[f"{kind}_{way}"] = ("time", kind), _columns(solution, names, way)
+        levels = [solution.values[f"{name}.level"] for name in names]
+        empty = np.empty((len(solution.inputs.hours) + 1, 0))
+        words[f"{kind}_level"] = ("instant", kind), np.stack(levels, axis=-1) if levels else empty
+    used = _columns(solution, owners["renewable"], "import_power")
+    words["renewable_used_power"] = ("time", "renewable"), used
+    if pumps := owners["heat_reuse"]:
+        words["heat_reuse_power"] = (
+            ("time", "heat_reuse"),
+            _columns(solution, pumps, "export_power"),
+        )
+    return words
+
+
+def _units(solution: Solution, banks: list[str]) -> ScheduleVariables:
+    """Return how many machines run of those that are committed."""
+    on = np.ceil(np.maximum(_columns(solution, banks, "on") - UNIT_TOLERANCE, 0.0))
+    return {setpoints.UNITS_ON: (("time", "cooling_plant"), on)} if banks else {}
+
+
+def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray:
+    count = len(solution.inputs.hours)
+    columns = [np.maximum(solution.values[f"{owner}.{variable}"], 0.0) for owner in owners]
+    return np.stack(columns, axis=-1) if columns else np.empty((count, 0))
+
+
+def _connection(solution: Solution, words: ScheduleVariables) -> ScheduleVariables:
+    """Return what is promised at the connection, netted, and the power of the site behind it."""
+    grid = solution.inputs.problem.site.grid.name
+    net = solution.values[f"{grid}.import_power"] - solution.values[f"{grid}.export_power"]
+    own, up, down = (
+        words[name][1].sum(axis=-1)
+        for name in ("renewable_used_power", "battery_discharge", "battery_charge")
+    )
+    return {
+        "grid_import_power": (("time",), np.maximum(net, 0.0)),
+        "grid_export_power": (("time",), np.maximum(-net, 0.0)),
+        "facility_power": (("time",), net + own + up - down),
+    }
+
+
+def _trades(solution: Solution) -> ScheduleVariables:
+    """Return what is to be bought and sold intraday, if anything can be."""
+    found: ScheduleVariables = {}
+    for market in solution.inputs.problem.site.of(DayAheadPosition):
+        bought = solution.values.get(f"{market.name}.bought")
+        if bought is not None:
+            found["intraday_power"] = ("time",), bought - solution.values[f"{market.name}.sold"]
+    return found
+
+
+def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
+    """Return a schedule with what it holds of each product, and who holds it.
+
+    Parameters
+    ----------
+    data
+        The schedule so far, with its axes of batteries and cohorts.
+    solution
+        What the optimiser answered.
+
+    Returns
+    -------
+    xarray.Dataset
+        With ``reserve_capacity``, ``reserve_shortfall``, ``reserve_held``, ``reserve_price`` and
+        ``reserve_excused`` on ``time`` and ``product``, and the parts of the holders,
+        ``battery_reserve`` and, where work may hold any, ``work_reserve`` with ``work_least``, by
+        which it is judged. Of a site without products the schedule as it was.
+    """
+    problem = solution.inputs.problem
+    site, outlook = problem.site, problem.outlook
+    if not site.reserves:
+        return data
+    products = list(site.reserves.values())
+    batteries = [battery.name for battery in site.of(Battery)]
+    sold, held = (
+        np.stack([of(outlook, product) for product in products], axis=-1)
+        for of in (contracts.sold_capacity, contracts.required_capacity)
+    )
+    short = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
+    short = np.where(short > CAPACITY_TOLERANCE_MW, np.minimum(short, held), 0.0)
+    offered = np.stack([p.bid(_column(solution, p, "offered")) for p in products], axis=-1)
+    told = held - short + offered
+    stored = np.stack([_stored(solution, p, batteries) for p in products], axis=1)
+    worked = np.stack([_worked(solution, p) for p in products], axis=1)
+    whole = stored.sum(axis=-1) + worked.sum(axis=-1)
+    share = np.clip(told / np.maximum(whole, CAPACITY_TOLERANCE_MW), 0.0, 1.0)[:, :, None]
+    price = np.stack([contracts.reserve_price(outlook, product) for product in products], axis=-1)
+    by_product = {
+        "reserve_capacity": told,
+        "reserve_shortfall": short,
+        "reserve_held": held,
+        "reserve_price": price,
+        "reserve_excused": sold - held,
+    }
+    found = data.assign_coords(product=[product.name for product in products])
+    found = found.assign({name: (("time", "product"), row) for name, row in by_product.items()})
+    found["battery_reserve"] = ("time", "product", "battery"), stored * share
+    if any(contracts.eligible_work(site, product) for product in products):
+        found["work_reserve"] = ("time", "product", "cohort"), worked * share
+        found["work_least"] = outlook["work_least"]
+    return variables.tag_dataset(found)
+
+
+def _column(solution: Solution, product: ReserveProduct, name: str) -> FloatArray:
+    return np.maximum(solution.values[f"{product.name}_reserve.{name}"], 0.0)
+
+
+def _stored(solution: Solution, product: ReserveProduct, batteries: Sequence[str]) -> FloatArray:
+    """Return what batteries hold of a product, ``(time, battery)``. [MW]"""
+    rows = np.zeros((len(solution.inputs.hours), len(batteries)))
+    for place, owner in enumerate(batteries):
+        rows[:, place] = _window(
+            solution, f"{owner}.{reserve_column(product.name)}", rows[:, place]
+        )
+    return rows
+
+
+def _worked(solution: Solution, product: ReserveProduct) -> FloatArray:
+    """Return what work holds of a product, ``(time, cohort)``. [MW]"""
+    cohorts = solution.inputs.problem.outlook.sizes["cohort"]
+    nothing = np.zeros((len(solution.inputs.hours), cohorts))
+    return _window(solution, f"work.{reserve_column(product.name)}", nothing)
+
+
+def _window(solution: Solution, name: str, nothing: FloatArray) -> FloatArray:
+    """Return the values of the window; what was held before it stands in front of them."""
+    return np.maximum(solution.values.get(name, nothing)[-len(nothing) :], 0.0)

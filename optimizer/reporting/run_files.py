@@ -1,0 +1,183 @@
+"""Write every rack or chip behind a run to a folder, block by block."""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from telemetry.archive.view_store import ViewStore
+from twin.racks.rack_series import ViewWindow
+from twin.racks.view import ViewLevel, block_steps, view_blocks
+from twin.reporting.indicators import INDICATOR_VARIABLES
+from twin.simulation.limits import FREEZE_VARIABLES, limit_excess
+from twin.simulation.simulate import settled_state, simulate, simulate_in_chunks
+from twin.site import Site
+
+SITE_ATTRIBUTE: Final = "site"
+"""Attribute by which a file of a run tells its site."""
+
+
+def write_netcdf(path: Path, dataset: xr.Dataset, *, site: str, title: str) -> None:
+    """Write a dataset as NetCDF, whole or not at all; lists in attributes become texts.
+
+    Parameters
+    ----------
+    path
+        The file; its folder is made if it is not there.
+    dataset
+        What was found.
+    site
+        Name of the site; the file tells it as the attribute :data:`SITE`.
+    title
+        What the file holds, in words for people.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = dataset.copy()
+    plain.attrs = {key: _netcdf_attribute(value) for key, value in dataset.attrs.items()}
+    plain.attrs |= {SITE_ATTRIBUTE: site, "title": title}
+    for name in plain.variables:
+        attrs = plain[name].attrs
+        plain[name].attrs = {key: _netcdf_attribute(value) for key, value in attrs.items()}
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        plain.to_netcdf(draft, engine="h5netcdf")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _netcdf_attribute(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return "; ".join(str(item) for item in value)
+    return int(value) if isinstance(value, bool) else value
+
+
+MIN_CHUNK_INTERVALS: Final = 10_000
+"""At least so many intervals of a run are held at once."""
+
+SUMMARY_VARIABLES: Final = (
+    *INDICATOR_VARIABLES,
+    "renewable_used_power",
+    "heat_reuse_power",
+    "closure",
+    *FREEZE_VARIABLES,
+)
+"""What of a run is kept to sum it up, while the rest makes way for the next span."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailRequest:
+    """What is wanted of a run.
+
+    Attributes
+    ----------
+    level
+        ``rack`` or ``chip``.
+    step
+        Length of a step. [timedelta64]
+    time
+        Part of the run; all of it by default.
+    seed
+        Of how work spreads over racks and chips.
+    """
+
+    level: ViewLevel
+    step: np.timedelta64
+    time: slice = slice(None)
+    seed: int = 0
+
+
+def write_detail(
+    site: Site,
+    operation: xr.Dataset,
+    detail: DetailRequest,
+    *,
+    folder: Path,
+    listen: Callable[[int, int], None] = lambda _done, _of: None,
+) -> xr.Dataset:
+    """Run a site from rest, and write what stood behind the run.
+
+    Parameters
+    ----------
+    site
+        The site.
+    operation
+        As for :func:`twin.simulate`.
+    detail
+        What is wanted of it.
+    folder
+        A Zarr store, as :func:`telemetry.open_view` reads; one that was begun is gone on with.
+    listen
+        Is told steps written, and of how many.
+
+    Returns
+    -------
+    xarray.Dataset
+        Of the site as a whole what :func:`twin.indicators` needs, and ``closure``; ``beyond`` is
+        how far it lies beyond its limits, by :func:`twin.simulation.limits.limit_excess`.
+
+    Raises
+    ------
+    StateError, UnitError
+        As :func:`twin.simulate` and :func:`twin.view` raise them.
+    ArchiveError
+        If the folder holds anything else.
+    """
+    window = ViewWindow.of(operation, detail.time, detail.step)
+    block = block_steps(site, detail.level)
+    origin = {"site": site.name, "inputs": _digest(site, operation)}
+    origin |= {name: str(value) for name, value in asdict(detail).items()}
+    store = ViewStore.open(folder, window.edges[:-1], block=block, origin=origin)
+    summed: list[xr.Dataset] = []
+    written = view_blocks(
+        site,
+        _collect_summary(site, _runs(site, operation, detail, block=block), summed),
+        level=detail.level,
+        time=detail.time,
+        step=detail.step,
+        seed=detail.seed,
+        done=window.end if store.done is None else store.done,
+    )
+    listen(store.steps, window.count)
+    for piece in written:
+        store.write(piece)
+        listen(store.steps, window.count)
+    return xr.concat(summed, "time", data_vars="minimal", coords="minimal", join="exact")
+
+
+def _runs(
+    site: Site, operation: xr.Dataset, detail: DetailRequest, *, block: int
+) -> Iterable[xr.Dataset]:
+    """Return the run in spans of whole blocks, or at once where a part of it is looked at."""
+    begin = settled_state(site, operation)
+    if detail.time != slice(None):
+        return [simulate(site, begin, operation)]
+    width = np.timedelta64(1, "h") * float(operation["duration"][0])
+    each = max(round(width / detail.step), 1)  # steps of an interval
+    span = math.lcm(block, each) // each
+    return simulate_in_chunks(site, begin, operation, span=span * -(-MIN_CHUNK_INTERVALS // span))
+
+
+def _collect_summary(
+    site: Site, runs: Iterable[xr.Dataset], summed: list[xr.Dataset]
+) -> Iterator[xr.Dataset]:
+    """Pass runs on, and keep of each what sums it up."""
+    for run in runs:
+        kept = run[[name for name in SUMMARY_VARIABLES if name in run]].drop_vars(
+            "instant", errors="ignore"
+        )
+        summed.append(kept.assign(beyond=limit_excess(site, run)))
+        yield run
+
+
+def _digest(site: Site, operation: xr.Dataset) -> str:
+    """Return a short word for a site and what it is asked to do."""
+    found = hashlib.blake2b(repr(site).encode(), digest_size=16)
+    for name in sorted(map(str, operation.data_vars)):
+        found.update(name.encode() + operation[name].to_numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,204 @@
+"""Look round for what is wrong, and raise or clear its alarm.
+
+Alarms: what is wrong now, since when, how grave, and what to do about it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from threading import Lock
+from typing import Final
+
+import numpy as np
+import structlog
+
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.inputs.live_series import LiveSeries
+from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.hold import HoldRegister
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.status import Severity
+from telemetry.points.topology import describe_excluded
+from twin.units import format_second
+
+logger = structlog.get_logger(__name__)
+
+_NUMBER: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
+"""An age, an amount or a time; no number in a name, as that of chiller_2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    cause
+        Word under which the operators' guide has it.
+    time
+        Since when, UTC.
+    severity
+        How soon somebody has to come.
+    text, mend
+        What is wrong, and what to do about it.
+    """
+
+    cause: str
+    time: str
+    severity: Severity
+    text: str
+    mend: str
+
+
+class AlarmList:
+    """All that is wrong now, by a word for each cause; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._found: dict[str, Alarm] = {}
+
+    def note(self, cause: str, text: str, *, severity: Severity, mend: str, time: str) -> None:
+        """Raise the alarm of a cause, or clear it if there is no text.
+
+        Parameters
+        ----------
+        cause
+            Word by which it is known.
+        text
+            What is wrong; empty clears.
+        severity, mend
+            How grave, and what to do.
+        time
+            Now, UTC.
+        """
+        with self._lock:
+            before = self._found.get(cause)
+            if not text:
+                if self._found.pop(cause, None):
+                    logger.info("alarm cleared", cause=cause)
+                return
+            since = before.time if before else time
+            self._found[cause] = Alarm(
+                cause=cause, time=since, severity=severity, text=text, mend=mend
+            )
+        known = _distinct_problems(before.text) if before else set()
+        is_new = not _distinct_problems(text) <= known  # many troubles have one cause
+        if before is None or before.severity is not severity or is_new:
+            logger.warning("alarm", cause=cause, severity=severity.value, text=text, mend=mend)
+
+    def show(self) -> list[Mapping[str, object]]:
+        """Return all alarms, the gravest first."""
+        order = list(Severity)
+        with self._lock:
+            found = sorted(self._found.values(), key=lambda alarm: order.index(alarm.severity))
+        return [asdict(alarm) for alarm in found]
+
+
+def _distinct_problems(text: str) -> set[str]:
+    """Return what a text tells, without the numbers that change from look to look."""
+    return {_NUMBER.sub("", trouble) for trouble in text.split("; ")}
+
+
+ALARM_DEFINITIONS: Final[Mapping[str, tuple[Severity, str]]] = {
+    "broker": (Severity.HIGH, "see the text; it tries again by itself"),
+    "feed": (Severity.MEDIUM, "ask the partner; see its status"),
+    "series": (Severity.MEDIUM, "see to whoever writes the files"),
+    "archive": (
+        Severity.HIGH,
+        "see the text; what cannot be kept is not acknowledged, and comes again",
+    ),
+    "record": (Severity.HIGH, "make room on the disk"),
+    "hold": (Severity.HIGH, "make room, or set the clock"),
+    "decision": (Severity.HIGH, "see what is missing in the text"),
+    "fallback": (Severity.MEDIUM, "see the reason; it tries again"),
+    "connection": (
+        Severity.MEDIUM,
+        "tell the operator of the grid; explain says by how much; the site can do no more",
+    ),
+    "telemetry": (Severity.MEDIUM, "see to the sensors and clocks named"),
+    "jobs": (
+        Severity.HIGH,
+        "see to the scheduler's agent and its clock; HOLD if jobs are not known",
+    ),
+    "orders": (Severity.MEDIUM, "see to the agents of scheduler and nodes"),
+    "racks": (Severity.MEDIUM, "make plant, cluster and file agree"),
+    "machines": (
+        Severity.MEDIUM,
+        "see to the machines named; plans count on them again when they say so",
+    ),
+}
+"""Cause of an alarm -> how grave it is, and what to do about it; wear tells both itself."""
+
+
+class AlarmMonitor:
+    """Looks at everything that can be wrong.
+
+    Parameters
+    ----------
+    link, partners, series, overrides
+        What is looked at.
+    """
+
+    def __init__(
+        self, link: PlantLink, partners: PartnerLink, *, series: LiveSeries, overrides: HoldRegister
+    ) -> None:
+        self.alarms = AlarmList()
+        self._link, self._partners = link, partners
+        self._series, self._overrides = series, overrides
+
+    def look(self, now: np.datetime64, last: DecisionResult | None, missing: str) -> None:
+        """Raise and clear alarms.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        last
+            The last decision.
+        missing
+            Why there is none for this quarter-hour; empty if there is.
+        """
+        link = self._link
+        link.wear.look(now)
+        doubts = link.misdated(now), link.silent(now), *_estimate_warnings(last)
+        texts = {
+            "broker": link.trouble,
+            "feed": self._partners.trouble(now),
+            "series": self._series.alarm(now),
+            "archive": link.archive_trouble,
+            "record": self._partners.record_trouble,
+            "hold": self._overrides.alarm,
+            "decision": missing,
+            "fallback": _fallback(last),
+            "connection": "; ".join(map(str, last.choice.verdict.forced)) if last else "",
+            "telemetry": "; ".join(filter(None, doubts)),
+            "jobs": link.jobs.trouble(now) or (link.jobs.unheard if missing else ""),
+            "orders": link.jobs.disagreement(),
+            "racks": rack_name_alarm(link, now),
+            "machines": "; ".join(last.absent) if last else "",
+        }
+        found = {cause: (text, *ALARM_DEFINITIONS[cause]) for cause, text in texts.items()}
+        found["wear"] = link.wear.alarm()
+        for cause, (text, severity, mend) in found.items():
+            self.alarms.note(cause, text, severity=severity, mend=mend, time=format_second(now))
+
+
+def _fallback(last: DecisionResult | None) -> str:
+    if last is None or last.choice.source is ScheduleSource.HOLD:
+        return ""
+    if last.choice.source is ScheduleSource.OPTIMUM:
+        return last.choice.reason
+    return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
+
+
+def rack_name_alarm(link: PlantLink, now: np.datetime64) -> str:
+    """Return which racks are not acted on, and how names differ; empty if none does."""
+    head = describe_excluded(link.racks_apart(now))
+    if not head and link.apart.are_strange:
+        head = "nothing that is said of racks is understood"
+    return f"{head}: {'; '.join(link.apart.words())}" if head else ""
+
+
+def _estimate_warnings(last: DecisionResult | None) -> tuple[str, ...]:
+    return last.estimate.said if last else ()

@@ -1,0 +1,163 @@
+"""Which decision of a service was in force at a moment, as its audit record tells.
+
+What the audit record says of a quarter-hour.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+
+from optimizer.reporting.decision_record import EMPTY_DECISION, NO_PLAN_SOURCE, DecisionRecord
+from optimizer.service.audit import AUDIT_FILE, read_entries
+from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.status_view import decision_status
+from telemetry.messages.feed_documents import Acknowledgement
+from telemetry.points.topology import describe_excluded as told_apart
+from twin import time_axes
+from twin.errors import ProblemError, ServiceError, ValidationIssue
+from twin.text import one_line
+from twin.units import format_second
+from twin.variables import net_import
+
+MAX_TEXT_LENGTH: Final = 300
+"""Letters of a text of a partner that are recorded. [1]"""
+
+MAX_LIST_LENGTH: Final = 20
+"""Entries of a list of a partner that are recorded. [1]"""
+
+
+def decision_entry(
+    outcome: DecisionResult, *, revision: int, is_shadow: bool
+) -> Mapping[str, object]:
+    """Return the entry of a decision.
+
+    Parameters
+    ----------
+    outcome
+        What was decided.
+    revision
+        Of its document.
+    is_shadow
+        Whether nothing was ordered.
+    """
+    told = decision_status(outcome, revision) or {}
+    covered = outcome.choice.verdict.coverage
+    degraded = str(told.get("degraded", ""))
+    wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
+    return {
+        "event": "decision",
+        "start": format_second(outcome.time),
+        "is_shadow": is_shadow,
+        **told,
+        "degraded": "; ".join(filter(None, wrong)),
+        "failures": covered.reached() if covered else [],
+        "said": list(outcome.estimate.said),
+        "grid_power_mw": [
+            round(value, 3) for value in net_import(outcome.choice.schedule).to_numpy().tolist()
+        ],
+        "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},
+    }
+
+
+def answer_entry(answer: Acknowledgement) -> Mapping[str, object]:
+    """Return the entry of a partner's answer to a document; our own word is the last."""
+    return {**truncated(answer), "event": "acknowledgement"}
+
+
+def truncated(told: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what a partner said, with long texts and lists cut to what the record has room for."""
+    return {name: _cut(value) for name, value in told.items()}
+
+
+def _cut(value: object) -> object:
+    match value:
+        case str():
+            return one_line(value, MAX_TEXT_LENGTH)
+        case Mapping():
+            return truncated(value)
+        case list():
+            more = (
+                [f"and {len(value) - MAX_LIST_LENGTH} more"] if len(value) > MAX_LIST_LENGTH else []
+            )
+            return [*map(_cut, value[:MAX_LIST_LENGTH]), *more]
+    return value
+
+
+def no_plan_entry(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
+    """Return the entry of a quarter-hour that has no plan, and why."""
+    told = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
+    return {"event": NO_PLAN_EVENT, **told, "degraded": reason}
+
+
+NO_PLAN_EVENT: Final = "no_plan"
+"""Event of the record that stands for such a quarter-hour."""
+
+
+def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord:
+    """Return the decision of a service that was in force at a moment, or that there was no plan.
+
+    Parameters
+    ----------
+    folder
+        State folder of the service.
+    at
+        The moment; the last decision if None.
+
+    Returns
+    -------
+    Told
+        Its accounts, binding limits, changes and what was degraded; as ``record``, which lines of
+        the record are not as they were written, if any: one takes away no other.
+
+    Raises
+    ------
+    ServiceError
+        If there was no decision then.
+    ProblemError
+        If the moment is none.
+    """
+    path = folder / AUDIT_FILE
+    found: DecisionRecord | None = None
+    last: np.datetime64 | None = None
+    until = None if at is None else time_axes.to_utc(at)
+    faults: list[str] = []
+    own = ""
+    for entry in read_entries(path) if path.exists() else ():
+        faults += [entry.fault] if entry.fault else []
+        start = _start(entry.content)
+        if start is None:
+            continue
+        if until is not None and (start > until or (last is not None and start < last)):
+            continue  # a clock that was ahead and set back leaves later ones before earlier ones
+        found, last, own = (
+            cast("DecisionRecord", {**EMPTY_DECISION, **entry.content}),
+            start,
+            entry.fault,
+        )
+    if found is None:
+        mend = "no decision stands there; see gigatwin status, or name the folder with --state"
+        raise ServiceError("audit", [ValidationIssue(place=str(path), value=at or "", mend=mend)])
+    if faults:
+        found["record"] = _describe_damage(faults, own)
+    return found
+
+
+def _describe_damage(faults: list[str], own: str) -> list[str]:
+    """Return in words which lines of a record are not as they were written."""
+    whose = f"that of this decision ({own}) among them" if own else "not that of this decision"
+    many = f"lines do not fit the hashes: {len(faults)}, from {faults[0]} on, {whose}"
+    return [f"{many}; compare with a backup, and see to the disk and to who may write there"]
+
+
+def _start(content: Mapping[str, object]) -> np.datetime64 | None:
+    """Return of which quarter-hour an entry is; None where it is no whole one of a quarter-hour."""
+    start = content.get("start")
+    is_told = isinstance(start, str) and isinstance(content.get("degraded"), str)
+    if content.get("event") not in {"decision", NO_PLAN_EVENT} or not is_told:
+        return None
+    try:
+        return time_axes.to_utc(str(start))
+    except ProblemError:
+        return None

@@ -1,0 +1,233 @@
+"""The socket in the state folder by which commands reach the service on the same machine.
+
+One JSON object a line each way: ``{"command": "hold", ...}`` is answered by ``{"ok": true, ...}``
+or ``{"ok": false, "error": "..."}``. Whoever may enter the folder may command; nobody else can.
+"""
+
+import json
+import os
+import socket
+import socketserver
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+
+from twin.errors import GigatwinError, ServiceError, ValidationIssue
+
+MAX_COMMAND_BYTES: Final = 64 * 1024
+"""Most bytes of a command. [1]"""
+
+ANSWER_TIMEOUT_S: Final = 5.0
+"""Longest wait for an answer. [s]"""
+
+CLOSED_ERRORS: Final = (BrokenPipeError, ConnectionResetError, ValueError)
+"""How it looks where a service that runs hangs up on a command; the last is half an answer."""
+
+MAX_SOCKET_PATH_BYTES: Final = 100
+"""Most bytes of a socket's path that every system takes. [1]"""
+
+logger = structlog.get_logger(__name__)
+
+type CommandHandler = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+
+class ServiceUnresponsiveError(ServiceError):
+    """A service that runs and does not answer."""
+
+
+class ControlServer:
+    """Answers commands on a socket of the file system.
+
+    Parameters
+    ----------
+    path
+        The socket; what a killed service left there is replaced.
+    answer
+        Carries out a command; a ``GigatwinError`` becomes the answer's ``error``.
+
+    Raises
+    ------
+    ServiceError
+        If the socket cannot be made: nobody could stop a service without.
+    """
+
+    def __init__(self, path: Path, answer: CommandHandler) -> None:
+        self._path = path
+        try:
+            self._server = _Server(path, answer)
+        except OSError as error:
+            mend = f"{error.strerror}; see that the service's user may write in the folder"
+            raise ServiceError(
+                "socket", [ValidationIssue(place=str(path), value="", mend=mend)]
+            ) from error
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    """The listening socket; only its owner may connect."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, path: Path, answer: CommandHandler) -> None:
+        path.unlink(missing_ok=True)
+        self.answer = answer
+        with _short_path(path) as name:
+            super().__init__(name, _Handler, bind_and_activate=False)
+            try:
+                self.server_bind()
+                Path(name).chmod(0o600)  # before it listens
+                self.server_activate()
+            except OSError:
+                self.server_close()
+                raise
+
+    def process_request(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Answer on a thread of its own; where no more can be made, on this one."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # a HOLD must not fail for want of threads
+            self.process_request_thread(request, client_address)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say that a client went away or a command failed."""
+        logger.warning("command unanswered", because=str(sys.exception()))
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    """One command and its answer."""
+
+    timeout = ANSWER_TIMEOUT_S
+    server: "_Server"
+
+    def handle(self) -> None:
+        """Read a line, carry it out, answer."""
+        try:
+            line = self.rfile.readline(MAX_COMMAND_BYTES + 1)
+            if not line:
+                return
+            answer = json.dumps(self._carry_out(line), allow_nan=False)
+        except GigatwinError as error:
+            answer = _refusal(str(error))
+        except (OSError, ValueError, RecursionError) as error:
+            answer = _refusal(f"no command: {error}")
+        except Exception as error:  # a fault of ours is no reason to leave a person waiting
+            logger.exception("a fault of our own")
+            answer = _refusal(f"{type(error).__name__}: {error}")
+        self.wfile.write(answer.encode() + b"\n")
+
+    def _carry_out(self, line: bytes) -> Mapping[str, object]:
+        if len(line) > MAX_COMMAND_BYTES:
+            message = f"longer than {MAX_COMMAND_BYTES} bytes"
+            raise ValueError(message)
+        told = json.loads(line)
+        return {"ok": True, **self.server.answer(told if isinstance(told, dict) else {})}
+
+
+def _refusal(error: str) -> str:
+    return json.dumps({"ok": False, "error": error})
+
+
+@contextmanager
+def _short_path(path: Path) -> Iterator[str]:
+    """Yield the path of a socket, through /proc if it is too long for the system's limit."""
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def is_service_running(folder: Path) -> bool:
+    """Return whether a service answers on a state folder.
+
+    Parameters
+    ----------
+    folder
+        State folder of the service.
+
+    Raises
+    ------
+    ServiceError
+        If it cannot be told: somebody else's folder may hold a service that runs.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire:
+        try:
+            with _short_path(folder / "control.sock") as place:
+                wire.connect(place)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError as error:
+            mend = f"not to be entered ({error.strerror}); give the command as the service's user"
+            fault = ValidationIssue(place=str(folder), value="", mend=mend)
+            raise ServiceError("service", [fault]) from error
+    return True
+
+
+def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, object]:
+    """Give a running service a command and return its answer.
+
+    Parameters
+    ----------
+    folder
+        State folder of the service.
+    name
+        ``status``, ``hold``, ``release``.
+    **arguments
+        What the command needs.
+
+    Returns
+    -------
+    dict
+        The answer.
+
+    Raises
+    ------
+    SilentError
+        If it does not answer; it may still do as it was told.
+    ServiceError
+        If no service runs there, or it refuses.
+    """
+    path = folder / "control.sock"
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as wire, _short_path(path) as place:
+            wire.settimeout(ANSWER_TIMEOUT_S)
+            wire.connect(place)
+            wire.sendall(json.dumps({"command": name, **arguments}).encode() + b"\n")
+            with wire.makefile("rb") as lines:
+                answer = json.loads(lines.readline())
+    except (TimeoutError, BlockingIOError, *CLOSED_ERRORS) as error:
+        mend = "it does not answer; see its log"
+        raise ServiceUnresponsiveError(
+            "service", [ValidationIssue(place=str(folder), value="", mend=mend)]
+        ) from error
+    except OSError as error:
+        mend = "no service runs on this state; start it with gigatwin run"
+        raise ServiceError(
+            "service", [ValidationIssue(place=str(folder), value="", mend=mend)]
+        ) from error
+    if not answer.pop("ok"):
+        fault = ValidationIssue(place=name, value="", mend=str(answer["error"]))
+        raise ServiceError("service", [fault])
+    return dict(answer)

@@ -1,0 +1,104 @@
+"""The last estimate of the state, kept for a restart: a plant does not say everything again."""
+
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+
+from optimizer.service.state_folder import read_state_file
+from telemetry.files import json_with_checksum, write_atomic
+from twin.errors import GigatwinError
+from twin.estimation.kalman_bank import NOISE_PRIORS
+from twin.estimation.measurement import StockFilter, restore_filter, serialise_filter
+from twin.estimation.observer import StateEstimate, state_scales
+from twin.simulation import state as states
+from twin.site import Site
+
+OPTIONAL_VARIABLES: Final = frozenset({"usual_power"})
+"""Words that files of older versions lack: they count as nothing."""
+
+
+def store_estimate(path: Path, estimate: StateEstimate) -> None:
+    """Write an estimate, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    estimate
+        What is believed of the state.
+    """
+    state = estimate.state
+    content = {
+        "instant": str(state["instant"].to_numpy()),
+        "state": {name: state[name].to_numpy().tolist() for name in states.STATE_VARIABLES},
+        "spread": [[*key, value] for key, value in estimate.spread.items()],
+        "silence": estimate.silence,
+        "learned": [[*key, serialise_filter(known)] for key, known in estimate.memory.items()],
+    }
+    write_atomic(path, json_with_checksum(content))
+
+
+def read_estimate(path: Path, site: Site) -> StateEstimate | None:
+    """Return the estimate of a file; None if there is none that fits the site.
+
+    Parameters
+    ----------
+    path
+        The file.
+    site
+        The site.
+    """
+    match read_state_file(path):
+        case {
+            "instant": str(instant),
+            "state": dict(values),
+            "spread": list(rows),
+            "silence": float(silence),
+            **rest,
+        }:
+            learned = rest.get("learned", [])
+        case _:
+            return None
+    try:
+        state = states.initial_state(site, np.datetime64(instant, "us"))
+        for name in states.STATE_VARIABLES:
+            kept = values.get(name, 0.0) if name in OPTIONAL_VARIABLES else values[name]
+            state[name].values = np.array(kept, dtype=float).reshape(state[name].shape)
+        spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
+        states.check_state(site, state)
+    except (GigatwinError, KeyError, TypeError, ValueError):
+        return None
+    if set(spread) != set(_stocks(site)):
+        return None
+    return StateEstimate(
+        state=state,
+        spread=spread,
+        said=(),
+        is_useless=False,
+        silence=silence,
+        memory=_read_priors(learned, site),
+    )
+
+
+def _read_priors(rows: object, site: Site) -> dict[tuple[str, str], StockFilter]:
+    """Return what was learned of each stock; nothing if that is of another version or site."""
+    sizes = state_scales(site)
+    found = {}
+    try:
+        for name, owner, content in cast("list[tuple[str, str, object]]", rows):
+            trust = NOISE_PRIORS[name].scaled(sizes[name, owner])
+            found[name, owner] = restore_filter(content, trust)
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return found
+
+
+def _stocks(site: Site) -> list[tuple[str, str]]:
+    state = states.initial_state(site)
+    return [
+        (name, str(label))
+        for name in states.STATE_VARIABLES
+        if state[name].dims
+        for label in state[name][state[name].dims[0]].to_numpy()
+    ]

@@ -1,0 +1,220 @@
+"""Carry out a person's HOLD: at once, and whatever else fails."""
+
+import time
+from collections.abc import Mapping
+from threading import RLock
+from typing import Final
+
+import numpy as np
+import structlog
+
+from optimizer.service.clock import ServiceClock
+from optimizer.service.hold import Hold, HoldRegister
+from optimizer.service.intra_interval import IntraIntervalController
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.state_folder import redact_paths
+from telemetry.messages.feed_documents import FeedStateName
+from twin.errors import GigatwinError
+from twin.units import format_second
+
+MAX_STATUS_LENGTH: Final = 1000
+"""Letters of a reason that a status has room for. [1]"""
+
+BROKER_TIMEOUT_S: Final = 0.5
+"""Longest wait for the broker before whoever holds is told that it has not taken it. [s]"""
+
+RESUME_NOTICE: Final = "planning goes on with the next quarter-hour"
+"""What comes after a HOLD."""
+
+logger = structlog.get_logger(__name__)
+
+
+class HoldController:
+    """Stops and goes on as a person says.
+
+    Parameters
+    ----------
+    overrides
+        What persons ordered.
+    clock, link, partners, guarding
+        What is stopped, and who is told.
+    lock
+        Held while the plant is given orders.
+    is_shadow
+        Whether nothing leaves the service.
+    """
+
+    def __init__(
+        self,
+        overrides: HoldRegister,
+        *,
+        clock: ServiceClock,
+        link: PlantLink,
+        partners: PartnerLink,
+        guarding: IntraIntervalController,
+        lock: RLock,
+        is_shadow: bool,
+    ) -> None:
+        self._overrides, self._clock, self._link = overrides, clock, link
+        self._partners, self._guarding = partners, guarding
+        self._lock, self._is_shadow = lock, is_shadow
+        self._held = self.in_force
+        self._over: Mapping[str, object] | None = None
+
+    @property
+    def in_force(self) -> Hold | None:
+        """The HOLD in force, if there is one."""
+        return self._overrides.hold(time.time())
+
+    @property
+    def words(self) -> str:
+        """The HOLD in force in words; empty if there is none."""
+        held = self.in_force
+        return _describe(held) if held else ""
+
+    @property
+    def over(self) -> Mapping[str, object] | None:
+        """The HOLD that is over while no decision has followed it; see ``Board``."""
+        return self._over
+
+    def resume(self) -> None:
+        """Take note that a decision without a HOLD is in force again."""
+        self._over = None
+
+    def tell(self, reason: str) -> None:
+        """Tell partners what there is instead of a plan; what is held stays so beside it.
+
+        Parameters
+        ----------
+        reason
+            Why there is none; folders of this machine are left out.
+        """
+        held, reason = self.words, redact_paths(reason)
+        told = f"{held}; {reason}" if held else reason
+        state: FeedStateName = "hold" if held else "degraded"
+        self._partners.status(state, reason=told[:MAX_STATUS_LENGTH], now=self._clock.now())
+
+    def tell_over(self) -> None:
+        """Tell partners again that a HOLD is over: a decision under it came after its end."""
+        if self._over and not self._is_shadow:
+            self.tell(f"{self._over['how']}; {RESUME_NOTICE}")
+
+    def hold(self, *, author: str, reason: str, hours: float | None) -> str:
+        """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
+
+        Parameters
+        ----------
+        author, reason
+            Who, and why.
+        hours
+            How long; None for no end. [h]
+
+        Returns
+        -------
+        str
+            What else a person must know: who holds besides, that a restart will not know of it, or
+            that the plant hears nothing now.
+
+        Raises
+        ------
+        ServiceError
+            If a word is missing or the length is none.
+        """
+        held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
+        whole = self._begin(held, hours)
+        beside = f"in force now: {_describe(whole)}" if whole != held else ""
+        kept = self._overrides.trouble
+        lost = f"{kept}; a restart before there is room forgets it" if kept else ""
+        return "; ".join(filter(None, [beside, lost, self._untold()]))
+
+    def release(self, *, author: str) -> bool:
+        """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever.
+
+        Parameters
+        ----------
+        author
+            Who says so.
+
+        Returns
+        -------
+        bool
+            Whether there was a HOLD; without one nothing is done, and nobody is told.
+        """
+        if self._overrides.release() is None:
+            logger.info("not released: there is no HOLD", author=author)
+            return False
+        logger.warning("released", author=author)
+        self._end(author=author, how=f"released by {author}")
+        return True
+
+    def look(self) -> None:
+        """Go on if the HOLD has run out; hold again if it had by a clock that was wrong."""
+        held, now = self._held, self.in_force
+        for one in self._overrides.ended():
+            logger.warning("HOLD has run out", author=one.author, reason=one.reason)
+            if now or not held:  # another stands, or it ran out while no service ran
+                self._note_end("", f"the HOLD of {one.author} has run out")
+        if held and not now:
+            self._end(author="", how="the HOLD has run out")
+        elif self._overrides.is_back() and now:
+            self._begin(now, (now.until - now.since) / 3600.0 if now.until else None)
+        else:
+            self._held = now
+
+    def _begin(self, held: Hold, hours: float | None) -> Hold:
+        """Carry out a HOLD for some hours; return what is in force with those of others."""
+        logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
+        with self._lock:
+            whole = self._held = self.in_force or held
+            self._over = None
+            now = self._clock.now()
+            self._guarding.stop()
+            if not self._is_shadow:
+                self._freeze(now)
+                self._partners.status("hold", reason=_describe(whole), now=now)
+            told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
+            self._partners.record(told | {"time": format_second(now)})
+        return whole
+
+    def _end(self, *, author: str, how: str) -> None:
+        """Say that a HOLD is over; where another is in force by now, to the record only."""
+        with self._lock:
+            now = self._clock.now()
+            if not self.in_force:
+                held, self._held = self._held, None
+                of = {"author": held.author, "reason": held.reason} if held else {}
+                self._over = {**of, "how": how, "time": format_second(now)}
+                self.tell_over()
+            self._note_end(author, how)
+
+    def _note_end(self, author: str, how: str) -> None:
+        now = format_second(self._clock.now())
+        told = {"event": "release", "author": author, "reason": how, "time": now}
+        self._partners.record(told)
+
+    def _untold(self) -> str:
+        """Return that the plant hears nothing from here; empty if it does, or shall not."""
+        if self._is_shadow:
+            return ""
+        trouble = self._link.trouble
+        if not trouble and not self._link.is_taken(BROKER_TIMEOUT_S):
+            # it may hang, or be slow
+            trouble = f"the broker has taken nothing for {BROKER_TIMEOUT_S:g} s"
+        if not trouble:
+            return ""
+        return (
+            f"the plant hears nothing now: {trouble}; what it was not told it is told "
+            "when that is mended, and until then its own watch of our heartbeat decides"
+        )
+
+    def _freeze(self, now: np.datetime64) -> None:
+        """Withdraw requests and freeze caps; partners are told even where that fails."""
+        try:
+            self._link.freeze(now)
+        except (GigatwinError, OSError):
+            logger.exception("HOLD is in force, and the plant was not told")
+
+
+def _describe(held: Hold) -> str:
+    return f"HOLD by {held.author}: {held.reason}"[:MAX_STATUS_LENGTH]

@@ -1,0 +1,178 @@
+"""The service between two decisions: moves batteries before a peak is made, tanks as water warms.
+
+Work is capped where batteries do not suffice to keep the connection's limit. Nothing is planned
+here: which jobs run, set points and everything else stay as they were decided.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import structlog
+import xarray as xr
+
+from optimizer.realtime.intra_interval import MeteringIntervalControl
+from optimizer.realtime.orders import DispatchOrders
+from twin.time_axes import METERING_PERIOD_MIN, MINUTE, QUARTER_HOUR
+from twin.variables import net_import
+
+CONTROL_INTERVAL_MIN: Final = 1.0
+"""Time between two looks. [min]"""
+
+METER_INTERVAL: Final = np.timedelta64(5, "s")
+"""Time between two readings of the meter. [s]"""
+
+MAX_READING_AGE_S: Final = 90.0
+"""Age of a reading from which on it says nothing of now. [s]"""
+
+SUPPLY_TEMPERATURE: Final = "facility_supply_temperature"
+
+logger = structlog.get_logger(__name__)
+
+
+class IntraIntervalController:
+    """Counts what the meter shows of the quarter-hour that runs.
+
+    Notes
+    -----
+    Of minutes in which nothing was heard, what was heard before them is believed. Of the water
+    only the change since the first look of a quarter-hour is believed: how warm it was then the
+    estimate knows better than a sensor, which may be wrong for days.
+    """
+
+    def __init__(self) -> None:
+        self._guard: MeteringIntervalControl | None = None
+        self._begin = self._counted = self._looked = np.datetime64("NaT", "us")
+        self._energy, self._net = 0.0, np.nan
+        self._believed: Mapping[str, float] = {}
+        self._shown: dict[str, float] = {}
+
+    def begin(
+        self,
+        time: np.datetime64,
+        guard: MeteringIntervalControl | None,
+        water: Mapping[str, float] | None = None,
+    ) -> None:
+        """Begin with a quarter-hour; one that is decided anew keeps what the meter has counted.
+
+        Parameters
+        ----------
+        time
+            Its start.
+        guard
+            What watches it; None if nothing shall, as under HOLD.
+        water
+            Circuit -> supply water at its start, as estimated. [degC]
+        """
+        self._guard, self._believed = guard, water or {}
+        if time != self._begin:
+            self._begin = self._counted = self._looked = time
+            self._energy, self._shown = 0.0, {}
+
+    def stop(self) -> None:
+        """Watch no more of this quarter-hour: a person holds the service, or it has no plan."""
+        self._guard = None
+
+    def words(self, now: np.datetime64) -> str:
+        """Return what the meter has changed of this quarter-hour's plan; empty if nothing."""
+        guard = self._guard
+        if guard is None or guard.cut <= guard.least or not self._is_running(now):
+            return ""
+        stores, work = guard.cut - guard.eased, guard.eased
+        done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []
+        if work > 0.0:
+            done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
+        return f"the meter shows {self._net:.1f} MW from the grid: {' and '.join(done)}"
+
+    def is_due(self, now: np.datetime64) -> bool:
+        """Return whether it is time to read the meter.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        """
+        is_late = bool(now - self._counted >= METER_INTERVAL)
+        return self._guard is not None and self._is_running(now) and is_late
+
+    def look(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
+        """Count what the meter shows, and return other orders if they are called for.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        observed
+            Newest readings: ``grid_import_power``, ``grid_export_power`` [MW] and the age of the
+            first [s], ``facility_supply_temperature`` [degC] and its age [s].
+
+        Returns
+        -------
+        Orders or None
+            As :class:`optimizer.realtime.intra_interval.MeteringIntervalControl` gives them, at
+            most once a minute.
+        """
+        if self._guard is None or not self._is_running(now):
+            return None
+        is_heard = self._count(now, observed)
+        minutes = float((now - self._begin) / MINUTE)
+        if (now - self._looked) / MINUTE < CONTROL_INTERVAL_MIN or minutes >= METERING_PERIOD_MIN:
+            return None
+        self._looked = now
+        cooler = self._cool(observed, self._guard)
+        return (self._shave(minutes, self._guard) if is_heard else None) or cooler
+
+    def _is_running(self, now: np.datetime64) -> bool:
+        return bool(self._begin <= now < self._begin + QUARTER_HOUR)
+
+    def _count(self, now: np.datetime64, observed: xr.Dataset) -> bool:
+        """Add what the meter shows; return whether it is heard."""
+        net = float(net_import(observed))
+        if (
+            not np.isfinite(net)
+            or not float(observed["grid_import_power_age"]) <= MAX_READING_AGE_S
+        ):
+            return False
+        before = self._net if np.isfinite(self._net) else net
+        self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
+        self._counted, self._net = now, net
+        return True
+
+    def _shave(self, minutes: float, guard: MeteringIntervalControl) -> DispatchOrders | None:
+        orders = guard.look(minutes=minutes, mean=self._energy / minutes, latest=self._net)
+        if orders is not None:
+            logger.info(
+                "guarded the limit" if guard.eased else "guarded the peak",
+                import_mw=round(self._net, 3),
+                peak_mw=round(guard.peak, 3),
+                less_mw=round(guard.cut, 3),
+                work_mw=round(guard.eased, 3),
+            )
+        return orders
+
+    def _cool(self, observed: xr.Dataset, guard: MeteringIntervalControl) -> DispatchOrders | None:
+        readings = (
+            observed[SUPPLY_TEMPERATURE]
+            .where(observed[f"{SUPPLY_TEMPERATURE}_age"] <= MAX_READING_AGE_S)
+            .to_series()
+        )
+        shown = {str(circuit): float(value) for circuit, value in readings.dropna().items()}
+        self._shown = shown | self._shown
+        water = {
+            circuit: self._believed[circuit] + value - self._shown[circuit]
+            for circuit, value in shown.items()
+            if circuit in self._believed
+        }
+        orders = guard.cool(water)
+        if orders is not None:
+            logger.info(
+                "cooled machines first",
+                water_degc=_rounded(water),
+                charge_mw=_rounded(orders.tank_charge),
+                discharge_mw=_rounded(orders.tank_discharge),
+            )
+        return orders
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in values.items()}

@@ -1,0 +1,122 @@
+"""The jobs as the scheduler tells them: those that can run here, those that arrived, and faults."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from optimizer.service.clock import NOT_STARTED
+from telemetry.live.state import LiveState
+from telemetry.messages import topics
+from telemetry.messages.models import JobColumns
+from twin.errors import StateError, ValidationIssue
+from twin.physics.numerics import BoolArray
+from twin.site import Site
+from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
+from twin.workload.queue import JobQueue, RackPool, open_queue
+
+MAX_JOBS_LISTED: Final = 3
+"""Jobs that are named of those that are passed over. [1]"""
+
+
+class SchedulerJobs:
+    """What is known of the jobs of a site.
+
+    Parameters
+    ----------
+    site
+        The site.
+    window
+        What was heard.
+    """
+
+    def __init__(self, site: Site, window: LiveState) -> None:
+        self._site, self._window = site, window
+        self._seen: Jobs | None = None
+
+    def queue(self, now: np.datetime64) -> JobQueue:
+        """Return the jobs as the cluster told them last, as if it were now.
+
+        One that is wider than the site can never run: plans would make room for it in vain.
+
+        Raises
+        ------
+        StateError
+            If nobody has told them yet: a plan without the jobs that run would end them.
+        """
+        snapshot = self._window.cluster.queue
+        if snapshot is not None:
+            told = snapshot.queue(self._site)
+            return replace(told.take(self._fits(told.jobs)), instant=now)
+        if self.unheard:
+            source = f"state of {self._site.name}"
+            raise StateError(source, [ValidationIssue(place="jobs", value="", mend=self.unheard)])
+        return open_queue(RackPool.of(self._site), _nothing(), now)
+
+    @property
+    def unheard(self) -> str:
+        """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
+        if self._window.cluster.queue is not None or not self._site.work:
+            return ""
+        topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
+        told = f"the scheduler has told no queue yet; expected on {topic}"
+        return "; ".join(filter(None, (told, self._window.cluster.refused)))
+
+    def past(self, now: np.datetime64) -> Jobs:
+        """Return the arrivals of the last two weeks: those of before, and those seen since."""
+        kinds = tuple(self._site.work)
+        history, snapshot = self._window.cluster.history, self._window.cluster.queue
+        found = [self._seen] if self._seen else []
+        found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
+        if not found:
+            return _nothing()
+        joined = found[0]
+        for jobs in found[1:]:
+            joined = joined.then(jobs.take(~np.isin(jobs.number, joined.number)))
+        joined = joined.take(self._fits(joined) & (joined.arrival > now - ARRIVAL_HISTORY))
+        self._seen = joined.take(np.argsort(joined.arrival, kind="stable"))
+        return self._seen.between(now - ARRIVAL_HISTORY, now)
+
+    def trouble(self, now: np.datetime64) -> str:
+        """Return why what the scheduler said tells no longer what runs; empty if it does.
+
+        A simulated clock that has not begun tells no age.
+        """
+        return "" if now == NOT_STARTED else self._window.cluster.trouble(now)
+
+    def disagreement(self) -> str:
+        """Return what scheduler and nodes did not take, and jobs that are passed over."""
+        found = []
+        status, snapshot = self._window.job_status, self._window.cluster.queue
+        if status is not None and not status.is_applied:
+            found.append(f"the scheduler did not take the orders for jobs: {status.reason}")
+        for hall, one in sorted(self._window.cap_status.items()):
+            if not one.is_applied:
+                cap = f"{one.order.power_cap:.4g} MW"
+                found.append(f"{hall} did not take the cap of {cap}: {one.reason}")
+        if snapshot is not None:
+            jobs = snapshot.jobs
+            wide = np.flatnonzero(~self._fits(jobs))  # asked ten times a second, of thousands
+            named = [
+                f"job {jobs.number[at]} of {jobs.racks[at]:.4g}" for at in wide[:MAX_JOBS_LISTED]
+            ]
+            more = [f"{len(wide) - MAX_JOBS_LISTED} more"] if len(wide) > MAX_JOBS_LISTED else []
+            if named:
+                listed = ", ".join([*named, *more])
+                found.append(f"the site has {self._site.racks} racks, and passed over are {listed}")
+        return "; ".join(found)
+
+    def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:
+        return jobs.racks <= self._site.racks
+
+
+def _nothing() -> Jobs:
+    """Return no jobs."""
+    return Jobs(
+        number=np.empty(0, dtype=np.int64),
+        kind=np.empty(0, dtype=np.int64),
+        arrival=np.empty(0, dtype="datetime64[us]"),
+        deadline=np.empty(0, dtype="datetime64[us]"),
+        length=np.empty(0),
+        racks=np.empty(0),
+    )

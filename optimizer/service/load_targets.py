@@ -1,0 +1,171 @@
+"""Load targets of grid partners: from the wire into the question, and back how it stands."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from optimizer.inputs.grid_requests import request_outlook
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig
+from optimizer.service.decision_engine import DecisionResult
+from telemetry.feed.flex_agent import FlexAgent, MeterReader, PlannedLoad
+from telemetry.feed.load_targets import LoadTargetStore
+from telemetry.feed.partners import Partner
+from telemetry.feed.signing import SigningKey
+from telemetry.mqtt.client import Client
+from twin import variables
+from twin.markets.contracts import LoadTargetContract
+from twin.markets.reserve_products import is_recovering
+from twin.physics import FloatArray
+from twin.physics.numerics import BoolArray
+from twin.site import Site
+from twin.variables import net_import
+
+
+class LoadTargetReceiver:
+    """What partners ask of the connection of a site, by its contracts with them.
+
+    Parameters
+    ----------
+    site
+        The site; without a contract for load targets nobody is listened to.
+    settings
+        Broker and how to reach it.
+    partners
+        Whose keys are known.
+    key
+        Key of the site.
+    meter
+        Tells net import as it is measured.
+    path
+        File that keeps the targets.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        settings: ServiceConfig,
+        *,
+        partners: Iterable[Partner],
+        key: SigningKey,
+        meter: MeterReader,
+        path: Path,
+    ) -> None:
+        self._site, self._settings = site, settings
+        self._contracts = site.of(LoadTargetContract)
+        keys = {partner.name: partner.keys for partner in partners}
+        issuers = {c.issuer: keys[c.issuer] for c in self._contracts if c.issuer in keys}
+        self._strangers = [c.issuer for c in self._contracts if c.issuer not in keys]
+        self._targets = LoadTargetStore(path, feed=site.name, most=site.grid.import_limit)
+        self._agent = FlexAgent(
+            self._connect,
+            agent=site.name,
+            issuers=issuers,
+            least=max((c.least for c in self._contracts), default=0.0),  # kept to whoever asks
+            targets=self._targets,
+            meter=meter,
+            key=key,
+        )
+        self._is_asked = bool(issuers)
+        self._ended: dict[str, np.datetime64] = {}
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether nobody may curtail the connection."""
+        return all(contract.effect != "curtailment" for contract in self._contracts)
+
+    @property
+    def trouble(self) -> str:
+        """What keeps targets from being taken; empty if nothing does."""
+        unknown = ", ".join(self._strangers)
+        words = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
+        return "; ".join(text for text in (words, self._agent.trouble) if text)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Messages with targets: ``taken``, ``refused``, and ``passed`` over, being for others."""
+        return dict.fromkeys(("taken", "refused", "passed"), 0) | self._agent.counters
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Listen to the partners, if there are any who may set targets."""
+        if not self._is_asked:
+            yield
+            return
+        self._agent.start()
+        try:
+            yield
+        finally:
+            self._agent.stop()
+
+    def poll(self, now: np.datetime64) -> list[Mapping[str, object]]:
+        """Take what has come, and return it for the record.
+
+        Before a simulated clock begins it waits: by that clock all of it would be of the future.
+        """
+        return self._agent.poll(now) if self._is_asked and now != NOT_STARTED else []
+
+    def tell(self, outcome: DecisionResult, now: np.datetime64) -> None:
+        """Tell the partners how it stands after a decision."""
+        if not self._is_asked:
+            return
+        schedule = outcome.choice.schedule
+        planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
+        self._agent.tell(PlannedLoad(starts=starts, planned=planned), now)
+
+    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+        """Return what is asked over a horizon, in words of an outlook.
+
+        Parameters
+        ----------
+        axes
+            The horizon.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``grid_import_target`` and its price on ``time`` and ``contract``, and what curtailments
+            leave of the connection as ``grid_import_limit``; the whole connection where nothing is
+            asked. ``reserve_called`` on ``time`` and ``product`` where targets may call any.
+            Nothing if the site has no contract for targets.
+        """
+        edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
+        limits: list[FloatArray] = []
+        targets: dict[str, tuple[FloatArray, FloatArray]] = {}
+        called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
+        for contract in self._contracts:
+            power, is_best = self._targets.limit(contract.issuer, edges)
+            for name in contract.activates:
+                called[name] |= np.isfinite(power) & ~is_best
+            if contract.effect == "curtailment":
+                limits.append(np.clip(power, contract.least, most))
+            else:
+                least = contract.least or -self._site.grid.export_limit  # below zero is export
+                targets[contract.name] = np.clip(power, least, most), contract.price(is_best)
+        may_call = any(contract.activates for contract in self._contracts)
+        calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
+        found = request_outlook(axes, targets=targets, called=calls if may_call else {})
+        if limits:
+            limit = xr.DataArray(np.min(limits, axis=0), dims="time")
+            found["grid_import_limit"] = variables.tag_variable(limit, "grid_import_limit")
+        return found
+
+    def _recovers(self, product: str, called: BoolArray, edges: np.ndarray) -> BoolArray:
+        """Return in which intervals a product is called, or recovers from a call."""
+        if called[0]:  # until its first change, unless it is lifted before
+            self._ended[product] = edges[1:][np.append(~called[1:], True)][0]
+        elif product in self._ended:
+            self._ended[product] = min(self._ended[product], edges[0])
+        ended = self._ended.get(product)
+        return is_recovering(self._site.reserves[product], called, edges, ended=ended)
+
+    def _connect(self) -> Client:
+        return Client(
+            self._settings.broker,
+            client_id=f"gigatwin-{self._site.name}-flex",
+            protocol=self._settings.protocol,
+            tls=self._settings.tls,
+        )

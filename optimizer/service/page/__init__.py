@@ -1,6 +1,0 @@
-"""The live page of the daemon: what it does and why, for a person at three in the morning."""
-
-from optimizer.service.page.app import create_app
-from optimizer.service.page.server import PageServer
-
-__all__ = ["PageServer", "create_app"]

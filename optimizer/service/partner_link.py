@@ -1,0 +1,309 @@
+"""The service's side of its partners: schedules out, answers in, and the record of it all."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+import xarray as xr
+
+from optimizer.fallback.ladder import ScheduleSource
+from optimizer.planner.flexibility import estimate_flexibility
+from optimizer.service import audit_events
+from optimizer.service.audit import AUDIT_FILE, AuditLog
+from optimizer.service.clock import NOT_STARTED
+from optimizer.service.config import ServiceConfig
+from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.load_targets import LoadTargetReceiver
+from optimizer.service.plan_record import PlanRecord
+from optimizer.service.schedule_document import (
+    SENDER_FILE,
+    RampStart,
+    ScheduleLabel,
+    build_document,
+    read_partners,
+    read_sender,
+)
+from optimizer.service.state_folder import read_state_file
+from telemetry.feed.flex_agent import MeterReader
+from telemetry.feed.partners import ACK_EFFECTS
+from telemetry.feed.publisher import SchedulePublisher
+from telemetry.feed.signing import load_or_create_key
+from telemetry.files import json_with_checksum, write_atomic
+from telemetry.messages.feed_documents import FeedStateName, ScheduleDraft
+from telemetry.messages.strict_json import to_milliseconds
+from telemetry.mqtt.client import Client
+from telemetry.mqtt.queues import LastWill
+from twin.errors import GigatwinError, JournalError
+from twin.site import Site
+from twin.units import format_second
+from twin.variables import net_import
+
+FEED_STATES: Final[Mapping[ScheduleSource, FeedStateName]] = {
+    ScheduleSource.OPTIMUM: "ok",
+    ScheduleSource.SHIFTED: "degraded",
+    ScheduleSource.RULE: "degraded",
+    ScheduleSource.HOLD: "hold",
+}
+"""Source of a schedule -> state of the feed."""
+
+MAX_REASON_LENGTH: Final = 500
+"""Letters of a reason that are told to partners. [1]"""
+
+logger = structlog.get_logger(__name__)
+
+
+class PartnerLink:
+    """Schedules, states and the audit record of a service.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        Broker and how to reach it.
+    folder
+        State folder: keys, feed, record and audit lie in it.
+    meter
+        Tells net import as it is measured.
+    """
+
+    def __init__(
+        self, site: Site, settings: ServiceConfig, folder: Path, *, meter: MeterReader
+    ) -> None:
+        self._site, self._settings = site, settings
+        self._partners = read_partners(folder / "keys" / "partners")
+        self._sender = read_sender(folder / "keys" / SENDER_FILE, site)
+        key = load_or_create_key(folder / "keys")
+        self._targets = LoadTargetReceiver(
+            site,
+            settings,
+            partners=self._partners,
+            key=key,
+            meter=meter,
+            path=folder / "targets.json",
+        )
+        self._feed = SchedulePublisher(
+            self._connect,
+            site=site.name,
+            partners=self._partners,
+            key=key,
+            folder=folder / "feed",
+        )
+        self._audit = AuditLog(folder / AUDIT_FILE)
+        self._memory = folder / "record.json"
+        self._record = PlanRecord.of_json(read_state_file(self._memory))
+        self._lock = threading.RLock()
+
+    @property
+    def revision(self) -> int:
+        """Newest revision that was published; 0 if there is none."""
+        return self._feed.revision
+
+    @contextmanager
+    def open(self, now: Callable[[], np.datetime64]) -> Iterator[None]:
+        """Connect to all partners, unless the service only shows what it would do.
+
+        Parameters
+        ----------
+        now
+            Tells the service's time.
+        """
+        if self._settings.is_shadow:
+            yield
+            return
+        for partner in self._partners:
+            self._nominate(partner.name)
+        self._feed.start(now())
+        with self._targets.open():
+            try:
+                yield
+            finally:
+                self._feed.stop(now())
+
+    def _connect(self, partner: str, will: LastWill) -> Client:
+        return Client(
+            self._settings.broker,
+            client_id=f"gigatwin-{self._site.name}-feed-{partner}",
+            will=will,
+            protocol=self._settings.protocol,
+            tls=self._settings.tls,
+        )
+
+    def draw_up(self, outcome: DecisionResult, *, now: np.datetime64) -> ScheduleDraft:
+        """Return the document of a decision, which is shown in shadow mode too.
+
+        Parameters
+        ----------
+        outcome
+            What was decided.
+        now
+            The service's time, which is later than the start of the quarter-hour.
+        """
+        return build_document(
+            self._site,
+            outcome.choice.schedule,
+            self._flexible(outcome),
+            turn=RampStart(now, _before(outcome)),
+            errors=self._record.errors,
+            label=self._label(outcome),
+            sender=self._sender,
+        )
+
+    def settle(self, start: np.datetime64, net_import: float) -> None:
+        """Compare a quarter-hour that is over with what was promised of it.
+
+        Parameters
+        ----------
+        start
+            Its start.
+        net_import
+            Mean of the connection's meter over it; NaN if it was not heard. [MW]
+        """
+        with self._lock:
+            self._record.errors.settle(to_milliseconds("record", start), net_import)
+
+    def publish(self, plan: ScheduleDraft, outcome: DecisionResult, *, now: np.datetime64) -> int:
+        """Send a document to every partner, and return its revision.
+
+        Only what was sent counts for the errors of plans, and for baselines only what a partner has
+        accepted of it.
+        """
+        with self._lock:
+            fixed = {
+                one.name: self._record.of(one.name).known(plan["created"]) for one in self._partners
+            }
+        revision = self._feed.publish(plan, fixed)
+        with self._lock:
+            self._record.errors.promise(plan)
+            self._keep()
+        choice = outcome.choice
+        reason = choice.reason[:MAX_REASON_LENGTH] or "the plan is the verified optimum"
+        self._feed.status(FEED_STATES[choice.source], reason=reason, now=now)
+        self._targets.tell(outcome, now)
+        return revision
+
+    def _nominate(self, partner: str, now: np.datetime64 | None = None) -> None:
+        """Take what a partner has put into force into its baseline.
+
+        Parameters
+        ----------
+        partner
+            Its name.
+        now
+            When that was heard; None after a start, where it counts from when it was made.
+        """
+        try:
+            document = self._feed.in_force(partner)
+        except GigatwinError as error:
+            words = "the document in force cannot be read"
+            logger.warning(words, partner=partner, because=str(error))
+            return
+        with self._lock:
+            baseline = self._record.of(partner)
+            if document is not None and document["revision"] != baseline.revision:
+                at = document["created"] if now is None else to_milliseconds("record", now)
+                baseline.nominate(document, at=at)
+                self._keep()
+
+    def _keep(self) -> None:
+        """Keep what was promised for the next start; a document that was sent stays sent."""
+        try:
+            write_atomic(self._memory, json_with_checksum(self._record.as_json()))
+        except JournalError:
+            logger.exception("what was promised is not on disk")
+
+    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+        """Return what partners ask of the connection; see :meth:`LoadTargets.promised`."""
+        return self._targets.promised(axes)
+
+    def _flexible(self, outcome: DecisionResult) -> xr.Dataset:
+        choice = outcome.choice
+        return estimate_flexibility(
+            outcome.problem.site,
+            choice.schedule,
+            choice.replay,
+            outlook=outcome.problem.outlook,
+            before=_before(outcome),
+        )
+
+    def _label(self, outcome: DecisionResult) -> ScheduleLabel:
+        choice, said = outcome.choice, outcome.estimate.said
+        gaps = str(outcome.problem.outlook.attrs.get("degraded", ""))
+        doubts = "; ".join([*said, *([gaps] if gaps else [])])
+        return ScheduleLabel(
+            source=choice.source.value,
+            degraded=choice.reason or doubts,
+            quality="estimated" if said else "good",
+            is_synthetic=self._settings.is_synthetic,
+            is_simulated=self._settings.is_simulated,
+            is_firm=self._targets.is_firm,
+        )
+
+    def note(self, outcome: DecisionResult) -> None:
+        """Write a decision into the audit record."""
+        shadow = self._settings.is_shadow
+        self.record(audit_events.decision_entry(outcome, revision=self.revision, is_shadow=shadow))
+
+    def note_none(self, now: np.datetime64, reason: str) -> None:
+        """Write into the audit record that a quarter-hour has no plan, and why."""
+        self.record(audit_events.no_plan_entry(now, reason, is_shadow=self._settings.is_shadow))
+
+    def record(self, content: Mapping[str, object]) -> None:
+        """Write something into the audit record, or as soon as the disk takes it."""
+        self._audit.add(content)
+
+    @property
+    def record_trouble(self) -> str:
+        """Why entries of the audit record wait to be written; empty if none does."""
+        return self._audit.trouble
+
+    def status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
+        """Tell every partner how the feed is."""
+        self._feed.status(state, reason=reason, now=now)
+
+    def poll(self, now: np.datetime64) -> bool:
+        """Take the answers and the load targets that have come; return whether targets changed."""
+        self._audit.again()
+        for answer in self._feed.poll():
+            self.record(audit_events.answer_entry(answer))
+            self._nominate(answer["partner"], None if now == NOT_STARTED else now)
+            self._feed.confirm(answer["partner"], now)
+        targets = self._targets.poll(now)
+        for told in targets:
+            is_order = told["event"] == "load_target"  # it is followed, so it is recorded whole
+            self.record(told if is_order else audit_events.truncated(told))
+        return any(told["event"] == "load_target" for told in targets)
+
+    def trouble(self, now: np.datetime64) -> str:
+        """Return what is wrong with answers and load targets of partners; empty if nothing is."""
+        found = [self._feed.standing(partner.name, now).words for partner in self._partners]
+        return "; ".join(filter(None, (*found, self._targets.trouble)))
+
+    def show(self, now: np.datetime64) -> Mapping[str, object]:
+        """Return how it stands with every partner, and what came of them, as the page wants it."""
+        return {
+            "feed": [self._show(partner.name, now) for partner in self._partners],
+            "answers": dict.fromkeys(ACK_EFFECTS, 0) | self._feed.counters,
+            "load_targets": self._targets.counters,
+        }
+
+    def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
+        memory, found = self._feed.memory(partner), self._feed.standing(partner, now)
+        newest = memory.sent[-1] if memory.sent else None
+        return {
+            "partner": partner,
+            "acknowledged": memory.in_force.revision if memory.in_force else None,
+            "revision": newest.revision if newest else 0,
+            "state": found.state,
+            "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
+            "text": found.words,
+        }
+
+
+def _before(outcome: DecisionResult) -> float:
+    """Return net import as a decision found it. [MW]"""
+    return float(net_import(outcome.estimate.state))

@@ -1,0 +1,211 @@
+"""The water of a plant over the wire: what is asked, whether it may be, and what was made of it.
+
+A decision as what is ordered of a plant.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order
+from optimizer.service.availability import APPLIED_VARIABLES, REQUEST_VARIABLES
+from optimizer.service.decision_engine import DecisionResult
+from telemetry.commands import PlantCommands
+from telemetry.points.site_points import rack_ids, unit_ids
+from twin.equipment import CduBank, CoolingPlant, HeatReuse, ITHall
+from twin.simulation import setpoints
+from twin.simulation.engine import VariableKey
+from twin.site import Site
+from twin.workload.queue import hall_powers, running_power
+
+
+def setpoint_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
+    """Return the set points of the water that a plan has chosen, as requests; none if declared.
+
+    Parameters
+    ----------
+    site
+        The site.
+    orders
+        What was decided.
+
+    Returns
+    -------
+    dict
+        (word, circuit or unit of CDUs) -> supply temperature [degC] or temperature range [K].
+    """
+    found: dict[VariableKey, float] = {}
+    for word, request in REQUEST_VARIABLES.items():
+        for owner, value in getattr(orders, word).items():
+            found |= {(request, label): value for label in _objects(site, owner)}
+    return found
+
+
+def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.Dataset) -> str:
+    """Return why the set points of the water cannot be chosen, or "" if they can.
+
+    Parameters
+    ----------
+    site
+        The site.
+    points
+        (word, object) of the points that are ours to write.
+    observed
+        Newest good readings; ``facility_enabled(circuit)`` among them.
+
+    Returns
+    -------
+    str
+        What the plant lacks, in words; "" also where the site keeps to the declared ones.
+    """
+    choice = site.set_points.choice
+    if choice == "declared":
+        return ""
+    words = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
+    owners = [(w, m.name) for w in words for m in site.of(_kind(w))]
+    for word, owner in owners:
+        lacking = [
+            label
+            for label in _objects(site, owner)
+            if (REQUEST_VARIABLES[word], label) not in points
+        ]
+        if lacking:
+            return f"no point takes a {REQUEST_VARIABLES[word]} of {lacking[0]}"
+    for plant in site.of(CoolingPlant):
+        if _value(observed, "facility_enabled", plant.name) != 1.0:
+            return f"{plant.name} does not say that it follows requests"
+    return ""
+
+
+def setpoint_status(
+    site: Site, observed: xr.Dataset, asked: Mapping[VariableKey, float]
+) -> list[dict[str, object]]:
+    """Return what is asked of each circuit and bank, and what the plant aims at.
+
+    Parameters
+    ----------
+    site
+        The site.
+    observed
+        Newest good readings.
+    asked
+        What was asked last, by word and object.
+
+    Returns
+    -------
+    list of dict
+        ``machine``, ``what``, ``unit``, ``asked`` and ``applied``; None where there is no value.
+    """
+    found: list[dict[str, object]] = []
+    for word in setpoints.SET_POINT_VARIABLES:
+        is_supply = word == setpoints.SUPPLY_SET_POINT
+        for machine in site.of(_kind(word)):
+            wanted = asked.get((REQUEST_VARIABLES[word], _objects(site, machine.name)[0]))
+            applied = _value(observed, APPLIED_VARIABLES[word], machine.name)
+            found.append(
+                {
+                    "machine": machine.name,
+                    "what": "supply temperature" if is_supply else "differential temperature",
+                    "unit": "degC" if is_supply else "K",
+                    "asked": wanted,
+                    "applied": applied if np.isfinite(applied) else None,
+                }
+            )
+    return found
+
+
+def _kind(word: str) -> type[CoolingPlant] | type[CduBank]:
+    return CduBank if setpoints.SET_POINT_VARIABLES[word][1] == "cdu" else CoolingPlant
+
+
+def _objects(site: Site, owner: str) -> list[str]:
+    """Return the objects that have the points of a machine: itself, or each unit of a bank."""
+    machine = site.equipment[owner]
+    return unit_ids(machine) if isinstance(machine, CduBank) else [owner]
+
+
+def _value(observed: xr.Dataset, name: str, owner: str) -> float:
+    """Return a reading of a machine; NaN if there is none."""
+    if name not in observed:
+        return float("nan")
+    array = observed[name]
+    dim = str(array.dims[0])
+    return float(array.sel({dim: owner})) if owner in array[dim].to_numpy() else float("nan")
+
+
+HALL_CAP_MARGIN: Final = 0.03
+"""Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
+
+
+def plant_commands(site: Site, outcome: DecisionResult) -> PlantCommands:
+    """Return a decision as what is ordered of a plant.
+
+    Parameters
+    ----------
+    site
+        The site.
+    outcome
+        What was decided.
+
+    Returns
+    -------
+    Wanted
+        Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
+        but those that nobody acts on; requests to stores (to charge is positive), to renewables, to
+        heat pumps, of coolant temperatures, of the chillers where the plan commits them, and of the
+        set points of the water where the plan has chosen them.
+    """
+    orders, queue = outcome.orders, outcome.queue
+    caps = caps_in_queue_order(queue, orders.jobs)
+    halls = site.of(ITHall)
+    apart = outcome.apart
+    without = {
+        hall.name: tuple(
+            rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in apart
+        )
+        for hall in halls
+    }
+    racks = float(outcome.problem.outlook["service_racks"][0]) - len(apart)
+    powers = hall_powers(
+        site, work_power=running_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
+    )
+    rooms = {}
+    for hall in halls:
+        left = (hall.racks - len(without[hall.name])) / hall.racks
+        rooms[hall.name] = min(
+            powers[hall.name] * left * (1.0 + HALL_CAP_MARGIN), hall.full_power * left
+        )
+    told = {name: names for name, names in without.items() if names}
+    requests = _requests(site, outcome, orders)
+    return PlantCommands(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
+
+
+def storage_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
+    """Return what orders ask of batteries and tanks; to charge is positive. [MW]"""
+    found: dict[VariableKey, float] = {}
+    for store in site.stores:
+        kind = site.equipment[store.owner].kind
+        found[f"{kind}_request", store.owner] = orders.net(kind, store.owner)
+    return found
+
+
+def _requests(
+    site: Site, outcome: DecisionResult, orders: DispatchOrders
+) -> dict[VariableKey, float]:
+    found = storage_requests(site, orders)
+    for exchange in site.exchanges:
+        if exchange.available:
+            cap = orders.renewable_cap.get(exchange.owner, exchange.import_limit)
+            found["renewable_request", exchange.owner] = min(cap, exchange.import_limit)
+    for pump in site.of(HeatReuse):
+        found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
+    found |= setpoint_requests(site, orders)
+    for plant, units in orders.cooling_plant_units_on.items():
+        found["cooling_plant_units_request", plant] = units
+    water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
+    for bank in site.of(CduBank):
+        for unit in range(1, bank.count + 1):
+            found["technology_supply_request", f"{bank.name}/{unit:03d}"] = float(water[0])
+    return found

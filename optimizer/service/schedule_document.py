@@ -1,0 +1,419 @@
+"""From a schedule that may leave to the document that grid partners get; pure.
+
+Who the site and its partners are in the market, as an operator lays it beside the keys.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from optimizer.planner.flexibility import no_flexibility
+from optimizer.realtime.intra_interval import metered_means
+from optimizer.service.plan_record import GATE_LEAD_MIN, PlanErrors, gate_closure
+from telemetry import market_zones
+from telemetry.feed.partners import Partner, market_party
+from telemetry.feed.signing import keys_by_thumbprint, read_key_file
+from telemetry.messages.feed_documents import (
+    QUARTER_MS,
+    CodedText,
+    EicArea,
+    MarketParty,
+    PlantStateQuality,
+    SafeSchedule,
+    ScheduleDraft,
+    ScheduleInterval,
+    ScheduleMeta,
+    ScheduleSource,
+)
+from telemetry.messages.strict_json import MESSAGE_VERSION, to_milliseconds
+from twin import time_axes
+from twin.errors import MessageError, SecurityError, ServiceError, ValidationIssue
+from twin.physics import FloatArray
+from twin.site import Site
+from twin.text import NAME_RULE, is_valid_name
+from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
+from twin.variables import net_import
+
+DOCUMENT_VALIDITY: Final = np.timedelta64(60, "m")
+"""How long a document may be relied on if nothing newer comes: four cycles."""
+
+DOCUMENT_DECIMALS: Final = 3
+"""Digits of powers and energies behind the point. [1]"""
+
+DOCUMENT_TYPE: Final = CodedText(code="A14", text="Resource provider resource schedule")
+PROCESS_TYPE: Final = CodedText(code="A18", text="Intraday total")
+
+BASELINE_METHOD: Final = CodedText(
+    code="nomination",
+    text="The scheduled net import of the document that this partner had in force when the "
+    "interval's gate closed or, if none was, of the next one that it accepted; before that, what "
+    "is scheduled now.",
+)
+
+FLEXIBILITY_METHOD: Final = (
+    "Kept for an hour, counted on the careful side. Up: battery power whose level can be won back, "
+    "and work of jobs that are here and can be put off without missing a deadline. Down: battery "
+    "charging. Within the connection limits less the site's margin and the ramp left by the plan; "
+    "none while the site is on hold. Up and down of one interval, or of neighbouring ones, share "
+    "the same reserves: they do not add up."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleLabel:
+    """What is to be said of a schedule.
+
+    Attributes
+    ----------
+    source
+        Where it comes from.
+    degraded
+        Why it is not a fresh optimum on good data; empty if it is.
+    quality
+        How well the state of the plant was known.
+    is_firm
+        Whether the connection is firm.
+    is_synthetic, is_simulated
+        Whether prices, weather or plant are made up; whether the times are.
+    valid_for
+        How long it may be relied on.
+    """
+
+    source: ScheduleSource = "optimum"
+    degraded: str = ""
+    quality: PlantStateQuality = "good"
+    is_firm: bool = True
+    is_synthetic: bool = False
+    is_simulated: bool = False
+    valid_for: np.timedelta64 = DOCUMENT_VALIDITY
+
+
+@dataclass(frozen=True)
+class RampStart:
+    """How a plant begins with a schedule.
+
+    Attributes
+    ----------
+    at
+        When the document is made, and the plant begins to turn to it.
+    net_import
+        What it takes from the grid then, less what it gives. [MW]
+    """
+
+    at: np.datetime64
+    net_import: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DocumentSender:
+    """Who sends, where it is metered, and in which zone.
+
+    Attributes
+    ----------
+    party, connection_point, bidding_zone
+        With their Energy Identification Codes.
+    """
+
+    party: MarketParty
+    connection_point: EicArea
+    bidding_zone: EicArea
+
+    @classmethod
+    def demonstration(cls, site: Site) -> Self:
+        """Return codes for a site that has none: well formed, and marked as demonstration."""
+        return cls.of(
+            site,
+            party=(market_zones.demonstration_eic(site.name), f"{site.title} (demonstration)"),
+            connection_point=(
+                market_zones.demonstration_eic(site.name, "Z"),
+                f"{site.grid.name} (demonstration)",
+            ),
+        )
+
+    @classmethod
+    def of(cls, site: Site, *, party: tuple[str, str], connection_point: tuple[str, str]) -> Self:
+        """Return a sender by codes and names of its party and its metering point."""
+        code, name = party
+        point, place = connection_point
+        return cls(
+            party=MarketParty(eic=code, name=name, role=RESOURCE_PROVIDER_ROLE),
+            connection_point=EicArea(eic=point, name=place),
+            bidding_zone=EicArea(eic=market_zones.eic_of_zone(site.zone), name=site.zone),
+        )
+
+
+def build_document(
+    site: Site,
+    schedule: xr.Dataset,
+    flexible: xr.Dataset,
+    *,
+    turn: RampStart,
+    errors: PlanErrors,
+    label: ScheduleLabel,
+    sender: DocumentSender,
+) -> ScheduleDraft:
+    """Return the document of a schedule, without number and receiver.
+
+    Parameters
+    ----------
+    site
+        The site.
+    schedule
+        What is promised at the connection, from the first interval of the document on.
+    flexible
+        From :func:`optimizer.planner.flexibility.estimate_flexibility`; while on hold it is not
+        offered.
+    turn
+        How the plant begins with it.
+    errors
+        How far earlier plans were off.
+    label
+        What is to be said of the schedule.
+    sender
+        Who sends.
+
+    Returns
+    -------
+    Plan
+        For :meth:`telemetry.feed.publisher.SchedulePublisher.publish`: the quarter-hours until the
+        same local wall time on the next day. Hours are split; beyond the end of the schedule its
+        last value goes on. The baseline is the schedule; what is fixed towards a partner is put
+        there as it is sent.
+    """
+    first = np.datetime64(schedule["time"].to_numpy()[0], "us")
+    grid = time_axes.regular_axes(first, intervals_until_same_time_tomorrow(first, site.time_zone))
+    starts = [to_milliseconds("schedule", start) for start in grid["time"].to_numpy()]
+    created = to_milliseconds("schedule", turn.at)
+    offered = no_flexibility(schedule) if label.source == "hold" else flexible
+    expected = _expected(site, schedule, grid, errors=errors, turn=turn)
+    end = min(
+        to_milliseconds("schedule", time_axes.interval_edges(schedule)[-1]), starts[-1] + QUARTER_MS
+    )
+    return ScheduleDraft(
+        v=MESSAGE_VERSION,
+        site=site.name,
+        document_type=DOCUMENT_TYPE,
+        process_type=PROCESS_TYPE,
+        sender=sender.party,
+        connection_point=sender.connection_point,
+        bidding_zone=sender.bidding_zone,
+        created=created,
+        period_start=starts[0],
+        period_end=starts[-1] + QUARTER_MS,
+        resolution="PT15M",
+        valid_until=to_milliseconds("schedule", turn.at + label.valid_for),
+        gate_closure=_gate_closure(created, starts),
+        intervals=_intervals(starts, expected | _offered_flexibility(offered, schedule, grid)),
+        meta=_meta(site, label, end),
+    )
+
+
+def intervals_until_same_time_tomorrow(first: np.datetime64, time_zone: str) -> int:
+    """Return the number of quarter-hours until the same local wall time on the next day. [1]"""
+    begin = pd.Timestamp(first, tz="UTC").tz_convert(time_zone)
+    return int((time_axes.to_utc(begin + pd.DateOffset(days=1)) - first) / QUARTER_HOUR)
+
+
+def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> FloatArray:
+    """Return means over quarter-hours; beyond the end of the schedule its last value goes on."""
+    edges = time_axes.interval_edges(schedule)
+    place = np.searchsorted(edges, grid["time"].to_numpy(), side="right") - 1
+    return values.to_numpy().astype(float)[np.clip(place, 0, len(edges) - 2)]
+
+
+def _expected(
+    site: Site, schedule: xr.Dataset, grid: xr.Dataset, *, errors: PlanErrors, turn: RampStart
+) -> dict[str, FloatArray]:
+    """Return net import as it is ordered and as it is metered, with its band. [MW]"""
+    planned = net_import(schedule)
+    setpoints, starts = _quarterly(planned, schedule, grid), grid["time"].to_numpy()
+    since = float((turn.at - starts[0]) / MINUTE)
+    net = metered_means(setpoints, before=turn.net_import, since=since)
+    margin = site.margins.power * site.grid.import_limit
+    low, high = errors.band((starts - turn.at) / HOUR, margin=margin)
+    least = np.minimum(-site.grid.export_limit, net)
+    most = np.maximum(site.grid.import_limit, net)
+    return {
+        "setpoint": setpoints,
+        "net": net,
+        "p10": np.maximum(net + low, least),
+        "p90": np.minimum(net + high, most),
+    }
+
+
+def _offered_flexibility(
+    flexible: xr.Dataset, schedule: xr.Dataset, grid: xr.Dataset
+) -> dict[str, FloatArray]:
+    """Return what is offered in each quarter-hour; beyond the end of the plan nothing."""
+    is_planned = grid["time"].to_numpy() < time_axes.interval_edges(schedule)[-1]
+    return {
+        str(name): np.where(is_planned, _quarterly(flexible[name], schedule, grid), 0.0)
+        for name in flexible.data_vars
+    }
+
+
+def _intervals(starts: list[int], values: dict[str, FloatArray]) -> list[ScheduleInterval]:
+    rounded = {name: np.round(row, DOCUMENT_DECIMALS) + 0.0 for name, row in values.items()}
+    for name in ("reserve_up_power", "reserve_down_power"):  # never more than there is
+        rounded[name] = np.floor(values[name] * 10**DOCUMENT_DECIMALS) / 10**DOCUMENT_DECIMALS
+    columns = {name: row.tolist() for name, row in rounded.items()}
+    return [
+        ScheduleInterval(
+            position=i + 1,
+            start=start,
+            scheduled_mw=columns["net"][i],
+            setpoint_mw=columns["setpoint"][i],
+            baseline_mw=columns["net"][i],
+            p10_mw=columns["p10"][i],
+            p90_mw=columns["p90"][i],
+            flexibility_up_mw=columns["reserve_up_power"][i],
+            flexibility_down_mw=columns["reserve_down_power"][i],
+            max_duration_h=columns["reserve_duration"][i],
+            recovery_mwh=columns["recovery_energy"][i],
+            ramp_up_mw_min=columns["ramp_up_limit"][i],
+            ramp_down_mw_min=columns["ramp_down_limit"][i],
+        )
+        for i, start in enumerate(starts)
+    ]
+
+
+def _gate_closure(created: int, starts: list[int]) -> int:
+    """Return when the next gate closes: that of the first interval whose baseline is open."""
+    gates = [gate_closure(start) for start in starts]
+    return next((closes for closes in gates if closes > created), gates[-1])
+
+
+def _meta(site: Site, label: ScheduleLabel, planned_until: int) -> ScheduleMeta:
+    grid = site.grid
+    degraded = label.degraded or (f"source is {label.source}" if label.source != "optimum" else "")
+    return ScheduleMeta(
+        source=label.source,
+        degraded=degraded[:1000] or None,
+        quality=label.quality,
+        is_firm=label.is_firm,
+        is_synthetic=label.is_synthetic,
+        is_simulated=label.is_simulated,
+        baseline_method=BASELINE_METHOD,
+        flexibility_method=FLEXIBILITY_METHOD,
+        up_means="net_import_falls",
+        down_means="net_import_rises",
+        connection_limit_mw={"import": grid.import_limit, "export": grid.export_limit},
+        gate_closure_lead_min=GATE_LEAD_MIN,
+        planned_until=planned_until,
+        safe_schedule=SafeSchedule(
+            code="connection",
+            text="No power is promised any more: net import stays within the limits of the "
+            "connection and changes no faster than its ramp; no flexibility is offered.",
+            import_max_mw=grid.import_limit,
+            export_max_mw=grid.export_limit,
+            ramp_mw_min=grid.ramp,
+        ),
+    )
+
+
+SENDER_FILE: Final = "site.json"
+"""File of the site's own codes, beside its keys."""
+
+RESOURCE_PROVIDER_ROLE: Final = CodedText(code="A27", text="Resource provider")
+
+_CODE_TYPES: Final[Mapping[str, tuple[str, str]]] = {
+    "party": ("X", "EIC of whoever operates the site, of type X"),
+    "connection_point": ("Z", "EIC of the metering point, of type Z"),
+}
+"""Part of the file -> type of its code, and what it is."""
+
+
+def read_sender(path: Path, site: Site) -> DocumentSender:
+    """Return who a site is in the market.
+
+    Parameters
+    ----------
+    path
+        Holds ``party`` and ``connection_point``, each with its EIC as ``code`` and a ``name``; if
+        it does not exist, codes of a demonstration stand in.
+    site
+        The site.
+
+    Raises
+    ------
+    ServiceError
+        If the file is none of this.
+    """
+    if not path.exists():
+        return DocumentSender.demonstration(site)
+    try:
+        content = read_key_file(path)
+    except SecurityError as error:
+        raise ServiceError("site", [_unreadable(path, error)]) from error
+    found, faults = {}, []
+    for name, (kind, what) in _CODE_TYPES.items():
+        match content.get(name):
+            case {"code": str(code), "name": str(title)} if _is_eic_of_type(code, kind) and title:
+                found[name] = (code, title)
+            case told:
+                mend = f'give "code" ({what}; see its last letter) and "name"'
+                value = "" if told is None else repr(told)[:80]
+                faults.append(ValidationIssue(place=f"{path}, {name}", value=value, mend=mend))
+    if faults:
+        source = "site"
+        raise ServiceError(source, faults)
+    return DocumentSender.of(site, **found)
+
+
+def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
+    """Return that a file which a person wrote is no JSON, and where it goes wrong."""
+    return ValidationIssue(
+        place=str(path), value="", mend=f"{error.reason}; give an object of JSON"
+    )
+
+
+def _is_eic_of_type(code: str, kind: str) -> bool:
+    return market_zones.is_valid_eic(code) and code[2] == kind
+
+
+def read_partners(folder: Path) -> list[Partner]:
+    """Return the partners whose public keys lie in a folder, ``<name>.json`` each.
+
+    Parameters
+    ----------
+    folder
+        A file holds a JWK set, ``{"keys": [...]}``, and may hold a ``party`` with its EIC as
+        ``code``, ``name`` and ``role``; without one, codes of a demonstration stand in.
+
+    Raises
+    ------
+    ServiceError
+        If a file is none of this.
+    """
+    found, faults = [], []
+    for path in sorted(folder.glob("*.json")):
+        if not is_valid_name(path.stem):
+            mend = f"rename the file: it is named after its partner, whose name has {NAME_RULE}"
+            faults.append(ValidationIssue(place=str(path), value="", mend=mend))
+        try:
+            content = read_key_file(path)
+        except SecurityError as error:
+            faults.append(_unreadable(path, error))
+            continue
+        partner = Partner.demonstration(path.stem, {"keys": content.get("keys")})
+        try:
+            keys_by_thumbprint(partner.keys)
+        except (SecurityError, MessageError) as error:
+            faults.append(ValidationIssue(place=str(path), value="", mend=str(error)))
+        party = content.get("party")
+        try:
+            if isinstance(party, dict):
+                partner = replace(partner, party=market_party(**party))
+        except (MessageError, TypeError) as error:
+            mend = f'{error}; give "code" (an EIC), "name" and "role"'
+            faults.append(ValidationIssue(place=f"{path}, party", value="", mend=mend))
+        found.append(partner)
+    if faults:
+        source = "partners"
+        raise ServiceError(source, faults)
+    return found

@@ -1,0 +1,314 @@
+"""What a start would meet, looked at without one: files, state, partners, page, broker, plant.
+
+Nothing is written, ordered or published, so it may be asked beside a service that runs.
+
+Put a service together, run it until somebody ends it, and leave nothing half done.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from optimizer.inputs.live_series import LiveSeries
+from optimizer.service.clock import RealClock, SimulatedClock
+from optimizer.service.config import ServiceConfig
+from optimizer.service.control_socket import ControlServer, is_service_running
+from optimizer.service.daemon import SiteService
+from optimizer.service.hold import HOLD_FILE, HoldRegister
+from optimizer.service.partner_link import PartnerLink
+from optimizer.service.plant_link import PlantLink
+from optimizer.service.schedule_document import SENDER_FILE, read_partners, read_sender
+from optimizer.service.state_folder import LAYOUT_FILE, StateFolder, check_layout, check_owner
+from optimizer.service.watchdog import notify_systemd
+from optimizer.service.web import PageServer
+from telemetry.files import write_atomic
+from telemetry.points.discovery import SiteDiscovery, discover
+from telemetry.points.topology import MAX_NAMES_LISTED, compare_topology
+from twin.errors import GigatwinError, JournalError, ServiceError, ValidationIssue
+from twin.site import Site
+from twin.text import NAME_RULE, is_valid_name
+
+logger = structlog.get_logger(__name__)
+
+
+def run_service(site: Site, settings: ServiceConfig, path: Path) -> None:
+    """Run the service of a site until SIGTERM, Ctrl-C, or the end of its terminal.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        What it is told.
+    path
+        State folder.
+
+    Raises
+    ------
+    ServiceError
+        If another service uses the folder, it is another site's, or it cannot be used; or if the
+        site has a name that brokers or partners would refuse.
+    PageError
+        If the page's port is taken.
+    """
+    check_site_name(site)
+    with ExitStack() as stack:
+        folder = stack.enter_context(StateFolder(path, site=site.name)).path
+        stop = stack.enter_context(stop_on_signals())
+        link, overrides = PlantLink(site, settings, folder), HoldRegister(folder / HOLD_FILE)
+        service = SiteService(
+            site,
+            settings,
+            clock=SimulatedClock() if settings.is_simulated else RealClock(),
+            link=link,
+            partners=PartnerLink(site, settings, folder, meter=link.meter),
+            overrides=overrides,
+            folder=folder,
+        )
+        if settings.page_port is not None:
+            page = PageServer(
+                service,
+                port=settings.page_port,
+                token=secrets.token_urlsafe(),
+                hosts=settings.page_hosts,
+            )
+            page.start()
+            stack.callback(page.stop)
+            write_page_url(folder / "page.url", page.url)
+            logger.info("page", url=page.url)
+        stack.enter_context(ControlServer(folder / "control.sock", _handle_commands(service)))
+        overrides.take_up()  # until now a HOLD went to the file, as where no service runs
+        logger.info("started", site=site.name, broker=link.url, state=str(folder))
+        service.run(stop)
+        notify_systemd("STOPPING=1")
+
+
+def write_page_url(path: Path, url: str) -> None:
+    """Write down where the page is, as a convenience: a disk that is full stops no start."""
+    try:
+        write_atomic(path, url)
+    except (OSError, JournalError) as error:
+        logger.warning("where the page is stands in no file", url=url, because=str(error))
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM, Ctrl-C and a lost terminal set; a second one ends at once."""
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # who says nohup lets it go on
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in ends}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle_commands(
+    service: SiteService,
+) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
+    """Return what carries out the commands of the socket."""
+
+    def answer(told: Mapping[str, object]) -> Mapping[str, object]:
+        match told:
+            case {"command": "status"}:
+                return {"snapshot": service.snapshot(), "missing": service.is_ready()}
+            case {"command": "hold", "author": str(author), "reason": str(reason)}:
+                hours = _parse_hours(told.get("hours"))
+                return {"said": service.hold(author=author, reason=reason, hours=hours)}
+            case {"command": "release", "author": str(author)}:
+                return {"was_held": service.release(author=author)}
+        mend = "there are status, hold (author, reason, hours) and release (author)"
+        fault = ValidationIssue(place="command", value=repr(told)[:80], mend=mend)
+        raise ServiceError("socket", [fault])
+
+    return answer
+
+
+def _parse_hours(told: object) -> float | None:
+    """Return the length of a HOLD; None for one without an end."""
+    match told:
+        case None:
+            return None
+        case bool():
+            pass
+        case int() | float():
+            return float(told)
+    fault = ValidationIssue(
+        place="hours", value=repr(told)[:80], mend="give a number of hours, or none"
+    )
+    raise ServiceError("socket", [fault])
+
+
+DISCOVERY_TIME_S: Final = 5.0
+"""How long a plant is listened to; brokers keep what names its points, so it comes at once. [s]"""
+
+LOOPBACK_ADDRESS: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreflightCheck:
+    """What was looked at.
+
+    Attributes
+    ----------
+    what
+        Its name.
+    found
+        What was found, in words.
+    fault
+        What keeps a service from its work, with its mend; empty if nothing does.
+    """
+
+    what: str
+    found: str = ""
+    fault: str = ""
+
+
+def run_preflight_checks(
+    site: Site, settings: ServiceConfig, path: Path, *, now: np.datetime64
+) -> Iterator[PreflightCheck]:
+    """Yield what a start of a service would meet, each as soon as it is known.
+
+    Parameters
+    ----------
+    site
+        The site.
+    settings
+        What the service would be told.
+    path
+        Its state folder.
+    now
+        The time, UTC.
+    """
+    every: dict[str, Callable[[], str]] = {
+        "site": lambda: _site(site),
+        "series": lambda: _series(site, settings, now),
+        "state": lambda: _state(site, path),
+        "partners": lambda: _partners(site, path / "keys"),
+        "page": lambda: _page(settings, path),
+        "broker and plant": lambda: _plant(site, settings),
+    }
+    for what, look in every.items():
+        try:
+            yield PreflightCheck(what=what, found=look())
+        except (GigatwinError, OSError) as error:
+            yield PreflightCheck(what=what, fault=str(error))
+
+
+def check_site_name(site: Site) -> None:
+    """Refuse a site whose name cannot stand in topics.
+
+    Raises
+    ------
+    ServiceError
+        If brokers or partners would refuse it.
+    """
+    if not is_valid_name(site.name):  # in shadow nobody else would tell
+        mend = f"rename its file: a site that is served has a name of {NAME_RULE}"
+        raise ServiceError(
+            "site", [ValidationIssue(place="name", value=ascii(site.name), mend=mend)]
+        )
+
+
+def _site(site: Site) -> str:
+    check_site_name(site)
+    return f"{site.name}: {site.title}"
+
+
+def _series(site: Site, settings: ServiceConfig, now: np.datetime64) -> str:
+    if settings.is_simulated:
+        return "read as the simulated plant tells the time"
+    series = LiveSeries(site, settings.files)
+    series.record(now)
+    if trouble := series.alarm(now):
+        mend = "fetch it anew, or see why it was not: gigatwin fetch, or whoever writes the file"
+        raise ServiceError("series", [ValidationIssue(place="files", value=trouble, mend=mend)])
+    return ", ".join(f"{name} until {end}" for name, end in series.until.items())
+
+
+def _state(site: Site, path: Path) -> str:
+    home = next(one for one in (path, *path.parents) if one.exists())
+    if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
+        mend = (
+            "it must be a folder where the service's user may write; or name another with --state"
+        )
+        raise ServiceError(
+            "state", [ValidationIssue(place=str(home), value="not writable", mend=mend)]
+        )
+    if not (path / LAYOUT_FILE).exists():
+        return f"{path}: none yet, the first start makes it"
+    check_layout(path)
+    check_owner(path, site.name)
+    return f"{path}{', a service runs on it' if is_service_running(path) else ''}"
+
+
+def _partners(site: Site, keys: Path) -> str:
+    names = [partner.name for partner in read_partners(keys / "partners")]
+    read_sender(keys / SENDER_FILE, site)
+    codes = (
+        ""
+        if (keys / SENDER_FILE).exists()
+        else f"; codes of a demonstration, as {SENDER_FILE} is not there"
+    )
+    if not names:
+        return f"none in {keys / 'partners'}: schedules go to nobody{codes}"
+    return f"{', '.join(names)}{codes}"
+
+
+def _page(settings: ServiceConfig, path: Path) -> str:
+    port = settings.page_port or 0
+    try:
+        with socket.create_server((LOOPBACK_ADDRESS, port)):
+            pass
+    except (OSError, OverflowError) as error:
+        if is_service_running(path):
+            return f"port {port} is taken, as by the service that runs"
+        mend = "end what listens there, or give another port with --page"
+        why = getattr(error, "strerror", None) or error
+        fault = ValidationIssue(place="page", value=f"port {port}: {why}", mend=mend)
+        raise ServiceError("page", [fault]) from error
+    return f"port {port} is free" if port else "a free port is taken"
+
+
+def _plant(site: Site, settings: ServiceConfig) -> str:
+    """Return what is heard of the plant, and where it and the site file do not agree."""
+    discovery = SiteDiscovery(site.name)
+    url, protocol = settings.broker, settings.protocol
+    count = discover(url, discovery, seconds=DISCOVERY_TIME_S, tls=settings.tls, protocol=protocol)
+    points = list(discovery.points.values())
+    if not points:
+        others = ", ".join(name for name, _ in discovery.strangers.most_common(MAX_NAMES_LISTED))
+        seen = f"{count} messages in {DISCOVERY_TIME_S:g} s" + (
+            f", points of {others}" if others else ""
+        )
+        mend = (
+            f"let the plant's gateway say its metadata, with tag paths that begin with {site.name}"
+        )
+        raise ServiceError("plant", [ValidationIssue(place=site.name, value=seen, mend=mend)])
+    differences = compare_topology(site, points, discovery.batches)
+    heard = (
+        f"{len(points)} points and {len(discovery.batches)} racks heard in {DISCOVERY_TIME_S:g} s"
+    )
+    if not differences:
+        return f"{heard}, as the site file has them"
+    first = "; ".join(differences[:MAX_NAMES_LISTED])
+    return f"{heard}; {len(differences)} differences from the site file: {first}"

@@ -1,0 +1,145 @@
+"""What page and metrics see of the daemon: one picture of it, HOLD and release.
+
+The picture is ready for JSON; times are ISO 8601 in UTC, series are lists beside their `time`, and
+null stands for what is not known:
+
+- `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time` (null before a simulated plant has
+  told it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
+- `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
+  `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
+  `optimizer.diagnostics.binding.BindingLimit.as_json` gives it, `softened`, as
+  `optimizer.diagnostics.soft_constraints.SoftConstraintViolation.as_json` does, `doubtful`, limits
+  that bind at prices that are not believed, `reserves` and `units` in words, `degraded`, or "", and
+  where scenarios were weighed `hedge`, as `optimizer.diagnostics.explanation.HedgeSummary.as_json`
+  gives it;
+- `hold`, a person's, null without one: `author`, `reason`, `since`, `until` (null: until released),
+  by the wall clock;
+- `ended`, null but from the end of a person's HOLD to the next decision: its `author` and `reason`,
+  `how` it ended, in words, and at what `time`;
+- `feed`, of each partner: `partner`, `revision`, `acknowledged`, `state` (acknowledged, waiting,
+  rejected, overdue, none, lapsed: nothing accepted is in force), `sent`, `text`, what is wrong;
+- `answers` and `load_targets` since the start, {what came of them: count}: answers accepted,
+  rejected, repeated, without effect (stale, unknown, contradicted), refused; messages with targets
+  taken, refused, passed;
+- `broker`: `url` without a password, `is_connected`, `trouble`;
+- `telemetry`: `age_s`, `messages`, `points`, `batches`, `quarantined`, what was refused, and
+  `passed`, what is of other sites or of no use, {reason: count}, `stale` and `unknown` in words,
+  `archive`, `coverage`: of the points that were covered least `point`,
+  `share` of its time [1] and `gaps`, repetitions that were missing;
+- `series`: `until`, of `prices` and `weather` the end of what the files tell, and `short`, which of
+  them do not reach far enough;
+- `limits`: `grid_import_power` [MW], `temperatures` with `name`, `value`, `limit` [degC], and
+  where there are such stores `battery_capacity`, `tank_capacity` [MWh];
+- `past` and `plan`: `time`, `grid_power`, `work_power`, `renewable_power` [MW], `battery_level`,
+  `tank_level` [MWh], `electricity_price` [EUR/MWh], `carbon_intensity` [kg/MWh], `temperatures`
+  {name: degC}; the past has `planned_power`, the plan `p10` and `p90` [MW]. Powers of the past are
+  of the quarter-hour that ended at their time, all else of the one that began;
+- `last_known`, null while the connection's meter is heard: `grid_power` [MW] as it was said last,
+  and `age_minutes`, how old that was at the last decision;
+- `jobs`: `running`, `waiting`, `late`, `backlog_mwh`, `kinds` of `kind`, `running`, `waiting`,
+  `racks`;
+- `asked`, of each partner who asks for less than the connection: as
+  `optimizer.inputs.grid_requests.next_requests` gives it;
+- `failures`, null if not judged: `time`, `least_minutes` that must be left, `exposed` in words,
+  `rows` as `twin.contingency.coverage.ContingencyCoverage.rows` gives them, and `plan` of `time`,
+  `minutes` to the first limit (null: none) and `failure`, the worst then;
+- `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
+  decision: what it waits for;
+- `guarded`: what is done in the quarter-hour that runs and was not planned, in words, or "";
+- `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Final, Protocol
+
+type StatusSnapshot = Mapping[str, object]
+"""The picture, as above."""
+
+FALLBACK_LABELS: Final = {"rule": "FALLBACK: safe rule", "shifted": "FALLBACK: earlier plan"}
+"""How a decision that is no fresh optimum is called on the page, by its source."""
+
+
+class OperatorInterface(Protocol):
+    """The daemon as its page sees it; every method may be called from any thread."""
+
+    def snapshot(self) -> StatusSnapshot:
+        """Return the picture of now, cheaply."""
+
+    def hold(self, *, author: str, reason: str, hours: float | None) -> str:
+        """Stop the optimiser, for some hours or until it is released; return what else to know."""
+
+    def release(self, *, author: str) -> bool:
+        """Let the optimiser go on; return whether a HOLD was in force."""
+
+    def is_ready(self) -> list[str]:
+        """Return what is missing, in words; nothing when ready."""
+
+
+def state_label(snapshot: StatusSnapshot) -> str:
+    """Return the state of the daemon in one plain word, the gravest first."""
+    source = value_at(snapshot, "decision", "source")
+    missing, ended = snapshot.get("missing"), snapshot.get("ended")
+    if snapshot.get("hold") is not None or (source == "hold" and not (missing or ended)):
+        return "HOLD"
+    if value_at(snapshot, "broker", "is_connected") is False:
+        return "OFFLINE: broker"
+    if missing:
+        return "NO PLAN"
+    if source is None:
+        return "STARTING"
+    if ended:
+        return "HOLD ENDED"
+    if source in FALLBACK_LABELS:
+        return FALLBACK_LABELS[str(source)]
+    return "SHADOW" if snapshot.get("mode") == "shadow" else "RUNNING"
+
+
+def value_at(snapshot: object, *path: str) -> object:
+    """Return what stands at a path of names, or None."""
+    for name in path:
+        if not isinstance(snapshot, Mapping):
+            return None
+        snapshot = snapshot.get(name)
+    return snapshot
+
+
+def number_at(snapshot: object, *path: str) -> float | None:
+    """Return the finite number at a path of names, or None."""
+    value = value_at(snapshot, *path)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def rows_at(snapshot: object, *path: str) -> list[Mapping[str, object]]:
+    """Return the mappings in the list at a path of names; nothing where there is no list."""
+    value = value_at(snapshot, *path)
+    if not isinstance(value, Sequence):
+        return []
+    return [row for row in value if isinstance(row, Mapping)]
+
+
+def first_at(snapshot: StatusSnapshot, *path: str) -> float | None:
+    """Return the first value of a series; None if it is no number."""
+    return _at(0, value_at(snapshot, *path))
+
+
+def last_at(snapshot: StatusSnapshot, *path: str) -> float | None:
+    """Return the last value of a series; None if it is no number, as of a meter that is silent."""
+    return _at(-1, value_at(snapshot, *path))
+
+
+def _at(place: int, values: object) -> float | None:
+    if not isinstance(values, Sequence) or not values:
+        return None
+    return number_at({"value": values[place]}, "value")
+
+
+class Severity(StrEnum):
+    """How soon somebody has to come, after ISA-18.2."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"

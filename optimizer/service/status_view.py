@@ -1,0 +1,301 @@
+"""The picture of a site that page, metrics and status show: past, plan, limits, jobs."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import xarray as xr
+
+from optimizer.inputs.grid_requests import next_requests
+from optimizer.service.decision_engine import DecisionResult
+from optimizer.service.hold import Hold
+from telemetry.messages.feed_documents import ScheduleDraft
+from twin.equipment import Battery, ChilledWaterTank
+from twin.simulation import limits
+from twin.site import Site
+from twin.time_axes import QUARTER_HOUR
+from twin.units import format_second
+from twin.variables import net_import
+from twin.workload.queue import RackPool
+
+DISPLAYED_INTERVALS: Final = 96
+"""Quarter-hours of past and plan that are shown. [1]"""
+
+DISPLAYED_DECIMALS: Final = 4
+"""Digits after the point that are shown. [1]"""
+
+type Row = Mapping[str, float | None]
+
+
+class StatusView:
+    """What happened in the last day, and what is planned for the next.
+
+    Parameters
+    ----------
+    site
+        The site.
+    is_averaged
+        Whether the meter tells means of whole quarter-hours, as a simulated plant's, which speaks
+        once in each. Else it tells the moment, when the set point has been reached.
+    """
+
+    def __init__(self, site: Site, *, is_averaged: bool = False) -> None:
+        self._site, self._is_averaged = site, is_averaged
+        self._watched = [
+            limit
+            for limit in limits.operating_limits(site)
+            if limit.margin == "temperature" and np.isfinite(limit.high)
+        ]
+        self._capacity = {
+            "battery": sum(battery.capacity for battery in site.of(Battery)),
+            "tank": sum(tank.capacity for tank in site.of(ChilledWaterTank)),
+        }
+        self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DISPLAYED_INTERVALS)
+        self._last: DecisionResult | None = None
+        self._told: ScheduleDraft | None = None
+        self._known: Row | None = None
+
+    def add(
+        self, outcome: DecisionResult, observed: xr.Dataset, plan: ScheduleDraft | None = None
+    ) -> None:
+        """Take in a quarter-hour: what was measured when it began, and what is planned.
+
+        Parameters
+        ----------
+        outcome
+            What was decided.
+        observed
+            What was measured; see :class:`optimizer.service.decision_engine.DecisionInputs`.
+        plan
+            What partners are told, with its band; None if nothing was drawn up.
+        """
+        state, queue = outcome.estimate.state, outcome.queue
+        outlook = outcome.problem.outlook.isel(time=0)
+        pool = RackPool.of(self._site)
+        busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
+        seen = observed.get("renewable_used_power")
+        row = {
+            "grid_power": float(net_import(observed)),
+            "planned_power": self._promised(outcome.time),
+            "electricity_price": float(outlook["electricity_price"]),
+            "carbon_intensity": float(outlook["carbon_intensity"]),
+            **{
+                f"{kind}_level": float(state[f"{kind}_level"].sum())
+                for kind, capacity in self._capacity.items()
+                if capacity
+            },
+            "work_power": busy,
+            "renewable_power": None if seen is None else float(seen.sum(skipna=False)),
+            "backlog": queue.backlog,
+        }
+        reached = outcome.choice.replay
+        heat = {
+            _temperature_label(limit): _temperature(limit, observed, reached)
+            for limit in self._watched
+        }
+        self._past.append((format_second(outcome.time), _finite_row(row), _finite_row(heat)))
+        self._known = None if np.isfinite(net_import(observed)) else _last_known(outcome)
+        self._last, self._told = outcome, plan
+
+    def _promised(self, now: np.datetime64) -> float | None:
+        """Return what the plan before had promised of the meter, after the interval just over."""
+        if self._last is None or self._last.time != now - QUARTER_HOUR:
+            return None
+        if self._is_averaged and self._told is not None:
+            return self._told["intervals"][0]["scheduled_mw"]
+        first = self._last.choice.schedule.isel(time=0)
+        return float(net_import(first))
+
+    def show(self) -> dict[str, object]:
+        """Return ``past``, ``plan``, ``limits``, ``jobs`` and more as the page wants them."""
+        site = self._site
+        shown: dict[str, object] = {
+            "past": self._show_past(),
+            "last_known": self._known,
+            "limits": {
+                "grid_import_power": site.grid.import_limit,
+                **{f"{kind}_capacity": most for kind, most in self._capacity.items() if most},
+                "temperatures": self._temperatures(),
+            },
+        }
+        if self._last is not None:
+            shown |= {"plan": self._plan(self._last), "jobs": self._jobs(self._last)}
+            shown |= {"failures": failure_status(self._last)}
+            schedule, outlook = self._last.choice.schedule, self._last.problem.outlook
+            shown |= {"asked": next_requests(site, outlook, schedule)}
+        return shown
+
+    def _show_past(self) -> dict[str, object]:
+        rows = list(self._past)
+        names = rows[-1][1] if rows else {}
+        heat = rows[-1][2] if rows else {}
+        return {
+            "time": [time for time, *_ in rows],
+            **{name: [row[name] for _, row, _ in rows] for name in names},
+            "temperatures": {name: [row[name] for *_, row in rows] for name in heat},
+        }
+
+    def _temperatures(self) -> list[dict[str, object]]:
+        now = self._past[-1][2] if self._past else {}
+        return [
+            {
+                "name": _temperature_label(limit),
+                "value": now.get(_temperature_label(limit)),
+                "limit": limit.high,
+                "unit": "degC",
+            }
+            for limit in self._watched
+        ]
+
+    def _plan(self, outcome: DecisionResult) -> dict[str, object]:
+        schedule, replay = outcome.choice.schedule, outcome.choice.replay
+        pool = RackPool.of(self._site)
+        busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
+        columns: dict[str, xr.DataArray] = {
+            "grid_power": net_import(schedule),
+            "electricity_price": schedule["electricity_price"],
+            "carbon_intensity": schedule["carbon_intensity"],
+            "work_power": busy,
+        }
+        if "renewable_used_power" in schedule:
+            columns["renewable_power"] = schedule["renewable_used_power"].sum("renewable")
+        for kind, capacity in self._capacity.items():
+            if capacity:
+                columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
+        heat = {_temperature_label(limit): _column(limit.values(replay)) for limit in self._watched}
+        shown = {name: _column(array.to_numpy()) for name, array in columns.items()}
+        if self._told is not None:  # what partners read: means, with the turn in them
+            rows = self._told["intervals"][:DISPLAYED_INTERVALS]
+            shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
+            shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
+        return {
+            "time": [
+                format_second(time) for time in schedule["time"].to_numpy()[:DISPLAYED_INTERVALS]
+            ],
+            **shown,
+            "temperatures": heat,
+        }
+
+    def _jobs(self, outcome: DecisionResult) -> dict[str, object]:
+        queue = outcome.queue
+        runs = np.array([n in outcome.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
+        late = queue.jobs.deadline < queue.instant
+        kinds = []
+        for place, kind in enumerate(queue.pool.kinds):
+            mine = queue.jobs.kind == place
+            kinds.append(
+                {
+                    "kind": kind.name,
+                    "running": int((mine & runs).sum()),
+                    "waiting": int((mine & ~runs).sum()),
+                    "racks": float(queue.jobs.racks[mine & runs].sum()),
+                }
+            )
+        return {
+            "running": int(runs.sum()),
+            "waiting": int((~runs).sum()),
+            "late": int(late.sum()),
+            "backlog_mwh": round(queue.backlog, DISPLAYED_DECIMALS),
+            "kinds": kinds,
+        }
+
+
+def _last_known(outcome: DecisionResult) -> Row:
+    """Return what the meter said last, and how old that was at a decision."""
+    known = outcome.estimate
+    row = {"grid_power": float(net_import(known.state)), "age_minutes": 60.0 * known.silence}
+    return _finite_row(row)
+
+
+def _temperature_label(limit: limits.OperatingLimit) -> str:
+    """Return what people call a limited temperature: "facility supply, warm_plant"."""
+    words = limit.variable.removesuffix("_temperature").replace("_", " ")
+    return f"{words}, {limit.owner}" if limit.owner else words
+
+
+def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.Dataset) -> float:
+    """Return a temperature as measured, or where no sensor shows it as the twin has it. [degC]"""
+    if limit.variable in observed:
+        seen = observed[limit.variable]
+        value = float(seen.sel({limit.dim: limit.owner}) if limit.dim else seen)
+        if np.isfinite(value):
+            return value
+    return float(limit.values(replay)[0])
+
+
+def decision_status(outcome: DecisionResult | None, revision: int) -> Mapping[str, object] | None:
+    """Return the last decision with its reasons, as the page wants it."""
+    if outcome is None:
+        return None
+    choice = outcome.choice
+    told: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
+    if choice.decision is not None:
+        told = choice.decision.explanation.as_json()
+    accounts = told["accounts"]
+    money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
+    return {
+        "time": format_second(outcome.time),
+        "source": choice.source.value,
+        "reason": choice.reason,
+        "revision": revision,
+        "cost_eur": round(money, DISPLAYED_DECIMALS),
+        "accounts": accounts,
+        "binding": told["binding"],
+        "changes": told["changes"],
+        **{name: told.get(name, []) for name in ("softened", "doubtful", "reserves", "units")},
+        "degraded": told.get("degraded", ""),
+        **{name: told[name] for name in ("hedge",) if name in told},
+        "seconds": round(outcome.seconds, DISPLAYED_DECIMALS),
+    }
+
+
+def failure_status(outcome: DecisionResult) -> Mapping[str, object] | None:
+    """Return how long the site bears each single failure, as the page wants it."""
+    covered = outcome.choice.verdict.coverage
+    if covered is None:
+        return None
+    return {
+        "time": format_second(outcome.time),
+        "least_minutes": covered.least_time,
+        "exposed": [name for name, _ in covered.beyond()],
+        "rows": covered.rows(),
+        "plan": {
+            "time": [format_second(time) for time in covered.time[:DISPLAYED_INTERVALS]],
+            "minutes": _column(covered.least),
+            "failure": covered.names[:DISPLAYED_INTERVALS],
+        },
+    }
+
+
+def decision_log_fields(outcome: DecisionResult) -> dict[str, object]:
+    """Return a decision in the few words that a log has room for."""
+    first = outcome.choice.schedule.isel(time=0)
+    return {
+        "time": format_second(outcome.time),
+        "source": outcome.choice.source.value,
+        "reason": outcome.choice.reason.partition("\n")[0],
+        "power_mw": round(float(net_import(first)), 2),
+        "jobs": len(outcome.orders.jobs),
+    }
+
+
+def hold_status(hold: Hold | None) -> Mapping[str, object] | None:
+    """Return the HOLD in force, as the page wants it."""
+    if hold is None:
+        return None
+    until = None if hold.until is None else format_second(np.datetime64(round(hold.until), "s"))
+    since = format_second(np.datetime64(round(hold.since), "s"))
+    return {"author": hold.author, "reason": hold.reason, "since": since, "until": until}
+
+
+def _finite_row(row: Mapping[str, float | None]) -> Row:
+    return {name: _number(value) for name, value in row.items()}
+
+
+def _column(values: np.ndarray | Sequence[float]) -> list[float | None]:
+    return [_number(float(value)) for value in list(values)[:DISPLAYED_INTERVALS]]
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(value, DISPLAYED_DECIMALS)

@@ -1,1 +1,0 @@
-"""What is wrong now: looked for, told as alarms, and what nobody has shown."""

@@ -1,0 +1,352 @@
+"""The endpoints: page, state, health, metrics, and the two orders HOLD and release.
+
+Who may speak to the page: no website in the operator's browser may read it or press HOLD.
+
+A foreign page can send requests to loopback, and can point a name of its own there (DNS
+rebinding). So every request must name a permitted host, and a POST must in addition come from the
+page itself (Origin) and bring the token that only the page holds.
+
+What a person may order from the page: the bodies of its POSTs, read strictly.
+"""
+
+import base64
+import hashlib
+import hmac
+import html
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from optimizer.service.hold import MAX_HOLD_H
+from optimizer.service.metrics import CONTENT_TYPE, metrics_text
+from optimizer.service.status import OperatorInterface, number_at, state_label, value_at
+from twin.errors import GigatwinError
+from twin.text import one_line
+
+STATIC_FOLDER: Final = Path(__file__).with_name("static")
+"""Folder of the page's own files; the page loads nothing else."""
+
+RELOAD_SCRIPT: Final = Path(__file__).with_name("watch.js").read_text(encoding="utf-8")
+"""Script within the page that loads it again where its files did not come."""
+
+LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+"""Names of this machine that a browser may use."""
+
+
+def create_app(
+    board: OperatorInterface, *, token: str, hosts: Sequence[str] = LOOPBACK_HOSTS
+) -> Starlette:
+    """Return the page as an ASGI application.
+
+    Parameters
+    ----------
+    board
+        The daemon, as the page sees it.
+    token
+        What a POST must bring; the page gets it within its HTML.
+    hosts
+        Names under which the page may be opened; one without a port stands for the server's.
+    """
+    views = _Views(board, token)
+    return Starlette(
+        routes=[
+            Route("/", views.page),
+            Route("/state.json", views.state),
+            Route("/health", views.health),
+            Route("/health/live", _live),
+            Route("/health/ready", views.ready),
+            Route("/metrics", views.metrics),
+            Route("/hold", views.hold, methods=["POST"]),
+            Route("/release", views.release, methods=["POST"]),
+            Mount("/static", StaticFiles(directory=STATIC_FOLDER)),
+        ],
+        middleware=[
+            Middleware(AccessMiddleware, token=token, hosts=tuple(hosts), script=RELOAD_SCRIPT),
+            Middleware(GZipMiddleware, minimum_size=1000),
+        ],
+        exception_handlers={RequestError: _malformed, GigatwinError: _refused},
+    )
+
+
+class _Views:
+    """The endpoints that look at the board; those that are no coroutines run on worker threads."""
+
+    def __init__(self, board: OperatorInterface, token: str) -> None:
+        self._board = board
+        text = (STATIC_FOLDER / "index.html").read_text(encoding="utf-8")
+        self._page = text.replace("{{watch}}", RELOAD_SCRIPT).replace(
+            "{{token}}", html.escape(token)
+        )
+
+    def page(self, _: Request) -> Response:
+        return HTMLResponse(self._page)
+
+    def state(self, request: Request) -> Response:
+        snapshot = self._board.snapshot()
+        body = _json({**snapshot, "state": state_label(snapshot)})
+        tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        if request.headers.get("If-None-Match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        return Response(body, media_type="application/json", headers={"ETag": tag})
+
+    def health(self, _: Request) -> Response:
+        snapshot = self._board.snapshot()
+        missing = self._board.is_ready()
+        summary = {
+            "site": snapshot.get("site"),
+            "time": snapshot.get("time"),
+            "state": state_label(snapshot),
+            "is_ready": not missing,
+            "missing": missing,
+            "decided": value_at(snapshot, "decision", "time"),
+            "revision": value_at(snapshot, "decision", "revision"),
+            "telemetry_age_s": number_at(snapshot, "telemetry", "age_s"),
+        }
+        return Response(_json(summary), media_type="application/json")
+
+    def ready(self, _: Request) -> Response:
+        missing = self._board.is_ready()
+        text = "\n".join(["not ready:", *missing] if missing else ["ready"])
+        return PlainTextResponse(f"{text}\n", status_code=503 if missing else 200)
+
+    def metrics(self, _: Request) -> Response:
+        return Response(metrics_text(self._board), headers={"Content-Type": CONTENT_TYPE})
+
+    async def hold(self, request: Request) -> Response:
+        order = await read_request(request, HoldRequest)
+        said = await run_in_threadpool(self._board.hold, **order.model_dump())
+        return JSONResponse({"accepted": "hold", "said": said})
+
+    async def release(self, request: Request) -> Response:
+        order = await read_request(request, ReleaseRequest)
+        was_held = await run_in_threadpool(self._board.release, **order.model_dump())
+        said = "" if was_held else "there was no HOLD; nothing is changed"
+        return JSONResponse({"accepted": "release", "was_held": was_held, "said": said})
+
+
+async def _live(_: Request) -> Response:
+    """Answer without the board and without a worker thread: the process lives."""
+    return PlainTextResponse("alive\n")
+
+
+async def _malformed(_: Request, error: Exception) -> Response:
+    status = error.status if isinstance(error, RequestError) else 400
+    return JSONResponse({"error": str(error)}, status_code=status)
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, status_code=409)
+
+
+def _json(content: object) -> bytes:
+    """Return content as JSON; what is not a finite number becomes null, never a broken page."""
+    try:
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        return _json(_finite(content))
+    return text.encode("utf-8", "replace")
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return content
+
+
+DEFAULT_HTTP_PORTS: Final = ("80", "443")
+"""Ports that a browser leaves out of the Host header."""
+
+TOKEN_HEADER: Final = "X-Gigatwin-Token"
+
+CSP_HEADER: Final = "Content-Security-Policy"
+
+SECURITY_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    CSP_HEADER: "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'; script-src 'self'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class AccessMiddleware:
+    """ASGI middleware that refuses foreign requests and marks every answer.
+
+    Parameters
+    ----------
+    app
+        What answers the requests that pass.
+    token
+        What a POST must bring in `X-Gigatwin-Token`.
+    hosts
+        Permitted names; one without a port stands for the port of the server.
+    script
+        The one script that may stand within a page.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Sequence[str], script: str) -> None:
+        self.app = app
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        self._headers = SECURITY_HEADERS | {
+            CSP_HEADER: f"{SECURITY_HEADERS[CSP_HEADER]} 'sha256-{digest}'"
+        }
+        self._token = token.encode()
+        self._hosts = tuple(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
+        if scope["type"] != "http":
+            return
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        fault = self._fault(scope)
+        if fault:
+            await JSONResponse({"error": fault}, status_code=403)(scope, receive, marked)
+        else:
+            await self.app(scope, receive, marked)
+
+    def _fault(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
+        host = headers.get("Host", "").lower()
+        if len(headers.getlist("Host")) != 1 or host not in self._permitted(scope):
+            return (
+                "this name is not one of the page's: open it by localhost and its port, "
+                "or add the name to the hosts of the page"
+            )
+        if scope["method"] in {"GET", "HEAD"}:
+            return None
+        if headers.get("Origin", "").lower() not in {f"http://{host}", f"https://{host}"}:
+            return "the request comes from another page (Origin): use the page itself"
+        if not hmac.compare_digest(headers.get(TOKEN_HEADER, "").encode(), self._token):
+            return "the token is missing or old: load the page again"
+        return None
+
+    def _permitted(self, scope: Scope) -> set[str]:
+        """Return the Host headers that are ours, ports included."""
+        port = str((scope.get("server") or ("", ""))[1])
+        permitted = set()
+        for host in self._hosts:
+            name, colon, own = host.rpartition(":")
+            has_port = bool(colon) and own.isdigit()
+            permitted.add(host if has_port else f"{host}:{port}")
+            if (own if has_port else port) in DEFAULT_HTTP_PORTS:
+                permitted.add(name if has_port else host)
+        return permitted
+
+
+MAX_BODY_BYTES: Final = 4096
+"""Largest body of an order. [bytes]"""
+
+
+# Letters that cannot be seen would forge lines of a log; no HOLD is refused for what was pasted.
+type Author = Annotated[
+    str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=80)
+]
+type Reason = Annotated[
+    str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=300)
+]
+
+
+class RequestError(ValueError):
+    """An order that is not one; `status` is the answer in HTTP."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+class _OperatorRequest(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class HoldRequest(_OperatorRequest):
+    """Stop the optimiser; `hours` null: until a person releases it. [h]"""
+
+    author: Author
+    reason: Reason
+    hours: Annotated[float, Field(gt=0, le=MAX_HOLD_H)] | None = None
+
+
+class ReleaseRequest(_OperatorRequest):
+    """Let the optimiser go on."""
+
+    author: Author
+
+
+async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> T:
+    """Return the order in the body of a request.
+
+    Raises
+    ------
+    OrderError
+        If the body is not JSON, too large, or not such an order.
+    """
+    media, _, _ = request.headers.get("Content-Type", "").partition(";")
+    if media.strip().lower() != "application/json":
+        raise RequestError(415, "send the order as application/json")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestError(413, f"an order has at most {MAX_BODY_BYTES} bytes")
+    try:
+        content = json.loads(
+            body, object_pairs_hook=_reject_duplicates, parse_constant=_reject_constant
+        )
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise RequestError(400, _describe_errors(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"the body is not JSON of an order: {error}") from error
+
+
+def _reject_duplicates(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        msg = "a name stands twice"
+        raise ValueError(msg)
+    return content
+
+
+def _reject_constant(text: str) -> None:
+    msg = f"{text} is not a number"
+    raise ValueError(msg)
+
+
+def _describe_errors(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'order'}: {fault['msg']}" for fault in faults
+    )

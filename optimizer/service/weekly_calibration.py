@@ -1,0 +1,218 @@
+"""What wears: a calibration a week, in a process of its own, and what those tell together.
+
+Nothing here waits: the process is started, and looked after later. Decisions go on beside it.
+
+Calibrations of a site that are kept: one a week, to tell what wears.
+"""
+
+import json
+import multiprocessing
+import os
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import structlog
+
+import telemetry
+from optimizer.service.state_folder import read_state_file
+from optimizer.service.status import Severity
+from telemetry.files import NO_FILE_STAMP, file_stamp, write_atomic
+from telemetry.logging import run_with_logging
+from twin.calibration.drift import (
+    CalibrationSummary,
+    EstimatePoint,
+    ParameterDrift,
+    parameter_drifts,
+)
+from twin.calibration.identification import calibrate
+from twin.errors import GigatwinError
+from twin.site import Site
+
+DUE_CHECK_INTERVAL: Final = np.timedelta64(1, "D")
+"""Time between two looks whether a calibration is due."""
+
+START_DELAY: Final = np.timedelta64(1, "h")
+"""Wait after a start: there is enough to do."""
+
+MAX_DURATION: Final = np.timedelta64(1, "h")
+"""Longest time that a calibration may take."""
+
+NICENESS: Final = 19
+"""Priority of the process: decisions go first. [1]"""
+
+logger = structlog.get_logger(__name__)
+
+
+class DriftMonitor:
+    """Calibrates a site once a week, and tells what has worn.
+
+    Parameters
+    ----------
+    site
+        The site.
+    folder
+        State folder: archive and calibrations lie in it.
+    is_asleep
+        Whether nothing is calibrated: simulated weeks pass in minutes.
+    """
+
+    def __init__(self, site: Site, folder: Path, *, is_asleep: bool = False) -> None:
+        self._site, self._folder = site, folder
+        self._path, self._is_asleep = folder / CALIBRATIONS_FILE, is_asleep
+        self._next: np.datetime64 | None = None
+        self._begun = np.datetime64(0, "us")
+        self._process: BaseProcess | None = None
+        self._stamp = NO_FILE_STAMP
+        self._changes: tuple[ParameterDrift, ...] = ()
+
+    def look(self, now: np.datetime64) -> None:
+        """Begin a calibration if one is due, or see to the one that runs; never waits.
+
+        Parameters
+        ----------
+        now
+            The service's time.
+        """
+        if self._process is not None:
+            self._see_to(self._process, now)
+        if self._process is not None or self._is_asleep:
+            return
+        if self._next is None or self._next > now + DUE_CHECK_INTERVAL:  # a clock may be set back
+            self._next = now + START_DELAY
+        if now < self._next:
+            return
+        self._next = now + DUE_CHECK_INTERVAL
+        if is_calibration_due(self._path, now):
+            context = multiprocessing.get_context("spawn")
+            self._process = context.Process(
+                target=run_with_logging,
+                args=(calibrate_last_week, self._site, self._folder, now),
+                daemon=True,
+            )
+            self._begun = now
+            self._process.start()
+            logger.info("calibration begun", site=self._site.name)
+
+    def alarm(self) -> tuple[str, Severity, str]:
+        """Return what has worn, how grave that is, and what to do about it."""
+        lost = [change for change in self.changes() if change.loss > 0.0]
+        severity = Severity.MEDIUM if any(change.is_grave for change in lost) else Severity.LOW
+        mend = "plan maintenance; `gigatwin calibrate SITE --drift` tells more"
+        return "; ".join(change.text for change in lost), severity, mend
+
+    def changes(self) -> tuple[ParameterDrift, ...]:
+        """Return what has changed, read anew when there is another calibration."""
+        found = file_stamp(self._path)
+        if found not in (self._stamp, NO_FILE_STAMP):
+            self._stamp, self._changes = found, parameter_drifts(read_calibrations(self._path))
+        return self._changes
+
+    def stop(self) -> None:
+        """End a calibration that runs: the next start begins it again."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process = None
+
+    def _see_to(self, process: BaseProcess, now: np.datetime64) -> None:
+        if process.is_alive():
+            if not self._begun <= now <= self._begun + MAX_DURATION:
+                logger.warning("calibration ended", reason="it took too long")
+                self.stop()
+            return
+        process.join()
+        self._process = None
+        if process.exitcode:
+            logger.warning("calibration failed", code=process.exitcode)
+
+
+def calibrate_last_week(site: Site, folder: Path, now: np.datetime64) -> None:
+    """Calibrate a site by the last week of its archive, and keep what was found.
+
+    Parameters
+    ----------
+    site
+        The site.
+    folder
+        State folder.
+    now
+        End of the week.
+    """
+    with suppress(OSError):  # a unit may forbid it
+        os.nice(NICENESS)
+    try:
+        history = telemetry.open(site, start=now - CALIBRATION_INTERVAL, end=now, root=folder)
+        told = calibrate(site, history)
+    except GigatwinError as error:
+        logger.warning("no calibration", site=site.name, reason=str(error))
+        return
+    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.of(told))
+    logger.info("calibrated", site=site.name, unknown=len(told.unknown), said=list(told.said))
+
+
+CALIBRATIONS_FILE: Final = "calibrations.json"
+"""File of the state folder that holds them."""
+
+MAX_CALIBRATIONS: Final = 520
+"""Most that are kept: ten years of weeks. [1]"""
+
+CALIBRATION_INTERVAL: Final = np.timedelta64(7, "D")
+"""Time after which the next is due: histories that do not overlap."""
+
+
+def read_calibrations(path: Path) -> list[CalibrationSummary]:
+    """Return the calibrations of a file, in order of time; those that cannot be read are left out.
+
+    Parameters
+    ----------
+    path
+        The file; it need not be there.
+    """
+    rows = read_state_file(path).get("calibrations")
+    found = [_week(row) for row in rows] if isinstance(rows, list) else []
+    return sorted((week for week in found if week is not None), key=lambda week: week.start)
+
+
+def store_calibration(path: Path, week: CalibrationSummary) -> None:
+    """Add a calibration to a file, whole or not at all; one of the same history is replaced.
+
+    Parameters
+    ----------
+    path
+        The file.
+    week
+        What the calibration has found.
+    """
+    others = [other for other in read_calibrations(path) if other.start != week.start]
+    weeks = sorted([*others, week], key=lambda week: week.start)[-MAX_CALIBRATIONS:]
+    content = [
+        {
+            "start": str(one.start),
+            "end": str(one.end),
+            "points": {name: [point.value, point.error] for name, point in one.points.items()},
+        }
+        for one in weeks
+    ]
+    write_atomic(path, json.dumps({"calibrations": content}))
+
+
+def is_calibration_due(path: Path, now: np.datetime64) -> bool:
+    """Return whether the history since the last calibration is long enough for another."""
+    weeks = read_calibrations(path)
+    return not weeks or bool(now - weeks[-1].end >= CALIBRATION_INTERVAL)
+
+
+def _week(row: object) -> CalibrationSummary | None:
+    try:
+        content = cast("dict[str, dict[str, list[float]]]", row)
+        points = {
+            str(name): EstimatePoint(value=float(value), error=float(error))
+            for name, (value, error) in content["points"].items()
+        }
+        start, end = (np.datetime64(str(content[name]), "us") for name in ("start", "end"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return CalibrationSummary(start=start, end=end, points=points)

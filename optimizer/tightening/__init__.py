@@ -1,1 +1,0 @@
-"""How a linear plan is kept to physics where it would waste."""
