@@ -79,7 +79,8 @@ class BacktestCase:
         """
         check_argument_types("back-test", site=(site, Site), world=(world, RunInputs))
         if not MIN_LOAD_SCALE <= load_scale <= MAX_LOAD_SCALE:  # NaN too
-            mend = f"mean share of the racks that jobs use: {MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g} of 1"
+            bounds = f"{MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g} of 1"
+            mend = f"mean share of the racks that jobs use: {bounds}"
             fault = ValidationIssue(place="load_scale", value=f"{load_scale:g}", mend=mend)
             raise ProblemError("back-test", [fault])
         workload = workload_from_jobs(

@@ -111,7 +111,10 @@ def _check(folder: Path, identity: BacktestIdentity) -> None:
     if version != IDENTITY_VERSION:
         by = "an earlier gigatwin, which did not tell its series, site file and seeds"
         if version is not None:
-            by = f"another gigatwin, in version {version} of {IDENTITY_FILE}; this one has {IDENTITY_VERSION}"
+            by = (
+                f"another gigatwin, in version {version} of {IDENTITY_FILE}; "
+                f"this one has {IDENTITY_VERSION}"
+            )
         raise _folder_conflict(folder, f"holds {name}, written by {by}")
     found = validated(content, BacktestIdentity, path)
     if others := list(describe_differences(found, identity)):

@@ -1,7 +1,4 @@
-"""The `gigatwin` command.
-
-The root of the `gigatwin` command: its sub-commands, loaded when asked for, and its errors.
-"""
+"""The `gigatwin` command: its sub-commands, loaded when asked for, and its errors."""
 
 import sys
 from io import TextIOWrapper
@@ -16,31 +13,31 @@ from twin.errors import GigatwinError
 __all__ = []
 
 COMMANDS: Final = {
-    "sites": "optimizer.cli.sites",
-    "simulate": "optimizer.cli.simulate",
-    "setpoints": "optimizer.cli.setpoints",
-    "calibrate": "optimizer.cli.calibrate",
-    "validate": "optimizer.cli.validate",
-    "backtest": "optimizer.cli.backtest",
-    "fleet": "optimizer.cli.fleet",
-    "explain": "optimizer.cli.explain",
-    "tariff": "optimizer.cli.tariff",
-    "report": "optimizer.cli.report",
-    "front": "optimizer.cli.front",
-    "fit": "optimizer.cli.fit",
-    "fetch": "optimizer.cli.fetch",
-    "config": "optimizer.cli.run",
-    "run": "optimizer.cli.run",
-    "status": "optimizer.cli.status",
-    "hold": "optimizer.cli.hold",
-    "release": "optimizer.cli.hold",
-    "archive": "optimizer.cli.archive",
-    "replay": "optimizer.cli.replay",
-    "telemetry": "optimizer.cli.telemetry",
-    "demo": "optimizer.cli.demo",
-    "plant": "optimizer.cli.plant",
+    "sites": "optimizer.cli.sites:app",
+    "simulate": "optimizer.cli.simulate:app",
+    "setpoints": "optimizer.cli.setpoints:app",
+    "calibrate": "optimizer.cli.calibrate:app",
+    "validate": "optimizer.cli.validate:app",
+    "backtest": "optimizer.cli.backtest:app",
+    "fleet": "optimizer.cli.fleet:app",
+    "explain": "optimizer.cli.explain:app",
+    "tariff": "optimizer.cli.tariff:app",
+    "report": "optimizer.cli.report:app",
+    "front": "optimizer.cli.front:app",
+    "fit": "optimizer.cli.fit:app",
+    "fetch": "optimizer.cli.fetch:app",
+    "config": "optimizer.cli.run:config_app",
+    "run": "optimizer.cli.run:app",
+    "status": "optimizer.cli.status:app",
+    "hold": "optimizer.cli.hold:app",
+    "release": "optimizer.cli.hold:release_app",
+    "archive": "optimizer.cli.archive:app",
+    "replay": "optimizer.cli.replay:app",
+    "telemetry": "optimizer.cli.telemetry:app",
+    "demo": "optimizer.cli.demo:app",
+    "plant": "optimizer.cli.plant:app",
 }
-"""Each sub-command and the module whose ``app`` it is; only the one asked for is imported."""
+"""Each sub-command as ``module:app``; only the module of the one asked for is imported."""
 
 
 class CommandGroup(TyperGroup):
@@ -54,7 +51,8 @@ class CommandGroup(TyperGroup):
         """Return a sub-command from its module."""
         if cmd_name not in COMMANDS:
             return None
-        made = typer.main.get_command(import_without_gc(COMMANDS[cmd_name]).app)
+        module, _, app_name = COMMANDS[cmd_name].partition(":")
+        made = typer.main.get_command(getattr(import_without_gc(module), app_name))
         command = cast("TyperCommand | TyperGroup", made)
         command.name = cmd_name
         return command

@@ -111,8 +111,8 @@ def time_axis(start: str, days: int, step: str) -> xr.Dataset:
         If the step is no whole number of seconds, or does not divide a day.
     """
     mend = (
-        f"choose a step of at most {MAX_STEP_H:g} h that is a whole number of seconds and divides a "
-        "day, as 15min"
+        f"choose a step of at most {MAX_STEP_H:g} h that is a whole number of seconds and divides "
+        "a day, as 15min"
     )
     fault = ProblemError("command", [ValidationIssue(place="--step", value=step, mend=mend)])
     try:

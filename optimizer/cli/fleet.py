@@ -349,8 +349,10 @@ def run_closed_loop(
         screen.print(words, style="red", markup=False)
     moved, count = sum(parcel.energy for parcel in found.parcels), len(found.parcels)
     screen.print(
-        f"{format_integer(moved)} MWh moved in {pluralise(count, 'parcel')} for {format_integer(found.move_cost)} EUR; "
-        f"sharing {'saved' if found.saved >= 0.0 else 'cost'} {format_integer(abs(found.saved))} EUR"
+        f"{format_integer(moved)} MWh moved in {pluralise(count, 'parcel')} "
+        f"for {format_integer(found.move_cost)} EUR; "
+        f"sharing {'saved' if found.saved >= 0.0 else 'cost'} "
+        f"{format_integer(abs(found.saved))} EUR"
     )
     result = {**found.as_json(), **said}
     if out is not None:

@@ -24,7 +24,6 @@ from optimizer.cli.options import (
 )
 from optimizer.cli.output import console, table
 from optimizer.inputs.series_files import SeriesFiles, default_zone, synthetic_files
-from optimizer.module_loading import import_without_gc
 from optimizer.service.clock import RealClock
 from optimizer.service.config import DEFAULT_PAGE_PORT, ServiceConfig
 from optimizer.service.startup import PreflightCheck, run_preflight_checks, run_service
@@ -159,7 +158,7 @@ def check(context: typer.Context) -> None:
 
     Takes what `gigatwin run` takes, from the command line or the same variables.
     """
-    command = typer.main.get_command(import_without_gc("optimizer.cli.run").app)
+    command = typer.main.get_command(app)
     code = command.main(
         [*context.args, CHECK_OPTION], prog_name="gigatwin run", standalone_mode=False
     )

@@ -25,7 +25,7 @@ from twin.site import Site
 PARTNER_NAME: Final = "tso-1"
 """Name of the demo's grid partner."""
 
-PARTNER_SCRIPT: Final = Path(__file__).parents[3] / "docs" / "examples" / "partner.py"
+PARTNER_SCRIPT: Final = Path(__file__).parents[2] / "docs" / "examples" / "partner.py"
 """The sample partner; it is part of the source tree."""
 
 STALL_TIMEOUT_S: Final = 60.0

@@ -18,8 +18,7 @@ from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data, delivered_cost
 from optimizer.model.rows import LOWER_BOUND_LABELS, ROW_LABELS
 from optimizer.problem.problem import Problem
-from optimizer.solver import is_feasible
-from optimizer.solver.highs import LpSolution, LpSolver
+from optimizer.solver.highs import LpSolution, LpSolver, is_feasible
 from twin import variables
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray

@@ -36,7 +36,7 @@ from optimizer.model.formulation import parameter_values
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import account_weights
 from optimizer.model.rows import JOB_RACKS_LABEL, ROW_LABELS, UPPER_BOUND_COLUMNS, reserve_column
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from optimizer.solver.reserve_bidding import ActivationRows, bid_blocks
 from optimizer.solver.solution import Solution
 from twin.errors import SolverError

@@ -19,7 +19,7 @@ from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide
 from optimizer.problem.migration import Migration
 from optimizer.problem.problem import Problem
-from optimizer.solver import LpSolution, LpSolver
+from optimizer.solver.highs import LpSolution, LpSolver
 from optimizer.solver.warm_start import WarmStart
 from twin.errors import ServiceError, ValidationIssue
 from twin.physics import FloatArray

@@ -30,7 +30,7 @@ from optimizer.model.objective import account_weights
 from optimizer.planner.decision import Decision
 from optimizer.planner.planner import decide, with_past_units
 from optimizer.problem.problem import Problem
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from twin.errors import NoScheduleError
 from twin.physics import FloatArray
 

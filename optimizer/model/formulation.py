@@ -37,20 +37,19 @@ COMPONENT_OF_RELATION: Final[Mapping[type, Any]] = {
     Exchange: import_export,
     DemandCharge: demand_charge,
 }
-"""Relation -> its form: ``shape``, ``numbers`` and ``build``."""
-
-_FORMS: Final = (
-    *COMPONENT_OF_RELATION.values(),
-    unit_commitment,
-    workload,
-    migration,
-    reserve_product,
-    reserve_headroom,
-    contract_position,
-)
+"""Relation -> its component: a module with ``signature``, ``parameters`` and ``build``."""
 
 BUILDERS_BY_SIGNATURE: Final[Mapping[type, Callable[..., None]]] = {
-    **{form.Shape: form.build for form in _FORMS},
+    converter.ConverterSignature: converter.build,
+    storage.StorageSignature: storage.build,
+    import_export.ImportExportSignature: import_export.build,
+    demand_charge.DemandChargeSignature: demand_charge.build,
+    unit_commitment.UnitCommitmentSignature: unit_commitment.build,
+    workload.WorkloadSignature: workload.build,
+    migration.MigrationSignature: migration.build,
+    reserve_product.ReserveProductSignature: reserve_product.build,
+    reserve_headroom.ReserveHeadroomSignature: reserve_headroom.build,
+    contract_position.ContractPositionSignature: contract_position.build,
     import_export.WaterSupplySignature: import_export.build_water_supply,
 }
 """Shape -> what writes it into its block."""
@@ -98,8 +97,8 @@ def parameter_values(*many: ModelData) -> dict[str, FloatArray]:
     found = {}
     for inputs in many:
         before = f"{inputs.name}." if len(many) > 1 else ""
-        for name, form, about in (*_all(inputs), *_contract_components(inputs)):
-            for word, values in form.numbers(about, inputs).items():
+        for name, component, about in (*_all(inputs), *_contract_components(inputs)):
+            for word, values in component.parameters(about, inputs).items():
                 found[f"{before}{name}.{word}"] = np.asarray(values, dtype=float)
         found[f"{before}water.hours"] = inputs.hours
     return found
@@ -174,15 +173,18 @@ def _value(bound: Any, index: Any) -> float:
 
 
 def _parts(inputs: ModelData) -> Iterator[tuple[str, Any]]:
-    yield from ((name, form.shape(about, inputs)) for name, form, about in _all(inputs))
+    yield from (
+        (name, component.signature(about, inputs)) for name, component, about in _all(inputs)
+    )
     yield "water", import_export.WaterSupplySignature()
     yield from (
-        (name, form.shape(about, inputs)) for name, form, about in _contract_components(inputs)
+        (name, component.signature(about, inputs))
+        for name, component, about in _contract_components(inputs)
     )
 
 
 def _all(inputs: ModelData) -> Iterator[tuple[str, Any, Any]]:
-    """Yield block, form and relation of every member of a site, and of its halls together."""
+    """Yield block, component and relation of every member of a site, and of its halls together."""
     site = inputs.problem.site
     relation: Any
     for relation in (*site.converts, *site.stores, *site.exchanges, *site.peaks):
@@ -200,7 +202,7 @@ def _all(inputs: ModelData) -> Iterator[tuple[str, Any, Any]]:
 
 
 def _contract_components(inputs: ModelData) -> Iterator[tuple[str, Any, Any]]:
-    """Yield block, form and promise of what stands upon the flows of all others."""
+    """Yield block, component and promise of what stands upon the flows of all others."""
     for promise in described_obligations(inputs.problem.site, inputs.problem.outlook):
         yield promise.owner, contract_position, promise
 

@@ -29,7 +29,7 @@ from optimizer.planner.decision import Decision
 from optimizer.planner.schedule import build_schedule
 from optimizer.problem.problem import Problem
 from optimizer.problem.validation import unit_counts
-from optimizer.solver import LpSolution, LpSolver, is_feasible
+from optimizer.solver.highs import LpSolution, LpSolver, is_feasible
 from optimizer.solver.mip import shift_units, solve_unit_commitment, units_on
 from optimizer.solver.relaxation_repair import repair_relaxation
 from optimizer.solver.reserve_bidding import round_bids

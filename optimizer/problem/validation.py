@@ -307,7 +307,8 @@ def _of_sources(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     for exchange in (one for one in site.exchanges if one.available):
         most = WRONG_UNIT_FACTOR * exchange.import_limit
         given = outlook[exchange.available].sel(renewable=[exchange.owner])
-        mend = f"is more than {WRONG_UNIT_FACTOR:g} times its {exchange.import_limit:g} MW; is it in MW?"
+        limit = f"{exchange.import_limit:g} MW"
+        mend = f"is more than {WRONG_UNIT_FACTOR:g} times its {limit}; is it in MW?"
         yield from value_issues(given, given.to_numpy() > most, mend)
 
 
@@ -370,10 +371,12 @@ def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue
     output = values_by_machine(state, "cooling_plant_output")
     for plant in site.of(CoolingPlant):
         given, likely = output[plant.name], WRONG_UNIT_FACTOR * plant.rated_cooling
-        if (
-            not -NEGATIVE_OUTPUT_SHARE * plant.rated_cooling <= given <= likely
-        ):  # meters show a little below none
-            mend = f"must lie between 0 and {likely:g} MW, {WRONG_UNIT_FACTOR:g} times what it is rated for"
+        least = -NEGATIVE_OUTPUT_SHARE * plant.rated_cooling  # meters show a little below none
+        if not least <= given <= likely:
+            mend = (
+                f"must lie between 0 and {likely:g} MW, "
+                f"{WRONG_UNIT_FACTOR:g} times what it is rated for"
+            )
             place = f"state, cooling_plant_output, {plant.name}"
             yield ValidationIssue(place=place, value=f"{given:g} MW", mend=mend)
 

@@ -40,6 +40,7 @@ EMPTY_DECISION: Final[Mapping[str, object]] = {"accounts": {}, "binding": [], "c
 
 
 def backtest_decision_record(decision: Decision) -> dict[str, object]:
+    """Return a decision as a back-test writes it: its start, its tries and its explanation."""
     start = units.format_minute(decision.start)
     told: dict[str, object] = {"start": start, "attempts": decision.attempts}
     return told | decision.explanation.as_json()

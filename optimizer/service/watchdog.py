@@ -52,7 +52,8 @@ class Watchdog:
             return ""
         return (
             f"the decision is stuck: none has come for {taken / 60.0:.1f} min; the plant hears no "
-            f"heartbeat, and systemd starts the service anew after {WATCHDOG_LIMIT_S / 60.0:.0f} min"
+            "heartbeat, and systemd starts the service anew after "
+            f"{WATCHDOG_LIMIT_S / 60.0:.0f} min"
         )
 
     def look(self) -> None:

@@ -33,7 +33,7 @@ from optimizer.model.objective import (
 from optimizer.model.signature import ModelSignature
 from optimizer.planner.planner import fix_first_stage
 from optimizer.problem.problem import Problem
-from optimizer.solver import LpSolution, LpSolver, slack_basis
+from optimizer.solver.highs import LpSolution, LpSolver, slack_basis
 from optimizer.solver.warm_start import SimplexBasis, WarmStart, shift_basis
 from optimizer.stochastic.scenarios import ScenarioProblem, check_scenarios
 from twin.errors import NoScheduleError

@@ -4,7 +4,7 @@ from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData
 from optimizer.model.objective import account_weights
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from tests.benchmarks.bench import Place
 
 

@@ -11,8 +11,8 @@ from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData, build_model_data
 from optimizer.problem.problem import Problem
-from optimizer.solver import MIP_GAP, LpSolver
-from optimizer.solver.mip import shift_units, solve_unit_commitment, units_on
+from optimizer.solver.highs import LpSolver
+from optimizer.solver.mip import MIP_GAP, shift_units, solve_unit_commitment, units_on
 from optimizer.solver.warm_start import WarmStart, shift_basis
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.solve_cycle import PATIENCE, elsewhere, prices_of

@@ -14,7 +14,7 @@ from functools import cache
 from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from optimizer.solver.warm_start import WarmStart, shift_basis
 from tests.benchmarks.bench import Bench, Measured, Place, cpu
 from tests.benchmarks.exporting import prices_of

@@ -11,7 +11,7 @@ from optimizer.model import formulation
 from optimizer.model.assembler import add_param, add_var
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import account_weights
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from tests.math.hand import outlook, problem, site
 
 NAMES = ("north", "south")

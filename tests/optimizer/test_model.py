@@ -10,7 +10,7 @@ from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import ACCOUNTS
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from tests.math.hand import battery, grid, outlook, problem, site, solved
 from twin.errors import SolverError
 

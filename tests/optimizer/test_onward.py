@@ -8,7 +8,8 @@ from optimizer.compiler.structure import compile_model
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import ACCOUNTS
-from optimizer.solver import LpSolver, highs
+from optimizer.solver import highs
+from optimizer.solver.highs import LpSolver
 from tests.math.hand import battery, grid, outlook, problem, site
 
 HOURS = 24

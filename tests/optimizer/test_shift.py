@@ -9,7 +9,7 @@ from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import ACCOUNTS
 from optimizer.planner.planner import solve_problem
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from optimizer.solver.warm_start import SimplexBasis, WarmStart, shift_basis
 from tests import small_days
 from tests.math.hand import START, battery, grid, outlook, problem, site

@@ -8,7 +8,7 @@ import pytest
 import optimizer.solver.mip as room
 from optimizer.planner.planner import decide, solve_problem
 from optimizer.planner.schedule import build_schedule
-from optimizer.solver import MIP_GAP
+from optimizer.solver.mip import MIP_GAP
 from optimizer.verification.verifier import verify
 from tests import small_days
 from tests.strict_site import PLANT, strict

@@ -10,7 +10,7 @@ from optimizer.model.formulation import parameter_values
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import RiskPreference, cvar
 from optimizer.planner.planner import solve_problem
-from optimizer.solver import LpSolver, slack_basis
+from optimizer.solver.highs import LpSolver, slack_basis
 from optimizer.stochastic import two_stage
 from optimizer.stochastic.scenarios import ScenarioProblem
 from optimizer.stochastic.two_stage import (

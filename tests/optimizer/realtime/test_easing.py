@@ -134,9 +134,13 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
     jobs = replace(jobs_of(2), racks=np.array([700.0, 700.0]))
     easing = LoadShedding.of(open_queue(RackPool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
     guard = MeteringIntervalControl(
-        site=large, planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}), peak=999.0, limit=170.0, work=easing,
+        site=large,
+        planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}),
+        peak=999.0,
+        limit=170.0,
+        work=easing,
         spare={"battery_1": 0.0},
-    )  # fmt: skip
+    )
     shown, cuts = _followed(guard, 178.0 + rise * np.arange(14.0), delay)
     assert shown[-3:].max() <= 170.0 + 2.0 * rise + 0.3
     turns = np.diff(np.sign(np.diff(cuts)[np.diff(cuts) != 0.0]))

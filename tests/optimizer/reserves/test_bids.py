@@ -13,7 +13,7 @@ from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import account_weights
 from optimizer.planner.planner import solve_problem
 from optimizer.planner.schedule import build_schedule
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from optimizer.solver.reserve_bidding import bid_blocks
 from tests import reserve_days
 from tests.math.hand import battery, grid, problem, solved

@@ -189,7 +189,8 @@ def test_a_time_that_is_replayed_has_no_fetcher(copies):
 @pytest.mark.slow
 def test_a_rehearsal_loads_what_renewables_need_and_changes_nothing(copies):
     words = (
-        "import sys, sites; from pathlib import Path; from optimizer.inputs.live_series import LiveSeries\n"
+        "import sys, sites; from pathlib import Path\n"
+        "from optimizer.inputs.live_series import LiveSeries\n"
         "from optimizer.inputs.series_files import SeriesFiles\n"
         "import numpy as np\n"
         f"files = SeriesFiles(prices=Path({str(copies['prices'])!r}), "

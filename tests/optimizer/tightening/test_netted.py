@@ -10,7 +10,7 @@ from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import build_model_data
 from optimizer.model.objective import account_weights
 from optimizer.planner.planner import solve_problem
-from optimizer.solver import LpSolver
+from optimizer.solver.highs import LpSolver
 from optimizer.solver.relaxation_repair import net_import_export
 from tests.math.hand import battery, grid, outlook, problem, site
 
