@@ -59,7 +59,7 @@ def site_issues(site: Site) -> list[ValidationIssue]:
 
     Returns
     -------
-    list of Fault
+    list of ValidationIssue
         Empty if the site can be; the sizes are judged only where every carrier has its supplier.
     """
     faults = [*_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
@@ -519,7 +519,7 @@ def backup_issues(site: Site) -> Iterator[ValidationIssue]:
 
     Yields
     ------
-    Fault
+    ValidationIssue
         The charge that must never be traded is the critical power over the time of failed starts,
         start, transfer and blocks. It is held by the UPS, for its autonomy, and by what batteries
         keep below their reserve, as far as their power gives it in that time. All banks of sets

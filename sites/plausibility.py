@@ -76,7 +76,7 @@ def implausible_values(site: Site) -> Iterator[ValidationIssue]:
 
     Yields
     ------
-    Fault
+    ValidationIssue
         Place, value with its unit, and what it may be.
     """
     if not is_valid_name(site.name):

@@ -140,7 +140,7 @@ def issues_from_pydantic(
 
     Returns
     -------
-    list of Fault
+    list of ValidationIssue
         In the order of the model's fields.
     """
     found = [(item["type"], _fault(item, model, table, place)) for item in error.errors()]

@@ -344,7 +344,7 @@ def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
 
     Yields
     ------
-    Fault
+    ValidationIssue
         One a carrier, at a machine that asks for it.
     """
     converts = [relation for relation in site.relations if isinstance(relation, Convert)]

@@ -106,7 +106,7 @@ def interval_edges(data: xr.Dataset | xr.DataArray) -> np.ndarray:
 def regular_axes(
     start: np.datetime64, count: int, step: np.timedelta64 = QUARTER_HOUR
 ) -> xr.Dataset:
-    """Return ``count`` equal intervals from ``start`` on; see :func:`intervals`."""
+    """Return ``count`` equal intervals from ``start`` on; see :func:`interval_axes`."""
     return interval_axes(start + np.arange(count + 1) * step)
 
 
@@ -123,7 +123,7 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
     Returns
     -------
     xarray.Dataset
-        Axes as in :func:`intervals`.
+        Axes as in :func:`interval_axes`.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def check_argument_types(source: str, **given: tuple[object, type]) -> None:
     source
         Where it was handed in.
     **given
-        As :func:`unlike` takes it.
+        As :func:`type_issues` takes it.
 
     Raises
     ------

@@ -367,7 +367,7 @@ def variable_definition(name: str) -> VariableDefinition:
 
     Returns
     -------
-    Term
+    VariableDefinition
         Its unit and meaning.
 
     Raises
@@ -398,7 +398,7 @@ def tag_variable(array: xr.DataArray, name: str) -> xr.DataArray:
 
 
 def tag_dataset(dataset: xr.Dataset) -> xr.Dataset:
-    """Return the dataset with every variable tagged by its own name; see :func:`tag`."""
+    """Return the dataset with every variable tagged by its own name; see :func:`tag_variable`."""
     tagged = dataset.copy(deep=False)
     for name, array in tagged.data_vars.items():
         array.attrs.update(

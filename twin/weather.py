@@ -37,8 +37,8 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
 
     Yields
     ------
-    Fault
-        A number that is none, or one beyond :data:`POSSIBLE`: mostly another unit.
+    ValidationIssue
+        A number that is none, or one beyond :data:`PLAUSIBLE_AIR`: mostly another unit.
     """
     for name, (low, high) in PLAUSIBLE_AIR.items():
         values = weather[name].to_numpy()
@@ -58,7 +58,7 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
 
 
 def rounded_air(outlook: xr.Dataset) -> dict[str, FloatArray]:
-    """Return air on the :data:`GRID`: hours that hardly differ are the same there.
+    """Return air on the :data:`ROUNDING_STEPS`: hours that hardly differ are the same there.
 
     Air is nowhere cooler, drier or denser than told, so that no plant is thought to draw less; as
     it is thinner, its wet bulb may be 0.005 K lower.
@@ -128,7 +128,7 @@ class Weather:
 
     @classmethod
     def roughly(cls, outlook: xr.Dataset) -> Self:
-        """Return the weather on the :data:`GRID`, so that hours alike are the same.
+        """Return the weather on the :data:`ROUNDING_STEPS`, so that hours alike are the same.
 
         Parameters
         ----------

@@ -64,7 +64,7 @@ class BacktestCase:
             Prices, carbon, weather and jobs.
         load_scale
             Mean movable work, as a share of all racks at full work, of :data:`LEAST_LOAD` to
-            :data:`MOST_LOAD`. [1]
+            :data:`MAX_LOAD_SCALE`. [1]
 
         Raises
         ------
@@ -167,7 +167,7 @@ def synthetic_case(
 
     Returns
     -------
-    Setting
+    BacktestCase
         Over exactly these quarter-hours.
     """
     days = int(np.ceil(steps * QUARTER_HOUR / DAY))

@@ -93,7 +93,7 @@ def run_interval(
     Parameters
     ----------
     setting, policy, plant, decisions
-        As for :func:`played`.
+        As for :func:`run_policy`.
     view
         What the policy sees at its start.
     """

@@ -153,7 +153,7 @@ def hold_reserves(
     Parameters
     ----------
     plant
-        From :func:`plant_of`.
+        From :func:`build_plant`.
     decisions
         All so far.
     now

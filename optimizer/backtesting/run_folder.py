@@ -56,7 +56,7 @@ class BacktestIdentity(IdentityHeader):
     Attributes
     ----------
     version
-        :data:`VERSION`.
+        :data:`IDENTITY_VERSION`.
     start, days, load_scale, seeds
         What was asked for.
     digests
@@ -135,7 +135,7 @@ def check_run_site(folder: Path, site: Site) -> None:
     Raises
     ------
     StateError
-        If the folder holds another site's run, or its :data:`IDENTITY` is damaged.
+        If the folder holds another site's run, or its :data:`IDENTITY_FILE` is damaged.
     """
     path = folder / IDENTITY_FILE
     if not path.exists():
@@ -182,7 +182,7 @@ def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
 
     Returns
     -------
-    Results
+    BacktestResults
         All that the folder has now.
     """
     earlier = read_results(folder)
@@ -221,7 +221,7 @@ def read_backtest_decision(
 
     Returns
     -------
-    Told
+    DecisionRecord
         Its accounts, binding limits, changes and what was degraded.
 
     Raises

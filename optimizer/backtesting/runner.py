@@ -80,7 +80,7 @@ def backtest(
 
     Returns
     -------
-    Results
+    BacktestResults
         Summaries by policy.
 
     Raises
@@ -186,7 +186,7 @@ def run_backtest_policy(
 
     Returns
     -------
-    Trial
+    PolicyRun
         The settled run.
     """
     decisions: list[Decision] = []

@@ -126,7 +126,7 @@ def settle(
 
     Returns
     -------
-    Bill
+    Settlement
         The settled run.
     """
     meter = _Meter.of(record, series)

@@ -143,7 +143,7 @@ def assess_duties(
 
 
 def duty_rows(verdicts: Sequence[LimitAssessment]) -> Iterator[tuple[str, ...]]:
-    """Yield the cells of each duty, as :data:`LIMITS` heads them."""
+    """Yield the cells of each duty, as :data:`DUTY_COLUMNS` heads them."""
     for one in verdicts:
         sign = "at most" if one.duty.at_most is not None else "at least"
         value = "unknown" if np.isnan(one.value) else f"{one.value:.3f}"

@@ -46,7 +46,7 @@ _PROBE_POINTS: Final = np.linspace(0.0, 1.0, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class CurveSamples:
-    """What the physics says at :data:`SAMPLES` of a range of outputs.
+    """What the physics says at :data:`SAMPLE_POINTS` of a range of outputs.
 
     Attributes
     ----------

@@ -163,8 +163,8 @@ def fit_piecewise_linear(convert: Convert, reach: OperatingRange) -> ConvexSegme
 
     Returns
     -------
-    Segments
-        As few as keep the error small, at most :data:`MOST_SEGMENTS`.
+    ConvexSegments
+        As few as keep the error small, at most :data:`MAX_SEGMENTS`.
     """
     lines, *others = (_fit_range(convert.lead, asked) for asked in reach.asked)
     for right in others:

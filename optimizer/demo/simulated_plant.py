@@ -129,7 +129,7 @@ def settle_run(
 
     Returns
     -------
-    Judgement
+    SimulatedRunResult
         Violations, bill and work.
     """
     count = len(outcome.steps)

@@ -127,7 +127,7 @@ def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLim
 
     Returns
     -------
-    tuple of Binding
+    tuple of BindingLimit
         Rows and bounds of columns alike.
     """
     time = schedule["time"].to_numpy()
@@ -163,7 +163,7 @@ def uncertain_limits(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...
     Returns
     -------
     tuple of str
-        What :func:`binding` leaves out, each once.
+        What :func:`binding_limits` leaves out, each once.
     """
     left = (one.limit for one, over in _over_time(solution, schedule) if _is_uncertain(one, over))
     return tuple(dict.fromkeys(left))

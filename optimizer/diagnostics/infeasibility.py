@@ -335,7 +335,7 @@ class ElasticModel:
 
         Returns
         -------
-        Lack or None
+        ElasticSolution or None
             Nothing if other rows cannot be kept either.
         """
         count = len(self._rows)

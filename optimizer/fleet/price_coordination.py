@@ -105,7 +105,7 @@ def coordinate_by_prices(
 
     Returns
     -------
-    Coordination
+    CoordinationResult
         Whatever moves is balanced, and costs no more than when nothing moves.
 
     Raises

@@ -29,7 +29,7 @@ def next_requests(site: Site, outlook: xr.Dataset, schedule: xr.Dataset) -> list
     site
         The site.
     outlook
-        What is asked, as :func:`in_words` tells it.
+        What is asked, as :func:`request_outlook` tells it.
     schedule
         The schedule in force.
 

@@ -129,7 +129,7 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
 
     Returns
     -------
-    World
+    RunInputs
         Series that cover the run, with as much history as the files hold.
 
     Raises

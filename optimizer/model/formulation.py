@@ -148,7 +148,7 @@ def set_parameters(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) 
     model
         From :func:`build`.
     numbers
-        From :func:`numbers_of` a problem of the same shape.
+        From :func:`parameter_values` a problem of the same shape.
     """
     for parameter in model.component_objects(pyo.Param):
         given = numbers[parameter.name].ravel().tolist()

@@ -76,7 +76,8 @@ promise is never broken for gain, and a plan never fails for it. [EUR MW-1 h-1]"
 
 UNBACKED_PENALTY_RATIO: Final = 10.0
 """How much dearer it is to lack energy behind reserves than to come back late: as there are at the
-least 0.2 MWh behind a MW (:data:`FADES`), that beats the price of telling that it is not held. [1]
+least 0.2 MWh behind a MW (:data:`TAPER_TIME_H`), that beats the price of telling that it is not
+held. [1]
 """
 
 VIOLATION_ACCOUNTS: Final = ("lateness", "ramp", "targets", "reserve_shortfall")
@@ -94,7 +95,7 @@ class RiskPreference:
     weight
         What the tail of the cost counts, 0 for the mean alone to 1 for the tail alone. [1]
     violations
-        What the tail of :data:`VIOLATIONS` counts on top, 0 or more. [1]
+        What the tail of :data:`VIOLATION_ACCOUNTS` counts on top, 0 or more. [1]
 
     Raises
     ------

@@ -111,7 +111,10 @@ def estimate_flexibility(
 
 
 def no_flexibility(schedule: xr.Dataset) -> xr.Dataset:
-    """Return the flexibility of a plan that leaves none to anybody; see :func:`flexibility`."""
+    """Return the flexibility of a plan that leaves none to anybody.
+
+    See :func:`estimate_flexibility`.
+    """
     names = ("reserve_up_power", "reserve_down_power", "reserve_duration", "recovery_energy")
     nothing = np.zeros(schedule.sizes["time"])
     return label_on_schedule(

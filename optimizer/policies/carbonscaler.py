@@ -48,7 +48,7 @@ def order_carbonscaler(
 
     Returns
     -------
-    Orders
+    DispatchOrders
         Jobs with their caps; stores rest, all heat is sold that the network takes, and renewables
         are capped at what the site can use and give away.
     """

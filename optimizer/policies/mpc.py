@@ -181,7 +181,7 @@ class MpcPolicy:
 
 
 class StochasticMpcPolicy(MpcPolicy):
-    """Plan as :class:`Optimal` does, but decide each hour for many courses of the world.
+    """Plan as :class:`MpcPolicy` does, but decide each hour for many courses of the world.
 
     Parameters
     ----------
@@ -250,7 +250,7 @@ class PartialForesightPolicy(MpcPolicy):
     site, record, workload, listen, export
         As for :class:`optimizer.policies.mpc.MpcPolicy`.
     knows
-        A key of :data:`KNOWLEDGE`.
+        A key of :data:`FORESIGHT_VARIABLES`.
     """
 
     def __init__(

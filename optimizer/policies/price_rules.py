@@ -52,7 +52,7 @@ def order_immediate(
 
     Returns
     -------
-    Orders
+    DispatchOrders
         Jobs only; stores rest. A job that does not fit lets later ones pass, one that runs goes
         on; renewables are capped at what the site can use and give away; all heat is sold that
         the network takes.
@@ -114,7 +114,7 @@ def order_cheapest_hours(
 
     Returns
     -------
-    Orders
+    DispatchOrders
         Jobs with their caps, stores, renewables curtailed where power is worth nothing, and heat
         sold where it brings more than the power that lifts it costs.
 

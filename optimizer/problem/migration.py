@@ -177,6 +177,6 @@ def add_incoming_cohorts(
 
 
 def remove_incoming_cohorts(outlook: xr.Dataset) -> xr.Dataset:
-    """Return an outlook without the cohorts that :func:`welcoming` gave it."""
+    """Return an outlook without the cohorts that :func:`add_incoming_cohorts` gave it."""
     guests = incoming_cohorts(outlook)
     return outlook.isel(cohort=[n for n in range(outlook.sizes["cohort"]) if n not in guests])

@@ -80,8 +80,8 @@ def build_horizon(
     Returns
     -------
     xarray.Dataset
-        By :data:`QUARTERLY` where published prices or promises of the next day move within an
-        hour, else by :data:`HOURLY`; all of either have one shape.
+        By :data:`QUARTER_HOUR_HORIZON` where published prices or promises of the next day move
+        within an hour, else by :data:`HOURLY`; all of either have one shape.
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
     until = published_until(now, site.market_day_zone)

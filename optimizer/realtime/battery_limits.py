@@ -178,7 +178,7 @@ def apply_limits(now: xr.Dataset, ways: Mapping[str, BatteryLimits]) -> xr.Datas
     now
         The intervals.
     ways
-        As :func:`gentle` tells.
+        As :func:`taper_limits` tells.
     """
     if not ways:
         return now
@@ -199,9 +199,9 @@ def discharge_margin(
     spare
         Battery -> most by which it may be moved for other reasons. [MW]
     ways
-        As :func:`gentle` tells.
+        As :func:`taper_limits` tells.
     step
-        What they are moved from, as :func:`gently` tells.
+        What they are moved from, as :func:`apply_limits` tells.
     """
     found = dict(spare)
     for name, most in ways.items():
@@ -238,7 +238,7 @@ def shave_peak(
 
     Returns
     -------
-    tuple of Orders and float
+    tuple of DispatchOrders and float
         The orders, and how much of the excess they take away. [MW]
 
     Notes

@@ -73,7 +73,7 @@ class RealtimeController:
 
         Returns
         -------
-        Orders
+        DispatchOrders
             Within what the site leaves, and without raising the peak by what was not foreseen.
         """
         is_again = queue.instant == self._begun

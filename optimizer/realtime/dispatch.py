@@ -44,16 +44,16 @@ def dispatch_jobs(
 
     Returns
     -------
-    tuple of Orders and dict
+    tuple of DispatchOrders and dict
         The orders, and the new carry.
 
     Notes
     -----
     Jobs that must run, or are due while they still can be capped, come first, planned or not; then
-    the rest of the planned racks is given out by :func:`urgency`. A gang is started if the plan
-    calls for half of it, kept if for a quarter; what is left over is carried on, up to the widest
-    gang. As much of a kind runs as reserves count on, whatever is left over: only what runs can
-    stop. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
+    the rest of the planned racks is given out by :func:`priority_order`. A gang is started if the
+    plan calls for half of it, kept if for a quarter; what is left over is carried on, up to the
+    widest gang. As much of a kind runs as reserves count on, whatever is left over: only what runs
+    can stop. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
     """
     hours = float(step["duration"])
     names = [kind.name for kind in queue.pool.kinds]

@@ -124,7 +124,7 @@ class ConnectionLimits:
 
     @classmethod
     def of(cls, site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Self:
-        """Return it for a state and an outlook, as :func:`headroom` takes them."""
+        """Return it for a state and an outlook, as :func:`compute_headroom` takes them."""
         limit = float(connection.plannable_import_limit(site, state, _first(outlook))[0])
         soon = outlook.isel(time=slice(0, 2))
         up, down = (float(sold.max()) for sold in connection_headroom(site, soon))

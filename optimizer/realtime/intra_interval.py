@@ -185,7 +185,7 @@ class MeteringIntervalControl:
 
         Returns
         -------
-        Orders or None
+        DispatchOrders or None
             With batteries that charge less or give more, and work that is capped if the limit asks
             for more than they have, or, where there is room again, as they were ordered at first;
             nothing if the orders stand.
@@ -224,8 +224,9 @@ class MeteringIntervalControl:
     def _held(self, minutes: float, *, mean: float, latest: float) -> float:
         """Return the cut that keeps the limit, however fast the plant follows. [MW]
 
-        Machines may follow at once, as racks do, or over :data:`TRANSITION`. So only what the meter
-        shows as room is given back; and a rise counts that both ways of following leave as one.
+        Machines may follow at once, as racks do, or over :data:`SET_POINT_TRANSITION_MIN`. So only
+        what the meter shows as room is given back; and a rise counts that both ways of following
+        leave as one.
         """
         now, soon = self._cut_at(minutes), self._course(minutes + RISE_LOOKAHEAD_MIN)
         rise = 0.0
@@ -256,7 +257,7 @@ class MeteringIntervalControl:
 
         Returns
         -------
-        Orders or None
+        DispatchOrders or None
             With tanks that charge less or give more, never the other way within the quarter-hour;
             nothing if the orders stand.
         """

@@ -62,7 +62,7 @@ def priority_order(
     queue
         The jobs.
     must
-        Which must run, by :func:`pressing`.
+        Which must run, by :func:`must_run`.
     soon
         Which had better run, by :func:`due`; by default none.
 

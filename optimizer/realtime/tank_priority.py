@@ -38,7 +38,7 @@ def apply_tank_priority(
 
     Returns
     -------
-    Orders
+    DispatchOrders
         The same, with charge in full up to :data:`CALM` above the set point, none where a plan may
         not go, and a share of it in between. Beyond, the tank gives, at the limit of the water all
         that it can; whether there is enough in it is left to its own controller. A set point so

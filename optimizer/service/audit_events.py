@@ -107,7 +107,7 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
 
     Returns
     -------
-    Told
+    DecisionRecord
         Its accounts, binding limits, changes and what was degraded; as ``record``, which lines of
         the record are not as they were written, if any: one takes away no other.
 

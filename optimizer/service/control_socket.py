@@ -204,7 +204,7 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
 
     Raises
     ------
-    SilentError
+    ServiceUnresponsiveError
         If it does not answer; it may still do as it was told.
     ServiceError
         If no service runs there, or it refuses.

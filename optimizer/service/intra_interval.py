@@ -108,7 +108,7 @@ class IntraIntervalController:
 
         Returns
         -------
-        Orders or None
+        DispatchOrders or None
             As :class:`optimizer.realtime.intra_interval.MeteringIntervalControl` gives them, at
             most once a minute.
         """

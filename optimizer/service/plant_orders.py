@@ -151,7 +151,7 @@ def plant_commands(site: Site, outcome: DecisionResult) -> PlantCommands:
 
     Returns
     -------
-    Wanted
+    PlantCommands
         Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
         but those that nobody acts on; requests to stores (to charge is positive), to renewables, to
         heat pumps, of coolant temperatures, of the chillers where the plan commits them, and of the

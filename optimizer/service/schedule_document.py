@@ -179,7 +179,7 @@ def build_document(
 
     Returns
     -------
-    Plan
+    ScheduleDraft
         For :meth:`telemetry.feed.publisher.SchedulePublisher.publish`: the quarter-hours until the
         same local wall time on the next day. Hours are split; beyond the end of the schedule its
         last value goes on. The baseline is the schedule; what is fixed towards a partner is put

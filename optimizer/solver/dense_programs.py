@@ -69,7 +69,7 @@ def solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> Dense
 
     Returns
     -------
-    Found
+    DenseSolution
         Where the solver of squares misses the rows or finds no end, which happens, the values of
         least sum of distances: the simplex keeps rows.
 

@@ -85,7 +85,7 @@ def decide_with_scenarios(
 
     Returns
     -------
-    Hedged
+    HedgedDecision
         The decision. Where no first stage does for all courses, or none that does gives a safe
         plan, it is that for the forecast alone, and says so.
 

@@ -166,14 +166,14 @@ def generate_scenarios(
     errors
         Errors of past forecasts, kept from question to question.
     count
-        How many courses, at most: of :data:`DRAWN` times as many, told apart by prices and weather,
-        those that tell the work apart. [1]
+        How many courses, at most: of :data:`DRAWS_PER_SCENARIO` times as many, told apart by prices
+        and weather, those that tell the work apart. [1]
     seed
         Of the days whose arrivals come again where the weather's own lies too far back.
 
     Returns
     -------
-    list of Case
+    list of ScenarioProblem
         Each with the forecast errors of one past moment and the arrivals of the days that followed
         it; where that is longer ago than arrivals are remembered, of other days, drawn.
     """

@@ -122,7 +122,7 @@ def solve_two_stage(
 
     Returns
     -------
-    Hedge
+    TwoStageSolution
         The first stage, and what each course then pays.
 
     Raises
@@ -351,7 +351,7 @@ def decomposed_warm_start(
 
     Returns
     -------
-    Basis
+    SimplexBasis
         A course that is impossible by itself stands where the solver left it: then so is the whole.
     """
     found, last = slack_basis(arrays), None

@@ -115,8 +115,9 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
 
     Returns
     -------
-    Verdict
-        The judgement of :data:`JUDGED` hours, the replay of all; it never raises for bad schedules.
+    ScheduleVerdict
+        The judgement of :data:`VERIFIED_PERIOD_H` hours, the replay of all; it never raises for bad
+        schedules.
 
     Raises
     ------

@@ -105,7 +105,7 @@ def evaluate_case(case: ValidationCase) -> ValidationResult:
 
     Returns
     -------
-    Outcome
+    ValidationResult
         Both values, point by point.
     """
     found = np.atleast_1d(np.asarray(case.compute(), dtype=np.float64))

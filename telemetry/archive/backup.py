@@ -67,7 +67,7 @@ def restore(
 
     Returns
     -------
-    Verdict
+    VerificationReport
         Of the archive that was restored.
 
     Raises

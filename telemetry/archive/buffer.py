@@ -2,8 +2,8 @@
 
 What has been heard and is not in the archive yet, by the second it belongs to.
 
-Everything here lives in memory: the journal holds the same messages, and :class:`Mark` says from
-where on they must be read again after a crash.
+Everything here lives in memory: the journal holds the same messages, and :class:`Checkpoint` says
+from where on they must be read again after a crash.
 """
 
 from collections import Counter

@@ -176,7 +176,7 @@ class Rollup:
         Of the spans. [s since 1970]
     least, total, greatest
         Of the values; NaN, 0 and NaN where there were none. In their unit, the total divided by
-        :data:`PARTS`.
+        :data:`TOTAL_SCALE`.
     count
         How many there were. [1]
     """
@@ -448,7 +448,7 @@ def delete_expired(
     retention
         Level -> how long it is kept; ``raw`` stands for all single seconds.
     now
-        The moment, by the time of the data, believed as far as :func:`supported` tells.
+        The moment, by the time of the data, believed as far as :func:`trusted_time` tells.
         [s since 1970]
     """
     draft = store.begin()

@@ -167,7 +167,7 @@ class ArchiveRepository:
 
         Raises
         ------
-        OvertakenError
+        ConcurrentWriterError
             If another process committed since this one opened it.
         """
         session = self.repository.writable_session(MAIN_BRANCH)
@@ -184,7 +184,7 @@ class ArchiveRepository:
 
         Raises
         ------
-        ClockError
+        ClockLagError
             If the clock is behind the commit before.
         """
         wait_until_after(self.written)
@@ -204,7 +204,7 @@ class ArchiveRepository:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If all that is there is affected.
         """
         while True:
@@ -251,7 +251,7 @@ class ArchiveRepository:
 
         Raises
         ------
-        OvertakenError
+        ConcurrentWriterError
             If another process committed since this one opened it.
         """
         self.mend(lambda: self._write(taken, news, columns, is_sparse))
@@ -393,7 +393,7 @@ def wait_until_after(last: float) -> None:
 
     Raises
     ------
-    ClockError
+    ClockLagError
         If that takes longer than a moment.
     """
     while (behind := last - time.time()) >= -MIN_COMMIT_SPACING_S:
@@ -406,7 +406,8 @@ SNAPSHOT_FOLDER: Final = "snapshots"
 """Folder of a repository where it stands what each commit consists of."""
 
 TRANSACTION_FOLDER: Final = "transactions"
-"""Folder where it stands what each commit changed, under the same name as in :data:`SNAPSHOTS`."""
+"""Folder where it stands what each commit changed, under the same name as in
+:data:`SNAPSHOT_FOLDER`."""
 
 OLD_HEADS_FOLDER: Final = "overwritten"
 """Folder of a repository where Icechunk keeps what its file of heads was before."""

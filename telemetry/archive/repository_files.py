@@ -118,7 +118,7 @@ class ManifestChecksums:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If it is not, or is gone.
         """
         try:
@@ -138,7 +138,7 @@ class ManifestChecksums:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If it is an older one, or is spoilt.
         """
         if snapshot in self._known and snapshot != self.snapshots[-1]:
@@ -266,7 +266,7 @@ class LocalObjects:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If the manifests are not what was written.
         KeyError, ValueError, OSError, struct.error
             If they are not what we know.
@@ -421,7 +421,7 @@ class ManifestChecker:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If one is not.
         """
         for name in self._nodes.get(path, ()):
@@ -477,7 +477,7 @@ def verify_head(store: Path | None, seals: ManifestChecksums | None) -> bool:
 
     Raises
     ------
-    SpoiltError
+    CorruptRepositoryError
         If reading it fails, or does not end.
     """
     if store is None or seals is None:

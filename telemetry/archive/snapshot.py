@@ -96,7 +96,7 @@ class Snapshot:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If what says where things lie is not what was written.
         """
         if folder is None:
@@ -112,7 +112,7 @@ class Snapshot:
 
         Raises
         ------
-        SpoiltError
+        CorruptRepositoryError
             If it is not.
         """
         if self.guard is not None:

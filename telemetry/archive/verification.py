@@ -68,7 +68,7 @@ def verify(folder: Path | str, site: str = "") -> VerificationReport:
 
     Returns
     -------
-    Verdict
+    VerificationReport
         What was found; the archive itself is not changed.
 
     Raises

@@ -104,8 +104,8 @@ def decode_report(topic: str, payload: bytes) -> list[SenderReport]:
 
     Raises
     ------
-    WireError
-        If it is not what :func:`encode_held` writes.
+    MessageError
+        If it is not what :func:`encode_report` writes.
     """
     found = []
     for row in _rows(topic, payload):
@@ -132,8 +132,8 @@ def decode_ack(topic: str, payload: bytes) -> list[SelectiveAck]:
 
     Raises
     ------
-    WireError
-        If it is not what :func:`encode_durable` writes.
+    MessageError
+        If it is not what :func:`encode_ack` writes.
     """
     found = []
     for row in _rows(topic, payload):

@@ -396,7 +396,7 @@ class LosslessPublisher:
 
         Raises
         ------
-        WireError
+        MessageError
             If one of them cannot be written, after all others are held and sent.
         """
         letters, fault = [], None

@@ -181,7 +181,7 @@ def read_load_targets(
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not what the contract says, or signed by nobody we know.
     """
     envelope = decode_json(topic, payload, _Envelope)

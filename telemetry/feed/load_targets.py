@@ -101,7 +101,7 @@ class ReplayGuard:
 
         Raises
         ------
-        WireError
+        MessageError
             If it was taken before, or is older than what was taken.
         """
         digest = sha256(message.signed.rpartition(".")[0].encode()).hexdigest()
@@ -183,7 +183,7 @@ class LoadTargetStore:
 
         Raises
         ------
-        WireError
+        MessageError
             If it was taken before, is older than what was taken, is made or begins too far ahead,
             is over, or asks for more than the feed can take. Nothing of it is taken then.
         JournalError

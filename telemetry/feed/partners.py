@@ -78,11 +78,11 @@ def market_party(code: str, name: str, role: str) -> MarketParty:
     name
         Name for people.
     role
-        One of :data:`ROLES`.
+        One of :data:`PARTNER_ROLES`.
 
     Raises
     ------
-    WireError
+    MessageError
         If the code has another check character, or the role is none of a partner.
     """
     if not market_zones.is_valid_eic(code):
@@ -97,7 +97,7 @@ def document_series(site: str, partner: str, revision: int) -> str:
 
     Raises
     ------
-    WireError
+    MessageError
         If the names are too long: ENTSO-E allows 35 letters.
     """
     mrid = f"{site}.{partner}.{(revision - 1) // REVISIONS_PER_SERIES}"
@@ -134,7 +134,7 @@ def address_schedule(
 
     Raises
     ------
-    WireError
+    MessageError
         If the names are too long.
     """
     rows = [
@@ -158,7 +158,7 @@ def sign_schedule(document: ScheduleDocument, key: SigningKey) -> tuple[SentDocu
 
     Raises
     ------
-    WireError
+    MessageError
         If it breaks its schema.
     """
     content = cast("Mapping[str, object]", document)
@@ -189,7 +189,7 @@ def verify_acknowledgement(
 
     Raises
     ------
-    WireError
+    MessageError
         If topic, signature, schema, or names do not fit.
     """
     address = topics.parse_topic(message.topic)

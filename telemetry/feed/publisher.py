@@ -239,7 +239,7 @@ class SchedulePublisher:
 
         Raises
         ------
-        WireError
+        MessageError
             If the plan breaks the schema. No number is used.
         JournalError
             If it cannot be made durable. Nothing is sent.
@@ -417,7 +417,7 @@ def partner_status(
 
     Returns
     -------
-    Standing
+    PartnerStatus
         ``rejected`` goes by the newest document that was answered, so it stays while a newer one
         waits. An answer to a later document makes up for those before it, which it supersedes.
     """

@@ -129,7 +129,7 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
 
 
 def read_private_key(path: Path) -> SigningKey:
-    """Return the private key of a file; see :func:`private_key`."""
+    """Return the private key of a file; see :func:`private_key_from_jwk`."""
     try:
         if path.stat().st_mode & _OTHERS:
             raise SecurityError(str(path), "others can read it", f"chmod 600 {path.name}")
@@ -327,7 +327,8 @@ def sign_document(
     key
         Whose word it is.
     kind
-        ``schedule``, ``status`` or ``ack``; stands in the header's ``typ``. Of :data:`FLEX` no typ.
+        ``schedule``, ``status`` or ``ack``; stands in the header's ``typ``. Of :data:`FLEX_KIND` no
+        typ.
 
     Returns
     -------
@@ -365,7 +366,7 @@ def verify_signature(
 
     Raises
     ------
-    WireError
+    MessageError
         If it is too long, no JWS, signed by an unknown key or another algorithm, of another kind,
         or if the signature does not fit.
     SecurityError

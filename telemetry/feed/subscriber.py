@@ -175,7 +175,7 @@ class ScheduleSubscriber:
 
         Returns
         -------
-        Judgement
+        SubscriberDecision
             Never an exception, whatever came.
         """
         try:

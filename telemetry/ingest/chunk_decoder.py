@@ -101,7 +101,7 @@ class JournalChunkDecoder:
 
         Returns
         -------
-        Bulk
+        DecodedChunk
             What they say.
         """
         found = DecodedChunk(end=start, data=data, segment=segment, start=start)

@@ -387,7 +387,7 @@ def partition_filters(
 
     Raises
     ------
-    WireError
+    MessageError
         If there is no such object type.
     """
     for one in types:

@@ -41,7 +41,7 @@ def recent_readings(folder: Path, site: str) -> Iterator[PointValue | RackBatch]
     Yields
     ------
     PointValue or RackBatch
-        See :func:`recall_points` and :func:`recall_racks`.
+        See :func:`recent_point_values` and :func:`recent_rack_batches`.
 
     Raises
     ------

@@ -106,7 +106,7 @@ class Journal:
 
         Returns
         -------
-        Position
+        JournalPosition
             The end of the last of them.
 
         Raises

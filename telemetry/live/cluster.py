@@ -173,8 +173,8 @@ class RackStates:
         -------
         dict of str to numpy.ndarray
             The words of :data:`WORDS` and ``racks_heard``, on ``hall``; the power is scaled to all
-            racks, NaN where fewer than :data:`ENOUGH` are heard. ``age`` is that of the newest
-            batch [s].
+            racks, NaN where fewer than :data:`MIN_RACK_SHARE` are heard. ``age`` is that of the
+            newest batch [s].
         """
         age = ages(self.time, now, ahead=ahead)
         is_fresh = age <= float(longest / np.timedelta64(1, "s"))

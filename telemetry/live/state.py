@@ -226,7 +226,7 @@ class LiveState:
 
         Returns
         -------
-        Flag or None
+        QualityFlag or None
             The verdict on a reading or a rack batch; None where there is none to give: of other
             samples, of doubles, of strange points, and of values that wait for their metadata.
         """

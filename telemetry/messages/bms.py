@@ -65,7 +65,7 @@ def decode_value(address: ParsedTopic, topic: str, payload: bytes) -> PointValue
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not what the contract says.
     """
     if payload.count(b'"') == _QUOTES:
@@ -102,7 +102,7 @@ def decode_metadata(address: ParsedTopic, topic: str, payload: bytes) -> PointMe
 
     Raises
     ------
-    WireError
+    MessageError
         If it names other types than its topic, lacks what its point must have, has what it must
         not, or is otherwise not what the contract says; see :mod:`telemetry.messages.bms_contract`.
     """
@@ -154,7 +154,7 @@ def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
 
     Raises
     ------
-    WireError
+    MessageError
         If there is no such point, or a text cannot be sent.
     """
     topic = metadata_topic(sample.point)

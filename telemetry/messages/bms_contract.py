@@ -197,7 +197,7 @@ def rule_of(topic: str, object_type: str, point_type: str) -> MetadataRule:
 
     Raises
     ------
-    WireError
+    MessageError
         If DSX BMS 1.0 has no such point.
     """
     points = RULES_BY_OBJECT.get(object_type)
@@ -226,7 +226,7 @@ def check_value_topic(topic: str, object_type: str, point_type: str, *, sender: 
 
     Raises
     ------
-    WireError
+    MessageError
         If there is no such point, or it is another's to write.
     """
     if object_type in EXTENSIBLE_OBJECTS and sender == PLANT_SENDER:

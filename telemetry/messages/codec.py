@@ -79,7 +79,7 @@ def decode(topic: str, payload: bytes) -> Sample:
 
     Raises
     ------
-    WireError
+    MessageError
         If the topic is not ours, is one of signed documents (``feed/``, see
         :mod:`telemetry.feed.signing`), or the payload is not what the topic promises.
     """
@@ -95,7 +95,7 @@ def encode(sample: Sample) -> tuple[str, bytes]:  # noqa: C901  (one line a kind
 
     Raises
     ------
-    WireError
+    MessageError
         If a name may not stand in a topic, or a number is not finite.
     """
     match sample:

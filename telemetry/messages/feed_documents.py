@@ -204,7 +204,7 @@ def read_schedule(payload: bytes) -> ScheduleDocument:
 
     Raises
     ------
-    WireError
+    MessageError
         If it is no JSON, breaks the schema, or contradicts itself.
     """
     document = cast("ScheduleDocument", _read(payload, "schedule"))
@@ -248,7 +248,7 @@ def check_schema(document: Mapping[str, object], kind: DocumentKind) -> None:
 
     Raises
     ------
-    WireError
+    MessageError
         If it breaks the schema; the first faults are told, with their places.
     """
     errors = list(_validator(kind).iter_errors(document))

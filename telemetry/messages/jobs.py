@@ -63,7 +63,7 @@ def decode_queue(address: ParsedTopic, topic: str, payload: bytes) -> QueueSnaps
 
     Raises
     ------
-    WireError
+    MessageError
         If a column is missing or shorter than another, a number stands twice, a job arrives after
         the moment of the snapshot, more of it is done than there is, or it is no whole gzip.
     """
@@ -101,7 +101,7 @@ def decode_history(address: ParsedTopic, topic: str, payload: bytes) -> JobHisto
 
     Raises
     ------
-    WireError
+    MessageError
         As :func:`decode_queue`; also if arrivals are out of order.
     """
     record = _read(topic, payload, JobHistoryRecord)
@@ -122,7 +122,7 @@ def decode_job_orders(address: ParsedTopic, topic: str, payload: bytes) -> JobOr
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not of the site of its topic, expires before it is issued, or a job has no number.
     """
     record = decode_json(topic, payload, JobOrdersRecord)
@@ -163,7 +163,7 @@ def decode_job_status(address: ParsedTopic, topic: str, payload: bytes) -> JobSt
 
     Raises
     ------
-    WireError
+    MessageError
         If it is malformed or names another site than its topic.
     """
     record = decode_json(topic, payload, JobStatusRecord)
@@ -288,7 +288,7 @@ def decode_cap_order(address: ParsedTopic, topic: str, payload: bytes) -> CapOrd
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not of the hall of its topic, or expires before it is issued.
     """
     return _order(address, topic, decode_json(topic, payload, HallCapRecord))
@@ -299,7 +299,7 @@ def decode_cap_status(address: ParsedTopic, topic: str, payload: bytes) -> CapSt
 
     Raises
     ------
-    WireError
+    MessageError
         As :func:`decode_cap_order`.
     """
     record = decode_json(topic, payload, HallCapStatusRecord)

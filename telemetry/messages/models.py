@@ -311,7 +311,7 @@ class JobColumns:
 
         Raises
         ------
-        WireError
+        MessageError
             If a job is of a kind that the site does not have.
         """
         places = {name: place for place, name in enumerate(kinds)}
@@ -368,7 +368,7 @@ class QueueSnapshot:
 
         Raises
         ------
-        WireError
+        MessageError
             If a job is of a kind that the site does not have.
         """
         return JobQueue(

@@ -66,7 +66,7 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
 
     Raises
     ------
-    WireError
+    MessageError
         If header and length do not agree, or a value is not finite, but for chips that are absent.
     """
     if len(payload) < BATCH_HEADER.size:
@@ -126,7 +126,7 @@ def decode_batch_json(address: ParsedTopic, topic: str, payload: bytes) -> RackB
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not what :func:`encode_batch_json` writes, or its columns have different lengths.
     """
     document = decode_json(topic, payload, _Document)

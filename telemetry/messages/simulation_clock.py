@@ -48,7 +48,7 @@ def decode_tick(address: ParsedTopic, topic: str, payload: bytes) -> SimulationT
 
     Raises
     ------
-    WireError
+    MessageError
         If it is malformed or names another site than its topic.
     """
     record = decode_json(topic, payload, _Tick)
@@ -88,7 +88,7 @@ def decode_decided(address: ParsedTopic, topic: str, payload: bytes) -> Decision
 
     Raises
     ------
-    WireError
+    MessageError
         If it is malformed or names another site than its topic.
     """
     record = decode_json(topic, payload, _Decided)

@@ -64,7 +64,7 @@ def decode_json[T](
 
     Raises
     ------
-    WireError
+    MessageError
         If it is no JSON, too large, has a number that is not finite, a key twice or a lone
         surrogate, or is of another shape.
     """
@@ -89,7 +89,7 @@ def encode_json(topic: str, document: Json) -> bytes:
 
     Raises
     ------
-    WireError
+    MessageError
         If a number is not finite, or a text cannot be sent.
     """
     try:
@@ -104,7 +104,7 @@ def expect_version(topic: str, version: int) -> None:
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not ours.
     """
     if version != MESSAGE_VERSION:
@@ -123,7 +123,7 @@ def expect_names(topic: str, *pairs: tuple[str, str]) -> None:
 
     Raises
     ------
-    WireError
+    MessageError
         If a pair differs.
     """
     for said, expected in pairs:
@@ -136,7 +136,7 @@ def expect_finite(topic: str, *values: float) -> None:
 
     Raises
     ------
-    WireError
+    MessageError
         If a value is NaN or infinite.
     """
     for value in values:
@@ -149,7 +149,7 @@ def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not of this century.
     """
     if not MIN_TIME_MS <= milliseconds < END_TIME_MS:
@@ -158,7 +158,7 @@ def to_datetime(topic: str, milliseconds: int) -> np.datetime64:
 
 
 def to_datetimes(milliseconds: Sequence[int]) -> TimeArray:
-    """Return epoch milliseconds as an array; they have been checked by :data:`MOMENT`."""
+    """Return epoch milliseconds as an array; they have been checked by :data:`TIME_RANGE`."""
     return np.array(milliseconds, dtype="datetime64[ms]").astype("datetime64[us]")
 
 
@@ -167,7 +167,7 @@ def to_milliseconds(topic: str, time: np.datetime64) -> int:
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not of this century.
     """
     value = int(np.datetime64(time, "ms").astype(np.int64))
@@ -186,7 +186,7 @@ def json_time_column(topic: str, times: TimeArray) -> list[Json]:
 
     Raises
     ------
-    WireError
+    MessageError
         If one is not of this century.
     """
     return [to_milliseconds(topic, time) for time in times.astype("datetime64[ms]")]

@@ -93,7 +93,7 @@ def build_topic(kind: TopicKind, **names: str) -> str:
     Parameters
     ----------
     kind
-        One of :data:`PATTERNS`.
+        One of :data:`TOPIC_PATTERNS`.
     **names
         The names that its pattern asks for: ``site``, ``hall``, ``rack``, ``partner``.
 
@@ -104,7 +104,7 @@ def build_topic(kind: TopicKind, **names: str) -> str:
 
     Raises
     ------
-    WireError
+    MessageError
         If a name is empty, or holds ``/``, ``+``, ``#`` or a control character.
     """
     return TOPIC_PATTERNS[kind].format(**{key: check_name(value) for key, value in names.items()})
@@ -154,7 +154,7 @@ def parse_topic(topic: str) -> ParsedTopic:
 
     Raises
     ------
-    WireError
+    MessageError
         If it is not one of ours, or a name in it is not allowed.
     """
     if len(topic) > _LONGEST or len(topic.encode(errors="replace")) > _LONGEST:
@@ -187,7 +187,7 @@ def check_name(text: str) -> str:
 
     Raises
     ------
-    WireError
+    MessageError
         If it is empty, or holds ``/``, ``+``, ``#`` or a control character.
     """
     if not text or "/" in text or _FORBIDDEN.search(text):
@@ -200,7 +200,7 @@ def check_point(point: str) -> str:
 
     Raises
     ------
-    WireError
+    MessageError
         If a level is missing or empty, or a letter is not allowed.
     """
     levels = point.split("/")

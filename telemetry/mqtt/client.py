@@ -164,7 +164,7 @@ class Client:
 
         Returns
         -------
-        Receipt
+        PublishToken
             Whether the broker lets us hear all of them.
         """
         _check_qos(filters[0], qos)
@@ -195,13 +195,13 @@ class Client:
 
         Returns
         -------
-        Receipt
+        PublishToken
             Its wait returns True only once the broker has acknowledged the message, False at
             once if that will never be.
 
         Raises
         ------
-        WireError
+        MessageError
             If no broker would take it: a topic that is none, or a payload of more than 256 KiB.
         """
         _check_topic(topic)

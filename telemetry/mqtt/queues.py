@@ -206,8 +206,8 @@ class IncomingQueue:
     Parameters
     ----------
     depth
-        Messages above which QoS 0 is dropped. At twice that, or at :data:`BYTES`, the inbox
-        says that it is full and reading from the socket shall stop.
+        Messages above which QoS 0 is dropped. At twice that, or at :data:`MAX_INBOX_BYTES`, the
+        inbox says that it is full and reading from the socket shall stop.
     """
 
     def __init__(self, depth: int) -> None:

@@ -146,7 +146,7 @@ class PointBinder:
 
         Returns
         -------
-        Binding or None
+        PointBinding or None
             None if it is of another site, not understood, or refused.
         """
         point = metadata.point

@@ -339,7 +339,7 @@ def match_states(ours: StateTexts, told: StateTexts) -> dict[float, int] | None:
     Parameters
     ----------
     ours
-        What we know of it, as :data:`AVAILABLE`.
+        What we know of it, as :data:`AVAILABLE_STATES`.
     told
         Its values and their texts, as its metadata has them.
 

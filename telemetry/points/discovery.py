@@ -56,7 +56,7 @@ class SiteDiscovery:
 
     Raises
     ------
-    WireError
+    MessageError
         If it cannot be a name in topics.
     """
 

@@ -147,7 +147,10 @@ def _paths(name: str, told: set[str], heard: set[str]) -> list[str]:
 
 
 def describe_rack_mismatch(site: Site, plant: set[str], batches: set[tuple[str, str]]) -> list[str]:
-    """Return in words where plant, cluster and site file name other racks; see :func:`compare`."""
+    """Return in words where plant, cluster and site file name other racks.
+
+    See :func:`compare_topology`.
+    """
     cluster = {f"{hall}-{rack}" for hall, rack in batches}
     known = declared_racks(site)
     told: Mapping[str, set[str]] = {

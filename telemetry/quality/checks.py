@@ -208,7 +208,7 @@ def check_reading(
 
     Returns
     -------
-    Flag
+    QualityFlag
         The first fault found, in the order: source, clock, unit, range, rate, stuck, flat; of what
         is late first the range, as history believes a late reading.
     """
@@ -472,7 +472,7 @@ class UnboundPointLimits:
 
         Returns
         -------
-        Flag
+        QualityFlag
             ``bad_source``, ``future``, ``range``, ``late`` or ``good``: of a point with states, a
             value that is none of them is out of range.
         """
@@ -503,7 +503,7 @@ def check_unbound(
 
     Returns
     -------
-    Flag
+    QualityFlag
         As :meth:`Plausible.verdict` gives it.
     """
     age = 0 if now is None else int((now - sample.time) / MICROSECOND)

@@ -312,7 +312,7 @@ class PointCoverage:
     Attributes
     ----------
     period
-        Longest silence of a point that is well, without :data:`SPARE`. [s]
+        Longest silence of a point that is well, without :data:`REPEAT_TOLERANCE_S`. [s]
     """
 
     period: int = int(REPEAT_PERIOD / np.timedelta64(1, "s"))

@@ -280,7 +280,7 @@ class DcgmRackReader:
 
         Returns
         -------
-        list of Chip
+        list of DcgmChip
             All values of one that is not there, or lacks a metric, are NaN.
 
         Raises

@@ -100,7 +100,7 @@ def between(
     Parameters
     ----------
     dataset
-        Series as :func:`assemble` makes them.
+        Series as :func:`to_intervals` makes them.
     start, end
         First and last edge, UTC; a bare date is 00:00 UTC. Intervals at the ends are cut.
 
@@ -148,7 +148,7 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None
     Parameters
     ----------
     whole
-        Series as :func:`assemble` makes them.
+        Series as :func:`to_intervals` makes them.
     name
         The variable.
     column

@@ -299,7 +299,8 @@ def energy_charts_carbon(source: str, answer: EnergyChartsProduction) -> TextTab
     Raises
     ------
     SeriesError
-        If no kind of plant is one of :data:`FACTORS`, or the arrays differ in length.
+        If no kind of plant is one of :data:`EMISSIONS_BY_PLANT_KIND`, or the arrays differ in
+        length.
     """
     seconds = answer.unix_seconds or []
     known = [
@@ -485,7 +486,7 @@ def read_market_table(path: str | Path) -> TextTable:
 
     Returns
     -------
-    Table
+    TextTable
         Its columns as texts, with units in their headers.
 
     Raises

@@ -127,7 +127,7 @@ def read_table(path: str | Path) -> TextTable:
 
     Returns
     -------
-    Table
+    TextTable
         All columns as texts.
 
     Raises

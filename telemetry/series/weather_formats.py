@@ -95,7 +95,7 @@ def read_epw(source: str, text: str) -> WeatherRows:
 
     Returns
     -------
-    Record
+    WeatherRows
         Typical weather, in UTC.
 
     Raises
@@ -151,7 +151,7 @@ def read_mos(source: str, text: str) -> WeatherRows:
 
     Returns
     -------
-    Record
+    WeatherRows
         Typical weather, in UTC.
 
     Raises
@@ -293,7 +293,7 @@ def read_open_meteo(source: str, answer: OpenMeteoResponse) -> WeatherRows:
 
     Returns
     -------
-    Record
+    WeatherRows
         Actual weather, in UTC.
 
     Raises
@@ -411,7 +411,7 @@ def read_pvgis(source: str, answer: PvgisResponse) -> WeatherRows:
 
     Returns
     -------
-    Record
+    WeatherRows
         In UTC.
 
     Raises

@@ -29,7 +29,7 @@ SIZE_COLUMN: Final = "cpus"
 """Column that may be left out: then all jobs are of one size."""
 
 MIN_NAME_SIMILARITY: Final = 0.7
-"""Likeness to :data:`SIZE` from which a column is taken for it, misspelt. [1]"""
+"""Likeness to :data:`SIZE_COLUMN` from which a column is taken for it, misspelt. [1]"""
 
 MAX_JOB_HOURS: Final = 1e6
 """No job arrives later after hour 0, or lasts longer. [h]"""

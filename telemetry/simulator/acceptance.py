@@ -293,7 +293,7 @@ class CalibrationTrial:
 
         Returns
         -------
-        Trial
+        CalibrationTrial
             Truth and telemetry.
         """
         rng = np.random.default_rng(seed)
@@ -331,7 +331,7 @@ class CalibrationTrial:
 
         Returns
         -------
-        Score
+        PredictionScore
             In quarter-hours.
         """
         operation = self._operation(site, start, end)

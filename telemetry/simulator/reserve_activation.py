@@ -134,7 +134,7 @@ class ReserveFacility(SimulatedFacility):
         Parameters
         ----------
         signal
-            Product -> -1 to 1 for every minute from the first on, as :func:`calls` gives.
+            Product -> -1 to 1 for every minute from the first on, as :func:`reserve_calls` gives.
         by_order
             Products that wait for an order: controllers do not answer their calls.
         """

@@ -81,7 +81,7 @@ class SetPointRequests:
     is_local
         Whether the plant's own people have the water and no request for it holds.
     supply, ranges
-        What the water is held at now, as :class:`Water` tells.
+        What the water is held at now, as :class:`WaterSetPoints` tells.
 
     Notes
     -----

@@ -89,9 +89,9 @@ class SimulatedSite:
 
     Notes
     -----
-    Up to a speed of :data:`NATIVE` every rack speaks every second and the plant is read every ten
-    seconds; beyond, both speak once a quarter-hour. Values are means over the interval that ends
-    with the message, levels and temperatures those of its end.
+    Up to a speed of :data:`MAX_NATIVE_SPEED` every rack speaks every second and the plant is read
+    every ten seconds; beyond, both speak once a quarter-hour. Values are means over the interval
+    that ends with the message, levels and temperatures those of its end.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class AppliedSetPoints:
 
         Returns
         -------
-        Water
+        AppliedSetPoints
             Set points, and where they are not known.
         """
         found = _Found(site, history)

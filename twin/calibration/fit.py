@@ -176,7 +176,7 @@ class ParameterFit:
 
         Returns
         -------
-        Fitted
+        FitResult
             Values, and the slopes of all parameters there, those that stay too.
 
         Notes

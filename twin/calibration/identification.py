@@ -180,7 +180,7 @@ def calibrate(
 
     Returns
     -------
-    Calibration
+    CalibrationResult
         Estimates, errors, and what cannot be told.
 
     Raises
@@ -404,7 +404,7 @@ def daily_residual_patterns(
     Parameters
     ----------
     residuals, errors
-        As for :func:`trends`.
+        As for :func:`residual_trends`.
     start
         Of the history. [datetime64, UTC]
     """

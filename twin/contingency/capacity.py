@@ -216,7 +216,7 @@ class CapacityCurves:
 
         Returns
         -------
-        Most
+        CapacityCurve
             The ceiling; with chillers the greater of what the economiser takes alone, and what it
             takes now with the compressors' share beside it.
 

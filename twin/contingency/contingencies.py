@@ -89,7 +89,7 @@ def single_contingencies(site: Site) -> tuple[Contingency, ...]:
 
     Returns
     -------
-    tuple of Trip
+    tuple of Contingency
         In the order of the file; of units that are alike, the first.
     """
     return tuple(trip for machine in site.equipment for trip in _of(site, machine))
@@ -103,12 +103,12 @@ def find_contingency(site: Site, name: str) -> Contingency:
     site
         The site.
     name
-        A name as of :class:`Trip` with the number of any unit, as ``cdu_1/017``; the machine may
-        be left out where only one has such units, as in ``chiller_3``, and ``cdu_17`` will do.
+        A name as of :class:`Contingency` with the number of any unit, as ``cdu_1/017``; the machine
+        may be left out where only one has such units, as in ``chiller_3``, and ``cdu_17`` will do.
 
     Returns
     -------
-    Trip
+    Contingency
         The failure of that very unit.
 
     Raises

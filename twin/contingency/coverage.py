@@ -155,7 +155,7 @@ def contingency_coverage(
 
     Returns
     -------
-    Coverage
+    ContingencyCoverage
         All failures in all intervals.
     """
     every = single_contingencies(site)

@@ -413,7 +413,7 @@ class ChillerPlant:
 
         Returns
         -------
-        Condensing
+        PlantOperatingPoint
             The best of some fan speeds.
 
         Notes

@@ -1,6 +1,7 @@
 """The medium-voltage network of a site: nodes, cables, transformers, and who stands where.
 
-A site file may declare one; else :func:`radial` gives the simplest that carries the machines.
+A site file may declare one; else :func:`radial_network` gives the simplest that carries the
+machines.
 """
 
 import math
@@ -169,7 +170,7 @@ def radial_network(banks: Mapping[str, int], most: Mapping[str, float]) -> Mediu
 
     Returns
     -------
-    Network
+    MediumVoltageNetwork
         As many cables to each machine as its greatest power needs, and one.
     """
     one = math.sqrt(3.0) * DEFAULT_MEDIUM_VOLTAGE_KV * DEFAULT_FEEDER_CABLE["current"] / A_PER_KA

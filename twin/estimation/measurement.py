@@ -126,7 +126,7 @@ def update_stock(
 
     Returns
     -------
-    Memory or None
+    StockFilter or None
         Where model and sensor meet; None where there is neither.
     """
     if carried is None:
@@ -166,7 +166,7 @@ def diagnostics(
     what
         Its name.
     carried, seen
-        As :func:`met` has them.
+        As :func:`update_stock` has them.
     found
         What it returned.
     unit

@@ -112,7 +112,7 @@ def estimate_state(
 
     Returns
     -------
-    Estimate
+    StateEstimate
         Where model and sensors meet.
 
     Raises

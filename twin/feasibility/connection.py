@@ -92,7 +92,7 @@ def check_connection(
 
     Returns
     -------
-    Taken
+    ConnectionVerdict
         What is to be refused, and all that is to be told.
     """
     time = schedule["time"].to_numpy()
@@ -148,7 +148,7 @@ def check_ramp(
 
     Returns
     -------
-    Haste
+    RampCheck
         A rise is needless as far as work could rest, batteries give more, or more of sun and wind
         be used; a fall as far as batteries could take more, or less of sun and wind be used, within
         the connection. Whether there is more work to do is not known here.

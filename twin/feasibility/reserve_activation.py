@@ -213,7 +213,7 @@ def max_touched_intervals(
     duration
         Length of the activation. [h]
     until
-        As for :func:`overlap`.
+        As for :func:`activation_overlap`.
     """
     touched = activation_overlap(hours, duration, len(hours), until=until) > 0.0
     return int(touched.sum(axis=-1).max())

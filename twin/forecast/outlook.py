@@ -398,8 +398,8 @@ def quarter_hour_forecast(
 
     Returns
     -------
-    Quarters
-        The words of :data:`RECIPES` and the power of every renewable. [MW]
+    QuarterHourForecast
+        The words of :data:`EXTRAPOLATION_RULES` and the power of every renewable. [MW]
 
     Raises
     ------

@@ -142,7 +142,7 @@ class ForecastErrors:
 
         Returns
         -------
-        list of Block
+        list of ErrorBlock
             Those whose whole course has been measured by now; fewer where the record is short.
         """
         until = min(
@@ -220,7 +220,7 @@ def forecast_scenarios(
 
     Returns
     -------
-    tuple of Scenario
+    tuple of ForecastScenario
         Their probabilities add up to 1. Where no past forecast can be looked back at, the forecast
         alone.
 

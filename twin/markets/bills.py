@@ -314,7 +314,7 @@ def compute_bill(
 
     Returns
     -------
-    Bill
+    NetworkBill
         In decimal money, energy in whole kWh and power in whole kW, rounded half up, each line or
         the sum in whole cents. A price of a year is charged by the share of the year that is
         billed.

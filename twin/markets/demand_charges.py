@@ -107,7 +107,7 @@ def constant_load_status(
 
     Returns
     -------
-    Watch or None
+    ConstantLoadStatus or None
         None without the rule, or where its table does not hold on the first day, as on the bill.
     """
     if tariff.band_load is None or tariff.utilisation is None:
@@ -470,7 +470,10 @@ def _plain(billing: BillingRules, price: float, instants: InstantArray) -> Deman
 
 
 def peak_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTerms:
-    """Return the peaks of the billing periods by the tariffs in force; see :data:`Rule`."""
+    """Return the peaks of the billing periods by the tariffs in force.
+
+    See :data:`DemandChargeRule`.
+    """
     moments = instants[:-1]
     slot, reached = _periods(billing, moments)
     first = np.searchsorted(slot, np.arange(slot[-1] + 1))
@@ -481,7 +484,8 @@ def peak_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTer
 
 
 def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTerms:
-    """Return what goes beyond the contracted powers, by month and class; see :data:`Rule`.
+    """Return what goes beyond the contracted powers, by month and class; see
+    :data:`DemandChargeRule`.
 
     What a class has exceeded in this month is paid already. The state knows the running peak of all
     classes only, so that is taken for one of a class if it can be of no other.
@@ -521,7 +525,7 @@ def _peaked(billing: BillingRules, now: np.datetime64) -> int:
 
 
 def rebate_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTerms:
-    """Return the peaks that band load allows, by year; see :data:`Rule`."""
+    """Return the peaks that band load allows, by year; see :data:`DemandChargeRule`."""
     moments = instants[:-1]
     slot, reached = _periods(billing, moments)
     free, price = np.zeros(len(reached)), np.zeros(len(reached))

@@ -96,7 +96,7 @@ def smooth_load(load: FloatArray, smoother: SmoothingModel, *, step: float) -> S
 
     Returns
     -------
-    Smoothed
+    SmoothedLoad
         Draw, power behind the store, level, energy burned and withheld. [MW, MJ]
 
     Notes
@@ -188,7 +188,7 @@ def peak_under_cap(
     window
         Time over which the connection's peak is a mean. [s]
     lag
-        Time constant of the racks' store, see :func:`smooth`. [s]
+        Time constant of the racks' store, see :func:`smooth_load`. [s]
 
     Returns
     -------

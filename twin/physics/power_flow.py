@@ -172,7 +172,7 @@ def solve_load_flow(
 
     Returns
     -------
-    LoadFlow
+    LoadFlowArrays
         One row an interval; see there what is beyond the network's reach. [1, MW, Mvar]
 
     Raises

@@ -238,7 +238,8 @@ def carnot_power_bound(
 
     Notes
     -----
-    :math:`P = Q\,(T_c - T_e) / (0.78\, T_e)` with :math:`T_e` in kelvin, by :data:`MOST_OF_CARNOT`.
+    :math:`P = Q\,(T_c - T_e) / (0.78\, T_e)` with :math:`T_e` in kelvin, by
+    :data:`MAX_CARNOT_FRACTION`.
     """
     lift = np.maximum(condenser_temperature - supply_temperature, 0.0)
     return np.asarray(load * lift / (supply_temperature + ZERO_CELSIUS_K) / MAX_CARNOT_FRACTION)
@@ -289,7 +290,7 @@ def check_chiller_curves(curves: ChillerCurves) -> None:
     Notes
     -----
     At full load: at little load many a published set gives less than nothing somewhere, and
-    :func:`sound_part_loads` keeps off.
+    :func:`valid_part_loads` keeps off.
     """
     if len(curves.part_load) != BICUBIC_TERMS:
         message = f"eir_part_load_curve must have {BICUBIC_TERMS} coefficients"
@@ -392,7 +393,7 @@ def lorenz_cop(source_temperature: Numeric, sink_temperature: Numeric) -> Numeri
     ----------
     source_temperature, sink_temperature
         Thermodynamic means of the stream that is cooled and of the one that is warmed, by
-        :func:`mean_temperature`. [degC]
+        :func:`thermodynamic_mean_temperature`. [degC]
 
     Returns
     -------

@@ -19,10 +19,12 @@ type VoltageTolerances = tuple[tuple[float, float], ...]
 """(voltage as a share of nominal, how long beyond it is borne [s])."""
 
 ITIC_UNDERVOLTAGE: Final[VoltageTolerances] = ((0.70, 0.02), (0.80, 0.5), (0.90, 10.0))
-"""Below these voltages equipment must hold so long; [1]_ of :func:`ride_through`."""
+"""Below these voltages equipment must hold so long; [1]_ of :func:`simulate_voltage_ride_through`.
+"""
 
 ITIC_OVERVOLTAGE: Final[VoltageTolerances] = ((1.10, 0.5), (1.20, 0.003))
-"""Above these voltages equipment must hold so long; [1]_ of :func:`ride_through`."""
+"""Above these voltages equipment must hold so long; [1]_ of :func:`simulate_voltage_ride_through`.
+"""
 
 TIME_TOLERANCE_S: Final = 1e-9
 """Times differ by more than this. [s]"""
@@ -79,7 +81,7 @@ class VoltageRideThrough:
     share
         Power taken from the grid, share of the load, a value a sample. [1]
     mode
-        :class:`Mode` a sample.
+        :class:`UpsMode` a sample.
     transfers
         How often it went over to the battery. [1]
     locked_after
@@ -107,11 +109,11 @@ def simulate_voltage_ride_through(
     step
         Time between samples; a tolerance is kept to within one step. [s]
     settings
-        Settings of the UPS; by default those of :class:`RideThrough`.
+        Settings of the UPS; by default those of :class:`UpsRideThroughSettings`.
 
     Returns
     -------
-    Ride
+    VoltageRideThrough
         Share of the load at the grid [1], and what happened when. [s]
 
     Notes

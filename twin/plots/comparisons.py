@@ -55,7 +55,7 @@ def plot_comparison(table: Mapping[str, Mapping[str, float]], *, beside: str) ->
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         One group of bars a quantity, each labelled with its value and its difference.
     """
     cost, carbon = ("cost_eur", "cost, thousand EUR", 1e3), ("carbon_kg", "carbon, t", 1e3)
@@ -110,7 +110,7 @@ def plot_fleet(
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         Prices, what moved, and a panel for each site; 1200 pixels wide, times in UTC.
     """
     both, each = _HEIGHTS
@@ -161,7 +161,7 @@ def plot_pareto_front(front: xr.Dataset, *, title: str) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         One panel, 1200 pixels wide.
     """
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _FRONT_HEIGHT), dpi=100, layout="constrained")
@@ -239,7 +239,7 @@ def plot_savings(courses: Mapping[str, CoolingProfile], grid: xr.Dataset, *, tit
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         Three panels, 1200 pixels wide.
     """
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _SAVINGS_HEIGHT), dpi=100, layout="constrained")
@@ -300,7 +300,7 @@ def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         Parameters in per cent, sensors in kelvin, with 95 % bars, 1200 pixels wide.
     """
     is_offset = report["unit"].to_numpy() == "K"
@@ -377,7 +377,7 @@ def plot_validation_errors(spent: Mapping[str, FloatArray], *, title: str) -> Fi
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         Points on a logarithmic scale, 1200 pixels wide.
     """
     figure = Figure(

@@ -63,7 +63,7 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         Panels under one another on one axis of local time, 1200 pixels wide.
     """
     panels = [panel for panel in _RUNS_PANELS if any(name in run for name in panel.needs)]
@@ -270,7 +270,7 @@ def plot_contingency(
 
     Returns
     -------
-    matplotlib.figure.Figure
+    matplotlib.figure.ReportItem
         Up to three panels, 1200 pixels wide: coolant, water and air; chips; heat.
     """
     groups = [row for row in (_rows(path, names, ceilings) for names in _FAILURES_PANELS) if row]

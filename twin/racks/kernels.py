@@ -355,7 +355,7 @@ def _place(unit: CduTable, heat: float) -> tuple[int, float]:
 
 
 RACK_KERNEL_PARTS: Final = (_work, _exchange, _warm, _flow, _place)
-"""What :func:`follow_racks` calls, to be compiled with it."""
+"""What :func:`rack_kernel` calls, to be compiled with it."""
 
 _MEGAWATTS: Final = 1e-6  # in a W
 

@@ -462,7 +462,7 @@ def simulate_chips(
     window
         Where to look.
     table
-        What the chips do in a step of the window, as :func:`table_of` gives.
+        What the chips do in a step of the window, as :func:`chip_table` gives.
     seed
         Of the spread of work over racks.
     state

@@ -62,7 +62,8 @@ def view(
     Returns
     -------
     xarray.Dataset
-        All tagged. Views larger than :data:`BLOCK` are dask arrays, worked out block by block.
+        All tagged. Views larger than :data:`BLOCK_BYTES` are dask arrays, worked out block by
+        block.
 
     Raises
     ------

@@ -75,13 +75,13 @@ def report_items(
     run
         What it did, as :func:`twin.reporting.indicators.indicators` wants it; where it also holds
         the air temperature, cooling degree days are counted. What is not known must not be among
-        its intervals: see :func:`untold`.
+        its intervals: see :func:`missing_values`.
     carbon_intensity
         Carbon intensity of the grid on the same ``time``. [kg MWh-1]
 
     Returns
     -------
-    tuple of Figure
+    tuple of ReportItem
         In the order of the annexes: what is installed, what was used, indicators.
 
     Raises

@@ -164,7 +164,7 @@ def _share(part: float, whole: float) -> float:
 
 
 HOT_DAY_MEAN_C: Final = 24.0
-"""Mean of a day from which on it has cooling degrees: all above :data:`COOL`. [degC]"""
+"""Mean of a day from which on it has cooling degrees: all above :data:`COOLING_BASE_C`. [degC]"""
 
 COOLING_BASE_C: Final = 21.0
 """Temperature from which cooling degrees are counted. [degC]"""
@@ -254,7 +254,7 @@ def carbon_items(site: Site, run: xr.Dataset, *, is_own_known: bool = True) -> I
 
     Yields
     ------
-    Figure
+    ReportItem
         By location where the mix's carbon is known; by the market where a contract matches hours;
         and the share that is free of carbon: of own sun and wind and of matched hours. The share
         that the grid's mix has of it counts nothing, as nobody else could claim it then.

@@ -120,7 +120,7 @@ def assess_limits(
 
     Returns
     -------
-    tuple of Verdict
+    tuple of LimitAssessment
         Those that bind, or will bind, a site of that age after the run began.
     """
     begin, end = (_day(interval_edges(run)[at], site.time_zone) for at in (0, -1))

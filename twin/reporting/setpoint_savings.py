@@ -66,7 +66,7 @@ class CoolingProfile:
 def compare_control_strategies(
     site: Site, halls: Mapping[str, FloatArray], weather: Weather, *, hours: FloatArray
 ) -> dict[str, CoolingProfile]:
-    """Return how a site cools in each of the :data:`WAYS`.
+    """Return how a site cools in each of the :data:`CONTROL_STRATEGIES`.
 
     Parameters
     ----------

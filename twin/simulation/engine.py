@@ -84,7 +84,7 @@ def simulate_arrays(
 
     Returns
     -------
-    Run
+    SimulationArrays
         All flows and stocks.
     """
     if ceilings is None:

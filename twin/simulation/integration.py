@@ -229,7 +229,7 @@ def integrate_loop(
 
     Returns
     -------
-    Walked
+    LoopTrajectory
         Output and temperatures.
 
     Notes

@@ -119,7 +119,7 @@ class OperatingLimit:
 
 
 def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
-    """Return every hard limit of a site but the ramp, which :func:`violations` judges by itself."""
+    """Return every hard limit of a site but the ramp; see :func:`count_violations`."""
     grid = site.grid
     found = [
         OperatingLimit(variable="grid_import_power", high=grid.import_limit, margin="power"),
@@ -278,7 +278,7 @@ def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedan
 
     Yields
     ------
-    Exceedance
+    LimitExceedance
         One for each limit and side.
     """
     by_name = {limit.name: limit for limit in _every(site)}
@@ -367,7 +367,7 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeR
 
     Returns
     -------
-    tuple of Frost
+    tuple of FreezeRisk
         One a circuit; none of circuits with chillers or towers, whose water is another.
 
     Notes
@@ -494,7 +494,7 @@ class StagingCounts:
 
         Returns
         -------
-        Staging
+        StagingCounts
             Before the first interval none ran, and any might have started.
 
         Notes
@@ -570,7 +570,7 @@ def breaks_minimum_times(units: SwitchableUnits, on: FloatArray, hours: FloatArr
     -------
     numpy.ndarray
         ``(time,)``. What runs in the first interval may have run for long, and what rests rested:
-        that is not known here. Units take turns, as in :class:`Staging`.
+        that is not known here. Units take turns, as in :class:`StagingCounts`.
     """
     count = np.round(on).astype(int)
     change, begins = np.diff(count, prepend=count[0]), np.cumsum(hours) - hours

@@ -184,7 +184,7 @@ class LoadFlowStudy:
 
         Returns
         -------
-        LoadFlow
+        LoadFlowArrays
             On ``(row, ...)``.
         """
         found = power_flow.solve_load_flow(

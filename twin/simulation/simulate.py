@@ -297,7 +297,7 @@ def simulate_arrays_in_chunks(
     Parameters
     ----------
     site, state, operation, span
-        As for :func:`march`.
+        As for :func:`simulate_in_chunks`.
     """
     stocks, orders = state_values(state), dispatch_arrays(site, operation)
     weather = Weather.of(operation)

@@ -104,7 +104,7 @@ class ArrivalRates:
         Returns
         -------
         numpy.ndarray
-            Mean racks ``(class, intervals)``, while jobs stay as :func:`stay` says. [1]
+            Mean racks ``(class, intervals)``, while jobs stay as :func:`occupancy_time` says. [1]
         """
         life = occupancy_time(self.length, self.length * self.slack)
         return self.rate[:, None] * np.diff(_stayed(edges, life), axis=1) / np.diff(edges)
@@ -144,7 +144,7 @@ def expected_arrivals(
 
     Returns
     -------
-    Arrivals
+    ArrivalRates
         Work of each kind at the mean rate of the past; no class where nothing arrived.
     """
     check_argument_types("expect", past=(past, Jobs), instant=(instant, np.datetime64))

@@ -90,7 +90,8 @@ def work_flexibility(
 def flexibility_by_scenario(
     queue: JobQueue, axes: xr.Dataset, courses: Sequence[ArrivalRates | ArrivalScenario]
 ) -> list[xr.Dataset]:
-    """Return the room of every course that arrivals may take, as :func:`envelope` does of one.
+    """Return the room of every course that arrivals may take, as :func:`work_flexibility` does of
+    one.
 
     Parameters
     ----------

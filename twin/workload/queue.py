@@ -219,7 +219,7 @@ def advance_queue(
 
     Returns
     -------
-    tuple of Queue and Progress
+    tuple of JobQueue and QueueProgress
         The queue at the end of the interval, and what was done in it.
 
     Notes

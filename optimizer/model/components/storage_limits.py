@@ -28,7 +28,7 @@ def target_levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArra
     A store that starts within the margin may stay where it is and need not hurry back; what it
     loses is charged again, where it can be charged as fast: one out of service sinks. One that
     starts outside its window, as a battery whose reserve was used, is meant to be brought back at
-    :data:`RETURN` of its power.
+    :data:`RETURN_POWER_SHARE` of its power.
     """
     start, margin = problem.level(store), store.margin(problem.margins.level)
     passed = np.cumsum(problem.hours)

@@ -310,7 +310,7 @@ async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> 
 
     Raises
     ------
-    OrderError
+    RequestError
         If the body is not JSON, too large, or not such an order.
     """
     media, _, _ = request.headers.get("Content-Type", "").partition(";")

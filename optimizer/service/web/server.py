@@ -77,7 +77,7 @@ class PageServer:
 
         Raises
         ------
-        PageError
+        StatusPageError
             If the port cannot be had.
         """
         listener = _bind(self._address, self._port)
