@@ -55,7 +55,7 @@ _SHOWN: Final = 40
 
 _WORDS: Final[Mapping[type, str]] = {
     xr.Dataset: "an xarray.Dataset",
-    np.datetime64: "a numpy.datetime64, as twin.utc gives it",
+    np.datetime64: "a numpy.datetime64, as twin.to_utc gives it",
     Mapping: "a mapping of names, as {} for none",
     Path: "a pathlib.Path",
 }
