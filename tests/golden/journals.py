@@ -10,7 +10,7 @@ SCRIPT = """\
 import importlib, sys
 from pathlib import Path
 
-HOMES = ("telemetry.journal.writer", "telemetry.journal.writer")  # present module, earlier module
+HOMES = ("telemetry.journal.writer", "telemetry.journal")  # present module, earlier module
 
 def journal_class():
     for name in HOMES:

@@ -93,7 +93,10 @@ class SourceTree:
     def series(self) -> dict[str, Path]:
         """Files of the synthetic prices, weather and jobs of this checkout."""
         names = ("prices", "weather", "jobs")
-        script = f"import sites; print(*(sites.data(name) for name in {names}), sep='\\n')"
+        script = (
+            "import sites; file = getattr(sites, 'series_file', None) or sites.data; "
+            f"print(*(file(name) for name in {names}), sep='\\n')"
+        )
         done = self.run(sys.executable, "-P", "-c", script)
         if done.returncode != 0:
             raise CommandFailedError(done.stderr[-2000:])
