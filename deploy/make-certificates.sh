@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make an authority and certificates that it signs, for trials; a plant has an authority of its own.
-# Files that stand are kept, so further names can be added later.
+# Make an authority and certificates that it signs, for trials; a facility has its own authority.
+# Existing files are not overwritten, so further names can be added later.
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -12,13 +12,13 @@ and addresses of the broker, beside this machine's." >&2
 fi
 folder=$1
 shift
-umask 077 # keys are their owner's only
+umask 077 # only the owner can read the keys
 mkdir -p "$folder"
 cd "$folder"
 
 new_key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"; }
 
-# Sign a certificate for NAME with further extensions, one a line.
+# Sign a certificate for NAME ($1) with further extensions ($2), one a line.
 sign() {
     [ ! -e "$1.crt" ] || return 0
     new_key "$1"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run Mosquitto by the files of this folder, on this machine's loopback alone, for trying.
-# Everything it needs and keeps lies in one folder; Ctrl-C ends it.
+# Run Mosquitto with the files of this folder, on this machine's loopback only, for trials.
+# One folder holds all its files; Ctrl-C ends it.
 set -eu
 
 case ${1:-} in
@@ -29,6 +29,6 @@ for user in "gigatwin-$site" "plant-$site" gridco; do
 done
 sed "s|/etc/mosquitto|$folder|; s|/var/lib/mosquitto|$folder/store|
     s|^listener 8883$|listener 8883 127.0.0.1|" "$here/mosquitto.conf" >"$folder/mosquitto.conf"
-echo "user $(id -un)" >>"$folder/mosquitto.conf" # root would give its rights away, and these files
+echo "user $(id -un)" >>"$folder/mosquitto.conf" # as root, Mosquitto would change to a user that cannot read these files
 echo "broker: mqtt://gigatwin-$site:trial@127.0.0.1:1883 and mqtts://localhost:8883; Ctrl-C ends it"
 exec mosquitto -c "$folder/mosquitto.conf"

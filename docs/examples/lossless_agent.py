@@ -1,9 +1,9 @@
-"""A rack's agent that loses nothing: each batch is on its own disk until it is durable elsewhere.
+"""A rack's agent that loses nothing: it stores each batch on disk until it is durable elsewhere.
 
     python lossless_agent.py BROKER_HOST PORT SITE HALL RACK FILE [CA CERTIFICATE KEY]
 
 It needs paho-mqtt only, and `node_agent.py` beside it. FILE is a database of SQLite. Twice a minute
-the agent asks what is durable, lets go of that, and sends again what is missing.
+the agent asks what is durable, deletes that, and sends the missing batches again.
 """
 
 import json
@@ -16,7 +16,7 @@ import node_agent
 import paho.mqtt.client as mqtt
 
 ASKED = 30.0  # s
-MOST = 604_800  # batches held: a week of seconds; then the oldest goes
+MOST = 604_800  # batches held: a week of seconds; then the oldest is deleted
 ONCE = 500  # batches sent again at once
 
 TRIM = """delete from batches where (boot, sequence) in (select boot, sequence from batches
@@ -35,7 +35,7 @@ class Agent:
         for words in ("pragma journal_mode=wal", "pragma synchronous=full", TABLE):
             self.base.execute(words)
         self.bus = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, topic.replace("/", "-"))
-        self.bus.suppress_exceptions = True  # what cannot be read would end paho's thread for good
+        self.bus.suppress_exceptions = True  # an unreadable message would end paho's thread
         self.bus.on_connect = lambda *_: (self.bus.subscribe(f"{topic}/durable"), self.ask())
         self.bus.on_message = lambda _bus, _data, message: self.hear(message.payload)
 
@@ -45,14 +45,14 @@ class Agent:
             return self.base.execute(query, values).fetchall()
 
     def publish(self, rows, now):
-        """Keep a batch, and send it."""
+        """Store a batch, and send it."""
         self.sequence += 1
         payload = node_agent.payload(rows, self.boot, self.sequence, now)
         self.run("insert into batches values (?, ?, ?)", self.boot, self.sequence, payload)
         self.bus.publish(self.topic, payload, qos=1)
 
     def ask(self):
-        """Tell what is held: [boot, first, last, gone], the oldest boots first."""
+        """Report the batches held: [boot, first, last, gone], the oldest boots first."""
         self.run(TRIM, MOST)
         held = {self.boot: [self.boot, self.sequence + 1, self.sequence]}
         for boot, first, last in self.run(
@@ -63,7 +63,7 @@ class Agent:
         self.bus.publish(f"{self.topic}/held", json.dumps({"v": 1, "boots": boots[:8]}))
 
     def hear(self, payload):
-        """Let go of what is durable; send what is missing, or take down that it is gone."""
+        """Delete durable batches; send missing ones, or record that they are gone."""
         self.gone, left = [], ONCE
         for boot, through, missing in json.loads(payload)["boots"]:
             self.run("delete from batches where boot = ? and sequence <= ?", boot, through)
@@ -83,7 +83,7 @@ class Agent:
 
 
 def main(host, port, site, hall, rack, file, *tls):
-    """Publish until ended; with certificates over TLS."""
+    """Publish until stopped; with certificates over TLS."""
     agent = Agent(f"dc/v1/{site}/{hall}/{rack}/tele", file)
     agent.bus.tls_set(*tls) if tls else None
     agent.bus.connect_async(host, int(port))

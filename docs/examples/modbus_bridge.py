@@ -3,9 +3,9 @@ r"""A bridge from Modbus TCP to the bus: a meter's registers as DSX Exchange poi
     python modbus_bridge.py MODBUS_HOST MODBUS_PORT BROKER_HOST BROKER_PORT SITE \
         [CA CERTIFICATE KEY]
 
-It needs pymodbus and paho-mqtt only. Write your registers into `POINTS`, after the meter's manual.
-Gateways for BACnet, OPC UA, SNMP and Redfish look alike: read, scale, publish. A meter that
-hangs up is null, of no quality, until it answers; what a broker that is away misses is sent later.
+It needs pymodbus and paho-mqtt only. Write your registers into `POINTS`, as in the meter's manual.
+Gateways for BACnet, OPC UA, SNMP and Redfish are similar: read, scale, publish. While a meter does
+not answer, its values are null and of bad quality. Values wait while the broker is disconnected.
 """
 
 import itertools
@@ -17,7 +17,7 @@ import paho.mqtt.client as mqtt
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-# register, number of registers, factor, and what the point is
+# register, number of registers, factor, and the metadata of the point
 POINTS = {
     "PowerMeter/ActivePower/{site}/grid_1/power": (
         (3059, 2, 1.0),
@@ -35,7 +35,7 @@ def read(plc, register, count, factor):
     """Return a number of one or two registers, high word first, or None if it cannot be read."""
     try:
         answer = plc.read_holding_registers(register, count=count)
-    except (ModbusException, OSError):  # it hung up: the next round connects anew
+    except (ModbusException, OSError):  # disconnected: the next round connects again
         plc.close()
         return None
     if answer.isError():
@@ -45,7 +45,7 @@ def read(plc, register, count, factor):
 
 
 def announce(bus, site):
-    """Say what the points are; the broker keeps it."""
+    """Publish the metadata of the points, retained."""
     for name, (_, what) in POINTS.items():
         point = name.format(site=site)
         object_type, point_type, _ = point.split("/", 2)
@@ -56,7 +56,7 @@ def announce(bus, site):
 
 
 def tell(plc, bus, site):
-    """Say what the registers hold; a value that cannot be read is null and of no quality."""
+    """Publish the registers' values; an unreadable value is null and of bad quality."""
     for name, (register, _) in POINTS.items():
         value = read(plc, *register) if plc.connected else None
         said = {
@@ -68,7 +68,7 @@ def tell(plc, bus, site):
 
 
 def main(modbus_host, modbus_port, broker_host, broker_port, site, *tls, rounds=None):
-    """Publish until ended, or as long as there are rounds; with certificates over TLS."""
+    """Publish until stopped, or for the given rounds; with certificates over TLS."""
     plc = ModbusTcpClient(modbus_host, port=int(modbus_port), timeout=PATIENCE, retries=1)
     bus = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"bridge-{site}")
     bus.tls_set(*tls) if tls else None

@@ -1,9 +1,9 @@
-"""A rack's agent in fifty lines: once a second, what its chips say, as one MQTT message.
+"""A rack's agent in fifty lines: once a second, its chips' readings as one MQTT message.
 
     python node_agent.py BROKER_HOST PORT SITE HALL RACK [CA CERTIFICATE KEY]
 
-It needs paho-mqtt only. Put the numbers of your chips into `chips`; `nvidia-smi` gives them here.
-What the broker has not acknowledged stays queued, and goes out again after a lost connection.
+It needs paho-mqtt only. Return the readings of your chips in `chips`; here `nvidia-smi` gives them.
+Messages that the broker has not acknowledged stay queued, and are sent again after a reconnection.
 """
 
 import struct
@@ -25,7 +25,7 @@ def chips():
 
 
 def chip(line):
-    """Return the numbers of a chip; one that lacks any, as "[N/A]", is not there: all NaN."""
+    """Return the readings of a chip; if any is missing, as "[N/A]", all are NaN."""
     try:
         power, temperature, use, used, total, clock = map(float, line.split(","))
         return power, temperature, use / 100.0, used / total, clock
@@ -43,7 +43,7 @@ def payload(rows, boot, sequence, now):
 
 
 def main(host, port, site, hall, rack, *tls):
-    """Publish until ended; with certificates over TLS."""
+    """Publish until stopped; with certificates over TLS."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, f"rack-{site}-{hall}-{rack}")
     client.tls_set(*tls) if tls else None
     client.connect(host, int(port))

@@ -1,4 +1,4 @@
-# ruff: noqa: T201 - it speaks to people
+# ruff: noqa: T201 - it prints for people
 """A grid partner: verify each schedule of a site, print it, and acknowledge it, signed."""
 
 import argparse
@@ -24,7 +24,7 @@ own, known = jwk.ECKey.import_key(keys["key"]), jwk.KeySet.import_key_set(keys["
 schema = json.loads(next(Path(__file__).parents[2].glob("*/schemas/schedule-1.*")).read_text())
 valid = jsonschema.Draft202012Validator(schema).is_valid
 kind = HeaderParameter("what was signed", in_choices(["gigatwin-schedule+jws"]), required=True)
-only = jws.JWSRegistry({"typ": kind}, ["ES256"])  # and nothing longer than 128,000 letters
+only = jws.JWSRegistry({"typ": kind}, ["ES256"])  # at most 128,000 characters
 topic, url, newest = f"feed/v1/{args.partner}/{args.site}", urlsplit(args.broker), {}
 words = {"A01": "accepted", "A51": "not newer", "A53": "not for us", "A57": "no longer valid"}
 words["A94"] = "cannot be processed"
@@ -36,7 +36,7 @@ def judge(document):
         return "A94"
     start, end, rows = (document[name] for name in ("period_start", "period_end", "intervals"))
     places = [(row["position"], row["start"]) for row in rows if row["p10_mw"] <= row["p90_mw"]]
-    if places != list(enumerate(range(start, end, 900_000), 1)):  # a quarter-hour each, no hole
+    if places != list(enumerate(range(start, end, 900_000), 1)):  # a quarter-hour each, no gap
         return "A94"
     if topic != "feed/v1/{partner}/{site}".format(**document):
         return "A53"
@@ -47,17 +47,17 @@ def judge(document):
 
 
 def on_message(client, _, message):
-    """Take or refuse a document and say so; what nobody known has signed gets no answer."""
+    """Accept or refuse a document and answer; an unknown signer gets no answer."""
     global newest
     try:
         signed = jws.deserialize_compact(message.payload, known, registry=only)
         json.dumps(document := json.loads(signed.payload), allow_nan=False)  # NaN is no JSON
         answer = {"mrid": str(document["mrid"]), "revision": int(document["revision"])}
-    except Exception as error:  # one that left this function would end the connection
+    except Exception as error:  # an exception outside this function would end the connection
         print("refused:", repr(error), flush=True)
         return
     code = judge(document)
-    if code == "A01" and document != newest:  # it may come again: the same answer
+    if code == "A01" and document != newest:  # it may arrive again: the same answer
         newest, args.count = document, args.count - 1
     mw = [row["scheduled_mw"] for row in document["intervals"]] if code == "A01" else []
     told = f": {min(mw)} to {max(mw)} MW" if mw else ""

@@ -1,5 +1,5 @@
-# ruff: noqa: T201 - it speaks to people
-"""A scheduler's agent: it tells the jobs of a cluster, and starts, pauses and caps them as ordered.
+# ruff: noqa: T201 - it prints for people
+"""A scheduler's agent: it publishes the jobs of a cluster and starts, pauses and caps them.
 
     python scheduler_agent.py --broker mqtts://broker:8883 --tls CA CERTIFICATE KEY \
         --site rhine --state agent.json
@@ -21,7 +21,7 @@ from paho.mqtt.client import CallbackAPIVersion, Client
 
 KINDS = {"training": (1.0, 0.1), "batch": (4.0, 0.0)}  # slack, and pause_loss in hours
 PACE = [(0.55, 0.74), (0.6, 0.79), (0.7, 0.885), (0.8, 0.95), (0.9, 0.985), (1.0, 1.0)]
-LEFT = 0.25  # h that a job has left at the least: one that has none would not be ordered on
+LEFT = 0.25  # h left of a job, as a minimum: a job with none left would not be ordered
 PAST, MOST, PLAIN = 14 * 86400.0, 6000, 65_536  # s of history; jobs and bytes of a plain list
 
 HISTORY = {
@@ -51,7 +51,7 @@ def pace(cap):
 
 
 class Agent:
-    """What is known of the jobs, and the orders; both survive a restart in a file."""
+    """Known jobs and orders; both survive a restart in a file."""
 
     def __init__(self, site, file):
         self.site, self.file, self.live = site, file, []
@@ -60,7 +60,7 @@ class Agent:
         self.orders = kept.get("orders", {"expires": 0, "caps": {}})
 
     def judge(self, orders, now):
-        """Take orders, or return why not."""
+        """Accept orders, or return why not."""
         last, self.sequence = self.sequence, max(self.sequence, orders["sequence"])
         wrong = {
             "of another version or site": (orders["v"], orders["site"]) != (1, self.site),
@@ -74,16 +74,16 @@ class Agent:
         return reason
 
     def look(self, now):
-        """Take note of what runs and waits, and how far each job has come."""
+        """Record which jobs run and wait, and the progress of each job."""
         self.live = []
-        for one in self.known.values():  # what is here has arrived: the clock may have been ahead
+        for one in self.known.values():  # listed, so arrived: the clock may have been ahead
             one["arrival"] = min(one["arrival"], now)
         for job in cluster.jobs():
             slack, loss = KINDS[job["kind"]]
             fresh = {"arrival": min(job["submitted"], now), "done": 0.0, "start": 0}
             one = self.known.setdefault(str(job["number"]), fresh)
             if job["start"] != one["start"]:
-                lost = min(loss, ran(one, now))  # if it ran: it falls back to its last checkpoint
+                lost = min(loss, ran(one, now))  # if it ran: back to its last checkpoint
                 one |= {"done": max(one["done"] - lost, 0.0), "cap": 1.0, "at": job["start"]}
             if job["start"]:
                 one["done"] += pace(one["cap"]) * max(now - one["at"], 0.0) / 3600.0
@@ -93,7 +93,7 @@ class Agent:
             self.live.append(one)
 
     def follow(self, now):
-        """Do what is ordered, and return what could not be; without orders nothing starts."""
+        """Carry out the orders, and return failures; without orders nothing starts."""
         caps, in_force = self.orders["caps"], self.orders["expires"] > now * 1000.0
         wishes, failed = {cluster.pause: [], cluster.hold: [], cluster.start: []}, set()
         for one in self.live:
@@ -118,7 +118,7 @@ class Agent:
         return "; ".join(sorted(failed))[:1000]
 
     def lists(self, now):
-        """Return queue and history as they are sent; what has left the history is forgotten."""
+        """Return queue and history as sent; delete jobs that have left the history."""
         here = [one for one in self.live if not one["depends"]]  # others have not arrived yet
         here.sort(key=lambda one: (not one["start"], one["deadline"]))
         past = {n: one for n, one in self.known.items() if one["arrival"] > now - PAST}
@@ -136,14 +136,14 @@ class Agent:
         return text if len(text) <= PLAIN else gzip.compress(text)
 
     def keep(self):
-        """Write down what a restart must not forget."""
+        """Store the state that a restart needs."""
         beside = self.file.with_suffix(".new")
         whole = {"known": self.known, "orders": self.orders, "sequence": self.sequence}
         beside.write_text(json.dumps(whole))
         beside.replace(self.file)
 
     def round(self, text):
-        """Hear orders if any came, do what is ordered, and return what is to be said."""
+        """Read orders if any came, carry them out, and return the messages to publish."""
         said, reason, orders = {}, "", None
         try:
             orders = json.loads(text) if text else None
@@ -157,7 +157,7 @@ class Agent:
             lacking = self.follow(time.time())
             self.look(now := time.time())
             said = self.lists(now)
-        except (OSError, ValueError, LookupError) as error:  # and an empty list would be no truth
+        except (OSError, ValueError, LookupError) as error:  # an empty list would be wrong
             lacking = f"the jobs cannot be read: {error}"
         if orders:
             told = {"v": 1, "site": self.site, "sequence": orders["sequence"]}
@@ -170,7 +170,7 @@ class Agent:
 
 
 def main():
-    """Speak and listen until ended."""
+    """Publish and receive until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("--broker", "--site", "--state"):
         parser.add_argument(name, required=True)
@@ -192,7 +192,7 @@ def main():
         except queue.Empty:
             text = b""
         for name, payload in agent.round(text).items():
-            if bus.is_connected():  # what waited for the broker would be old when it comes
+            if bus.is_connected():  # messages that waited for the broker would be old
                 bus.publish(f"{topic}/{name}", payload, qos=1, retain=True)
 
 

@@ -1,4 +1,4 @@
-"""Slurm as scheduler_agent.py sees it: its jobs, and four things to do with them.
+"""Slurm for scheduler_agent.py: its jobs, and four actions on them.
 
 It calls squeue and scontrol, as root or SlurmUser. For Kueue write the same five functions.
 """
@@ -10,12 +10,12 @@ import subprocess
 
 KINDS = {"training", "batch"}  # partitions, each named as its kind of work in the site file
 NODES, ENDLESS = 18, 24.0  # nodes of a rack; hours of a job that has no time limit
-CAP = os.environ.get("CAP_PROGRAM", "")  # yours: `CAP_PROGRAM r[1-18] 0.8` caps these nodes
-os.environ["SLURM_BITSTR_LEN"] = "0"  # the tasks of an array are told in full
+CAP = os.environ.get("CAP_PROGRAM", "")  # your program: `CAP_PROGRAM r[1-18] 0.8` caps these nodes
+os.environ["SLURM_BITSTR_LEN"] = "0"  # Slurm prints all tasks of an array
 
 
 def call(*words):
-    """Return what a program says; raise what it complains of."""
+    """Return the output of a program; raise its error message."""
     done = subprocess.run(words, capture_output=True, text=True, timeout=120.0, check=False)
     if done.returncode:
         raise OSError(" ".join(done.stderr.split())[:300] or f"{words[0]} failed")
@@ -31,7 +31,7 @@ def tasks(text):
 
 
 def jobs():
-    """Yield what runs and what waits, each task of an array for itself."""
+    """Yield running and waiting jobs, each task of an array separately."""
     for job in json.loads(call("squeue", "--json"))["jobs"]:
         states, limit = {*job["job_state"]}, job["time_limit"]["number"]
         if job["partition"] not in KINDS or not {"PENDING", "RUNNING"} & states:
@@ -46,7 +46,7 @@ def jobs():
             "nodes": job["nodes"],
             "depends": bool(job["dependency"]) and not runs,
             "is_held": job["hold"] and not runs,
-            "is_free": job["state_reason"] != "JobHeldAdmin",  # its owner could let it start
+            "is_free": job["state_reason"] != "JobHeldAdmin",  # its owner could release it
         }
         array, task = job["array_job_id"]["number"], job["array_task_id"]
         if not array:
@@ -60,24 +60,24 @@ def jobs():
 
 
 def start(names):
-    """Let held jobs start as soon as nodes are free."""
+    """Release held jobs, to start as soon as nodes are free."""
     control("release", names)
 
 
 def pause(names):
     """Stop jobs that run; they begin again from their last checkpoint when they are started."""
-    hold(names)  # after requeuehold alone their owners could let them start
+    hold(names)  # after requeuehold alone their owners could release them
     control("requeue", names)
 
 
 def hold(names):
-    """Keep waiting jobs from starting, also by the hand of their owners."""
+    """Hold waiting jobs, so that their owners cannot release them."""
     control("hold", names)
 
 
 def control(word, names):
-    """Have Slurm do something with jobs; of those that are gone it complains in the end."""
-    for some in itertools.batched(names, 1000):  # no line of a shell is endless
+    """Apply a Slurm command to jobs; in the end raise its errors, as for jobs that are gone."""
+    for some in itertools.batched(names, 1000):  # the length of a command line is limited
         call("scontrol", word, ",".join(some))
 
 
