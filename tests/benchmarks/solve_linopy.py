@@ -12,6 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from optimizer.model.components.converter import ConverterSignature
+from optimizer.model.components.demand_charge import DemandChargeSignature
+from optimizer.model.components.import_export import ImportExportSignature, WaterSupplySignature
+from optimizer.model.components.storage import StorageSignature
+from optimizer.model.components.workload import WorkloadSignature
 from optimizer.model.formulation import parameter_values, signature_of
 from optimizer.model.model_data import ModelData
 from tests.benchmarks import peering, solve_cycle
@@ -40,15 +45,21 @@ def _written(inputs: ModelData, file: Path) -> Path:
     """Write a site's model as its forms know it: their shapes and arrays, and the prices."""
     shape = signature_of(inputs)
     (site,) = shape.sites
-    parts = [(name, _form(part), asdict(part)) for name, part in site.parts]
+    parts = [(name, PEER_METHODS[type(part)], asdict(part)) for name, part in site.parts]
     about = {"steps": shape.steps, "parts": parts, "prices": prices_of(inputs)}
     np.savez(file, about=json.dumps(about), **parameter_values(inputs))
     return file
 
 
-def _form(part: object) -> str:
-    name = type(part).__module__.rpartition(".")[2]
-    return "water" if name == "objectives" else name
+PEER_METHODS = {
+    ConverterSignature: "convert",
+    DemandChargeSignature: "peak",
+    ImportExportSignature: "exchange",
+    StorageSignature: "store",
+    WaterSupplySignature: "water",
+    WorkloadSignature: "work",
+}
+"""Signature of a component -> method of `tests/benchmarks/peers/fleet_linopy.py` that builds it."""
 
 
 BENCHES = (
