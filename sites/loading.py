@@ -10,6 +10,7 @@ Tariffs in files of their own: the examples of this room, and what planners comp
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,16 @@ def load_site(site: str | Path) -> Site:
         If the file has faults; all of them, each with place, value and mend.
     """
     path = find_site_file(site)
+    return _declared_site(path) if path.parent == SITES_DIR else _site_of_file(path)
+
+
+@cache
+def _declared_site(path: Path) -> Site:
+    """Return a site of this package, whose file does not change."""
+    return _site_of_file(path)
+
+
+def _site_of_file(path: Path) -> Site:
     return build_site(read_toml(path), path.stem, source=display_path(path))
 
 

@@ -73,6 +73,7 @@ def test_frontier_both_ways():
     assert both[0].figures["under_hpl_mw"] == pytest.approx(22.9545, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_chips_both_ways():
     place = Place(scratch=None)
     both = [way(place, seconds=120) for way in (chip_hour.ours, chip_hour.limit)]

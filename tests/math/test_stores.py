@@ -23,6 +23,7 @@ def test_arbitrage(efficiency, profit):
     assert plan.objective == pytest.approx(-profit, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_wear_stops_small_spreads():
     """Proves: a spread of 8 does not pay for wear of 10. Sensitivity: -8 without wear."""
     where = site(battery(wear_price=10.0), connection=grid(export_limit=10.0))

@@ -50,6 +50,7 @@ def test_what_is_absent_without_a_word_is_a_fault(copy):
     assert read(copy, [], sure=[305]) != []  # what came after the change must be there
 
 
+@pytest.mark.slow
 def test_a_lie_is_a_fault(copy):
     archive = Archive(copy / "archive", flips.SITE)
     archive.add(batch("r0001", 101, value=7.0), archive.positions["a"], journal="b")

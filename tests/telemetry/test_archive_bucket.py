@@ -183,6 +183,7 @@ def test_a_store_that_is_not_there_is_told_and_nothing_is_set_aside(tmp_path, mo
     assert list(tmp_path.glob("store*")) == [tmp_path / LOCATION_FILE]
 
 
+@pytest.mark.slow
 def test_a_store_that_never_answers_is_given_up_and_told(tmp_path, monkeypatch):
     """Sensitivity: whoever wrote or read waited for ever, and nobody was told.
 

@@ -121,6 +121,7 @@ def test_heads_that_are_none_are_told(folder, data):
         repository_files.verify_head(folder / "store", ManifestChecksums(folder / "store"))
 
 
+@pytest.mark.slow
 def test_heads_that_can_be_read_and_not_written_are_mended_at_the_start(half_spoilt, tmp_path):
     archive = Archive(shutil.copytree(half_spoilt[0], tmp_path / "archive"), "rhine")
     assert len(archive.set_aside) == 1

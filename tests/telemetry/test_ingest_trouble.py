@@ -170,6 +170,7 @@ def spoil(tmp_path, place):
     return path
 
 
+@pytest.mark.slow
 def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
     """Proves: nobody need read the log to know that what was heard is lost, and where it is kept.
 

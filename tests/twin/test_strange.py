@@ -140,6 +140,7 @@ def test_a_plant_that_only_starts_and_stops_has_no_wild_readings(five_days):
     assert np.flatnonzero(find_spikes(steps)).tolist() == [101, 703, 704]
 
 
+@pytest.mark.slow
 def test_nothing_of_a_machine_with_a_parameter_at_its_bound_is_identified(five_days):
     """Proves: weather that comes two hours late leaves no COP that is identified.
 

@@ -163,6 +163,7 @@ def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails
     assert not found.transfers
 
 
+@pytest.mark.slow
 def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
     monkeypatch.setattr(
         planner, "create_executor", lambda problems, _: Dear(problems, fails=(False,))

@@ -208,6 +208,7 @@ def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     assert only.probability == 1.0
 
 
+@pytest.mark.slow
 def test_courses_know_which_units_ran(asked, cases, monkeypatch):
     """Proves: what a plan knows of the last one's units, its courses know too.
 

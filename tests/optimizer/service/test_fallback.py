@@ -301,6 +301,7 @@ def test_work_that_rests_goes_on_to():
     assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
 
 
+@pytest.mark.slow
 def test_under_a_hold_nothing_rests():
     with pytest.raises(NoScheduleError, match="facility_supply_temperature of warm_plant"):
         plan_by_rule(hot_from(0.75), RUNNING, source=ScheduleSource.HOLD, reason="pumps")

@@ -256,6 +256,7 @@ def test_where_nothing_is_possible_nothing_is_remembered():
     assert pilot.run(moments.facts(moments.calm())).time == time_axes.to_utc(small_days.START)
 
 
+@pytest.mark.slow
 def test_where_nothing_is_possible_what_runs_rests():
     """Proves: no job is ordered, and the halls no more than inference and idle racks draw."""
     _, outcome = begun()

@@ -137,6 +137,7 @@ def test_no_data_that_come_with_status_200_are_told(tmp_path):
         fetch_series("prices", "entsoe", asked(service, token="t"), out=tmp_path / "prices.xml")
 
 
+@pytest.mark.slow
 def test_weather_is_fetched_with_all_that_a_site_needs(tmp_path):
     hours = 24
     answer = {
