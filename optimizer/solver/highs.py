@@ -31,7 +31,7 @@ LP_OPTIONS: Final[dict[str, Any]] = {
 }
 """What the solver is told once. Presolving halves a solve from nothing; a basis it would drop."""
 
-ENDS: Final = (
+FINAL_STATUSES: Final = (
     highspy.HighsModelStatus.kOptimal,
     highspy.HighsModelStatus.kInfeasible,
     highspy.HighsModelStatus.kUnboundedOrInfeasible,
@@ -160,7 +160,7 @@ class LpSolver:
         if not self._is_cold:
             choose_simplex_strategy(self._highs)
         is_failed = self._highs.run() == highspy.HighsStatus.kError
-        if is_failed or self._highs.getModelStatus() not in ENDS:
+        if is_failed or self._highs.getModelStatus() not in FINAL_STATUSES:
             self._run_anew()
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kUnboundedOrInfeasible:
             self._presolve(False)

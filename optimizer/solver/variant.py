@@ -39,13 +39,10 @@ class SolverVariant:
         Of HiGHS, and of the perturbation of costs.
     simplex_strategy
         One of :data:`STRATEGIES`, for a solve from nothing.
-    cost_perturbation
-        Share by which each cost is changed at the most. [1]
     """
 
     random_seed: int
     simplex_strategy: int
-    cost_perturbation: float = COST_PERTURBATION
 
     @classmethod
     def drawn(cls, number: int) -> "SolverVariant":
@@ -89,4 +86,4 @@ def varied_costs(costs: FloatArray) -> FloatArray:
     if variant is None:
         return costs
     noise = np.random.default_rng(variant.random_seed).uniform(-1.0, 1.0, len(costs))
-    return costs * (1.0 + variant.cost_perturbation * noise)
+    return costs * (1.0 + COST_PERTURBATION * noise)

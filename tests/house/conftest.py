@@ -1,6 +1,7 @@
 """The rooms as text and syntax trees, for the tests that hold the house's laws."""
 
 import ast
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,3 +74,15 @@ def modules() -> dict[str, Module]:
 @pytest.fixture(name="imported", scope="session")
 def fixture_imported():
     return imported
+
+
+@pytest.fixture(scope="session")
+def tracked(root):
+    """Return the files of this clone that git knows."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=root, capture_output=True, text=True, check=False
+    )
+    if listing.returncode != 0:
+        pytest.skip("this tree is not a git clone")
+    paths = [root / name for name in listing.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
