@@ -77,8 +77,10 @@ def series_file(name: str) -> Path:
     files = {path.stem.removeprefix("synthetic_"): path for path in DATA_DIR.glob("synthetic_*")}
     if name in files:
         return files[name]
-    mend = f"there are {', '.join(sorted(files))}{closest_match_hint(name, files)}"
-    raise SiteError("sites/data", [ValidationIssue(place="series", value=f'"{name}"', mend=mend)])
+    remedy = f"there are {', '.join(sorted(files))}{closest_match_hint(name, files)}"
+    raise SiteError(
+        "sites/data", [ValidationIssue(location="series", found=f'"{name}"', remedy=remedy)]
+    )
 
 
 def find_site_file(site: str | Path) -> Path:
@@ -104,11 +106,11 @@ def find_site_file(site: str | Path) -> Path:
     known = {name: home for purpose, home in SITE_DIRS.items() for name in site_names(purpose)}
     if str(site) in known:
         return known[str(site)] / f"{site}.toml"
-    mend = f"give a path ending in .toml, or one of {', '.join(known)}"
-    fault = ValidationIssue(
-        place="site", value=f'"{site}"', mend=mend + closest_match_hint(str(site), known)
+    remedy = f"give a path ending in .toml, or one of {', '.join(known)}"
+    issue = ValidationIssue(
+        location="site", found=f'"{site}"', remedy=remedy + closest_match_hint(str(site), known)
     )
-    raise SiteError(str(site), [fault])
+    raise SiteError(str(site), [issue])
 
 
 def read_toml(path: Path) -> TomlTable:
@@ -150,8 +152,8 @@ def read_toml(path: Path) -> TomlTable:
     except (RecursionError, ValueError) as error:  # thousands of brackets
         raise _refused(path, "TOML", "nested too deep") from error
     if deep is not None:
-        mend = f"tables and lists are nested deeper than {MAX_NESTING}; nothing of a site is"
-        raise _refused(path, f"[{'.'.join(deep)}]", mend)
+        remedy = f"tables and lists are nested deeper than {MAX_NESTING}; nothing of a site is"
+        raise _refused(path, f"[{'.'.join(deep)}]", remedy)
     return table
 
 
@@ -169,7 +171,7 @@ def machine_families() -> tuple[str, ...]:
 
 
 def apply_standards(
-    table: TomlTable, family: str, *, place: str
+    table: TomlTable, family: str, *, location: str
 ) -> tuple[TomlTable, list[ValidationIssue]]:
     """Fill in the parameters of the standard machines that a table and its inner tables name.
 
@@ -180,7 +182,7 @@ def apply_standards(
         table says itself wins over it.
     family
         Family whose standards are meant, unless the table has a ``kind``.
-    place
+    location
         Where the table stands, for the faults.
 
     Returns
@@ -190,15 +192,17 @@ def apply_standards(
     """
     family = str(table.get("kind", family))
     own = {key: value for key, value in table.items() if key != "standard"}
-    faults: list[ValidationIssue] = []
+    issues: list[ValidationIssue] = []
     if "standard" in table:
-        entry, faults = _entry(table["standard"], family, place)
+        entry, issues = _entry(table["standard"], family, location)
         own = _over(entry, own)
     for key, value in own.items():
         if isinstance(value, dict):
-            own[key], more = apply_standards(value, key, place=f"{place}.{key}".removeprefix("."))
-            faults += more
-    return own, faults
+            own[key], more = apply_standards(
+                value, key, location=f"{location}.{key}".removeprefix(".")
+            )
+            issues += more
+    return own, issues
 
 
 def _entry(name: object, family: str, place: str) -> tuple[TomlTable, list[ValidationIssue]]:
@@ -206,8 +210,8 @@ def _entry(name: object, family: str, place: str) -> tuple[TomlTable, list[Valid
     if isinstance(name, str) and name in known:
         return {k: v for k, v in known[name].items() if k not in DESCRIPTIVE_KEYS}, []
     listed = f"there are {', '.join(sorted(known))}" if known else "there is none"
-    mend = f"no such standard {family}; {listed}{closest_match_hint(str(name), known)}"
-    return {}, [ValidationIssue(place=f"[{place}] standard", value=f'"{name}"', mend=mend)]
+    remedy = f"no such standard {family}; {listed}{closest_match_hint(str(name), known)}"
+    return {}, [ValidationIssue(location=f"[{place}] standard", found=f'"{name}"', remedy=remedy)]
 
 
 def _over(entry: TomlTable, own: TomlTable) -> TomlTable:
@@ -237,7 +241,7 @@ def _too_deep(value: object, room: int) -> list[str] | None:
 
 
 def _hint(content: bytes, error: tomllib.TOMLDecodeError) -> str:
-    """Return how to mend a line that the parser refuses, if it can be told from the line."""
+    """Return how to remedy a line that the parser refuses, if it can be told from the line."""
     at = _AT.search(str(error))
     if at is None:
         return ""
@@ -259,8 +263,8 @@ def _is_value(text: str) -> bool:
     return True
 
 
-def _refused(path: Path, place: str, mend: str) -> SiteError:
-    return SiteError(display_path(path), [ValidationIssue(place=place, value="", mend=mend)])
+def _refused(path: Path, place: str, remedy: str) -> SiteError:
+    return SiteError(display_path(path), [ValidationIssue(location=place, found="", remedy=remedy)])
 
 
 def display_path(path: Path) -> str:

@@ -62,15 +62,15 @@ def site_issues(site: Site) -> list[ValidationIssue]:
     list of ValidationIssue
         Empty if the site can be; the sizes are judged only where every carrier has its supplier.
     """
-    faults = [*_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
-    faults += [*_floors(site), *network_issues(site), *tariff_issues(site)]
-    faults += reserve_product_issues(site)
-    faults += contract_issues(site)
-    faults = faults or list(_crowds(site))
+    issues = [*_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
+    issues += [*_floors(site), *network_issues(site), *tariff_issues(site)]
+    issues += reserve_product_issues(site)
+    issues += contract_issues(site)
+    issues = issues or list(_crowds(site))
     try:
-        return faults or [*_sizes(site), *_temperatures(site), *backup_issues(site)]
+        return issues or [*_sizes(site), *_temperatures(site), *backup_issues(site)]
     except SiteError as error:  # of a machine whose numbers overflow
-        return list(error.faults)
+        return list(error.issues)
 
 
 def time_zone_issues(values: Mapping[str, object], key: str = "time_zone") -> list[ValidationIssue]:
@@ -78,8 +78,8 @@ def time_zone_issues(values: Mapping[str, object], key: str = "time_zone") -> li
     zones, name = _zones(), values.get(key)
     if not isinstance(name, str) or name in zones:
         return []
-    mend = f"write an IANA name such as Europe/Berlin{closest_match_hint(name, zones)}"
-    return [ValidationIssue(place=key, value=toml_text(name), mend=mend)]
+    remedy = f"write an IANA name such as Europe/Berlin{closest_match_hint(name, zones)}"
+    return [ValidationIssue(location=key, found=toml_text(name), remedy=remedy)]
 
 
 @cache
@@ -89,10 +89,12 @@ def _zones() -> frozenset[str]:
 
 
 def _connection(site: Site) -> Iterator[ValidationIssue]:
-    grids = [grid.name for grid in site.of(GridConnection)]
+    grids = [grid.name for grid in site.machines_of(GridConnection)]
     if len(grids) != 1:
         named = ", ".join(grids)
-        yield ValidationIssue(place="[equipment]", value=named, mend="a site has exactly one grid")
+        yield ValidationIssue(
+            location="[equipment]", found=named, remedy="a site has exactly one grid"
+        )
 
 
 def _suppliers(site: Site) -> Iterator[ValidationIssue]:
@@ -103,68 +105,73 @@ def _suppliers(site: Site) -> Iterator[ValidationIssue]:
     for carrier, count in supplied.items():
         if count > 1:
             owners = ", ".join(convert.owner for convert in converts if convert.output == carrier)
-            mend = f"all deliver {carrier}; write them as one machine, of their size together"
-            yield ValidationIssue(place="[equipment]", value=owners, mend=mend)
+            remedy = f"all deliver {carrier}; write them as one machine, of their size together"
+            yield ValidationIssue(location="[equipment]", found=owners, remedy=remedy)
     try:
-        _ = site.converts
+        _ = site.conversions
     except SiteError as error:
-        yield from error.faults
+        yield from error.issues
 
 
 def _halls(site: Site) -> Iterator[ValidationIssue]:
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     if not halls:
         yield ValidationIssue(
-            place="[equipment]", value="", mend="a site has at least one hall: accelerators"
+            location="[equipment]", found="", remedy="a site has at least one hall: accelerators"
         )
     for hall in halls[1:]:
         for key in ("rack_power", "rack_idle_power"):
             first, other = getattr(halls[0], key), getattr(hall, key)
             if first != other:
                 place = key_location(f"equipment.{hall.name}", key)
-                mend = f"halls of a site have equal racks; {halls[0].name} has {first:g} MW"
-                yield ValidationIssue(place=place, value=f"{other:g} MW", mend=mend)
+                remedy = f"halls of a site have equal racks; {halls[0].name} has {first:g} MW"
+                yield ValidationIssue(location=place, found=f"{other:g} MW", remedy=remedy)
 
 
 def _floors(site: Site) -> Iterator[ValidationIssue]:
     """Yield floors of power smoothing under which a cap would lower the work, but no power."""
-    for hall in site.of(ITHall):
+    for hall in site.machines_of(ITHall):
         for kind in site.work.values():
-            if hall.smoothing.floor > kind.least_power:
+            if hall.smoothing.floor > kind.min_power_share:
                 place = key_location(f"equipment.{hall.name}.smoothing", "floor")
-                mend = (
+                remedy = (
                     f"a floor burns power and is no reduction, but {kind.name} may be capped to "
-                    f"{kind.least_power:.3g} of it; lower the floor or the tolerance of {kind.name}"
+                    f"{kind.min_power_share:.3g} of it; "
+                    f"lower the floor or the tolerance of {kind.name}"
                 )
-                yield ValidationIssue(place=place, value=f"{hall.smoothing.floor:g}", mend=mend)
+                yield ValidationIssue(
+                    location=place, found=f"{hall.smoothing.floor:g}", remedy=remedy
+                )
 
 
 def _work(site: Site) -> Iterator[ValidationIssue]:
     if site.service.racks > site.racks:
-        mend = f"the halls have {site.racks} racks"
-        yield ValidationIssue(place="[service] racks", value=f"{site.service.racks:g}", mend=mend)
+        remedy = f"the halls have {site.racks} racks"
+        yield ValidationIssue(
+            location="[service] racks", found=f"{site.service.racks:g}", remedy=remedy
+        )
     bounds = [kind.longer_than for kind in site.work.values()]
     if not bounds or min(bounds) > 0:
-        mend = "one kind of work must take the shortest jobs: give it no longer_than"
-        yield ValidationIssue(place="[work]", value="", mend=mend)
+        remedy = "one kind of work must take the shortest jobs: give it no longer_than"
+        yield ValidationIssue(location="[work]", found="", remedy=remedy)
     for bound, count in Counter(bounds).items():
         if count > 1:
-            mend = f"{count} kinds have longer_than of {bound:g} h; a job would belong to each"
-            yield ValidationIssue(place="[work]", value="", mend=mend)
+            remedy = f"{count} kinds have longer_than of {bound:g} h; a job would belong to each"
+            yield ValidationIssue(location="[work]", found="", remedy=remedy)
 
 
 def _crowds(site: Site) -> Iterator[ValidationIssue]:
     """Yield halls so large that a number is wrong: what they ask of others says nothing."""
     limit = site.grid.import_limit
-    for hall in site.of(ITHall):
+    for hall in site.machines_of(ITHall):
         if hall.full_power > MAX_HALL_TO_CONNECTION * limit:
-            mend = (
+            remedy = (
                 f"racks of {1e3 * hall.rack_power:g} kW draw {hall.full_power:.4g} MW together, "
                 f"and the connection has {limit:g} MW; are they too many, or is its import_limit "
                 "not in MW?"
             )
             place = key_location(f"equipment.{hall.name}", "racks")
-            yield ValidationIssue(place=place, value=f"{hall.racks}", mend=mend)
+            yield ValidationIssue(location=place, found=f"{hall.racks}", remedy=remedy)
 
 
 def _sizes(site: Site) -> Iterator[ValidationIssue]:
@@ -172,45 +179,49 @@ def _sizes(site: Site) -> Iterator[ValidationIssue]:
 
     A connection may well be smaller than the full halls: the schedule keeps them below it.
     """
-    full, most = design_loads(site, busy=1.0), rated_outputs(site)
-    for convert in site.converts:
+    full, most = design_loads(site, busy_share=1.0), rated_outputs(site)
+    for convert in site.conversions:
         load, limit = full[convert.output], most[convert.owner]
         if load > limit:
-            mend = f"must deliver {load:.4g} MW of {convert.output} with every rack at full work"
+            remedy = f"must deliver {load:.4g} MW of {convert.output} with every rack at full work"
             yield ValidationIssue(
-                place=f"[equipment.{convert.owner}]", value=f"{limit:.4g} MW", mend=mend
+                location=f"[equipment.{convert.owner}]", found=f"{limit:.4g} MW", remedy=remedy
             )
-    least = design_loads(site, busy=site.service.racks / site.racks)["grid"]
+    least = design_loads(site, busy_share=site.service.racks / site.racks)["grid"]
     if least > site.grid.import_limit:
         place = key_location(f"equipment.{site.grid.name}", "import_limit")
-        mend = f"the inference service and the racks that wait need {least:.4g} MW"
-        yield ValidationIssue(place=place, value=f"{site.grid.import_limit:g} MW", mend=mend)
+        remedy = f"the inference service and the racks that wait need {least:.4g} MW"
+        yield ValidationIssue(location=place, found=f"{site.grid.import_limit:g} MW", remedy=remedy)
 
 
 def _temperatures(site: Site) -> Iterator[ValidationIssue]:
     """Yield set points and limits that cannot be kept even when all goes well."""
     margin = site.margins.temperature
     supply: dict[str, float] = {}
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         supply[plant.serves] = plant.supply_temperature
         if plant.supply_temperature + margin > plant.supply_limit:
             place = key_location(f"equipment.{plant.name}", "supply_limit")
-            mend = (
+            remedy = (
                 f"must be above supply_temperature, {plant.supply_temperature:g} degC, "
                 f"by the margin of {margin:g} K"
             )
-            yield ValidationIssue(place=place, value=f"{plant.supply_limit:g} degC", mend=mend)
+            yield ValidationIssue(
+                location=place, found=f"{plant.supply_limit:g} degC", remedy=remedy
+            )
     yield from _source(site)
-    heat, least = design_loads(site, busy=1.0), design_loads(site, busy=0.0)
-    for hall in site.of(ITHall):
-        for cdu in site.of(CduBank):
-            turn = cdu.minimum_flow * cdu.rated  # where less flow begins to warm the chips
-            most = min(heat["liquid"], cdu.rated)  # more of it is a fault of its size
+    heat, least = design_loads(site, busy_share=1.0), design_loads(site, busy_share=0.0)
+    for hall in site.machines_of(ITHall):
+        for cdu in site.machines_of(CduBank):
+            turn = (
+                cdu.minimum_flow * cdu.rated_heat_total
+            )  # where less flow begins to warm the chips
+            most = min(heat["liquid"], cdu.rated_heat_total)  # more of it is a fault of its size
             liquid = np.array([most, np.clip(turn, least["liquid"], most)])
             coolant = cdu.technology_supply_temperature(liquid, np.full(2, supply["warm"]))
             if not hall.is_air_cooled:
-                yield from _chip(site, hall, coolant, flow_share=cdu.plate_flow(liquid))
-        for machine in site.of(CrahBank):
+                yield from _chip(site, hall, coolant, flow_share=cdu.cold_plate_flow(liquid))
+        for machine in site.machines_of(CrahBank):
             warmth = np.array([min(heat["air"], machine.rated_heat)])
             inlet = machine.rack_inlet_temperature(warmth, np.array([supply["chilled"]]))
             yield from _too_hot(site, hall, "inlet_temperature_limit", float(inlet[0]))
@@ -228,14 +239,14 @@ def _chip(
 
 def _source(site: Site) -> Iterator[ValidationIssue]:
     """Yield heat pumps that count on warmer water than comes back from the racks."""
-    warm = [plant for plant in site.of(CoolingPlant) if plant.serves == "warm"]
+    warm = [plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm"]
     back = max((plant.supply_temperature + plant.temperature_range for plant in warm), default=0.0)
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         if pump.source_inlet_temperature > back:
             place = key_location(f"equipment.{pump.name}", "source_inlet_temperature")
-            mend = f"the warm circuit comes back at {back:g} degC"
+            remedy = f"the warm circuit comes back at {back:g} degC"
             yield ValidationIssue(
-                place=place, value=f"{pump.source_inlet_temperature:g} degC", mend=mend
+                location=place, found=f"{pump.source_inlet_temperature:g} degC", remedy=remedy
             )
 
 
@@ -243,12 +254,14 @@ def _too_hot(site: Site, hall: ITHall, key: str, reached: float) -> Iterator[Val
     limit = float(getattr(hall, key))
     margin = site.margins.temperature
     if reached + margin > limit:
-        mend = (
+        remedy = (
             f"a rack's full work at the plant's set point brings {reached:.1f} degC, "
             f"and the margin is {margin:g} K; lower the plant's supply_temperature"
         )
         yield ValidationIssue(
-            place=key_location(f"equipment.{hall.name}", key), value=f"{limit:g} degC", mend=mend
+            location=key_location(f"equipment.{hall.name}", key),
+            found=f"{limit:g} degC",
+            remedy=remedy,
         )
 
 
@@ -260,29 +273,29 @@ def contract_issues(site: Site) -> Iterator[ValidationIssue]:
     site
         The site.
     """
-    if not site.of(GridConnection):  # told elsewhere
+    if not site.machines_of(GridConnection):  # told elsewhere
         return
     for kind in (DayAheadPosition, HourlyMatching):
-        for other in site.of(kind)[1:]:
-            mend = f"a site has one {kind.kind} at most; remove it"
+        for other in site.machines_of(kind)[1:]:
+            remedy = f"a site has one {kind.kind} at most; remove it"
             yield ValidationIssue(
-                place=key_location(f"equipment.{other.name}", "kind"), value="", mend=mend
+                location=key_location(f"equipment.{other.name}", "kind"), found="", remedy=remedy
             )
-    is_matched = bool(site.of(HourlyMatching))
+    is_matched = bool(site.machines_of(HourlyMatching))
     if is_matched != (site.grid.carbon == "matched"):
         place = key_location(f"equipment.{site.grid.name}", "carbon")
-        mend = 'an hourly_matching goes with carbon = "matched" here, and "matched" with it'
-        yield ValidationIssue(place=place, value=f'"{site.grid.carbon}"', mend=mend)
+        remedy = 'an hourly_matching goes with carbon = "matched" here, and "matched" with it'
+        yield ValidationIssue(location=place, found=f'"{site.grid.carbon}"', remedy=remedy)
     issuers: set[str] = set()
-    for contract in site.of(LoadTargetContract):
+    for contract in site.machines_of(LoadTargetContract):
         if contract.least > site.grid.import_limit:
             place = key_location(f"equipment.{contract.name}", "least")
-            mend = f"the connection has {site.grid.import_limit:g} MW only"
-            yield ValidationIssue(place=place, value=f"{contract.least:g} MW", mend=mend)
+            remedy = f"the connection has {site.grid.import_limit:g} MW only"
+            yield ValidationIssue(location=place, found=f"{contract.least:g} MW", remedy=remedy)
         if contract.issuer in issuers:
             place = key_location(f"equipment.{contract.name}", "partner")
-            mend = "another contract has the same partner, whose targets cannot be told apart"
-            yield ValidationIssue(place=place, value=f'"{contract.issuer}"', mend=mend)
+            remedy = "another contract has the same partner, whose targets cannot be told apart"
+            yield ValidationIssue(location=place, found=f'"{contract.issuer}"', remedy=remedy)
         issuers.add(contract.issuer)
         yield from _calls(site, contract)
 
@@ -294,14 +307,16 @@ def _calls(site: Site, contract: LoadTargetContract) -> Iterator[ValidationIssue
         product = site.reserves.get(name)
         if product is None:
             known = ", ".join(site.reserves) or "none"
-            yield ValidationIssue(place=place, value=f'"{name}"', mend=f"the site sells: {known}")
-        elif product.needs_controller or not product.goes_up:
-            mend = "a limit of import calls what goes up and needs no controller; remove it"
-            yield ValidationIssue(place=place, value=f'"{name}"', mend=mend)
+            yield ValidationIssue(
+                location=place, found=f'"{name}"', remedy=f"the site sells: {known}"
+            )
+        elif product.needs_controller or not product.is_upward:
+            remedy = "a limit of import calls what goes up and needs no controller; remove it"
+            yield ValidationIssue(location=place, found=f'"{name}"', remedy=remedy)
     if contract.activates and contract.effect == "curtailment":
-        mend = 'what is sold is called by a target; make the effect "priced" or "hard"'
+        remedy = 'what is sold is called by a target; make the effect "priced" or "hard"'
         place = key_location(f"equipment.{contract.name}", "effect")
-        yield ValidationIssue(place=place, value='"curtailment"', mend=mend)
+        yield ValidationIssue(location=place, found='"curtailment"', remedy=remedy)
 
 
 def tariff_issues(site: Site) -> Iterator[ValidationIssue]:
@@ -313,12 +328,14 @@ def tariff_issues(site: Site) -> Iterator[ValidationIssue]:
         The site.
     """
     yield from tariff_date_issues(site.tariffs)
-    for grid in site.of(GridConnection):
+    for grid in site.machines_of(GridConnection):
         for key in ("import_fee", "peak_price"):
             if site.tariffs and getattr(grid, key):
                 place = key_location(f"equipment.{grid.name}", key)
-                mend = "the tariff says what the network charges: leave this out"
-                yield ValidationIssue(place=place, value=str(declared_values(grid)[key]), mend=mend)
+                remedy = "the tariff says what the network charges: leave this out"
+                yield ValidationIssue(
+                    location=place, found=str(declared_values(grid)[key]), remedy=remedy
+                )
 
 
 def tariff_date_issues(tariffs: Mapping[str, Tariff]) -> Iterator[ValidationIssue]:
@@ -333,23 +350,24 @@ def tariff_date_issues(tariffs: Mapping[str, Tariff]) -> Iterator[ValidationIssu
     for before, after in pairwise(in_order):
         if (before.valid_to or date.max) > after.valid_from:
             place = key_location(f"tariffs.{before.name}", "valid_to")
-            mend = f"two tariffs on one day: {after.name} holds from {after.valid_from} on"
-            yield ValidationIssue(place=place, value=str(before.valid_to or ""), mend=mend)
+            remedy = f"two tariffs on one day: {after.name} holds from {after.valid_from} on"
+            yield ValidationIssue(location=place, found=str(before.valid_to or ""), remedy=remedy)
         elif (before.valid_to or date.max) > after.valid_from.replace(day=1) and (
             _charges_months(before) and _charges_months(after)
         ):
             place = key_location(f"tariffs.{after.name}", "valid_from")
-            mend = (
+            remedy = (
                 f"{before.name} holds in this month too, whose peak both would charge: let it hold "
                 "from the first of a month on"
             )
-            yield ValidationIssue(place=place, value=str(after.valid_from), mend=mend)
-    for before, after in pairwise(tariff for tariff in in_order if tariff.billing):
-        if before.billing != after.billing:
-            mend = (
-                f"its peaks are of a {after.billing}, those of {before.name} of a {before.billing}"
+            yield ValidationIssue(location=place, found=str(after.valid_from), remedy=remedy)
+    for before, after in pairwise(tariff for tariff in in_order if tariff.peak_span):
+        if before.peak_span != after.peak_span:
+            remedy = (
+                f"its peaks are of a {after.peak_span}, "
+                f"those of {before.name} of a {before.peak_span}"
             )
-            yield ValidationIssue(place=f"[tariffs.{after.name}]", value="", mend=mend)
+            yield ValidationIssue(location=f"[tariffs.{after.name}]", found="", remedy=remedy)
 
 
 def _charges_months(tariff: Tariff) -> bool:
@@ -370,24 +388,24 @@ def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
         place = f"reserves.{name}"
         kinds = [kind for kind in site.work.values() if may_pause(product, kind)]
         if not eligible_stores(site, product) and not kinds:
-            mend = (
+            remedy = (
                 "nobody may hold it; give a battery local_controller = true"
                 if product.needs_controller
                 else "nobody may hold it; give a battery, or for a product upwards a kind of work "
                 f"with a pause_time of at most {product.full_activation:g} min"
             )
-            yield ValidationIssue(place=f"[{place}]", value=name, mend=mend)
+            yield ValidationIssue(location=f"[{place}]", found=name, remedy=remedy)
         for kind in kinds:
             lost = product.duration + kind.pause_loss
             if lost > DEADLINE_SLACK_H:
-                mend = (
+                remedy = (
                     f"with the pause_loss of {kind.name} a call puts off {lost:g} h of work, and "
                     f"plans keep {DEADLINE_SLACK_H:g} h in hand; leave its pause_time out"
                 )
                 yield ValidationIssue(
-                    place=key_location(place, "duration"),
-                    value=f"{product.duration:g} h",
-                    mend=mend,
+                    location=key_location(place, "duration"),
+                    found=f"{product.duration:g} h",
+                    remedy=remedy,
                 )
 
 
@@ -416,28 +434,28 @@ def _feeds(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssu
     fed, feeds = network_machines(site), network.feeds
     for name in fed:
         if name not in feeds:
-            mend = f"{name} draws from medium voltage or gives to it; name the nodes it stands at"
-            yield ValidationIssue(place=f"[network.feeds.{name}]", value="", mend=mend)
+            remedy = f"{name} draws from medium voltage or gives to it; name the nodes it stands at"
+            yield ValidationIssue(location=f"[network.feeds.{name}]", found="", remedy=remedy)
     for name in feeds:
         if name not in fed:
-            mend = f"no machine on medium voltage is named so; there are {', '.join(fed)}"
-            yield ValidationIssue(place=f"[network.feeds.{name}]", value="", mend=mend)
+            remedy = f"no machine on medium voltage is named so; there are {', '.join(fed)}"
+            yield ValidationIssue(location=f"[network.feeds.{name}]", found="", remedy=remedy)
 
 
 def _banks(site: Site, network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
-    banks = {bank.name: bank.count for bank in site.of(TransformerBank)}
+    banks = {bank.name: bank.count for bank in site.machines_of(TransformerBank)}
     used = Counter[str]()
     for name, units in network.transformers.items():
         used[units.machine] += units.count
         if units.machine not in banks:
             place = key_location(f"network.transformers.{name}", "machine")
-            mend = f"must be a transformer of the site; there are {', '.join(banks)}"
-            yield ValidationIssue(place=place, value=f'"{units.machine}"', mend=mend)
+            remedy = f"must be a transformer of the site; there are {', '.join(banks)}"
+            yield ValidationIssue(location=place, found=f'"{units.machine}"', remedy=remedy)
     for name, count in banks.items():
         if used[name] != count:
             place = key_location(f"equipment.{name}", "count")
-            mend = f"the network has {used[name]} of its units; the two must agree"
-            yield ValidationIssue(place=place, value=f"{count}", mend=mend)
+            remedy = f"the network has {used[name]} of its units; the two must agree"
+            yield ValidationIssue(location=place, found=f"{count}", remedy=remedy)
 
 
 def _cables(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
@@ -446,14 +464,14 @@ def _cables(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
         place, value = key_location(f"network.cables.{name}", "ends"), toml_text(cable.ends)
         one, other = cable.ends
         if one == other:
-            mend = "a cable leads from one node to another; name two nodes"
-            yield ValidationIssue(place=place, value=value, mend=mend)
+            remedy = "a cable leads from one node to another; name two nodes"
+            yield ValidationIssue(location=place, found=value, remedy=remedy)
         elif not _is_level(network, cable.ends):
-            mend = (
+            remedy = (
                 f"a cable joins nodes of one voltage, but {_at(network, one)} and "
-                f"{_at(network, other)}; mend an end or a voltage, or use a transformer"
+                f"{_at(network, other)}; correct an end or a voltage, or use a transformer"
             )
-            yield ValidationIssue(place=place, value=value, mend=mend)
+            yield ValidationIssue(location=place, found=value, remedy=remedy)
 
 
 def _windings(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
@@ -461,9 +479,9 @@ def _windings(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
     for name, units in network.transformers.items():
         table = f"network.transformers.{name}"
         if units.high == units.low:
-            mend = "a transformer leads from one node to another; name another one here"
+            remedy = "a transformer leads from one node to another; name another one here"
             yield ValidationIssue(
-                place=key_location(table, "low"), value=f'"{units.low}"', mend=mend
+                location=key_location(table, "low"), found=f'"{units.low}"', remedy=remedy
             )
             continue
         for key, rated in (("high", units.high_voltage), ("low", units.low_voltage)):
@@ -473,11 +491,13 @@ def _windings(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
                 <= rated / network.nodes[node].voltage
                 <= WINDING_VOLTAGE_RATIO[1]
             ):
-                mend = (
+                remedy = (
                     f"{_at(network, node)}, but {key}_voltage is {rated:g} kV; are high and low "
-                    "exchanged? name the node of that side, or mend a voltage"
+                    "exchanged? name the node of that side, or correct a voltage"
                 )
-                yield ValidationIssue(place=key_location(table, key), value=f'"{node}"', mend=mend)
+                yield ValidationIssue(
+                    location=key_location(table, key), found=f'"{node}"', remedy=remedy
+                )
 
 
 def _network_checks_source(network: MediumVoltageNetwork) -> Iterator[ValidationIssue]:
@@ -487,12 +507,12 @@ def _network_checks_source(network: MediumVoltageNetwork) -> Iterator[Validation
     behind = [name for name, units in network.transformers.items() if units.low in near]
     if behind:
         high = ", ".join(sorted({units.high for units in network.transformers.values()} - near))
-        mend = (
+        remedy = (
             f"{_at(network, network.source)} and stands on the low side of {behind[0]}; the "
             f"connection feeds the high sides: {high or 'name a node of its own there'}"
         )
         yield ValidationIssue(
-            place=key_location("network", "source"), value=f'"{network.source}"', mend=mend
+            location=key_location("network", "source"), found=f'"{network.source}"', remedy=remedy
         )
 
 
@@ -526,46 +546,48 @@ def backup_issues(site: Site) -> Iterator[ValidationIssue]:
         carry the load together.
     """
     full, least = (
-        design_loads(site, busy=1.0),
-        design_loads(site, busy=site.service.racks / site.racks),
+        design_loads(site, busy_share=1.0),
+        design_loads(site, busy_share=site.service.racks / site.racks),
     )
     critical, needed = full["critical"], least["medium_voltage"]
-    for genset in site.of(Genset):
+    for genset in site.machines_of(Genset):
         place = f"equipment.{genset.name}"
-        floor = genset.charge_floor(critical)
+        floor = genset.bridging_energy(critical)
         hours = floor / critical if critical else 0.0
         held = site.contingency.ups_autonomy / SECONDS_PER_HOUR * critical
-        held += sum(_given(battery, hours) for battery in site.of(Battery))
+        held += sum(_given(battery, hours) for battery in site.machines_of(Battery))
         if held < floor:
-            mend = (
+            remedy = (
                 f"the sets take {SECONDS_PER_HOUR * hours:g} s with failed starts, transfer and "
                 f"blocks, {floor:.3g} MWh of critical load; UPS and reserves of batteries give "
                 f"{held:.3g} MWh in that time; raise contingency.ups_autonomy, or the reserve "
                 "or the power of a battery"
             )
             yield ValidationIssue(
-                place=key_location(place, "start_time"), value=f"{genset.start_time:g} s", mend=mend
+                location=key_location(place, "start_time"),
+                found=f"{genset.start_time:g} s",
+                remedy=remedy,
             )
         start = genset.start_time + genset.transfer_time
         if site.contingency.power_gap < start:
-            mend = f"{genset.name} gives power after {start:g} s at the earliest; raise the gap"
+            remedy = f"{genset.name} gives power after {start:g} s at the earliest; raise the gap"
             gap = f"{site.contingency.power_gap:g} s"
             yield ValidationIssue(
-                place=key_location("contingency", "power_gap"), value=gap, mend=mend
+                location=key_location("contingency", "power_gap"), found=gap, remedy=remedy
             )
-    sets = site.of(Genset)
-    limit = sum(genset.limit for genset in sets)
+    sets = site.machines_of(Genset)
+    limit = sum(genset.firm_power for genset in sets)
     if sets and limit < needed:
         spare = ", ".join(f"{genset.spare} spare of {genset.name}" for genset in sets)
-        mend = (
+        remedy = (
             f"without {spare} the sets give {limit:.4g} MW, but the inference service and the "
             f"racks that wait need {needed:.4g} MW; declare more sets"
         )
         place = key_location(f"equipment.{sets[-1].name}", "count")
-        yield ValidationIssue(place=place, value=f"{sets[-1].count}", mend=mend)
+        yield ValidationIssue(location=place, found=f"{sets[-1].count}", remedy=remedy)
 
 
 def _given(battery: Battery, hours: float) -> float:
     """Return the energy that a battery gives at the bus from below its reserve. [MWh]"""
-    kept = battery.reserve * battery.usable * battery.discharge_efficiency
-    return min(kept, battery.limit * hours)
+    kept = battery.reserve * battery.usable_capacity * battery.discharge_efficiency
+    return min(kept, battery.max_power * hours)

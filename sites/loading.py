@@ -53,7 +53,7 @@ def load_site(site: str | Path) -> Site:
     Raises
     ------
     SiteError
-        If the file has faults; all of them, each with place, value and mend.
+        If the file has faults; all of them, each with place, value and remedy.
     """
     path = find_site_file(site)
     return _declared_site(path) if path.parent == SITES_DIR else _site_of_file(path)
@@ -95,46 +95,51 @@ def build_site(table: TomlTable, name: str, *, source: str) -> Site:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return _build(table, name, source=source)
     except FloatingPointError as error:
-        mend = f"no site has such numbers together ({error}); one is far too small or far too large"
-        raise SiteError(source, [ValidationIssue(place="numbers", value="", mend=mend)]) from error
+        remedy = (
+            f"no site has such numbers together ({error}); one is far too small or far too large"
+        )
+        raise SiteError(
+            source, [ValidationIssue(location="numbers", found="", remedy=remedy)]
+        ) from error
 
 
 def _build(table: TomlTable, name: str, *, source: str) -> Site:
     wild = list(out_of_range_issues(table))
-    faults: list[ValidationIssue] = []
+    issues: list[ValidationIssue] = []
     table = {key: without_out_of_range(value) for key, value in table.items()}
-    machines = _machines(named_tables(table, "equipment", faults), faults)
+    machines = _machines(named_tables(table, "equipment", issues), issues)
     plain = {key: value for key, value in table.items() if key not in {"equipment", "work"}}
-    values, more = apply_standards(plain, "", place="")
-    work, others = apply_standards(dict(named_tables(table, "work", faults)), "", place="work")
-    faults += more + others
+    values, more = apply_standards(plain, "", location="")
+    work, others = apply_standards(dict(named_tables(table, "work", issues)), "", location="work")
+    issues += more + others
     kinds = {
-        kind: with_name(entry, kind, faults, place=f"work.{kind}") for kind, entry in work.items()
+        kind: with_name(entry, kind, issues, location=f"work.{kind}")
+        for kind, entry in work.items()
     }
-    values = with_name(values, name, faults) | {"equipment": machines, "work": kinds}
+    values = with_name(values, name, issues) | {"equipment": machines, "work": kinds}
     for group in {"reserves", "tariffs"} & values.keys():
         values[group] = {
-            one: with_name(entry, one, faults, place=f"{group}.{one}")
-            for one, entry in named_tables(values, group, faults).items()
+            one: with_name(entry, one, issues, location=f"{group}.{one}")
+            for one, entry in named_tables(values, group, issues).items()
         }
     zone = [*time_zone_issues(values), *time_zone_issues(values, "market_time_zone")]
-    values |= dict.fromkeys((fault.place for fault in zone), "UTC")  # to look at the rest
+    values |= dict.fromkeys((fault.location for fault in zone), "UTC")  # to look at the rest
     try:
         site = Site.model_validate(values)
     except ValidationError as error:
-        faults += issues_from_pydantic(error, Site, table=values, unfilled=_unfilled(faults))
+        issues += issues_from_pydantic(error, Site, table=values, unfilled=_unfilled(issues))
     else:
-        faults += [] if faults or wild else site_issues(site)
-    told = {fault.place for fault in wild}  # what stands for them is a fault there too
-    faults = wild + zone + [fault for fault in faults if fault.place not in told]
-    if faults:
-        raise SiteError(source, faults)
+        issues += [] if issues or wild else site_issues(site)
+    told = {fault.location for fault in wild}  # what stands for them is a fault there too
+    issues = wild + zone + [fault for fault in issues if fault.location not in told]
+    if issues:
+        raise SiteError(source, issues)
     longest_first = sorted(site.work.values(), key=lambda kind: -kind.longer_than)
     return site.model_copy(update={"work": {kind.name: kind for kind in longest_first}})
 
 
 def _machines(
-    tables: Mapping[str, TomlTable], faults: list[ValidationIssue]
+    tables: Mapping[str, TomlTable], issues: list[ValidationIssue]
 ) -> dict[str, Equipment]:
     """Return the machines that can be built, and note the faults of the others."""
     machines = {}
@@ -143,30 +148,30 @@ def _machines(
         kind = str(entry.get("kind", ""))
         if kind not in EQUIPMENT_KINDS:
             hint = closest_match_hint(kind, EQUIPMENT_KINDS)
-            mend = f"there is {', '.join(sorted(EQUIPMENT_KINDS))}{hint}"
+            remedy = f"there is {', '.join(sorted(EQUIPMENT_KINDS))}{hint}"
             value = toml_text(kind) if kind else ""
-            faults.append(
-                ValidationIssue(place=key_location(place, "kind"), value=value, mend=mend)
+            issues.append(
+                ValidationIssue(location=key_location(place, "kind"), found=value, remedy=remedy)
             )
             continue
-        values, more = apply_standards(entry, kind, place=place)
-        faults += more
+        values, more = apply_standards(entry, kind, location=place)
+        issues += more
         del values["kind"]
-        values = with_name(values, name, faults, place=place)
+        values = with_name(values, name, issues, location=place)
         try:
             machines[name] = EQUIPMENT_KINDS[kind].model_validate(values)
         except ValidationError as error:
             lacking = _unfilled(more)
-            faults += issues_from_pydantic(
-                error, EQUIPMENT_KINDS[kind], table=values, place=place, unfilled=lacking
+            issues += issues_from_pydantic(
+                error, EQUIPMENT_KINDS[kind], table=values, location=place, unfilled=lacking
             )
     return machines
 
 
-def _unfilled(faults: Sequence[ValidationIssue]) -> list[str]:
+def _unfilled(issues: Sequence[ValidationIssue]) -> list[str]:
     """Return the tables whose standard nobody knows."""
     ending = "] standard"
-    return [f.place[1 : -len(ending)] for f in faults if f.place.endswith(ending)]
+    return [f.location[1 : -len(ending)] for f in issues if f.location.endswith(ending)]
 
 
 MAX_ABSOLUTE_VALUE: Final = 1e12
@@ -174,7 +179,7 @@ MAX_ABSOLUTE_VALUE: Final = 1e12
 
 
 def named_tables(
-    table: TomlTable, group: str, faults: list[ValidationIssue]
+    table: TomlTable, group: str, issues: list[ValidationIssue]
 ) -> dict[str, TomlTable]:
     """Return the inner tables of a group, and note what is none.
 
@@ -184,7 +189,7 @@ def named_tables(
         Content of a file.
     group
         Such as ``equipment``.
-    faults
+    issues
         Where faults are noted.
 
     Returns
@@ -194,26 +199,30 @@ def named_tables(
     """
     inner = table.get(group, {})
     if not isinstance(inner, dict):
-        mend = f"write one table [{group}.<name>] for each"
-        faults.append(ValidationIssue(place=group, value=toml_text(inner), mend=mend))
+        remedy = f"write one table [{group}.<name>] for each"
+        issues.append(ValidationIssue(location=group, found=toml_text(inner), remedy=remedy))
         return {}
     found = {}
     for name, entry in inner.items():
         if not isinstance(entry, dict):
-            mend = f"write a table [{group}.{name}]"
-            faults.append(
-                ValidationIssue(place=key_location(group, name), value=toml_text(entry), mend=mend)
+            remedy = f"write a table [{group}.{name}]"
+            issues.append(
+                ValidationIssue(
+                    location=key_location(group, name), found=toml_text(entry), remedy=remedy
+                )
             )
         elif not name.isidentifier():
-            mend = "a name has letters, digits and _ only, and begins with a letter"
-            faults.append(ValidationIssue(place=key_location(group, name), value="", mend=mend))
+            remedy = "a name has letters, digits and _ only, and begins with a letter"
+            issues.append(
+                ValidationIssue(location=key_location(group, name), found="", remedy=remedy)
+            )
         else:
             found[name] = entry
     return found
 
 
 def with_name(
-    values: object, name: str, faults: list[ValidationIssue], *, place: str = ""
+    values: object, name: str, issues: list[ValidationIssue], *, location: str = ""
 ) -> TomlTable:
     """Return a table with its name, and note a fault if it names itself.
 
@@ -223,43 +232,48 @@ def with_name(
         The table; what is none counts as an empty one.
     name
         Its name.
-    faults
+    issues
         Where the fault is noted.
-    place
+    location
         Where the table stands; empty for a whole file.
     """
     table: TomlTable = values if isinstance(values, dict) else {}
     if "name" in table:
-        mend = (
-            f"remove the key; the name is {name}, as the {'table' if place else 'file'} is called"
-        )
-        faults.append(
+        owner = "table" if location else "file"
+        remedy = f"remove the key; the name is {name}, as the {owner} is called"
+        issues.append(
             ValidationIssue(
-                place=key_location(place, "name"), value=toml_text(table["name"]), mend=mend
+                location=key_location(location, "name"),
+                found=toml_text(table["name"]),
+                remedy=remedy,
             )
         )
     return table | {"name": name}
 
 
-def out_of_range_issues(value: object, place: str = "", key: str = "") -> Iterator[ValidationIssue]:
+def out_of_range_issues(
+    value: object, location: str = "", key: str = ""
+) -> Iterator[ValidationIssue]:
     """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900.
 
     Parameters
     ----------
     value
         A table, or what stands in one.
-    place, key
+    location, key
         Where it stands.
     """
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from out_of_range_issues(inner, f"{place}.{key}".strip("."), name)
+            yield from out_of_range_issues(inner, f"{location}.{key}".strip("."), name)
     elif isinstance(value, list):
-        found = (fault for inner in value for fault in out_of_range_issues(inner, place, key))
+        found = (fault for inner in value for fault in out_of_range_issues(inner, location, key))
         yield from islice(found, 1)  # a list has one key, however many numbers it has
     elif _is_absurd(value):
-        mend = f"every number must be between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
-        yield ValidationIssue(place=key_location(place, key), value=toml_text(value), mend=mend)
+        remedy = f"every number must be between -{MAX_ABSOLUTE_VALUE:g} and {MAX_ABSOLUTE_VALUE:g}"
+        yield ValidationIssue(
+            location=key_location(location, key), found=toml_text(value), remedy=remedy
+        )
 
 
 def without_out_of_range(value: object) -> object:
@@ -301,33 +315,33 @@ def load_routes(path: str | Path) -> Mapping[str, FleetRoute]:
     Raises
     ------
     SiteError
-        If the file has faults; all of them, each with place, value and mend.
+        If the file has faults; all of them, each with place, value and remedy.
     """
     table = read_toml(Path(path))
-    faults = [
+    issues = [
         ValidationIssue(
-            place=key, value="", mend="a file of routes has tables [routes.<name>] only"
+            location=key, found="", remedy="a file of routes has tables [routes.<name>] only"
         )
         for key in table
         if key != "routes"
     ]
     entries, routes = table.get("routes", {}), {}
     if not isinstance(entries, dict) or not entries:
-        mend = "write one table [routes.<name>] for each route"
-        faults.append(ValidationIssue(place="routes", value=toml_text(entries), mend=mend))
+        remedy = "write one table [routes.<name>] for each route"
+        issues.append(ValidationIssue(location="routes", found=toml_text(entries), remedy=remedy))
         entries = {}
     for name, entry in entries.items():
         place = f"routes.{name}"
         if not isinstance(entry, dict):
-            mend = f"write a table [{place}]"
-            faults.append(ValidationIssue(place=place, value=toml_text(entry), mend=mend))
+            remedy = f"write a table [{place}]"
+            issues.append(ValidationIssue(location=place, found=toml_text(entry), remedy=remedy))
             continue
         try:
             routes[name] = FleetRoute.model_validate(entry)
         except ValidationError as error:
-            faults += issues_from_pydantic(error, FleetRoute, table=entry, place=place)
-    if faults:
-        raise SiteError(display_path(Path(path)), faults)
+            issues += issues_from_pydantic(error, FleetRoute, table=entry, location=place)
+    if issues:
+        raise SiteError(display_path(Path(path)), issues)
     return routes
 
 
@@ -352,8 +366,8 @@ def national_limits(time_zone: str) -> NationalLimits | None:
         try:
             found = NationalLimits.model_validate(table)
         except ValidationError as error:
-            faults = issues_from_pydantic(error, NationalLimits, table=table, place="duties")
-            raise SiteError(display_path(path), faults) from error
+            issues = issues_from_pydantic(error, NationalLimits, table=table, location="duties")
+            raise SiteError(display_path(path), issues) from error
         if time_zone in found.time_zones:
             return found
     return None
@@ -384,23 +398,25 @@ def load_tariffs(name: str | Path) -> Mapping[str, Tariff]:
     path = _locate(name)
     tables = read_toml(path).get("tariffs")
     table = {"tariffs": tables if isinstance(tables, dict) else {}}
-    faults = list(out_of_range_issues(table))
-    wild = {fault.place for fault in faults}
+    issues = list(out_of_range_issues(table))
+    wild = {fault.location for fault in issues}
     found = {}
     for key, entry in named_tables(
-        {"tariffs": without_out_of_range(table["tariffs"])}, "tariffs", faults
+        {"tariffs": without_out_of_range(table["tariffs"])}, "tariffs", issues
     ).items():
-        values = with_name(entry, key, faults, place=f"tariffs.{key}")
+        values = with_name(entry, key, issues, location=f"tariffs.{key}")
         try:
             found[key] = Tariff.model_validate(values)
         except ValidationError as error:
-            more = issues_from_pydantic(error, Tariff, table=values, place=f"tariffs.{key}")
-            faults += [fault for fault in more if fault.place not in wild]
-    faults = faults or list(tariff_date_issues(found))
-    if not found and not faults:
-        faults = [ValidationIssue(place="tariffs", value="", mend="add a table [tariffs.<name>]")]
-    if faults:
-        raise SiteError(display_path(path), faults)
+            more = issues_from_pydantic(error, Tariff, table=values, location=f"tariffs.{key}")
+            issues += [fault for fault in more if fault.location not in wild]
+    issues = issues or list(tariff_date_issues(found))
+    if not found and not issues:
+        issues = [
+            ValidationIssue(location="tariffs", found="", remedy="add a table [tariffs.<name>]")
+        ]
+    if issues:
+        raise SiteError(display_path(path), issues)
     return found
 
 
@@ -411,5 +427,7 @@ def _locate(name: str | Path) -> Path:
     if str(name) in known:
         return TARIFFS_DIR / f"{name}.toml"
     hint = closest_match_hint(str(name), known)
-    mend = f"give a path ending in .toml, or one of {', '.join(known)}{hint}"
-    raise SiteError(str(name), [ValidationIssue(place="tariffs", value=f'"{name}"', mend=mend)])
+    remedy = f"give a path ending in .toml, or one of {', '.join(known)}{hint}"
+    raise SiteError(
+        str(name), [ValidationIssue(location="tariffs", found=f'"{name}"', remedy=remedy)]
+    )

@@ -85,7 +85,7 @@ def _row(name: str, field: FieldInfo) -> str:
 def _told(field: FieldInfo) -> str:
     """Return what a parameter without a quantity is, and its shape."""
     meaning = next(
-        (one.text for one in field.metadata if isinstance(one, ParameterDescription)), None
+        (one.description for one in field.metadata if isinstance(one, ParameterDescription)), None
     )
     shape = _shape(field.annotation)
     return f"{meaning} ({shape})" if meaning else shape

@@ -1,4 +1,4 @@
-"""From what pydantic found in a table to faults that an operator can mend.
+"""From what pydantic found in a table to faults that an operator can remedy.
 
 What the models of a site declare: parameters, quantities, inner tables.
 """
@@ -119,10 +119,10 @@ def issues_from_pydantic(
     model: type[BaseModel],
     *,
     table: TableValues,
-    place: str = "",
+    location: str = "",
     unfilled: Collection[str] = (),
 ) -> list[ValidationIssue]:
-    """Return the faults of a table, each with its place in the file, its value and its mend.
+    """Return the faults of a table, each with its place in the file, its value and its remedy.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def issues_from_pydantic(
         The model the table was read as.
     table
         The table as it stands in the file.
-    place
+    location
         Name of the table, such as ``equipment.ups_1``; empty for the file's own keys.
     unfilled
         Names of tables whose standard nobody knows: what they miss follows from that, and is not
@@ -143,11 +143,11 @@ def issues_from_pydantic(
     list of ValidationIssue
         In the order of the model's fields.
     """
-    found = [(item["type"], _fault(item, model, table, place)) for item in error.errors()]
+    found = [(item["type"], _fault(item, model, table, location)) for item in error.errors()]
     return [
         f
         for kind, f in found
-        if not (kind in MISSING_ERROR_TYPES and _stands_in(f.place, unfilled))
+        if not (kind in MISSING_ERROR_TYPES and _stands_in(f.location, unfilled))
     ]
 
 
@@ -156,9 +156,9 @@ def _stands_in(place: str, tables: Collection[str]) -> bool:
     return any(place.startswith((f"[{table}]", f"[{table}.")) for table in tables)
 
 
-def key_location(place: str, key: str) -> str:
+def key_location(location: str, key: str) -> str:
     """Return how a fault names a key of a table: ``[equipment.ups_1] rating``."""
-    return f"[{place}] {key}".strip() if place else key
+    return f"[{location}] {key}".strip() if location else key
 
 
 def toml_text(value: object) -> str:
@@ -177,24 +177,28 @@ def _fault(
     match item["type"]:
         case "extra_forbidden":
             owner = " or ".join(model_kind(inner) for inner in models).replace("_", " ")
-            mend = f"no such parameter of {owner}{closest_match_hint(key, known)}"
-            return ValidationIssue(place=where, value="", mend=mend)
+            remedy = f"no such parameter of {owner}{closest_match_hint(key, known)}"
+            return ValidationIssue(location=where, found="", remedy=remedy)
         case "missing":
-            return ValidationIssue(place=where, value="", mend=f"is missing{_example(key, models)}")
+            return ValidationIssue(
+                location=where, found="", remedy=f"is missing{_example(key, models)}"
+            )
         case "union_tag_invalid" | "union_tag_not_found":
             held = [inner.model_fields[key].annotation for inner in models]
             kinds = ", ".join(model_kind(found) for note in held for found in nested_models(note))
             where = key_location(".".join([place, *steps]).strip("."), "kind")
-            return ValidationIssue(place=where, value="", mend=f"must be one of {kinds}")
-    mend = _mend(item)
+            return ValidationIssue(location=where, found="", remedy=f"must be one of {kinds}")
+    remedy = _mend(item)
     if isinstance(item["input"], Mapping):  # a rule of the whole table
         where = key_location(".".join([place, *steps]).strip("."), "")
-        return ValidationIssue(place=where, value="", mend=mend + _values(mend, item["input"]))
-    return ValidationIssue(place=where, value=toml_text(item["input"]), mend=mend)
+        return ValidationIssue(
+            location=where, found="", remedy=remedy + _values(remedy, item["input"])
+        )
+    return ValidationIssue(location=where, found=toml_text(item["input"]), remedy=remedy)
 
 
 def _mend(item: ErrorDetails) -> str:
-    """Return the mend of a value, in words of the file and not of Python."""
+    """Return the remedy of a value, in words of the file and not of Python."""
     if item["type"] in DATE_ERROR_TYPES:
         return "write a day without quotes and time, as 2026-01-31"
     if item["type"] == "tuple_type":
@@ -205,12 +209,12 @@ def _mend(item: ErrorDetails) -> str:
     return item["msg"].removeprefix("Value error, ").removeprefix("Input ")
 
 
-def _values(mend: str, table: TableValues) -> str:
-    """Return the values of the parameters that a mend names, as far as the table has them."""
+def _values(remedy: str, table: TableValues) -> str:
+    """Return the values of the parameters that a remedy names, as far as the table has them."""
     told = [
         f"{key} = {toml_text(value)}"
         for key, value in table.items()
-        if isinstance(value, str | int | float) and re.search(rf"\b{re.escape(key)}\b", mend)
+        if isinstance(value, str | int | float) and re.search(rf"\b{re.escape(key)}\b", remedy)
     ]
     return f"; here {', '.join(told)}" if told else ""
 

@@ -61,19 +61,19 @@ class PlantCommands:
 
     Attributes
     ----------
-    jobs
+    job_caps
         Number of each job that runs -> its cap. [1]
-    halls
+    hall_caps
         Hall -> greatest power. [MW]
-    without
+    excluded_racks
         Hall -> racks that this does not apply to.
     requests
         (word, object) -> value of a set point, in the word's unit.
     """
 
-    jobs: Mapping[int, float] = field(default_factory=dict)
-    halls: Mapping[str, float] = field(default_factory=dict)
-    without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    job_caps: Mapping[int, float] = field(default_factory=dict)
+    hall_caps: Mapping[str, float] = field(default_factory=dict)
+    excluded_racks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     requests: Mapping[VariableKey, float] = field(default_factory=dict)
 
 
@@ -101,8 +101,8 @@ class CommandPublisher:
         self._lock = RLock()
         kept, self._sequence, self._kept_at = read_last_commands(path)
         self._is_first = kept is None
-        self.last = kept or PlantCommands()
-        self._halls = self.last.halls  # as they are frozen
+        self.last_commands = kept or PlantCommands()
+        self._halls = self.last_commands.hall_caps  # as they are frozen
         self._ordered: PlantCommands | None = None
         self._decided: DecisionNotice | None = None
         self._told = 0.0
@@ -112,7 +112,7 @@ class CommandPublisher:
         self._ordered_at = self._repeated_at = -np.inf
         self._receipts: dict[str, PublishToken] = {}
 
-    def act(self, wanted: PlantCommands, now: np.datetime64) -> int:
+    def apply(self, wanted: PlantCommands, now: np.datetime64) -> int:
         """Order all that is wanted, and return the sequence of the job orders.
 
         Requests of before that are not wanted any more are withdrawn.
@@ -125,11 +125,11 @@ class CommandPublisher:
             The service's time.
         """
         with self._lock:
-            self.last, self._halls, self._is_first = wanted, wanted.halls, False
+            self.last_commands, self._halls, self._is_first = wanted, wanted.hall_caps, False
             self._drop(wanted.requests, now)
             return self._order(wanted, now)
 
-    def adjust(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
+    def update_requests(self, requests: Mapping[VariableKey, float], now: np.datetime64) -> None:
         """Ask for some set points anew; everything else stays as it was ordered.
 
         Parameters
@@ -142,12 +142,14 @@ class CommandPublisher:
         with self._lock:
             asked = self._asked or set()
             known = {key: value for key, value in requests.items() if key in asked}
-            self.last = replace(self.last, requests={**self.last.requests, **known})
+            self.last_commands = replace(
+                self.last_commands, requests={**self.last_commands.requests, **known}
+            )
             if self._ordered is not None:
-                self._ordered = replace(self._ordered, requests=self.last.requests)
+                self._ordered = replace(self._ordered, requests=self.last_commands.requests)
             self._ask(known, now)
 
-    def freeze(self, now: np.datetime64, eased: PlantCommands | None = None) -> int:
+    def renew_last_caps(self, now: np.datetime64, eased: PlantCommands | None = None) -> int:
         """Renew the last caps and jobs, and withdraw all requests: local control takes over.
 
         Parameters
@@ -166,16 +168,18 @@ class CommandPublisher:
             so long ago that it holds no more: whatever runs there is not ours to stop.
         """
         with self._lock:
-            self.withdraw(now)
+            self.withdraw_requests(now)
             if self._kept_at is not None and now - self._kept_at > COMMAND_VALIDITY:
                 self._is_first = True
             if self._is_first:
                 return -1
             if eased:
-                self.last = lower_commands(replace(self.last, halls=self._halls), eased)
-            return self._order(replace(self.last, requests={}), now)
+                self.last_commands = lower_commands(
+                    replace(self.last_commands, hall_caps=self._halls), eased
+                )
+            return self._order(replace(self.last_commands, requests={}), now)
 
-    def withdraw(self, now: np.datetime64) -> None:
+    def withdraw_requests(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
         with self._lock:
             self._asked, self._receipts = set(), {}
@@ -185,20 +189,20 @@ class CommandPublisher:
                 if variable not in HEARTBEAT_VARIABLES:
                     self._write(point, None, now)
 
-    def is_taken(self, timeout: float) -> bool:
+    def wait_acknowledged(self, timeout: float) -> bool:
         """Return whether the broker has taken what was said since the last withdrawal. [s]"""
         with self._lock:
-            receipts = list(self._receipts.values())
-        return wait_all(receipts, timeout)
+            tokens = list(self._receipts.values())
+        return wait_all(tokens, timeout)
 
-    def decided(self, now: np.datetime64, sequence: int) -> None:
+    def publish_decision(self, now: np.datetime64, sequence: int) -> None:
         """Tell a simulated plant that it may go on; -1 says that nothing was ordered."""
         with self._lock:
             self._decided = DecisionNotice(site=self._site, time=now, sequence=sequence)
             self._told = time.monotonic()
             self._send(self._decided)
 
-    def hear(self, sample: Sample) -> None:
+    def on_sample(self, sample: Sample) -> None:
         """Order once more where a simulated plant waits for what was decided: a broker lost it.
 
         Parameters
@@ -214,9 +218,9 @@ class CommandPublisher:
                 again = last.sequence
                 if again >= 0 and self._ordered is not None:
                     again = self._order(self._ordered, last.time)
-                self.decided(last.time, again)
+                self.publish_decision(last.time, again)
 
-    def beat(self, heard: float | None, now: np.datetime64) -> None:
+    def publish_heartbeat(self, heard: float | None, now: np.datetime64) -> None:
         """Write our heartbeat, echo that of the plant, and ask again for what stands asked.
 
         Parameters
@@ -231,9 +235,9 @@ class CommandPublisher:
             point = self._binder.integration_points.get((word, ""))
             if point is not None and value is not None:
                 self._send(_said(point, value, now), qos=0)  # a late one would tell of no life
-        self.repeat(now)
+        self.repeat_requests(now)
 
-    def repeat(self, now: np.datetime64) -> None:
+    def repeat_requests(self, now: np.datetime64) -> None:
         """Ask once more for what stands asked, every 100 s as the contract wants all values.
 
         What is withdrawn is not asked again, nor what was ordered so long ago that it holds no
@@ -271,7 +275,7 @@ class CommandPublisher:
         sequence = self._next()
         self._keep(now)
         until = now + COMMAND_VALIDITY
-        for hall, power in wanted.halls.items():
+        for hall, power in wanted.hall_caps.items():
             self._send(
                 CapOrder(
                     site=self._site,
@@ -280,12 +284,12 @@ class CommandPublisher:
                     issued=now,
                     expires=until,
                     power_cap=power,
-                    without=wanted.without.get(hall, ()),
+                    excluded_racks=wanted.excluded_racks.get(hall, ()),
                 )
             )
         self._ask(wanted.requests, now)
         jobs = JobOrders(
-            site=self._site, sequence=sequence, issued=now, expires=until, caps=wanted.jobs
+            site=self._site, sequence=sequence, issued=now, expires=until, caps=wanted.job_caps
         )
         self._send(jobs)
         return sequence
@@ -295,7 +299,7 @@ class CommandPublisher:
             point = self._binder.integration_points.get(key)
             binding = None if point is None else self._binder.get(point)
             if binding is not None:
-                self._write(binding.point, binding.wire(value), now)
+                self._write(binding.point, binding.to_wire(value), now)
 
     def _next(self) -> int:
         """Return a number above all before, those before a restart among them."""
@@ -304,9 +308,13 @@ class CommandPublisher:
 
     def _keep(self, now: np.datetime64) -> None:
         """Write down what is ordered; a disk that is full keeps no order from the plant."""
-        jobs = {str(number): cap for number, cap in self.last.jobs.items()}
-        without = {hall: list(racks) for hall, racks in self.last.without.items()}
-        kept = {"jobs": jobs, "halls": dict(self.last.halls), "sequence": self._sequence}
+        jobs = {str(number): cap for number, cap in self.last_commands.job_caps.items()}
+        without = {hall: list(racks) for hall, racks in self.last_commands.excluded_racks.items()}
+        kept = {
+            "jobs": jobs,
+            "halls": dict(self.last_commands.hall_caps),
+            "sequence": self._sequence,
+        }
         kept |= {"without": without} if without else {}
         kept |= {"issued": str(now)}
         try:
@@ -320,9 +328,9 @@ class CommandPublisher:
     def _send(self, sample: Sample, *, qos: int = 1) -> None:
         """Say a thing; what was said of it before and still waits is not said any more."""
         topic, payload = encode(sample)
-        receipt = self._client.publish(topic, payload, qos=qos, is_newest=True)
+        token = self._client.publish(topic, payload, qos=qos, conflate=True)
         if qos:
-            self._receipts[topic] = receipt
+            self._receipts[topic] = token
 
 
 def _said(point: str, value: float | None, now: np.datetime64) -> PointValue:
@@ -345,9 +353,13 @@ class _Kept(TypedDict):
 
 def lower_commands(last: PlantCommands, eased: PlantCommands) -> PlantCommands:
     """Return the lower of two sets of caps: a job that is in one only does not run."""
-    jobs = {job: min(cap, eased.jobs[job]) for job, cap in last.jobs.items() if job in eased.jobs}
-    halls = {hall: min(cap, eased.halls.get(hall, cap)) for hall, cap in last.halls.items()}
-    return PlantCommands(jobs=jobs, halls=halls, without=eased.without)
+    jobs = {
+        job: min(cap, eased.job_caps[job])
+        for job, cap in last.job_caps.items()
+        if job in eased.job_caps
+    }
+    halls = {hall: min(cap, eased.hall_caps.get(hall, cap)) for hall, cap in last.hall_caps.items()}
+    return PlantCommands(job_caps=jobs, hall_caps=halls, excluded_racks=eased.excluded_racks)
 
 
 def read_last_commands(path: Path) -> tuple[PlantCommands | None, int, np.datetime64 | None]:
@@ -359,9 +371,9 @@ def read_last_commands(path: Path) -> tuple[PlantCommands | None, int, np.dateti
         kept = cast("_Kept", read_json_with_checksum(path))
         jobs, without = dict(_pairs(kept["jobs"])), kept.get("without", {})
         wanted = PlantCommands(
-            jobs={int(number): cap for number, cap in jobs.items()},
-            halls=dict(_pairs(kept["halls"])),
-            without={str(hall): tuple(map(str, racks)) for hall, racks in without.items()},
+            job_caps={int(number): cap for number, cap in jobs.items()},
+            hall_caps=dict(_pairs(kept["halls"])),
+            excluded_racks={str(hall): tuple(map(str, racks)) for hall, racks in without.items()},
         )
         issued = kept.get("issued")
         at = None if issued is None else np.datetime64(str(issued), "us")

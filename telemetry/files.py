@@ -51,14 +51,14 @@ def file_stamp(path: Path) -> FileStamp:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def lock_file(path: Path, *, patience: float = 0.0) -> int:
+def lock_file(path: Path, *, timeout: float = 0.0) -> int:
     """Open a file that only one process may hold; the lock is gone when the process is.
 
     Parameters
     ----------
     path
         The file.
-    patience
+    timeout
         How long to wait for another process that is about to end. [s]
 
     Raises
@@ -70,7 +70,7 @@ def lock_file(path: Path, *, patience: float = 0.0) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, FILE_MODE)
     except OSError as error:
         raise disk_error(path, error) from error
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     try:
         while True:
             try:
@@ -242,8 +242,10 @@ def state_folder(site: str) -> Path:
     try:
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     except RuntimeError as error:
-        mend = "this user has no home; name the state folder with --state or GIGATWIN_STATE"
-        raise ServiceError("state", [ValidationIssue(place="home", value="", mend=mend)]) from error
+        remedy = "this user has no home; name the state folder with --state or GIGATWIN_STATE"
+        raise ServiceError(
+            "state", [ValidationIssue(location="home", found="", remedy=remedy)]
+        ) from error
     return Path(home) / "gigatwin" / site
 
 

@@ -84,14 +84,14 @@ class LogRateLimiter:
         self._passed, self._lock = passed, threading.Lock()
         self._counts: dict[str, tuple[float, int]] = {}
 
-    def admits(self, who: str) -> bool:
+    def allows(self, who: str) -> bool:
         """Count a refusal of a sender; return whether it is to be told by itself."""
         with self._lock:
             begun, count = self._counts.get(who, (self._passed(), 0))
             self._counts[who] = begun, count + 1
         return count < MAX_LOGGED
 
-    def rest(self) -> list[tuple[str, int]]:
+    def drain_suppressed(self) -> list[tuple[str, int]]:
         """Return whose period is over, and how many were not told in it; they count anew."""
         with self._lock:
             over = [
@@ -102,7 +102,7 @@ class LogRateLimiter:
             counts = [(who, self._counts.pop(who)[1] - MAX_LOGGED) for who in over]
         return [(who, count) for who, count in counts if count > 0]
 
-    def tell(self) -> None:
+    def log_suppressed(self) -> None:
         """Log how many were not told by themselves."""
-        for who, count in self.rest():
+        for who, count in self.drain_suppressed():
             _logger.warning("as many more without effect", sender=who, count=count)

@@ -199,5 +199,5 @@ def time_zone(zone: str) -> str:
         zone, sorted(names), 1
     )
     hint = f"; did you mean {close[0]}?" if close else ""
-    mend = f"give a bidding zone such as DE-LU, or an IANA name such as Europe/Berlin{hint}"
-    raise SeriesError("zone", [ValidationIssue(place="zone", value=repr(zone), mend=mend)])
+    remedy = f"give a bidding zone such as DE-LU, or an IANA name such as Europe/Berlin{hint}"
+    raise SeriesError("zone", [ValidationIssue(location="zone", found=repr(zone), remedy=remedy)])

@@ -155,7 +155,7 @@ class FakeBoard:
                     "severity": "medium",
                     "cause": "telemetry",
                     "text": "cdu_07: secondary flow 8 % below its set point",
-                    "mend": "check the strainer of cdu_07 at the next round",
+                    "remedy": "check the strainer of cdu_07 at the next round",
                 }
             ],
         }

@@ -156,7 +156,7 @@ class Wire:
         assert retain
         self.sent.append((topic, payload))
         receipt = PublishToken()
-        receipt.settle(True)
+        receipt.complete(True)
         return receipt
 
     def take(self, limit=1000, timeout=0.0):

@@ -56,12 +56,14 @@ def large_problem():
     """Return the question of the synthetic day for a whole gigafactory, over four hours."""
     site = sites.load_site("baltica")
     world = read_run_inputs(site, small_days.files(), start=small_days.START, days=1)
-    here, pool = BacktestCase.of(site, world, load_scale=0.6), RackPool.of(site)
+    here, pool = BacktestCase.of(site, world, load_scale=0.6), RackPool.from_site(site)
     grid = time_axes.horizon_axes(world.start, [(4, 15.0)])
     queue = open_queue(pool, here.workload.jobs, world.start)
     expected = expected_arrivals(here.workload.past(world.start), pool.kinds, world.start)
-    ahead = outlook(site, world.record, world.start, axes=grid)
-    return Problem(site, here.begin, ahead.merge(work_flexibility(queue, grid, expected=expected)))
+    ahead = outlook(site, world.series, world.start, axes=grid)
+    return Problem(
+        site, here.initial_state, ahead.merge(work_flexibility(queue, grid, expected=expected))
+    )
 
 
 def at_price(question, price):

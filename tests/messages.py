@@ -62,6 +62,6 @@ GOOD = {
         "points": 0,
         "is_last": False,
     },
-    TopicKind.DECIDED: HEAD | {"time": 1781611200000, "sequence": -1},
+    TopicKind.DECISION: HEAD | {"time": 1781611200000, "sequence": -1},
 }
 """Documents that decode from :data:`TOPICS`; rack batches in binary are none."""

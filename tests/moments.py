@@ -29,7 +29,7 @@ def site():
 
 
 def start():
-    return small_days.setting().world.start
+    return small_days.setting().inputs.start
 
 
 def calm():
@@ -47,7 +47,7 @@ def pilot(solver=None, where=None):
     """Return a pilot whose solver sits in this process."""
     return DecisionEngine(
         site=where or site(),
-        decide=solver or (lambda problem, last: decide(problem, previous=last)),
+        solve_problem=solver or (lambda problem, last: decide(problem, previous=last)),
     )
 
 
@@ -68,9 +68,9 @@ def facts(state=None, queue=None, *, hold="", **sensors):
     return DecisionInputs(
         observed=observed(state, **sensors),
         queue=queue,
-        past=here.workload.past(queue.instant),
-        record=here.world.record,
-        hold=hold,
+        past_jobs=here.workload.past(queue.instant),
+        series=here.inputs.record,
+        hold_reason=hold,
     )
 
 

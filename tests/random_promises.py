@@ -88,12 +88,12 @@ def sold(site, record, rng):
         return record
     time = record["time"].to_numpy()
     stores = OF_BATTERIES * sum(battery.power for battery in site.of(Battery))
-    racks = OF_WORK * sum(work.racks * work.full_power for work in site.works)
+    racks = OF_WORK * sum(work.racks * work.full_power for work in site.flexible_loads)
     columns = []
     for product in site.reserves.values():
         blocks = block_edges(product, time[0], time[-1] + np.timedelta64(15, "m"))
         share = np.maximum(rng.uniform(-0.3, 1.0, size=len(blocks)), 0.0)
-        levels = product.bid(share * (stores if product.needs_controller else racks))
+        levels = product.sellable_capacity(share * (stores if product.needs_controller else racks))
         columns.append(levels[np.searchsorted(blocks, time, side="right") - 1])
     found = record.assign_coords(product=list(site.reserves))
     found["reserve_held"] = ("time", "product"), np.stack(columns, axis=-1)

@@ -43,7 +43,7 @@ def drawn(seed, attempt):
     """Return a declared site with other parameters, without some machines; it may be unsound."""
     rng = np.random.default_rng([seed, attempt])
     base = sites.load_site(str(rng.choice(sites.site_names())))
-    gensets = {genset.name: genset for genset in base.of(Genset)}
+    gensets = {genset.name: genset for genset in base.machines_of(Genset)}
     base = base.with_equipment({n: m for n, m in base.equipment.items() if n not in gensets})
     seeds = {machine.kind: rng.integers(2**32) for machine in base.equipment.values()}
     equipment = {

@@ -75,10 +75,10 @@ def site():
 def problem(hours=30, fcr=0.3):
     """Return the question of the first moment, with FCR sold until the market's midnight."""
     here = small_days.setting()
-    now, pool = here.world.start, RackPool.of(site())
+    now, pool = here.inputs.start, RackPool.from_site(site())
     grid = time_axes.horizon_axes(now, [(24.0, 15.0), (hours - 24.0, 60.0)])
     expected = expected_arrivals(here.workload.past(now), pool.kinds, now)
-    ahead = outlook(site(), here.world.record, now, axes=grid)
+    ahead = outlook(site(), here.inputs.record, now, axes=grid)
     ahead = ahead.merge(work_flexibility(small_days.queue(), grid, expected=expected))
     midnight = time_axes.to_utc("2026-06-16T22:00Z")
     held = np.where(grid["time"].to_numpy() < midnight, fcr, 0.0)

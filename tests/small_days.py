@@ -43,10 +43,10 @@ def setting(hours=24):
 def problem(hours=8):
     """Return the question of the first moment, over a short horizon."""
     here = setting()
-    now, pool = here.world.start, RackPool.of(here.site)
+    now, pool = here.inputs.start, RackPool.from_site(here.site)
     grid = time_axes.horizon_axes(now, [(hours, 15.0)])
     expected = expected_arrivals(here.workload.past(now), pool.kinds, now)
-    ahead = outlook(here.site, here.world.record, now, axes=grid)
+    ahead = outlook(here.site, here.inputs.record, now, axes=grid)
     return Problem(
         here.site, here.begin, ahead.merge(work_flexibility(queue(), grid, expected=expected))
     )

@@ -37,7 +37,7 @@ def moody(problem, previous, *_):
         return ANSWERS[mood]
     return Decision(
         schedule=xr.Dataset(attrs={"process": os.getpid(), "previous": previous}),
-        verdict=ScheduleVerdict(breaches=(), replay=None, power_error=0.0),
+        verdict=ScheduleVerdict(violations=(), replay=None, power_error=0.0),
         explanation=None,
     )
 

@@ -90,7 +90,7 @@ class Ear:
         self._news = threading.Condition()
         self._ended = threading.Event()
         self._moment = 0.0
-        self._client = Client(broker, client_id=f"{name}-{os.getpid()}", is_clean=True)
+        self._client = Client(broker, client_id=f"{name}-{os.getpid()}", clean_session=True)
         self._client.subscribe(*filters)
         self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
 
@@ -106,10 +106,10 @@ class Ear:
 
     def _listen(self) -> None:
         while not self._ended.is_set():
-            messages = self._client.take(timeout=0.1)
+            messages = self._client.poll(timeout=0.1)
             with self._news:
                 for one in messages:
-                    heard = Heard(one.topic, one.payload, self._later(), one.is_retained)
+                    heard = Heard(one.topic, one.payload, self._later(), one.retain)
                     self.heard.append(heard)
                 self._news.notify_all()
             self._client.acknowledge(messages)
@@ -168,7 +168,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         for process in (self.service, self.plant, self.partner):
-            process.end()
+            process.terminate()
 
     def serve(self, *words: str, module: str = "optimizer.cli") -> None:
         """Start the service; without words as the last time."""
@@ -249,7 +249,7 @@ class Stage:
 
     def finish(self) -> dict:
         """End the plant's day after the quarter-hour under way, and return what it wrote."""
-        self.plant.end()
+        self.plant.terminate()
         return self.result()
 
     def result(self, timeout: float = UNHURRIED) -> dict:

@@ -153,7 +153,7 @@ class ResilienceSettings(Declaration):
         float, Quantity("s", "for which the UPS carries its load alone", at_least=0)
     ] = 300.0
 
-    def lag_of(self, loop: CoolingLoop) -> float:
+    def valve_time_constant(self, loop: CoolingLoop) -> float:
         """Return the lag of the valves of a circuit: its loop's own, where it names one. [h]"""
         return (loop.valve_lag or self.valve_lag) / _SECONDS
 
@@ -193,7 +193,7 @@ class FleetRoute(Declaration):
     data_price: Annotated[float, Quantity("EUR GB-1", "price of moving data", at_least=0)] = 0.0
 
     @property
-    def move_cost(self) -> float:
+    def transfer_cost(self) -> float:
         """Cost of moving a MWh of work with its data. [EUR MWh-1]"""
         return self.cost + self.data * self.data_price
 
@@ -275,7 +275,7 @@ class WorkKind(Declaration):
         return self
 
     @property
-    def least_power(self) -> float:
+    def min_power_share(self) -> float:
         """Power share of the deepest cap that the tolerance allows. [1]"""
         return float(self.throughput.power(1.0 - self.tolerance))
 

@@ -1,75 +1,202 @@
-"""Every error of the house says what, where, the value, and the mend."""
+"""Errors that a user can cause: each has a stable code and names location, value and remedy.
+
+Programs and tests compare the codes; sentences may change. ``docs/reference/errors.md`` lists both.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
-_SHOWN: Final = 80  # letters of a stranger's value that an error shows
+MAX_SHOWN_CHARACTERS: Final = 80
+"""Characters of a foreign value that an error shows. [1]"""
+
+
+class IssueCode(StrEnum):
+    """What is wrong, independent of where; stable across versions."""
+
+    MISSING = "missing"
+    """A required key, variable, file or point is absent."""
+    UNKNOWN_KEY = "unknown-key"
+    """A key, column or option that nothing reads."""
+    UNKNOWN_NAME = "unknown-name"
+    """A name refers to nothing that is declared."""
+    DUPLICATE = "duplicate"
+    """Something that must be unique occurs twice."""
+    WRONG_TYPE = "wrong-type"
+    """A value of another type than expected."""
+    WRONG_UNIT = "wrong-unit"
+    """A quantity without a unit, or with one of another dimension."""
+    OUT_OF_RANGE = "out-of-range"
+    """A number, time or count outside its allowed range."""
+    NOT_FINITE = "not-finite"
+    """A number that is NaN or infinite."""
+    INVALID_FORMAT = "invalid-format"
+    """Text that does not have the expected form, such as a damaged table, date or address."""
+    INCONSISTENT = "inconsistent"
+    """Two values, each allowed, contradict each other."""
+    IMPLAUSIBLE = "implausible"
+    """An allowed value that is unusual for a machine of its kind; a warning."""
+    WRONG_AXES = "wrong-axes"
+    """A variable on other axes or labels than expected."""
+    TIME_GAP = "time-gap"
+    """A series lacks intervals that are needed."""
+    TIME_ORDER = "time-order"
+    """Times that do not rise, or intervals that overlap."""
+    TIME_ZONE = "time-zone"
+    """A local time without the zone that it needs."""
+    TOO_LARGE = "too-large"
+    """More bytes, rows or items than are accepted."""
+    UNSUPPORTED = "unsupported"
+    """A combination or version that this program does not handle."""
+    MALFORMED = "malformed"
+    """A message that is not what its topic requires."""
+    UNAUTHORISED = "unauthorised"
+    """A sender or person without the right to do this."""
+    INVALID_KEY = "invalid-key"
+    """A key or certificate that is unreadable, unsafe or of another kind."""
+    INVALID_SIGNATURE = "invalid-signature"
+    """A signature that its key does not confirm."""
+    REPLAYED = "replayed"
+    """A message that was received before, or is older than one received."""
+    EXPIRED = "expired"
+    """A message or command whose validity has ended."""
+    INFEASIBLE = "infeasible"
+    """No schedule meets every limit."""
+    SOLVER_FAILED = "solver-failed"
+    """The solver returned no usable result."""
+    FILE_ERROR = "file-error"
+    """A file or folder that cannot be read or written."""
+    DISK_FULL = "disk-full"
+    """No space is left where something must be stored."""
+    CORRUPT = "corrupt"
+    """Stored data whose checksum or structure is wrong."""
+    WRONG_VERSION = "wrong-version"
+    """Stored data of another format version."""
+    IN_USE = "in-use"
+    """Another process holds the file, folder or port."""
+    UNREACHABLE = "unreachable"
+    """A broker, server or service that does not answer."""
+    REFUSED = "refused"
+    """A broker, server or service that answered and refused."""
+    NOT_RUNNING = "not-running"
+    """The service that the command needs is not running."""
+    MISSING_LIBRARY = "missing-library"
+    """An optional library that is not installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationIssue:
-    """One fault of an input: where it stands, what stands there, and what to do about it."""
+    """One issue of an input.
 
-    place: str
-    value: str
-    mend: str
+    Attributes
+    ----------
+    code
+        What is wrong.
+    location
+        Where: file, table, key, time or topic.
+    found
+        The value there, as text; empty if there is none.
+    expected
+        What is allowed there.
+    remedy
+        What to do; begins with a verb.
+    """
+
+    location: str
+    found: str
+    remedy: str
+    expected: str = ""
+    code: IssueCode = IssueCode.INCONSISTENT
 
     def __str__(self) -> str:
-        """Return the fault as one line of text."""
-        shown = f" = {self.value}" if self.value else ""
-        return f"{self.place}{shown}: {self.mend}"
+        """Return the issue as one line of text."""
+        shown = f" = {self.found}" if self.found else ""
+        sentences = "; ".join(filter(None, (self.expected, self.remedy)))
+        return f"{self.location}{shown}: {sentences} [{self.code}]"
+
+    def as_json(self) -> dict[str, object]:
+        """Return the issue under the key names of the JSON output."""
+        return {
+            "code": self.code.value,
+            "place": self.location,
+            "value": self.found,
+            "expected": self.expected,
+            "remedy": self.remedy,
+        }
 
 
 class GigatwinError(Exception):
-    """The one ancestor of all errors that a user of gigatwin can cause.
+    """Ancestor of all errors that a user of gigatwin can cause.
 
-    All of them pass from process to process; one that did not would leave a pool waiting for ever.
+    Every subclass can be pickled: an error that could not be would block a process pool.
+
+    Parameters
+    ----------
+    *texts
+        What happened, where, and the remedy.
+    code
+        What is wrong; by default the code of the class.
+
+    Attributes
+    ----------
+    code
+        What is wrong.
     """
 
+    code: IssueCode = IssueCode.INCONSISTENT
+
+    def __init__(self, *texts: str, code: IssueCode | None = None) -> None:
+        super().__init__(*texts)
+        if code is not None:
+            self.code = code
+
     def __reduce__(self) -> tuple[object, ...]:
-        """Return how a copy is made in another process."""
+        """Return how another process restores the error."""
         return _restored, (type(self), self.args, self.__dict__)
 
 
 def _restored[T: GigatwinError](
-    kind: type[T], words: tuple[object, ...], told: dict[str, object]
+    kind: type[T], texts: tuple[object, ...], attributes: dict[str, object]
 ) -> T:
-    """Return an error as it was, made from its text and not from what the text was made of."""
-    error = kind.__new__(kind, *words)
-    error.__dict__.update(told)
+    """Return an error from its text and attributes, without calling its constructor."""
+    error = kind.__new__(kind, *texts)
+    error.__dict__.update(attributes)
     return error
 
 
 class InvalidInputError(GigatwinError):
-    """An input with one or more faults, gathered and told together.
+    """An input with one or more issues, all reported together.
 
     Attributes
     ----------
     source
-        The file or thing that has the faults.
-    faults
+        The file or object that has the issues.
+    issues
         All of them, in the order found.
+    code
+        The code of the first issue.
     """
 
-    def __init__(self, source: str, faults: Sequence[ValidationIssue]) -> None:
+    def __init__(self, source: str, issues: Sequence[ValidationIssue]) -> None:
         self.source = source
-        self.faults = tuple(faults)
-        count = len(self.faults)
-        head = f"{source} has {count} fault{'s' if count != 1 else ''}"
-        super().__init__("\n".join([head, *(f"  {fault}" for fault in self.faults)]))
+        self.issues = tuple(issues)
+        count = len(self.issues)
+        head = f"{source} has {count} issue{'s' if count != 1 else ''}"
+        code = self.issues[0].code if self.issues else None
+        super().__init__("\n".join([head, *(f"  {issue}" for issue in self.issues)]), code=code)
 
 
 class SiteError(InvalidInputError):
-    """A site file, or a change of a site, that cannot be a real site."""
+    """A site file, or a change of a site, that does not describe a possible site."""
 
 
 class SeriesError(InvalidInputError):
-    """A series of prices, carbon, weather or jobs that cannot be read as what it claims to be."""
+    """A series of prices, carbon, weather or jobs that cannot be read."""
 
 
 class ProblemError(InvalidInputError):
-    """A question to the optimiser that has no sense, refused before anything is solved."""
+    """Invalid input of the optimiser, refused before anything is solved."""
 
 
 class UnitError(InvalidInputError):
@@ -77,102 +204,126 @@ class UnitError(InvalidInputError):
 
 
 class StateError(InvalidInputError):
-    """A state or an operation that does not fit the site it is said to belong to."""
+    """A state or an operation that does not fit its site."""
 
 
 class NetworkError(InvalidInputError):
-    """A network that does not reach a machine, or cannot carry what is asked of it."""
+    """An electrical network that does not reach a machine or cannot carry its load."""
 
 
 class ServiceError(InvalidInputError):
-    """Something that the service cannot do as it was told."""
+    """A command or setting that the service cannot carry out."""
 
 
 class NoScheduleError(GigatwinError):
-    """No schedule keeps every limit; the text names the shortfall and the mend."""
+    """No schedule meets every limit; the text names the shortfall and the remedy."""
+
+    code = IssueCode.INFEASIBLE
 
 
 class SolverError(GigatwinError):
-    """The solver returned something else than an answer."""
+    """The solver returned no usable result."""
+
+    code = IssueCode.SOLVER_FAILED
 
 
 class StatusPageError(GigatwinError):
-    """The page cannot be served; the text names its port and the mend."""
+    """The status page cannot be served; the text names its port and the remedy."""
+
+    code = IssueCode.IN_USE
 
 
 class MessageError(GigatwinError):
-    """A message that is not what its topic promises: malformed, hostile, or of another time.
+    """A message that is not what its topic requires: malformed, forged or of another time.
 
     Attributes
     ----------
     topic
-        Where it came from.
-    value
-        What stands there, cut short.
-    mend
-        What should stand there.
+        Where the message came from.
+    found
+        The value found, shortened.
+    expected
+        What the topic requires.
     """
 
-    def __init__(self, topic: str, value: object, mend: str) -> None:
+    code = IssueCode.MALFORMED
+
+    def __init__(
+        self, topic: str, found: object, expected: str, *, code: IssueCode | None = None
+    ) -> None:
         self.topic = topic
-        self.value = _shown(value)
-        self.mend = mend
-        super().__init__(f"{_shown(topic)} = {self.value}: {mend}")
+        self.found = _shortened(found)
+        self.expected = expected
+        super().__init__(f"{_shortened(topic)} = {self.found}: {expected}", code=code)
 
 
-def _shown(value: object) -> str:
-    """Return a value of a stranger as short text that any terminal takes, however long it is."""
-    text = ascii(value[:_SHOWN] if isinstance(value, str | bytes | list) else value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _shortened(value: object) -> str:
+    """Return a foreign value as short ASCII text that any terminal can show."""
+    text = ascii(value[:MAX_SHOWN_CHARACTERS] if isinstance(value, str | bytes | list) else value)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}..."
 
 
 class BrokerError(GigatwinError):
-    """A broker that cannot be reached or will not have us.
+    """A broker that cannot be reached or refuses the connection.
 
     Attributes
     ----------
     url
-        Where it was looked for, without the password.
+        Address of the broker, without the password.
     reason
         What happened.
-    mend
-        What to do about it.
+    remedy
+        What to do; begins with a verb.
     """
 
-    def __init__(self, url: str, reason: str, mend: str) -> None:
+    code = IssueCode.UNREACHABLE
+
+    def __init__(
+        self, url: str, reason: str, remedy: str, *, code: IssueCode | None = None
+    ) -> None:
         self.url = url
         self.reason = reason
-        self.mend = mend
-        super().__init__(f"{url}: {reason}; {mend}")
+        self.remedy = remedy
+        super().__init__(f"{url}: {reason}; {remedy}", code=code)
 
 
 class JournalError(GigatwinError):
-    """A journal that cannot be written or read; the text names the file and the mend."""
+    """A journal that cannot be written or read; the text names the file and the remedy."""
+
+    code = IssueCode.FILE_ERROR
 
 
 class JournalFullError(JournalError):
-    """No room for the journal; what was being written is cut off again, nothing before it is."""
+    """No space for the journal; the incomplete record is cut off, all earlier ones remain."""
+
+    code = IssueCode.DISK_FULL
 
 
 class ArchiveError(GigatwinError):
-    """An archive that cannot be written or read; the text names the folder and the mend."""
+    """An archive that cannot be written or read; the text names the folder and the remedy."""
+
+    code = IssueCode.FILE_ERROR
 
 
 class SecurityError(GigatwinError):
-    """A key that is none, or that others can read.
+    """A key that is invalid, or that other users can read.
 
     Attributes
     ----------
-    place
-        The file or thing.
+    location
+        The file or object.
     reason
         What is wrong with it.
-    mend
-        What to do about it.
+    remedy
+        What to do; begins with a verb.
     """
 
-    def __init__(self, place: str, reason: str, mend: str) -> None:
-        self.place = place
+    code = IssueCode.INVALID_KEY
+
+    def __init__(
+        self, location: str, reason: str, remedy: str, *, code: IssueCode | None = None
+    ) -> None:
+        self.location = location
         self.reason = reason
-        self.mend = mend
-        super().__init__(f"{place}: {reason}; {mend}")
+        self.remedy = remedy
+        super().__init__(f"{location}: {reason}; {remedy}", code=code)

@@ -47,7 +47,7 @@ class ConversionFlows:
 
     Attributes
     ----------
-    draws
+    inputs
         Carrier -> what is drawn of it, on the axes of the output. [MW; m3 h-1 for water]
     heat
         Heat given to the surroundings of the site. [MW]
@@ -55,7 +55,7 @@ class ConversionFlows:
         ``<kind>_<role>`` of the vocabulary -> its values, for people to read.
     """
 
-    draws: Mapping[str, FloatArray]
+    inputs: Mapping[str, FloatArray]
     heat: FloatArray
     details: Mapping[str, FloatArray] = field(default_factory=dict)
 
@@ -72,9 +72,9 @@ class SetPoints:
         Cooling plant -> return less supply temperature, which the flow follows. [K]
     technology_range
         Bank of CDUs -> warming of the coolant in the racks, which its pumps follow. [K]
-    least_flow
+    minimum_flow
         Cooling plant or bank of CDUs -> share of its rated flow below which it does not fall. [1]
-    units
+    units_on
         Cooling plant -> chillers that run; more do where these cannot carry the load. What is
         missing is staged by the plant itself. [1]
     """
@@ -82,8 +82,8 @@ class SetPoints:
     supply_temperature: Mapping[str, FloatArray] = field(default_factory=dict)
     temperature_range: Mapping[str, FloatArray] = field(default_factory=dict)
     technology_range: Mapping[str, FloatArray] = field(default_factory=dict)
-    least_flow: Mapping[str, float] = field(default_factory=dict)
-    units: Mapping[str, FloatArray] = field(default_factory=dict)
+    minimum_flow: Mapping[str, float] = field(default_factory=dict)
+    units_on: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +92,20 @@ class UnitCharacteristics:
 
     Attributes
     ----------
-    free
+    economiser_output
         Output that needs no unit. [MW]
-    least, best, most
+    min_output, optimal_output, max_output
         Output of a unit below which it cannot run, at which it runs best, and at most. [MW]
-    spare_draw, short_draw
+    power_one_unit_more, power_one_unit_less
         Lead draw of a unit more, and of a unit less, than the output calls for. [MW]
     """
 
-    free: FloatArray
-    least: FloatArray
-    best: FloatArray
-    most: FloatArray
-    spare_draw: FloatArray
-    short_draw: FloatArray
+    economiser_output: FloatArray
+    min_output: FloatArray
+    optimal_output: FloatArray
+    max_output: FloatArray
+    power_one_unit_more: FloatArray
+    power_one_unit_less: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,21 +118,21 @@ class SwitchableUnits:
         Number of units.
     minimum_up, minimum_down
         Least time that a unit stays on, and off. [h]
-    restart
+    minimum_restart_time
         Least time between two starts of the same unit. [h]
     start_cost, stop_cost
         Cost of a start and of a stop. [EUR]
-    running
+    characteristics
         Weather -> what units give and draw.
     """
 
     count: int
     minimum_up: float = 0.0
     minimum_down: float = 0.0
-    restart: float = 0.0
+    minimum_restart_time: float = 0.0
     start_cost: float = 0.0
     stop_cost: float = 0.0
-    running: Callable[[Weather], UnitCharacteristics]
+    characteristics: Callable[[Weather], UnitCharacteristics]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,17 +145,17 @@ class Convert:
         Id of the machine in the site file.
     output
         Carrier delivered.
-    lead
+    primary_input
         The drawn carrier that costs most: its curve is the one laid out in convex segments.
-    draws
+    inputs
         All carriers drawn.
-    relieves
+    heat_source
         Carrier of heat drawn with the other sign, at most what is asked of it; or "".
-    limit
+    max_output
         Weather -> most that can be delivered. [MW]
     physics
         (output [MW], weather) -> :class:`Flows`. The output has ``time`` as its last axis.
-    steered
+    physics_at
         Set points -> the physics at them; None if the machine has none.
     units
         Units that have to be committed; None where any number may run at any time.
@@ -163,19 +163,21 @@ class Convert:
 
     owner: str
     output: str
-    lead: str
-    draws: tuple[str, ...]
-    limit: Callable[[Weather], FloatArray]
+    primary_input: str
+    inputs: tuple[str, ...]
+    max_output: Callable[[Weather], FloatArray]
     physics: Callable[[FloatArray, Weather], ConversionFlows]
-    relieves: str = ""
-    steered: Callable[[SetPoints], Callable[[FloatArray, Weather], ConversionFlows]] | None = None
+    heat_source: str = ""
+    physics_at: Callable[[SetPoints], Callable[[FloatArray, Weather], ConversionFlows]] | None = (
+        None
+    )
     units: SwitchableUnits | None = None
 
-    def at(self, points: SetPoints | None) -> "Convert":
+    def with_set_points(self, set_points: SetPoints | None) -> "Convert":
         """Return the same conversion at other set points; without any, itself."""
-        if points is None or self.steered is None:
+        if set_points is None or self.physics_at is None:
             return self
-        return replace(self, physics=self.steered(points))
+        return replace(self, physics=self.physics_at(set_points))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +188,7 @@ class Store:
     ----------
     owner, carrier
         Id of the machine, carrier kept.
-    low, high
+    min_level, max_level
         Window of the level. [MWh]
     charge_limit, discharge_limit
         Most that goes in or out, measured at the carrier. [MW]
@@ -194,22 +196,22 @@ class Store:
         Shares of what passes that are not lost. [1]
     standing_loss
         Share of the level lost in an hour. [1]
-    wear_price
+    wear_cost
         Cost of wear for each MWh taken out. [EUR MWh-1]
     """
 
     owner: str
     carrier: str
-    low: float
-    high: float
+    min_level: float
+    max_level: float
     charge_limit: float
     discharge_limit: float
     charge_efficiency: float = 1.0
     discharge_efficiency: float = 1.0
     standing_loss: float = 0.0
-    wear_price: float = 0.0
+    wear_cost: float = 0.0
 
-    def margin(self, share: float) -> float:
+    def level_margin(self, share: float) -> float:
         """Return what plans keep free of the window at each end. [MWh]
 
         Parameters
@@ -217,7 +219,7 @@ class Store:
         share
             Share of the window. [1]
         """
-        return share * (self.high - self.low)
+        return share * (self.max_level - self.min_level)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,18 +232,18 @@ class Exchange:
         Id of the machine or contract, carrier traded.
     import_limit, export_limit
         Most that comes in or goes out. [MW]
-    available
+    availability_variable
         Name of the outlook's variable that bounds the import further (sun, wind), or "".
-    price
+    price_variable
         Name of the outlook's price, or "" for none.
     import_fee, export_fee
         Added to the price of import, taken from the revenue of export; below zero where a contract
         pays a fixed price for export. [EUR MWh-1]
     account
         Account of the optimiser that pays the fees.
-    carbon
+    carbon_variable
         Name of the outlook's carbon intensity, or "" for none.
-    ramp
+    ramp_limit
         Most that net import may change. [MW/min]; 0 means no limit.
     """
 
@@ -249,13 +251,13 @@ class Exchange:
     carrier: str
     import_limit: float
     export_limit: float = 0.0
-    available: str = ""
-    price: str = ""
+    availability_variable: str = ""
+    price_variable: str = ""
     import_fee: float = 0.0
     export_fee: float = 0.0
     account: str = "network"
-    carbon: str = ""
-    ramp: float = 0.0
+    carbon_variable: str = ""
+    ramp_limit: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,19 +297,19 @@ class ObligationTerms:
     ----------
     target
         Sum promised; infinite where nothing is. [MWh; kg; m3]
-    up_price, down_price
+    price_above, price_below
         Cost of a unit above and below, in the unit of the account; below zero where it is paid for.
-    window
+    window_index
         Window of each interval, ``(time,)``. [1]
     """
 
     target: FloatArray
-    up_price: FloatArray
-    down_price: FloatArray
-    window: FloatArray
+    price_above: FloatArray
+    price_below: FloatArray
+    window_index: FloatArray
 
     @property
-    def is_held(self) -> np.ndarray:
+    def is_binding(self) -> np.ndarray:
         """Where something is promised, ``(window,)``."""
         return np.isfinite(self.target)
 
@@ -341,11 +343,11 @@ class Obligation:
         What is summed.
     account
         Account of the optimiser that pays.
-    needs
+    required_variables
         Words of the outlook without which there is no promise.
     terms
         Outlook -> the promise in numbers.
-    windows
+    min_windows
         Least number of windows; 0 where each interval is one.
     trades
         Outlook -> what may still be traded; None if nothing.
@@ -354,9 +356,9 @@ class Obligation:
     owner: str
     quantity: ObligationQuantity
     account: str
-    needs: tuple[str, ...]
+    required_variables: tuple[str, ...]
     terms: Callable[[xr.Dataset], ObligationTerms]
-    windows: int = 0
+    min_windows: int = 0
     trades: Callable[[xr.Dataset], IntradayTrades] | None = None
 
 
@@ -366,28 +368,28 @@ class DemandChargeTerms:
 
     Attributes
     ----------
-    slot
+    peak_index
         Interval -> the peak in which it counts, ``(time,)``; or :data:`NO_PEAK`.
-    free
+    free_power
         Peak -> value up to which nothing is charged, ``(slot,)``. [MW]
     price
         Peak -> price beyond, ``(slot,)``. [EUR MW-1]
-    squares
+    is_root_sum_square
         Peak -> whether it is the root of the sum of the squares of all quarter-hours beyond what is
         free, and not the greatest of them, ``(slot,)``.
-    running
+    running_peak_index
         The peak that the running peak of the state belongs to, which is paid already; or
         :data:`NO_PEAK`.
-    usual
+    mean_import_index
         The peak in which the usual import is free too; or :data:`NO_PEAK`.
     """
 
-    slot: NDArray[np.int64]
-    free: FloatArray
+    peak_index: NDArray[np.int64]
+    free_power: FloatArray
     price: FloatArray
-    squares: BoolArray
-    running: int
-    usual: int
+    is_root_sum_square: BoolArray
+    running_peak_index: int
+    mean_import_index: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -407,7 +409,7 @@ class DemandCharge:
         ``peak``, or what else is charged: ``excess`` beyond a contract, ``band`` for band load.
     account
         Account of the optimiser that pays.
-    adds_squares
+    may_be_root_sum_square
         Whether any of its peaks may be a root of a sum of squares.
     terms
         Instants that bound the intervals -> the peaks; the site sets it.
@@ -418,7 +420,7 @@ class DemandCharge:
     price: float
     name: str = "peak"
     account: str = "peak"
-    adds_squares: bool = False
+    may_be_root_sum_square: bool = False
     terms: Callable[[NDArray[np.datetime64]], DemandChargeTerms] | None = None
 
 

@@ -152,26 +152,28 @@ class Site(Declaration):
         return tuple(r for machine in self.equipment.values() for r in machine.relations())
 
     @cached_property
-    def converts(self) -> tuple[Convert, ...]:
+    def conversions(self) -> tuple[Convert, ...]:
         """Conversions: all that draw a carrier stand before what relieves or delivers it."""
         waiting = [r for r in self.relations if isinstance(r, Convert)]
         ordered: list[Convert] = []
         while waiting:
-            drawn = {carrier for convert in waiting for carrier in convert.draws}
-            used = {c for convert in waiting for c in convert.draws if c != convert.relieves}
-            free = [c for c in waiting if c.output not in drawn and c.relieves not in used]
+            drawn = {carrier for convert in waiting for carrier in convert.inputs}
+            used = {c for convert in waiting for c in convert.inputs if c != convert.heat_source}
+            free = [c for c in waiting if c.output not in drawn and c.heat_source not in used]
             if not free:
                 circle = ", ".join(sorted(convert.owner for convert in waiting))
-                mend = "machines draw on one another in a circle; cut one draw"
-                raise SiteError(self.name, [ValidationIssue(place=circle, value="", mend=mend)])
+                remedy = "machines draw on one another in a circle; cut one draw"
+                raise SiteError(
+                    self.name, [ValidationIssue(location=circle, found="", remedy=remedy)]
+                )
             ordered += free
             waiting = [convert for convert in waiting if convert not in free]
         return tuple(ordered)
 
     @cached_property
-    def committed(self) -> Mapping[str, SwitchableUnits]:
+    def switchable_units(self) -> Mapping[str, SwitchableUnits]:
         """The units that plans have to commit, by their bank."""
-        return {c.owner: c.units for c in self.converts if c.units is not None}
+        return {c.owner: c.units for c in self.conversions if c.units is not None}
 
     @cached_property
     def stores(self) -> tuple[Store, ...]:
@@ -185,56 +187,58 @@ class Site(Declaration):
         return tuple(sorted(found, key=lambda exchange: exchange.carrier != "grid"))
 
     @cached_property
-    def works(self) -> tuple[FlexibleLoad, ...]:
+    def flexible_loads(self) -> tuple[FlexibleLoad, ...]:
         """The work of all halls."""
         return tuple(r for r in self.relations if isinstance(r, FlexibleLoad))
 
     @cached_property
-    def peaks(self) -> tuple[DemandCharge, ...]:
+    def demand_charges(self) -> tuple[DemandCharge, ...]:
         """All charges on peaks, by the tariffs where there are any."""
         plain = (relation for relation in self.relations if isinstance(relation, DemandCharge))
         return tuple(
-            one for peak in plain for one in demand_charges.site_demand_charges(peak, self.billing)
+            one
+            for peak in plain
+            for one in demand_charges.site_demand_charges(peak, self.billing_rules)
         )
 
     @property
-    def market_day_zone(self) -> str:
+    def market_zone(self) -> str:
         """IANA zone by which the day-ahead market keeps its day and publishes its prices."""
         return self.market_time_zone or market_time_zone(self.time_zone)
 
     @cached_property
-    def billing(self) -> BillingRules:
+    def billing_rules(self) -> BillingRules:
         """How the import is billed."""
         return BillingRules(self.time_zone, self.tariffs)
 
     def import_fees(self, moments: NDArray[np.datetime64]) -> FloatArray:
         """Return network fee and taxes on import in intervals that begin then. [EUR MWh-1]"""
-        return self.grid.import_fee + self.billing.energy_prices(moments)
+        return self.grid.import_fee + self.billing_rules.energy_prices(moments)
 
     def mean_import_fees(self, instants: NDArray[np.datetime64]) -> FloatArray:
         """Return the same on the mean of each interval between two instants. [EUR MWh-1]"""
-        return self.grid.import_fee + self.billing.mean_energy_prices(instants)
+        return self.grid.import_fee + self.billing_rules.mean_energy_prices(instants)
 
     @cached_property
-    def commitments(self) -> tuple[Obligation, ...]:
+    def obligations(self) -> tuple[Obligation, ...]:
         """All promises about sums of flows."""
         return tuple(r for r in self.relations if isinstance(r, Obligation))
 
-    def of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
+    def machines_of[T: Equipment](self, kind: type[T]) -> tuple[T, ...]:
         """Return the machines of one kind, in the order of the file."""
         return tuple(m for m in self.equipment.values() if isinstance(m, kind))
 
     @property
     def grid(self) -> GridConnection:
         """The connection."""
-        return self.of(GridConnection)[0]
+        return self.machines_of(GridConnection)[0]
 
     @property
     def racks(self) -> int:
         """Number of accelerator racks of all halls. [1]"""
-        return sum(hall.racks for hall in self.of(ITHall))
+        return sum(hall.racks for hall in self.machines_of(ITHall))
 
-    def replace(self, machine: str, **values: object) -> Self:
+    def with_parameters(self, machine: str, **values: object) -> Self:
         """Return a copy of the site with some parameters of one machine set.
 
         Parameters
@@ -256,19 +260,19 @@ class Site(Declaration):
         """
         if machine not in self.equipment:
             known = ", ".join(self.equipment)
-            fault = ValidationIssue(
-                place=machine, value="", mend=f"no such machine; there are {known}"
+            issue = ValidationIssue(
+                location=machine, found="", remedy=f"no such machine; there are {known}"
             )
-            raise SiteError(self.name, [fault])
+            raise SiteError(self.name, [issue])
         try:
-            changed = self.equipment[machine].changed(**values)
+            changed = self.equipment[machine].with_values(**values)
         except ValidationError as error:
             raise SiteError(self.name, machine_issues(error, self.equipment[machine])) from error
         return self.with_equipment({**self.equipment, machine: changed})
 
     def with_equipment(self, equipment: Mapping[str, Equipment]) -> Self:
         """Return a copy of the site with other machines; the network loses feeds of lost ones."""
-        network = self.network and self.network.keeping(equipment)
+        network = self.network and self.network.restricted_to(equipment)
         return self._with(equipment=dict(equipment), network=network)
 
     def with_network(self, network: MediumVoltageNetwork | None) -> Self:
@@ -297,7 +301,7 @@ class Site(Declaration):
 
 def machine_issues(error: ValidationError, machine: Equipment) -> list[ValidationIssue]:
     """Return the faults that pydantic found in a machine, each with its place and value."""
-    faults = []
+    issues = []
     for item in error.errors():
         steps = [str(step) for step in item["loc"]]
         value = "" if item["type"] in {"missing", "extra_forbidden"} else repr(item["input"])
@@ -311,8 +315,8 @@ def machine_issues(error: ValidationError, machine: Equipment) -> list[Validatio
                 kind, known = machine.kind.replace("_", " "), type(machine).model_fields
                 words += f" of {kind}{closest_match_hint(steps[0], known)}"
         place = ".".join(["equipment", machine.name, *steps])
-        faults.append(ValidationIssue(place=place, value=value, mend=words))
-    return faults
+        issues.append(ValidationIssue(location=place, found=value, remedy=words))
+    return issues
 
 
 EXTERNAL_CARRIERS: Final = frozenset({"grid", "water"})
@@ -348,19 +352,19 @@ def unsupplied_carriers(site: Site) -> Iterator[ValidationIssue]:
         One a carrier, at a machine that asks for it.
     """
     converts = [relation for relation in site.relations if isinstance(relation, Convert)]
-    wanted = {carrier: convert.owner for convert in converts for carrier in convert.draws}
+    wanted = {carrier: convert.owner for convert in converts for carrier in convert.inputs}
     wanted |= {store.carrier: store.owner for store in site.stores}
     wanted |= {exchange.carrier: exchange.owner for exchange in site.exchanges}
-    for work in site.works:
+    for work in site.flexible_loads:
         wanted |= dict.fromkeys([work.carrier, *work.heat], work.owner)
     supplied = {convert.output for convert in converts} | EXTERNAL_CARRIERS
     for carrier, owner in wanted.items():
         if carrier not in supplied:
             kinds = SUPPLIER_KINDS[carrier]
-            mend = f"needs {carrier}, which no machine delivers; add one of kind {kinds}"
+            remedy = f"needs {carrier}, which no machine delivers; add one of kind {kinds}"
             if carrier in _HEAT:
-                mend += ", or its heat has no path"
-            yield ValidationIssue(place=f"[equipment.{owner}]", value="", mend=mend)
+                remedy += ", or its heat has no path"
+            yield ValidationIssue(location=f"[equipment.{owner}]", found="", remedy=remedy)
 
 
 NETWORK_CARRIER: Final = "medium_voltage"
@@ -376,7 +380,7 @@ def _touched(relation: Relation) -> tuple[str, ...]:
     """Return the carriers that a relation draws from or gives to, but for conversion's output."""
     match relation:
         case Convert():
-            return relation.draws
+            return relation.inputs
         case Store() | Exchange():
             return (relation.carrier,)
     return ()

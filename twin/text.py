@@ -1,4 +1,4 @@
-"""Every error of the house says what, where, the value, and the mend.
+"""Every error of the house says what, where, the value, and the remedy.
 
 Spans of time as people say them; it imports nothing, for commands that must be quick.
 
@@ -11,24 +11,24 @@ from collections.abc import Collection
 from typing import Final
 
 
-def closest_match_hint(word: str, known: Collection[str]) -> str:
+def closest_match_hint(word: str, candidates: Collection[str]) -> str:
     """Return a hint at the known word that is spelt most alike, or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
+    close = difflib.get_close_matches(word, list(candidates), 1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def one_line(text: str, most: int | None = None) -> str:
+def one_line(text: str, max_length: int | None = None) -> str:
     """Return what somebody wrote as one line of letters that every log, terminal and page takes.
 
     Parameters
     ----------
     text
         What was written.
-    most
+    max_length
         Letters that are kept; of a longer text the rest is left out, and dots say so. [1]
     """
     told = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return told if most is None or len(told) <= most else f"{told[:most]}..."
+    return told if max_length is None or len(told) <= max_length else f"{told[:max_length]}..."
 
 
 SECONDS_PER_DAY: Final = 86_400.0

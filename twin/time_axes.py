@@ -46,16 +46,18 @@ def to_utc(moment: str | pd.Timestamp) -> np.datetime64:
     ProblemError
         If the text is no moment.
     """
-    mend = "write a date or a moment, as 2026-06-16 or 2026-06-16T12:00Z"
-    fault = ProblemError("time", [ValidationIssue(place="moment", value=repr(moment), mend=mend)])
+    remedy = "write a date or a moment, as 2026-06-16 or 2026-06-16T12:00Z"
+    issue = ProblemError(
+        "time", [ValidationIssue(location="moment", found=repr(moment), remedy=remedy)]
+    )
     if isinstance(moment, str) and not _ISO.match(moment):
-        raise fault
+        raise issue
     try:
         stamp = pd.Timestamp(moment)
     except ValueError as error:
-        raise fault from error
+        raise issue from error
     if pd.isna(stamp):
-        raise fault
+        raise issue
     if stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
     return np.datetime64(stamp.as_unit("us").to_datetime64(), "us")
@@ -140,8 +142,10 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
     check_argument_types("horizon", start=(start, np.datetime64), steps=(steps, Sequence))
     none = [(hours, minutes) for hours, minutes in steps if not (hours > 0 and minutes >= 1)]
     if none or not steps:
-        mend = "pairs of hours above 0 and minutes of 1 or more, at least one"
-        raise ProblemError("horizon", [ValidationIssue(place="steps", value=str(none), mend=mend)])
+        remedy = "pairs of hours above 0 and minutes of 1 or more, at least one"
+        raise ProblemError(
+            "horizon", [ValidationIssue(location="steps", found=str(none), remedy=remedy)]
+        )
     edges = np.array([start], dtype="datetime64[us]")
     for hours, minutes in steps:
         width = np.timedelta64(round(minutes), "m")
@@ -150,30 +154,30 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
     return interval_axes(edges)
 
 
-def first_hours(values: xr.Dataset, hours: float) -> xr.Dataset:
+def first_hours(values: xr.Dataset, length: float) -> xr.Dataset:
     """Return the first hours of what stands on axes of time; one interval at the least.
 
     Parameters
     ----------
     values
         On ``time`` and ``instant``, or on ``time`` and ``duration``.
-    hours
+    length
         How long. [h]
     """
     edges = interval_edges(values)
-    count = max(int(((edges[1:] - edges[0]) / HOUR <= hours).sum()), 1)
+    count = max(int(((edges[1:] - edges[0]) / HOUR <= length).sum()), 1)
     spans = {"time": slice(count), "instant": slice(count + 1)}
     return values.isel({dim: span for dim, span in spans.items() if dim in values.dims})
 
 
-def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def regrid(values: np.ndarray, edges: np.ndarray, target_edges: np.ndarray) -> np.ndarray:
     """Return interval means on another grid, conserving the integral.
 
     Parameters
     ----------
     values
         Means over the given intervals, ``time`` last.
-    edges, wanted
+    edges, target_edges
         Edges of the given and of the wanted intervals; the wanted ones must lie inside.
 
     Returns
@@ -187,12 +191,16 @@ def regrid(values: np.ndarray, edges: np.ndarray, wanted: np.ndarray) -> np.ndar
         If the wanted grid reaches outside the given one.
     """
     if (unknown := np.isnan(values)).any():
-        touched = regrid(unknown.astype(np.float64), edges, wanted) > 0.0
-        return np.where(touched, np.nan, regrid(np.where(unknown, 0.0, values), edges, wanted))
+        touched = regrid(unknown.astype(np.float64), edges, target_edges) > 0.0
+        return np.where(
+            touched, np.nan, regrid(np.where(unknown, 0.0, values), edges, target_edges)
+        )
     given = np.asarray(edges, dtype="datetime64[us]").astype(np.int64)
-    asked = np.asarray(wanted, dtype="datetime64[us]").astype(np.int64)
+    asked = np.asarray(target_edges, dtype="datetime64[us]").astype(np.int64)
     if asked[0] < given[0] or asked[-1] > given[-1]:
-        message = f"{wanted[0]} to {wanted[-1]} reaches outside {edges[0]} to {edges[-1]}"
+        message = (
+            f"{target_edges[0]} to {target_edges[-1]} reaches outside {edges[0]} to {edges[-1]}"
+        )
         raise ValueError(message)
     cumulative = np.concatenate(
         [np.zeros((*values.shape[:-1], 1)), np.cumsum(values * np.diff(given), axis=-1)], axis=-1
@@ -238,18 +246,18 @@ def time_axis_issues(
         The instant of the state; by default it may begin at any.
     """
     if not {"time", "instant", "duration"} <= set(operation.coords):
-        mend = "needs the coordinates time, instant and duration"
-        yield ValidationIssue(place="axes", value="", mend=mend)
+        remedy = "needs the coordinates time, instant and duration"
+        yield ValidationIssue(location="axes", found="", remedy=remedy)
         return
     time, instant = operation["time"].to_numpy(), operation["instant"].to_numpy()
     hours = np.diff(instant) / HOUR
     if now is not None and instant[0] != now:
         yield ValidationIssue(
-            place="instant", value=str(instant[0]), mend=f"must begin at the state's {now}"
+            location="instant", found=str(instant[0]), remedy=f"must begin at the state's {now}"
         )
     if not np.array_equal(instant[:-1], time):
-        mend = "must be the starts of all intervals and the end of the last"
-        yield ValidationIssue(place="instant", value=f"{len(instant)} instants", mend=mend)
+        remedy = "must be the starts of all intervals and the end of the last"
+        yield ValidationIssue(location="instant", found=f"{len(instant)} instants", remedy=remedy)
     elif not np.allclose(hours, operation["duration"]) or (hours <= 0.0).any():
-        mend = "must be the distance of the instants, above 0 h"
-        yield ValidationIssue(place="duration", value="", mend=mend)
+        remedy = "must be the distance of the instants, above 0 h"
+        yield ValidationIssue(location="duration", found="", remedy=remedy)

@@ -91,17 +91,17 @@ def parse_quantity(text: str, unit: str) -> float:
         )
     number, given = match.groups()
     if not given and unit != "1":
-        mend = f'name the unit, as in "{number} {format_unit(unit)}"'
-        raise UnitError("quantity", [_fault(text, mend)])
+        remedy = f'name the unit, as in "{number} {format_unit(unit)}"'
+        raise UnitError("quantity", [_fault(text, remedy)])
     registry = _registry()
     try:
         quantity = registry.Quantity(float(number), _expression(given))
         return float(quantity.to(_expression(unit)).magnitude)
     except Exception as error:  # pint raises many kinds, also of Python's own parser
-        mend = f"use a unit that converts to {format_unit(unit)}"
+        remedy = f"use a unit that converts to {format_unit(unit)}"
         if unit == "1":
-            mend = "write a number without a unit"
-        raise UnitError("quantity", [_fault(text, mend)]) from error
+            remedy = "write a number without a unit"
+        raise UnitError("quantity", [_fault(text, remedy)]) from error
 
 
 def _check_spelling(text: str) -> None:
@@ -115,8 +115,8 @@ def _check_spelling(text: str) -> None:
             "quantity", [_fault(text, f"numbers have a point and no comma: write {ways}")]
         )
     if _EURO.search(text):
-        mend = f'EUR is written EUR: write "{_EURO.sub("EUR", text)}"'
-        raise UnitError("quantity", [_fault(text, mend)])
+        remedy = f'EUR is written EUR: write "{_EURO.sub("EUR", text)}"'
+        raise UnitError("quantity", [_fault(text, remedy)])
 
 
 def _without_comma(number: str) -> list[str]:
@@ -135,15 +135,15 @@ def _expression(unit: str) -> str:
     return "*".join(_POWER.sub(r"**\1", unit).split())
 
 
-def _fault(text: str, mend: str) -> ValidationIssue:
-    return ValidationIssue(place="text", value=repr(text), mend=mend)
+def _fault(text: str, remedy: str) -> ValidationIssue:
+    return ValidationIssue(location="text", found=repr(text), remedy=remedy)
 
 
 @dataclass(frozen=True)
 class ParameterDescription:
     """Declare what a parameter without unit is, inside ``Annotated[str, ...]``; see Quantity."""
 
-    text: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -220,15 +220,15 @@ class Quantity:
 
     def _number(self, value: Any, is_canonical: bool) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            mend = f'write it as a text, as in "5 {format_unit(self.unit)}"'
+            remedy = f'write it as a text, as in "5 {format_unit(self.unit)}"'
             if self.unit == "1":
-                mend = "write a number without a unit"
-            raise PydanticCustomError("quantity", mend)
+                remedy = "write a number without a unit"
+            raise PydanticCustomError("quantity", remedy)
         if isinstance(value, str):
             try:
                 return parse_quantity(value, self.unit)
             except UnitError as error:
-                raise PydanticCustomError("quantity", error.faults[0].mend) from error
+                raise PydanticCustomError("quantity", error.issues[0].remedy) from error
         if self.unit != "1" and not is_canonical:
             raise PydanticCustomError(
                 "quantity", f'a bare number has no unit; write "{value:g} {format_unit(self.unit)}"'

@@ -20,7 +20,7 @@ from twin.variables import _NUMBERS
 
 
 def axis_issues(
-    data: xr.Dataset, axes: Mapping[str, Collection[str]], place: str
+    data: xr.Dataset, axes: Mapping[str, Collection[str]], location: str
 ) -> Iterator[ValidationIssue]:
     """Yield variables that lie on other axes than they should, or hold no real numbers.
 
@@ -30,20 +30,22 @@ def axis_issues(
         What somebody handed in; what it lacks is not told.
     axes
         Name of a variable -> its axes, in whatever order.
-    place
+    location
         What messages call the dataset.
     """
     for name, wanted in axes.items():
         if name not in data:
             continue
-        variable, where = data.variables[name], f"{place}, {name}"
+        variable, where = data.variables[name], f"{location}, {name}"
         if variable.dtype.kind not in _NUMBERS:
             yield ValidationIssue(
-                place=where, value=str(variable.dtype), mend="must hold real numbers"
+                location=where, found=str(variable.dtype), remedy="must hold real numbers"
             )
         elif set(variable.dims) != set(wanted):
             shown = f"on {_listed(variable.dims)}"
-            yield ValidationIssue(place=where, value=shown, mend=f"must be on {_listed(wanted)}")
+            yield ValidationIssue(
+                location=where, found=shown, remedy=f"must be on {_listed(wanted)}"
+            )
 
 
 def _listed(axes: Collection[object]) -> str:
@@ -75,8 +77,8 @@ def type_issues(**given: tuple[object, type]) -> Iterator[ValidationIssue]:
             shown = repr(value)
             if len(shown) > _SHOWN or "\n" in shown:
                 shown = type(value).__name__
-            mend = f"must be {_WORDS.get(kind, f'a {kind.__name__} of {kind.__module__}')}"
-            yield ValidationIssue(place=name, value=shown, mend=mend)
+            remedy = f"must be {_WORDS.get(kind, f'a {kind.__name__} of {kind.__module__}')}"
+            yield ValidationIssue(location=name, found=shown, remedy=remedy)
 
 
 def check_argument_types(source: str, **given: tuple[object, type]) -> None:
@@ -94,12 +96,12 @@ def check_argument_types(source: str, **given: tuple[object, type]) -> None:
     ProblemError
         If anything is of another kind.
     """
-    if faults := list(type_issues(**given)):
-        raise ProblemError(source, faults)
+    if issues := list(type_issues(**given)):
+        raise ProblemError(source, issues)
 
 
 def value_issues(
-    array: xr.DataArray, wrong: BoolArray, mend: str, *, of: str = "outlook"
+    array: xr.DataArray, wrong: BoolArray, remedy: str, *, source: str = "outlook"
 ) -> Iterator[ValidationIssue]:
     """Yield one fault for all wrong values of a word, showing the first of them.
 
@@ -109,15 +111,15 @@ def value_issues(
         The word, on axes that may lack labels.
     wrong
         Where it is, on the same axes.
-    mend
+    remedy
         What to do about it.
-    of
+    source
         What was given.
     """
     if not wrong.any():
         return
     first = tuple(int(i) for i in np.argwhere(wrong)[0])
-    place = f"{of}, {array.name}"
+    place = f"{source}, {array.name}"
     for dim, i in zip(array.dims, first, strict=True):
         if dim in array.coords:
             label = array[dim].to_numpy()[i]
@@ -126,7 +128,7 @@ def value_issues(
     more = f" (and {others} more)" if others else ""
     unit = f" {format_unit(array.attrs.get('units', '1'))}".removesuffix(" 1")
     yield ValidationIssue(
-        place=place, value=f"{array.to_numpy()[first]:.9g}{unit}{more}", mend=mend
+        location=place, found=f"{array.to_numpy()[first]:.9g}{unit}{more}", remedy=remedy
     )
 
 
@@ -134,4 +136,4 @@ def negative_value_issues(array: xr.DataArray, *, of: str) -> Iterator[Validatio
     """Yield the fault of a word whose values are not all finite and 0 or more."""
     values = array.to_numpy()
     wrong = ~(np.isfinite(values) & (values >= 0.0))
-    yield from value_issues(array, wrong, "must be finite and not negative", of=of)
+    yield from value_issues(array, wrong, "must be finite and not negative", source=of)

@@ -26,7 +26,7 @@ class VariableDefinition:
 
     unit: str
     meaning: str
-    cf_name: str = ""
+    standard_name: str = ""
 
 
 SITE_VARIABLES: Final[dict[str, VariableDefinition]] = {
@@ -381,15 +381,15 @@ def variable_definition(name: str) -> VariableDefinition:
         role = name.removeprefix(f"{kind}_")
         if role != name and role in EQUIPMENT_ROLES:
             return EQUIPMENT_ROLES[role]
-    mend = "use a name of twin/variables.py, or declare it there"
-    raise UnitError("vocabulary", [ValidationIssue(place=name, value="", mend=mend)])
+    remedy = "use a name of twin/variables.py, or declare it there"
+    raise UnitError("vocabulary", [ValidationIssue(location=name, found="", remedy=remedy)])
 
 
 def variable_attributes(name: str) -> dict[str, str]:
     """Return what a variable of a declared name says of itself: its unit and meaning."""
     word = variable_definition(name)
     attrs = {"units": word.unit, "long_name": word.meaning}
-    return attrs | ({"standard_name": word.cf_name} if word.cf_name else {})
+    return attrs | ({"standard_name": word.standard_name} if word.standard_name else {})
 
 
 def tag_variable(array: xr.DataArray, name: str) -> xr.DataArray:
@@ -429,22 +429,26 @@ def check_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
         no dataset.
     """
     if not isinstance(dataset, xr.Dataset):
-        fault = ValidationIssue(
-            place="it", value=type(dataset).__name__, mend="must be an xarray.Dataset"
+        issue = ValidationIssue(
+            location="it", found=type(dataset).__name__, remedy="must be an xarray.Dataset"
         )
-        raise UnitError("dataset", [fault])
-    faults = []
+        raise UnitError("dataset", [issue])
+    issues = []
     for name in names:
         unit = variable_definition(name).unit
         if name not in dataset:
-            faults.append(ValidationIssue(place=name, value="", mend="the variable is missing"))
+            issues.append(
+                ValidationIssue(location=name, found="", remedy="the variable is missing")
+            )
         elif (told := dataset.variables[name].attrs.get("units")) != unit:
             shown = repr(told)
-            faults.append(
-                ValidationIssue(place=name, value=shown, mend=f'attrs["units"] must be "{unit}"')
+            issues.append(
+                ValidationIssue(
+                    location=name, found=shown, remedy=f'attrs["units"] must be "{unit}"'
+                )
             )
-    if faults:
-        raise UnitError("dataset", faults)
+    if issues:
+        raise UnitError("dataset", issues)
     return dataset
 
 

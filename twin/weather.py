@@ -49,11 +49,11 @@ def implausible_air_issues(weather: xr.Dataset) -> Iterator[ValidationIssue]:
                 variables.variable_definition(name).unit,
             )
             span = f"{low:g} to {high:g}" + ("" if unit == "1" else f" {unit}")
-            mend = f"must be finite and from {span}, but is not at {first}"
+            remedy = f"must be finite and from {span}, but is not at {first}"
             if name == "relative_humidity" and values[wrong][0] > high:
-                mend += "; is it in percent? divide it by 100"
+                remedy += "; is it in percent? divide it by 100"
             yield ValidationIssue(
-                place=f"weather, {name}", value=f"{values[wrong][0]:g}", mend=mend
+                location=f"weather, {name}", found=f"{values[wrong][0]:g}", remedy=remedy
             )
 
 
@@ -105,7 +105,7 @@ class Weather:
     air_pressure: FloatArray
 
     @classmethod
-    def of(cls, outlook: xr.Dataset) -> Self:
+    def from_dataset(cls, outlook: xr.Dataset) -> Self:
         """Return the weather of a dataset with temperature, humidity and pressure on ``time``.
 
         Parameters
@@ -124,10 +124,12 @@ class Weather:
             If a variable is missing or has another unit.
         """
         variables.check_variables(outlook, *ROUNDING_STEPS)
-        return cls.by_word({name: outlook.variables[name].to_numpy() for name in ROUNDING_STEPS})
+        return cls.from_arrays(
+            {name: outlook.variables[name].to_numpy() for name in ROUNDING_STEPS}
+        )
 
     @classmethod
-    def roughly(cls, outlook: xr.Dataset) -> Self:
+    def from_rounded(cls, outlook: xr.Dataset) -> Self:
         """Return the weather on the :data:`ROUNDING_STEPS`, so that hours alike are the same.
 
         Parameters
@@ -135,19 +137,19 @@ class Weather:
         outlook
             As for :meth:`of`.
         """
-        return cls.by_word(rounded_air(outlook))
+        return cls.from_arrays(rounded_air(outlook))
 
     @classmethod
-    def by_word(cls, words: Mapping[str, FloatArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
         """Return the weather of bare arrays.
 
         Parameters
         ----------
-        words
+        arrays
             ``air_temperature`` [degC], ``relative_humidity`` [1] and ``air_pressure`` [kPa].
         """
-        temperature, pressure = words["air_temperature"], words["air_pressure"]
-        humidity = np.clip(words["relative_humidity"], 0.0, 1.0)
+        temperature, pressure = arrays["air_temperature"], arrays["air_pressure"]
+        humidity = np.clip(arrays["relative_humidity"], 0.0, 1.0)
         return cls(
             air_temperature=temperature,
             wet_bulb_temperature=np.asarray(
@@ -159,7 +161,7 @@ class Weather:
             air_pressure=pressure,
         )
 
-    def take(self, index: slice | NDArray[np.int64]) -> "Weather":
+    def select(self, index: slice | NDArray[np.int64]) -> "Weather":
         """Return the weather of some of the intervals."""
         return Weather(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 

@@ -35,32 +35,32 @@ class BacktestCase:
 
     Attributes
     ----------
-    site, world, workload
+    site, inputs, workload
         Where, in which world, with which work.
-    truth
+    actual
         Prices, carbon, weather, renewables and service in quarter-hours, as they really were.
     surroundings
         Weather and available power in minutes.
-    begin
+    initial_state
         True state of the plant at the start.
     """
 
     site: Site
-    world: RunInputs
+    inputs: RunInputs
     workload: Workload
-    truth: xr.Dataset
+    actual: xr.Dataset
     surroundings: xr.Dataset
-    begin: xr.Dataset
+    initial_state: xr.Dataset
 
     @classmethod
-    def of(cls, site: Site, world: RunInputs, *, load_scale: float) -> Self:
+    def of(cls, site: Site, inputs: RunInputs, *, load_scale: float) -> Self:
         """Return the common setting of a site in a world.
 
         Parameters
         ----------
         site
             The site.
-        world
+        inputs
             Prices, carbon, weather and jobs.
         load_scale
             Mean movable work, as a share of all racks at full work, of :data:`LEAST_LOAD` to
@@ -77,49 +77,49 @@ class BacktestCase:
         peak nor a full connection is given away at the start. It is reckoned in the weather that is
         expected then, as every policy sees it: true weather would tell of what comes.
         """
-        check_argument_types("back-test", site=(site, Site), world=(world, RunInputs))
+        check_argument_types("back-test", site=(site, Site), world=(inputs, RunInputs))
         if not MIN_LOAD_SCALE <= load_scale <= MAX_LOAD_SCALE:  # NaN too
             bounds = f"{MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g} of 1"
-            mend = f"mean share of the racks that jobs use: {bounds}"
-            fault = ValidationIssue(place="load_scale", value=f"{load_scale:g}", mend=mend)
+            remedy = f"mean share of the racks that jobs use: {bounds}"
+            fault = ValidationIssue(location="load_scale", found=f"{load_scale:g}", remedy=remedy)
             raise ProblemError("back-test", [fault])
         workload = workload_from_jobs(
-            world.jobs,
+            inputs.jobs,
             site,
-            start=world.start,
-            end=world.end,
+            start=inputs.start,
+            end=inputs.end,
             load_scale=load_scale,
-            close=False,
+            is_closed=False,
         )
-        grid = time_axes.regular_axes(world.start, int((world.end - world.start) / QUARTER_HOUR))
-        truth = outlook(site, world.record, world.start, axes=grid, foresight=True)
-        bought = position_outlook(site, world.record, world.start, axes=grid, foresight=True)
+        grid = time_axes.regular_axes(inputs.start, int((inputs.end - inputs.start) / QUARTER_HOUR))
+        truth = outlook(site, inputs.series, inputs.start, axes=grid, has_perfect_foresight=True)
+        bought = position_outlook(site, inputs.series, inputs.start, axes=grid, foresight=True)
         truth = truth.merge(bought, compat="override")
         watched = truth[[*WEATHER_VARIABLES, "renewable_available_power"]]
-        around = interpolate_to_minutes(watched, world.start, QUARTER_MINUTES * grid.sizes["time"])
-        expected = outlook(site, world.record, world.start, axes=grid)
+        around = interpolate_to_minutes(watched, inputs.start, QUARTER_MINUTES * grid.sizes["time"])
+        expected = outlook(site, inputs.series, inputs.start, axes=grid)
         usual = _mean_import(site, expected, load_scale)
         begin = state.initial_state(
-            site, world.start, peak_power=usual, usual_power=usual, grid_import_power=usual
+            site, inputs.start, peak_power=usual, mean_weekly_import=usual, grid_import_power=usual
         )
         return cls(
             site=site,
-            world=world,
+            inputs=inputs,
             workload=workload,
-            truth=truth,
+            actual=truth,
             surroundings=around,
-            begin=begin,
+            initial_state=begin,
         )
 
     def queue(self) -> JobQueue:
         """Return the jobs of the first moment."""
-        return open_queue(RackPool.of(self.site), self.workload.jobs, self.world.start)
+        return open_queue(RackPool.from_site(self.site), self.workload.jobs, self.inputs.start)
 
     def horizon(self) -> xr.Dataset:
         """Return the axes of a plan of the first moment."""
-        return build_horizon(self.site, self.world.record, self.world.start)
+        return build_horizon(self.site, self.inputs.series, self.inputs.start)
 
-    def question(self, grid: xr.Dataset | None = None) -> Problem:
+    def build_problem(self, grid: xr.Dataset | None = None) -> Problem:
         """Return the question of the first moment, from nothing but what is known then.
 
         Parameters
@@ -127,17 +127,24 @@ class BacktestCase:
         grid
             The horizon; by default :meth:`horizon`.
         """
-        past = self.workload.past(self.world.start)
+        past = self.workload.past(self.inputs.start)
         return build_problem(
-            self.site, self.world.record, self.begin, queue=self.queue(), past=past, grid=grid
+            self.site,
+            self.inputs.series,
+            self.initial_state,
+            queue=self.queue(),
+            past=past,
+            grid=grid,
         )
 
 
 def _mean_import(site: Site, expected: xr.Dataset, load_scale: float) -> float:
     """Return the mean import when the mean work is done evenly, as an outlook expects it. [MW]"""
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     busy = load_scale * pool.racks + expected["service_racks"]
-    operation = sell_heat(expected, site).assign(hall_power=split_over_halls(site, pool.draw(busy)))
+    operation = sell_heat(expected, site).assign(
+        hall_power=split_over_halls(site, pool.total_power(busy))
+    )
     calm = state.initial_state(site, expected["time"].to_numpy()[0])
     return float(simulate(site, calm, operation)["grid_import_power"].mean())
 

@@ -29,7 +29,7 @@ CONTROL_INTERVAL_MIN: Final = 1
 
 
 def run_policy(
-    setting: BacktestCase,
+    case: BacktestCase,
     policy: Policy,
     plant: SimulatedFacility,
     *,
@@ -39,7 +39,7 @@ def run_policy(
 
     Parameters
     ----------
-    setting
+    case
         Site, world and work.
     policy
         What decides.
@@ -48,10 +48,10 @@ def run_policy(
     decisions
         Every decision so far: the policy adds to them.
     """
-    queue, caller = setting.queue(), ReserveCaller(setting.site, plant)
-    for _ in range(setting.truth.sizes["time"]):
-        view = observe(plant, queue, caller=caller, decisions=decisions)
-        queue, progress = run_interval(setting, policy, plant, view=view, decisions=decisions)
+    queue, caller = case.queue(), ReserveCaller(case.site, plant)
+    for _ in range(case.actual.sizes["time"]):
+        view = observe(plant, queue, reserve_caller=caller, decisions=decisions)
+        queue, progress = run_interval(case, policy, plant, observation=view, decisions=decisions)
         yield queue, progress
 
 
@@ -59,7 +59,7 @@ def observe(
     plant: SimulatedFacility,
     queue: JobQueue,
     *,
-    caller: ReserveCaller,
+    reserve_caller: ReserveCaller,
     decisions: Sequence[Decision],
 ) -> Observation:
     """Return what a policy sees at the start of a quarter-hour.
@@ -68,64 +68,67 @@ def observe(
     ----------
     plant, queue
         Where, and the jobs that are here.
-    caller
+    reserve_caller
         Calls what is held for orders.
     decisions
         Every decision so far.
     """
     plan = decisions[-1].schedule if decisions else None
-    is_called = caller.look(plant.now, plan)
+    is_called = reserve_caller.call_due(plant.now, plan)
     return Observation(
-        state=plant.observe(), queue=queue, promised=caller.promised, is_called=is_called
+        state=plant.observe(),
+        queue=queue,
+        requests=reserve_caller.requested_outlook,
+        has_new_request=is_called,
     )
 
 
 def run_interval(
-    setting: BacktestCase,
+    case: BacktestCase,
     policy: Policy,
     plant: SimulatedFacility,
     *,
-    view: Observation,
+    observation: Observation,
     decisions: Sequence[Decision],
 ) -> tuple[JobQueue, QueueProgress]:
     """Let a plant live a quarter-hour; return the queue after it, and what was done in it.
 
     Parameters
     ----------
-    setting, policy, plant, decisions
+    case, policy, plant, decisions
         As for :func:`run_policy`.
-    view
+    observation
         What the policy sees at its start.
     """
-    orders = policy.orders(view)
-    work = RunningJobs(view.queue, setting.workload.jobs, orders.jobs)
+    orders = policy.orders(observation)
+    work = RunningJobs(observation.queue, case.workload.jobs, orders.jobs)
     hold_reserves(plant, decisions, plant.now)
-    racks = float(setting.truth["service_racks"].sel(time=view.now))
+    racks = float(case.actual["service_racks"].sel(time=observation.now))
 
     def follow(orders: DispatchOrders) -> None:
-        points = plant_setpoints(setting.site, orders, service_racks=racks, work_power=work.power)
-        plant.order(points)
+        points = plant_setpoints(case.site, orders, service_racks=racks, work_power=work.power)
+        plant.apply(points)
 
     follow(orders)
-    if policy.guard is None:
+    if policy.interval_control is None:
         plant.advance(METERING_PERIOD_MIN)
-        return work.done
+        return work.result
     plant.advance(CONTROL_INTERVAL_MIN)
     for minutes in range(CONTROL_INTERVAL_MIN, METERING_PERIOD_MIN, CONTROL_INTERVAL_MIN):
-        if better := _controller_orders(plant, policy.guard, minutes):
-            work.change(better.jobs, minutes)
+        if better := _controller_orders(plant, policy.interval_control, minutes):
+            work.set_caps(better.jobs, minutes)
             follow(better)
         plant.advance(CONTROL_INTERVAL_MIN)
-    return work.done
+    return work.result
 
 
 def _controller_orders(
-    plant: SimulatedFacility, guard: MeteringIntervalControl, minutes: int
+    plant: SimulatedFacility, interval_control: MeteringIntervalControl, minutes: int
 ) -> DispatchOrders | None:
     """Return what a guard makes of orders after some minutes; None if they stand."""
     mean, latest = (plant.meter.mean(span) for span in (minutes, 1))
-    cooler = guard.cool(plant.water())
-    return guard.look(minutes=minutes, mean=mean, latest=latest) or cooler
+    cooler = interval_control.check_water(plant.supply_temperatures())
+    return interval_control.check_meter(minutes=minutes, mean=mean, latest=latest) or cooler
 
 
 def plant_setpoints(
@@ -160,10 +163,10 @@ def plant_setpoints(
             told = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
             points[f"{kind}_{way}", store.owner] = told
     for exchange in site.exchanges:
-        if exchange.available:
+        if exchange.availability_variable:
             cap = orders.renewable_cap.get(exchange.owner, np.inf)
             points["renewable_used_power", exchange.owner] = cap
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
     for word in setpoints.COMMAND_VARIABLES:
         points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
@@ -189,27 +192,27 @@ class RunningJobs:
     def __init__(self, queue: JobQueue, arrivals: Jobs, jobs: Mapping[int, float]) -> None:
         self._queue, self._arrivals, self._jobs = queue, arrivals, jobs
         self._since = 0
-        self._past: QueueProgress | None = None
-        self._end, self._rest = self._until(METERING_PERIOD_MIN)
+        self._before: QueueProgress | None = None
+        self._end, self._remaining = self._until(METERING_PERIOD_MIN)
 
     @property
     def power(self) -> float:
         """Mean power above idle until the end of the quarter-hour. [MW]"""
-        return float(self._rest.work_power.sum())
+        return float(self._remaining.work_power.sum())
 
     @property
-    def done(self) -> tuple[JobQueue, QueueProgress]:
+    def result(self) -> tuple[JobQueue, QueueProgress]:
         """The queue at the end of the quarter-hour, and what was done in it."""
-        return self._end, self._joined(self._rest, METERING_PERIOD_MIN)
+        return self._end, self._joined(self._remaining, METERING_PERIOD_MIN)
 
-    def change(self, jobs: Mapping[int, float], minutes: int) -> None:
+    def set_caps(self, jobs: Mapping[int, float], minutes: int) -> None:
         """Let other caps be in force from a minute on; the same change nothing. [1; min]"""
         if jobs == self._jobs:
             return
         queue, part = self._until(minutes)
-        self._past = self._joined(part, minutes)
+        self._before = self._joined(part, minutes)
         self._queue, self._jobs, self._since = queue, jobs, minutes
-        self._end, self._rest = self._until(METERING_PERIOD_MIN)
+        self._end, self._remaining = self._until(METERING_PERIOD_MIN)
 
     def _until(self, minutes: int) -> tuple[JobQueue, QueueProgress]:
         hours = (minutes - self._since) / _MINUTES
@@ -217,12 +220,12 @@ class RunningJobs:
 
     def _joined(self, part: QueueProgress, minutes: int) -> QueueProgress:
         """Return what was done until a minute, the last part of it included."""
-        if self._past is None:
+        if self._before is None:
             return part
         share = self._since / minutes
         found = {}
         for name in (field.name for field in fields(QueueProgress)):
-            before, after = getattr(self._past, name), getattr(part, name)
+            before, after = getattr(self._before, name), getattr(part, name)
             if name in ("work_racks", "work_power"):
                 found[name] = share * before + (1.0 - share) * after
             elif name == "finished":

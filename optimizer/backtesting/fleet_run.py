@@ -48,49 +48,51 @@ class FleetSiteRun:
         The jobs that are here.
     """
 
-    def __init__(self, setting: BacktestCase, *, seed: int) -> None:
-        self.name, self.queue = setting.site.name, setting.queue()
-        self._setting, self._seed = setting, seed
-        self._plant = build_plant(setting, seed=seed)
-        self._caller = ReserveCaller(setting.site, self._plant)
+    def __init__(self, case: BacktestCase, *, seed: int) -> None:
+        self.name, self.queue = case.site.name, case.queue()
+        self._setting, self._seed = case, seed
+        self._plant = build_plant(case, seed=seed)
+        self._caller = ReserveCaller(case.site, self._plant)
         self._decisions: list[Decision] = []
         self.policy = MpcPolicy(
-            setting.site,
-            setting.world.record,
-            workload=setting.workload,
-            listen=lambda decision: self._decisions.append(decision.kept()),
+            case.site,
+            case.inputs.series,
+            workload=case.workload,
+            on_decision=lambda decision: self._decisions.append(decision.without_replay()),
         )
-        self._coming: Jobs = self.queue.jobs.take(slice(0, 0))
-        own = (setting.workload.jobs, setting.workload.arrivals)
+        self._incoming: Jobs = self.queue.jobs.select(slice(0, 0))
+        own = (case.workload.jobs, case.workload.arrivals)
         self._next = 1 + max(int(jobs.number.max()) for jobs in own if len(jobs))
         self._steps: list[IntervalProgress] = []
 
-    def looks(self) -> Observation:
+    def observe(self) -> Observation:
         """Return what may be seen now."""
         self._receive()
-        return observe(self._plant, self.queue, caller=self._caller, decisions=self._decisions)
+        return observe(
+            self._plant, self.queue, reserve_caller=self._caller, decisions=self._decisions
+        )
 
-    def foresees(self, view: Observation) -> Observation:
+    def with_incoming(self, observation: Observation) -> Observation:
         """Return the same, with the jobs that are on their way: a plan counts on them."""
-        return replace(view, queue=self._whole)
+        return replace(observation, queue=self._all_jobs)
 
-    def send(self, parcel: JobTransfer) -> None:
+    def send(self, transfer: JobTransfer) -> None:
         """Let jobs go."""
-        self.queue = self.queue.take(~np.isin(self.queue.jobs.number, parcel.numbers))
+        self.queue = self.queue.select(~np.isin(self.queue.jobs.number, transfer.numbers))
 
-    def welcome(self, parcel: JobTransfer) -> None:
+    def expect(self, transfer: JobTransfer) -> None:
         """Expect jobs, by numbers that are no other job's here."""
-        count = len(parcel.jobs)
+        count = len(transfer.jobs)
         numbers = np.arange(self._next, self._next + count)
-        self._coming = self._coming.then(replace(parcel.jobs, number=numbers))
+        self._incoming = self._incoming.followed_by(replace(transfer.jobs, number=numbers))
         self._next += count
 
-    def play(self, view: Observation) -> None:
+    def run_interval(self, observation: Observation) -> None:
         """Live a quarter-hour.
 
         Parameters
         ----------
-        view
+        observation
             What was seen at its start; the jobs are those that are here now.
         """
         self._receive()
@@ -98,17 +100,17 @@ class FleetSiteRun:
             self._setting,
             self.policy,
             self._plant,
-            view=replace(view, queue=self.queue),
+            observation=replace(observation, queue=self.queue),
             decisions=self._decisions,
         )
-        self._steps.append((self._whole.backlog, progress))
+        self._steps.append((self._all_jobs.backlog, progress))
 
-    def trial(self, name: str) -> PolicyRun:
+    def result(self, name: str) -> PolicyRun:
         """Return what became of it, by the name of what decided."""
         return settle_policy_run(
             self._setting,
             self._plant,
-            self._whole,
+            self._all_jobs,
             name=name,
             seed=self._seed,
             steps=self._steps,
@@ -117,14 +119,14 @@ class FleetSiteRun:
 
     def _receive(self) -> None:
         """Take in the jobs whose way ends by now."""
-        is_here = self._coming.arrival <= self.queue.instant
-        self.queue = self.queue.joined(self._coming.take(is_here))
-        self._coming = self._coming.take(~is_here)
+        is_here = self._incoming.arrival <= self.queue.instant
+        self.queue = self.queue.with_jobs(self._incoming.select(is_here))
+        self._incoming = self._incoming.select(~is_here)
 
     @property
-    def _whole(self) -> JobQueue:
+    def _all_jobs(self) -> JobQueue:
         """The jobs that are here, and those on their way here."""
-        return self.queue.joined(self._coming)
+        return self.queue.with_jobs(self._incoming)
 
 
 INDEPENDENT_POLICY: Final = "optimal"
@@ -141,73 +143,73 @@ class FleetRunResult:
 
     Attributes
     ----------
-    alone, shared
+    independent, shared
         Site -> its trial by itself, and with the others; on the same plants.
-    parcels
+    transfers
         What moved, in order.
-    undecided
+    failed_plans
         Moments at which the sites found no common plan -> why: each decided alone, nothing moved.
     """
 
-    alone: Mapping[str, PolicyRun]
+    independent: Mapping[str, PolicyRun]
     shared: Mapping[str, PolicyRun]
-    parcels: tuple[JobTransfer, ...]
-    undecided: Mapping[str, str]
+    transfers: tuple[JobTransfer, ...]
+    failed_plans: Mapping[str, str]
 
     @property
     def move_cost(self) -> float:
         """What moving cost. [EUR]"""
-        return sum(parcel.cost for parcel in self.parcels)
+        return sum(parcel.cost for parcel in self.transfers)
 
     @property
     def saved(self) -> float:
         """What all sites paid less than alone, moving counted, as objectives weigh it. [EUR]"""
-        alone, shared = (_objective(trials) for trials in (self.alone, self.shared))
+        alone, shared = (_objective(trials) for trials in (self.independent, self.shared))
         return alone - shared - self.move_cost
 
     def sent(self, site: str) -> float:
         """Return the work that left a site. [MWh]"""
-        return sum(parcel.energy for parcel in self.parcels if parcel.origin == site)
+        return sum(parcel.energy for parcel in self.transfers if parcel.origin == site)
 
-    def taken(self, site: str) -> float:
+    def received(self, site: str) -> float:
         """Return the work that came to a site. [MWh]"""
-        return sum(parcel.energy for parcel in self.parcels if parcel.host == site)
+        return sum(parcel.energy for parcel in self.transfers if parcel.host == site)
 
     def as_json(self) -> dict[str, object]:
         """Return the object that ``gigatwin fleet --days N --json`` writes."""
         sites = {
             name: {
-                "alone": asdict(self.alone[name].summary),
+                "alone": asdict(self.independent[name].summary),
                 "shared": asdict(self.shared[name].summary),
                 "sends_mwh": round(self.sent(name), 3),
-                "takes_in_mwh": round(self.taken(name), 3),
+                "takes_in_mwh": round(self.received(name), 3),
             }
-            for name in self.alone
+            for name in self.independent
         }
         return {
             "sites": sites,
-            "parcels": [_transfer_row(parcel) for parcel in self.parcels],
-            "objective_alone": round(_objective(self.alone), 2),
+            "parcels": [_transfer_row(parcel) for parcel in self.transfers],
+            "objective_alone": round(_objective(self.independent), 2),
             "objective": round(_objective(self.shared) + self.move_cost, 2),
             "move_cost": round(self.move_cost, 2),
             "saved": round(self.saved, 2),
-            "undecided": dict(self.undecided),
+            "undecided": dict(self.failed_plans),
         }
 
 
 def run_fleet(
-    settings: Sequence[BacktestCase],
+    cases: Sequence[BacktestCase],
     routes: Mapping[str, FleetRoute],
     *,
     seed: int = 0,
     cluster: str | None = None,
-    listen: FleetProgressCallback = lambda *_: None,
+    on_progress: FleetProgressCallback = lambda *_: None,
 ) -> FleetRunResult:
     """Run sites alone, then with one another, on the same plants.
 
     Parameters
     ----------
-    settings
+    cases
         Their worlds and work, over the same days.
     routes
         Name -> which work may move from where to where.
@@ -215,7 +217,7 @@ def run_fleet(
         Seed of the plants. [1]
     cluster
         Address of a Dask scheduler whose workers ask the sites.
-    listen
+    on_progress
         Told of progress.
 
     Raises
@@ -229,99 +231,101 @@ def run_fleet(
     in that hour leave at once, and each site steers by its part. Jobs keep their deadlines
     wherever they go, so that who promised too much is late and pays.
     """
-    check_fleet([setting.site for setting in settings], routes)
-    _check_days(settings)
-    alone = {setting.site.name: _alone(setting, seed=seed, listen=listen) for setting in settings}
-    seats = [FleetSiteRun(setting, seed=seed) for setting in settings]
-    count, names = settings[0].truth.sizes["time"], ", ".join(alone)
-    parcels: list[JobTransfer] = []
+    check_fleet([setting.site for setting in cases], routes)
+    _check_days(cases)
+    alone = {
+        setting.site.name: _alone(setting, seed=seed, on_progress=on_progress) for setting in cases
+    }
+    site_runs = [FleetSiteRun(setting, seed=seed) for setting in cases]
+    count, names = cases[0].actual.sizes["time"], ", ".join(alone)
+    transfers: list[JobTransfer] = []
     undecided: dict[str, str] = {}
     for number in range(count):
-        views = [seat.looks() for seat in seats]
-        if seats[0].policy.is_due(views[0].now):
+        views = [seat.observe() for seat in site_runs]
+        if site_runs[0].policy.is_due(views[0].now):
             try:
-                parcels += _plan_transfers(seats, views, routes, cluster=cluster)
+                transfers += _plan_transfers(site_runs, views, routes, cluster=cluster)
             except (NoScheduleError, SolverError) as error:  # each decides alone now
                 undecided[format_minute(views[0].now)] = str(error)
-        for seat, view in zip(seats, views, strict=True):
-            seat.play(view)
-        listen(SHARED_RUN, names, number + 1, count)
+        for site_run, view in zip(site_runs, views, strict=True):
+            site_run.run_interval(view)
+        on_progress(SHARED_RUN, names, number + 1, count)
     return FleetRunResult(
-        alone=alone,
-        shared={seat.name: seat.trial(SHARED_RUN) for seat in seats},
-        parcels=tuple(parcels),
-        undecided=undecided,
+        independent=alone,
+        shared={seat.name: seat.result(SHARED_RUN) for seat in site_runs},
+        transfers=tuple(transfers),
+        failed_plans=undecided,
     )
 
 
-def _alone(setting: BacktestCase, *, seed: int, listen: FleetProgressCallback) -> PolicyRun:
+def _alone(case: BacktestCase, *, seed: int, on_progress: FleetProgressCallback) -> PolicyRun:
     """Return what a site does by itself."""
-    name = setting.site.name
+    name = case.site.name
     return run_backtest_policy(
-        setting,
+        case,
         INDEPENDENT_POLICY,
         seed=seed,
-        listen=lambda _, __, *steps: listen(INDEPENDENT_POLICY, name, *steps),
+        on_progress=lambda _, __, *steps: on_progress(INDEPENDENT_POLICY, name, *steps),
     )
 
 
-def _check_days(settings: Sequence[BacktestCase]) -> None:
+def _check_days(cases: Sequence[BacktestCase]) -> None:
     """Refuse sites that are not run over the same days."""
-    first, *others = settings
-    days = f"{format_minute(first.world.start)} to {format_minute(first.world.end)}"
+    first, *others = cases
+    days = f"{format_minute(first.inputs.start)} to {format_minute(first.inputs.end)}"
     faults = [
         ValidationIssue(
-            place=f"{one.site.name}, days",
-            value=f"{format_minute(one.world.start)} to {format_minute(one.world.end)}",
-            mend=f"must be those of {first.site.name}, {days}",
+            location=f"{one.site.name}, days",
+            found=f"{format_minute(one.inputs.start)} to {format_minute(one.inputs.end)}",
+            remedy=f"must be those of {first.site.name}, {days}",
         )
         for one in others
-        if (one.world.start, one.world.end) != (first.world.start, first.world.end)
+        if (one.inputs.start, one.inputs.end) != (first.inputs.start, first.inputs.end)
     ]
     if faults:
         raise ProblemError("fleet", faults)
 
 
 def _plan_transfers(
-    seats: Sequence[FleetSiteRun],
+    site_runs: Sequence[FleetSiteRun],
     views: Sequence[Observation],
     routes: Mapping[str, FleetRoute],
     *,
     cluster: str | None,
 ) -> list[JobTransfer]:
     """Plan for all, and let go what leaves now."""
-    both = list(zip(seats, views, strict=True))
+    both = list(zip(site_runs, views, strict=True))
     grids = [seat.policy.horizon(view) for seat, view in both]
     grid = max(grids, key=lambda axes: axes.sizes["time"])
     problems = build_fleet_problems(
-        [seat.policy.asks(seat.foresees(view), grid) for seat, view in both], routes
+        [seat.policy.build_problem(seat.with_incoming(view), grid) for seat, view in both], routes
     )
-    last = {seat.name: seat.policy.last for seat in seats if seat.policy.last}
+    last = {seat.name: seat.policy.last for seat in site_runs if seat.policy.last}
     found = decide_rolling(problems, previous=last, cluster=cluster)
-    by_name = {seat.name: seat for seat in seats}
+    by_name = {seat.name: seat for seat in site_runs}
     for name, decision in found.decisions.items():
-        by_name[name].policy.take(decision, views[0].now)
-    queues, hours = [seat.queue for seat in seats], float(REPLAN_INTERVAL / HOUR)
-    parcels = list(select_transfers(problems, found.nets, queues, hours=hours))
-    for parcel in parcels:
-        by_name[parcel.origin].send(parcel)
-        by_name[parcel.host].welcome(parcel)
-    return parcels
+        by_name[name].policy.accept(decision, views[0].now)
+    queues, hours = [seat.queue for seat in site_runs], float(REPLAN_INTERVAL / HOUR)
+    transfers = list(select_transfers(problems, found.net_sent, queues, hours=hours))
+    for transfer in transfers:
+        by_name[transfer.origin].send(transfer)
+        by_name[transfer.host].expect(transfer)
+    return transfers
 
 
 def _objective(trials: Mapping[str, PolicyRun]) -> float:
-    return sum(trial.bill.objective for trial in trials.values())
+    return sum(trial.settlement.objective for trial in trials.values())
 
 
-def _transfer_row(parcel: JobTransfer) -> dict[str, object]:
+def _transfer_row(transfer: JobTransfer) -> dict[str, object]:
     """Return a parcel as plain values."""
     return {
-        "lane": parcel.lane,
-        "origin": parcel.origin,
-        "host": parcel.host,
-        "leaves": format_minute(parcel.leaves),
-        "ready": format_minute(parcel.ready),
-        "jobs": len(parcel.jobs),
-        "mwh": round(parcel.energy, 3),
-        "cost_eur": round(parcel.cost, 2),
+        "lane": transfer.route,
+        "origin": transfer.origin,
+        "host": transfer.host,
+        "leaves": format_minute(transfer.departure),
+        "ready": format_minute(transfer.ready),
+        "jobs": len(transfer.jobs),
+        "mwh": round(transfer.energy, 3),
+        "cost_eur": round(transfer.cost, 2),
     }

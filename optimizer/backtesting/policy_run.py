@@ -28,9 +28,9 @@ class PolicyRun:
     ----------
     policy, seed
         Which.
-    course
+    trajectory
         What happened in quarter-hours: the plant's means, the plan's promises, the queue.
-    bill, work, violations
+    settlement, work, violations
         The settled run, its work, and the violated minutes by limit.
     decisions
         Every decision of a planning policy.
@@ -38,8 +38,8 @@ class PolicyRun:
 
     policy: str
     seed: int
-    course: xr.Dataset
-    bill: Settlement
+    trajectory: xr.Dataset
+    settlement: Settlement
     work: WorkBalance
     violations: xr.DataArray
     decisions: tuple[Decision, ...]
@@ -47,10 +47,10 @@ class PolicyRun:
     @property
     def summary(self) -> PolicySummary:
         """The trial in numbers."""
-        return PolicySummary.of(self.bill, self.work, int(self.violations.sum()))
+        return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
 
     @property
-    def broken(self) -> list[dict[str, object]]:
+    def violated_limits(self) -> list[dict[str, object]]:
         """The limits that were broken: ``limit, plant, minutes, first``."""
         return [
             {
@@ -69,7 +69,7 @@ the queue of each."""
 
 
 def settle_policy_run(
-    setting: BacktestCase,
+    case: BacktestCase,
     plant: SimulatedFacility,
     queue: JobQueue,
     *,
@@ -82,7 +82,7 @@ def settle_policy_run(
 
     Parameters
     ----------
-    setting
+    case
         Site, world and work.
     plant
         The plant after it.
@@ -93,23 +93,23 @@ def settle_policy_run(
     steps, decisions
         Every quarter-hour, and every decision of a policy that plans.
     """
-    world, record, work = setting.world, plant.record(), work_balance(queue, steps)
-    course = build_trajectory(setting, record, steps=steps, decisions=decisions)
-    held = reserve_record(plant, decisions, setting)
+    world, record, work = case.inputs, plant.record(), work_balance(queue, steps)
+    course = build_trajectory(case, record, steps=steps, decisions=decisions)
+    held = reserve_record(plant, decisions, case)
     return PolicyRun(
         policy=name,
         seed=seed,
-        course=course if held is None else course.merge(held, compat="override"),
-        bill=settle(
-            setting.site,
+        trajectory=course if held is None else course.merge(held, compat="override"),
+        settlement=settle(
+            case.site,
             record,
-            world.record,
+            world.series,
             work=work,
-            peak_power=float(setting.begin["peak_power"]),
+            peak_power=float(case.initial_state["peak_power"]),
             reserves=held,
         ),
         work=work,
-        violations=count_violations(plant, setting.site),
+        violations=count_violations(plant, case.site),
         decisions=tuple(decisions),
     )
 
@@ -129,7 +129,10 @@ def work_balance(last: JobQueue, steps: Sequence[IntervalProgress]) -> WorkBalan
         Every quarter-hour.
     """
     left = {
-        kind.name: float(last.jobs.racks[last.jobs.kind == k] @ last.rest[last.jobs.kind == k])
+        kind.name: float(
+            last.jobs.racks[last.jobs.kind_index == k]
+            @ last.remaining_hours[last.jobs.kind_index == k]
+        )
         * last.pool.rack_power
         for k, kind in enumerate(last.pool.kinds)
     }
@@ -137,12 +140,12 @@ def work_balance(last: JobQueue, steps: Sequence[IntervalProgress]) -> WorkBalan
         done=sum(float(p.work_done.sum() - p.work_lost.sum()) for _, p in steps),
         left=left,
         lateness=sum(p.lateness for _, p in steps),
-        late_energy=sum(p.late_energy for _, p in steps),
+        late_energy=sum(p.overdue_energy for _, p in steps),
     )
 
 
 def build_trajectory(
-    setting: BacktestCase,
+    case: BacktestCase,
     record: xr.Dataset,
     *,
     steps: Sequence[IntervalProgress],
@@ -152,7 +155,7 @@ def build_trajectory(
 
     Parameters
     ----------
-    setting
+    case
         Site, world and work.
     record
         What the plant did, in minutes.
@@ -167,8 +170,8 @@ def build_trajectory(
         Means on ``time``, stocks on ``instant``; promises under ``plan_<name>``. No carbon
         intensity where none is known: whoever reports on the run would take zeros for true.
     """
-    unknown = ["terminal_price", *([] if setting.world.has_carbon else ["carbon_intensity"])]
-    grid = time_axes.regular_axes(setting.world.start, len(steps))
+    unknown = ["terminal_price", *([] if case.inputs.has_carbon else ["carbon_intensity"])]
+    grid = time_axes.regular_axes(case.inputs.start, len(steps))
     flows = record[[name for name in record.data_vars if "time" in record[name].dims]]
     stocks = record[[name for name in record.data_vars if "instant" in record[name].dims]]
     means = (
@@ -180,13 +183,13 @@ def build_trajectory(
     course = (
         grid.merge(edges.isel(instant=slice(None, None, QUARTER_MINUTES)))
         .merge(means.assign_coords(time=grid["time"]))
-        .merge(setting.truth.drop_vars(unknown), compat="override")
+        .merge(case.actual.drop_vars(unknown), compat="override")
     )
     backlog, progress = zip(*steps, strict=True)
     first = backlog[0] + float(progress[0].work_done.sum())
     course["work_power"] = ("time", "kind"), np.stack([p.work_power for p in progress])
     course["work_backlog"] = "instant", np.array([first, *backlog])
-    course = course.assign_coords(kind=list(setting.site.work))
+    course = course.assign_coords(kind=list(case.site.work))
     for name in ("work_power", "work_backlog"):
         course[name] = variables.tag_variable(course[name], name)
     return course.assign(_planned_values(decisions, course["time"].to_numpy()))

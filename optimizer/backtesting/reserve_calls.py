@@ -32,7 +32,7 @@ from twin.variables import net_import
 
 def contracts_by_product(site: Site) -> Mapping[str, LoadTargetContract]:
     """Return products that are called by orders -> the contract by which."""
-    return {name: one for one in site.of(LoadTargetContract) for name in one.activates}
+    return {name: one for one in site.machines_of(LoadTargetContract) for name in one.activates}
 
 
 class ReserveCaller:
@@ -56,7 +56,7 @@ class ReserveCaller:
                 name: one[::METERING_PERIOD_MIN] > 0.0 for name, one in plant.waiting.items()
             }
 
-    def look(self, now: np.datetime64, plan: xr.Dataset | None) -> bool:
+    def call_due(self, now: np.datetime64, plan: xr.Dataset | None) -> bool:
         """Call what is due, and return whether anything begins now.
 
         Parameters
@@ -78,7 +78,7 @@ class ReserveCaller:
                 called += order.power
         return len(self._orders) > count
 
-    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+    def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what is called over a horizon, in words of an outlook; nothing if none can be."""
         if not self._by:
             return xr.Dataset()
@@ -87,14 +87,14 @@ class ReserveCaller:
         targets = {one.name: (most.copy(), one.price(never)) for one in self._by.values()}
         called = {name: never.copy() for name in self._site.reserves}
         for order in self._orders:
-            asked = np.maximum(self._asked(order, edges), -grid.export_limit)
+            asked = np.maximum(self._requested_import(order, edges), -grid.export_limit)
             called[order.product] |= np.isfinite(asked)
             power, _ = targets[self._by[order.product].name]
             np.minimum(power, asked, out=power)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
-        return request_outlook(axes, targets=targets, called=calls)
+        return request_outlook(axes, targets=targets, activated=calls)
 
-    def _asked(self, order: ReserveOrder, edges: np.ndarray) -> FloatArray:
+    def _requested_import(self, order: ReserveOrder, edges: np.ndarray) -> FloatArray:
         """Return the least that an order asks in each interval; infinite where nothing. [MW]"""
         found = np.full(len(edges) - 1, np.inf)
         for number, baseline in enumerate(order.baseline, order.first):
@@ -111,7 +111,7 @@ class ReserveCaller:
             if order.product == product
         ]
         ended = max((end for end in ends if end <= edges[0]), default=None)
-        return is_recovering(self._site.reserves[product], called, edges, ended=ended)
+        return is_recovering(self._site.reserves[product], called, edges, last_use_end=ended)
 
 
 def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> ReserveOrder:
@@ -126,22 +126,22 @@ RESERVE_VARIABLES = ("reserve_capacity", "reserve_shortfall", "reserve_price", "
 """What of a schedule is settled."""
 
 
-def build_plant(setting: BacktestCase, *, seed: int) -> SimulatedFacility:
+def build_plant(case: BacktestCase, *, seed: int) -> SimulatedFacility:
     """Return the plant of a back-test; of a site with reserves one that the grid calls.
 
     Parameters
     ----------
-    setting
+    case
         Site and world.
     seed
         Seed of the plant and of the calls, which come as often as the products expect.
     """
-    site = setting.site
+    site = case.site
     if not site.reserves:
-        return SimulatedFacility(site, setting.surroundings, setting.begin, seed=seed)
-    plant = ReserveFacility(site, setting.surroundings, setting.begin, seed=seed)
-    signals = reserve_calls(site.reserves, setting.surroundings.sizes["time"], seed=seed)
-    plant.listen(signals, by_order=contracts_by_product(site))
+        return SimulatedFacility(site, case.surroundings, case.initial_state, seed=seed)
+    plant = ReserveFacility(site, case.surroundings, case.initial_state, seed=seed)
+    signals = reserve_calls(site.reserves, case.surroundings.sizes["time"], seed=seed)
+    plant.set_calls(signals, by_order=contracts_by_product(site))
     return plant
 
 
@@ -162,7 +162,7 @@ def hold_reserves(
     if not isinstance(plant, ReserveFacility) or not decisions:
         return
     step = decisions[-1].schedule["battery_reserve"].sel(time=now, method="pad")
-    plant.hold(
+    plant.set_reserved_capacity(
         {
             (str(name), str(battery)): float(step.sel(product=name, battery=battery))
             for name in step["product"].to_numpy()
@@ -175,12 +175,12 @@ def count_violations(plant: SimulatedFacility, site: Site) -> xr.DataArray:
     """Return the violations of a run, as :func:`twin.count_violations` does, calls of the grid
     exempt.
     """
-    called = plant.spared() if isinstance(plant, ReserveFacility) else 0.0
-    return limits_count_violations(site, plant.record(), called=called)
+    called = plant.called_power() if isinstance(plant, ReserveFacility) else 0.0
+    return limits_count_violations(site, plant.record(), called_reserve_power=called)
 
 
 def reserve_record(
-    plant: SimulatedFacility, decisions: Sequence[PlannedSchedule], setting: BacktestCase
+    plant: SimulatedFacility, decisions: Sequence[PlannedSchedule], case: BacktestCase
 ) -> xr.Dataset | None:
     """Return what was held and called in each quarter-hour of a run; None if nothing could be.
 
@@ -192,14 +192,14 @@ def reserve_record(
         The plant after its run.
     decisions
         Every decision; none of a rule.
-    setting
+    case
         Site and world.
     """
     if not isinstance(plant, ReserveFacility):
         return None
-    called = plant.called()
+    called = plant.activation()
     if not decisions:
-        return _undelivered(setting, called.sizes["time"])
+        return _undelivered(case, called.sizes["time"])
     time = called["time"].to_numpy()
     starts = [decision.start for decision in decisions]
     current = np.searchsorted(starts, time, side="right") - 1
@@ -207,7 +207,7 @@ def reserve_record(
         decisions[which].schedule[[*RESERVE_VARIABLES]].sel(time=moment, method="pad")
         for moment, which in zip(time, current, strict=True)
     ]
-    grid = time_axes.regular_axes(setting.world.start, len(time))
+    grid = time_axes.regular_axes(case.inputs.start, len(time))
     held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
     bare = held[[*RESERVE_VARIABLES]].drop_vars(
         [n for n in held.coords if n not in {"time", "product"}]
@@ -217,10 +217,10 @@ def reserve_record(
     return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")
 
 
-def _undelivered(setting: BacktestCase, count: int) -> xr.Dataset | None:
+def _undelivered(case: BacktestCase, count: int) -> xr.Dataset | None:
     """Return what was sold in the first quarter-hours, none of it held; None if nothing was."""
-    world, grid = setting.world, time_axes.regular_axes(setting.world.start, count)
-    known = reserve_outlook(setting.site, world.record, world.start, axes=grid, foresight=True)
+    world, grid = case.inputs, time_axes.regular_axes(case.inputs.start, count)
+    known = reserve_outlook(case.site, world.series, world.start, axes=grid, foresight=True)
     if "reserve_held" not in known:
         return None
     short = known["reserve_held"]

@@ -61,13 +61,13 @@ class PolicySummary:
             work_done=work.done + sum(work.left.values()),
             work_left=sum(work.left.values()),
             starts=bill.staging.starts,
-            short_runs=bill.staging.short_runs,
-            short_rests=bill.staging.short_rests,
-            early_starts=bill.staging.early_starts,
+            short_runs=bill.staging.min_up_violations,
+            short_rests=bill.staging.min_down_violations,
+            early_starts=bill.staging.restart_violations,
         )
 
     @classmethod
-    def over(cls, summaries: Sequence["PolicySummary"]) -> "PolicySummary":
+    def averaged(cls, summaries: Sequence["PolicySummary"]) -> "PolicySummary":
         """Return the summary over seeds: violations summed, the rest averaged."""
         means = {
             field.name: float(np.mean([getattr(s, field.name) for s in summaries]))
@@ -140,7 +140,7 @@ class BacktestResults:
             if REFERENCE_RULE in hours and late > hours[REFERENCE_RULE] + LATENESS_TOLERANCE_H
         ]
 
-    def after(self, earlier: "BacktestResults") -> "BacktestResults":
+    def merged_with(self, earlier: "BacktestResults") -> "BacktestResults":
         """Return these results with what other policies of the same back-test had before.
 
         Parameters

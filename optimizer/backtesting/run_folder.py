@@ -123,9 +123,9 @@ def _check(folder: Path, identity: BacktestIdentity) -> None:
 
 
 def _folder_conflict(folder: Path, what: str) -> ProblemError:
-    mend = "name a new folder, or remove this one"
+    remedy = "name a new folder, or remove this one"
     return ProblemError(
-        "run", [ValidationIssue(place="--out", value=f"{folder} {what}", mend=mend)]
+        "run", [ValidationIssue(location="--out", found=f"{folder} {what}", remedy=remedy)]
     )
 
 
@@ -142,11 +142,13 @@ def check_run_site(folder: Path, site: Site) -> None:
         return
     found = validated(read_json_file(path), IdentityHeader, path)
     if found["site"] != site.name:
-        mend = f"the run is of {found['site']}"
-        raise StateError("run", [ValidationIssue(place=str(folder), value=site.name, mend=mend)])
+        remedy = f"the run is of {found['site']}"
+        raise StateError(
+            "run", [ValidationIssue(location=str(folder), found=site.name, remedy=remedy)]
+        )
 
 
-def write_policy_run(folder: Path, site: Site, trial: PolicyRun) -> None:
+def write_policy_run(folder: Path, site: Site, policy_run: PolicyRun) -> None:
     """Write a trial: its course, its picture, its decisions.
 
     Parameters
@@ -155,18 +157,18 @@ def write_policy_run(folder: Path, site: Site, trial: PolicyRun) -> None:
         The folder of the back-test; made if it is not there.
     site
         The site.
-    trial
+    policy_run
         What was run.
     """
-    stem = f"{trial.policy}_{trial.seed}"
-    title = f"{site.name}, {trial.policy}, plant {trial.seed}"
-    write_netcdf(folder / f"{stem}.nc", trial.course, site=site.name, title=title)
-    figure = plots.plot_run(trial.course, site, title=f"{site.name}, {trial.policy}")
+    stem = f"{policy_run.policy}_{policy_run.seed}"
+    title = f"{site.name}, {policy_run.policy}, plant {policy_run.seed}"
+    write_netcdf(folder / f"{stem}.nc", policy_run.trajectory, site=site.name, title=title)
+    figure = plots.plot_run(policy_run.trajectory, site, title=f"{site.name}, {policy_run.policy}")
     draft = folder / f".{stem}.png"
     figure.savefig(draft, format="png")
     draft.replace(folder / f"{stem}.png")
-    if trial.decisions:
-        told = [backtest_decision_record(decision) for decision in trial.decisions]
+    if policy_run.decisions:
+        told = [backtest_decision_record(decision) for decision in policy_run.decisions]
         write_json_atomic(folder / f"{stem}.decisions.json", told)
 
 
@@ -186,7 +188,7 @@ def write_results(folder: Path, results: BacktestResults) -> BacktestResults:
         All that the folder has now.
     """
     earlier = read_results(folder)
-    whole = results if earlier is None else results.after(earlier)
+    whole = results if earlier is None else results.merged_with(earlier)
     write_json_atomic(folder / RESULTS_FILE, whole.as_json())
     return whole
 
@@ -231,10 +233,10 @@ def read_backtest_decision(
     """
     path = folder / f"{policy}_{seed}.decisions.json"
     if not path.exists():
-        mend = f"run gigatwin backtest with --out and the policy {policy} first"
+        remedy = f"run gigatwin backtest with --out and the policy {policy} first"
         if (folder / f"{policy}_{seed}.nc").exists():
-            mend = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
-        raise StateError("run", [ValidationIssue(place=str(path), value="", mend=mend)])
+            remedy = f"{policy} is a rule, and plans nothing: name a policy that plans, as optimal"
+        raise StateError("run", [ValidationIssue(location=str(path), found="", remedy=remedy)])
     decisions, starts = _decisions(path)
     if at is None:
         return decisions[-1]
@@ -242,8 +244,10 @@ def read_backtest_decision(
     course = read_trajectory(folder, policy=policy, seed=seed)
     last = time_axes.to_utc(str(course["instant"].to_numpy()[-1]))
     if not starts[0] <= moment < last:
-        mend = f"the run goes from {units.format_minute(starts[0])} to {units.format_minute(last)}"
-        raise StateError("run", [ValidationIssue(place="--at", value=at, mend=mend)])
+        remedy = (
+            f"the run goes from {units.format_minute(starts[0])} to {units.format_minute(last)}"
+        )
+        raise StateError("run", [ValidationIssue(location="--at", found=at, remedy=remedy)])
     return decisions[int(np.searchsorted(starts, moment, side="right")) - 1]
 
 
@@ -270,8 +274,8 @@ def read_trajectory(folder: Path, *, policy: str = "optimal", seed: int = 0) -> 
     """
     path = folder / f"{policy}_{seed}.nc"
     if not path.exists():
-        mend = f"run gigatwin backtest with --out and the policy {policy} first"
-        raise StateError("run", [ValidationIssue(place=str(path), value="", mend=mend)])
+        remedy = f"run gigatwin backtest with --out and the policy {policy} first"
+        raise StateError("run", [ValidationIssue(location=str(path), found="", remedy=remedy)])
     try:
         with xr.open_dataset(path, engine="h5netcdf") as opened:
             course = opened.load()
@@ -335,7 +339,7 @@ def validated[T](content: object, shape: type[T], path: Path) -> T:
 def damaged_file(path: Path, what: str) -> StateError:
     """Return the error of a file that a back-test did not leave so."""
     return StateError(
-        "run", [ValidationIssue(place=str(path), value=what, mend=DAMAGED_FILE_REMEDY)]
+        "run", [ValidationIssue(location=str(path), found=what, remedy=DAMAGED_FILE_REMEDY)]
     )
 
 
@@ -359,7 +363,7 @@ REQUESTED_VALUES: Final = {
 
 
 def build_identity(
-    site: Site, world: RunInputs, *, load_scale: float, seeds: int
+    site: Site, inputs: RunInputs, *, load_scale: float, seeds: int
 ) -> BacktestIdentity:
     """Return what makes a back-test.
 
@@ -367,24 +371,24 @@ def build_identity(
     ----------
     site
         The site as it is declared now, whatever its file was before.
-    world
+    inputs
         What the files of the series hold; their names do not matter.
     load_scale
         Mean movable work. [1]
     seeds
         Number of plants. [1]
     """
-    series = {**world.record.coords, **world.record.data_vars}
+    series = {**inputs.series.coords, **inputs.series.data_vars}
     return BacktestIdentity(
         version=IDENTITY_VERSION,
         site=site.name,
-        start=format_minute(world.start),
-        days=round((world.end - world.start) / np.timedelta64(1, "D")),
+        start=format_minute(inputs.start),
+        days=round((inputs.end - inputs.start) / np.timedelta64(1, "D")),
         load_scale=load_scale,
         seeds=seeds,
         digests={
             SITE_DIGEST: blake2b(repr(site).encode(), digest_size=DIGEST_BYTES).hexdigest(),
-            JOBS_DIGEST: _digest_jobs(world.jobs),
+            JOBS_DIGEST: _digest_jobs(inputs.jobs),
             **{str(name): _digest([values]) for name, values in sorted(series.items(), key=str)},
         },
     )

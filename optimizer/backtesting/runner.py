@@ -53,29 +53,29 @@ type RunSummary = tuple[PolicySummary, Settlement, list[dict[str, object]]]
 
 
 def backtest(
-    setting: BacktestCase,
+    case: BacktestCase,
     *,
     policies: Sequence[str] = DEFAULT_POLICIES,
     seeds: int = 1,
-    listen: ProgressCallback = lambda *_: None,
-    keep: Callable[[PolicyRun], None] = lambda _: None,
-    export: Path | None = None,
+    on_progress: ProgressCallback = lambda *_: None,
+    on_run: Callable[[PolicyRun], None] = lambda _: None,
+    export_folder: Path | None = None,
 ) -> BacktestResults:
     """Run policies on the same plants and compare them.
 
     Parameters
     ----------
-    setting
+    case
         Site, world and work.
     policies
         Names of :data:`KNOWN`; one that is named twice is run once.
     seeds
         Number of plants, each with its own hidden nature; one at least. [1]
-    listen
+    on_progress
         Told of progress.
-    keep
+    on_run
         Given every trial as soon as it is done.
-    export
+    export_folder
         Folder for the linear model of every decision; none are written without.
 
     Returns
@@ -88,39 +88,41 @@ def backtest(
     ProblemError
         If a policy is not known, none is named, or there is no plant; before anything is run.
     """
-    check_argument_types("back-test", setting=(setting, BacktestCase))
+    check_argument_types("back-test", setting=(case, BacktestCase))
     names = validate_policies(policies)
     if seeds < MIN_SEEDS:
-        mend = f"plants to be run: {MIN_SEEDS} at least"
+        remedy = f"plants to be run: {MIN_SEEDS} at least"
         raise ProblemError(
-            "back-test", [ValidationIssue(place="seeds", value=str(seeds), mend=mend)]
+            "back-test", [ValidationIssue(location="seeds", found=str(seeds), remedy=remedy)]
         )
     began = time.process_time()
     ran: dict[str, list[RunSummary]] = {name: [] for name in names}
     for seed in range(seeds):
         for name in names:
-            trial = run_backtest_policy(setting, name, seed=seed, listen=listen, export=export)
-            keep(trial)
-            ran[name].append((trial.summary, trial.bill, trial.broken))
-    return _summarise(setting, ran, seeds=seeds, cpu_s=time.process_time() - began)
+            trial = run_backtest_policy(
+                case, name, seed=seed, on_progress=on_progress, export_folder=export_folder
+            )
+            on_run(trial)
+            ran[name].append((trial.summary, trial.settlement, trial.violated_limits))
+    return _summarise(case, ran, seeds=seeds, cpu_s=time.process_time() - began)
 
 
 def _summarise(
-    setting: BacktestCase, ran: Mapping[str, Sequence[RunSummary]], *, seeds: int, cpu_s: float
+    case: BacktestCase, ran: Mapping[str, Sequence[RunSummary]], *, seeds: int, cpu_s: float
 ) -> BacktestResults:
     """Return the results of a setting, from what was kept of its trials by policy."""
-    world = setting.world
+    world = case.inputs
     summaries = {name: [summary for summary, _, _ in many] for name, many in ran.items()}
     bills = {name: [bill for _, bill, _ in many] for name, many in ran.items()}
     return BacktestResults(
-        site=setting.site.name,
+        site=case.site.name,
         start=format_minute(world.start),
         days=round((world.end - world.start) / np.timedelta64(1, "D")),
         seeds=seeds,
         cpu_s=cpu_s,
         gaps=world.gaps,
         notes=world.notes,
-        policies={name: PolicySummary.over(many) for name, many in summaries.items()},
+        policies={name: PolicySummary.averaged(many) for name, many in summaries.items()},
         by_seed=summaries,
         accounts={name: mean_accounts([bill.accounts for bill in b]) for name, b in bills.items()},
         weighed={name: mean_accounts([bill.weighted for bill in b]) for name, b in bills.items()},
@@ -144,44 +146,44 @@ def validate_policies(names: Iterable[str], *, place: str = "policies") -> tuple
         If one is not known, or none is named.
     """
     wanted = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
-    mend = f"choose among {', '.join(KNOWN_POLICIES)}"
+    remedy = f"choose among {', '.join(KNOWN_POLICIES)}"
     faults = [
         ValidationIssue(
-            place=place,
-            value=str(name),
-            mend=mend + closest_match_hint(str(name).lower(), KNOWN_POLICIES),
+            location=place,
+            found=str(name),
+            remedy=remedy + closest_match_hint(str(name).lower(), KNOWN_POLICIES),
         )
         for name in wanted
         if name not in KNOWN_POLICIES
     ]
     if not wanted:
-        faults = [ValidationIssue(place=place, value="none", mend=mend)]
+        faults = [ValidationIssue(location=place, found="none", remedy=remedy)]
     if faults:
         raise ProblemError("back-test", faults)
     return wanted
 
 
 def run_backtest_policy(
-    setting: BacktestCase,
+    case: BacktestCase,
     name: str,
     *,
     seed: int,
-    listen: ProgressCallback,
-    export: Path | None = None,
+    on_progress: ProgressCallback,
+    export_folder: Path | None = None,
 ) -> PolicyRun:
     """Run one policy on one plant from start to end.
 
     Parameters
     ----------
-    setting
+    case
         Site, world and work.
     name
         The policy.
     seed
         Seed of the plant.
-    listen
+    on_progress
         Told of progress.
-    export
+    export_folder
         Folder for the linear model of every decision, in a folder for policy and plant.
 
     Returns
@@ -190,25 +192,25 @@ def run_backtest_policy(
         The settled run.
     """
     decisions: list[Decision] = []
-    models = export and export / f"{name}_{seed}"
+    models = export_folder and export_folder / f"{name}_{seed}"
     policy = build_policy(
-        setting, name, lambda decision: decisions.append(decision.kept()), export=models
+        case, name, lambda decision: decisions.append(decision.without_replay()), export=models
     )
-    plant = build_plant(setting, seed=seed)
-    count = setting.truth.sizes["time"]
+    plant = build_plant(case, seed=seed)
+    count = case.actual.sizes["time"]
     steps: list[IntervalProgress] = []
-    for queue, progress in run_policy(setting, policy, plant, decisions=decisions):
+    for queue, progress in run_policy(case, policy, plant, decisions=decisions):
         steps.append((queue.backlog, progress))
-        listen(name, seed, len(steps), count)
+        on_progress(name, seed, len(steps), count)
     return settle_policy_run(
-        setting, plant, queue, name=name, seed=seed, steps=steps, decisions=decisions
+        case, plant, queue, name=name, seed=seed, steps=steps, decisions=decisions
     )
 
 
 def build_policy(
-    setting: BacktestCase,
+    case: BacktestCase,
     name: str,
-    listen: Callable[[Decision], None],
+    on_decision: Callable[[Decision], None],
     *,
     export: Path | None = None,
 ) -> Policy:
@@ -220,7 +222,7 @@ def build_policy(
         If no policy has this name.
     """
     validate_policies([name], place="policy")
-    site, record = setting.site, setting.world.record
+    site, record = case.site, case.inputs.series
     match name:
         case "immediate":
             return immediate_policy(site, record)
@@ -231,28 +233,30 @@ def build_policy(
         case "scaling":
             return carbonscaler_policy(site, record)
         case "optimal":
-            return MpcPolicy(site, record, workload=setting.workload, listen=listen, export=export)
+            return MpcPolicy(
+                site, record, workload=case.workload, on_decision=on_decision, export=export
+            )
         case "cvar":
             return StochasticMpcPolicy(
-                site, record, workload=setting.workload, listen=listen, export=export
+                site, record, workload=case.workload, on_decision=on_decision, export=export
             )
         case name if name in FORESIGHT_POLICIES:
             return PartialForesightPolicy(
                 site,
                 record,
                 knows=FORESIGHT_POLICIES[name],
-                workload=setting.workload,
-                listen=listen,
+                workload=case.workload,
+                on_decision=on_decision,
                 export=export,
             )
         case "perfect":
             return MpcPolicy(
                 site,
                 record,
-                workload=setting.workload,
-                until=setting.world.end,
-                final_price=float(setting.truth["electricity_price"].mean()),
-                listen=listen,
+                workload=case.workload,
+                until=case.inputs.end,
+                final_price=float(case.actual["electricity_price"].mean()),
+                on_decision=on_decision,
                 export=export,
             )
         case _:  # whoever makes a policy known has to make it here

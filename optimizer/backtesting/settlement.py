@@ -136,14 +136,14 @@ def settle(
         energy_of_work_left(site, work, overhead=energy / it_energy),
         _stored_energy_change(site, record),
     )
-    carbon = float(meter.taken @ meter.intensity)
+    carbon = float(meter.imported @ meter.intensity)
     promised = contract_accounts(site, record, series, net=meter.net)
     counted = promised.pop("carbon", carbon)  # by the market, where contracts match hours
     counted += (owed - kept) * meter.mean_carbon(counted)
     weighted = _objective_terms(site, work, carbon=counted, budgets=promised.pop("budgets", 0.0))
     return Settlement(
         accounts={
-            "electricity": float((meter.taken - meter.fed) @ meter.price),
+            "electricity": float((meter.imported - meter.exported) @ meter.price),
             **network_accounts(site, meter.starts, meter.net, peak_power=peak_power),
             "water": water * site.weights.water,
             **_machines(site, record),
@@ -159,7 +159,7 @@ def settle(
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted=weighted,
-        staging=StagingCounts.over(ran for _, ran in staging_by_bank(site, record)),
+        staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
     )
 
 
@@ -182,7 +182,7 @@ class _Meter:
     ----------
     starts, net
         Starts of its quarter-hours [datetime64] and mean import less export, ``(time,)``. [MW]
-    taken, fed
+    imported, exported
         Energy imported and exported, ``(time,)``. [MWh]
     price, intensity
         True price [EUR MWh-1] and carbon intensity [kg MWh-1], ``(time,)``.
@@ -190,8 +190,8 @@ class _Meter:
 
     starts: InstantArray
     net: FloatArray
-    taken: FloatArray
-    fed: FloatArray
+    imported: FloatArray
+    exported: FloatArray
     price: FloatArray
     intensity: FloatArray
 
@@ -206,8 +206,8 @@ class _Meter:
         return cls(
             starts=starts,
             net=net,
-            taken=np.maximum(net, 0.0) * hours,
-            fed=np.maximum(-net, 0.0) * hours,
+            imported=np.maximum(net, 0.0) * hours,
+            exported=np.maximum(-net, 0.0) * hours,
             price=truth["electricity_price"].to_numpy(),
             intensity=truth["carbon_intensity"].to_numpy(),
         )
@@ -220,9 +220,9 @@ class _Meter:
         counted
             Carbon of the import, by the grid's intensity or by the market. [kg]
         """
-        own = float(self.taken @ self.intensity)
+        own = float(self.imported @ self.intensity)
         if counted and not own:  # contracts count where nobody tells of the grid
-            return counted / float(self.taken.sum())
+            return counted / float(self.imported.sum())
         return float(self.intensity.mean()) * (counted / own if own else 1.0)
 
     def mean_cost(self, site: Site) -> float:
@@ -242,11 +242,11 @@ def energy_of_work_left(site: Site, work: WorkBalance, *, overhead: float) -> fl
     overhead
         Energy of the site for each of its racks. [1]
     """
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     total = 0.0
     for name, left in work.left.items():
         kind = site.work[name]
-        power = float(pool.power(kind.least_power))
+        power = float(pool.power_above_idle(kind.min_power_share))
         total += left * power / (pool.rack_power * (1.0 - kind.tolerance))
     return total * overhead
 
@@ -273,13 +273,13 @@ def _wear(site: Site, record: xr.Dataset) -> float:
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         given = record[f"{kind}_discharge"].sel({kind: store.owner})
-        total += store.wear_price * float(given.sum()) / MINUTES_PER_HOUR
+        total += store.wear_cost * float(given.sum()) / MINUTES_PER_HOUR
     return total
 
 
 def _renewables(site: Site, record: xr.Dataset) -> float:
     total = 0.0
-    for source in site.of(Renewable):
+    for source in site.machines_of(Renewable):
         used = record["renewable_used_power"].sel(renewable=source.name)
         total += source.price * float(used.sum()) / MINUTES_PER_HOUR
     return total
@@ -288,7 +288,7 @@ def _renewables(site: Site, record: xr.Dataset) -> float:
 def _heat(site: Site, record: xr.Dataset) -> float:
     """Return what heat costs: below zero, since it is paid for. [EUR]"""
     total = 0.0
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         sold = record["heat_reuse_power"].sel(heat_reuse=pump.name)
         total -= pump.heat_price * float(sold.sum()) / MINUTES_PER_HOUR
     return total
@@ -308,7 +308,7 @@ def _electricity_per_unit(site: Site, store: Store, record: xr.Dataset) -> float
     """Return the electricity that a unit of a store stands for: of cooling, the run's mean draw."""
     if store.carrier == "medium_voltage":
         return store.discharge_efficiency
-    plant = next(p for p in site.of(CoolingPlant) if p.serves == store.carrier)
+    plant = next(p for p in site.machines_of(CoolingPlant) if p.serves == store.carrier)
     drawn = float(record["cooling_plant_draw"].sel(circuit=plant.name).sum())
     cooled = float(record["cooling_plant_output"].sel(circuit=plant.name).sum())
     return drawn / max(cooled, 1e-9)
@@ -348,16 +348,16 @@ def network_accounts(
     taken, fed = np.maximum(net, 0.0) * INTERVAL_HOURS, np.maximum(-net, 0.0) * INTERVAL_HOURS
     fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee
     found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
-    if site.billing.classes:
-        found["excess"] = _excess(site.billing, starts, net)
+    if site.billing_rules.classes:
+        found["excess"] = _excess(site.billing_rules, starts, net)
     return found
 
 
 def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) -> float:
     """Return what the peaks of all billing periods cost. [EUR]"""
-    billing = site.billing
-    first = np.unique(billing.numbers(starts), return_index=True)[1]
-    counted = np.where(billing.counts(starts), np.maximum(net, 0.0), 0.0)
+    billing = site.billing_rules
+    first = np.unique(billing.period_numbers(starts), return_index=True)[1]
+    counted = np.where(billing.counts_in_peak(starts), np.maximum(net, 0.0), 0.0)
     free = billing.expected_peaks(starts[first])
     free[0] = max(free[0], before)
     peaks = np.maximum(np.maximum.reduceat(counted, first) - free, 0.0)
@@ -368,7 +368,9 @@ def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) 
 def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> float:
     """Return what power beyond the contracted ones costs, by month and class. [EUR]"""
     total = 0.0
-    for tariff, here in valid_tariffs(billing.tariffs, starts, billing.time_zone, goes_on=True):
+    for tariff, here in valid_tariffs(
+        billing.tariffs, starts, billing.time_zone, extends_last=True
+    ):
         metered = MeteredImport(tariff, starts[here], net[here], time_zone=billing.time_zone)
         total += sum(price * power for _, power, price in excess_charges(metered))
     return total
@@ -430,12 +432,12 @@ def _deviation_cost(
         "water": water,
     }
     flow, count = flows[promise.quantity], len(terms.target)
-    window = np.minimum(terms.window, count - 1).astype(int)
+    window = np.minimum(terms.window_index, count - 1).astype(int)
     sums = np.bincount(window, weights=flow, minlength=count)
-    off = np.where(terms.is_held, sums - np.where(terms.is_held, terms.target, 0.0), 0.0)
-    up_price = np.minimum(terms.up_price, HARD_OBLIGATION_PENALTY[promise.quantity])
+    off = np.where(terms.is_binding, sums - np.where(terms.is_binding, terms.target, 0.0), 0.0)
+    up_price = np.minimum(terms.price_above, HARD_OBLIGATION_PENALTY[promise.quantity])
     above, below = np.maximum(off, 0.0), np.maximum(-off, 0.0)
-    return float(up_price @ above + terms.down_price @ below)
+    return float(up_price @ above + terms.price_below @ below)
 
 
 POWER_TOLERANCE_MW: Final = 1e-6
@@ -443,7 +445,7 @@ POWER_TOLERANCE_MW: Final = 1e-6
 
 
 def reserve_accounts(
-    site: Site, held: xr.Dataset | None, electricity_price: FloatArray
+    site: Site, reserves: xr.Dataset | None, electricity_price: FloatArray
 ) -> dict[str, float]:
     """Return what reserves cost; below zero where they earn.
 
@@ -451,7 +453,7 @@ def reserve_accounts(
     ----------
     site
         The site with its products.
-    held
+    reserves
         In equal intervals on ``time`` and ``product``: ``reserve_capacity``, ``reserve_shortfall``
         and ``reserve_price``; ``reserve_used_up``, ``reserve_used_down`` and ``reserve_missed``, if
         any was called.
@@ -471,19 +473,21 @@ def reserve_accounts(
     been metered, and paid at its own; energy that it does not pay for is settled by the meter, and
     so are the network fees on either.
     """
-    if held is None:
+    if reserves is None:
         return {}
-    hours = held["duration"].to_numpy()
+    hours = reserves["duration"].to_numpy()
     found = {"reserves": 0.0, "activation": 0.0, "reserve_shortfall": 0.0}
-    for name in map(str, held["product"].to_numpy()):
-        part, product = held.sel(product=name), site.reserves[name]
+    for name in map(str, reserves["product"].to_numpy()):
+        part, product = reserves.sel(product=name), site.reserves[name]
         capacity, short, price = (
             part[f"reserve_{word}"].to_numpy() for word in ("capacity", "shortfall", "price")
         )
         up, down = (_reserve_variable(part, word) for word in ("used_up", "used_down"))
         found["reserves"] -= float(hours @ (price * capacity))
         late = ~is_recovering(
-            product, (up > POWER_TOLERANCE_MW) | (down > POWER_TOLERANCE_MW), interval_edges(held)
+            product,
+            (up > POWER_TOLERANCE_MW) | (down > POWER_TOLERANCE_MW),
+            interval_edges(reserves),
         )
         found["reserve_shortfall"] += product.shortfall_price * float(hours @ (short * late))
         found["reserve_shortfall"] += product.shortfall_price * float(
@@ -504,6 +508,6 @@ def _activation_prices(
         yield down, product.activation_down_price, -1.0
 
 
-def _reserve_variable(part: xr.Dataset, word: str) -> FloatArray:
-    word = f"reserve_{word}"
-    return part[word].to_numpy() if word in part else np.zeros(part.sizes["time"])
+def _reserve_variable(part: xr.Dataset, quantity: str) -> FloatArray:
+    quantity = f"reserve_{quantity}"
+    return part[quantity].to_numpy() if quantity in part else np.zeros(part.sizes["time"])

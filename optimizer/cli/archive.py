@@ -56,8 +56,9 @@ def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile 
     found = verification.verify(_folder(site, state), site)
     screen = console(json_file)
     screen.print(
-        f"{site}: {found.blocks:,} blocks, {found.stored / _MEGABYTE:,.1f} MB, {found.points:,} "
-        f"values, {found.bytes_per_point:.2f} B each; {found.open_hours} hours not compacted"
+        f"{site}: {found.blocks:,} blocks, {found.stored_bytes / _MEGABYTE:,.1f} MB, "
+        f"{found.points:,} values, {found.bytes_per_point:.2f} B each; "
+        f"{found.open_hours} hours not compacted"
     )
     if found.lost:
         shown = table("lost", *LOSS_COLUMNS)
@@ -67,7 +68,7 @@ def verify(site: SiteNameOption, state: StateOption = None, json_file: JsonFile 
     write_json(
         {
             "blocks": found.blocks,
-            "bytes": found.stored,
+            "bytes": found.stored_bytes,
             "points": found.points,
             "bytes_per_point": found.bytes_per_point,
             "open_hours": found.open_hours,
@@ -90,7 +91,7 @@ def compact(site: SiteNameOption, state: StateOption = None, json_file: JsonFile
         message = f"{folder}: no archive; name the state folder of a service with --state"
         raise ArchiveError(message)
     with StateFolder(folder.parent):
-        hours = Archive(folder, site).keep_up(is_whole=True)
+        hours = Archive(folder, site).maintain(is_whole=True)
     console(json_file).print(f"{site}: {hours} hours compacted")
     write_json({"hours": hours}, json_file)
 

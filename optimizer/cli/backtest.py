@@ -208,7 +208,7 @@ def _read(screen: Console, site: Site, files: SeriesFiles, *, start: str, days: 
 
 def _run(
     screen: Console,
-    setting: BacktestCase,
+    case: BacktestCase,
     names: Sequence[str],
     *,
     seeds: int,
@@ -217,18 +217,18 @@ def _run(
 ) -> BacktestResults:
     """Run the back-test under a progress bar for each policy and plant."""
 
-    def keep(trial: PolicyRun) -> None:
+    def keep(policy_run: PolicyRun) -> None:
         if out is not None:
-            write_policy_run(out, setting.site, trial)
+            write_policy_run(out, case.site, policy_run)
 
     with ProgressBars(screen) as bars:
         return backtest(
-            setting,
+            case,
             policies=names,
             seeds=seeds,
-            listen=lambda policy, seed, *steps: bars.move(f"{policy}, plant {seed}", *steps),
-            keep=keep,
-            export=export,
+            on_progress=lambda policy, seed, *steps: bars.update(f"{policy}, plant {seed}", *steps),
+            on_run=keep,
+            export_folder=export,
         )
 
 

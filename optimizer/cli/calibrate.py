@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Final
@@ -95,10 +95,12 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
             console(json_file).print(f"no week has passed since the last one in {path}")
             return
         found = calibrate(loaded, history)
-        told = replace(found, said=(*_other_site_note(history, loaded), *found.said))
+        told = replace(
+            found, data_quality=(*_other_site_note(history, loaded), *found.data_quality)
+        )
         if is_kept:
             path.parent.mkdir(parents=True, exist_ok=True)
-            store_calibration(path, CalibrationSummary.of(told))
+            store_calibration(path, CalibrationSummary.from_calibration(told))
         _show(told, out=out, picture=picture, json_file=json_file)
 
 
@@ -149,87 +151,94 @@ def _read(file: Path) -> xr.Dataset:
         with xr.open_dataset(file, engine="h5netcdf", decode_timedelta=False) as opened:
             read = opened.load()
     except (OSError, ValueError) as error:
-        mend = f"cannot be read as NetCDF: {error}"
-        raise StateError(str(file), [ValidationIssue(place="file", value="", mend=mend)]) from error
+        remedy = f"cannot be read as NetCDF: {error}"
+        raise StateError(
+            str(file), [ValidationIssue(location="file", found="", remedy=remedy)]
+        ) from error
     if "time" not in read.coords:
-        mend = "has no time; telemetry stands on time"
-        raise StateError(str(file), [ValidationIssue(place="time", value="", mend=mend)])
+        remedy = "has no time; telemetry stands on time"
+        raise StateError(str(file), [ValidationIssue(location="time", found="", remedy=remedy)])
     return read
 
 
 def _show(
-    told: CalibrationResult, *, out: Path | None, picture: Path | None, json_file: str | None
+    calibration: CalibrationResult, *, out: Path | None, picture: Path | None, json_file: str | None
 ) -> None:
     """Show a calibration in every way asked for."""
-    screen, span = console(json_file), f"{format_minute(told.start)} to {format_minute(told.end)}"
+    screen, span = (
+        console(json_file),
+        f"{format_minute(calibration.start)} to {format_minute(calibration.end)}",
+    )
     shown = table(
-        f"{told.site.name}, {span}",
+        f"{calibration.site.name}, {span}",
         "parameter",
         *NUMBER_COLUMNS,
         "unit",
         "grade",
         numbers=NUMBER_COLUMNS,
     )
-    for e in told.estimates:
+    for e in calibration.estimates:
         p = e.parameter
         change = "" if p.is_offset or not p.prior else f"{e.value / p.prior - 1.0:+.1%}"
         held = ", at its bound" if e.is_at_bound else ""
         numbers = (f"{e.value:.4g}", f"{p.prior:.4g}", f"{e.error:.2g}", change)
-        shown.add_row(p.name, *numbers, p.unit, f"{e.grade}{held}")
+        shown.add_row(p.name, *numbers, p.unit, f"{e.identifiability}{held}")
     screen.print(shown)
-    for one, other, correlation in told.alike:
+    for one, other, correlation in calibration.correlated_pairs:
         screen.print(f"{one} and {other} stand for one another (correlation {correlation:+.2f})")
-    for text in told.said:
+    for text in calibration.data_quality:
         screen.print(text)
-    if told.unknown:
-        screen.print(f"not told by this history, left as they are: {', '.join(told.unknown)}")
+    if calibration.unidentified:
+        screen.print(
+            f"not told by this history, left as they are: {', '.join(calibration.unidentified)}"
+        )
     if out is not None:
-        write_atomic(out, proposed_site_file(told))
+        write_atomic(out, proposed_site_file(calibration))
         screen.print(f"wrote {out}", markup=False)
     if picture is not None:
         plots = import_module("twin.plots")  # matplotlib is slow to import
-        title = f"{told.site.name}: parameters by telemetry, {span}"
-        plots.plot_calibration(told.report(), title=title).savefig(picture)
+        title = f"{calibration.site.name}: parameters by telemetry, {span}"
+        plots.plot_calibration(calibration.report(), title=title).savefig(picture)
         screen.print(f"wrote {picture}", markup=False)
-    write_json(_content(told), json_file)
+    write_json(_content(calibration), json_file)
 
 
-def _content(told: CalibrationResult) -> dict[str, object]:
+def _content(calibration: CalibrationResult) -> dict[str, object]:
     return {
-        "site": told.site.name,
-        "start": format_minute(told.start),
-        "end": format_minute(told.end),
+        "site": calibration.site.name,
+        "start": format_minute(calibration.start),
+        "end": format_minute(calibration.end),
         "parameters": {
             e.parameter.name: {
                 "value": e.value,
                 "error": e.error,
                 "site_file": e.parameter.prior,
-                "low": e.parameter.low,
-                "high": e.parameter.high,
+                "low": e.parameter.lower_bound,
+                "high": e.parameter.upper_bound,
                 "unit": e.parameter.unit,
-                "grade": e.grade.value,
+                "grade": e.identifiability.value,
                 "is_at_bound": e.is_at_bound,
             }
-            for e in told.estimates
+            for e in calibration.estimates
         },
-        "alike": [list(pair) for pair in told.alike],
-        "said": list(told.said),
+        "alike": [list(pair) for pair in calibration.correlated_pairs],
+        "said": list(calibration.data_quality),
     }
 
 
-def proposed_site_file(told: CalibrationResult) -> str:
+def proposed_site_file(calibration: CalibrationResult) -> str:
     """Return the changed parameters as tables of a site file, to be looked at and copied.
 
     What is only weakly told, and offsets of sensors, stand there as comments.
     """
-    span = f"{format_minute(told.start)} to {format_minute(told.end)}"
+    span = f"{format_minute(calibration.start)} to {format_minute(calibration.end)}"
     lines = [
-        f"# {told.site.name}: parameters by telemetry, {span}.",
+        f"# {calibration.site.name}: parameters by telemetry, {span}.",
         "# A proposal: look at it, then write it into the site file.",
     ]
     tables: dict[str, list[str]] = {}
-    for e in told.estimates:
-        if e.grade is not Identifiability.UNKNOWN:
+    for e in calibration.estimates:
+        if e.identifiability is not Identifiability.UNKNOWN:
             p = e.parameter
             path = p.path[:-1] if not p.is_offset else ()
             tables.setdefault(".".join(("equipment", p.machine, *path)), []).append(_line(e))
@@ -241,11 +250,11 @@ def proposed_site_file(told: CalibrationResult) -> str:
 def _line(e: ParameterEstimate) -> str:
     """Return a parameter as a line of a site file, a comment if it is not to be copied."""
     p = e.parameter
-    words = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.grade}"
+    words = f"site file {p.prior:.6g}, error {e.error:.2g}, {e.identifiability}"
     if p.is_offset:
         return f"# the sensor of {p.path[-1]} shows {e.value:+.3g} K too much ({words})"
     value = f"{e.value:.6g}" if p.unit == "1" else f'"{e.value:.6g} {format_unit(p.unit)}"'
-    if e.grade is Identifiability.IDENTIFIED and not e.is_at_bound:
+    if e.identifiability is Identifiability.IDENTIFIED and not e.is_at_bound:
         return f"{p.path[-1]} = {value}  # {words}"
     held = ", at its bound" if e.is_at_bound else ""
     return f"# {p.path[-1]} = {value}  # {words}{held}"
@@ -334,7 +343,7 @@ def run_acceptance(site: Site, seeds: int, json_file: str | None) -> None:
     is_passed &= low <= worst["coverage"] <= high
     screen.print("passed" if is_passed else "FAILED")
     content = {"site": site.name, "is_passed": is_passed, "worst": worst, "allowed": MAX_ERRORS}
-    rows = [asdict(result) for result in results]
+    rows = [result.as_json() for result in results]
     write_json({**content, "coverage_allowed": list(BOUND_COVERAGE), "seeds": rows}, json_file)
     if not is_passed:
         raise typer.Exit(1)
@@ -345,7 +354,8 @@ def _row(result: AcceptanceResult) -> tuple[str, ...]:
         f"{result.score.cv_rmse:.3%}",
         f"{result.score.nmbe:+.3%}",
         f"{result.score.temperature_rmse:.3f}",
-        f"{result.identified:.2%} of {result.count}: {result.which}",
+        f"{result.worst_identified_error:.2%} of {result.identified_count}: "
+        f"{result.worst_parameter}",
         f"{result.inside / result.samples:.1%}",
     )
 
@@ -364,6 +374,6 @@ def _worst(results: Sequence[AcceptanceResult]) -> dict[str, float]:
         "cv_rmse": max(result.score.cv_rmse for result in results),
         "nmbe": max(abs(result.score.nmbe) for result in results),
         "temperature_rmse": max(result.score.temperature_rmse for result in results),
-        "identified": max(result.identified for result in results),
+        "identified": max(result.worst_identified_error for result in results),
         "coverage": sum(r.inside for r in results) / sum(r.samples for r in results),
     }

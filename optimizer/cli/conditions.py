@@ -81,7 +81,7 @@ class SeriesNotes:
         )
 
     @property
-    def told(self) -> dict[str, list[str]]:
+    def as_json(self) -> dict[str, list[str]]:
         """Both, as JSON has them."""
         return {"gaps": list(self.gaps), "notes": list(self.notes)}
 
@@ -110,11 +110,11 @@ def time_axis(start: str, days: int, step: str) -> xr.Dataset:
     ProblemError
         If the step is no whole number of seconds, or does not divide a day.
     """
-    mend = (
+    remedy = (
         f"choose a step of at most {MAX_STEP_H:g} h that is a whole number of seconds and divides "
         "a day, as 15min"
     )
-    fault = ProblemError("command", [ValidationIssue(place="--step", value=step, mend=mend)])
+    fault = ProblemError("command", [ValidationIssue(location="--step", found=step, remedy=remedy)])
     try:
         seconds = parse_quantity(step, "h") * SECONDS_PER_HOUR
     except UnitError as error:
@@ -136,11 +136,13 @@ def weather_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Data
     has = read["instant"].to_numpy()
     if path is None and not has[0] <= edges[0] <= edges[-1] <= has[-1]:
         first, last, start, end = map(units.format_minute, (has[0], has[-1], edges[0], edges[-1]))
-        mend = (
+        remedy = (
             f"the run is from {start} to {end}, and the synthetic weather that ships from {first} "
             f"to {last} only; give --weather FILE, or a --start that it covers"
         )
-        raise ProblemError("command", [ValidationIssue(place="--weather", value="", mend=mend)])
+        raise ProblemError(
+            "command", [ValidationIssue(location="--weather", found="", remedy=remedy)]
+        )
     part = between(read, start=edges[0], end=edges[-1])
     notes = SeriesNotes(notes=tuple(weather_notes(site, file.name, read)))
     values = {name: ("time", _means(part, name, edges)) for name in WEATHER_VARIABLES}
@@ -168,7 +170,7 @@ def hall_power_on(
     zone: str | None = None,
 ) -> tuple[xr.DataArray, SeriesNotes]:
     """Return the power of each hall, from a file or from a share of racks at work. [MW]"""
-    halls, remarks = site.of(ITHall), SeriesNotes()
+    halls, remarks = site.machines_of(ITHall), SeriesNotes()
     if utilisation is not None and load is None:
         idle = np.array([hall.idle_power for hall in halls])
         full = np.array([hall.full_power for hall in halls])
@@ -178,8 +180,8 @@ def hall_power_on(
         total, remarks = _loaded(site, grid, load, zone=zone)
         rows = total[:, None] * shares
     else:
-        mend = "give either --load FILE or --utilisation SHARE"
-        raise ProblemError("command", [ValidationIssue(place="load", value="", mend=mend)])
+        remedy = "give either --load FILE or --utilisation SHARE"
+        raise ProblemError("command", [ValidationIssue(location="load", found="", remedy=remedy)])
     coords = {"hall": [hall.name for hall in halls]}
     power = xr.DataArray(rows, dims=("time", "hall"), coords=coords, attrs={"units": "MW"})
     return power, remarks
@@ -192,20 +194,20 @@ def _loaded(
     edges = grid["instant"].to_numpy()
     part = between(read_load(load, zone=zone), start=edges[0], end=edges[-1])
     total = _means(part, "hall_power", edges)
-    most = sum(hall.full_power for hall in site.of(ITHall))
+    most = sum(hall.full_power for hall in site.machines_of(ITHall))
     is_beyond = total > most * (1.0 + RELATIVE_TOLERANCE)
     if is_beyond.any():
         first = int(np.argmax(is_beyond))
         place = f"{load.name}, {units.format_minute(edges[first])}"
-        mend = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
-        fault = ValidationIssue(place=place, value=f"{total[first]:g} MW", mend=mend)
+        remedy = f"the halls draw {most:g} MW at most; correct it, or the unit of its column"
+        fault = ValidationIssue(location=place, found=f"{total[first]:g} MW", remedy=remedy)
         raise ProblemError("load", [fault])
     return np.minimum(total, most), SeriesNotes.of(load, part) + _below_idle(site, load, total)
 
 
 def _below_idle(site: Site, load: Path, total: FloatArray) -> SeriesNotes:
     """Return the remark on a load that racks do not draw unless some of them are off."""
-    idle = sum(hall.idle_power for hall in site.of(ITHall))
+    idle = sum(hall.idle_power for hall in site.machines_of(ITHall))
     is_below = total < idle * (1.0 - RELATIVE_TOLERANCE)
     if not is_below.any():
         return SeriesNotes()

@@ -81,7 +81,7 @@ def demo(
         progress.stop()
         result = _result(told, day, typed)
         screen.print(_table(result["policies"]))
-        if not day.others:
+        if not day.other_policies:
             screen.print(
                 f"what other policies would have done is not known; see {told.folder}/others.log",
                 markup=False,
@@ -124,14 +124,14 @@ class _Progress:
 
     def listen(self, day: DemoRun) -> None:
         """Show how far the day is."""
-        seen = day.seen
+        seen = day.traffic
         if day.page and not self._page:
             self._page = day.page
             self._screen.print(f"page: {day.page}   broker: {day.broker}", markup=False)
-        if seen.first is not None and self._is_first:
+        if seen.first_accepted_at is not None and self._is_first:
             self._is_first = False
             self._screen.print(
-                f"first schedule acknowledged after {seen.first - self._typed:.1f} s"
+                f"first schedule acknowledged after {seen.first_accepted_at - self._typed:.1f} s"
             )
         if not seen.steps:
             return
@@ -143,18 +143,20 @@ class _Progress:
         )
 
 
-def _result(told: DemoConfig, day: DemoRun, typed: float) -> dict[str, object]:
+def _result(config: DemoConfig, day: DemoRun, typed: float) -> dict[str, object]:
     """Return the object that ``--json`` writes."""
-    policies = {"optimal": day.plant["summary"], **day.others}
-    seen = day.seen
+    policies = {"optimal": day.plant_result["summary"], **day.other_policies}
+    seen = day.traffic
     return {
-        "site": told.site.name,
-        "simulated_hours": told.steps / INTERVALS_PER_HOUR,
-        "first_schedule_s": None if seen.first is None else round(seen.first - typed, 2),
+        "site": config.site.name,
+        "simulated_hours": config.steps / INTERVALS_PER_HOUR,
+        "first_schedule_s": None
+        if seen.first_accepted_at is None
+        else round(seen.first_accepted_at - typed, 2),
         "schedules_published": len(seen.revisions),
-        "partner_received": day.received,
+        "partner_received": day.received_schedules,
         "acknowledged": len(seen.accepted),
-        "violations": day.plant["summary"]["violations"],
+        "violations": day.plant_result["summary"]["violations"],
         "policies": policies,
         "is_synthetic": True,
         "broker": day.broker,
@@ -175,26 +177,26 @@ def _digits(row: str) -> int:
     return {"pue": 4, "peak_mw": 1, "lateness_h": 1}.get(row, 0)
 
 
-def _print_counts(screen: Console, told: DemoConfig, result: Mapping[str, object]) -> None:
+def _print_counts(screen: Console, config: DemoConfig, result: Mapping[str, object]) -> None:
     screen.print(
         f"{result['schedules_published']} schedules published, {result['partner_received']} "
         f"received and verified by the partner, {result['acknowledged']} acknowledged, "
         f"{result['violations']} violations on the plant"
     )
-    screen.print(f"state, logs and results are in {told.folder}", markup=False)
+    screen.print(f"state, logs and results are in {config.folder}", markup=False)
 
 
-def _unmet_expectations(result: Mapping[str, object], told: DemoConfig) -> list[ValidationIssue]:
+def _unmet_expectations(result: Mapping[str, object], config: DemoConfig) -> list[ValidationIssue]:
     """Return what was promised and did not happen."""
     wanted = {
-        "schedules_published": told.steps,
-        "partner_received": told.steps,
-        "acknowledged": told.steps,
+        "schedules_published": config.steps,
+        "partner_received": config.steps,
+        "acknowledged": config.steps,
         "violations": 0,
     }
     return [
         ValidationIssue(
-            place=name, value=str(result[name]), mend=f"should be {value}; see {told.folder}"
+            location=name, found=str(result[name]), remedy=f"should be {value}; see {config.folder}"
         )
         for name, value in wanted.items()
         if result[name] != value

@@ -41,8 +41,8 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Tell the money by account, what binds and at what price, what changed, what is degraded."""
     if last and at is not None:
-        mend = "name a moment, or --last, not both"
-        raise ProblemError("command", [ValidationIssue(place="--at", value=at, mend=mend)])
+        remedy = "name a moment, or --last, not both"
+        raise ProblemError("command", [ValidationIssue(location="--at", found=at, remedy=remedy)])
     screen = console(json_file)
     if run is not None:
         loaded = sites.load_site(site)
@@ -74,58 +74,58 @@ def _show_step(screen: Console, run: Path, *, policy: str, seed: int, at: str) -
         )
 
 
-def _head(screen: Console, told: DecisionRecord, *, site: str, at: str | None) -> None:
+def _head(screen: Console, record: DecisionRecord, *, site: str, at: str | None) -> None:
     """Say of which quarter-hour a service told this, and whether that is the one asked for."""
-    start = told["start"]
+    start = record["start"]
     if at is not None and time_axes.to_utc(at) - time_axes.to_utc(start) >= time_axes.QUARTER_HOUR:
         words = f"nothing is recorded of the quarter-hour of {at}: this is the last before it"
         screen.print(words, style="red", markup=False)
-    for fault in told.get("record", []):
+    for fault in record.get("record", []):
         screen.print(f"the record is not whole: {fault}", style="red", markup=False)
-    if told.get("source") == NO_PLAN_SOURCE:
+    if record.get("source") == NO_PLAN_SOURCE:
         screen.print(f"[bold]{site}[/]: no plan for the quarter-hour of {start}")
-        screen.print(f"because: {told['degraded']}", style="red", markup=False)
+        screen.print(f"because: {record['degraded']}", style="red", markup=False)
         screen.print("caps were frozen or lowered, requests withdrawn")
         screen.print("for a plan name an earlier --at")
     else:
-        screen.print(f"[bold]{site}[/]: decision of {start}, {told.get('source')}")
+        screen.print(f"[bold]{site}[/]: decision of {start}, {record.get('source')}")
 
 
-def _show(screen: Console, told: DecisionRecord) -> None:
-    if told["accounts"]:
-        _show_reasons(screen, told)
+def _show(screen: Console, record: DecisionRecord) -> None:
+    if record["accounts"]:
+        _show_reasons(screen, record)
     else:
         screen.print("made by a rule, which weighs no money: no accounts, and no prices of limits")
-    for failure in told.get("failures", []):
+    for failure in record.get("failures", []):
         screen.print(_describe_failure(failure), markup=False)
-    if told["degraded"]:
-        screen.print(f"degraded: {told['degraded']}", style="red", markup=False)
+    if record["degraded"]:
+        screen.print(f"degraded: {record['degraded']}", style="red", markup=False)
 
 
-def _show_reasons(screen: Console, told: DecisionRecord) -> None:
+def _show_reasons(screen: Console, record: DecisionRecord) -> None:
     """Show money, limits and changes of a plan that a solver made."""
     accounts = table("Over the horizon", "account", "EUR", numbers=["EUR"])
-    for account, money in told["accounts"].items():
+    for account, money in record["accounts"].items():
         accounts.add_row(account, f"{round(money) + 0:,}")
     accounts.add_section()
-    accounts.add_row("all", f"{round(sum(told['accounts'].values())) + 0:,}")
+    accounts.add_row("all", f"{round(sum(record['accounts'].values())) + 0:,}")
     screen.print(accounts)
     columns = ("limit", "between", "intervals", "one more, where dearest")
     binding = table("What binds", *columns, numbers=columns[2:])
-    for limit in told["binding"]:
+    for limit in record["binding"]:
         between = f"{_without_year(limit['from'])} and {_without_year(limit['to'])}"
         row = limit["limit"], between, limit["intervals"], _price(limit)
         binding.add_row(*map(str, row))
     screen.print(binding)
-    if told.get("doubtful"):
-        limits = ", ".join(told["doubtful"])
+    if record.get("doubtful"):
+        limits = ", ".join(record["doubtful"])
         why = "solvers tell any price for it; gigatwin front finds what it is worth"
         screen.print(f"- also binds: {limits} ({why})", markup=False)
-    for target in told.get("softened", []):
+    for target in record.get("softened", []):
         screen.print(_describe_relaxed(target), markup=False)
-    changes = told["changes"] or ["nothing of size moved since the decision before"]
-    hedge = told["hedge"]["words"] if "hedge" in told else []
-    for line in (*told.get("reserves", []), *told.get("units", []), *hedge, *changes):
+    changes = record["changes"] or ["nothing of size moved since the decision before"]
+    hedge = record["hedge"]["words"] if "hedge" in record else []
+    for line in (*record.get("reserves", []), *record.get("units", []), *hedge, *changes):
         screen.print(f"- {line}", markup=False)
 
 

@@ -62,7 +62,7 @@ def fetch(
             "first": format_minute(found.begin),
             "last": format_minute(found.end),
             "intervals": found.intervals,
-            "kept": found.is_kept,
+            "kept": found.kept_existing_file,
         },
         json_file,
     )
@@ -72,6 +72,6 @@ def _token(service: str, variable: str) -> str:
     """Return the token of a service from the environment; on a command line others would see it."""
     token = os.environ.get(variable, "")
     if not token:
-        mend = f"set {variable} to the token that {service} gave you"
-        raise SeriesError(service, [ValidationIssue(place=variable, value="", mend=mend)])
+        remedy = f"set {variable} to the token that {service} gave you"
+        raise SeriesError(service, [ValidationIssue(location=variable, found="", remedy=remedy)])
     return token

@@ -69,9 +69,9 @@ def _read(file: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(file)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        mend = f"cannot be read as CSV: {error}"
+        remedy = f"cannot be read as CSV: {error}"
         raise SeriesError(
-            str(file), [ValidationIssue(place="file", value="", mend=mend)]
+            str(file), [ValidationIssue(location="file", found="", remedy=remedy)]
         ) from error
 
 
@@ -79,12 +79,14 @@ def _chosen(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
     for choice in only:
         column, _, value = choice.partition("=")
         if column not in measured:
-            mend = f"the file has {', '.join(map(str, measured.columns))}"
-            raise SeriesError("--only", [ValidationIssue(place=column, value="", mend=mend)])
+            remedy = f"the file has {', '.join(map(str, measured.columns))}"
+            raise SeriesError("--only", [ValidationIssue(location=column, found="", remedy=remedy)])
         values = measured[column].astype(str)
         if not (values == value).any():
-            mend = f"no row taken so far has it; there are {', '.join(sorted(set(values)))}"
-            raise SeriesError("--only", [ValidationIssue(place=column, value=value, mend=mend)])
+            remedy = f"no row taken so far has it; there are {', '.join(sorted(set(values)))}"
+            raise SeriesError(
+                "--only", [ValidationIssue(location=column, found=value, remedy=remedy)]
+            )
         measured = measured[values == value]
     return measured
 

@@ -107,7 +107,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     """Settle what work moves between sites over the next week, or run them with --days."""
     if out is not None and not days:
         fault = ValidationIssue(
-            place="--out", value=str(out), mend="say with --days how long to run"
+            location="--out", found=str(out), remedy="say with --days how long to run"
         )
         raise ProblemError("command", [fault])
     screen = console(json_file)
@@ -126,7 +126,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     _warn_unknown_carbon(screen, settings)
     if days:
         result = run_closed_loop(
-            screen, settings, ways, cluster=cluster, out=out, said=_series_notes(worlds)
+            screen, settings, ways, cluster=cluster, out=out, notes=_series_notes(worlds)
         )
     else:
         found = _plan(screen, settings, ways, cluster=cluster, gap=gap)
@@ -136,20 +136,20 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
 
 def _plan(
     screen: Console,
-    settings: Sequence[BacktestCase],
-    ways: Mapping[str, FleetRoute],
+    cases: Sequence[BacktestCase],
+    routes: Mapping[str, FleetRoute],
     *,
     cluster: str | None,
     gap: float,
 ) -> FleetDecision:
     """Decide for all sites from what is known at the start, show it, and return it."""
-    grid = max((one.horizon() for one in settings), key=lambda axes: axes.sizes["time"])
-    problems = build_fleet_problems([one.question(grid) for one in settings], ways)
+    grid = max((one.horizon() for one in cases), key=lambda axes: axes.sizes["time"])
+    problems = build_fleet_problems([one.build_problem(grid) for one in cases], routes)
 
     def listen(number: int, left: float) -> None:
         screen.print(f"round {number}: {max(left, 0.0):.3%} may be missed")
 
-    found = decide_fleet(problems, cluster=cluster, gap=gap, listen=listen)
+    found = decide_fleet(problems, cluster=cluster, gap=gap, on_progress=listen)
     screen.print(_plan_table(found))
     for transfer in found.transfers:
         screen.print(str(transfer), markup=False)
@@ -175,10 +175,10 @@ def _loads(told: Sequence[str], loaded: Sequence[Site]) -> list[float]:
     try:
         return [DEFAULT_LOAD_SCALE if word is None else float(word) for word in words]
     except ValueError as error:
-        mend = (
+        remedy = (
             f"mean share of the racks that jobs use: {MIN_LOAD_SCALE:g} to {MAX_LOAD_SCALE:g} of 1"
         )
-        fault = ValidationIssue(place="--load-scale", value=", ".join(told), mend=mend)
+        fault = ValidationIssue(location="--load-scale", found=", ".join(told), remedy=remedy)
         raise ProblemError("command", [fault]) from error
 
 
@@ -194,9 +194,9 @@ def _per_site(
     if wrong or len(general) > 1:
         value = ", ".join(sorted(wrong) or general)
         known = ", ".join(site.name for site in loaded)
-        mend = f"give one {what} for all, or SITE={what} for {known}, each once"
+        remedy = f"give one {what} for all, or SITE={what} for {known}, each once"
         raise ProblemError(
-            "command", [ValidationIssue(place=f"--{option}", value=value, mend=mend)]
+            "command", [ValidationIssue(location=f"--{option}", found=value, remedy=remedy)]
         )
     usual = general[0] if general else None
     return [own.get(site.name, usual) for site in loaded]
@@ -232,19 +232,19 @@ def _worlds(
     return found
 
 
-def _setting(site: Site, world: RunInputs, load: float) -> BacktestCase:
-    return BacktestCase.of(site, world, load_scale=load)
+def _setting(site: Site, inputs: RunInputs, load: float) -> BacktestCase:
+    return BacktestCase.of(site, inputs, load_scale=load)
 
 
 def _knows_carbon(one: BacktestCase) -> bool:
     """Return whether carbon counts: contracts that match hours tell of what they leave over."""
-    return one.world.has_carbon or one.site.grid.carbon == "matched"
+    return one.inputs.has_carbon or one.site.grid.carbon == "matched"
 
 
-def _warn_unknown_carbon(screen: Console, settings: Sequence[BacktestCase]) -> None:
+def _warn_unknown_carbon(screen: Console, cases: Sequence[BacktestCase]) -> None:
     """Tell which sites look clean only because their carbon is not known."""
-    known = [one.site for one in settings if _knows_carbon(one)]
-    unknown = [one.site for one in settings if not _knows_carbon(one)]
+    known = [one.site for one in cases if _knows_carbon(one)]
+    unknown = [one.site for one in cases if not _knows_carbon(one)]
     if unknown and any(site.weights.carbon for site in known):
         told, untold = (", ".join(site.name for site in some) for some in (known, unknown))
         words = f"carbon counts at {told}, and not at {untold}, where none is known"
@@ -253,11 +253,11 @@ def _warn_unknown_carbon(screen: Console, settings: Sequence[BacktestCase]) -> N
         )
 
 
-def _series_notes(worlds: Sequence[RunInputs]) -> dict[str, list[str]]:
+def _series_notes(inputs_by_site: Sequence[RunInputs]) -> dict[str, list[str]]:
     """Return what was said of the files of all sites, each text once: a file may be of several."""
     return {
-        "gaps": [*dict.fromkeys(gap for world in worlds for gap in world.gaps)],
-        "notes": [*dict.fromkeys(note for world in worlds for note in world.notes)],
+        "gaps": [*dict.fromkeys(gap for world in inputs_by_site for gap in world.gaps)],
+        "notes": [*dict.fromkeys(note for world in inputs_by_site for note in world.notes)],
     }
 
 
@@ -266,7 +266,7 @@ def _describe_route(route: FleetRoute) -> str:
     origins, hosts = (", ".join(given or ("every site",)) for given in (route.origins, route.hosts))
     return (
         f"{route.kind} may go from {origins} to {hosts} in {route.transfer_time:g} h at "
-        f"{route.move_cost:g} EUR/MWh, done within {route.window:g} h"
+        f"{route.transfer_cost:g} EUR/MWh, done within {route.window:g} h"
     )
 
 
@@ -275,13 +275,13 @@ def _plan_table(found: FleetDecision) -> Table:
     shown = table("fleet over a week", "site", *PLAN_COLUMNS, numbers=PLAN_COLUMNS)
     settled, totals = found.coordination, [0.0] * len(PLAN_COLUMNS)
     for number, (name, cost) in enumerate(found.costs.items()):
-        net = settled.nets[number]
+        net = settled.net_sent[number]
         cells = (
-            found.alone[name],
+            found.isolated_costs[name],
             cost,
             float(net.clip(min=0.0).sum()),
             float((-net).clip(min=0.0).sum()),
-            found.earned(number),
+            found.migration_income(number),
         )
         totals = [total + cell for total, cell in zip(totals, cells, strict=True)]
         shown.add_row(name, *map(format_integer, cells))
@@ -305,12 +305,12 @@ RUN_COLUMNS: Final = (
 
 def run_closed_loop(
     screen: Console,
-    settings: Sequence[BacktestCase],
+    cases: Sequence[BacktestCase],
     routes: Mapping[str, FleetRoute],
     *,
     cluster: str | None,
     out: Path | None,
-    said: Mapping[str, object],
+    notes: Mapping[str, object],
 ) -> dict[str, object]:
     """Run sites alone and with one another, show what it was worth, and return it as plain values.
 
@@ -318,7 +318,7 @@ def run_closed_loop(
     ----------
     screen
         For people.
-    settings
+    cases
         Worlds and work of the sites.
     routes
         Which work may move from where to where.
@@ -326,37 +326,37 @@ def run_closed_loop(
         Dask scheduler, if there is one.
     out
         Folder for results, a picture, and the courses of every site; nothing is written without.
-    said
+    notes
         What was said of the files, which stands beside what was found.
     """
     with ProgressBars(screen) as bars:
         found = run_fleet(
-            settings,
+            cases,
             routes,
             cluster=cluster,
-            listen=lambda policy, of, *steps: bars.move(f"{of}, {policy}", *steps),
+            on_progress=lambda policy, of, *steps: bars.update(f"{of}, {policy}", *steps),
         )
-    days = round((settings[0].world.end - settings[0].world.start) / np.timedelta64(1, "D"))
+    days = round((cases[0].inputs.end - cases[0].inputs.start) / np.timedelta64(1, "D"))
     screen.print(_run_table(found, f"fleet in closed loop, {pluralise(days, 'day')}"))
-    broken = [(name, row) for name, trial in found.shared.items() for row in trial.broken]
+    broken = [(name, row) for name, trial in found.shared.items() for row in trial.violated_limits]
     for name, row in broken:
         words = f"{name}: {row['limit']}, {row['minutes']} min, first at {row['first']}"
         screen.print(words, style="red", markup=False)
     if not broken:
         screen.print("no limit of a plant was broken")
-    for moment, because in found.undecided.items():
+    for moment, because in found.failed_plans.items():
         words = f"no common plan at {moment}, each site decided alone: {because}"
         screen.print(words, style="red", markup=False)
-    moved, count = sum(parcel.energy for parcel in found.parcels), len(found.parcels)
+    moved, count = sum(parcel.energy for parcel in found.transfers), len(found.transfers)
     screen.print(
         f"{format_integer(moved)} MWh moved in {pluralise(count, 'parcel')} "
         f"for {format_integer(found.move_cost)} EUR; "
         f"sharing {'saved' if found.saved >= 0.0 else 'cost'} "
         f"{format_integer(abs(found.saved))} EUR"
     )
-    result = {**found.as_json(), **said}
+    result = {**found.as_json(), **notes}
     if out is not None:
-        _write(out, settings, found)
+        _write(out, cases, found)
         write_json_atomic(out / RESULTS_FILE, result)
         screen.print(f"courses, pictures and reasons are in {out}", markup=False)
     return result
@@ -367,13 +367,13 @@ def _run_table(found: FleetRunResult, title: str) -> Table:
     shown = table(title, "site", *RUN_COLUMNS, numbers=RUN_COLUMNS)
     rows = []
     for name, shared in found.shared.items():
-        alone = found.alone[name].summary
+        alone = found.independent[name].summary
         rows.append(
             (
                 alone.objective,
                 shared.summary.objective,
                 found.sent(name),
-                found.taken(name),
+                found.received(name),
                 alone.lateness_h,
                 shared.summary.lateness_h,
             )
@@ -383,16 +383,16 @@ def _run_table(found: FleetRunResult, title: str) -> Table:
     return shown
 
 
-def _write(folder: Path, settings: Sequence[BacktestCase], found: FleetRunResult) -> None:
+def _write(folder: Path, cases: Sequence[BacktestCase], found: FleetRunResult) -> None:
     """Write the picture, and for each site the courses of both of its trials."""
-    for setting in settings:
+    for setting in cases:
         own = folder / setting.site.name
         own.mkdir(parents=True, exist_ok=True)
-        for trials in (found.alone, found.shared):
+        for trials in (found.independent, found.shared):
             write_policy_run(own, setting.site, trials[setting.site.name])
     figure = plot_fleet(
-        {name: trial.course for name, trial in found.alone.items()},
-        {name: trial.course for name, trial in found.shared.items()},
+        {name: trial.trajectory for name, trial in found.independent.items()},
+        {name: trial.trajectory for name, trial in found.shared.items()},
         {name: _net_transfers(found, name) for name in found.shared},
         title=f"{', '.join(found.shared)}: what moves",
     )
@@ -401,10 +401,10 @@ def _write(folder: Path, settings: Sequence[BacktestCase], found: FleetRunResult
 
 def _net_transfers(found: FleetRunResult, name: str) -> FloatArray:
     """Return the work that left a site less what came to it, until sites settle anew. [MW]"""
-    starts = found.shared[name].course["time"].to_numpy()
+    starts = found.shared[name].trajectory["time"].to_numpy()
     power = np.zeros(len(starts))
-    for parcel in found.parcels:
-        way = (parcel.origin == name) - float(parcel.host == name)
-        is_then = (starts >= parcel.leaves) & (starts < parcel.leaves + REPLAN_INTERVAL)
-        power[is_then] += way * parcel.energy / (REPLAN_INTERVAL / HOUR)
+    for transfer in found.transfers:
+        way = (transfer.origin == name) - float(transfer.host == name)
+        is_then = (starts >= transfer.departure) & (starts < transfer.departure + REPLAN_INTERVAL)
+        power[is_then] += way * transfer.energy / (REPLAN_INTERVAL / HOUR)
     return power

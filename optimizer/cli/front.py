@@ -65,17 +65,17 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
     print_synthetic(screen, {"prices": prices, "weather": weather, "jobs": jobs})
     world = read_run_inputs(loaded, files, start=start, days=MIN_COVERED_DAYS)
     print_series_notes(screen, world)
-    problem = BacktestCase.of(loaded, world, load_scale=load_scale).question()
+    problem = BacktestCase.of(loaded, world, load_scale=load_scale).build_problem()
     bar = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*bar, console=screen) as progress:
         plans = progress.add_task("plans", total=len(tried))
         found = pareto_front(
-            problem, tried, listen=lambda done, _: progress.update(plans, completed=done)
+            problem, tried, on_progress=lambda done, _: progress.update(plans, completed=done)
         )
         limits = progress.add_task("limits", total=None)
         worths = limit_values(
             solve_problem(problem),
-            listen=lambda done, total: progress.update(limits, completed=done, total=total),
+            on_progress=lambda done, total: progress.update(limits, completed=done, total=total),
         )
     title = f"{problem.site.name}, a week from {start} by what is known then"
     screen.print(_table(found, title))
@@ -88,7 +88,7 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
             "site": problem.site.name,
             "start": start,
             "front": found.to_dataframe().reset_index().to_dict("records"),
-            "sensitivities": [vars(one) for one in worths],
+            "sensitivities": [one.as_json() for one in worths],
             "gaps": list(world.gaps),
             "notes": list(world.notes),
         },
@@ -101,7 +101,9 @@ def _numbers(text: str) -> list[float]:
     try:
         found = sorted({float(word) for word in text.split(",")})
     except ValueError as error:
-        fault = ValidationIssue(place="--carbon-prices", value=text, mend="numbers, as 0,0.05,0.2")
+        fault = ValidationIssue(
+            location="--carbon-prices", found=text, remedy="numbers, as 0,0.05,0.2"
+        )
         raise ProblemError("command", [fault]) from error
     return found
 
@@ -127,5 +129,5 @@ def _sensitivity_table(worths: tuple[Sensitivity, ...]) -> Table:
     heads = ("one more is worth [EUR]", "binds [h]")
     shown = table("limits over this week", "limit", "unit", *heads, numbers=heads)
     for one in worths:
-        shown.add_row(one.limit, one.unit, f"{one.worth:,.2f}", f"{one.hours:.1f}")
+        shown.add_row(one.limit, one.unit, f"{one.marginal_value:,.2f}", f"{one.hours:.1f}")
     return shown

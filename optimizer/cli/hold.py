@@ -48,13 +48,13 @@ def hold(
             said = str(send_command(folder, "hold", author=who, reason=reason, hours=hours)["said"])
         except ServiceUnresponsiveError as error:
             service_hold.place_offline(folder, author=who, reason=reason, hours=hours)
-            mend = (
+            remedy = (
                 "the service does not answer: it holds as soon as it does, or when it is started "
                 "again, but nobody knows whether it holds now; to be sure, end it (systemctl stop "
                 f"gigatwin@{site}, or kill -9): the plant's own controls take over"
             )
             raise ServiceUnresponsiveError(
-                "hold", [ValidationIssue(place=str(folder), value="", mend=mend)]
+                "hold", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
             ) from error
         end = f"for {hours:g} h" if hours is not None else "until it is released"
         screen.print(f"{site} ({folder}) holds, by {who}, {end}: {reason}", markup=False)

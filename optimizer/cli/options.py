@@ -52,8 +52,12 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
         folder = state_folder(sites.load_site(site).name)
     named = owner_of(folder)
     if named and named != site and named != sites.load_site(site).name:
-        mend = f"this is the state of {named}; name that site, or the folder of {site} with --state"
-        raise ServiceError("state", [ValidationIssue(place=str(folder), value=site, mend=mend)])
+        remedy = (
+            f"this is the state of {named}; name that site, or the folder of {site} with --state"
+        )
+        raise ServiceError(
+            "state", [ValidationIssue(location=str(folder), found=site, remedy=remedy)]
+        )
     return folder
 
 
@@ -66,18 +70,20 @@ def require_initialised(folder: Path) -> None:
         If none ever has, or none would start there.
     """
     if not (folder / LAYOUT_FILE).exists():
-        mend = (
+        remedy = (
             "no service has ever run on this state; "
             "name the folder of the one that you mean with --state or GIGATWIN_STATE"
         )
-        raise ServiceError("state", [ValidationIssue(place=str(folder), value="", mend=mend)])
+        raise ServiceError(
+            "state", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
+        )
     check_layout(folder)
 
 
-def resolve_author(told: str) -> str:
+def resolve_author(author: str) -> str:
     """Return who orders something; in a container a user may have a number only."""
     try:
-        return told or getpass.getuser()
+        return author or getpass.getuser()
     except (KeyError, OSError):  # of Python 3.12, and later
         return f"user {os.getuid()}"
 
@@ -139,11 +145,15 @@ def prepare_file(path: Path, place: str, *, may_stream: bool = False) -> Path:
         If it is a folder, a device that is not to be replaced, or its folder cannot be made.
     """
     if path.is_dir():
-        mend = "is a folder; name a file"
-        raise ProblemError("command", [ValidationIssue(place=place, value=str(path), mend=mend)])
+        remedy = "is a folder; name a file"
+        raise ProblemError(
+            "command", [ValidationIssue(location=place, found=str(path), remedy=remedy)]
+        )
     if is_stream(path) and not may_stream:
-        mend = "is a device or a pipe; name a file"
-        raise ProblemError("command", [ValidationIssue(place=place, value=str(path), mend=mend)])
+        remedy = "is a device or a pipe; name a file"
+        raise ProblemError(
+            "command", [ValidationIssue(location=place, found=str(path), remedy=remedy)]
+        )
     _prepare_folder(path.parent, place)
     return path
 
@@ -153,9 +163,9 @@ def _prepare_folder(path: Path, place: str) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        mend = f"no folder can be made there ({error.strerror}); name another"
+        remedy = f"no folder can be made there ({error.strerror}); name another"
         raise ProblemError(
-            "command", [ValidationIssue(place=place, value=str(path), mend=mend)]
+            "command", [ValidationIssue(location=place, found=str(path), remedy=remedy)]
         ) from error
     return path
 
@@ -172,35 +182,35 @@ JsonFile = Annotated[
 """The option that every command has."""
 
 
-def figure_option(words: str) -> OptionInfo:
+def figure_option(help: str) -> OptionInfo:
     """Return the option of a file for a picture, looked at before the work is done.
 
     Parameters
     ----------
-    words
+    help
         What the picture shows, for ``--help``.
     """
 
     def look(path: Path | None) -> Path | None:
         if path is not None and path.suffix.lower() not in FIGURE_SUFFIXES:
-            mend = f"name a picture that ends in {', '.join(FIGURE_SUFFIXES)}"
+            remedy = f"name a picture that ends in {', '.join(FIGURE_SUFFIXES)}"
             raise ProblemError(
-                "command", [ValidationIssue(place="picture", value=str(path), mend=mend)]
+                "command", [ValidationIssue(location="picture", found=str(path), remedy=remedy)]
             )
         return path and prepare_file(path, "picture")
 
-    made: OptionInfo = typer.Option(help=words, callback=look)
+    made: OptionInfo = typer.Option(help=help, callback=look)
     return made
 
 
-def output_option(option: str, words: str, *, is_folder: bool = False) -> OptionInfo:
+def output_option(option: str, help: str, *, is_folder: bool = False) -> OptionInfo:
     """Return the option of a file or folder to be written, looked at before the work is done.
 
     Parameters
     ----------
     option
         Its name, as ``--markdown``.
-    words
+    help
         What is written there, for ``--help``.
     is_folder
         Whether it is a folder; then it is made.
@@ -211,5 +221,5 @@ def output_option(option: str, words: str, *, is_folder: bool = False) -> Option
             return path and _prepare_folder(path, option)
         return prepare_file(path, option, may_stream=True)
 
-    made: OptionInfo = typer.Option(option, help=words, callback=look)
+    made: OptionInfo = typer.Option(option, help=help, callback=look)
     return made

@@ -165,7 +165,7 @@ class ProgressBars:
         """Leave them as they are."""
         self._progress.stop()
 
-    def move(self, run: str, done: int, total: int) -> None:
+    def update(self, run: str, done: int, total: int) -> None:
         """Say how far a run is.
 
         Parameters

@@ -72,7 +72,7 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
         protocol=protocol.version,
         tls=build_tls(ca, certificate, key),
     )
-    scene = build_scene(setting, seed=seed, absent=out_of_service or ())
+    scene = build_scene(setting, seed=seed, out_of_service=out_of_service or ())
     simulated = SimulatedSite(scene, client, speed=speed, deadline=deadline, listen=_log_progress)
 
     def end(_signal: int, _frame: FrameType | None) -> None:
@@ -82,10 +82,10 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        outcome = simulated.run()
+        result = simulated.run()
     finally:
         client.stop()
-    judgement = settle_run(setting, outcome, seed=seed)
+    judgement = settle_run(setting, result, seed=seed)
     _show(judgement, json_file)
     if out is not None:
         write_run(out, loaded, judgement)
@@ -106,8 +106,8 @@ def _log_progress(report: SimulationProgress) -> None:
         )
 
 
-def _show(judgement: SimulatedRunResult, json_file: str | None) -> None:
-    summary = judgement.summary
+def _show(run_result: SimulatedRunResult, json_file: str | None) -> None:
+    summary = run_result.summary
     shown = table("what the plant did", "sum", "value", numbers=["value"])
     shown.add_row(escape("cost [EUR]"), f"{summary.cost_eur:,.0f}")
     shown.add_row(escape("carbon [t]"), f"{summary.carbon_kg / 1000.0:,.1f}")
@@ -115,5 +115,5 @@ def _show(judgement: SimulatedRunResult, json_file: str | None) -> None:
     shown.add_row(escape("peak [MW]"), f"{summary.peak_mw:,.1f}")
     shown.add_row(escape("late [h]"), f"{summary.lateness_h:,.1f}")
     shown.add_row(escape("violations [min]"), f"{summary.violations:d}")
-    shown.add_row("undecided quarter-hours", f"{judgement.counts['undecided']:d}")
+    shown.add_row("undecided quarter-hours", f"{run_result.counts['undecided']:d}")
     console(json_file).print(shown)

@@ -45,7 +45,7 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     client = Client(
         broker,
         client_id=f"gigatwin-replay-{site}",
-        is_clean=True,
+        clean_session=True,
         tls=build_tls(ca, certificate, key),
     )
     decide = None

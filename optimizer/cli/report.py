@@ -134,10 +134,12 @@ def assess_duties(
     if known is None:
         return (), [] if day is None else [f"no limits of law are known for {site.time_zone}"]
     if day is None:
-        mend = "add --opened DAY, the first day of the site's operation"
-        return (), [f"limits of law are not looked at: {mend}"]
+        remedy = "add --opened DAY, the first day of the site's operation"
+        return (), [f"limits of law are not looked at: {remedy}"]
     verdicts = assess_limits(site, run, known.duties.values(), opened=day)
-    sources = sorted({f"{one.duty.source}; {one.duty.status}" for one in verdicts})
+    sources = sorted(
+        {f"{one.national_limit.source}; {one.national_limit.status}" for one in verdicts}
+    )
     about = "limits bind means of whole years, and PUE there is without what only lifts waste heat"
     return verdicts, [f"{about}: advice, check the law", known.note, *sources]
 
@@ -145,39 +147,46 @@ def assess_duties(
 def duty_rows(verdicts: Sequence[LimitAssessment]) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each duty, as :data:`DUTY_COLUMNS` heads them."""
     for one in verdicts:
-        sign = "at most" if one.duty.at_most is not None else "at least"
-        value = "unknown" if np.isnan(one.value) else f"{one.value:.3f}"
-        day = f"{one.binds_from}" if one.is_binding else f"{one.binds_from}, not yet"
-        limit = f"{sign} {one.duty.limit:g}"
-        yield one.duty.paragraph, one.duty.figure, value, limit, day, _compliance(one)
+        sign = "at most" if one.national_limit.at_most is not None else "at least"
+        value = "unknown" if np.isnan(one.indicator_value) else f"{one.indicator_value:.3f}"
+        day = f"{one.applies_from}" if one.applies else f"{one.applies_from}, not yet"
+        limit = f"{sign} {one.national_limit.limit:g}"
+        yield (
+            one.national_limit.paragraph,
+            one.national_limit.figure,
+            value,
+            limit,
+            day,
+            _compliance(one),
+        )
 
 
 def duties_as_json(verdicts: Sequence[LimitAssessment]) -> list[dict[str, object]]:
     """Return the duties as plain values for JSON."""
     return [
-        one.duty.model_dump(mode="json")
+        one.national_limit.model_dump(mode="json")
         | {
-            "value": None if np.isnan(one.value) else one.value,
-            "limit": one.duty.limit,
-            "binds_from": str(one.binds_from),
-            "is_binding": one.is_binding,
-            "is_kept": one.is_kept,
+            "value": None if np.isnan(one.indicator_value) else one.indicator_value,
+            "limit": one.national_limit.limit,
+            "binds_from": str(one.applies_from),
+            "is_binding": one.applies,
+            "is_kept": one.is_met,
         }
         for one in verdicts
     ]
 
 
 def _compliance(one: LimitAssessment) -> str:
-    if one.is_kept is None:
-        return "unknown" if np.isnan(one.value) else UNKNOWN_DUTY
-    return "yes" if one.is_kept else "NO"
+    if one.is_met is None:
+        return "unknown" if np.isnan(one.indicator_value) else UNKNOWN_DUTY
+    return "yes" if one.is_met else "NO"
 
 
 def _first_day(text: str, run: xr.Dataset) -> date:
     last = run["time"].to_numpy()[-1]
-    mend = "write the first day of operation as 2026-09-01, no later than the last day of the run"
-    mend += f", {last.astype('datetime64[D]')}"
-    fault = ValidationIssue(place="--opened", value=text, mend=mend)
+    remedy = "write the first day of operation as 2026-09-01, no later than the last day of the run"
+    remedy += f", {last.astype('datetime64[D]')}"
+    fault = ValidationIssue(location="--opened", found=text, remedy=remedy)
     try:
         day = date.fromisoformat(text)
     except ValueError as error:

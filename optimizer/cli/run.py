@@ -105,7 +105,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     bought = replace(given, position=position, reserves=reserves, carbon_kind=carbon_kind)
     settings = ServiceConfig(
         broker=broker,
-        files=replace(bought, zone=zone or default_zone(loaded)),
+        series_files=replace(bought, zone=zone or default_zone(loaded)),
         is_shadow=shadow,
         is_simulated=clock is ClockSource.SIMULATED,
         is_synthetic=is_synthetic,
@@ -118,19 +118,21 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
 
 
 def _run_or_check(
-    site: Site, settings: ServiceConfig, folder: Path, *, is_only_looked_at: bool
+    site: Site, config: ServiceConfig, folder: Path, *, is_only_looked_at: bool
 ) -> None:
     """Run the service, or look at what it would meet."""
     if not is_only_looked_at:
-        run_service(site, settings, folder)
-    elif not print_checks(run_preflight_checks(site, settings, folder, now=RealClock().now())):
+        run_service(site, config, folder)
+    elif not print_checks(run_preflight_checks(site, config, folder, now=RealClock().now())):
         raise typer.Exit(1)
 
 
 def _files(prices: Path | None, weather: Path | None, carbon: Path | None) -> SeriesFiles:
     """Return the files of the world; without prices and weather nothing can be planned."""
     missing = [
-        ValidationIssue(place=name, value="", mend="name the file, as gigatwin fetch writes it")
+        ValidationIssue(
+            location=name, found="", remedy="name the file, as gigatwin fetch writes it"
+        )
         for name, path in (("--prices", prices), ("--weather", weather))
         if path is None
     ]
@@ -165,12 +167,12 @@ def check(context: typer.Context) -> None:
     raise typer.Exit(code or 0)
 
 
-def print_checks(looks: Iterable[PreflightCheck]) -> bool:
+def print_checks(checks: Iterable[PreflightCheck]) -> bool:
     """Print what was looked at; return whether nothing is at fault."""
     screen, shown, is_fine = console(None), table("Configuration", "", "", "found"), True
-    for look in looks:
-        told = escape(look.fault or look.found)
-        shown.add_row(look.what, "fault" if look.fault else "ok", told)
-        is_fine &= not look.fault
+    for look in checks:
+        told = escape(look.error or look.result)
+        shown.add_row(look.name, "fault" if look.error else "ok", told)
+        is_fine &= not look.error
     screen.print(shown)
     return is_fine

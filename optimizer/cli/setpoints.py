@@ -96,7 +96,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     first, count = DEFAULT_PERIOD if weather else SYNTHETIC_PERIOD
     grid = time_axis(start or first, days or count, step)
     air, remarks = weather_on(loaded, weather, grid)
-    outdoors = Weather.of(air)
+    outdoors = Weather.from_dataset(air)
     if jobs is None:
         halls, of_load = hall_power_on(loaded, grid, load, None if load else utilisation, zone=zone)
         remarks += of_load
@@ -108,7 +108,9 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         f"{loaded.name}: {len(outdoors)} intervals of {step}, "
         f"{len(CONTROL_STRATEGIES)} ways to run it"
     )
-    found = compare_control_strategies(loaded, powers, outdoors, hours=grid["duration"].to_numpy())
+    found = compare_control_strategies(
+        loaded, powers, outdoors, durations=grid["duration"].to_numpy()
+    )
     by_month = _by_month(found, grid)
     total = {way: sum(row[way] for row in by_month.values()) for way in CONTROL_STRATEGIES}
     saving = {way: 1.0 - energy / total[FIXED_FLOW] for way, energy in total.items()}
@@ -141,7 +143,8 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     content: dict[str, object] = {way.replace(" ", "_"): sums[way] for way in CONTROL_STRATEGIES}
     figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
     write_json(
-        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | remarks.told, json_file
+        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | remarks.as_json,
+        json_file,
     )
 
 
@@ -157,12 +160,12 @@ def _power_of_jobs(site: Site, grid: xr.Dataset, frame: pd.DataFrame, share: flo
     """Return the power of each hall if jobs run when they arrive. [MW]"""
     edges = grid["instant"].to_numpy()
     work = workload_from_jobs(
-        frame, site, start=edges[0], end=edges[-1], load_scale=share, close=False
+        frame, site, start=edges[0], end=edges[-1], load_scale=share, is_closed=False
     )
     busy = np.minimum(_busy(work.jobs, edges), site.racks)
-    power = float(RackPool.of(site).power(1.0))
+    power = float(RackPool.from_site(site).power_above_idle(1.0))
     rows = [hall_powers(site, work_power=n * power, service_racks=0.0) for n in busy.tolist()]
-    names = [hall.name for hall in site.of(ITHall)]
+    names = [hall.name for hall in site.machines_of(ITHall)]
     values = [[row[name] for name in names] for row in rows]
     return xr.DataArray(values, dims=("time", "hall"), coords={"hall": names})
 
@@ -199,7 +202,7 @@ def _sums(site: Site, course: CoolingProfile, hours: FloatArray) -> dict[str, fl
     return {
         "water_m3": float(hours @ course.water_use),
         "chip_max_degc": float(course.chip_temperature.max()),
-        "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.of(ITHall)),
+        "chip_limit_degc": min(hall.chip_temperature_limit for hall in site.machines_of(ITHall)),
         "supply_mean_degc": float(course.supply_temperature.mean()),
         "supply_max_degc": float(course.supply_temperature.max()),
         "flow_mean": float(course.flow.mean()),

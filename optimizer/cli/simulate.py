@@ -154,7 +154,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         screen.print(f"wrote {out}", markup=False)
     if detail is not None and trip is not None:  # beside racks and chips only sums are kept
         result = simulate_site(loaded, begun, operation)
-    shown = _exceeded(loaded, result, operation, screen) | remarks.told
+    shown = _exceeded(loaded, result, operation, screen) | remarks.as_json
     day = SimulatedPeriod(site=loaded, start=begun, operation=operation, result=result)
     write_json(summary | shown | print_trips(day, trip, picture=picture, screen=screen), json_file)
 
@@ -167,21 +167,26 @@ def _exceeded(
     rows: list[dict[str, object]] = []
     for one in run_violations(site, distance):
         first = format_minute(one.first)
-        rows.append(asdict(one) | {"first": first})
+        rows.append(_with_json_keys(asdict(one) | {"first": first}))
         screen.print(
             f"beyond its limit: {one.limit} reaches {one.reached:.4g} {one.unit}, the limit is "
-            f"{one.bound:.4g}; {one.count} of {one.of} intervals, the first {first}",
+            f"{one.bound:.4g}; {one.count} of {one.interval_count} intervals, the first {first}",
             markup=False,
         )
-    weather, extrapolated = Weather.of(operation), []
-    for plant in site.of(CoolingPlant):
-        if (is_out := plant.extrapolates(weather)).any():
+    weather, extrapolated = Weather.from_dataset(operation), []
+    for plant in site.machines_of(CoolingPlant):
+        if (is_out := plant.is_extrapolated(weather)).any():
             first = format_minute(operation["time"].to_numpy()[np.argmax(is_out)])
             place = f"{plant.name}: {is_out.sum()} of {len(is_out)} intervals, the first {first}"
             extrapolated.append({"plant": plant.name, "count": int(is_out.sum()), "first": first})
             screen.print(f"beyond the tower's correlation, taken at its end: {place}", markup=False)
     frost = _print_frost(site, result, weather, screen)
     return {"beyond": rows, "extrapolated": extrapolated, "frost": frost}
+
+
+def _with_json_keys(row: dict[str, object]) -> dict[str, object]:
+    """Return a row of limit exceedances under the key names of the JSON output."""
+    return {"of" if key == "interval_count" else key: value for key, value in row.items()}
 
 
 def _print_frost(
@@ -191,11 +196,12 @@ def _print_frost(
     rows: list[dict[str, object]] = []
     for one in freeze_risks(site, result, weather):
         first = format_minute(one.first)
-        rows.append(asdict(one) | {"first": first})
+        rows.append(_with_json_keys(asdict(one) | {"first": first}))
         screen.print(
             f"frost: through all coolers the water of {one.plant} would leave at {one.reached:.1f} "
-            f"degC and freezes at {one.freezing_point:g}; {one.count} of {one.of} intervals, the "
-            f"first {first}. Figures hold if it is turned past them or units stop; or add glycol",
+            f"degC and freezes at {one.freezing_point:g}; "
+            f"{one.count} of {one.interval_count} intervals, the first {first}. "
+            f"Figures hold if it is turned past them or units stop; or add glycol",
             markup=False,
         )
     return rows
@@ -215,9 +221,9 @@ def _detail(
     """Return what a level is to hold; None for the site as a whole, of which nothing is asked."""
     if level is DetailLevel.SITE:
         asked = {"--level-step": step, "--from": time.start, "--to": time.stop, "--seed": seed}
-        mend = "is of racks or chips: add --level rack or --level chip"
+        remedy = "is of racks or chips: add --level rack or --level chip"
         faults = [
-            ValidationIssue(place=word, value=str(value), mend=mend)
+            ValidationIssue(location=word, found=str(value), remedy=remedy)
             for word, value in asked.items()
             if value is not None
         ]
@@ -231,8 +237,10 @@ def _detail(
 
 def _width(step: str) -> np.timedelta64:
     """Return the step of racks or chips, in whole milliseconds."""
-    mend = "choose a step that divides --step, as 10s"
-    fault = ProblemError("command", [ValidationIssue(place="--level-step", value=step, mend=mend)])
+    remedy = "choose a step that divides --step, as 10s"
+    fault = ProblemError(
+        "command", [ValidationIssue(location="--level-step", found=step, remedy=remedy)]
+    )
     try:
         length = parse_quantity(step, "h") * MILLISECONDS_PER_HOUR
     except UnitError as error:
@@ -248,8 +256,8 @@ def _stream(
 ) -> xr.Dataset:
     """Run a site under a progress bar, and write the racks or chips behind the run."""
     if out is None:
-        mend = "name a folder for them: --out DIR.zarr"
-        raise ProblemError("command", [ValidationIssue(place="--out", value="", mend=mend)])
+        remedy = "name a folder for them: --out DIR.zarr"
+        raise ProblemError("command", [ValidationIssue(location="--out", found="", remedy=remedy)])
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -263,7 +271,7 @@ def _stream(
         def listen(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        return write_detail(site, operation, detail, folder=out, listen=listen)
+        return write_detail(site, operation, detail, folder=out, on_progress=listen)
 
 
 def _synthetic(weather: Path | None) -> Path | None:
@@ -368,9 +376,9 @@ def select_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple
         If there is no such failure, or a picture of all is wanted.
     """
     if name in {ALL_TRIPS, None} and picture is not None:
-        mend = "name one failure for a picture, as --trip chiller_1"
+        remedy = "name one failure for a picture, as --trip chiller_1"
         raise ProblemError(
-            "command", [ValidationIssue(place="--picture", value=str(picture), mend=mend)]
+            "command", [ValidationIssue(location="--picture", found=str(picture), remedy=remedy)]
         )
     if name is None:
         return ()
@@ -378,13 +386,13 @@ def select_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple
 
 
 def print_trips(
-    day: SimulatedPeriod, name: str | None, *, picture: Path | None, screen: Console
+    period: SimulatedPeriod, name: str | None, *, picture: Path | None, screen: Console
 ) -> dict[str, object]:
     """Show how long a site endures one failure, or each; return it for scripts.
 
     Parameters
     ----------
-    day
+    period
         What was simulated; the failure happens at its worst moment.
     name
         The failure as people call it; "all" for every one, None for none.
@@ -404,13 +412,15 @@ def print_trips(
     ProblemError
         If there is no such failure, or a picture of all is wanted.
     """
-    every = select_trips(day.site, name, picture=picture)
+    every = select_trips(period.site, name, picture=picture)
     if not every:
         return {}
-    found = time_to_limit(day.site, day.start, day.operation, failures=every, result=day.result)
+    found = time_to_limit(
+        period.site, period.start, period.operation, contingencies=every, result=period.result
+    )
     if name == ALL_TRIPS:
-        return _print_all_trips(day, every, found, screen=screen)
-    return _print_trip(day, every[0], found.isel(trip=0), picture=picture, screen=screen)
+        return _print_all_trips(period, every, found, screen=screen)
+    return _print_trip(period, every[0], found.isel(trip=0), picture=picture, screen=screen)
 
 
 def _print_all_trips(
@@ -442,7 +452,7 @@ def _row(trip: Contingency, found: xr.Dataset) -> dict[str, object]:
     return {
         "trip": trip.name,
         "title": trip.title,
-        "alike": trip.alike,
+        "alike": trip.equivalent_units,
         "time_to_limit_min": minutes if np.isfinite(minutes) else None,
         "limit": str(found["limit"].to_numpy()[place]),
         "time": stamp if np.isfinite(minutes) else None,
@@ -469,9 +479,9 @@ def _print_trip(
         day.site,
         day.start,
         day.operation,
-        trip=trip,
+        contingency=trip,
         minutes=min(minutes, round(60 * RIDE_THROUGH_HORIZON_H)),
-        at=place,
+        interval=place,
         result=day.result,
     )
     ceilings = temperature_limits(day.site)

@@ -53,7 +53,7 @@ def check(
     site: Annotated[str | None, SITE_ARGUMENT] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Check a site file, or all declared sites: every fault with its mend, and what looks odd.
+    """Check a site file, or all declared sites: every fault with its remedy, and what looks odd.
 
     What only looks odd, such as a store that is empty in seconds, is no fault: the site is sound.
     """
@@ -70,7 +70,7 @@ def check(
             loaded = sites.load_site(name)
         except SiteError as error:
             screen.print(str(error), markup=False, soft_wrap=True, style="red")
-            faults += [(name, fault) for fault in error.faults]
+            faults += [(name, fault) for fault in error.issues]
         else:
             screen.print(f"{name} is sound", markup=False)
             for doubt in sites.implausible_values(loaded):
@@ -84,7 +84,7 @@ def check(
 
 
 def _issue_rows(found: Iterable[tuple[str, ValidationIssue]]) -> list[dict[str, object]]:
-    return [{"site": name, **vars(fault)} for name, fault in found]
+    return [{"site": name, **issue.as_json()} for name, issue in found]
 
 
 @app.command()
@@ -164,11 +164,11 @@ def _conversion_table(site: "Site") -> Table:
     title = "From the racks to the grid, on a mild day"
     shown = table(title, "machine", "delivers", *numbers, numbers=numbers)
     full, idle, most = (
-        sites.design_loads(site, busy=1.0),
-        sites.design_loads(site, busy=0.0),
+        sites.design_loads(site, busy_share=1.0),
+        sites.design_loads(site, busy_share=0.0),
         sites.rated_outputs(site),
     )
-    for convert in site.converts:
+    for convert in site.conversions:
         row = idle[convert.output], full[convert.output], most[convert.owner]
         shown.add_row(convert.owner, convert.output, *(f"{value:.1f}" for value in row))
     row = idle["grid"], full["grid"], site.grid.import_limit
@@ -181,5 +181,5 @@ def _work(site: "Site") -> Table:
     shown = table("Movable work", "kind", *numbers, numbers=numbers)
     for kind in site.work.values():
         row = f"{kind.longer_than:g}", f"{kind.slack:g}", f"{kind.tolerance:.0%}"
-        shown.add_row(kind.name, *row, f"{kind.least_power:.0%}")
+        shown.add_row(kind.name, *row, f"{kind.min_power_share:.0%}")
     return shown

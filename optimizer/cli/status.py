@@ -31,10 +31,12 @@ def status(site: SiteName, state: StateOption = None, json_file: JsonFile = None
     folder = resolve_state_folder(site, state)
     held = None if is_service_running(folder) else hold.read_offline(folder)
     if held:
-        mend = (
+        remedy = (
             f"no service runs on this state; its next start holds, by {held.author}: {held.reason}"
         )
-        raise ServiceError("service", [ValidationIssue(place=str(folder), value="", mend=mend)])
+        raise ServiceError(
+            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
+        )
     told = send_command(folder, "status")
     snapshot = told["snapshot"]
     if isinstance(snapshot, Mapping):
@@ -71,7 +73,7 @@ def _show(screen: Console, snapshot: StatusSnapshot, missing: object) -> None:
         screen.print(f"missing: {text}", style="red", markup=False)
     alarms = snapshot["alarms"]
     for alarm in alarms if isinstance(alarms, list) else []:
-        words = f"{alarm['severity']}, {alarm['cause']}: {alarm['text']} ({alarm['mend']})"
+        words = f"{alarm['severity']}, {alarm['cause']}: {alarm['text']} ({alarm['remedy']})"
         screen.print(words, style="yellow", markup=False)
 
 

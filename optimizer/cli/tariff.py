@@ -53,16 +53,16 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     if rules is not None:
         loaded = loaded.with_tariffs(sites.load_tariffs(rules))
     if not loaded.tariffs:
-        mend = "declares no tariff: add a table [tariffs.<name>], or name a file with --rules"
-        raise _refused(loaded.name, mend)
+        remedy = "declares no tariff: add a table [tariffs.<name>], or name a file with --rules"
+        raise _refused(loaded.name, remedy)
     if meter is not None and run is None:
         starts, power = read_meter(meter, zone=zone or loaded.time_zone)
     elif run is not None and meter is None:
         check_run_site(run, loaded)
         starts, power = metered_import(read_trajectory(run, policy=policy, seed=seed))
     else:
-        mend = "name one of them: a meter's file, or a back-test's folder"
-        raise _refused("--meter, --run", mend)
+        remedy = "name one of them: a meter's file, or a back-test's folder"
+        raise _refused("--meter, --run", remedy)
     screen, notes = console(json_file), _beyond(loaded, starts, power)
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:
@@ -119,17 +119,24 @@ def _show(screen: Console, bill: NetworkBill) -> None:
         shown.add_row(
             escape(line.rule),
             quantity,
-            f"{line.price:,} {line.per}",
+            f"{line.price:,} {line.price_unit}",
             f"{round_to_cents(line.money):,}",
         )
     shown.add_section()
     shown.add_row("total", "", "", f"[bold]{bill.total:,}[/]")
     screen.print(shown)
     screen.print(
-        f"{bill.energy:,.0f} MWh, peak {bill.peak:,.3f} MW, {int(bill.hours):,} hours of use a year"
+        f"{bill.energy:,.0f} MWh, peak {bill.peak:,.3f} MW, "
+        f"{int(bill.utilisation_hours):,} hours of use a year"
     )
-    for branch in bill.branches:
-        mark = "taken" if branch.name == bill.branch else "open" if branch.is_open else "closed"
+    for branch in bill.charge_options:
+        mark = (
+            "taken"
+            if branch.name == bill.charge_option
+            else "open"
+            if branch.is_eligible
+            else "closed"
+        )
         money = f"{round_to_cents(branch.money):,} EUR"
         words = f"network charge {branch.name}: {money}, {mark} ({branch.note})"
         screen.print(f"- {words}", markup=False)
@@ -141,21 +148,24 @@ def _print_band_load(screen: Console, watched: ConstantLoadStatus) -> None:
     """Show where band load stands, a class a row."""
     columns = ("hours", "rest needs [MW]", "peak may be [MW]", "worth [EUR]")
     title = (
-        f"Band load: {watched.hours:,.0f} h so far, {watched.expected:,.0f} h expected of a year, "
-        f"{watched.left:,.0f} h are left"
+        f"Band load: {watched.utilisation_hours:,.0f} h so far, "
+        f"{watched.expected_utilisation_hours:,.0f} h expected of a year, "
+        f"{watched.remaining_hours:,.0f} h are left"
     )
     shown = table(title, *columns, numbers=columns)
-    for hours, needed in watched.needed.items():
+    for hours, needed in watched.required_mean_import.items():
         reachable = f"{needed:,.2f}" if needed <= watched.peak else "more than the peak"
-        reached = " *" if hours == watched.reached else ""
-        peak, worth = watched.most_peak[hours], watched.worth[hours]
+        reached = " *" if hours == watched.expected_class_hours else ""
+        peak, worth = watched.max_peak[hours], watched.rebate_value[hours]
         shown.add_row(f"{hours:,.0f}{reached}", reachable, f"{peak:,.2f}", f"{worth:,.0f}")
     screen.print(shown)
-    if watched.reached:
+    if watched.expected_class_hours:
         screen.print("- * is the class that the year is expected to reach")
-    if watched.unseen:
-        screen.print(f"- {watched.unseen:,.0f} h of the year before are taken to be as the mean")
-    if not watched.reached:
+    if watched.unmetered_hours:
+        screen.print(
+            f"- {watched.unmetered_hours:,.0f} h of the year before are taken to be as the mean"
+        )
+    if not watched.expected_class_hours:
         screen.print("- no class is expected to be reached")
 
 
@@ -167,15 +177,15 @@ def _as_json(bill: NetworkBill) -> dict[str, object]:
         "total_eur": float(bill.total),
         "energy_mwh": bill.energy,
         "peak_mw": bill.peak,
-        "hours_of_use": bill.hours,
-        "branch": bill.branch,
+        "hours_of_use": bill.utilisation_hours,
+        "branch": bill.charge_option,
         "branches": {
             branch.name: {
                 "eur": float(round_to_cents(branch.money)),
-                "open": branch.is_open,
+                "open": branch.is_eligible,
                 "note": branch.note,
             }
-            for branch in bill.branches
+            for branch in bill.charge_options
         },
         "lines": [
             {
@@ -196,22 +206,22 @@ def _band_load_json(watched: ConstantLoadStatus) -> dict[str, object]:
     return {
         "energy_mwh": watched.energy,
         "peak_mw": watched.peak,
-        "hours": watched.hours,
-        "expected_hours": watched.expected,
-        "left_h": watched.left,
-        "reached": watched.reached,
+        "hours": watched.utilisation_hours,
+        "expected_hours": watched.expected_utilisation_hours,
+        "left_h": watched.remaining_hours,
+        "reached": watched.expected_class_hours,
         "charge_eur": watched.charge,
         "classes": [
             {
                 "hours": hours,
                 "needed_mw": needed if np.isfinite(needed) else None,
-                "most_peak_mw": watched.most_peak[hours],
-                "worth_eur": watched.worth[hours],
+                "most_peak_mw": watched.max_peak[hours],
+                "worth_eur": watched.rebate_value[hours],
             }
-            for hours, needed in watched.needed.items()
+            for hours, needed in watched.required_mean_import.items()
         ],
     }
 
 
-def _refused(place: str, mend: str) -> ProblemError:
-    return ProblemError("tariff", [ValidationIssue(place=place, value="", mend=mend)])
+def _refused(place: str, remedy: str) -> ProblemError:
+    return ProblemError("tariff", [ValidationIssue(location=place, found="", remedy=remedy)])

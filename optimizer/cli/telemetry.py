@@ -127,10 +127,12 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
         f"{site}: {counters['messages']:,} messages, {counters['batches']:,} rack batches and "
         f"{counters['values']:,} values archived in {folder}"
     )
-    told = {**counters, "coverage": recording.coverage, "troubles": recording.troubles}
+    told = {**counters, "coverage": recording.coverage, "troubles": recording.errors}
     write_json({"site": site, "folder": str(folder), **told}, json_file)
-    if recording.left:
-        message = f"{recording.left}; what is not archived is in the journals: record again"
+    if recording.unarchived_reason:
+        message = (
+            f"{recording.unarchived_reason}; what is not archived is in the journals: record again"
+        )
         raise ArchiveError(message)
 
 
@@ -140,7 +142,7 @@ def _record(recording: RecorderSupervisor, seconds: float | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with recording:
-        recording.wait(_RecordingTimer(recording, ended, seconds).over)
+        recording.wait(_RecordingTimer(recording, ended, seconds).is_finished)
 
 
 @app.command()
@@ -170,9 +172,9 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     heard = discovery_discover(
         broker, discovery, seconds=seconds, tls=build_tls(ca, certificate, key)
     )
-    if discovery.strangers:
+    if discovery.other_sites:
         others = ", ".join(
-            f"{name} ({n})" for name, n in discovery.strangers.most_common(MAX_NAMES_LISTED)
+            f"{name} ({n})" for name, n in discovery.other_sites.most_common(MAX_NAMES_LISTED)
         )
         words = f"passed over, as their tag paths do not begin with {site}: points of {others}"
         screen.print(words, markup=False)
@@ -195,7 +197,7 @@ def discover(  # noqa: PLR0913  (one parameter an option of the command line)
         "messages": heard,
         "points": len(discovery.points),
         "racks": len(discovery.batches),
-        "others": dict(discovery.strangers),
+        "others": dict(discovery.other_sites),
         "refused": discovery.refused,
         "differences": differences,
         "racks_apart": apart,
@@ -207,17 +209,19 @@ def _expect_new(out: Path | None, json_file: str | None) -> None:
     """Refuse a file that the draft cannot become, before anybody listens for minutes."""
     if out is None:
         if json_file == "-":
-            mend = "the draft goes to standard output too: name a file for it with --out"
-            raise ProblemError("command", [ValidationIssue(place="--json", value="-", mend=mend)])
+            remedy = "the draft goes to standard output too: name a file for it with --out"
+            raise ProblemError(
+                "command", [ValidationIssue(location="--json", found="-", remedy=remedy)]
+            )
         return
-    mend = "name a new file"
+    remedy = "name a new file"
     if not out.parent.is_dir():
-        mend = f"name a file in a folder that is there; {out.parent} is none"
+        remedy = f"name a file in a folder that is there; {out.parent} is none"
     elif not os.access(out.parent, os.W_OK):
-        mend = f"name a file in a folder where you may write; {out.parent} is none"
+        remedy = f"name a file in a folder where you may write; {out.parent} is none"
     elif not out.exists():
         return
-    raise SiteError(str(out), [ValidationIssue(place="--out", value=str(out), mend=mend)])
+    raise SiteError(str(out), [ValidationIssue(location="--out", found=str(out), remedy=remedy)])
 
 
 def _write(draft: str, out: Path | None) -> None:
@@ -229,9 +233,9 @@ def _write(draft: str, out: Path | None) -> None:
         out.write_text(draft, encoding="utf-8")
     except OSError as error:
         typer.echo(draft, nl=False)
-        mend = f"the draft stands above; it could not be written: {error.strerror}"
+        remedy = f"the draft stands above; it could not be written: {error.strerror}"
         raise SiteError(
-            str(out), [ValidationIssue(place="--out", value=str(out), mend=mend)]
+            str(out), [ValidationIssue(location="--out", found=str(out), remedy=remedy)]
         ) from error
 
 
@@ -287,14 +291,14 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
                 heard, (site, hall, rack), key=key_of, time=now, interval=interval
             )
             publisher.publish([batch])
-            if said != (said := client.trouble or publisher.trouble) and said:
+            if said != (said := client.error or publisher.error) and said:
                 _logger.warning("held and not durable", reason=said)
     finally:
         hosts.rack.close()
         publisher.stop()
         client.stop()
-        if publisher.held:
-            _logger.info("held until the next start", bytes=publisher.held)
+        if publisher.spooled_bytes:
+            _logger.info("held until the next start", bytes=publisher.spooled_bytes)
         outbox.close()
 
 
@@ -310,24 +314,24 @@ class _ExporterHosts:
 
     def __init__(self, rack: DcgmRackReader) -> None:
         self.rack = rack
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
-    def read(self, patience: float) -> list[DcgmChip]:
+    def read(self, timeout: float) -> list[DcgmChip]:
         """Return the accelerators in their places; none if nothing is known of any."""
         try:
-            return self.rack.read(patience)
+            return self.rack.read(timeout)
         except SeriesError:
             return []
         finally:
             self._tell(self.rack.troubles)
 
-    def _tell(self, troubles: dict[str, str]) -> None:
-        for url in self._told.keys() | troubles.keys():
-            if self._told.get(url) != troubles.get(url):
-                reason = troubles.get(url, "")
+    def _tell(self, errors: dict[str, str]) -> None:
+        for url in self._logged.keys() | errors.keys():
+            if self._logged.get(url) != errors.get(url):
+                reason = errors.get(url, "")
                 log = _logger.warning if reason else _logger.info
                 log("not all is heard" if reason else "all is heard", exporter=url, reason=reason)
-        self._told = dict(troubles)
+        self._logged = dict(errors)
 
 
 app.command()(dcgm)
@@ -342,13 +346,13 @@ class _RecordingTimer:
         self._recording = recording
         self._ended = ended
         self._left = seconds
-        self._patience = START_TIMEOUT_S
+        self._start_wait = START_TIMEOUT_S
         self._quiet = 0.0
 
-    def over(self, pause: float) -> bool:
+    def is_finished(self, pause: float) -> bool:
         """Wait so long [s]; return whether it is time to end, counted from when all listen."""
-        if self._patience > 0.0:
-            self._patience -= START_TIMEOUT_S if self._recording.is_listening else pause
+        if self._start_wait > 0.0:
+            self._start_wait -= START_TIMEOUT_S if self._recording.is_listening else pause
         elif self._left is not None:
             pause = min(pause, self._left)
             self._left -= pause
@@ -357,5 +361,5 @@ class _RecordingTimer:
         if self._quiet >= LOG_INTERVAL_S:
             self._quiet = 0.0
             counters = self._recording.counters
-            _logger.info("recording", **counters, troubles=self._recording.troubles)
+            _logger.info("recording", **counters, troubles=self._recording.errors)
         return is_over

@@ -37,7 +37,7 @@ def validate(
             str(case.number or ""),
             case.title,
             str(len(case.points)),
-            format_error(outcome, outcome.worst),
+            format_error(outcome, outcome.max_error),
             format_tolerance(outcome),
             "pass" if outcome.passes else "FAIL",
         )
@@ -47,7 +47,7 @@ def validate(
     failed = [outcome.case.title for outcome in found if not outcome.passes]
     screen.print(describe_passed(found, missing))
     for skip in missing:
-        screen.print(f"- skipped: {skip.title}, {skip.because}", markup=False, soft_wrap=True)
+        screen.print(f"- skipped: {skip.title}, {skip.reason}", markup=False, soft_wrap=True)
     if markdown is not None:
         markdown.write_text(validation_page(found, missing), encoding="utf-8")
         screen.print(f"wrote {markdown}", markup=False)
@@ -64,8 +64,8 @@ def validate(
             "source": outcome.case.source,
             "points": list(outcome.case.points),
             "expected": list(outcome.case.expected),
-            "found": [_number(value) for value in outcome.found.tolist()],
-            "worst": _number(outcome.worst),
+            "found": [_number(value) for value in outcome.computed.tolist()],
+            "worst": _number(outcome.max_error),
             "tolerance": outcome.case.tolerance,
             "is_relative": outcome.case.is_relative,
             "passes": outcome.passes,
@@ -73,7 +73,8 @@ def validate(
         for outcome in found
     ]
     write_json(
-        {"cases": told, "failed": failed, "skipped": [vars(skip) for skip in missing]}, json_file
+        {"cases": told, "failed": failed, "skipped": [skip.as_json() for skip in missing]},
+        json_file,
     )
     if failed:
         raise typer.Exit(1)

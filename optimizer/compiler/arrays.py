@@ -25,7 +25,7 @@ class AccountCosts:
     ----------
     names
         Accounts.
-    which, column
+    account, column
         Account and column of each entry.
     cost
         What the account pays for one unit of the column.
@@ -34,23 +34,25 @@ class AccountCosts:
     """
 
     names: tuple[str, ...]
-    which: IntArray
+    account: IntArray
     column: IntArray
     cost: FloatArray
     offset: FloatArray
 
-    def weighted(self, prices: Mapping[str, float], columns: int) -> tuple[FloatArray, float]:
+    def weighted(
+        self, account_weights: Mapping[str, float], columns: int
+    ) -> tuple[FloatArray, float]:
         """Return the cost of every column and the constant, all accounts weighted. [EUR]
 
         Parameters
         ----------
-        prices
+        account_weights
             Account -> price of its unit.
         columns
             Number of columns.
         """
-        price = np.array([prices[name] for name in self.names])
-        paid = np.bincount(self.column, weights=price[self.which] * self.cost, minlength=columns)
+        price = np.array([account_weights[name] for name in self.names])
+        paid = np.bincount(self.column, weights=price[self.account] * self.cost, minlength=columns)
         return paid, float(price @ self.offset)
 
 
@@ -87,23 +89,25 @@ class ModelArrays:
     columns: Mapping[str, IntArray]
     rows: Mapping[str, IntArray]
 
-    def paid(self, values: FloatArray, prices: Mapping[str, float]) -> dict[str, FloatArray]:
+    def cost_by_account(
+        self, values: FloatArray, account_weights: Mapping[str, float]
+    ) -> dict[str, FloatArray]:
         """Return what each account pays in each interval; constants stand in the last one. [EUR]
 
         Parameters
         ----------
         values
             Value of every column.
-        prices
+        account_weights
             Account -> price of its unit.
         """
         book, steps = self.accounts, int(self.step.max()) + 1
-        place = book.which.astype(np.int64) * steps + self.step[book.column]
+        place = book.account.astype(np.int64) * steps + self.step[book.column]
         each = np.bincount(
             place, weights=book.cost * values[book.column], minlength=len(book.names) * steps
         ).reshape(len(book.names), steps)
         each[:, -1] += book.offset
-        return {name: prices[name] * each[i] for i, name in enumerate(book.names)}
+        return {name: account_weights[name] * each[i] for i, name in enumerate(book.names)}
 
 
 MAX_PARAMETERS_PER_TERM = 2
@@ -131,12 +135,12 @@ class AffineTerms:
     first: Positions
     second: Positions
 
-    def moved(self, target: Positions) -> "AffineTerms":
+    def with_targets(self, target: Positions) -> "AffineTerms":
         """Return the same entries at other positions."""
         return replace(self, target=target)
 
     @staticmethod
-    def joined(parts: "list[AffineTerms]") -> "AffineTerms":
+    def concatenate(parts: "list[AffineTerms]") -> "AffineTerms":
         """Return several as one, in their order."""
         if not parts:
             none = np.empty(0, dtype=np.int64)
@@ -168,7 +172,7 @@ class AffineMap:
     entries: AffineTerms
 
     @staticmethod
-    def of(entries: AffineTerms, size: int, one: int) -> "AffineMap":
+    def from_terms(entries: AffineTerms, size: int, one: int) -> "AffineMap":
         """Return the slots of an array.
 
         Parameters
@@ -195,7 +199,7 @@ class AffineMap:
         )
         return AffineMap(base=base, targets=np.flatnonzero(is_fed), entries=kept)
 
-    def filled(self, inputs: FloatArray) -> FloatArray:
+    def evaluate(self, inputs: FloatArray) -> FloatArray:
         """Return the array for inputs; sums are made in the order of the model.
 
         Parameters

@@ -28,9 +28,9 @@ class CompiledModel:
 
     Attributes
     ----------
-    shape
+    signature
         What it was compiled for.
-    inputs
+    parameters
         ``<block>.<parameter>`` -> first position and axes of its numbers, in the model's order.
     start, index
         Rows of the matrix, compressed; every element that can be other than zero has its place.
@@ -38,14 +38,14 @@ class CompiledModel:
         Slots of the matrix, of the bounds of columns and rows, and of the accounts.
     has_low, has_high
         Rows that the bound bounds from below and from above.
-    accounts, account, payer
+    accounts, account, cost_column
         Names of the accounts; account and column of each of their costs.
     is_integer, step, columns, rows
         As in :class:`~optimizer.compiler.arrays.ModelArrays`.
     """
 
-    shape: ModelSignature
-    inputs: Mapping[str, tuple[int, tuple[int, ...]]]
+    signature: ModelSignature
+    parameters: Mapping[str, tuple[int, tuple[int, ...]]]
     start: IntArray
     index: IntArray
     value: AffineMap
@@ -58,7 +58,7 @@ class CompiledModel:
     offset: AffineMap
     accounts: tuple[str, ...]
     account: IntArray
-    payer: IntArray
+    cost_column: IntArray
     is_integer: BoolArray
     step: IntArray
     columns: Mapping[str, IntArray]
@@ -78,20 +78,20 @@ class CompiledModel:
             If an input is missing, unknown, of another shape, or not a number.
         """
         given = self._vector(numbers)
-        bound = self.bound.filled(given)
+        bound = self.bound.evaluate(given)
         return ModelArrays(
             start=self.start,
             index=self.index,
-            value=self.value.filled(given),
+            value=self.value.evaluate(given),
             accounts=AccountCosts(
                 names=self.accounts,
-                which=self.account,
-                column=self.payer,
-                cost=self.cost.filled(given),
-                offset=self.offset.filled(given),
+                account=self.account,
+                column=self.cost_column,
+                cost=self.cost.evaluate(given),
+                offset=self.offset.evaluate(given),
             ),
-            column_low=self.column_low.filled(given),
-            column_high=self.column_high.filled(given),
+            column_low=self.column_low.evaluate(given),
+            column_high=self.column_high.evaluate(given),
             row_low=np.where(self.has_low, bound, -np.inf),
             row_high=np.where(self.has_high, bound, np.inf),
             is_integer=self.is_integer,
@@ -102,14 +102,14 @@ class CompiledModel:
 
     def _vector(self, numbers: Mapping[str, FloatArray]) -> FloatArray:
         """Return all inputs in a row, and a 1."""
-        if odd := numbers.keys() ^ self.inputs.keys():
+        if odd := numbers.keys() ^ self.parameters.keys():
             message = f"numbers and model do not belong together: {', '.join(sorted(odd))}"
             raise SolverError(message)
-        for name, (_, axes) in self.inputs.items():
+        for name, (_, axes) in self.parameters.items():
             if numbers[name].shape != axes or np.isnan(numbers[name]).any():
                 message = f"{name}: must be numbers on axes of {axes}"
                 raise SolverError(message)
-        return np.concatenate([*(numbers[name].ravel() for name in self.inputs), np.ones(1)])
+        return np.concatenate([*(numbers[name].ravel() for name in self.parameters), np.ones(1)])
 
 
 @lru_cache(maxsize=MAX_CACHED_STRUCTURES)
@@ -121,8 +121,8 @@ def compile_model(shape: ModelSignature) -> CompiledModel:
         accounts, account, payer, cost, offset = reader.accounts()
         low, high, is_integer = reader.bounds()
         return CompiledModel(
-            shape=shape,
-            inputs={name: (at.first, at.shape) for name, at in reader.inputs.named.items()},
+            signature=shape,
+            parameters={name: (at.first, at.shape) for name, at in reader.parameters.named.items()},
             start=start.astype(np.int32),
             index=index.astype(np.int32),
             value=value,
@@ -135,11 +135,11 @@ def compile_model(shape: ModelSignature) -> CompiledModel:
             offset=offset,
             accounts=accounts,
             account=account.astype(np.int32),
-            payer=payer.astype(np.int32),
+            cost_column=payer.astype(np.int32),
             is_integer=is_integer,
-            step=reader.steps().astype(np.int32),
-            columns={n: at.all.astype(np.int32) for n, at in reader.columns.named.items()},
-            rows={n: at.all.astype(np.int32) for n, at in reader.rows.named.items()},
+            step=reader.column_intervals().astype(np.int32),
+            columns={n: at.positions.astype(np.int32) for n, at in reader.columns.named.items()},
+            rows={n: at.positions.astype(np.int32) for n, at in reader.rows.named.items()},
         )
 
 

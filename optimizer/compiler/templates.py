@@ -63,11 +63,11 @@ class ComponentLayout:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
-    def all(self) -> Positions:
+    def positions(self) -> Positions:
         """Positions of all members, shaped as the axes."""
         return self.first + np.arange(self.size).reshape(self.shape)
 
-    def at(self, index: Sequence[Positions | int]) -> Positions:
+    def positions_at(self, index: Sequence[Positions | int]) -> Positions:
         """Return positions at numbers of the axes, which broadcast against one another."""
         place: Positions = np.zeros((), dtype=np.int64)
         for axis, number in zip(self.axes, index, strict=True):
@@ -99,9 +99,11 @@ class IndexLayout:
         """Return where a component stands."""
         return self._of[id(component)]
 
-    def at(self, place: ComponentReference, numbers: Mapping[int, Positions]) -> Positions:
+    def positions_at(
+        self, place: ComponentReference, numbers: Mapping[int, Positions]
+    ) -> Positions:
         """Return positions of a place, for the numbers that its index templates take."""
-        return self[place.component].at([_number(part, numbers) for part in place.index])
+        return self[place.component].positions_at([_number(part, numbers) for part in place.index])
 
 
 def component_axes(component: Any) -> tuple[IndexAxis, ...]:
@@ -150,7 +152,7 @@ class LinearTerm:
     ----------
     factor
         Constant.
-    inputs
+    parameters
         Parameters that multiply it.
     column
         Variable that multiplies it; None for a constant.
@@ -159,7 +161,7 @@ class LinearTerm:
     """
 
     factor: float = 1.0
-    inputs: tuple[ComponentReference, ...] = ()
+    parameters: tuple[ComponentReference, ...] = ()
     column: ComponentReference | None = None
     loops: tuple[Any, ...] = ()
 
@@ -174,7 +176,7 @@ class LinearTerm:
             raise TypeError(message)
         return LinearTerm(
             factor=self.factor * other.factor,
-            inputs=self.inputs + other.inputs,
+            parameters=self.parameters + other.parameters,
             column=self.column or other.column,
             loops=self.loops + other.loops,
         )
@@ -227,7 +229,7 @@ def _leaf(node: Any) -> LinearTerm:
     if place.component.ctype is pyo.Var:
         return LinearTerm(column=place)
     if place.component.ctype is pyo.Param:
-        return LinearTerm(inputs=(place,))
+        return LinearTerm(parameters=(place,))
     message = f"{node} is neither a number, a parameter nor a variable"
     raise TypeError(message)
 
@@ -249,8 +251,8 @@ class TemplateReader:
         self.model = model
         self.columns = IndexLayout(model.component_objects(pyo.Var))
         self.rows = IndexLayout(model.component_objects(pyo.Constraint))
-        self.inputs = IndexLayout(model.component_objects(pyo.Param))
-        self.one = self.inputs.size
+        self.parameters = IndexLayout(model.component_objects(pyo.Param))
+        self.one = self.parameters.size
 
     def matrix(self) -> tuple[Positions, Positions, AffineMap, AffineMap, BoolArray, BoolArray]:
         """Return row starts, columns, slots of matrix and bounds, and what bounds which way."""
@@ -267,16 +269,16 @@ class TemplateReader:
                 keys.append(entries.target * self.columns.size + column)
                 elements.append(entries)
             bounds += [self._entries(term, templates, stand)[0] for term in bound]
-            has_low[stand.all], has_high[stand.all] = is_low, is_high
+            has_low[stand.positions], has_high[stand.positions] = is_low, is_high
         found, place = np.unique(np.concatenate(keys), return_inverse=True)
-        whole = AffineTerms.joined(elements)
+        whole = AffineTerms.concatenate(elements)
         row, column = np.divmod(found, self.columns.size)
         start = np.searchsorted(row, np.arange(self.rows.size + 1))
         return (
             start,
             column,
-            AffineMap.of(whole.moved(place), len(found), self.one),
-            AffineMap.of(AffineTerms.joined(bounds), self.rows.size, self.one),
+            AffineMap.from_terms(whole.with_targets(place), len(found), self.one),
+            AffineMap.from_terms(AffineTerms.concatenate(bounds), self.rows.size, self.one),
             has_low,
             has_high,
         )
@@ -297,8 +299,10 @@ class TemplateReader:
                     paid.append(entries)
         found, place = np.unique(np.concatenate(keys), return_inverse=True)
         which, column = np.divmod(found, self.columns.size)
-        cost = AffineMap.of(AffineTerms.joined(paid).moved(place), len(found), self.one)
-        offset = AffineMap.of(AffineTerms.joined(offsets), len(names), self.one)
+        cost = AffineMap.from_terms(
+            AffineTerms.concatenate(paid).with_targets(place), len(found), self.one
+        )
+        offset = AffineMap.from_terms(AffineTerms.concatenate(offsets), len(names), self.one)
         return tuple(names), which, column, cost, offset
 
     def bounds(self) -> tuple[AffineMap, AffineMap, BoolArray]:
@@ -310,13 +314,14 @@ class TemplateReader:
             for entries, one in zip(found, (bound.low, bound.high), strict=True):
                 entries.append(self._bound(one, stand))
             if bound.integers:
-                is_integer[stand.all[: bound.integers]] = True
+                is_integer[stand.positions[: bound.integers]] = True
         low, high = (
-            AffineMap.of(AffineTerms.joined(e), self.columns.size, self.one) for e in found
+            AffineMap.from_terms(AffineTerms.concatenate(e), self.columns.size, self.one)
+            for e in found
         )
         return low, high, is_integer
 
-    def steps(self) -> Positions:
+    def column_intervals(self) -> Positions:
         """Return the interval of every column; a stock belongs to the one that ends with it."""
         last = len(self.model.time) - 1
         found = np.empty(self.columns.size, dtype=np.int64)
@@ -328,15 +333,15 @@ class TemplateReader:
                 before = max(len(members) - last - 1, 0)  # edges, or what was before the window
                 step = np.maximum(members - before, 0)
             trailing = (1,) * (len(stand.shape) - step.ndim)
-            found[stand.all] = step.reshape(step.shape + trailing)
+            found[stand.positions] = step.reshape(step.shape + trailing)
         return found
 
     def _bound(self, bound: Any, stand: ComponentLayout) -> AffineTerms:
-        target = stand.all
+        target = stand.positions
         if isinstance(bound, float):
             return self._filled(target, bound, [])
-        given = self.inputs[bound]
-        leading = given.all.reshape(given.shape + (1,) * (target.ndim - len(given.shape)))
+        given = self.parameters[bound]
+        leading = given.positions.reshape(given.shape + (1,) * (target.ndim - len(given.shape)))
         return self._filled(target, 1.0, [leading])
 
     def _entries(
@@ -346,12 +351,12 @@ class TemplateReader:
         loops = term.loops
         numbers = template_indices(templates, 0, len(loops))
         numbers |= template_indices(loops, len(templates), 0)
-        target = stand.at([numbers[id(template)] for template in templates])
+        target = stand.positions_at([numbers[id(template)] for template in templates])
         mesh = np.broadcast_shapes((), *(values.shape for values in numbers.values()))
         column: Positions = np.zeros((), dtype=np.int64)
         if term.column is not None:
-            column = self.columns.at(term.column, numbers)
-        inputs = [self.inputs.at(place, numbers) for place in term.inputs]
+            column = self.columns.positions_at(term.column, numbers)
+        inputs = [self.parameters.positions_at(place, numbers) for place in term.parameters]
         entries = self._filled(np.broadcast_to(target, mesh), term.factor, inputs)
         return entries, np.broadcast_to(column, mesh).ravel()
 

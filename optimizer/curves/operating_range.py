@@ -60,23 +60,25 @@ class CurveSamples:
     draws: Mapping[str, FloatArray]
 
     @classmethod
-    def of(
+    def sample(
         cls,
         convert: Convert,
         weather: Weather,
         ends: tuple[FloatArray, FloatArray],
         *,
-        points: SetPoints | None = None,
+        setpoints: SetPoints | None = None,
     ) -> Self:
         """Ask a conversion in its air between two outputs, ``(time,)``. [MW]"""
-        first, again = _unique_intervals(*ends, weather) if points is None else (slice(None),) * 2
+        first, again = (
+            _unique_intervals(*ends, weather) if setpoints is None else (slice(None),) * 2
+        )
         outputs = _between(SAMPLE_POINTS, *(end[first] for end in ends))
-        draws = _drawn(convert.at(points), outputs, weather.take(first))
+        draws = _drawn(convert.with_set_points(setpoints), outputs, weather.select(first))
         every = {carrier: drawn[:, again] for carrier, drawn in draws.items()}
         return cls(outputs=outputs[:, again], draws=every)
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Return what was asked of one conversion one after the other in time."""
         return cls(
             outputs=np.concatenate([part.outputs for part in parts], axis=1),
@@ -95,22 +97,23 @@ class OperatingRange:
     ----------
     low, high
         Least and greatest output in every interval, ``(time,)``. [MW]
-    asked
+    samples
         What the physics says of outputs there and beyond, from the left.
     """
 
     low: FloatArray
     high: FloatArray
-    asked: tuple[CurveSamples, ...]
+    samples: tuple[CurveSamples, ...]
 
     @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Return ranges of one conversion one after the other in time."""
         return cls(
             low=np.concatenate([part.low for part in parts]),
             high=np.concatenate([part.high for part in parts]),
-            asked=tuple(
-                CurveSamples.joined(each) for each in zip(*(p.asked for p in parts), strict=True)
+            samples=tuple(
+                CurveSamples.concatenate(each)
+                for each in zip(*(p.samples for p in parts), strict=True)
             ),
         )
 
@@ -130,12 +133,12 @@ def _between(shares: FloatArray, low: FloatArray, high: FloatArray) -> FloatArra
 
 def _drawn(convert: Convert, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
     """Return what is drawn at outputs, carrier -> ``(sample, time)``."""
-    draws = convert.physics(outputs, weather).draws
-    return {carrier: np.broadcast_to(draws[carrier], outputs.shape) for carrier in convert.draws}
+    draws = convert.physics(outputs, weather).inputs
+    return {carrier: np.broadcast_to(draws[carrier], outputs.shape) for carrier in convert.inputs}
 
 
 def operating_ranges(
-    problem: Problem, weather: Weather, points: SetPoints | None = None
+    problem: Problem, weather: Weather, setpoints: SetPoints | None = None
 ) -> Mapping[str, OperatingRange]:
     """Return the range of outputs of every conversion of a problem.
 
@@ -145,7 +148,7 @@ def operating_ranges(
         The question.
     weather
         Its outdoor air.
-    points
+    setpoints
         Set points of the water; by default the declared ones.
 
     Returns
@@ -166,23 +169,27 @@ def operating_ranges(
     for exchange in site.exchanges:
         if exchange.carrier != "grid":
             given = np.full_like(problem.hours, exchange.export_limit)
-            demand[exchange.carrier] += np.stack([-problem.available(exchange), given])
+            demand[exchange.carrier] += np.stack([-problem.available_import(exchange), given])
     varied = {store.carrier for store in site.stores}
     varied |= {one.carrier for one in site.exchanges if one.carrier != "grid"}
     found: dict[str, OperatingRange] = {}
-    for convert in site.converts:
-        limit = np.broadcast_to(convert.limit(weather), problem.hours.shape)
+    for convert in site.conversions:
+        limit = np.broadcast_to(convert.max_output(weather), problem.hours.shape)
         most = (1.0 - problem.margins.power) * limit
         back = np.minimum(_export_capacity(site, convert, weather), most)
         low, high = _range(site, convert, demand[convert.output], bears=(-back, most))
         is_varied = convert.output in varied
         spans = _sampled_ranges(convert, most) if is_varied else [(low, high)]
-        asked = tuple(CurveSamples.of(convert, weather, span, points=points) for span in spans)
-        found[convert.owner] = OperatingRange(low=low, high=high, asked=asked)
+        asked = tuple(
+            CurveSamples.sample(convert, weather, span, setpoints=setpoints) for span in spans
+        )
+        found[convert.owner] = OperatingRange(low=low, high=high, samples=asked)
         draws = asked[0].draws
         if is_varied:
-            varied |= set(convert.draws)
-            draws = _drawn(convert.at(points), _between(_PROBE_POINTS, low, high), weather)
+            varied |= set(convert.inputs)
+            draws = _drawn(
+                convert.with_set_points(setpoints), _between(_PROBE_POINTS, low, high), weather
+            )
         for carrier, drawn in draws.items():
             demand[carrier] += np.stack([drawn.min(axis=0), drawn.max(axis=0)])
     return found
@@ -190,11 +197,11 @@ def operating_ranges(
 
 def _demand_of_work(problem: Problem) -> dict[str, FloatArray]:
     """Return least and greatest demand by carrier, ``(2, time)``, as the halls make it. [MW]"""
-    pool = RackPool.of(problem.site)
-    busy = np.stack([problem.service, np.full_like(problem.service, pool.racks)])
-    racks = pool.draw(busy)
+    pool = RackPool.from_site(problem.site)
+    busy = np.stack([problem.service_racks, np.full_like(problem.service_racks, pool.racks)])
+    racks = pool.total_power(busy)
     demand = {carrier: np.zeros_like(racks) for carrier in CARRIER_ENERGY_SIGN}
-    for work in problem.site.works:
+    for work in problem.site.flexible_loads:
         part = racks * (work.racks / pool.racks)
         demand[work.carrier] += part
         for carrier, share in work.heat.items():
@@ -207,7 +214,7 @@ def _range(
 ) -> tuple[FloatArray, FloatArray]:
     """Return least and greatest output that can occur within what a machine bears. [MW]"""
     (low, high), (floor, most) = demand, bears
-    is_alone = sum(other.output == convert.output for other in site.converts) == 1
+    is_alone = sum(other.output == convert.output for other in site.conversions) == 1
     pad = RANGE_PADDING_SHARE * (high - low)
     low = np.clip(low - pad if is_alone else floor, floor, most)
     return low, np.clip(high + pad, low, most)
@@ -229,11 +236,11 @@ def _export_capacity(site: Site, convert: Convert, weather: Weather) -> FloatArr
     given = np.zeros(len(weather))
     if convert.output not in BIDIRECTIONAL_CARRIERS:
         return given
-    given += sum(e.export_limit for e in site.exchanges if e.carrier == convert.lead)
-    for other in site.converts:
-        if other.output == convert.lead:
+    given += sum(e.export_limit for e in site.exchanges if e.carrier == convert.primary_input)
+    for other in site.conversions:
+        if other.output == convert.primary_input:
             given += _export_capacity(site, other, weather)
-    lost = convert.physics(-given, weather).draws[convert.lead] + given
+    lost = convert.physics(-given, weather).inputs[convert.primary_input] + given
     return np.asarray((1.0 + EXPORT_PATH_SHARE) * (given + lost))
 
 
@@ -261,13 +268,13 @@ def choose_setpoints(
     if rules.choice == "declared":
         return None
     heat = HeatLoadRange(
-        likely={owner: 0.5 * (reach.low + reach.high) for owner, reach in ranges.items()},
-        least={owner: reach.low for owner, reach in ranges.items()},
-        most={owner: reach.high for owner, reach in ranges.items()},
+        expected={owner: 0.5 * (reach.low + reach.high) for owner, reach in ranges.items()},
+        minimum={owner: reach.low for owner, reach in ranges.items()},
+        maximum={owner: reach.high for owner, reach in ranges.items()},
     )
     freedom = SetPointOptions(flow=rules.choice == "cheapest")
-    found = cheapest_set_points(problem.site, heat, weather, freedom=freedom)
-    return rate_limited(problem.site, found, problem.hours, present=_present(problem))
+    found = cheapest_set_points(problem.site, heat, weather, options=freedom)
+    return rate_limited(problem.site, found, problem.hours, current_supply=_present(problem))
 
 
 def restart_setpoints(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
@@ -290,10 +297,12 @@ def restart_setpoints(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
         return plan
     told = plan[SUPPLY_SET_POINT]
     names = [str(name) for name in told["circuit"].to_numpy()]
-    points = SetPoints(supply_temperature={n: told.sel(circuit=n).to_numpy() for n in names})
+    setpoints = SetPoints(supply_temperature={n: told.sel(circuit=n).to_numpy() for n in names})
     hours = plan["duration"].to_numpy()
     return plan.assign(
-        set_point_variables(rate_limited(problem.site, points, hours, present=_present(problem)))
+        set_point_variables(
+            rate_limited(problem.site, setpoints, hours, current_supply=_present(problem))
+        )
     )
 
 

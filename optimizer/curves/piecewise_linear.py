@@ -99,7 +99,7 @@ class ConvexSegments:
         before = np.cumsum(self.width, axis=1) - self.width
         return np.clip((output - self.low)[:, None] - before, 0.0, self.width)
 
-    def between(self, low: FloatArray, high: FloatArray) -> "ConvexSegments":
+    def restricted(self, low: FloatArray, high: FloatArray) -> "ConvexSegments":
         """Return the same lines from one output to another, within these, ``(time,)``. [MW]
 
         Segments that lie below in every interval are left out; those above stay, without width.
@@ -122,7 +122,7 @@ class ConvexSegments:
         rise = (self.slope[carrier] * self.width).sum(axis=1)
         return np.asarray(rise / np.maximum(self.width.sum(axis=1), MIN_OUTPUT_RANGE_MW))
 
-    def onward(self, right: "ConvexSegments") -> "ConvexSegments":
+    def append(self, right: "ConvexSegments") -> "ConvexSegments":
         """Return these lines and, from their end on, those of another, none of them lower."""
         end = self.low + self.width.sum(axis=1)
         gap = {c: right.offset[c] - self.draw(c, end) for c in self.offset}
@@ -137,7 +137,7 @@ class ConvexSegments:
             },
         )
 
-    def take(self, rows: slice) -> "ConvexSegments":
+    def at_intervals(self, rows: slice) -> "ConvexSegments":
         """Return the segments of some of the intervals."""
         maps = (self.offset, self.slope, self.mean_slope, self.error)
         offset, slope, mean, error = ({c: v[rows] for c, v in one.items()} for one in maps)
@@ -166,10 +166,10 @@ def fit_piecewise_linear(convert: Convert, reach: OperatingRange) -> ConvexSegme
     ConvexSegments
         As few as keep the error small, at most :data:`MAX_SEGMENTS`.
     """
-    lines, *others = (_fit_range(convert.lead, asked) for asked in reach.asked)
+    lines, *others = (_fit_range(convert.primary_input, asked) for asked in reach.samples)
     for right in others:
-        lines = lines.onward(right)
-    return lines.between(reach.low, reach.high)
+        lines = lines.append(right)
+    return lines.restricted(reach.low, reach.high)
 
 
 def _fit_range(carrier: str, asked: CurveSamples) -> ConvexSegments:

@@ -44,19 +44,19 @@ def clear_retained(broker: str, site: str, *, clients: Sequence[str]) -> int:
         If the broker cannot be reached.
     """
     for name in clients:
-        client = Client(broker, client_id=name, is_clean=True)
+        client = Client(broker, client_id=name, clean_session=True)
         client.connect(CONNECT_TIMEOUT_S)
         client.stop()
-    client = Client(broker, client_id=f"demo-sweeper-{site}", is_clean=True)
+    client = Client(broker, client_id=f"demo-sweeper-{site}", clean_session=True)
     kinds = (topics.topic_filter(kind, site=site) for kind in topics.TOPIC_PATTERNS)
     client.subscribe("BMS/v1/#", *kinds, qos=0)
     client.connect(CONNECT_TIMEOUT_S)
     found: set[str] = set()
     heard = time.monotonic()
     while time.monotonic() - heard < SETTLE_TIME_S:
-        messages = client.take(timeout=SETTLE_TIME_S / 5.0)
+        messages = client.poll(timeout=SETTLE_TIME_S / 5.0)
         client.acknowledge(messages)
-        mine = {m.topic for m in messages if m.is_retained and _is_topic_of(m.topic, site)}
+        mine = {m.topic for m in messages if m.retain and _is_topic_of(m.topic, site)}
         if mine - found:
             found |= mine
             heard = time.monotonic()
@@ -82,7 +82,7 @@ class BrokerTraffic:
         Revisions of the schedules seen, and of those that the partner acknowledged with A01.
     refused
         Number of acknowledgements with A02. [1]
-    first
+    first_accepted_at
         When the first schedule was acknowledged, seconds since 1970; None before. [s]
     step, steps
         Number of the interval that the plant has reached, and how many there will be.
@@ -92,20 +92,20 @@ class BrokerTraffic:
         Net import that the last schedule promises for its first interval. [MW]
     source
         What the last schedule is: ``optimum`` or a fallback.
-    is_over
+    has_ended
         Whether the plant has ended.
     """
 
     revisions: set[int] = field(default_factory=set)
     accepted: set[int] = field(default_factory=set)
     refused: int = 0
-    first: float | None = None
+    first_accepted_at: float | None = None
     step: int = 0
     steps: int = 0
     time: np.datetime64 = field(default_factory=lambda: np.datetime64("NaT", "us"))
     power: float | None = None
     source: str = ""
-    is_over: bool = False
+    has_ended: bool = False
 
 
 class BrokerMonitor:
@@ -120,8 +120,8 @@ class BrokerMonitor:
     """
 
     def __init__(self, broker: str, site: str) -> None:
-        self.seen = BrokerTraffic()
-        self._client = Client(broker, client_id=f"demo-watcher-{site}", is_clean=True)
+        self.traffic = BrokerTraffic()
+        self._client = Client(broker, client_id=f"demo-watcher-{site}", clean_session=True)
         kinds = (TopicKind.TICK, TopicKind.SCHEDULE, TopicKind.ACKNOWLEDGEMENT)
         self._client.subscribe(*(topics.topic_filter(kind, site=site) for kind in kinds))
 
@@ -140,7 +140,7 @@ class BrokerMonitor:
         """Listen no more."""
         self._client.stop()
 
-    def look(self, timeout: float) -> None:
+    def poll(self, timeout: float) -> None:
         """Take what has come.
 
         Parameters
@@ -148,7 +148,7 @@ class BrokerMonitor:
         timeout
             Longest wait for something. [s]
         """
-        messages = self._client.take(timeout=timeout)
+        messages = self._client.poll(timeout=timeout)
         for message in messages:
             self._take(message)
         self._client.acknowledge(messages)
@@ -168,22 +168,26 @@ class BrokerMonitor:
     def _tick(self, message: ReceivedMessage) -> None:
         tick = decode(message.topic, message.payload)
         if isinstance(tick, SimulationTick):
-            self.seen.step, self.seen.steps, self.seen.time = tick.step, tick.steps, tick.time
-            self.seen.is_over = tick.is_last
+            self.traffic.step, self.traffic.steps, self.traffic.time = (
+                tick.step,
+                tick.steps,
+                tick.time,
+            )
+            self.traffic.has_ended = tick.is_last
 
     def _schedule(self, message: ReceivedMessage) -> None:
         document = json.loads(_payload(message))
-        self.seen.revisions.add(document["revision"])
-        self.seen.power = document["intervals"][0]["scheduled_mw"]
-        self.seen.source = document["meta"]["source"]
+        self.traffic.revisions.add(document["revision"])
+        self.traffic.power = document["intervals"][0]["scheduled_mw"]
+        self.traffic.source = document["meta"]["source"]
 
     def _answer(self, message: ReceivedMessage) -> None:
         answer = json.loads(_payload(message))
         if answer["code"] == "A01":
-            self.seen.accepted.add(answer["revision"])
-            self.seen.first = self.seen.first or time.time()
+            self.traffic.accepted.add(answer["revision"])
+            self.traffic.first_accepted_at = self.traffic.first_accepted_at or time.time()
         else:
-            self.seen.refused += 1
+            self.traffic.refused += 1
 
 
 def _payload(message: ReceivedMessage) -> bytes:

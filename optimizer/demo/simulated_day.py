@@ -80,22 +80,22 @@ class DemoRun:
     ----------
     broker, page
         Where they are.
-    seen
+    traffic
         What went over the broker.
-    plant
+    plant_result
         What the plant came to, as ``gigatwin plant`` writes it.
-    received
+    received_schedules
         Schedules that the partner has received, verified and taken. [1]
-    others
+    other_policies
         Policy -> summary of what it would have done on the same plant; empty if that is not known.
     """
 
     broker: str
     page: str = ""
-    seen: BrokerTraffic = field(default_factory=BrokerTraffic)
-    plant: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    received: int = 0
-    others: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    traffic: BrokerTraffic = field(default_factory=BrokerTraffic)
+    plant_result: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    received_schedules: int = 0
+    other_policies: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 type DemoProgressCallback = Callable[[DemoRun], None]
@@ -103,14 +103,16 @@ type DemoProgressCallback = Callable[[DemoRun], None]
 
 
 @contextmanager
-def run_demo(demo: DemoConfig, listen: DemoProgressCallback = lambda _: None) -> Iterator[DemoRun]:
+def run_demo(
+    config: DemoConfig, on_progress: DemoProgressCallback = lambda _: None
+) -> Iterator[DemoRun]:
     """Run a day; the service stays up until the block is left.
 
     Parameters
     ----------
-    demo
+    config
         What to run.
-    listen
+    on_progress
         Told of progress.
 
     Yields
@@ -125,23 +127,23 @@ def run_demo(demo: DemoConfig, listen: DemoProgressCallback = lambda _: None) ->
     ServiceError
         If a process ends early or nothing moves any more; its last words are told.
     """
-    shutil.rmtree(demo.folder, ignore_errors=True)
-    state = demo.folder / "state"
-    name = demo.site.name
+    shutil.rmtree(config.folder, ignore_errors=True)
+    state = config.folder / "state"
+    name = config.site.name
     with ExitStack() as stack:
-        broker = demo.broker or stack.enter_context(EmbeddedBroker()).url
-        _exchange_keys(state, demo.folder)
-        if demo.broker:
+        broker = config.broker or stack.enter_context(EmbeddedBroker()).url
+        _exchange_keys(state, config.folder)
+        if config.broker:
             clear_retained(broker, name, clients=[f"gigatwin-{name}"])
-        service = ChildProcess(demo.folder, "service")
-        service.start(["run", demo.source, *_service_options(demo, broker, state)])
-        stack.callback(service.end)
+        service = ChildProcess(config.folder, "service")
+        service.start(["run", config.source, *_service_options(config, broker, state)])
+        stack.callback(service.terminate)
         watcher = stack.enter_context(BrokerMonitor(broker, name))
-        plant = ChildProcess(demo.folder, "plant")
-        plant.start(["plant", demo.source, *_plant_options(demo, broker)])
-        stack.callback(plant.end)
-        partner = ChildProcess(demo.folder, "partner")
-        keys = demo.folder / f"{PARTNER_NAME}.keys.json"
+        plant = ChildProcess(config.folder, "plant")
+        plant.start(["plant", config.source, *_plant_options(config, broker)])
+        stack.callback(plant.terminate)
+        partner = ChildProcess(config.folder, "partner")
+        keys = config.folder / f"{PARTNER_NAME}.keys.json"
         options = [
             "--broker",
             broker,
@@ -152,23 +154,23 @@ def run_demo(demo: DemoConfig, listen: DemoProgressCallback = lambda _: None) ->
             "--keys",
             str(keys),
         ]
-        partner.run([str(PARTNER_SCRIPT), *options, "--json", str(demo.folder / "partner.jsonl")])
-        stack.callback(partner.end)
-        others = ChildProcess(demo.folder, "others")
-        stack.callback(others.end)
-        day = DemoRun(broker=broker, seen=watcher.seen)
+        partner.run([str(PARTNER_SCRIPT), *options, "--json", str(config.folder / "partner.jsonl")])
+        stack.callback(partner.terminate)
+        others = ChildProcess(config.folder, "others")
+        stack.callback(others.terminate)
+        day = DemoRun(broker=broker, traffic=watcher.traffic)
 
         def look(day: DemoRun) -> None:
-            listen(day)
-            if day.seen.first is not None and not others.is_started:
-                others.run(_comparison(demo))  # not before: it would delay the first schedule
+            on_progress(day)
+            if day.traffic.first_accepted_at is not None and not others.is_started:
+                others.run(_comparison(config))  # not before: it would delay the first schedule
 
-        _wait_for_end(day, watcher, (service, plant, partner), demo=demo, listen=look)
+        _wait_for_end(day, watcher, (service, plant, partner), demo=config, on_progress=look)
         plant.wait()
-        day.plant = _read(demo.folder / "result.json")
-        day.others = _compared(others, demo.folder / OTHER_POLICIES_FILE)
-        partner.end()
-        day.received = _count_accepted(demo.folder / "partner.jsonl")
+        day.plant_result = _read(config.folder / "result.json")
+        day.other_policies = _compared(others, config.folder / OTHER_POLICIES_FILE)
+        partner.terminate()
+        day.received_schedules = _count_accepted(config.folder / "partner.jsonl")
         yield day
 
 
@@ -194,15 +196,15 @@ class ChildProcess:
         self.name, self.log = name, folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, words: Sequence[str]) -> None:
+    def start(self, arguments: Sequence[str]) -> None:
         """Start a sub-command of gigatwin."""
-        self.run(["-m", "optimizer.cli", *words])
+        self.run(["-m", "optimizer.cli", *arguments])
 
-    def run(self, words: Sequence[str]) -> None:
+    def run(self, arguments: Sequence[str]) -> None:
         """Start Python; it ends with us at the latest."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *words],
+                [sys.executable, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -221,7 +223,7 @@ class ChildProcess:
         return None if self._process is None else self._process.poll()
 
     @property
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """The end of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
@@ -238,14 +240,16 @@ class ChildProcess:
             try:
                 self._process.wait(EXIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                self.give_up(f"has not ended within {EXIT_TIMEOUT_S:g} s")
+                self.fail(f"has not ended within {EXIT_TIMEOUT_S:g} s")
 
-    def give_up(self, why: str) -> NoReturn:
+    def fail(self, why: str) -> NoReturn:
         """Raise ServiceError: say why the demo cannot go on, and the last words of this process."""
-        mend = f"{why}; its log ends with\n{self.last_words}"
-        raise ServiceError("demo", [ValidationIssue(place=str(self.log), value="", mend=mend)])
+        remedy = f"{why}; its log ends with\n{self.log_tail}"
+        raise ServiceError(
+            "demo", [ValidationIssue(location=str(self.log), found="", remedy=remedy)]
+        )
 
-    def end(self) -> None:
+    def terminate(self) -> None:
         """End it, politely first."""
         if self._process is None or self._process.poll() is not None:
             return
@@ -271,9 +275,9 @@ def _read(path: Path) -> dict[str, Mapping[str, float]]:
     try:
         content: dict[str, Mapping[str, float]] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        mend = "its process ended without it; see the logs beside it"
+        remedy = "its process ended without it; see the logs beside it"
         raise ServiceError(
-            "demo", [ValidationIssue(place=str(path), value="", mend=mend)]
+            "demo", [ValidationIssue(location=str(path), found="", remedy=remedy)]
         ) from error
     return content
 
@@ -312,32 +316,32 @@ def _wait_for_end(
     processes: Sequence[ChildProcess],
     *,
     demo: DemoConfig,
-    listen: DemoProgressCallback,
+    on_progress: DemoProgressCallback,
 ) -> None:
     """Look until the plant has ended and every schedule is answered, or something is wrong."""
     moved, before = time.monotonic(), (-1, 0)
     page = demo.folder / "state" / "page.url"
     pause = max(STALL_TIMEOUT_S, 2.0 * 900.0 / demo.speed) if demo.speed else STALL_TIMEOUT_S
-    while not _is_done(day.seen):
-        watcher.look(POLL_INTERVAL_S)
+    while not _is_done(day.traffic):
+        watcher.poll(POLL_INTERVAL_S)
         if not day.page and page.exists():
             day.page = page.read_text(encoding="utf-8")
-        listen(day)
+        on_progress(day)
         for process in processes:
-            if process.code is not None and not day.seen.is_over:
-                process.give_up(f"ended with code {process.code}")
-        now = day.seen.step, len(day.seen.accepted)
+            if process.code is not None and not day.traffic.has_ended:
+                process.fail(f"ended with code {process.code}")
+        now = day.traffic.step, len(day.traffic.accepted)
         if now != before:
             moved, before = time.monotonic(), now
         if time.monotonic() - moved > pause:
-            if day.seen.is_over:
+            if day.traffic.has_ended:
                 return
-            processes[0].give_up(f"nothing has moved for {pause:.0f} s")
+            processes[0].fail(f"nothing has moved for {pause:.0f} s")
 
 
-def _is_done(seen: BrokerTraffic) -> bool:
+def _is_done(traffic: BrokerTraffic) -> bool:
     """Return whether the plant has ended and the partner has answered every schedule."""
-    return seen.is_over and len(seen.accepted) + seen.refused >= len(seen.revisions)
+    return traffic.has_ended and len(traffic.accepted) + traffic.refused >= len(traffic.revisions)
 
 
 EXIT_TIMEOUT_S: Final = 60.0

@@ -32,17 +32,17 @@ TRAJECTORY_FILE: Final = "plant.nc"
 
 
 def build_scene(
-    setting: BacktestCase, *, seed: int, absent: Sequence[str] = ()
+    case: BacktestCase, *, seed: int, out_of_service: Sequence[str] = ()
 ) -> SimulationScenario:
     """Return what a simulated plant is told of its world.
 
     Parameters
     ----------
-    setting
+    case
         Its world.
     seed
         Of its hidden nature.
-    absent
+    out_of_service
         Stores, sources and heat pumps that are out of service.
 
     Raises
@@ -50,23 +50,24 @@ def build_scene(
     SiteError
         If one of them is none of the site's.
     """
-    site = setting.site
+    site = case.site
     known = [name for name, machine in site.equipment.items() if type(machine) in DERATABLE]
-    mend = f"plans of {site.name} can do without {', '.join(known)}"
-    strangers = sorted(set(absent) - set(known))
+    remedy = f"plans of {site.name} can do without {', '.join(known)}"
+    strangers = sorted(set(out_of_service) - set(known))
     if strangers:
         faults = [
-            ValidationIssue(place="out of service", value=name, mend=mend) for name in strangers
+            ValidationIssue(location="out of service", found=name, remedy=remedy)
+            for name in strangers
         ]
         raise SiteError(site.name, faults)
     return SimulationScenario(
-        site=setting.site,
-        surroundings=setting.surroundings,
-        begin=setting.begin,
-        workload=setting.workload,
-        service_racks=setting.truth["service_racks"].to_numpy().tolist(),
+        site=case.site,
+        boundary_conditions=case.surroundings,
+        initial_state=case.initial_state,
+        workload=case.workload,
+        service_racks=case.actual["service_racks"].to_numpy().tolist(),
         seed=seed,
-        absent=tuple(absent),
+        out_of_service=tuple(out_of_service),
     )
 
 
@@ -78,17 +79,17 @@ class SimulatedRunResult:
     ----------
     seed
         Seed of the plant.
-    course
+    trajectory
         What happened in quarter-hours.
-    bill, work, violations
+    settlement, work, violations
         The settled run, its work, and the violated minutes by limit.
     counts
         Messages by kind, orders refused, quarter-hours undecided.
     """
 
     seed: int
-    course: xr.Dataset
-    bill: Settlement
+    trajectory: xr.Dataset
+    settlement: Settlement
     work: WorkBalance
     violations: xr.DataArray
     counts: Counter[str]
@@ -96,33 +97,31 @@ class SimulatedRunResult:
     @property
     def summary(self) -> PolicySummary:
         """The run in numbers, as those of a back-test."""
-        return PolicySummary.of(self.bill, self.work, int(self.violations.sum()))
+        return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
 
     def as_json(self) -> dict[str, object]:
         """Return the object that is written down."""
         broken = self.violations.to_series()
         return {
             "seed": self.seed,
-            "start": format_minute(self.course["time"].to_numpy()[0]),
-            "steps": self.course.sizes["time"],
+            "start": format_minute(self.trajectory["time"].to_numpy()[0]),
+            "steps": self.trajectory.sizes["time"],
             "undecided": self.counts["undecided"],
             "summary": asdict(self.summary),
-            "accounts": self.bill.accounts,
+            "accounts": self.settlement.accounts,
             "violations": {str(name): int(count) for name, count in broken[broken > 0].items()},
             "messages": {name: int(count) for name, count in sorted(self.counts.items())},
         }
 
 
-def settle_run(
-    setting: BacktestCase, outcome: SimulationResult, *, seed: int
-) -> SimulatedRunResult:
+def settle_run(case: BacktestCase, result: SimulationResult, *, seed: int) -> SimulatedRunResult:
     """Settle what a simulated plant really did.
 
     Parameters
     ----------
-    setting
+    case
         Its world.
-    outcome
+    result
         What it did; it may have been stopped before the end.
     seed
         Seed of the plant.
@@ -132,34 +131,34 @@ def settle_run(
     SimulatedRunResult
         Violations, bill and work.
     """
-    count = len(outcome.steps)
-    truth = setting.truth.isel(time=slice(0, count), instant=slice(0, count + 1))
-    site, work = setting.site, work_balance(outcome.queue, outcome.steps)
+    count = len(result.steps)
+    truth = case.actual.isel(time=slice(0, count), instant=slice(0, count + 1))
+    site, work = case.site, work_balance(result.queue, result.steps)
     bill = settle(
         site,
-        outcome.record,
-        setting.world.record,
+        result.record,
+        case.inputs.series,
         work=work,
-        peak_power=float(setting.begin["peak_power"]),
+        peak_power=float(case.initial_state["peak_power"]),
     )
     course = build_trajectory(
-        replace(setting, truth=truth), outcome.record, steps=outcome.steps, decisions=()
+        replace(case, actual=truth), result.record, steps=result.steps, decisions=()
     )
     return SimulatedRunResult(
         seed=seed,
-        course=course,
-        bill=bill,
+        trajectory=course,
+        settlement=bill,
         work=work,
-        violations=count_violations(site, outcome.record),
-        counts=outcome.counts,
+        violations=count_violations(site, result.record),
+        counts=result.counts,
     )
 
 
-def write_run(folder: Path, site: Site, judgement: SimulatedRunResult) -> None:
+def write_run(folder: Path, site: Site, run_result: SimulatedRunResult) -> None:
     """Write a judgement and the course behind it, each file whole or not at all."""
-    title = f"{site.name}, simulated plant {judgement.seed}"
-    write_netcdf(folder / TRAJECTORY_FILE, judgement.course, site=site.name, title=title)
-    write_json_atomic(folder / RESULT_FILE, judgement.as_json())
+    title = f"{site.name}, simulated plant {run_result.seed}"
+    write_netcdf(folder / TRAJECTORY_FILE, run_result.trajectory, site=site.name, title=title)
+    write_json_atomic(folder / RESULT_FILE, run_result.as_json())
 
 
 COMPARED_POLICIES: Final = ("threshold", "immediate")
@@ -182,7 +181,7 @@ def compare_policies(site: str, *, steps: int, seed: int, path: Path) -> None:
     """
     setting = synthetic_case(sites.load_site(site), steps=steps)
     trials = {
-        name: run_backtest_policy(setting, name, seed=seed, listen=lambda *_: None)
+        name: run_backtest_policy(setting, name, seed=seed, on_progress=lambda *_: None)
         for name in COMPARED_POLICIES
     }
     write_json_atomic(path, {name: asdict(trial.summary) for name, trial in trials.items()})

@@ -92,27 +92,27 @@ class PricedLimit:
 
     Attributes
     ----------
-    owner, word
+    owner, row
         Block, and row or variable, of the model.
-    words
+    label
         The limit among people, without its machine.
     is_low
         Whether it is a lower bound.
-    prices
+    duals
         What one more unit saves, none negative: to first order, and in a plan where many limits
         meet one of many prices that fit. [EUR per its unit]
     """
 
     owner: str
-    word: str
-    words: str
+    row: str
+    label: str
     is_low: bool
-    prices: FloatArray
+    duals: FloatArray
 
     @property
     def limit(self) -> str:
         """The limit in words, with its machine."""
-        return limit_label(self.owner, self.words)
+        return limit_label(self.owner, self.label)
 
 
 def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLimit, ...]:
@@ -143,8 +143,8 @@ def binding_limits(solution: Solution, schedule: xr.Dataset) -> tuple[BindingLim
                     first=time[bound[0]],
                     last=time[bound[-1]],
                     count=len(bound),
-                    price=float(over.sum() if one.word in PEAK_ROWS else over.max()),
-                    unit=limit_unit(one, solution.inputs),
+                    price=float(over.sum() if one.row in PEAK_ROWS else over.max()),
+                    unit=limit_unit(one, solution.data),
                 )
             )
     return tuple(sorted(found, key=lambda limit: -limit.price)[:MAX_LISTED_LIMITS])
@@ -174,17 +174,17 @@ def _over_time(
 ) -> Iterator[tuple[PricedLimit, FloatArray]]:
     """Yield the limits that people set, each with its price in every interval."""
     for one in priced_limits(limit_duals(solution, schedule)):
-        place = {"owner": one.owner, "word": one.word}
-        share = planned_share(solution.inputs, **place)
-        over = duals_by_interval(share * one.prices, solution.inputs, **place)
-        for words, at in split_by_period(one.words, solution.inputs, **place):
-            yield replace(one, words=words), np.where(at, over, 0.0)
+        place = {"owner": one.owner, "word": one.row}
+        share = planned_share(solution.data, **place)
+        over = duals_by_interval(share * one.duals, solution.data, **place)
+        for words, at in split_by_period(one.label, solution.data, **place):
+            yield replace(one, label=words), np.where(at, over, 0.0)
 
 
 def _is_uncertain(one: PricedLimit, over: FloatArray) -> bool:
     """Return whether a limit is one of work, at a price that only the solver believes."""
     price = over.max(initial=0.0)
-    is_of_jobs = one.words in {ARRIVED_WORK_LABEL, JOB_RACKS_LABEL} and price > MIN_DUAL_EUR
+    is_of_jobs = one.label in {ARRIVED_WORK_LABEL, JOB_RACKS_LABEL} and price > MIN_DUAL_EUR
     return one.owner == "work" and bool(is_of_jobs or price > MAX_TRUSTED_DUAL_EUR)
 
 
@@ -204,7 +204,7 @@ def limit_duals(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArra
         for name, prices in solution.duals.items()
         if name.split(".")[0] not in sources and name not in never
     }
-    for owner, curve in solution.inputs.curves.items():
+    for owner, curve in solution.data.curves.items():
         prices = np.where(is_last_segment(curve.width), solution.duals[f"{owner}.segment"], 0.0)
         word = "heat_taken" if owner in pumps else "capacity"
         found[f"{owner}.{word}"] = prices[:, -1]
@@ -231,18 +231,18 @@ def priced_limits(duals: Mapping[str, FloatArray]) -> Iterator[PricedLimit]:
         if word not in ROW_LABELS or not prices.size:
             continue
         over = np.maximum(-prices, 0.0) if word in UPPER_BOUND_COLUMNS else np.abs(prices)
-        yield PricedLimit(owner=owner, word=word, words=ROW_LABELS[word], is_low=False, prices=over)
+        yield PricedLimit(owner=owner, row=word, label=ROW_LABELS[word], is_low=False, duals=over)
         if word in LOWER_BOUND_LABELS:
             over = np.maximum(prices, 0.0)
             yield PricedLimit(
-                owner=owner, word=word, words=LOWER_BOUND_LABELS[word], is_low=True, prices=over
+                owner=owner, row=word, label=LOWER_BOUND_LABELS[word], is_low=True, duals=over
             )
 
 
-def limit_unit(one: PricedLimit, inputs: ModelData) -> str:
+def limit_unit(one: PricedLimit, data: ModelData) -> str:
     """Return the unit of a limit, for which its price is; of a promise that of its sum."""
-    promise = find_obligation(inputs, one.owner, one.word)
-    return ROW_UNITS.get(one.word, "MW") if promise is None else PROMISED[promise.quantity]
+    promise = find_obligation(data, one.owner, one.row)
+    return ROW_UNITS.get(one.row, "MW") if promise is None else PROMISED[promise.quantity]
 
 
 def limit_label(owner: str, words: str) -> str:
@@ -255,7 +255,7 @@ NEXT_PERIOD_LABEL: Final = "peak of the billing period after it"
 
 
 def split_by_period(
-    words: str, inputs: ModelData, *, owner: str, word: str
+    words: str, data: ModelData, *, owner: str, word: str
 ) -> Iterator[tuple[str, BoolArray]]:
     """Yield the limits that rows stand for in words, with the intervals that each holds in.
 
@@ -263,29 +263,29 @@ def split_by_period(
     ----------
     words
         What the rows are called.
-    inputs
+    data
         What the model was built from.
     owner, word
         Block, and row or variable, of the model. Other than those of peaks are one limit.
     """
     if word not in DEMAND_CHARGE_ROWS:
-        yield words, np.ones(len(inputs.hours), dtype=bool)
+        yield words, np.ones(len(data.hours), dtype=bool)
         return
-    slots = _slots(inputs, owner)
+    slots = _slots(data, owner)
     for slot in np.unique(slots[slots != NO_PEAK]).tolist():
         is_later = word == "below_peak" and slot > 0
         yield NEXT_PERIOD_LABEL if is_later else words, slots == slot
 
 
-def _slots(inputs: ModelData, owner: str) -> NDArray[np.int64]:
+def _slots(data: ModelData, owner: str) -> NDArray[np.int64]:
     """Return the peak in which each interval counts, ``(time,)``; or :data:`NO_PEAK`."""
-    problem = inputs.problem
+    problem = data.problem
     terms = next(
         peak.terms
-        for peak in problem.site.peaks
+        for peak in problem.site.demand_charges
         if f"{peak.owner}_{peak.name}" == owner and peak.terms is not None
     )
-    return terms(problem.outlook["instant"].to_numpy()).slot
+    return terms(problem.outlook["instant"].to_numpy()).peak_index
 
 
 def owner_of_block(block: str) -> str:
@@ -295,26 +295,24 @@ def owner_of_block(block: str) -> str:
     return block
 
 
-def duals_by_interval(
-    prices: FloatArray, inputs: ModelData, *, owner: str, word: str
-) -> FloatArray:
+def duals_by_interval(prices: FloatArray, data: ModelData, *, owner: str, word: str) -> FloatArray:
     """Return the greatest price of a limit in each interval, ``(time,)``; 0 where it has no row.
 
     Parameters
     ----------
     prices
         Of its rows or columns, those of one interval, edge or window one after the other.
-    inputs
+    data
         What the model was built from.
     owner, word
         Block, and row or variable, of the model.
     """
-    each, steps = prices.reshape(len(prices), -1).max(axis=1), len(inputs.hours)
-    if (windows := _window_of_intervals(inputs, owner, word)) is not None:
+    each, steps = prices.reshape(len(prices), -1).max(axis=1), len(data.hours)
+    if (windows := _window_of_intervals(data, owner, word)) is not None:
         return np.where(windows >= 0, each[np.maximum(windows, 0)], 0.0)
     found = np.zeros(steps)
     if word in RAMP_ROWS:
-        steep = ramp_limited_intervals(find_exchange(inputs, owner), inputs.problem)
+        steep = ramp_limited_intervals(find_exchange(data, owner), data.problem)
         at = np.array([t for t in steep if t > 0], dtype=np.intp)
     elif word in NEAR_TERM_ROWS or word.startswith("first"):
         at = np.arange(len(each))
@@ -326,39 +324,39 @@ def duals_by_interval(
     return found
 
 
-def find_exchange(inputs: ModelData, owner: str) -> Exchange:
+def find_exchange(data: ModelData, owner: str) -> Exchange:
     """Return an exchange by its owner."""
-    return next(one for one in inputs.problem.site.exchanges if one.owner == owner)
+    return next(one for one in data.problem.site.exchanges if one.owner == owner)
 
 
-def find_obligation(inputs: ModelData, owner: str, word: str) -> Obligation | None:
+def find_obligation(data: ModelData, owner: str, word: str) -> Obligation | None:
     """Return the promise whose row a limit is, if it is one."""
     if word != "promised":
         return None
-    return next(one for one in inputs.problem.site.commitments if one.owner == owner)
+    return next(one for one in data.problem.site.obligations if one.owner == owner)
 
 
-def planned_share(inputs: ModelData, *, owner: str, word: str) -> float:
+def planned_share(data: ModelData, *, owner: str, word: str) -> float:
     """Return how much of one more unit of a limit a plan may use; the rest is margin. [1]
 
     Parameters
     ----------
-    inputs
+    data
         What the model was built from.
     owner, word
         Block, and row or variable, of the model.
     """
-    margins = inputs.problem.margins
+    margins = data.problem.margins
     if word in PEAK_ROWS:
         return 1.0 - margins.peak
     if word in {"import_power", "export_power"}:
-        return 1.0 if find_exchange(inputs, owner).available else 1.0 - margins.power
+        return 1.0 if find_exchange(data, owner).availability_variable else 1.0 - margins.power
     return 1.0 - margins.power if word in {"capacity", "import_room", "export_room"} else 1.0
 
 
-def _window_of_intervals(inputs: ModelData, owner: str, word: str) -> np.ndarray | None:
+def _window_of_intervals(data: ModelData, owner: str, word: str) -> np.ndarray | None:
     """Return the window of each interval, where a promise is summed over several; else nothing."""
-    promise = find_obligation(inputs, owner, word)
-    if promise is None or not promise.windows:
+    promise = find_obligation(data, owner, word)
+    if promise is None or not promise.min_windows:
         return None
-    return promise.terms(inputs.problem.outlook).window.astype(np.intp)
+    return promise.terms(data.problem.outlook).window_index.astype(np.intp)

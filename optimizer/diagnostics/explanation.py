@@ -40,7 +40,7 @@ class TailScenario:
         How probable it is. [1]
     cost, violations
         What it pays, and how much of it for broken promises. [EUR]
-    apart
+    difference_from_mean
         Word -> its mean over the horizon less that of all scenarios, in the word's unit.
     """
 
@@ -48,7 +48,7 @@ class TailScenario:
     probability: float
     cost: float
     violations: float
-    apart: Mapping[str, float]
+    difference_from_mean: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class HedgeSummary:
     tail: float
     worst: tuple[TailScenario, ...]
 
-    def words(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Return it in words, one line each."""
         worst = f"{1.0 - self.risk.level:.0%}"
         lines = [
@@ -81,7 +81,7 @@ class HedgeSummary:
             f"mean of the worst {worst} {self.tail:,.0f} EUR"
         ]
         for one in self.worst:
-            apart = (_difference(name, value) for name, value in one.apart.items())
+            apart = (_difference(name, value) for name, value in one.difference_from_mean.items())
             lines.append(
                 f"worst, {one.scenario} ({one.probability:.0%}): {one.cost:,.0f} EUR; "
                 f"beside the mean of all: {', '.join(apart)}"
@@ -102,11 +102,13 @@ class HedgeSummary:
                     "probability": round(one.probability, 4),
                     "cost_eur": round(one.cost, 2),
                     "violations_eur": round(one.violations, 2),
-                    "beside_the_mean": {name: round(v, 2) for name, v in one.apart.items()},
+                    "beside_the_mean": {
+                        name: round(v, 2) for name, v in one.difference_from_mean.items()
+                    },
                 }
                 for one in self.worst
             ],
-            "words": self.words(),
+            "words": self.describe(),
         }
 
 
@@ -122,14 +124,14 @@ class Explanation:
         Limits that bind, dearest first.
     changes
         What moved since the last plan, in words.
-    doubtful
+    uncertain
         Limits of work that bind beside these, at prices that only the solver believes.
     degraded
         What is not as it should be, in words; empty if all is well.
     failures
         Single failures that lead to a limit somewhere in the plan, the soonest first, as
         :meth:`twin.contingency.coverage.ContingencyCoverage.rows` gives them.
-    softened
+    soft_constraints
         Targets that are not kept, and what each paid.
     reserves
         Capacity that is held, by product and block, in words: its price, and what it costs.
@@ -142,10 +144,10 @@ class Explanation:
     accounts: Mapping[str, float]
     binding: Sequence[BindingLimit]
     changes: Sequence[str]
-    doubtful: Sequence[str] = ()
+    uncertain: Sequence[str] = ()
     degraded: str = ""
     failures: Sequence[Mapping[str, object]] = ()
-    softened: Sequence[SoftConstraintViolation] = ()
+    soft_constraints: Sequence[SoftConstraintViolation] = ()
     reserves: Sequence[str] = ()
     units: Sequence[str] = ()
     hedge: HedgeSummary | None = None
@@ -156,10 +158,10 @@ class Explanation:
             "accounts": {name: round(money, 2) for name, money in self.accounts.items()},
             "binding": [limit.as_json() for limit in self.binding],
             "changes": list(self.changes),
-            "doubtful": list(self.doubtful),
+            "doubtful": list(self.uncertain),
             "degraded": self.degraded,
             "failures": [dict(row) for row in self.failures],
-            "softened": [target.as_json() for target in self.softened],
+            "softened": [target.as_json() for target in self.soft_constraints],
             "reserves": list(self.reserves),
             "units": list(self.units),
             **({"hedge": self.hedge.as_json()} if self.hedge else {}),
@@ -185,12 +187,12 @@ def explain_schedule(
     Explanation
         Accounts, binding limits, changes.
     """
-    fees = solution.inputs.problem.site.mean_import_fees(schedule["instant"].to_numpy())
+    fees = solution.data.problem.site.mean_import_fees(schedule["instant"].to_numpy())
     return Explanation(
         accounts={name: float(money.sum()) for name, money in solution.accounts.items()},
         binding=binding_limits(solution, schedule),
         changes=() if previous is None else _changes(previous, schedule, fees),
-        doubtful=uncertain_limits(solution, schedule),
+        uncertain=uncertain_limits(solution, schedule),
         degraded=str(schedule.attrs.get("degraded", "")),
     )
 
@@ -273,8 +275,8 @@ def _delay(now: _KindWork, was: _KindWork, moved: FloatArray) -> str:
     whole = float(now.energy.sum())
     shift = float(moved @ now.hours) / whole if whole > 0.0 else 0.0
     apart = f"{abs(shift):.1f} h"
-    way = "no later" if apart == "0.0 h" else f"{apart} {'later' if shift > 0 else 'earlier'}"
-    words = f"{way} in the mean of its work"
+    direction = "no later" if apart == "0.0 h" else f"{apart} {'later' if shift > 0 else 'earlier'}"
+    words = f"{direction} in the mean of its work"
     late = now.overdue - was.overdue
     if abs(late) < MIN_LATENESS_CHANGE_MWH_H:
         return words
@@ -307,7 +309,7 @@ def reserve_messages(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...
     schedule
         The schedule made of it.
     """
-    products = solution.inputs.problem.site.reserves.values()
+    products = solution.data.problem.site.reserves.values()
     return tuple(line for product in products for line in _lines(solution, schedule, product))
 
 

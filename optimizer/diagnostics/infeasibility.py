@@ -71,7 +71,7 @@ class CarrierShortage:
     carrier: str
     power: FloatArray
 
-    def words(self, problem: Problem) -> str:
+    def describe(self, problem: Problem) -> str:
         """Return it in words."""
         steps = np.flatnonzero(np.abs(self.power) > SHORTAGE_TOLERANCE_MW)
         worst = self.power[np.abs(self.power).argmax()]
@@ -79,12 +79,12 @@ class CarrierShortage:
         return f"{self.carrier} is {abs(worst):.3g} MW {sense} {_describe_time(problem, steps)}"
 
 
-def explain_infeasibility(inputs: ModelData, arrays: ModelArrays) -> NoScheduleError:
+def explain_infeasibility(data: ModelData, arrays: ModelArrays) -> NoScheduleError:
     """Return the error that names what is lacking, when, by how much, why, and what may be done.
 
     Parameters
     ----------
-    inputs
+    data
         What the model was built from: the question that has no answer, and its curves.
     arrays
         Its model.
@@ -94,29 +94,29 @@ def explain_infeasibility(inputs: ModelData, arrays: ModelArrays) -> NoScheduleE
     NoScheduleError
         To be raised.
     """
-    problem = inputs.problem
-    short, lack = _shortages(inputs, _widened(inputs, arrays))
+    problem = data.problem
+    short, lack = _shortages(data, _widened(data, arrays))
     loads, limits = [], []
     if lack is not None:
         loads = list(_min_output_limits(arrays, lack))
-        limits = [*_limits(inputs, arrays, lack), *loads, *_rows(_names(arrays.rows, lack.rows))]
+        limits = [*_limits(data, arrays, lack), *loads, *_rows(_names(arrays.rows, lack.rows))]
     start = format_minute(problem.outlook["instant"].to_numpy()[0])
     message = (
         f"{problem.site.name}, {start}, {problem.hours.sum():g} h: no schedule keeps every limit\n"
-        f"  {'; '.join(one.words(problem) for one in short) or 'no carrier is short'}\n"
+        f"  {'; '.join(one.describe(problem) for one in short) or 'no carrier is short'}\n"
         f"  at their limits then: {'; '.join(limits) or 'nothing in particular'}\n"
-        f"  mend: {', or '.join(_remedies(inputs, short, loads))}"
+        f"  remedy: {', or '.join(_remedies(data, short, loads))}"
     )
     return NoScheduleError(message)
 
 
-def _widened(inputs: ModelData, arrays: ModelArrays) -> ModelArrays:
+def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
     """Return the model with machines that give a hair more than they can.
 
     One that gives all it can without lacking anything is then not taken for why others lack.
     """
     high = arrays.column_high.copy()
-    for owner, curve in inputs.curves.items():
+    for owner, curve in data.curves.items():
         last = arrays.columns[f"{owner}.segment"][:, -1]
         high[last] += CAPACITY_WIDENING * (curve.low + curve.width.sum(axis=1))
     return replace(arrays, column_high=high)
@@ -128,7 +128,7 @@ class ElasticSolution:
 
     Attributes
     ----------
-    missed
+    violations
         What each of them lacks, negative where it is too much.
     rows
         Rows that would lessen it if they gave way, those equations among them.
@@ -136,14 +136,14 @@ class ElasticSolution:
         The same of lower and upper bounds of columns.
     """
 
-    missed: FloatArray
+    violations: FloatArray
     rows: IntArray
     low: IntArray
     high: IntArray
 
 
 def _shortages(
-    inputs: ModelData, arrays: ModelArrays
+    data: ModelData, arrays: ModelArrays
 ) -> tuple[list[CarrierShortage], ElasticSolution | None]:
     """Return what carriers lack if they need not be balanced, and why; nothing if others must too.
 
@@ -157,22 +157,22 @@ def _shortages(
         if not names:
             continue
         lacking = ElasticModel(arrays, np.concatenate([arrays.rows[name] for name in names]))
-        lack = lacking.least()
+        lack = lacking.minimise_violations()
         if lack is not None:
-            own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(inputs, arrays, lack)}
-            may = np.repeat([name in own or name in units for name in names], len(inputs.hours))
-            is_elsewhere = own and (np.abs(lack.missed[~may]) > SHORTAGE_TOLERANCE_MW).any()
-            fewer = lacking.least(may) if is_elsewhere else None
+            own = {f"{BALANCE_PREFIX}{carrier}" for carrier in _carriers(data, arrays, lack)}
+            may = np.repeat([name in own or name in units for name in names], len(data.hours))
+            is_elsewhere = own and (np.abs(lack.violations[~may]) > SHORTAGE_TOLERANCE_MW).any()
+            fewer = lacking.minimise_violations(may) if is_elsewhere else None
             lack = lack if fewer is None else fewer
-            return list(_short(inputs, names, lack)), lack
+            return list(_short(data, names, lack)), lack
     return [], None
 
 
-def _short(inputs: ModelData, names: list[str], lack: ElasticSolution) -> Iterator[CarrierShortage]:
+def _short(data: ModelData, names: list[str], lack: ElasticSolution) -> Iterator[CarrierShortage]:
     """Yield what carriers lack, or have too much of."""
-    outputs = {one.owner: one.output for one in inputs.problem.site.converts}
+    outputs = {one.owner: one.output for one in data.problem.site.conversions}
     found: dict[str, FloatArray] = {}
-    for name, missed in zip(names, np.split(lack.missed, len(names)), strict=True):
+    for name, missed in zip(names, np.split(lack.violations, len(names)), strict=True):
         is_balance = name.startswith(BALANCE_PREFIX)
         carrier = name.removeprefix(BALANCE_PREFIX) if is_balance else outputs[name.split(".")[0]]
         found[carrier] = found.get(carrier, 0.0) + (missed if is_balance else -missed)
@@ -181,10 +181,10 @@ def _short(inputs: ModelData, names: list[str], lack: ElasticSolution) -> Iterat
             yield CarrierShortage(carrier=carrier, power=power)
 
 
-def _carriers(inputs: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> set[str]:
+def _carriers(data: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> set[str]:
     """Return what those deliver whose limits are why something lacks."""
-    site = inputs.problem.site
-    gives = {one.owner: one.output for one in site.converts}
+    site = data.problem.site
+    gives = {one.owner: one.output for one in site.conversions}
     gives |= {store.owner: store.carrier for store in site.stores}
     gives |= {exchange.owner: exchange.carrier for exchange in site.exchanges}
     columns = np.concatenate([lack.low, lack.high])
@@ -196,16 +196,16 @@ def _carriers(inputs: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> 
     return {gives[owner] for owner in found if owner in gives}
 
 
-def _remedies(inputs: ModelData, short: list[CarrierShortage], loads: list[str]) -> Iterator[str]:
+def _remedies(data: ModelData, short: list[CarrierShortage], loads: list[str]) -> Iterator[str]:
     """Yield what may be done where a carrier lacks, and where there is too much of it.
 
     To lower the service helps only where there is a plan without any: racks that wait draw too.
     """
     lacking = [one for one in short if one.power.max() > SHORTAGE_TOLERANCE_MW]
-    is_sure = not loads and all(_is_little(inputs, one) for one in lacking)
-    is_enough = is_sure or _has_a_plan_without_service(inputs)
+    is_sure = not loads and all(_is_little(data, one) for one in lacking)
+    is_enough = is_sure or _has_a_plan_without_service(data)
     if lacking and is_enough:
-        dearest = max(lacking, key=lambda one: one.power.max() / _of_service(inputs, one))
+        dearest = max(lacking, key=lambda one: one.power.max() / _of_service(data, one))
         whose = f" of {dearest.carrier}" if len(lacking) > 1 else ""
         power = f"{dearest.power.max():.3g} MW{whose}"
         yield f"lower the service by what {power} serve in these hours"
@@ -220,37 +220,39 @@ def _remedies(inputs: ModelData, short: list[CarrierShortage], loads: list[str])
     yield f"widen one of these limits{also}"
 
 
-def _of_service(inputs: ModelData, short: CarrierShortage) -> float:
+def _of_service(data: ModelData, short: CarrierShortage) -> float:
     """Return what service draws of a carrier for each MW of its racks, by mean slopes. [1]"""
-    each = delivered_cost({short.carrier: 1.0}, inputs.problem, inputs.curves)
-    works = inputs.problem.site.works
+    each = delivered_cost({short.carrier: 1.0}, data.problem, data.curves)
+    works = data.problem.site.flexible_loads
     drawn = sum(each.get(carrier, 0.0) * share for carrier, share in carrier_shares(works).items())
     return max(drawn, SHORTAGE_TOLERANCE_MW)
 
 
-def _is_little(inputs: ModelData, short: CarrierShortage) -> bool:
+def _is_little(data: ModelData, short: CarrierShortage) -> bool:
     """Return whether service draws far more of a carrier than it lacks, wherever it does."""
-    pool = RackPool.of(inputs.problem.site)
-    drawn = _of_service(inputs, short) * float(pool.power(1.0)) * inputs.problem.service
+    pool = RackPool.from_site(data.problem.site)
+    drawn = (
+        _of_service(data, short) * float(pool.power_above_idle(1.0)) * data.problem.service_racks
+    )
     return bool((short.power <= np.maximum(SERVICE_SHARE * drawn, SHORTAGE_TOLERANCE_MW)).all())
 
 
-def _has_a_plan_without_service(inputs: ModelData) -> bool:
+def _has_a_plan_without_service(data: ModelData) -> bool:
     """Return whether some plan keeps every limit while no rack serves, at whatever cost."""
-    outlook = inputs.problem.outlook
+    outlook = data.problem.outlook
     idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
-    asked = replace(inputs.problem, outlook=variables.tag_dataset(idle))
-    other = replace(build_model_data(asked), block=inputs.block)
+    asked = replace(data.problem, outlook=variables.tag_dataset(idle))
+    other = replace(build_model_data(asked), block=data.block)
     return is_feasible(compile_model(signature_of(other)).arrays(parameter_values(other)))
 
 
-def _limits(inputs: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> Iterator[str]:
+def _limits(data: ModelData, arrays: ModelArrays, lack: ElasticSolution) -> Iterator[str]:
     """Yield the bounds that are why, each with its owner and value."""
     for name, at in arrays.columns.items():
         owner, _, word = name.partition(".")
         hits = np.isin(at, lack.high)
         if word == SEGMENT_COLUMN and hits[:, -1].any():
-            curve = inputs.curves[owner]
+            curve = data.curves[owner]
             most = float((curve.low + curve.width.sum(axis=1))[hits[:, -1]].max())
             yield f"{owner} (at most {most:.4g} MW)"
         elif word in ROW_LABELS and word != SEGMENT_COLUMN and hits.any():
@@ -323,9 +325,9 @@ class ElasticModel:
         self._rows = rows.astype(np.int32)
         self._columns = len(arrays.column_low)
         self._solver = LpSolver(arrays, dict.fromkeys(arrays.accounts.names, 0.0))
-        self._solver.may_miss(self._rows)
+        self._solver.add_elastic_columns(self._rows)
 
-    def least(self, may: BoolArray | None = None) -> ElasticSolution | None:
+    def minimise_violations(self, may: BoolArray | None = None) -> ElasticSolution | None:
         """Return what is missed, in sum as little as can be.
 
         Parameters
@@ -342,7 +344,7 @@ class ElasticModel:
         if may is not None:
             most = np.tile(np.where(may, np.inf, 0.0), 2)
             places = self._columns + np.arange(2 * count, dtype=np.int32)
-            self._solver.bound(places, np.zeros(2 * count), high=most)
+            self._solver.set_column_bounds(places, np.zeros(2 * count), high=most)
         found = self._solver.run()
         return None if found is None else self._told(found)
 
@@ -350,7 +352,7 @@ class ElasticModel:
         added = found.values[self._columns :].reshape(2, len(self._rows))
         prices = found.reduced_costs[: self._columns]
         return ElasticSolution(
-            missed=np.array([1.0, -1.0]) @ added,
+            violations=np.array([1.0, -1.0]) @ added,
             rows=np.flatnonzero(np.abs(found.duals) > DUAL_TOLERANCE).astype(np.int32),
             low=np.flatnonzero(prices > DUAL_TOLERANCE).astype(np.int32),
             high=np.flatnonzero(prices < -DUAL_TOLERANCE).astype(np.int32),

@@ -60,7 +60,7 @@ class RelaxableBound:
         ``<owner>.<row or variable>``.
     is_low
         Whether it is their lower bound.
-    each
+    scale
         By how much each bound moves for one unit, on all axes or the first ones, 0 where it stays;
         by one if None.
     is_limit
@@ -69,18 +69,18 @@ class RelaxableBound:
 
     name: str
     is_low: bool = False
-    each: FloatArray | BoolArray | None = None
+    scale: FloatArray | BoolArray | None = None
     is_limit: bool = True
 
     def scaled(self, share: float) -> "RelaxableBound":
         """Return where the same limit stands, each bound moved by a share of what it was. [1]"""
-        return replace(self, each=np.asarray(share * (1.0 if self.each is None else self.each)))
+        return replace(self, scale=np.asarray(share * (1.0 if self.scale is None else self.scale)))
 
     def share(self, shape: tuple[int, ...]) -> FloatArray:
         """Return by how much each bound moves for one unit, on all axes."""
-        if self.each is None:
+        if self.scale is None:
             return np.ones(shape)
-        each = self.each.reshape(self.each.shape + (1,) * (len(shape) - self.each.ndim))
+        each = self.scale.reshape(self.scale.shape + (1,) * (len(shape) - self.scale.ndim))
         return np.broadcast_to(each.astype(float), shape)
 
 
@@ -99,15 +99,15 @@ class SensitivityModel:
     """
 
     def __init__(self, solution: Solution) -> None:
-        inputs = solution.inputs
+        inputs = solution.data
         self.numbers = parameter_values(inputs)
-        arrays = compile_model(solution.warm.shape).arrays(self.numbers)
+        arrays = compile_model(solution.warm_start.shape).arrays(self.numbers)
         self._arrays = _with_fixed_columns(solution, _without_unreachable_rows(solution, arrays))
         self._is_kept = (self._arrays.column_low != arrays.column_low) | (
             self._arrays.column_high != arrays.column_high
         )
         prices = account_weights(inputs.problem.weights)
-        self._solver = LpSolver(self._arrays, prices, basis=solution.warm.basis)
+        self._solver = LpSolver(self._arrays, prices, basis=solution.warm_start.basis)
         self._best = self._objective()
 
     def has(self, name: str) -> bool:
@@ -130,7 +130,7 @@ class SensitivityModel:
         """Return the number of intervals or instants of a row or variable. [1]"""
         return len(self._places(name))
 
-    def worth(self, *sides: RelaxableBound) -> float:
+    def value_of(self, *sides: RelaxableBound) -> float:
         """Return what one more unit of a limit saves, to first order. [EUR per its unit]
 
         Parameters
@@ -178,9 +178,9 @@ class SensitivityModel:
     def _bind(self, name: str, low: FloatArray, high: FloatArray) -> None:
         places, low, high = self._places(name).ravel(), low.ravel(), high.ravel()
         if self.is_row(name):
-            self._solver.bound_rows(places, low, high=high)
+            self._solver.set_row_bounds(places, low, high=high)
         else:
-            self._solver.bound(places, low, high=high)
+            self._solver.set_column_bounds(places, low, high=high)
 
     def _objective(self) -> float:
         found = self._solver.run()
@@ -192,7 +192,7 @@ class SensitivityModel:
 
 def _without_unreachable_rows(solution: Solution, arrays: ModelArrays) -> ModelArrays:
     """Return a model without the rows that bind nothing with the bids of a plan."""
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     bids = {name: solution.values[f"{name}_reserve.offered"] for name in problem.site.reserves}
     rows, _, high = ActivationRows(arrays, problem).bounds(bids)
     highs = arrays.row_high.copy()
@@ -212,13 +212,13 @@ def _fixed(
     solution: Solution, arrays: ModelArrays
 ) -> Iterator[tuple[IntArray, FloatArray, FloatArray]]:
     """Yield columns that stay as the plan has them, and their bounds."""
-    values = solution.flat(arrays)
+    values = solution.column_values(arrays)
     whole = np.flatnonzero(arrays.is_integer).astype(np.int32)
     yield whole, np.round(values[whole]), np.round(values[whole])
-    for lot in bid_blocks(arrays, solution.inputs.problem):
+    for lot in bid_blocks(arrays, solution.data.problem):
         yield lot.columns, values[lot.columns], values[lot.columns]
-    for one in solution.held:
-        places, low, high = one.bounded(arrays)
+    for one in solution.fixed_segments:
+        places, low, high = one.column_bounds(arrays)
         yield places.ravel(), low.ravel(), high.ravel()
 
 
@@ -228,24 +228,24 @@ class PlanLimit:
 
     Attributes
     ----------
-    words
+    label
         What it is called, with its machine.
     unit
         Its unit.
-    sides
+    bounds
         Where it stands in the model.
-    binds
+    is_binding
         In which intervals it binds, ``(time,)``.
     """
 
-    words: str
+    label: str
     unit: str
-    sides: tuple[RelaxableBound, ...]
-    binds: BoolArray
+    bounds: tuple[RelaxableBound, ...]
+    is_binding: BoolArray
 
 
 def plan_limits(
-    solution: Solution, schedule: xr.Dataset, *, easing: SensitivityModel
+    solution: Solution, schedule: xr.Dataset, *, sensitivity_model: SensitivityModel
 ) -> tuple[PlanLimit, ...]:
     """Return the limits that hold a plan back, each once.
 
@@ -255,7 +255,7 @@ def plan_limits(
         A plan.
     schedule
         The schedule made of it.
-    easing
+    sensitivity_model
         Its model.
     """
     units: dict[str, str] = {}
@@ -263,171 +263,183 @@ def plan_limits(
     found: set[tuple[str, bool]] = set()
     told = priced_limits(limit_duals(solution, schedule))
     # columns and ends of machines first: a row in which their limit stands too is none of its own
-    for one in sorted(told, key=lambda one: one.word not in UPPER_BOUND_COLUMNS):
-        if (f"{one.owner}.{one.word}", one.is_low) in found:
+    for one in sorted(told, key=lambda one: one.row not in UPPER_BOUND_COLUMNS):
+        if (f"{one.owner}.{one.row}", one.is_low) in found:
             continue
-        for words, side in _sides(one, easing, solution=solution):
-            units[words] = _unit(one, solution.inputs)
-            share = planned_share(solution.inputs, owner=one.owner, word=one.word)
+        for words, side in _sides(one, sensitivity_model, solution=solution):
+            units[words] = _unit(one, solution.data)
+            share = planned_share(solution.data, owner=one.owner, word=one.row)
             sides.setdefault(words, []).append(side.scaled(share))
             found.add((side.name, side.is_low))
     limits = (
         PlanLimit(
-            words=words,
+            label=words,
             unit=units[words],
-            sides=tuple(places),
-            binds=_binds(places, solution, easing=easing),
+            bounds=tuple(places),
+            is_binding=_binds(places, solution, sensitivity_model=sensitivity_model),
         )
         for words, places in sides.items()
     )
-    return tuple(limit for limit in limits if limit.binds.any())
+    return tuple(limit for limit in limits if limit.is_binding.any())
 
 
 def _binds(
-    sides: list[RelaxableBound], solution: Solution, *, easing: SensitivityModel
+    sides: list[RelaxableBound], solution: Solution, *, sensitivity_model: SensitivityModel
 ) -> BoolArray:
     """Return in which intervals a limit binds: where any of its rows or columns has a price."""
-    found = np.zeros(len(solution.inputs.hours), dtype=bool)
+    found = np.zeros(len(solution.data.hours), dtype=bool)
     for side in sides:
         if not side.is_limit:
             continue
         duals = solution.duals[side.name]
-        gain = np.abs(duals) if easing.is_row(side.name) else duals * (1.0 if side.is_low else -1.0)
+        gain = (
+            np.abs(duals)
+            if sensitivity_model.is_row(side.name)
+            else duals * (1.0 if side.is_low else -1.0)
+        )
         owner, _, word = side.name.partition(".")
         prices = np.where(side.share(duals.shape) > 0.0, np.maximum(gain, 0.0), 0.0)
-        found |= duals_by_interval(prices, solution.inputs, owner=owner, word=word) > MIN_DUAL_EUR
+        found |= duals_by_interval(prices, solution.data, owner=owner, word=word) > MIN_DUAL_EUR
     return found
 
 
-def _unit(one: PricedLimit, inputs: ModelData) -> str:
+def _unit(one: PricedLimit, data: ModelData) -> str:
     """Return the unit of a limit; a promise is eased in all of its windows.
 
     A load target is so by a power, and a budget of the day by as much on each day.
     """
-    promise = find_obligation(inputs, one.owner, one.word)
-    if promise is None or promise.windows == 1:
-        return limit_unit(one, inputs)
-    return f"{limit_unit(one, inputs)} each day" if promise.windows else "MW"
+    promise = find_obligation(data, one.owner, one.row)
+    if promise is None or promise.min_windows == 1:
+        return limit_unit(one, data)
+    return f"{limit_unit(one, data)} each day" if promise.min_windows else "MW"
 
 
 def _sides(
-    one: PricedLimit, easing: SensitivityModel, *, solution: Solution
+    one: PricedLimit, sensitivity_model: SensitivityModel, *, solution: Solution
 ) -> Iterator[tuple[str, RelaxableBound]]:
     """Yield a limit in words and what is eased; a peak of each billing period by itself."""
-    name, inputs = f"{one.owner}.{one.word}", solution.inputs
-    if one.word == "below_peak":
-        for words, counts in split_by_period(one.words, inputs, owner=one.owner, word=one.word):
-            yield limit_label(one.owner, words), RelaxableBound(name=name, each=counts)
+    name, inputs = f"{one.owner}.{one.row}", solution.data
+    if one.row == "below_peak":
+        for words, counts in split_by_period(one.label, inputs, owner=one.owner, word=one.row):
+            yield limit_label(one.owner, words), RelaxableBound(name=name, scale=counts)
         return
-    promise = find_obligation(inputs, one.owner, one.word)
-    if promise is not None and not promise.windows:
-        yield one.limit, RelaxableBound(name=name, each=inputs.hours)
-    elif one.words == JOB_RACKS_LABEL:
-        yield from ((one.limit, side) for side in _of_jobs(one, easing))
-    elif (places := BOUNDS_BY_LIMIT.get(one.word)) is not None:
-        yield from ((one.limit, side) for side in places(one, easing, solution))
+    promise = find_obligation(inputs, one.owner, one.row)
+    if promise is not None and not promise.min_windows:
+        yield one.limit, RelaxableBound(name=name, scale=inputs.hours)
+    elif one.label == JOB_RACKS_LABEL:
+        yield from ((one.limit, side) for side in _of_jobs(one, sensitivity_model))
+    elif (places := BOUNDS_BY_LIMIT.get(one.row)) is not None:
+        yield from ((one.limit, side) for side in places(one, sensitivity_model, solution))
     elif name in (
-        rows := _reserve_energy_rows(one.owner, "up", easing)
+        rows := _reserve_energy_rows(one.owner, "up", sensitivity_model)
     ):  # no level can be lower than it is
         words = limit_label(one.owner, ROW_LABELS["energy_up"])
         yield from (
             (words, RelaxableBound(name=row))
             for row in rows
-            if not _has_positive_minimum(row, easing).any()
+            if not _has_positive_minimum(row, sensitivity_model).any()
         )
     else:
         yield one.limit, RelaxableBound(name=name)
 
 
 def _of_power(
-    one: PricedLimit, easing: SensitivityModel, solution: Solution
+    one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
     """Yield the power of one way of a store: what is planned takes less of a wider way.
 
     What is held for reserves stands on top of it, and can be as much as both ways give.
     """
-    owner, way = one.owner, "up" if one.word == "discharge" else "down"
-    limit = easing.numbers[f"{owner}.{one.word}_limit"]
-    used = np.maximum(solution.values[f"{owner}.{one.word}"] / limit, 0.0).round(6)
+    owner, direction = one.owner, "up" if one.row == "discharge" else "down"
+    limit = sensitivity_model.numbers[f"{owner}.{one.row}_limit"]
+    used = np.maximum(solution.values[f"{owner}.{one.row}"] / limit, 0.0).round(6)
     yield RelaxableBound(
-        name=f"{owner}.{one.word}", each=easing.numbers[f"{owner}.{one.word}_most"] > 0.0
+        name=f"{owner}.{one.row}", scale=sensitivity_model.numbers[f"{owner}.{one.row}_most"] > 0.0
     )
-    yield RelaxableBound(name=f"{owner}.one_way", each=used / limit)
-    if easing.has(f"{owner}.power_{way}"):
-        yield RelaxableBound(name=f"{owner}.power_{way}")
-    for product in solution.inputs.problem.site.reserves:
-        if easing.has(f"{owner}.{reserve_column(product)}"):
-            each = easing.numbers[f"{owner}.{product}_most"] > 0.0
-            yield RelaxableBound(name=f"{owner}.{reserve_column(product)}", each=each)
+    yield RelaxableBound(name=f"{owner}.one_way", scale=used / limit)
+    if sensitivity_model.has(f"{owner}.power_{direction}"):
+        yield RelaxableBound(name=f"{owner}.power_{direction}")
+    for product in solution.data.problem.site.reserves:
+        if sensitivity_model.has(f"{owner}.{reserve_column(product)}"):
+            each = sensitivity_model.numbers[f"{owner}.{product}_most"] > 0.0
+            yield RelaxableBound(name=f"{owner}.{reserve_column(product)}", scale=each)
 
 
 def _of_flow(
-    one: PricedLimit, easing: SensitivityModel, solution: Solution
+    one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
     """Yield an import or export; of the connection with what reserves may add to it."""
-    yield RelaxableBound(name=f"{one.owner}.{one.word}")
-    room = f"reserves.{one.word.removesuffix('power')}room"
-    if one.owner == solution.inputs.problem.site.grid.name and easing.has(room):
+    yield RelaxableBound(name=f"{one.owner}.{one.row}")
+    room = f"reserves.{one.row.removesuffix('power')}room"
+    if one.owner == solution.data.problem.site.grid.name and sensitivity_model.has(room):
         yield RelaxableBound(name=room)
 
 
 def _of_level(
-    one: PricedLimit, easing: SensitivityModel, solution: Solution
+    one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
     """Yield an end of a store's window, with the energy behind reserves or the room for them."""
-    yield from _of_edges(one, easing, solution)
-    for row in _reserve_energy_rows(one.owner, "up" if one.is_low else "down", easing):
-        each = _has_positive_minimum(row, easing) if one.is_low else None
+    yield from _of_edges(one, sensitivity_model, solution)
+    for row in _reserve_energy_rows(one.owner, "up" if one.is_low else "down", sensitivity_model):
+        each = _has_positive_minimum(row, sensitivity_model) if one.is_low else None
         if each is None or each.any():
-            yield RelaxableBound(name=row, each=each)
+            yield RelaxableBound(name=row, scale=each)
 
 
-def _reserve_energy_rows(owner: str, way: str, easing: SensitivityModel) -> list[str]:
+def _reserve_energy_rows(
+    owner: str, direction: str, sensitivity_model: SensitivityModel
+) -> list[str]:
     """Return the rows of the energy behind reserves that a store holds, all of one way."""
-    rows = easing.rows(owner) if easing.has(f"{owner}.power_{way}") else []
-    return [row for row in rows if row.endswith(f"_{way}") and row != f"{owner}.power_{way}"]
+    rows = (
+        sensitivity_model.rows(owner) if sensitivity_model.has(f"{owner}.power_{direction}") else []
+    )
+    return [
+        row for row in rows if row.endswith(f"_{direction}") and row != f"{owner}.power_{direction}"
+    ]
 
 
-def _has_positive_minimum(row: str, easing: SensitivityModel) -> BoolArray:
+def _has_positive_minimum(row: str, sensitivity_model: SensitivityModel) -> BoolArray:
     """Return where the least level of a row of energy upwards is more than none."""
-    return np.asarray(easing.high(row) < 0.0)
+    return np.asarray(sensitivity_model.high(row) < 0.0)
 
 
-def _of_edges(one: PricedLimit, easing: SensitivityModel, _: Solution) -> Iterator[RelaxableBound]:
+def _of_edges(
+    one: PricedLimit, sensitivity_model: SensitivityModel, _: Solution
+) -> Iterator[RelaxableBound]:
     """Yield a level or work at the edges of the intervals.
 
     What is there at the start is given, and what has arrived by the end is not less for coming
     earlier: neither is eased.
     """
-    name = f"{one.owner}.{one.word}"
-    each = np.ones(easing.length(name))
+    name = f"{one.owner}.{one.row}"
+    each = np.ones(sensitivity_model.length(name))
     each[0] = 0.0
-    each[-1] = float(one.is_low or one.word != "met")
-    yield RelaxableBound(name=name, is_low=one.is_low, each=each)
+    each[-1] = float(one.is_low or one.row != "met")
+    yield RelaxableBound(name=name, is_low=one.is_low, scale=each)
 
 
-def _of_jobs(one: PricedLimit, easing: SensitivityModel) -> Iterator[RelaxableBound]:
+def _of_jobs(one: PricedLimit, sensitivity_model: SensitivityModel) -> Iterator[RelaxableBound]:
     """Yield racks that jobs can use: a row, and of a kind that takes one cap a column's bound."""
     yield RelaxableBound(name=f"{one.owner}.within_jobs")
     yield RelaxableBound(
-        name=f"{one.owner}.racks", each=easing.numbers[f"{one.owner}.racks_high"] > 0.0
+        name=f"{one.owner}.racks", scale=sensitivity_model.numbers[f"{one.owner}.racks_high"] > 0.0
     )
 
 
 def _of_end(
-    one: PricedLimit, easing: SensitivityModel, solution: Solution
+    one: PricedLimit, sensitivity_model: SensitivityModel, solution: Solution
 ) -> Iterator[RelaxableBound]:
     """Yield the end of a machine's segments; the secant to it moves along.
 
     What feeds the bus bears reserves too, forwards and backwards.
     """
-    width = solution.inputs.curves[one.owner].width
-    yield RelaxableBound(name=f"{one.owner}.segment", each=is_last_segment(width))
+    width = solution.data.curves[one.owner].width
+    yield RelaxableBound(name=f"{one.owner}.segment", scale=is_last_segment(width))
     if width.shape[1] > 1:
-        steepness = easing.numbers[f"{one.owner}.steepness"][:, -1]
-        yield RelaxableBound(name=f"{one.owner}.lid", each=steepness, is_limit=False)
+        steepness = sensitivity_model.numbers[f"{one.owner}.steepness"][:, -1]
+        yield RelaxableBound(name=f"{one.owner}.lid", scale=steepness, is_limit=False)
     for room in (f"reserves.{one.owner}_room", f"reserves.{one.owner}_room_back"):
-        if easing.has(room):
+        if sensitivity_model.has(room):
             yield RelaxableBound(name=room)
 
 

@@ -34,7 +34,7 @@ class SoftConstraintViolation:
         By how much, over all of them. [``unit``]
     unit
         Unit of both.
-    paid
+    cost
         What that weighs in the objective; below zero where it is paid for. [EUR]
     is_hard
         Whether it must not be: nothing else could give way any more.
@@ -46,7 +46,7 @@ class SoftConstraintViolation:
     above: float
     below: float
     unit: str
-    paid: float
+    cost: float
     is_hard: bool = False
 
     def as_json(self) -> dict[str, object]:
@@ -58,7 +58,7 @@ class SoftConstraintViolation:
             "above": round(self.above, 3),
             "below": round(self.below, 3),
             "unit": self.unit,
-            "paid_eur": round(self.paid, 2),
+            "paid_eur": round(self.cost, 2),
             "is_hard": self.is_hard,
         }
 
@@ -71,36 +71,36 @@ def soft_constraint_report(solution: Solution) -> tuple[SoftConstraintViolation,
     solution
         What the optimiser answered.
     """
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     found = [
         one
         for promise in described_obligations(problem.site, problem.outlook)
         if (one := _obligation_violation(solution, promise)) is not None
     ]
     found += [*_ramp(solution), *_connection_limit(solution), *_soc_return(solution)]
-    return tuple(sorted(found, key=lambda one: -one.paid))
+    return tuple(sorted(found, key=lambda one: -one.cost))
 
 
 def _obligation_violation(
     solution: Solution, promise: Obligation
 ) -> SoftConstraintViolation | None:
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     terms = promise.terms(problem.outlook)
     above, below = (
-        np.where(terms.is_held, solution.values[f"{promise.owner}.{way}"], 0.0)
+        np.where(terms.is_binding, solution.values[f"{promise.owner}.{way}"], 0.0)
         for way in ("above", "below")
     )
     above, below = np.maximum(above - below, 0.0), np.maximum(below - above, 0.0)
-    hard = np.isinf(terms.up_price)
-    price = np.where(hard, HARD_OBLIGATION_PENALTY[promise.quantity], terms.up_price)
+    hard = np.isinf(terms.price_above)
+    price = np.where(hard, HARD_OBLIGATION_PENALTY[promise.quantity], terms.price_above)
     off = (above > VIOLATION_TOLERANCE) | (
-        (below > VIOLATION_TOLERANCE) & (terms.down_price != 0.0)
+        (below > VIOLATION_TOLERANCE) & (terms.price_below != 0.0)
     )
     if not off.any():
         return None
     weight = problem.weights["carbon" if promise.account == "carbon" else "money"]
-    paid = weight * float(price[off] @ above[off] + terms.down_price[off] @ below[off])
-    time = problem.outlook["time"].to_numpy()[np.isin(terms.window, np.flatnonzero(off))]
+    paid = weight * float(price[off] @ above[off] + terms.price_below[off] @ below[off])
+    time = problem.outlook["time"].to_numpy()[np.isin(terms.window_index, np.flatnonzero(off))]
     return SoftConstraintViolation(
         target=f"{_TARGET_LABELS[promise.account]} ({promise.owner})",
         first=time[0],
@@ -108,7 +108,7 @@ def _obligation_violation(
         above=float(above[off].sum()),
         below=float(below[off].sum()),
         unit=OBLIGATION_UNITS[promise.quantity],
-        paid=paid,
+        cost=paid,
         is_hard=bool((hard & (above > VIOLATION_TOLERANCE)).any()),
     )
 
@@ -123,12 +123,12 @@ _TARGET_LABELS: Final = {
 
 def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the ramp of the connection, if it is not kept."""
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     grid = problem.site.grid.name
     excess: FloatArray = solution.values.get(f"{grid}.ramp_excess", np.empty(0))
     off = np.flatnonzero(excess > VIOLATION_TOLERANCE)
     if len(off):
-        off = np.array(ramp_limited_intervals(find_exchange(solution.inputs, grid), problem))[off]
+        off = np.array(ramp_limited_intervals(find_exchange(solution.data, grid), problem))[off]
         time = problem.outlook["time"].to_numpy()
         total = float(excess.sum())
         yield SoftConstraintViolation(
@@ -138,14 +138,14 @@ def _ramp(solution: Solution) -> Iterator[SoftConstraintViolation]:
             above=total,
             below=0.0,
             unit="MW",
-            paid=RAMP_PENALTY_EUR_PER_MW * total * problem.weights["money"],
+            cost=RAMP_PENALTY_EUR_PER_MW * total * problem.weights["money"],
         )
 
 
 def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield what others leave of the connection, where a site cannot do with so little."""
-    problem = solution.inputs.problem
-    if not (off := np.flatnonzero(problem.least_import)).size:
+    problem = solution.data.problem
+    if not (off := np.flatnonzero(problem.unavoidable_import)).size:
         return
     grid, time = problem.site.grid.name, problem.outlook["time"].to_numpy()
     taken = solution.values[f"{grid}.import_power"][off]
@@ -157,18 +157,21 @@ def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
         above=float(beyond.max()),
         below=0.0,
         unit="MW",
-        paid=0.0,
+        cost=0.0,
     )
 
 
 def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the stores that come back to their windows later than they are meant to."""
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     for store in problem.site.stores:
         astray: FloatArray = solution.values.get(f"{store.owner}.astray", np.empty(0))
         off = np.flatnonzero(astray > VIOLATION_TOLERANCE)
         if len(off):
-            time, is_below = problem.outlook["time"].to_numpy(), problem.level(store) < store.low
+            time, is_below = (
+                problem.outlook["time"].to_numpy(),
+                problem.initial_level(store) < store.min_level,
+            )
             most = float(astray.max())
             yield SoftConstraintViolation(
                 target=f"way of the store back to its window ({store.owner})",
@@ -177,7 +180,7 @@ def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
                 above=0.0 if is_below else most,
                 below=most if is_below else 0.0,
                 unit="MWh",
-                paid=SOC_RETURN_PENALTY_EUR_PER_MWH_H
+                cost=SOC_RETURN_PENALTY_EUR_PER_MWH_H
                 * float(problem.hours @ astray)
                 * problem.weights["money"],
             )

@@ -58,7 +58,7 @@ def safe_horizon(problem: Problem) -> Problem | None:
         The same over fewer hours; none if that hour is near, or beyond the horizon. What is stored
         by then, and done, is worth the dearest hour: it will be missed.
     """
-    breaches = verify(problem.site, problem.state, baseline_plan(problem, 0.0)).breaches
+    breaches = verify(problem.site, problem.state, baseline_plan(problem, 0.0)).violations
     start = problem.outlook["time"].to_numpy()[0]
     hours = min(
         [VERIFIED_PERIOD_H, *(float((one.time - start) / time_axes.HOUR) for one in breaches)]
@@ -105,7 +105,9 @@ def with_connection_power(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
 
 def hall_power(site: Site, plan: xr.Dataset, work_power: xr.DataArray | float) -> xr.DataArray:
     """Return what the halls draw for the service of a plan and work above idle [MW]. [MW]"""
-    return split_over_halls(site, RackPool.of(site).draw(plan["service_racks"]) + work_power)
+    return split_over_halls(
+        site, RackPool.from_site(site).total_power(plan["service_racks"]) + work_power
+    )
 
 
 SMOOTHED_INTERVALS: Final = 8
@@ -158,15 +160,15 @@ def smooth_ramps(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
     xarray.Dataset
         The same, with ``battery_charge`` and ``battery_discharge``; the promise is to be made anew.
     """
-    batteries = problem.site.of(Battery)
+    batteries = problem.site.machines_of(Battery)
     if not batteries:
         return plan
     before = float(net_import(problem.state))
     net = net_import(plan).to_numpy()
     grid = problem.site.exchanges[0]
     step = float(max_import_change(grid, problem.hours).min())
-    left = problem.available(grid) * (1.0 - problem.margins.power)
-    flow = _smoothing_power(net, before, step, most=left)
+    left = problem.available_import(grid) * (1.0 - problem.margins.power)
+    flow = _smoothing_power(net, before, step, max_import=left)
     power = sum(battery.power for battery in batteries)
     shares = xr.DataArray(
         [battery.power / power for battery in batteries],
@@ -181,7 +183,7 @@ def smooth_ramps(problem: Problem, plan: xr.Dataset) -> xr.Dataset:
 
 
 def _smoothing_power(
-    net: FloatArray, before: float, step: float, *, most: FloatArray
+    net: FloatArray, before: float, step: float, *, max_import: FloatArray
 ) -> FloatArray:
     """Return what batteries must take, less than none to give, so that no limit is broken. [MW]
 
@@ -193,13 +195,13 @@ def _smoothing_power(
         Net import before it. [MW]
     step
         Most that net import may change from one of the first intervals to the next. [MW]
-    most
+    max_import
         Most of it that the connection bears, ``(time,)``. [MW]
     """
     flow = np.zeros(len(net))
     for i in range(len(net)):
         steady = np.clip(net[i], before - step, before + step) if i < SMOOTHED_INTERVALS else net[i]
-        wanted = float(min(steady, most[i]))
+        wanted = float(min(steady, max_import[i]))
         flow[i] = wanted - net[i]
         before = wanted
     return flow

@@ -182,7 +182,7 @@ def _verify(
         logger.exception("a schedule that cannot be judged")
         message = f"{problem.site.name}: the twin cannot judge the schedule: {error}"
         raise NoScheduleError(message) from error
-    refusals = verdict.breaches if may_be_exposed else verdict.refusals
+    refusals = verdict.violations if may_be_exposed else verdict.refusals
     if verdict.replay is None or refusals:
         raise NoScheduleError(_refusal(problem.site, refusals))
     return verdict.replay, verdict
@@ -213,7 +213,7 @@ def _shifted(problem: Problem, last: Decision | None, reason: str) -> ScheduleCh
         message = "the plan before takes more than a partner asks for"
         raise NoScheduleError(message)
     replay, verdict = _verify(problem, schedule)
-    old = last.degraded(f"the plan of {format_minute(last.start)} is kept on")
+    old = last.with_degradation(f"the plan of {format_minute(last.start)} is kept on")
     return ScheduleChoice(
         schedule=schedule,
         replay=replay,

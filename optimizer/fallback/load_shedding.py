@@ -54,7 +54,7 @@ def shed_all_work(problem: Problem, running_power: float) -> ShedResult | None:
         return None
     named = {limit.name for limit in limits.operating_limits(problem.site)}
     before, after = (
-        {one.limit: one for one in found.breaches if one.limit in named}
+        {one.limit: one for one in found.violations if one.limit in named}
         for found in (goes_on, verdict)
     )
     if any(_is_worse(one, after[limit]) for limit, one in before.items() if limit in after):

@@ -38,13 +38,13 @@ class SubproblemSolution:
         What it costs, prices of lanes not counted. [EUR]
     net
         What it sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
-    worth
+    marginal_value
         What one more MWh sent would save, ``(block, lane)``. [EUR MWh-1]
     """
 
     cost: float
     net: FloatArray
-    worth: FloatArray
+    marginal_value: FloatArray
 
 
 class SiteSubproblem:
@@ -57,7 +57,7 @@ class SiteSubproblem:
     """
 
     def __init__(self, problem: Problem) -> None:
-        self._moves = cast("Migration", problem.moves)
+        self._moves = cast("Migration", problem.migration)
         self._inputs = inputs = build_model_data(problem)
         self._shape = signature_of(inputs)
         self._arrays = compile_model(self._shape).arrays(parameter_values(inputs))
@@ -65,11 +65,11 @@ class SiteSubproblem:
         prices = account_weights(problem.weights)
         self._solver = LpSolver(self._arrays, prices, time_limit=SUBPROBLEM_TIME_LIMIT_S)
 
-    def alone(self) -> SubproblemSolution:
+    def solve_isolated(self) -> SubproblemSolution:
         """Return what the site does when nothing moves."""
-        return self.settle(np.zeros(self._places.shape))
+        return self.solve_fixed(np.zeros(self._places.shape))
 
-    def settle(self, net: FloatArray) -> SubproblemSolution:
+    def solve_fixed(self, net: FloatArray) -> SubproblemSolution:
         """Return what the site does when it is told what to send less what to take in.
 
         Parameters
@@ -77,12 +77,14 @@ class SiteSubproblem:
         net
             That, ``(block, lane)``, in work of the fleet. [MWh]
         """
-        answer = self._solved(np.zeros(net.shape), net, high=net)
+        lp_solution = self._solved(np.zeros(net.shape), net, high=net)
         return SubproblemSolution(
-            cost=answer.objective, net=net, worth=-answer.reduced_costs[self._places]
+            cost=lp_solution.objective,
+            net=net,
+            marginal_value=-lp_solution.reduced_costs[self._places],
         )
 
-    def ask(self, prices: FloatArray) -> SubproblemSolution:
+    def solve_at_prices(self, prices: FloatArray) -> SubproblemSolution:
         """Return what the site does at prices of its lanes.
 
         Parameters
@@ -90,10 +92,12 @@ class SiteSubproblem:
         prices
             What each MWh sent costs and each MWh taken in earns, ``(block, lane)``. [EUR MWh-1]
         """
-        answer = self._solved(prices, self._moves.low, high=self._moves.high)
-        net = answer.values[self._places]
+        lp_solution = self._solved(prices, self._moves.low, high=self._moves.high)
+        net = lp_solution.values[self._places]
         return SubproblemSolution(
-            cost=answer.objective - float((prices * net).sum()), net=net, worth=-prices
+            cost=lp_solution.objective - float((prices * net).sum()),
+            net=net,
+            marginal_value=-prices,
         )
 
     def decide(self, net: FloatArray) -> Decision:
@@ -112,21 +116,21 @@ class SiteSubproblem:
             If the twin refuses every plan found.
         """
         asked = with_fixed_migration(self._inputs.problem, net)
-        warm = None  # whole units, and a site alone, begin from another question
-        if asked.moves is not None and not self._arrays.is_integer.any():
+        warm_start = None  # whole units, and a site alone, begin from another question
+        if asked.migration is not None and not self._arrays.is_integer.any():
             instants = asked.outlook["instant"].to_numpy()
-            warm = WarmStart(shape=self._shape, instants=instants, basis=self._solver.basis)
-        return decide(asked, warm=warm)
+            warm_start = WarmStart(shape=self._shape, instants=instants, basis=self._solver.basis)
+        return decide(asked, warm_start=warm_start)
 
     def _solved(self, prices: FloatArray, low: FloatArray, *, high: FloatArray) -> LpSolution:
         """Return the cheapest plan at prices and bounds of the lanes, from the last one."""
         flat = self._places.ravel()
-        self._solver.price(flat, prices.ravel())
-        self._solver.bound(flat, low.ravel(), high=high.ravel())
-        answer = self._solver.run()
-        if answer is None:
-            raise explain_infeasibility(self._inputs, self._solver.bounded(self._arrays))
-        return answer
+        self._solver.set_costs(flat, prices.ravel())
+        self._solver.set_column_bounds(flat, low.ravel(), high=high.ravel())
+        lp_solution = self._solver.run()
+        if lp_solution is None:
+            raise explain_infeasibility(self._inputs, self._solver.current_arrays(self._arrays))
+        return lp_solution
 
 
 CONNECT_TIMEOUT: Final = "10s"
@@ -136,19 +140,19 @@ CONNECT_TIMEOUT: Final = "10s"
 class Executor(Protocol):
     """All sites of a fleet; answers come in their order."""
 
-    def alone(self) -> list[SubproblemSolution]:
+    def solve_isolated(self) -> list[SubproblemSolution]:
         """Return what all do when nothing moves."""
         ...
 
-    def ask(self, prices: FloatArray) -> list[SubproblemSolution]:
+    def solve_at_prices(self, prices: FloatArray) -> list[SubproblemSolution]:
         """Return what all do at prices of the lanes, ``(block, lane)``. [EUR MWh-1]"""
         ...
 
-    def settle(self, nets: Sequence[FloatArray]) -> list[SubproblemSolution]:
+    def solve_fixed(self, net_sent: Sequence[FloatArray]) -> list[SubproblemSolution]:
         """Return what all do when told what to send less what to take in. [MWh]"""
         ...
 
-    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+    def decide(self, net_sent: Sequence[FloatArray]) -> list[Decision]:
         """Return the decisions of all when told what to send less what to take in. [MWh]"""
         ...
 
@@ -169,21 +173,23 @@ class LocalExecutor:
     def __init__(self, problems: Sequence[Problem]) -> None:
         self._members = [SiteSubproblem(problem) for problem in problems]
 
-    def alone(self) -> list[SubproblemSolution]:
+    def solve_isolated(self) -> list[SubproblemSolution]:
         """Return what all do when nothing moves."""
-        return [member.alone() for member in self._members]
+        return [member.solve_isolated() for member in self._members]
 
-    def ask(self, prices: FloatArray) -> list[SubproblemSolution]:
+    def solve_at_prices(self, prices: FloatArray) -> list[SubproblemSolution]:
         """Return what all do at prices of the lanes."""
-        return [member.ask(prices) for member in self._members]
+        return [member.solve_at_prices(prices) for member in self._members]
 
-    def settle(self, nets: Sequence[FloatArray]) -> list[SubproblemSolution]:
+    def solve_fixed(self, net_sent: Sequence[FloatArray]) -> list[SubproblemSolution]:
         """Return what all do when told what to send less what to take in."""
-        return [member.settle(net) for member, net in zip(self._members, nets, strict=True)]
+        return [
+            member.solve_fixed(net) for member, net in zip(self._members, net_sent, strict=True)
+        ]
 
-    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+    def decide(self, net_sent: Sequence[FloatArray]) -> list[Decision]:
         """Return the decisions of all when told what to send less what to take in."""
-        return [member.decide(net) for member, net in zip(self._members, nets, strict=True)]
+        return [member.decide(net) for member, net in zip(self._members, net_sent, strict=True)]
 
     def close(self) -> None:
         """Let the sites go."""
@@ -215,7 +221,7 @@ class DaskExecutor:
         if not workers:
             self._client.close()
             fault = ValidationIssue(
-                place=address, value="no workers", mend="start a worker at least"
+                location=address, found="no workers", remedy="start a worker at least"
             )
             raise ServiceError("cluster", [fault])
         placed = [
@@ -235,36 +241,36 @@ class DaskExecutor:
             self._client.close()
             raise
 
-    def alone(self) -> list[SubproblemSolution]:
+    def solve_isolated(self) -> list[SubproblemSolution]:
         """Return what all do when nothing moves."""
-        return self._heard("alone", [() for _ in self._members])
+        return self._call_all("alone", [() for _ in self._members])
 
-    def ask(self, prices: FloatArray) -> list[SubproblemSolution]:
+    def solve_at_prices(self, prices: FloatArray) -> list[SubproblemSolution]:
         """Return what all do at prices of the lanes."""
-        return self._heard("ask", [(prices,) for _ in self._members])
+        return self._call_all("ask", [(prices,) for _ in self._members])
 
-    def settle(self, nets: Sequence[FloatArray]) -> list[SubproblemSolution]:
+    def solve_fixed(self, net_sent: Sequence[FloatArray]) -> list[SubproblemSolution]:
         """Return what all do when told what to send less what to take in."""
-        return self._heard("settle", [(net,) for net in nets])
+        return self._call_all("settle", [(net,) for net in net_sent])
 
-    def decide(self, nets: Sequence[FloatArray]) -> list[Decision]:
+    def decide(self, net_sent: Sequence[FloatArray]) -> list[Decision]:
         """Return the decisions of all when told what to send less what to take in."""
-        return self._heard("decide", [(net,) for net in nets])
+        return self._call_all("decide", [(net,) for net in net_sent])
 
     def close(self) -> None:
         """Let the sites go, and the cluster for others."""
         self._members = []
         self._client.close()
 
-    def _heard(self, asked: str, told: Sequence[tuple[FloatArray, ...]]) -> list[Any]:
+    def _call_all(self, asked: str, told: Sequence[tuple[FloatArray, ...]]) -> list[Any]:
         """Return what all answer when each is told something."""
         both = zip(self._members, told, strict=True)
         try:
             calls = [getattr(member, asked)(*own) for member, own in both]
             return [call.result() for call in calls]
         except OSError as error:  # Dask's own word for it
-            mend = "a worker is lost: see why it ended, as for want of memory, and decide again"
-            fault = ValidationIssue(place=self._address, value=str(error), mend=mend)
+            remedy = "a worker is lost: see why it ended, as for want of memory, and decide again"
+            fault = ValidationIssue(location=self._address, found=str(error), remedy=remedy)
             raise ServiceError("cluster", [fault]) from error
 
 
@@ -273,8 +279,8 @@ def _connected(address: str) -> Any:
     try:
         from dask import distributed  # noqa: PLC0415  (heavy, for planners only)
     except ImportError as error:
-        mend = "install the planner's environment, or leave the cluster out"
-        fault = ValidationIssue(place="dask.distributed", value="", mend=mend)
+        remedy = "install the planner's environment, or leave the cluster out"
+        fault = ValidationIssue(location="dask.distributed", found="", remedy=remedy)
         raise ServiceError("cluster", [fault]) from error
     try:
         # a client of no address is made by half, waits at the end and tells a trace-back
@@ -283,8 +289,8 @@ def _connected(address: str) -> Any:
             address, timeout=CONNECT_TIMEOUT, set_as_default=False
         )
     except (OSError, ValueError) as error:
-        mend = "start a scheduler there, or leave the cluster out"
-        fault = ValidationIssue(place="address", value=address, mend=mend)
+        remedy = "start a scheduler there, or leave the cluster out"
+        fault = ValidationIssue(location="address", found=address, remedy=remedy)
         raise ServiceError("cluster", [fault]) from error
 
 

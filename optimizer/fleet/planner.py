@@ -43,7 +43,7 @@ class FleetDecision:
     ----------
     decisions
         Site -> its decision, judged by the twin.
-    alone
+    isolated_costs
         Site -> what its decision costs when nothing moves, without waste and in whole units; where
         a site has none then, what all cost at least. [EUR]
     transfers
@@ -53,7 +53,7 @@ class FleetDecision:
     """
 
     decisions: Mapping[str, Decision]
-    alone: Mapping[str, float]
+    isolated_costs: Mapping[str, float]
     transfers: tuple[WorkTransfer, ...]
     coordination: CoordinationResult
 
@@ -65,7 +65,7 @@ class FleetDecision:
     @property
     def saved(self) -> float:
         """What the fleet costs less than its sites apart, never below 0 where all decide. [EUR]"""
-        return sum(self.alone.values()) - sum(self.costs.values())
+        return sum(self.isolated_costs.values()) - sum(self.costs.values())
 
     @property
     def gap(self) -> float:
@@ -80,12 +80,12 @@ class FleetDecision:
         settled, costs = self.coordination, self.costs
         sites = {
             name: {
-                "objective_alone": round(self.alone[name], 2),
+                "objective_alone": round(self.isolated_costs[name], 2),
                 "objective": round(costs[name], 2),
                 "bound": round(settled.bounds[number], 2),
-                "earned_by_moves": round(self.earned(number), 2),
-                "sends_mwh": round(float(settled.nets[number].clip(min=0.0).sum()), 3),
-                "takes_in_mwh": round(float((-settled.nets[number]).clip(min=0.0).sum()), 3),
+                "earned_by_moves": round(self.migration_income(number), 2),
+                "sends_mwh": round(float(settled.net_sent[number].clip(min=0.0).sum()), 3),
+                "takes_in_mwh": round(float((-settled.net_sent[number]).clip(min=0.0).sum()), 3),
                 "is_safe": decision.verdict.is_safe,
                 "explanation": decision.explanation.as_json(),
             }
@@ -94,7 +94,7 @@ class FleetDecision:
         return {
             "sites": sites,
             "transfers": [transfer.as_json() for transfer in self.transfers],
-            "objective_alone": round(sum(self.alone.values()), 2),
+            "objective_alone": round(sum(self.isolated_costs.values()), 2),
             "objective": round(sum(costs.values()), 2),
             "bound": round(settled.bound, 2),
             "gap": self.gap,
@@ -102,7 +102,7 @@ class FleetDecision:
             "rounds": settled.rounds,
         }
 
-    def earned(self, number: int) -> float:
+    def migration_income(self, number: int) -> float:
         """Return what a site earns by what it takes in less what it sends, at the prices. [EUR]
 
         Parameters
@@ -111,7 +111,7 @@ class FleetDecision:
             Of the site.
         """
         settled = self.coordination
-        return 0.0 - float((settled.prices * settled.nets[number]).sum())
+        return 0.0 - float((settled.prices * settled.net_sent[number]).sum())
 
 
 def decide_fleet(
@@ -120,7 +120,7 @@ def decide_fleet(
     cluster: str | None = None,
     gap: float = COORDINATION_GAP,
     rounds: int = MAX_ROUNDS,
-    listen: RoundCallback = lambda *_: None,
+    on_progress: RoundCallback = lambda *_: None,
 ) -> FleetDecision:
     """Return the decisions of sites that share work.
 
@@ -137,7 +137,7 @@ def decide_fleet(
         Share of the cost that may be missed by the prices. [1]
     rounds
         Most times that the sites are asked for prices.
-    listen
+    on_progress
         Told of every round.
 
     Raises
@@ -154,37 +154,39 @@ def decide_fleet(
         If the cluster is not there.
     """
     check_same_axes("decide_fleet", problems)
-    crew = create_executor(problems, cluster)
+    executor = create_executor(problems, cluster)
     try:
-        settled = coordinate_by_prices(crew, gap=gap, rounds=rounds, listen=listen)
-        settled, decisions, alone = _cheaper(crew, settled)
+        settled = coordinate_by_prices(executor, gap=gap, rounds=rounds, on_progress=on_progress)
+        settled, decisions, alone = _cheaper(executor, settled)
     finally:
-        crew.close()
+        executor.close()
     names = [problem.site.name for problem in problems]
     return FleetDecision(
         decisions=dict(zip(names, decisions, strict=True)),
-        alone=dict(zip(names, alone, strict=True)),
-        transfers=list_transfers(problems, settled.nets, settled.prices),
+        isolated_costs=dict(zip(names, alone, strict=True)),
+        transfers=list_transfers(problems, settled.net_sent, settled.prices),
         coordination=settled,
     )
 
 
 def _cheaper(
-    crew: Executor, settled: CoordinationResult
+    executor: Executor, settled: CoordinationResult
 ) -> tuple[CoordinationResult, Sequence[Decision], Sequence[float]]:
     """Return the cheaper of what is settled and nothing, as decided, and what all cost alone."""
     still = replace(
-        settled, nets=tuple(np.zeros_like(net) for net in settled.nets), costs=settled.alone
+        settled,
+        net_sent=tuple(np.zeros_like(net) for net in settled.net_sent),
+        costs=settled.isolated_costs,
     )
     try:
-        apart = crew.decide(still.nets)
+        apart = executor.decide(still.net_sent)
     except NoScheduleError:  # what some cannot do here they may do elsewhere
-        return settled, crew.decide(settled.nets), settled.alone
+        return settled, executor.decide(settled.net_sent), settled.isolated_costs
     alone = [_cost(decision) for decision in apart]
-    if not any(net.any() for net in settled.nets):
+    if not any(net.any() for net in settled.net_sent):
         return still, apart, alone
     try:
-        together = crew.decide(settled.nets)
+        together = executor.decide(settled.net_sent)
     except NoScheduleError:
         return still, apart, alone
     if sum(map(_cost, together)) > sum(alone):
@@ -213,12 +215,12 @@ class RollingFleetDecision:
     ----------
     decisions
         Site -> its decision, judged by the twin.
-    nets
+    net_sent
         What each sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
     """
 
     decisions: Mapping[str, Decision]
-    nets: tuple[FloatArray, ...]
+    net_sent: tuple[FloatArray, ...]
 
 
 def decide_rolling(
@@ -257,23 +259,23 @@ def decide_rolling(
     problems = [_with_past_units(problem, previous.get(problem.site.name)) for problem in problems]
     if len(problems) > MAX_MONOLITHIC_SITES:
         found = decide_fleet(problems, cluster=cluster)
-        return RollingFleetDecision(decisions=found.decisions, nets=found.coordination.nets)
+        return RollingFleetDecision(decisions=found.decisions, net_sent=found.coordination.net_sent)
     values = solve_monolithic([build_model_data(problem) for problem in problems]).values
     settled_by = (values[f"{problem.site.name}.moves.net"] for problem in problems)
-    nets = tuple(
+    net_sent = tuple(
         (1.0 - SETTLEMENT_MARGIN) * np.where(np.abs(net) > WORK_TOLERANCE_MWH, net, 0.0)
         for net in settled_by
     )
     decisions = {}
-    for problem, net in zip(problems, nets, strict=True):
+    for problem, net in zip(problems, net_sent, strict=True):
         name = problem.site.name
         decisions[name] = decide(with_fixed_migration(problem, net), previous=previous.get(name))
-    return RollingFleetDecision(decisions=decisions, nets=nets)
+    return RollingFleetDecision(decisions=decisions, net_sent=net_sent)
 
 
 def _with_past_units(problem: Problem, last: Decision | None) -> Problem:
     """Return a question with what the decision in force made the units of its site do."""
-    return with_past_units(problem, last.warm if last else None)
+    return with_past_units(problem, last.warm_start if last else None)
 
 
 MONOLITHIC_TIME_LIMIT_S: Final = 3600.0
@@ -312,12 +314,12 @@ def solve_monolithic(many: Sequence[ModelData]) -> MonolithicSolution:
     NoScheduleError
         If no plan keeps every limit.
     """
-    first = many[0].problem.moves
+    first = many[0].problem.migration
     names = tuple(inputs.problem.site.name for inputs in many)
     couplings: tuple[tuple[str, object], ...] = ()
     if first is not None:
         shared = migration.MigrationBalanceSignature(
-            sites=names, lanes=len(first.lanes), starts=first.edges[:-1]
+            sites=names, migration_routes=len(first.migration_routes), starts=first.edges[:-1]
         )
         couplings = (("sharing", shared),)
     shape = replace(signature_of(*many), couplings=couplings)
@@ -327,13 +329,13 @@ def solve_monolithic(many: Sequence[ModelData]) -> MonolithicSolution:
         for inputs in many
         for account, price in account_weights(inputs.problem.weights).items()
     }
-    answer = LpSolver(arrays, prices, time_limit=MONOLITHIC_TIME_LIMIT_S).run()
-    if answer is None:
+    lp_solution = LpSolver(arrays, prices, time_limit=MONOLITHIC_TIME_LIMIT_S).run()
+    if lp_solution is None:
         message = f"{', '.join(names)}: no schedule of the fleet keeps every limit"
         raise NoScheduleError(message)
-    duals = {name: answer.duals[at] for name, at in arrays.rows.items()}
+    duals = {name: lp_solution.duals[at] for name, at in arrays.rows.items()}
     return MonolithicSolution(
-        objective=answer.objective,
-        values={name: answer.values[at] for name, at in arrays.columns.items()},
-        duals=duals | {name: answer.reduced_costs[at] for name, at in arrays.columns.items()},
+        objective=lp_solution.objective,
+        values={name: lp_solution.values[at] for name, at in arrays.columns.items()},
+        duals=duals | {name: lp_solution.reduced_costs[at] for name, at in arrays.columns.items()},
     )

@@ -42,11 +42,11 @@ class CoordinationResult:
 
     Attributes
     ----------
-    nets
+    net_sent
         What each sends less what it takes in, ``(block, lane)``, in work of the fleet. [MWh]
     prices
         Of the lanes, ``(block, lane)``: those that bound the cost best. [EUR MWh-1]
-    alone, costs
+    isolated_costs, costs
         What each site costs when nothing moves, and as settled; waste and parts of units allowed,
         prices of lanes not counted. [EUR]
     bounds
@@ -56,9 +56,9 @@ class CoordinationResult:
         How often the sites were asked for prices. [1]
     """
 
-    nets: tuple[FloatArray, ...]
+    net_sent: tuple[FloatArray, ...]
     prices: FloatArray
-    alone: tuple[float, ...]
+    isolated_costs: tuple[float, ...]
     costs: tuple[float, ...]
     bounds: tuple[float, ...]
     rounds: int
@@ -85,22 +85,22 @@ def relative_gap(cost: float, bound: float) -> float:
 
 
 def coordinate_by_prices(
-    crew: Executor,
+    executor: Executor,
     *,
     gap: float = COORDINATION_GAP,
     rounds: int = MAX_ROUNDS,
-    listen: RoundCallback = lambda *_: None,
+    on_progress: RoundCallback = lambda *_: None,
 ) -> CoordinationResult:
     """Return what the sites of a fleet send to one another.
 
     Parameters
     ----------
-    crew
+    executor
         The sites.
     gap, rounds
         Share of the cost that may be missed [1], and most times that the sites are asked, once at
         least; then the best that was settled is taken.
-    listen
+    on_progress
         Told of every round.
 
     Returns
@@ -115,33 +115,33 @@ def coordinate_by_prices(
     SolverError
         If the solver fails.
     """
-    alone = crew.alone()
+    alone = executor.solve_isolated()
     shape = alone[0].net.shape
     master = BundleMaster(len(alone), alone[0].net.size)
-    master.hear(alone)
+    master.add_cuts(alone)
     best, replies = alone, alone
-    prices: FloatArray = np.mean([reply.worth for reply in alone], axis=0)
+    prices: FloatArray = np.mean([reply.marginal_value for reply in alone], axis=0)
     most = max(rounds, 1)
     for asked in range(1, most + 1):
-        answers = crew.ask(prices)
-        if master.hear(answers, prices) == master.bound:
+        answers = executor.solve_at_prices(prices)
+        if master.add_cuts(answers, prices) == master.bound:
             replies = answers
-        left = relative_gap(master.promise(), master.bound)
+        left = relative_gap(master.upper_bound(), master.bound)
         if left <= RECOVERY_GAP_FACTOR * gap or asked == most:
-            settled = crew.settle([net.reshape(shape) for net in master.settled()])
+            settled = executor.solve_fixed([net.reshape(shape) for net in master.recover_primal()])
             best = min(best, settled, key=_cost)
-            master.hear(settled)
+            master.add_cuts(settled)
         reached = relative_gap(_cost(best), master.bound)
-        listen(asked, min(left, reached))
+        on_progress(asked, min(left, reached))
         if reached <= gap:
             break
-        master.promise()
-        prices = master.next().reshape(shape)
-    found = master.best.reshape(shape)
+        master.upper_bound()
+        prices = master.next_prices().reshape(shape)
+    found = master.best_prices.reshape(shape)
     return CoordinationResult(
-        nets=tuple(reply.net for reply in best),
+        net_sent=tuple(reply.net for reply in best),
         prices=found,
-        alone=tuple(reply.cost for reply in alone),
+        isolated_costs=tuple(reply.cost for reply in alone),
         costs=tuple(reply.cost for reply in best),
         bounds=tuple(reply.cost + float((found * reply.net).sum()) for reply in replies),
         rounds=asked,
@@ -177,11 +177,11 @@ class BundleMaster:
         self._sites, self._size = sites, size
         self._costs: list[list[float]] = [[] for _ in range(sites)]
         self._nets: list[list[FloatArray]] = [[] for _ in range(sites)]
-        self.bound, self.best = -np.inf, np.zeros(size)
-        self.promised = np.inf
+        self.bound, self.best_prices = -np.inf, np.zeros(size)
+        self.upper_bound_value = np.inf
         self.shares: list[FloatArray] = []
 
-    def hear(
+    def add_cuts(
         self, answers: Sequence[SubproblemSolution], prices: FloatArray | None = None
     ) -> float:
         """Take up answers; those to prices bound the cost of the fleet from below.
@@ -198,28 +198,28 @@ class BundleMaster:
         float
             Least cost of the sites at these prices.
         """
-        for number, answer in enumerate(answers):
-            self._costs[number].append(answer.cost)
-            self._nets[number].append(answer.net.ravel())
+        for number, lp_solution in enumerate(answers):
+            self._costs[number].append(lp_solution.cost)
+            self._nets[number].append(lp_solution.net.ravel())
         if prices is None:
             return -np.inf
         flat = prices.ravel()
         bound = sum(answer.cost + float((flat * answer.net.ravel()).sum()) for answer in answers)
         if bound > self.bound:
-            self.bound, self.best = bound, flat
+            self.bound, self.best_prices = bound, flat
         return bound
 
-    def promise(self) -> float:
+    def upper_bound(self) -> float:
         """Return the greatest value that the planes leave possible, and keep who carries it."""
         cost = np.concatenate([np.zeros(self._size), -np.ones(self._sites)])
         found = solve_lp(cost, self._rows())
-        self.promised = -found.objective / COST_SCALE
+        self.upper_bound_value = -found.objective / COST_SCALE
         duals = np.abs(found.duals)
         ends = np.cumsum([len(costs) for costs in self._costs])
         self.shares = [part / part.sum() for part in np.split(duals, ends[:-1])]
-        return self.promised
+        return self.upper_bound_value
 
-    def settled(self) -> list[FloatArray]:
+    def recover_primal(self) -> list[FloatArray]:
         """Return what each site sends less what it takes in, by the shares of its answers.
 
         The shares balance it as well as the solver keeps its rows; the side that is greater gives
@@ -232,9 +232,11 @@ class BundleMaster:
         kept = np.divide(np.minimum(sent, taken), side, out=np.zeros_like(side), where=side > 0.0)
         return list(kept * found)
 
-    def next(self) -> FloatArray:
+    def next_prices(self) -> FloatArray:
         """Return the prices to ask for next."""
-        level = COST_SCALE * (LEVEL_SHARE * self.promised + (1.0 - LEVEL_SHARE) * self.bound)
+        level = COST_SCALE * (
+            LEVEL_SHARE * self.upper_bound_value + (1.0 - LEVEL_SHARE) * self.bound
+        )
         rows = self._rows()
         ask = np.concatenate([np.zeros(self._size), np.ones(self._sites)])
         rows = DenseProgram(
@@ -245,15 +247,15 @@ class BundleMaster:
             column_high=rows.column_high,
         )
         weight = np.concatenate([np.ones(self._size), np.zeros(self._sites)])
-        point = np.concatenate([self.best, np.zeros(self._sites)])
+        point = np.concatenate([self.best_prices, np.zeros(self._sites)])
         return solve_qp(point, weight, rows).values[: self._size]
 
     def _rows(self) -> DenseProgram:
         """Return the planes: prices, then the least costs of the sites."""
         blocks, high = [], []
-        for number, (costs, nets) in enumerate(zip(self._costs, self._nets, strict=True)):
+        for number, (costs, net_sent) in enumerate(zip(self._costs, self._nets, strict=True)):
             plane = np.zeros((len(costs), self._size + self._sites))
-            plane[:, : self._size] = -COST_SCALE * np.array(nets)
+            plane[:, : self._size] = -COST_SCALE * np.array(net_sent)
             plane[:, self._size + number] = 1.0
             blocks.append(plane)
             high += costs

@@ -83,9 +83,9 @@ def with_fixed_migration(problem: Problem, net: FloatArray) -> Problem:
     Problem
         Where nothing moves that of the site alone, whose work may hold reserves too.
     """
-    if problem.moves is None or not (np.abs(net) > WORK_TOLERANCE_MWH).any():
-        return replace(problem, outlook=remove_incoming_cohorts(problem.outlook), moves=None)
-    return replace(problem, moves=problem.moves.fixed(net))
+    if problem.migration is None or not (np.abs(net) > WORK_TOLERANCE_MWH).any():
+        return replace(problem, outlook=remove_incoming_cohorts(problem.outlook), migration=None)
+    return replace(problem, migration=problem.migration.with_fixed_net(net))
 
 
 def check_problem_types(source: str, problems: Sequence[Problem]) -> None:
@@ -135,22 +135,24 @@ def _refuse(faults: list[ValidationIssue]) -> None:
 def _with_routes(problem: Problem, routes: Mapping[str, FleetRoute], block: float) -> Problem:
     """Return a question with its lanes."""
     site = problem.site
-    lanes = tuple(
+    migration_routes = tuple(
         MigrationRoute(
             name=name,
             kind=route.kind,
-            may_send=_is_among(site.name, route.origins) and route.kind in site.work,
-            may_host=_is_among(site.name, route.hosts) and route.kind in site.work,
+            can_send=_is_among(site.name, route.origins) and route.kind in site.work,
+            can_host=_is_among(site.name, route.hosts) and route.kind in site.work,
             transfer_time=route.transfer_time,
             window=route.window,
             job_length=route.job_length,
-            send_cost=route.move_cost,
+            send_cost=route.transfer_cost,
         )
         for name, route in routes.items()
     )
-    outlook = add_incoming_cohorts(problem.outlook, site, lanes)
+    outlook = add_incoming_cohorts(problem.outlook, site, migration_routes)
     return replace(
-        problem, outlook=outlook, moves=open_migration(lanes, problem.hours, block=block)
+        problem,
+        outlook=outlook,
+        migration=open_migration(migration_routes, problem.hours, block=block),
     )
 
 
@@ -168,22 +170,22 @@ def _sense_of_sites(fleet: Sequence[Site]) -> Iterator[ValidationIssue]:
     names = [site.name for site in fleet]
     if len(names) <= 1:
         yield ValidationIssue(
-            place="sites", value=", ".join(names), mend="a fleet has two sites at least"
+            location="sites", found=", ".join(names), remedy="a fleet has two sites at least"
         )
     yield from find_duplicates(names, place="sites")
     for site in fleet:
-        power, as_first = (RackPool.of(one).rack_power for one in (site, fleet[0]))
+        power, as_first = (RackPool.from_site(one).rack_power for one in (site, fleet[0]))
         if abs(power - as_first) > RACK_POWER_TOLERANCE_SHARE * as_first:
-            mend = f"must be {as_first:g} MW, as at {fleet[0].name}: work is told in MWh"
+            remedy = f"must be {as_first:g} MW, as at {fleet[0].name}: work is told in MWh"
             yield ValidationIssue(
-                place=f"{site.name}, power of a rack", value=f"{power:g} MW", mend=mend
+                location=f"{site.name}, power of a rack", found=f"{power:g} MW", remedy=remedy
             )
 
 
 def find_duplicates(names: Sequence[str], *, place: str) -> Iterator[ValidationIssue]:
     """Yield each name that sites of a fleet share; decisions and routes are told by it."""
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield ValidationIssue(place=place, value=name, mend="every site once")
+        yield ValidationIssue(location=place, found=name, remedy="every site once")
 
 
 def check_same_axes(source: str, problems: Sequence[Problem]) -> None:
@@ -209,7 +211,7 @@ def check_same_axes(source: str, problems: Sequence[Problem]) -> None:
     faults = list(_unlike(problems))
     if not problems:
         faults.append(
-            ValidationIssue(place="problems", value="none", mend="name two sites at least")
+            ValidationIssue(location="problems", found="none", remedy="name two sites at least")
         )
     if faults:
         raise ProblemError(source, faults)
@@ -220,28 +222,30 @@ def _unlike(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     yield from find_duplicates([problem.site.name for problem in problems], place="problems")
     yield from _sense_of_times(problems)
     for problem in problems:
-        mend = "give all questions to one `share`"
-        if problem.moves is None:
-            yield ValidationIssue(place=problem.site.name, value="no lanes", mend=mend)
+        remedy = "give all questions to one `share`"
+        if problem.migration is None:
+            yield ValidationIssue(location=problem.site.name, found="no lanes", remedy=remedy)
         elif _lanes(problem) != _lanes(problems[0]):
-            mend = f"must be those of {problems[0].site.name}: {mend}"
-            yield ValidationIssue(place=f"{problem.site.name}, lanes", value="", mend=mend)
+            remedy = f"must be those of {problems[0].site.name}: {remedy}"
+            yield ValidationIssue(location=f"{problem.site.name}, lanes", found="", remedy=remedy)
 
 
 def _lanes(problem: Problem) -> object:
     """Return what all sites must see alike of the lanes of a question."""
-    if (moves := problem.moves) is None:
+    if (migration := problem.migration) is None:
         return None
     same = ("name", "kind", "transfer_time", "window", "job_length")
-    return moves.edges, [[getattr(lane, word) for word in same] for lane in moves.lanes]
+    return migration.edges, [
+        [getattr(lane, word) for word in same] for lane in migration.migration_routes
+    ]
 
 
 def _sense_of_times(problems: Sequence[Problem]) -> Iterator[ValidationIssue]:
     for problem in problems:
         own, first = problem.outlook["instant"], problems[0].outlook["instant"]
         if not np.array_equal(own.to_numpy(), first.to_numpy()):
-            mend = f"must have the intervals of {problems[0].site.name}"
-            yield ValidationIssue(place=f"{problem.site.name}, instant", value="", mend=mend)
+            remedy = f"must have the intervals of {problems[0].site.name}"
+            yield ValidationIssue(location=f"{problem.site.name}, instant", found="", remedy=remedy)
 
 
 def _sense_of_routes(
@@ -250,23 +254,23 @@ def _sense_of_routes(
     known = {site.name: site for site in fleet}
     if not routes:
         yield ValidationIssue(
-            place="routes", value="none", mend="name a kind of work that may move"
+            location="routes", found="none", remedy="name a kind of work that may move"
         )
     for name, route in routes.items():
         yield from _sense_of_ends(name, route, known)
         if not any(route.kind in site.work for site in known.values()):
             yield ValidationIssue(
-                place=f"routes.{name}.kind", value=route.kind, mend="no site does it"
+                location=f"routes.{name}.kind", found=route.kind, remedy="no site does it"
             )
-        if route.move_cost > MAX_ENERGY_PRICE_EUR_MWH:
-            shown = f"{route.move_cost:g} EUR/MWh"
+        if route.transfer_cost > MAX_ENERGY_PRICE_EUR_MWH:
+            shown = f"{route.transfer_cost:g} EUR/MWh"
             most = f"{MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh"
-            mend = f"must not exceed {most}, the price of the data included"
-            yield ValidationIssue(place=f"routes.{name}.data", value=shown, mend=mend)
+            remedy = f"must not exceed {most}, the price of the data included"
+            yield ValidationIssue(location=f"routes.{name}.data", found=shown, remedy=remedy)
         if route.job_length > route.window:
-            mend = f"must not exceed the window of {route.window:g} h: no job could be done in it"
+            remedy = f"must not exceed the window of {route.window:g} h: no job could be done in it"
             yield ValidationIssue(
-                place=f"routes.{name}.job_length", value=f"{route.job_length:g} h", mend=mend
+                location=f"routes.{name}.job_length", found=f"{route.job_length:g} h", remedy=remedy
             )
 
 
@@ -274,17 +278,17 @@ def _sense_of_ends(
     name: str, route: FleetRoute, known: Mapping[str, Site]
 ) -> Iterator[ValidationIssue]:
     """Yield sites that a route cannot begin or end at."""
-    for way, given in (("origins", route.origins), ("hosts", route.hosts)):
-        place = f"routes.{name}.{way}"
+    for direction, given in (("origins", route.origins), ("hosts", route.hosts)):
+        place = f"routes.{name}.{direction}"
         if given == ():
             yield ValidationIssue(
-                place=place, value="[]", mend="name a site; all are meant if left out"
+                location=place, found="[]", remedy="name a site; all are meant if left out"
             )
         for site in given or ():
             if site not in known:
                 yield ValidationIssue(
-                    place=place, value=site, mend=f"the sites are {', '.join(known)}"
+                    location=place, found=site, remedy=f"the sites are {', '.join(known)}"
                 )
             elif route.kind not in known[site].work:
-                mend = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
-                yield ValidationIssue(place=place, value=site, mend=mend)
+                remedy = f"{site} does no {route.kind}: it knows {', '.join(known[site].work)}"
+                yield ValidationIssue(location=place, found=site, remedy=remedy)

@@ -32,7 +32,7 @@ class WorkTransfer:
 
     Attributes
     ----------
-    lane, kind, origin, host
+    route, kind, origin, host
         By which lane, which work, from where, to where.
     energy
         Work sent in each block. [MWh]
@@ -42,7 +42,7 @@ class WorkTransfer:
         Mean price of the lane, weighted by the work. [EUR MWh-1]
     """
 
-    lane: str
+    route: str
     kind: str
     origin: str
     host: str
@@ -62,13 +62,13 @@ class WorkTransfer:
         begin, end = format_minute(self.starts[most]), format_minute(self.ends[most])
         return (
             f"{self.origin} sends {self.total:.1f} MWh of {self.kind} to {self.host} by "
-            f"{self.lane}, most of it from {begin} to {end}, at {self.price:.1f} EUR/MWh"
+            f"{self.route}, most of it from {begin} to {end}, at {self.price:.1f} EUR/MWh"
         )
 
     def as_json(self) -> dict[str, object]:
         """Return the transfer as plain values."""
         return {
-            "lane": self.lane,
+            "lane": self.route,
             "kind": self.kind,
             "origin": self.origin,
             "host": self.host,
@@ -82,7 +82,7 @@ class WorkTransfer:
 
 
 def list_transfers(
-    problems: Sequence[Problem], nets: Sequence[FloatArray], prices: FloatArray
+    problems: Sequence[Problem], net_sent: Sequence[FloatArray], prices: FloatArray
 ) -> tuple[WorkTransfer, ...]:
     """Return who sends to whom, the greatest transfer first.
 
@@ -90,7 +90,7 @@ def list_transfers(
     ----------
     problems
         Questions of the sites.
-    nets
+    net_sent
         What each sends less what it takes in, ``(block, lane)``. [MWh]
     prices
         Of the lanes, ``(block, lane)``. [EUR MWh-1]
@@ -100,14 +100,14 @@ def list_transfers(
     Lanes settle what is sent and taken in, not who sends to whom: in each block the sites that send
     are paired with those that take in, in the order of the sites. Any other pairing costs the same.
     """
-    moves = problems[0].moves
-    if moves is None:
+    migration = problems[0].migration
+    if migration is None:
         return ()
     instants = problems[0].outlook["instant"].to_numpy()
     names = [problem.site.name for problem in problems]
     paired: dict[tuple[int, int, int], list[tuple[int, float]]] = defaultdict(list)
     for k, p in np.ndindex(prices.shape):
-        for origin, host, energy in pair_sites([float(net[k, p]) for net in nets]):
+        for origin, host, energy in pair_sites([float(net[k, p]) for net in net_sent]):
             paired[p, origin, host].append((k, energy))
     found = []
     for (p, origin, host), parts in paired.items():
@@ -116,29 +116,29 @@ def list_transfers(
             continue
         found.append(
             WorkTransfer(
-                lane=moves.lanes[p].name,
-                kind=moves.lanes[p].kind,
+                route=migration.migration_routes[p].name,
+                kind=migration.migration_routes[p].kind,
                 origin=names[origin],
                 host=names[host],
                 energy=sent,
-                starts=tuple(instants[moves.edges[k]] for k in blocks),
-                ends=tuple(instants[moves.edges[k + 1]] for k in blocks),
+                starts=tuple(instants[migration.edges[k]] for k in blocks),
+                ends=tuple(instants[migration.edges[k + 1]] for k in blocks),
                 price=float(np.average(prices[blocks, p], weights=sent)),
             )
         )
     return tuple(sorted(found, key=lambda one: -one.total))
 
 
-def pair_sites(nets: list[float]) -> Iterator[tuple[int, int, float]]:
+def pair_sites(net_sent: list[float]) -> Iterator[tuple[int, int, float]]:
     """Yield origin, host and work, from those that send to those that take in, in order.
 
     Parameters
     ----------
-    nets
+    net_sent
         What each site sends less what it takes in. [MWh]
     """
-    sends = [[number, net] for number, net in enumerate(nets) if net > 0.0]
-    takes = [[number, -net] for number, net in enumerate(nets) if net < 0.0]
+    sends = [[number, net] for number, net in enumerate(net_sent) if net > 0.0]
+    takes = [[number, -net] for number, net in enumerate(net_sent) if net < 0.0]
     while sends and takes:
         energy = min(sends[0][1], takes[0][1])
         yield int(sends[0][0]), int(takes[0][0]), energy
@@ -158,9 +158,9 @@ class JobTransfer:
 
     Attributes
     ----------
-    lane, origin, host
+    route, origin, host
         By which lane, from where, to where.
-    leaves, ready
+    departure, ready
         When they leave, and from when on they may run. [datetime64, UTC]
     energy
         Their work. [MWh]
@@ -172,10 +172,10 @@ class JobTransfer:
         The same as jobs of the host, which numbers them anew.
     """
 
-    lane: str
+    route: str
     origin: str
     host: str
-    leaves: np.datetime64
+    departure: np.datetime64
     ready: np.datetime64
     energy: float
     cost: float
@@ -185,7 +185,7 @@ class JobTransfer:
 
 def select_transfers(
     problems: Sequence[Problem],
-    nets: Sequence[FloatArray],
+    net_sent: Sequence[FloatArray],
     queues: Sequence[JobQueue],
     *,
     hours: float,
@@ -196,28 +196,30 @@ def select_transfers(
     ----------
     problems
         Questions of the sites, with their lanes.
-    nets
+    net_sent
         What each sends less what it takes in, ``(block, lane)``. [MWh]
     queues
         Their jobs that are here, in the same order.
     hours
         Until the sites settle anew: what is sent in a block leaves at an even rate. [h]
     """
-    moves = problems[0].moves
-    if moves is None:
+    migration = problems[0].migration
+    if migration is None:
         return
-    share = min(hours / _first_block(moves, problems[0]), 1.0)
+    share = min(hours / _first_block(migration, problems[0]), 1.0)
     left = list(queues)
-    for p, lane in enumerate(moves.lanes):
-        for origin, host, energy in pair_sites([share * float(net[0, p]) for net in nets]):
+    for p, migration_route in enumerate(migration.migration_routes):
+        for origin, host, energy in pair_sites([share * float(net[0, p]) for net in net_sent]):
             queue = left[origin]
-            ready = queue.instant + np.timedelta64(round(lane.transfer_time * 60), "m")
-            goes = select_jobs(queue, lane.kind, energy=energy, ready=ready, host=queues[host].pool)
+            ready = queue.instant + np.timedelta64(round(migration_route.transfer_time * 60), "m")
+            goes = select_jobs(
+                queue, migration_route.kind, energy=energy, ready=ready, host=queues[host].pool
+            )
             if goes.any():
-                left[origin] = queue.take(~goes)
+                left[origin] = queue.select(~goes)
                 names = problems[origin].site.name, problems[host].site.name
                 yield _job_transfer(
-                    queue.take(goes), lane, names, ready=ready, host=queues[host].pool
+                    queue.select(goes), migration_route, names, ready=ready, host=queues[host].pool
                 )
 
 
@@ -240,9 +242,9 @@ def select_jobs(
         The racks where it will run.
     """
     jobs = queue.jobs
-    is_kind = np.array([one.name == kind for one in queue.pool.kinds])[jobs.kind]
+    is_kind = np.array([one.name == kind for one in queue.pool.kinds])[jobs.kind_index]
     in_time = (jobs.deadline - ready) / HOUR >= jobs.length
-    waits = ~queue.running & (queue.done <= 0.0)
+    waits = ~queue.is_running & (queue.completed_hours <= 0.0)
     may = np.flatnonzero(is_kind & in_time & waits & (jobs.racks <= host.racks))
     goes, left = np.zeros(len(jobs), dtype=bool), energy
     for job in may[np.argsort(-queue.laxity[may], kind="stable")].tolist():
@@ -255,7 +257,7 @@ def select_jobs(
 
 def _job_transfer(
     queue: JobQueue,
-    lane: MigrationRoute,
+    migration_route: MigrationRoute,
     names: tuple[str, str],
     *,
     ready: np.datetime64,
@@ -266,22 +268,22 @@ def _job_transfer(
     count = len(queue.jobs)
     jobs = replace(
         queue.jobs,
-        kind=np.full(count, kinds.index(lane.kind)),
+        kind_index=np.full(count, kinds.index(migration_route.kind)),
         arrival=np.full(count, ready, dtype="datetime64[us]"),
     )
     return JobTransfer(
-        lane=lane.name,
+        route=migration_route.name,
         origin=names[0],
         host=names[1],
-        leaves=queue.instant,
+        departure=queue.instant,
         ready=ready,
         energy=queue.backlog,
-        cost=queue.backlog * (lane.send_cost + lane.host_cost),
+        cost=queue.backlog * (migration_route.send_cost + migration_route.host_cost),
         numbers=queue.jobs.number,
         jobs=jobs,
     )
 
 
-def _first_block(moves: Migration, problem: Problem) -> float:
+def _first_block(migration: Migration, problem: Problem) -> float:
     """Return how long the first block is. [h]"""
-    return float(problem.hours[: moves.edges[1]].sum())
+    return float(problem.hours[: migration.edges[1]].sum())

@@ -76,7 +76,7 @@ def request_outlook(
     axes: xr.Dataset,
     *,
     targets: Mapping[str, tuple[FloatArray, FloatArray]],
-    called: Mapping[str, BoolArray],
+    activated: Mapping[str, BoolArray],
 ) -> xr.Dataset:
     """Return what is asked over a horizon, in words of an outlook.
 
@@ -86,7 +86,7 @@ def request_outlook(
         The horizon.
     targets
         Contract -> most net import that it asks for [MW], and its price [EUR MWh-1].
-    called
+    activated
         Reserve product -> where it is called, or recovers from a call.
     """
     found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
@@ -95,9 +95,9 @@ def request_outlook(
         found = found.assign_coords(contract=list(targets))
         found["grid_import_target"] = ("time", "contract"), power
         found["grid_import_target_price"] = ("time", "contract"), price
-    if called:
-        found = found.assign_coords(product=list(called))
-        recovering = np.stack(list(called.values()), axis=-1)
+    if activated:
+        found = found.assign_coords(product=list(activated))
+        recovering = np.stack(list(activated.values()), axis=-1)
         found[RESERVE_CALLED] = ("time", "product"), recovering.astype(float)
     return variables.tag_dataset(found)
 
@@ -107,7 +107,7 @@ def _activated_products(site: Site, outlook: xr.Dataset, partner: str) -> str:
 
     An outlook does not tell a call from the recovery after it.
     """
-    contracts = [one for one in site.of(LoadTargetContract) if one.issuer == partner]
+    contracts = [one for one in site.machines_of(LoadTargetContract) if one.issuer == partner]
     products = [site.reserves[name] for one in contracts for name in one.activates]
     given = [
         (one.name, sold_capacity(outlook, one) - required_capacity(outlook, one))
@@ -119,7 +119,7 @@ def _activated_products(site: Site, outlook: xr.Dataset, partner: str) -> str:
 
 def _limits(site: Site, outlook: xr.Dataset) -> Iterator[tuple[str, FloatArray]]:
     """Yield each partner who may ask, and what is asked in each interval. [MW]"""
-    contracts = site.of(LoadTargetContract)
+    contracts = site.machines_of(LoadTargetContract)
     if "grid_import_target" in outlook:
         for contract in contracts:
             if contract.name in outlook["contract"].to_numpy():

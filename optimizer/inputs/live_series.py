@@ -78,13 +78,13 @@ class LiveSeries:
         self._paths = [path for path in named if path]
         self._stamps: Mapping[Path, FileStamp] = {}
         self._read_at = np.datetime64("NaT", "us")
-        self._record: xr.Dataset | None = None
+        self._series: xr.Dataset | None = None
         self._parts: list[xr.Dataset] = []
         self._ends: Mapping[str, np.datetime64] = {}
-        self._rehearsal: threading.Thread | None = None
+        self._preload_thread: threading.Thread | None = None
         self.trouble = ""
 
-    def record(self, now: np.datetime64) -> xr.Dataset:
+    def current(self, now: np.datetime64) -> xr.Dataset:
         """Return the record, read again if a file has changed, and once a day.
 
         Parameters
@@ -98,27 +98,28 @@ class LiveSeries:
             If the files have never been whole. Later a broken file is told in ``trouble``, and
             what was read before goes on.
         """
-        if self._rehearsal is not None:
-            self._rehearsal.join()  # threads that load the same libraries may see halves of them
+        if self._preload_thread is not None:
+            # threads that load the same libraries may see halves of them
+            self._preload_thread.join()
         stamps = {path: file_stamp(path) for path in self._paths}
         is_old = not abs(now - self._read_at) < REREAD_INTERVAL
-        if self._record is None or stamps != self._stamps or is_old:
+        if self._series is None or stamps != self._stamps or is_old:
             try:
-                self._record = self._read(now)
-                self._ends = _ends(self._record)
+                self._series = self._read(now)
+                self._ends = _ends(self._series)
                 self.trouble = ""
             except GigatwinError as error:
-                if self._record is None:
+                if self._series is None:
                     self.trouble = f"never read: {error}"
                     raise
                 self.trouble = f"series as last read: {error}"
                 if is_old:  # horizons go on beyond what was made for the days before
-                    self._record = make_record(self._site, *self._parts, until=now)
+                    self._series = make_record(self._site, *self._parts, until=now)
                 logger.warning("series unreadable", because=str(error))
             self._stamps, self._read_at = stamps, now
-        return self._record
+        return self._series
 
-    def alarm(self, now: np.datetime64) -> str:
+    def alarm_text(self, now: np.datetime64) -> str:
         """Return what is wrong with the files, or with how far they reach; empty if nothing.
 
         Parameters
@@ -126,9 +127,11 @@ class LiveSeries:
         now
             The time, UTC.
         """
-        return "; ".join(filter(None, (self.trouble or self._absent(), *self._short(now).values())))
+        return "; ".join(
+            filter(None, (self.trouble or self._missing_files(), *self._short_series(now).values()))
+        )
 
-    def show(self, now: np.datetime64) -> Mapping[str, object]:
+    def as_snapshot(self, now: np.datetime64) -> Mapping[str, object]:
         """Return until when prices and weather are told, and which of them is too short.
 
         Parameters
@@ -136,24 +139,24 @@ class LiveSeries:
         now
             The time, UTC.
         """
-        return {"until": self.until, "short": sorted(self._short(now))}
+        return {"until": self.known_until, "short": sorted(self._short_series(now))}
 
     @property
-    def until(self) -> Mapping[str, str]:
+    def known_until(self) -> Mapping[str, str]:
         """Until when prices and weather are told."""
         return {name: format_minute(end) for name, end in self._ends.items()}
 
-    def _absent(self) -> str:
+    def _missing_files(self) -> str:
         """Return which files are not there, where nothing was read yet: plans will want them."""
-        is_read = self._record is not None
+        is_read = self._series is not None
         absent = [path for path in self._paths if not is_read and not path.is_file()]
         return f"no such file: {', '.join(map(str, absent))}" if absent else ""
 
-    def _short(self, now: np.datetime64) -> Mapping[str, str]:
+    def _short_series(self, now: np.datetime64) -> Mapping[str, str]:
         """Return what does not reach far enough, and why it should, in words."""
         if self._is_recorded or not self._ends:
             return {}
-        published = published_until(now - PUBLICATION_DELAY, self._site.market_day_zone)
+        published = published_until(now - PUBLICATION_DELAY, self._site.market_zone)
         files, found = self._files, dict[str, str]()
         why = {
             "prices": (files.prices, published, f"published until {format_minute(published)}"),
@@ -176,18 +179,20 @@ class LiveSeries:
             )
         return found
 
-    def rehearse(self) -> None:
+    def preload(self) -> None:
         """Have what renewables need loaded aside: it takes seconds, and a record waits for it."""
-        self._rehearsal = threading.Thread(target=self._rehearse, name="rehearsal", daemon=True)
-        self._rehearsal.start()
+        self._preload_thread = threading.Thread(
+            target=self._run_preload, name="rehearsal", daemon=True
+        )
+        self._preload_thread.start()
 
-    def _rehearse(self) -> None:
+    def _run_preload(self) -> None:
         """Ask the renewables for one quarter-hour of any weather."""
         weather = time_axes.regular_axes(PRELOAD_TIME, 1).assign(
             {name: ("time", [PRELOAD_WEATHER.get(name, 0.0)]) for name in WEATHER_VARIABLES}
         )
         place = {"latitude": self._site.latitude, "longitude": self._site.longitude}
-        for machine in self._site.of(Renewable):
+        for machine in self._site.machines_of(Renewable):
             machine.available_power(weather.assign_attrs(place))
 
     def _read(self, now: np.datetime64) -> xr.Dataset:
@@ -195,7 +200,8 @@ class LiveSeries:
         missing = [path for path in self._paths if not path.is_file()]
         if missing:
             faults = [
-                ValidationIssue(place=str(path), value="", mend="no such file") for path in missing
+                ValidationIssue(location=str(path), found="", remedy="no such file")
+                for path in missing
             ]
             source = "series"
             raise SeriesError(source, faults)

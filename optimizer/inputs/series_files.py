@@ -90,7 +90,7 @@ class RunInputs:
 
     Attributes
     ----------
-    record
+    series
         All series on quarter-hours, as :func:`twin.forecast.history.series_history` makes them.
     jobs
         Arrivals of the whole year.
@@ -104,7 +104,7 @@ class RunInputs:
         Whether the carbon intensity is known; if not, the record has zeros.
     """
 
-    record: xr.Dataset
+    series: xr.Dataset
     jobs: pd.DataFrame
     start: np.datetime64
     end: np.datetime64
@@ -141,12 +141,12 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
     """
     check_argument_types("run", site=(site, Site), files=(files, SeriesFiles))
     if files.jobs is None:
-        mend = "a back-test needs a file of jobs"
-        raise ProblemError("run", [ValidationIssue(place="jobs", value="", mend=mend)])
+        remedy = "a back-test needs a file of jobs"
+        raise ProblemError("run", [ValidationIssue(location="jobs", found="", remedy=remedy)])
     first = time_axes.to_utc(start)
     if (first - first.astype("datetime64[h]")) % QUARTER_HOUR:
-        mend = "a run begins on a full quarter-hour"
-        raise ProblemError("run", [ValidationIssue(place="start", value=start, mend=mend)])
+        remedy = "a run begins on a full quarter-hour"
+        raise ProblemError("run", [ValidationIssue(location="start", found=start, remedy=remedy)])
     last = first + days * DAY
     parts = read_series(site, files, start=first - FORECAST_HISTORY, end=last)
     inside = [(name, between(part, start=first, end=last)) for name, part in parts[:COMMON_SERIES]]
@@ -154,7 +154,7 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
     arrivals = read_trace(files.jobs, start=first - FORECAST_HISTORY, end=last)
     notes += [f"{files.jobs.name}: {note}" for note in arrivals.attrs["notes"]]
     return RunInputs(
-        record=make_record(site, *(part for _, part in parts)),
+        series=make_record(site, *(part for _, part in parts)),
         jobs=arrivals,
         start=first,
         end=last,
@@ -242,9 +242,11 @@ def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
         If a file cannot be read, tells of reserves what the site's products cannot be, or of a
         position that no contract of the site holds.
     """
-    if files.position and not site.of(DayAheadPosition):
-        mend = 'the site has no contract of kind = "day_ahead": declare one, or leave the file out'
-        fault = ValidationIssue(place=files.position.name, value="", mend=mend)
+    if files.position and not site.machines_of(DayAheadPosition):
+        remedy = (
+            'the site has no contract of kind = "day_ahead": declare one, or leave the file out'
+        )
+        fault = ValidationIssue(location=files.position.name, found="", remedy=remedy)
         raise SeriesError(files.position.name, [fault])
     found = [read_positions(files.position, zone=files.zone)] if files.position else []
     if files.reserves:

@@ -33,15 +33,15 @@ class ModelAssembler:
             defaultdict(lambda: ([], []))
         )
 
-    def gain(self, carrier: str, term: IntervalExpression) -> None:
+    def add_supply(self, carrier: str, term: IntervalExpression) -> None:
         """Enter what a carrier gains in an interval. [MW; m3 h-1 for water]"""
         self._flows[carrier].append(term)
 
-    def use(self, carrier: str, term: IntervalExpression) -> None:
+    def add_demand(self, carrier: str, term: IntervalExpression) -> None:
         """Enter what is used of a carrier in an interval. [MW; m3 h-1 for water]"""
         self._flows[carrier].append(lambda t: -1.0 * term(t))
 
-    def offer(
+    def add_reserve(
         self,
         product: str,
         *,
@@ -60,15 +60,15 @@ class ModelAssembler:
         for terms, term in zip(self._offers[product], (up, down), strict=True):
             terms.extend([term] if term else [])
 
-    def offered(self, product: str, t: Any, *, upwards: bool) -> list[Any]:
+    def reserve_terms(self, product: str, t: Any, *, upwards: bool) -> list[Any]:
         """Return what all have offered of a product in an interval, one way. [MW]"""
         return [term(t) for term in self._offers[product][0 if upwards else 1]]
 
-    def pay(self, account: str, term: IntervalExpression) -> None:
+    def add_cost(self, account: str, term: IntervalExpression) -> None:
         """Enter what an account pays in an interval, in the account's own unit."""
         self._accounts[account].append(term)
 
-    def pay_once(self, account: str, term: Callable[[], Any]) -> None:
+    def add_fixed_cost(self, account: str, term: Callable[[], Any]) -> None:
         """Enter what an account pays for the whole horizon, in the account's own unit."""
         self._once[account].append(term)
 
@@ -77,7 +77,7 @@ class ModelAssembler:
         """The accounts that pay anything."""
         return tuple({**self._accounts, **self._once})
 
-    def whole(self, account: str, time: pyo.Set) -> Callable[[], Any]:
+    def account_total(self, account: str, time: pyo.Set) -> Callable[[], Any]:
         """Return what an account pays over the horizon, as a rule without an index.
 
         Parameters
@@ -98,7 +98,7 @@ class ModelAssembler:
 
         return rule
 
-    def close(self, block: pyo.Block) -> None:
+    def write(self, block: pyo.Block) -> None:
         """Write one balance per carrier and interval, and one objective per account.
 
         Parameters
@@ -112,7 +112,7 @@ class ModelAssembler:
             block.balance.add_component(carrier, _balance(time, terms))
         block.account = pyo.Block()
         for account in self.accounts:
-            block.account.add_component(account, _total(self.whole(account, time)))
+            block.account.add_component(account, _total(self.account_total(account, time)))
 
 
 def _balance(time: pyo.Set, terms: list[IntervalExpression]) -> pyo.Constraint:
@@ -142,14 +142,14 @@ class VariableBounds:
         The variable.
     low, high
         Its bounds.
-    integers
+    integer_count
         How many of its first indices take whole numbers only.
     """
 
     variable: Any
     low: Any
     high: Any
-    integers: int
+    integer_count: int
 
 
 def add_param(*sets: pyo.Set) -> pyo.Param:
@@ -182,5 +182,5 @@ def add_var(
     """
     variable = pyo.Var(*sets, dense=not sets)  # the members of the others are never asked for
     block.add_component(name, variable)
-    bounds = VariableBounds(variable=variable, low=low, high=high, integers=integers)
+    bounds = VariableBounds(variable=variable, low=low, high=high, integer_count=integers)
     block.model().bounds.append(bounds)

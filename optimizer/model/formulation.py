@@ -78,9 +78,9 @@ def signature_of(*many: ModelData) -> ModelSignature:
     is_fleet = len(many) > 1
     names = [inputs.name if is_fleet else "" for inputs in many]
     return ModelSignature(
-        steps=len(many[0].hours),
+        interval_count=len(many[0].hours),
         sites=tuple(
-            SiteSignature(name=name, parts=tuple(_parts(inputs)))
+            SiteSignature(name=name, components=tuple(_parts(inputs)))
             for name, inputs in zip(names, many, strict=True)
         ),
     )
@@ -122,21 +122,21 @@ def build_model(shape: ModelSignature) -> pyo.ConcreteModel:
         :func:`fill` gives them.
     """
     model = pyo.ConcreteModel()
-    model.time = pyo.RangeSet(0, shape.steps - 1)
-    model.instant = pyo.RangeSet(0, shape.steps)
+    model.time = pyo.RangeSet(0, shape.interval_count - 1)
+    model.instant = pyo.RangeSet(0, shape.interval_count)
     model.bounds = []
     ledgers = {}
     for site in shape.sites:
-        ledger, place = ModelAssembler(), _block(model, site.name) if site.name else model
-        for name, part in site.parts:
-            BUILDERS_BY_SIGNATURE[type(part)](_block(place, name), part, ledger)
-        ledger.close(place)
-        ledgers[site.name] = ledger
+        assembler, place = ModelAssembler(), _block(model, site.name) if site.name else model
+        for name, part in site.components:
+            BUILDERS_BY_SIGNATURE[type(part)](_block(place, name), part, assembler)
+        assembler.write(place)
+        ledgers[site.name] = assembler
     if shape.couplings:
         whole = ModelAssembler()
         for name, part in shape.couplings:
             COUPLING_BUILDERS[type(part)](_block(model, name), part, whole, sites=ledgers)
-        whole.close(model)
+        whole.write(model)
     return model
 
 
@@ -172,38 +172,36 @@ def _value(bound: Any, index: Any) -> float:
     return float(pyo.value(bound[leading[0] if len(leading) == 1 else leading or None]))
 
 
-def _parts(inputs: ModelData) -> Iterator[tuple[str, Any]]:
-    yield from (
-        (name, component.signature(about, inputs)) for name, component, about in _all(inputs)
-    )
+def _parts(data: ModelData) -> Iterator[tuple[str, Any]]:
+    yield from ((name, component.signature(about, data)) for name, component, about in _all(data))
     yield "water", import_export.WaterSupplySignature()
     yield from (
-        (name, component.signature(about, inputs))
-        for name, component, about in _contract_components(inputs)
+        (name, component.signature(about, data))
+        for name, component, about in _contract_components(data)
     )
 
 
-def _all(inputs: ModelData) -> Iterator[tuple[str, Any, Any]]:
+def _all(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
     """Yield block, component and relation of every member of a site, and of its halls together."""
-    site = inputs.problem.site
+    site = data.problem.site
     relation: Any
-    for relation in (*site.converts, *site.stores, *site.exchanges, *site.peaks):
+    for relation in (*site.conversions, *site.stores, *site.exchanges, *site.demand_charges):
         charge = f"_{relation.name}" if isinstance(relation, DemandCharge) else ""
         yield f"{relation.owner}{charge}", COMPONENT_OF_RELATION[type(relation)], relation
         if getattr(relation, "units", None) is not None:
             yield relation.owner, unit_commitment, relation
-    yield "work", workload, site.works
-    if inputs.problem.moves is not None:
-        yield "moves", migration, inputs.problem.moves
+    yield "work", workload, site.flexible_loads
+    if data.problem.migration is not None:
+        yield "moves", migration, data.problem.migration
     for product in site.reserves.values():
         yield f"{product.name}_reserve", reserve_product, product
     if site.reserves:
         yield "reserves", reserve_headroom, site
 
 
-def _contract_components(inputs: ModelData) -> Iterator[tuple[str, Any, Any]]:
+def _contract_components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
     """Yield block, component and promise of what stands upon the flows of all others."""
-    for promise in described_obligations(inputs.problem.site, inputs.problem.outlook):
+    for promise in described_obligations(data.problem.site, data.problem.outlook):
         yield promise.owner, contract_position, promise
 
 

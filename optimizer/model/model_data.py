@@ -33,9 +33,9 @@ class ModelData:
         The question.
     curves
         Owner of a conversion -> its segments.
-    worth
+    terminal_value
         Carrier -> expected cost of one more MWh of it after the horizon, weighted. [EUR MWh-1]
-    points
+    setpoints
         Set points of the water; None if they are the declared ones.
     block
         Block of the problem in a model of many; by default its site's name.
@@ -43,8 +43,8 @@ class ModelData:
 
     problem: Problem
     curves: Mapping[str, ConvexSegments]
-    worth: Mapping[str, float]
-    points: SetPoints | None = None
+    terminal_value: Mapping[str, float]
+    setpoints: SetPoints | None = None
     block: str = ""
 
     @property
@@ -58,7 +58,7 @@ class ModelData:
         return self.problem.hours
 
     @property
-    def carbon_later(self) -> dict[str, float]:
+    def terminal_carbon(self) -> dict[str, float]:
         """Carrier -> carbon of one more MWh of it after the horizon, unweighted. [kg MWh-1]"""
         return delivered_cost(
             {"grid": carbon_after_horizon(self.problem)}, self.problem, self.curves
@@ -71,24 +71,24 @@ def _curve_weather(problem: Problem) -> Weather:
     Not where machines run in whole units: the last plan's would seldom do for air that moved by a
     step of the grid, and a search for others takes twice as long as the whole decision.
     """
-    if problem.site.committed:
-        return Weather.of(problem.outlook)
-    return Weather.roughly(problem.outlook)
+    if problem.site.switchable_units:
+        return Weather.from_dataset(problem.outlook)
+    return Weather.from_rounded(problem.outlook)
 
 
 def build_model_data(problem: Problem) -> ModelData:
     """Return a problem with its curves laid and its carriers valued."""
     weather = _curve_weather(problem)
     ranges = operating_ranges(problem, weather)
-    points = choose_setpoints(problem, weather, ranges)
-    if points is not None:
-        ranges = operating_ranges(problem, weather, points)
+    setpoints = choose_setpoints(problem, weather, ranges)
+    if setpoints is not None:
+        ranges = operating_ranges(problem, weather, setpoints)
     curves = {
         convert.owner: fit_piecewise_linear(convert, ranges[convert.owner])
-        for convert in problem.site.converts
+        for convert in problem.site.conversions
     }
     worth = _terminal_value(problem, curves)
-    return ModelData(problem=problem, curves=curves, worth=worth, points=points)
+    return ModelData(problem=problem, curves=curves, terminal_value=worth, setpoints=setpoints)
 
 
 def build_scenario_data(problems: Sequence[Problem]) -> list[ModelData]:
@@ -103,14 +103,14 @@ def build_scenario_data(problems: Sequence[Problem]) -> list[ModelData]:
     weathers = [_curve_weather(problem) for problem in problems]
     ranges = [operating_ranges(one, air) for one, air in zip(problems, weathers, strict=True)]
     curves: list[dict[str, ConvexSegments]] = [{} for _ in problems]
-    for convert in site.converts:
-        reach = OperatingRange.joined([one[convert.owner] for one in ranges])
+    for convert in site.conversions:
+        reach = OperatingRange.concatenate([one[convert.owner] for one in ranges])
         laid, at = fit_piecewise_linear(convert, reach), 0
         for own, air in zip(curves, weathers, strict=True):
-            own[convert.owner] = laid.take(slice(at, at + len(air)))
+            own[convert.owner] = laid.at_intervals(slice(at, at + len(air)))
             at += len(air)
     return [
-        ModelData(problem=one, curves=own, worth=_terminal_value(one, own))
+        ModelData(problem=one, curves=own, terminal_value=_terminal_value(one, own))
         for one, own in zip(problems, curves, strict=True)
     ]
 
@@ -148,9 +148,9 @@ def delivered_cost(
         Owner of a conversion -> its segments.
     """
     found = dict(bought)
-    for convert in reversed(problem.site.converts):
+    for convert in reversed(problem.site.conversions):
         if convert.output not in found:
-            slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.draws}
+            slopes = {c: _last_slope(curves[convert.owner], c) for c in convert.inputs}
             found[convert.output] = sum(found.get(c, 0.0) * s for c, s in slopes.items())
     return found
 
@@ -160,7 +160,7 @@ def carbon_after_horizon(problem: Problem) -> float:
 
     The mean of the horizon; where contracts match hours, that of what they do not cover.
     """
-    for contract in problem.site.of(HourlyMatching):
+    for contract in problem.site.machines_of(HourlyMatching):
         return contract.residual_intensity
     return float(problem.hours @ problem.series("carbon_intensity") / problem.hours.sum())
 
@@ -178,4 +178,4 @@ def _last_slope(curve: ConvexSegments, carrier: str) -> float:
 
 def cap_levels(kind: WorkKind) -> FloatArray:
     """Return the power of capped racks as shares of the uncapped one, deepest cap first. [1]"""
-    return np.linspace(kind.least_power, 1.0, CAP_LEVEL_COUNT)
+    return np.linspace(kind.min_power_share, 1.0, CAP_LEVEL_COUNT)

@@ -112,7 +112,7 @@ class RiskPreference:
         bounds = {"level": 1.0 - 1e-9, "weight": 1.0, "violations": np.inf}
         faults = [
             ValidationIssue(
-                place=f"risk, {name}", value=str(value), mend=f"must lie in 0 to {most:g}"
+                location=f"risk, {name}", found=str(value), remedy=f"must lie in 0 to {most:g}"
             )
             for name, most in bounds.items()
             if not (np.isfinite(value := getattr(self, name)) and 0.0 <= value <= most)

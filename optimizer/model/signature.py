@@ -20,12 +20,12 @@ class SiteSignature:
     ----------
     name
         Block of the site; empty if it is the model itself.
-    parts
+    components
         Block and shape of every member. A conversion and an exchange may share a block.
     """
 
     name: str
-    parts: tuple[tuple[str, object], ...]
+    components: tuple[tuple[str, object], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class ModelSignature:
 
     Attributes
     ----------
-    steps
+    interval_count
         Number of intervals.
     sites
         The sites.
@@ -42,7 +42,7 @@ class ModelSignature:
         Block and shape of every part that binds named sites to one another, written after them.
     """
 
-    steps: int
+    interval_count: int
     sites: tuple[SiteSignature, ...]
     couplings: tuple[tuple[str, object], ...] = field(default_factory=tuple)
 

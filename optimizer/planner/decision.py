@@ -25,7 +25,7 @@ class Decision:
         Why it is so.
     attempts
         How often it was sought. [1]
-    warm
+    warm_start
         What the next decision's solve may begin from.
     objective
         What the schedule weighs: money and penalties. [EUR]
@@ -38,7 +38,7 @@ class Decision:
     verdict: ScheduleVerdict
     explanation: Explanation
     attempts: int = 1
-    warm: WarmStart | None = None
+    warm_start: WarmStart | None = None
     objective: float = np.nan
     relaxed: float = np.nan
 
@@ -47,11 +47,11 @@ class Decision:
         """First instant of the schedule."""
         return np.datetime64(self.schedule["time"].to_numpy()[0], "us")
 
-    def kept(self) -> Self:
+    def without_replay(self) -> Self:
         """Return what of it a long run keeps: not what the twin replayed, nor where to begin."""
         judged = replace(self.verdict, replay=None, coverage=None)
-        return replace(self, verdict=judged, warm=None)
+        return replace(self, verdict=judged, warm_start=None)
 
-    def degraded(self, reason: str) -> Self:
+    def with_degradation(self, reason: str) -> Self:
         """Return the same decision, kept on for a reason that is told."""
         return replace(self, explanation=replace(self.explanation, degraded=reason))

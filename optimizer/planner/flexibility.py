@@ -78,8 +78,8 @@ def estimate_flexibility(
         ``reserve_up_power``, ``reserve_down_power`` [MW], ``reserve_duration`` [h],
         ``recovery_energy`` [MWh], ``ramp_up_limit``, ``ramp_down_limit`` [MW min-1] on ``time``.
     """
-    course = NetImportProfile.of(site, schedule, before=before)
-    ramp_up, ramp_down = course.ramps(site.grid.ramp)
+    course = NetImportProfile.from_schedule(site, schedule, before=before)
+    ramp_up, ramp_down = course.free_ramps(site.grid.ramp)
     batteries = [store for store in site.stores if store.carrier == BATTERY_CARRIER]
     stored = [_battery(site, store, replay, course, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, course)
@@ -88,8 +88,8 @@ def estimate_flexibility(
     taken = sum((down for _, down in stored), nothing)
     sold_up, sold_down = connection_headroom(site, schedule)
     falls, rises = (
-        _minimum_over_offer(course, course.falling - sold_up),
-        _minimum_over_offer(course, course.rising - sold_down),
+        _minimum_over_offer(course, course.room_to_lower - sold_up),
+        _minimum_over_offer(course, course.room_to_raise - sold_down),
     )
     up = np.minimum(given + works, np.minimum(falls, ACTIVATION_TIME_MIN * ramp_up))
     down = np.minimum(taken, np.minimum(rises, ACTIVATION_TIME_MIN * ramp_down))
@@ -150,7 +150,7 @@ class NetImportProfile:
     high: FloatArray
 
     @classmethod
-    def of(cls, site: Site, schedule: xr.Dataset, *, before: float | None) -> Self:
+    def from_schedule(cls, site: Site, schedule: xr.Dataset, *, before: float | None) -> Self:
         """Return the course of a plan; without what was before, it begins as it goes on."""
         edges = (time_axes.interval_edges(schedule) - schedule["time"].to_numpy()[0]) / HOUR
         net = net_import(schedule).to_numpy()
@@ -168,27 +168,27 @@ class NetImportProfile:
             high=most - keep,
         )
 
-    def within(self, step: int) -> BoolArray:
+    def overlaps_offer(self, step: int) -> BoolArray:
         """Return which intervals touch the hour that begins with one."""
-        return self.between(self.edges[step], self.edges[step] + OFFER_DURATION_H)
+        return self.overlaps(self.edges[step], self.edges[step] + OFFER_DURATION_H)
 
-    def between(self, begin: float, end: float) -> BoolArray:
+    def overlaps(self, begin: float, end: float) -> BoolArray:
         """Return which intervals touch a span. [h]"""
         return np.asarray(
             (self.edges[:-1] < end - OFFER_TOLERANCE) & (self.edges[1:] > begin + OFFER_TOLERANCE)
         )
 
     @property
-    def falling(self) -> FloatArray:
+    def room_to_lower(self) -> FloatArray:
         """How far net import could be lowered, by the connection alone. [MW]"""
         return np.maximum(self.net - self.low, 0.0)
 
     @property
-    def rising(self) -> FloatArray:
+    def room_to_raise(self) -> FloatArray:
         """How far net import could be raised, by the connection and targets alone. [MW]"""
         return np.maximum(self.high - self.net, 0.0)
 
-    def ramps(self, ramp: float) -> tuple[FloatArray, FloatArray]:
+    def free_ramps(self, ramp: float) -> tuple[FloatArray, FloatArray]:
         """Return how fast net import may fall and rise beside what the plan does. [MW min-1]
 
         The plan turns towards an interval as it begins, towards its first from what was before.
@@ -207,13 +207,13 @@ class NetImportProfile:
         return np.maximum(ramp - falls, 0.0), np.maximum(ramp - rises, 0.0)
 
 
-def _minimum_over_offer(course: NetImportProfile, room: FloatArray) -> FloatArray:
+def _minimum_over_offer(profile: NetImportProfile, room: FloatArray) -> FloatArray:
     """Return the least of a course over the hour that begins with each interval. [MW]"""
-    return np.array([room[course.within(step)].min() for step in range(len(room))])
+    return np.array([room[profile.overlaps_offer(step)].min() for step in range(len(room))])
 
 
 def _battery(
-    site: Site, store: Store, replay: xr.Dataset, course: NetImportProfile, *, schedule: xr.Dataset
+    site: Site, store: Store, replay: xr.Dataset, profile: NetImportProfile, *, schedule: xr.Dataset
 ) -> tuple[FloatArray, FloatArray]:
     """Return the power that a battery can give and take beyond its plan, for an hour. [MW]
 
@@ -227,29 +227,29 @@ def _battery(
     share = store.charge_limit / sum(
         s.charge_limit for s in site.stores if s.carrier == BATTERY_CARRIER
     )
-    spare, kept = store.margin(site.margins.level), storage_headroom(site, schedule, store)
-    can_give = store.discharge_limit + plan - kept.up
-    can_take = store.charge_limit - plan - kept.down
-    hours = np.diff(course.edges)
-    regained = np.clip(np.minimum(can_take, share * course.rising), 0.0, None)
-    released = np.clip(np.minimum(can_give, share * course.falling), 0.0, None)
+    spare, kept = store.level_margin(site.margins.level), storage_headroom(site, schedule, store)
+    can_give = store.discharge_limit + plan - kept.power_up
+    can_take = store.charge_limit - plan - kept.power_down
+    hours = np.diff(profile.edges)
+    regained = np.clip(np.minimum(can_take, share * profile.room_to_raise), 0.0, None)
+    released = np.clip(np.minimum(can_give, share * profile.room_to_lower), 0.0, None)
     up = _sustainable_power(
-        course,
+        profile,
         can_give,
-        (level - store.low - spare - kept.behind[1:]) * store.discharge_efficiency,
+        (level - store.min_level - spare - kept.required_energy[1:]) * store.discharge_efficiency,
         won=regained * hours * store.charge_efficiency * store.discharge_efficiency,
     )
     down = _sustainable_power(
-        course,
+        profile,
         can_take,
-        (store.high - spare - level - kept.room[1:]) / store.charge_efficiency,
+        (store.max_level - spare - level - kept.required_room[1:]) / store.charge_efficiency,
         won=released * hours / (store.discharge_efficiency * store.charge_efficiency),
     )
     return up, down
 
 
 def _sustainable_power(
-    course: NetImportProfile,
+    profile: NetImportProfile,
     power: FloatArray,
     energy: FloatArray,
     *,
@@ -260,7 +260,7 @@ def _sustainable_power(
 
     Parameters
     ----------
-    course
+    profile
         The plan.
     power
         Most that the converters leave in each interval. [MW]
@@ -273,8 +273,8 @@ def _sustainable_power(
     """
     found = np.zeros(len(power))
     for step in range(len(power)):
-        window = course.within(step)
-        until = course.edges[1:] - course.edges[step]
+        window = profile.overlaps_offer(step)
+        until = profile.edges[1:] - profile.edges[step]
         later = until > OFFER_DURATION_H + OFFER_TOLERANCE
         back = np.cumsum(np.where(later & ~window, won, 0.0))
         ahead = until > OFFER_TOLERANCE
@@ -285,13 +285,13 @@ def _sustainable_power(
 
 
 def _work(
-    site: Site, schedule: xr.Dataset, outlook: xr.Dataset, course: NetImportProfile
+    site: Site, schedule: xr.Dataset, outlook: xr.Dataset, profile: NetImportProfile
 ) -> tuple[FloatArray, float]:
     """Return the power of work that can be put off for an hour, and MWh to regain for each MWh."""
-    delayed, lost = np.zeros(len(course.net)), 1.0
+    delayed, lost = np.zeros(len(profile.net)), 1.0
     if "work_racks" not in schedule or outlook["instant"][0] != schedule["time"][0]:
         return delayed, lost
-    pool, hours = RackPool.of(site), np.diff(course.edges)
+    pool, hours = RackPool.from_site(site), np.diff(profile.edges)
     for label in schedule["cohort"].to_numpy().tolist():
         if str(label).endswith(EXPECTED_COHORT_SUFFIX):
             continue
@@ -299,7 +299,7 @@ def _work(
         kind = site.work[str(one["kind"].item())]
         racks = one["work_racks"].transpose("time", "level").to_numpy()
         levels = one["level_power"].to_numpy()
-        power = racks @ pool.power(levels)
+        power = racks @ pool.power_above_idle(levels)
         work = racks @ (pool.rack_power * kind.throughput.work(levels))
         if not (power > OFFER_TOLERANCE).any():
             continue
@@ -308,16 +308,16 @@ def _work(
         sold = _sold_by_cohort(site, schedule, label)
         owed = sum(
             (
-                deferred_work(site.reserves[p], row, kind.pause_loss, hours=hours)
+                deferred_work(site.reserves[p], row, kind.pause_loss, durations=hours)
                 for p, row in sold.items()
             ),
             np.zeros(len(power)),
         )
         ahead = np.cumsum(work * hours) - due - rate * owed
         delayed += _sustainable_power(
-            course,
+            profile,
             _past_minimum_run(
-                course, power - activation_power(site.reserves, sold)[0], kind.minimum_run
+                profile, power - activation_power(site.reserves, sold)[0], kind.minimum_run
             ),
             ahead / rate,
             won=np.zeros(len(power)),
@@ -336,11 +336,13 @@ def _sold_by_cohort(site: Site, schedule: xr.Dataset, label: str) -> dict[str, F
 
 
 def _past_minimum_run(
-    course: NetImportProfile, power: FloatArray, minimum_run: float
+    profile: NetImportProfile, power: FloatArray, minimum_run: float
 ) -> FloatArray:
     """Return the power of work that runs already for the time it must run at least. [MW]"""
-    begins = course.edges[:-1]
-    spans = (course.between(begin - minimum_run, begin + 2.0 * OFFER_TOLERANCE) for begin in begins)
+    begins = profile.edges[:-1]
+    spans = (
+        profile.overlaps(begin - minimum_run, begin + 2.0 * OFFER_TOLERANCE) for begin in begins
+    )
     return np.array([power[span].min() for span in spans])
 
 

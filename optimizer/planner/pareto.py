@@ -37,7 +37,7 @@ class Sensitivity:
         The limit, in words, with its machine.
     unit
         Its unit.
-    worth
+    marginal_value
         What a unit more of it saves, to first order. [EUR per its unit]
     hours
         How long it binds. [h]
@@ -45,15 +45,24 @@ class Sensitivity:
 
     limit: str
     unit: str
-    worth: float
+    marginal_value: float
     hours: float
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row of the command's JSON output."""
+        return {
+            "limit": self.limit,
+            "unit": self.unit,
+            "worth": self.marginal_value,
+            "hours": self.hours,
+        }
 
 
 def pareto_front(
     problem: Problem,
     carbon_prices: Sequence[float] = CARBON_PRICES_EUR_PER_KG,
     *,
-    listen: ProgressCallback = lambda *_: None,
+    on_progress: ProgressCallback = lambda *_: None,
 ) -> xr.Dataset:
     """Trade money for carbon: plan anew at each price of carbon, each from the plan before.
 
@@ -63,7 +72,7 @@ def pareto_front(
         The question; its own price of carbon does not matter.
     carbon_prices
         Prices to be tried, rising. [EUR kg-1]
-    listen
+    on_progress
         Told of progress.
 
     Returns
@@ -90,14 +99,14 @@ def pareto_front(
     """
     _check_arguments(problem, carbon_prices)
     rows: dict[str, list[float]] = {}
-    warm: WarmStart | None = None
+    warm_start: WarmStart | None = None
     for number, price in enumerate(carbon_prices):
         asked = replace(problem, weights={**problem.weights, "carbon": float(price)})
-        solution = solve_problem(asked, warm)
-        warm = solution.warm
+        solution = solve_problem(asked, warm_start)
+        warm_start = solution.warm_start
         for name, value in _point_of_front(solution).items():
             rows.setdefault(name, []).append(value)
-        listen(number + 1, len(carbon_prices))
+        on_progress(number + 1, len(carbon_prices))
     data = xr.Dataset(
         {name: ("carbon_price", np.array(values)) for name, values in rows.items()},
         coords={"carbon_price": ("carbon_price", np.array(carbon_prices, dtype=float))},
@@ -115,15 +124,15 @@ def _check_arguments(problem: object, carbon_prices: Sequence[float]) -> None:
         "front", problem=(problem, Problem), carbon_prices=(carbon_prices, Iterable)
     )
     if not len(carbon_prices):
-        mend = "name a price at least"
+        remedy = "name a price at least"
         raise ProblemError(
-            "front", [ValidationIssue(place="carbon_prices", value="none", mend=mend)]
+            "front", [ValidationIssue(location="carbon_prices", found="none", remedy=remedy)]
         )
 
 
 def _point_of_front(solution: Solution) -> dict[str, float]:
     """Return a plan as numbers."""
-    problem, schedule = solution.inputs.problem, build_schedule(solution)
+    problem, schedule = solution.data.problem, build_schedule(solution)
     hours, weight = problem.hours, problem.weights["carbon"]
     imported = schedule["grid_import_power"].to_numpy()
     paid = {name: float(amount.sum()) for name, amount in solution.accounts.items()}
@@ -147,21 +156,21 @@ def _carbon(solution: Solution) -> float:
     The plan is accounted once more, in a model in which what is left is worth its carbon. A store
     whose level is worth nothing at the plan's own weights, as where wear eats it up, spares none.
     """
-    inputs, own = solution.inputs, parameter_values(solution.inputs)
-    later = inputs.carbon_later
-    numbers = parameter_values(replace(inputs, worth=later))
+    inputs, own = solution.data, parameter_values(solution.data)
+    later = inputs.terminal_carbon
+    numbers = parameter_values(replace(inputs, terminal_value=later))
     for store in inputs.problem.site.stores:
         is_worth = own[f"{store.owner}.worth"] > 0.0
         each = later.get(store.carrier, 0.0) * store.discharge_efficiency
         numbers[f"{store.owner}.worth"] = np.where(is_worth, each, 0.0)
-    arrays = compile_model(solution.warm.shape).arrays(numbers)
+    arrays = compile_model(solution.warm_start.shape).arrays(numbers)
     own_units = dict.fromkeys(arrays.accounts.names, 1.0)
-    paid = arrays.paid(solution.flat(arrays), own_units)
+    paid = arrays.cost_by_account(solution.column_values(arrays), own_units)
     return float(sum(paid[name].sum() for name in ("carbon", "terminal") if name in paid))
 
 
 def limit_values(
-    solution: Solution, *, listen: ProgressCallback = lambda *_: None
+    solution: Solution, *, on_progress: ProgressCallback = lambda *_: None
 ) -> tuple[Sensitivity, ...]:
     """Return what one more unit of each limit is worth, the dearest first.
 
@@ -169,7 +178,7 @@ def limit_values(
     ----------
     solution
         A plan.
-    listen
+    on_progress
         Told of progress: limits tried, limits in all.
 
     Returns
@@ -179,12 +188,14 @@ def limit_values(
         model, and the plan made again: a battery of twice the size is not worth twice as much.
     """
     check_argument_types("sensitivities", solution=(solution, Solution))
-    easing, hours = SensitivityModel(solution), solution.inputs.hours
-    limits = plan_limits(solution, build_schedule(solution), easing=easing)
+    sensitivity_model, hours = SensitivityModel(solution), solution.data.hours
+    limits = plan_limits(solution, build_schedule(solution), sensitivity_model=sensitivity_model)
     found = []
     for number, one in enumerate(limits):
-        worth, bound = easing.worth(*one.sides), float(hours[one.binds].sum())
+        worth, bound = sensitivity_model.value_of(*one.bounds), float(hours[one.is_binding].sum())
         if worth > MIN_DUAL_EUR:
-            found.append(Sensitivity(limit=one.words, unit=one.unit, worth=worth, hours=bound))
-        listen(number + 1, len(limits))
-    return tuple(sorted(found, key=lambda one: -one.worth))
+            found.append(
+                Sensitivity(limit=one.label, unit=one.unit, marginal_value=worth, hours=bound)
+            )
+        on_progress(number + 1, len(limits))
+    return tuple(sorted(found, key=lambda one: -one.marginal_value))

@@ -64,7 +64,7 @@ class StageTimer:
 
 def solve_problem(
     problem: Problem,
-    warm: WarmStart | None = None,
+    warm_start: WarmStart | None = None,
     *,
     keep_units: bool = False,
     export: Path | None = None,
@@ -76,7 +76,7 @@ def solve_problem(
     ----------
     problem
         The question.
-    warm
+    warm_start
         What the last solve left; the search begins there if the model has the same shape.
     keep_units
         Whether units that are on or off stay so as the last plan had them, which makes the question
@@ -98,30 +98,32 @@ def solve_problem(
     SolverError
         If the solver fails.
     """
-    problem = with_past_units(problem, warm)
-    return _solve(problem, warm, keep_units=keep_units, export=export, first=first or {})
+    problem = with_past_units(problem, warm_start)
+    return _solve(problem, warm_start, keep_units=keep_units, export=export, first=first or {})
 
 
-def with_past_units(problem: Problem, warm: WarmStart | None) -> Problem:
+def with_past_units(problem: Problem, warm_start: WarmStart | None) -> Problem:
     """Return the problem with what the last plan made its units do, where it does not say.
 
     Parameters
     ----------
     problem
         The question.
-    warm
+    warm_start
         What the last solve left.
     """
-    if warm is None or not warm.units:
+    if warm_start is None or not warm_start.units:
         return problem
     now, then = problem.outlook["instant"].to_numpy()[:2]
-    known = warm.within(unit_counts(problem.site))
-    return replace(problem, past_units={**known.ran(now, then - now), **problem.past_units})
+    known = warm_start.limited_to(unit_counts(problem.site))
+    return replace(
+        problem, past_units={**known.past_units_until(now, then - now), **problem.past_units}
+    )
 
 
 def _solve(
     problem: Problem,
-    warm: WarmStart | None,
+    warm_start: WarmStart | None,
     *,
     keep_units: bool,
     export: Path | None,
@@ -129,28 +131,34 @@ def _solve(
 ) -> Solution:
     """Solve the linear model, then with whole units and bids, then without waste."""
     clock = StageTimer()
-    model = _compile(problem, warm, first=first, clock=clock)
-    arrays, prices, instants = model.arrays, model.prices, model.instants
+    model = _compile(problem, warm_start, first=first, clock=clock)
+    arrays, prices, instants = model.arrays, model.account_weights, model.instants
     with clock("solve"):
-        basis = shift_basis(model.fit, arrays, instants) if model.fit else None
+        basis = (
+            shift_basis(model.matching_warm_start, arrays, instants)
+            if model.matching_warm_start
+            else None
+        )
         solver = LpSolver(arrays, prices, basis=basis)
         relaxed = _relaxed(model, solver, export)
         basis = solver.basis
     with clock("commit"):
-        answer = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
-        units, past = units_on(arrays, answer.values), model.problem.past_units
-        answer = round_bids(solver, arrays, inputs=model.inputs, answer=answer)
+        lp_solution = _with_units(model, solver, relaxed=relaxed, keep=keep_units)
+        units, past = units_on(arrays, lp_solution.values), model.problem.past_units
+        lp_solution = round_bids(solver, arrays, data=model.data, lp_solution=lp_solution)
     with clock("hold"):
-        answer, held = repair_relaxation(solver, arrays, inputs=model.inputs, answer=answer)
+        lp_solution, held = repair_relaxation(
+            solver, arrays, data=model.data, lp_solution=lp_solution
+        )
     return Solution(
-        inputs=model.inputs,
-        values=values_by_name(arrays.columns, answer.values),
-        duals=model.duals(answer),
-        accounts=arrays.paid(answer.values, prices),
-        objective=answer.objective,
-        relaxed=relaxed.objective,
-        held=held,
-        warm=WarmStart(
+        data=model.data,
+        values=values_by_name(arrays.columns, lp_solution.values),
+        duals=model.duals(lp_solution),
+        accounts=arrays.cost_by_account(lp_solution.values, prices),
+        objective=lp_solution.objective,
+        relaxed_objective=relaxed.objective,
+        fixed_segments=held,
+        warm_start=WarmStart(
             shape=model.shape, instants=instants, basis=basis, units=units, past_units=past
         ),
         seconds=dict(clock.spent),
@@ -163,40 +171,41 @@ class _CompiledProblem:
 
     Attributes
     ----------
-    problem, inputs, shape, prices, instants
+    problem, data, shape, account_weights, instants
         The question, what the forms build from, the shape, account -> price, edges of intervals.
-    free, arrays
+    free_arrays, arrays
         The model, and the same with what is decided already kept.
-    fit
+    matching_warm_start
         What the last solve left, if its model had the same shape.
     """
 
     problem: Problem
-    inputs: ModelData
+    data: ModelData
     shape: ModelSignature
-    prices: Mapping[str, float]
+    account_weights: Mapping[str, float]
     instants: Instants
-    free: ModelArrays
+    free_arrays: ModelArrays
     arrays: ModelArrays
-    fit: WarmStart | None
+    matching_warm_start: WarmStart | None
 
-    def duals(self, answer: LpSolution) -> dict[str, FloatArray]:
+    def duals(self, lp_solution: LpSolution) -> dict[str, FloatArray]:
         """Return the prices of rows and of the bounds of columns by their names."""
-        costs = mask_duals(answer.reduced_costs, self.free, self.arrays)
+        costs = mask_duals(lp_solution.reduced_costs, self.free_arrays, self.arrays)
         if (done := self.arrays.columns.get(CREDITED_WORK_COLUMN)) is not None:
             # what must be done as it comes is given: solvers tell any price for it
             is_given = (
-                self.free.column_high[done] - self.free.column_low[done] < FIXED_WORK_TOLERANCE_MWH
+                self.free_arrays.column_high[done] - self.free_arrays.column_low[done]
+                < FIXED_WORK_TOLERANCE_MWH
             )
             costs[done[is_given]] = 0.0
-        return values_by_name(self.arrays.rows, answer.duals) | values_by_name(
+        return values_by_name(self.arrays.rows, lp_solution.duals) | values_by_name(
             self.arrays.columns, costs
         )
 
 
 def _compile(
     problem: Problem,
-    warm: WarmStart | None,
+    warm_start: WarmStart | None,
     *,
     first: Mapping[str, FloatArray],
     clock: StageTimer,
@@ -210,13 +219,15 @@ def _compile(
         free = structure.arrays(parameter_values(inputs))
     return _CompiledProblem(
         problem=problem,
-        inputs=inputs,
+        data=inputs,
         shape=shape,
-        prices=account_weights(problem.weights),
+        account_weights=account_weights(problem.weights),
         instants=problem.outlook["instant"].to_numpy(),
-        free=free,
+        free_arrays=free,
         arrays=fix_first_stage(free, first),
-        fit=warm if warm is not None and warm.shape == shape else None,
+        matching_warm_start=warm_start
+        if warm_start is not None and warm_start.shape == shape
+        else None,
     )
 
 
@@ -224,10 +235,12 @@ def _relaxed(model: _CompiledProblem, solver: LpSolver, export: Path | None) -> 
     """Return the plan with units in fractions."""
     if export is not None:
         solver.export(export)
-    is_long = model.fit is None and len(model.arrays.row_low) >= FEASIBILITY_CHECK_ROWS
+    is_long = (
+        model.matching_warm_start is None and len(model.arrays.row_low) >= FEASIBILITY_CHECK_ROWS
+    )
     found = solver.run() if not is_long or is_feasible(model.arrays) else None
     if found is None:
-        raise explain_infeasibility(model.inputs, model.arrays)
+        raise explain_infeasibility(model.data, model.arrays)
     return found
 
 
@@ -235,17 +248,17 @@ def _with_units(
     model: _CompiledProblem, solver: LpSolver, *, relaxed: LpSolution, keep: bool
 ) -> LpSolution:
     """Return the plan with whole units; those that were kept are sought anew if they do not do."""
-    arrays, fit = model.arrays, model.fit
+    arrays, fit = model.arrays, model.matching_warm_start
     last = shift_units(arrays, fit, model.instants) if fit else None
     if not arrays.is_integer.any():
         return relaxed
-    seek = partial(solve_unit_commitment, arrays, model.prices, solver, relaxed=relaxed)
-    answer = seek(last=last, is_kept=keep)
-    if answer is None and keep:
-        answer = seek(last=None, is_kept=False)
-    if answer is None:
-        raise explain_infeasibility(model.inputs, solver.bounded(arrays))
-    return answer
+    seek = partial(solve_unit_commitment, arrays, model.account_weights, solver, relaxed=relaxed)
+    lp_solution = seek(last=last, is_kept=keep)
+    if lp_solution is None and keep:
+        lp_solution = seek(last=None, is_kept=False)
+    if lp_solution is None:
+        raise explain_infeasibility(model.data, solver.current_arrays(arrays))
+    return lp_solution
 
 
 WORK_DERATING_STEPS: Final = (0.8, 0.5, 0.0)
@@ -263,7 +276,7 @@ def decide(
     keep_units: bool = False,
     export: Path | None = None,
     first: Mapping[str, FloatArray] | None = None,
-    warm: WarmStart | None = None,
+    warm_start: WarmStart | None = None,
 ) -> Decision:
     """Return the best schedule of a problem that the twin finds safe.
 
@@ -279,7 +292,7 @@ def decide(
         File for the linear model of the attempt that is taken, if somebody wants it.
     first
         What is decided already of the first intervals, as a hedge over scenarios gives it.
-    warm
+    warm_start
         Where the search begins, if not where the last decision's ended.
 
     Returns
@@ -296,12 +309,16 @@ def decide(
     SolverError
         If the solver fails.
     """
-    _check_kinds(problem, previous, warm, first=first, export=export)
+    _check_kinds(problem, previous, warm_start, first=first, export=export)
     asked = problem
-    warm = warm or (previous.warm if previous else None)
-    warm = warm and warm.within(unit_counts(problem.site))  # the last plan may be of another site
+    warm_start = warm_start or (previous.warm_start if previous else None)
+    warm_start = warm_start and warm_start.limited_to(
+        unit_counts(problem.site)
+    )  # the last plan may be of another site
     for attempt, share in enumerate((*WORK_DERATING_STEPS, 0.0), start=1):
-        solution = solve_problem(asked, warm, keep_units=keep_units, export=export, first=first)
+        solution = solve_problem(
+            asked, warm_start, keep_units=keep_units, export=export, first=first
+        )
         schedule = build_schedule(solution).assign_attrs(problem.outlook.attrs)
         verdict = verify(problem.site, problem.state, schedule)
         if verdict.is_safe:
@@ -311,21 +328,21 @@ def decide(
                 verdict=verdict,
                 explanation=_explain(solution, schedule, verdict, last=last),
                 attempts=attempt,
-                warm=solution.warm,
+                warm_start=solution.warm_start,
                 objective=solution.objective,
-                relaxed=solution.relaxed,
+                relaxed=solution.relaxed_objective,
             )
-        warm = solution.warm
+        warm_start = solution.warm_start
         asked = _tightened(asked, schedule, verdict, share=share)
     raise _refused(problem, verdict)
 
 
 def _check_kinds(
-    problem: object, previous: object, warm: object, *, first: object, export: object
+    problem: object, previous: object, warm_start: object, *, first: object, export: object
 ) -> None:
     others = {
         "previous": (previous, Decision),
-        "warm": (warm, WarmStart),
+        "warm": (warm_start, WarmStart),
         "first": (first, Mapping),
         "export": (export, Path),
     }
@@ -336,9 +353,9 @@ def _check_kinds(
 def _refused(problem: Problem, verdict: ScheduleVerdict) -> NoScheduleError:
     """Return the error that tells why no plan is safe."""
     refusals = "\n".join(f"  {breach}" for breach in verdict.refusals)
-    mend = "lower the service or the work, or widen the limits named"
+    remedy = "lower the service or the work, or widen the limits named"
     return NoScheduleError(
-        f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n  mend: {mend}"
+        f"{problem.site.name}: the twin refuses every plan found\n{refusals}\n  remedy: {remedy}"
     )
 
 
@@ -348,10 +365,10 @@ def _explain(
     """Return why a schedule is as it is."""
     return replace(
         explain_schedule(solution, schedule, last),
-        failures=verdict.coverage.reached() if verdict.coverage else (),
-        softened=soft_constraint_report(solution),
+        failures=verdict.coverage.limiting_rows() if verdict.coverage else (),
+        soft_constraints=soft_constraint_report(solution),
         reserves=reserve_messages(solution, schedule),
-        units=[str(called) for called in verdict.called],
+        units=[str(called) for called in verdict.extra_units],
     )
 
 
@@ -364,15 +381,15 @@ def _tightened(
     knows: there work may only use a share of what it would have.
     """
     margins = problem.margins
-    if verdict.breaches:
+    if verdict.violations:
         wider = {name: MARGIN_GROWTH * value for name, value in margins.model_dump().items()}
         margins = margins.model_copy(update=wider)
-    limit = problem.most_work.copy()
+    limit = problem.max_work_power.copy()
     if verdict.coverage and "work_power" in schedule:
         short = np.flatnonzero(verdict.coverage.exposed.any(axis=0))
         used = schedule["work_power"].sum("cohort").to_numpy()
         limit[short] = np.minimum(limit, share * used)[short]
-    return replace(problem, site=problem.site.with_margins(margins), work_limit=limit)
+    return replace(problem, site=problem.site.with_margins(margins), work_power_limit=limit)
 
 
 def fix_first_stage(

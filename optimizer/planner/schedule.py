@@ -69,13 +69,13 @@ def build_schedule(solution: Solution) -> xr.Dataset:
         connection, the racks by cohort and cap behind it, and the money by account; the set points
         of the water, if they were chosen; the capacity held of reserve products, if there are any.
     """
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     site, outlook = problem.site, problem.outlook
     owners = {
-        dim: [machine.name for machine in site.of(kind)]
+        dim: [machine.name for machine in site.machines_of(kind)]
         for dim, kind in EQUIPMENT_BY_DIMENSION.items()
     }
-    banks = list(site.committed)
+    banks = list(site.switchable_units)
     known = outlook[
         [name for name in (*COPIED_VARIABLES, "renewable_available_power") if name in outlook]
     ]
@@ -91,23 +91,23 @@ def build_schedule(solution: Solution) -> xr.Dataset:
         | {"level_power": (("cohort", "level"), _levels(problem))},
         attrs=outlook.attrs,
     )
-    if solution.inputs.points is not None:
-        data = data.assign(setpoints.set_point_variables(solution.inputs.points))
+    if solution.data.setpoints is not None:
+        data = data.assign(setpoints.set_point_variables(solution.data.setpoints))
     return add_reserve_variables(variables.tag_dataset(data), solution)
 
 
 def _work(solution: Solution) -> ScheduleVariables:
     """Return racks, power and lateness of the work, and what the halls draw for all of it."""
-    problem = solution.inputs.problem
-    pool = RackPool.of(problem.site)
+    problem = solution.data.problem
+    pool = RackPool.from_site(problem.site)
     racks = np.maximum(solution.values["work.racks"], 0.0)
-    power = (racks * pool.power(_levels(problem))).sum(axis=-1)
+    power = (racks * pool.power_above_idle(_levels(problem))).sum(axis=-1)
     late = np.maximum(solution.values["work.late"], 0.0)
     if "moves.late" in solution.values:  # of guests
         late[:, incoming_cohorts(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
-    always = pool.draw(problem.service)
+    always = pool.total_power(problem.service_racks)
     total = always + power.sum(axis=-1)
-    shares = np.array([hall.racks / pool.racks for hall in problem.site.of(ITHall)])
+    shares = np.array([hall.racks / pool.racks for hall in problem.site.machines_of(ITHall)])
     return {
         "work_racks": (("time", "cohort", "level"), racks),
         "work_power": (("time", "cohort"), power),
@@ -129,10 +129,10 @@ def _stores(solution: Solution, owners: Mapping[str, list[str]]) -> ScheduleVari
     words: ScheduleVariables = {}
     for kind in ("battery", "tank"):
         names = owners[kind]
-        for way in ("charge", "discharge"):
-            words[f"{kind}_{way}"] = ("time", kind), _columns(solution, names, way)
+        for direction in ("charge", "discharge"):
+            words[f"{kind}_{direction}"] = ("time", kind), _columns(solution, names, direction)
         levels = [solution.values[f"{name}.level"] for name in names]
-        empty = np.empty((len(solution.inputs.hours) + 1, 0))
+        empty = np.empty((len(solution.data.hours) + 1, 0))
         words[f"{kind}_level"] = ("instant", kind), np.stack(levels, axis=-1) if levels else empty
     used = _columns(solution, owners["renewable"], "import_power")
     words["renewable_used_power"] = ("time", "renewable"), used
@@ -151,14 +151,14 @@ def _units(solution: Solution, banks: list[str]) -> ScheduleVariables:
 
 
 def _columns(solution: Solution, owners: list[str], variable: str) -> FloatArray:
-    count = len(solution.inputs.hours)
+    count = len(solution.data.hours)
     columns = [np.maximum(solution.values[f"{owner}.{variable}"], 0.0) for owner in owners]
     return np.stack(columns, axis=-1) if columns else np.empty((count, 0))
 
 
 def _connection(solution: Solution, words: ScheduleVariables) -> ScheduleVariables:
     """Return what is promised at the connection, netted, and the power of the site behind it."""
-    grid = solution.inputs.problem.site.grid.name
+    grid = solution.data.problem.site.grid.name
     net = solution.values[f"{grid}.import_power"] - solution.values[f"{grid}.export_power"]
     own, up, down = (
         words[name][1].sum(axis=-1)
@@ -174,7 +174,7 @@ def _connection(solution: Solution, words: ScheduleVariables) -> ScheduleVariabl
 def _trades(solution: Solution) -> ScheduleVariables:
     """Return what is to be bought and sold intraday, if anything can be."""
     found: ScheduleVariables = {}
-    for market in solution.inputs.problem.site.of(DayAheadPosition):
+    for market in solution.data.problem.site.machines_of(DayAheadPosition):
         bought = solution.values.get(f"{market.name}.bought")
         if bought is not None:
             found["intraday_power"] = ("time",), bought - solution.values[f"{market.name}.sold"]
@@ -199,19 +199,21 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         ``battery_reserve`` and, where work may hold any, ``work_reserve`` with ``work_least``, by
         which it is judged. Of a site without products the schedule as it was.
     """
-    problem = solution.inputs.problem
+    problem = solution.data.problem
     site, outlook = problem.site, problem.outlook
     if not site.reserves:
         return data
     products = list(site.reserves.values())
-    batteries = [battery.name for battery in site.of(Battery)]
+    batteries = [battery.name for battery in site.machines_of(Battery)]
     sold, held = (
         np.stack([of(outlook, product) for product in products], axis=-1)
         for of in (contracts.sold_capacity, contracts.required_capacity)
     )
     short = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
     short = np.where(short > CAPACITY_TOLERANCE_MW, np.minimum(short, held), 0.0)
-    offered = np.stack([p.bid(_column(solution, p, "offered")) for p in products], axis=-1)
+    offered = np.stack(
+        [p.sellable_capacity(_column(solution, p, "offered")) for p in products], axis=-1
+    )
     told = held - short + offered
     stored = np.stack([_stored(solution, p, batteries) for p in products], axis=1)
     worked = np.stack([_worked(solution, p) for p in products], axis=1)
@@ -240,7 +242,7 @@ def _column(solution: Solution, product: ReserveProduct, name: str) -> FloatArra
 
 def _stored(solution: Solution, product: ReserveProduct, batteries: Sequence[str]) -> FloatArray:
     """Return what batteries hold of a product, ``(time, battery)``. [MW]"""
-    rows = np.zeros((len(solution.inputs.hours), len(batteries)))
+    rows = np.zeros((len(solution.data.hours), len(batteries)))
     for place, owner in enumerate(batteries):
         rows[:, place] = _window(
             solution, f"{owner}.{reserve_column(product.name)}", rows[:, place]
@@ -250,8 +252,8 @@ def _stored(solution: Solution, product: ReserveProduct, batteries: Sequence[str
 
 def _worked(solution: Solution, product: ReserveProduct) -> FloatArray:
     """Return what work holds of a product, ``(time, cohort)``. [MW]"""
-    cohorts = solution.inputs.problem.outlook.sizes["cohort"]
-    nothing = np.zeros((len(solution.inputs.hours), cohorts))
+    cohorts = solution.data.problem.outlook.sizes["cohort"]
+    nothing = np.zeros((len(solution.data.hours), cohorts))
     return _window(solution, f"work.{reserve_column(product.name)}", nothing)
 
 

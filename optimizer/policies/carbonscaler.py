@@ -30,13 +30,13 @@ MIN_CARBON_KG_PER_MWH: Final = 1e-3
 
 
 def order_carbonscaler(
-    known: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site
+    outlook: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site
 ) -> DispatchOrders:
     """Return the orders of the rule.
 
     Parameters
     ----------
-    known
+    outlook
         ``carbon_intensity`` and ``service_racks`` on equal intervals, the weather and the
         renewables of the first one.
     state
@@ -52,38 +52,38 @@ def order_carbonscaler(
         Jobs with their caps; stores rest, all heat is sold that the network takes, and renewables
         are capped at what the site can use and give away.
     """
-    known = sell_heat(known, site)
-    room = compute_headroom(site, state, known)
-    caps, must = _greenest(known, queue, room)
+    outlook = sell_heat(outlook, site)
+    room = compute_headroom(site, state, outlook)
+    caps, must = _greenest(outlook, queue, room)
     caps = limit_caps(queue, caps, headroom=room, must=must)
-    return order_work_only(known, queue, caps, site=site, room=room)
+    return order_work_only(outlook, queue, caps, site=site, headroom=room)
 
 
 def _greenest(
-    known: xr.Dataset, queue: JobQueue, room: Headroom
+    outlook: xr.Dataset, queue: JobQueue, headroom: Headroom
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the caps of the jobs that run now, and which of them cannot be left for later."""
-    hours = float(known["duration"][0])
-    carbon, free = extend_series(known, queue, room, word="carbon_intensity")
+    hours = float(outlook["duration"][0])
+    carbon, free = extend_series(outlook, queue, headroom, word="carbon_intensity")
     ends = (queue.jobs.deadline - queue.instant) / HOUR / hours
     must = must_run(queue, hours)
     number = np.arange(len(carbon))
     caps = np.zeros(len(queue.jobs))
     for job in priority_order(queue, must).tolist():
-        racks, kind = queue.jobs.racks[job], queue.pool.kinds[queue.jobs.kind[job]]
+        racks, kind = queue.jobs.racks[job], queue.pool.kinds[queue.jobs.kind_index[job]]
         slots = number[(number + 1 <= ends[job] + INTERVAL_TOLERANCE) & (free >= racks)]
         levels = np.array([kind.least_power, 1.0])
         work = np.asarray(kind.throughput.work(levels)) * hours
         steps = allocate_steps(
             carbon[slots],
             work=np.diff(work, prepend=0.0),
-            power=np.diff(queue.pool.power(levels), prepend=0.0),
-            need=float(queue.rest[job]),
+            power=np.diff(queue.pool.power_above_idle(levels), prepend=0.0),
+            need=float(queue.remaining_hours[job]),
         )
         taken = slots[steps > 0]
         is_short = (
             not len(slots)
-            or work[steps[steps > 0] - 1].sum() < queue.rest[job] - INTERVAL_TOLERANCE
+            or work[steps[steps > 0] - 1].sum() < queue.remaining_hours[job] - INTERVAL_TOLERANCE
         )
         must[job] |= is_short
         if (must[job] or 0 in taken) and free[0] >= racks:

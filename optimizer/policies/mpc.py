@@ -64,23 +64,27 @@ class MpcPolicy:
         workload: Workload,
         until: np.datetime64 | None = None,
         final_price: float = 0.0,
-        listen: Callable[[Decision], None] = lambda _: None,
+        on_decision: Callable[[Decision], None] = lambda _: None,
         export: Path | None = None,
     ) -> None:
         self._site, self._record, self._workload = site, record, workload
         self._export = export
-        self._until, self._final_price, self._listen = until, final_price, listen
+        self._until, self._final_price, self._on_decision = until, final_price, on_decision
         self._planned = np.datetime64("NaT", "us")
         self._steering, self._book = RealtimeController(site), SoldReserves(site)
         self._last: Decision | None = None
 
-    def orders(self, view: Observation) -> DispatchOrders:
+    def orders(self, observation: Observation) -> DispatchOrders:
         """Return the orders that come closest to the current plan."""
         last = self._last
-        is_new = self._planned == view.now  # settled with others just now, the call with it
-        if last is None or self.is_due(view.now) or (view.is_called and not is_new):
-            last = self._decide(view)
-        return self._steering.orders(last.schedule, view.state, view.queue)
+        is_new = self._planned == observation.now  # settled with others just now, the call with it
+        if (
+            last is None
+            or self.is_due(observation.now)
+            or (observation.has_new_request and not is_new)
+        ):
+            last = self._decide(observation)
+        return self._steering.orders(last.schedule, observation.state, observation.queue)
 
     @property
     def last(self) -> Decision | None:
@@ -91,52 +95,54 @@ class MpcPolicy:
         """Return whether a new plan has to be made at a moment."""
         return self._last is None or bool(now - self._planned >= REPLAN_INTERVAL)
 
-    def horizon(self, view: Observation) -> xr.Dataset:
+    def horizon(self, observation: Observation) -> xr.Dataset:
         """Return the axes of a plan of this moment."""
-        return build_horizon(self._site, self._record, view.now, promised=self._promised(view))
+        return build_horizon(
+            self._site, self._record, observation.now, requests=self._external_requests(observation)
+        )
 
-    def asks(self, view: Observation, grid: xr.Dataset | None = None) -> Problem:
+    def build_problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
         """Return the question that a plan of this moment answers.
 
         Parameters
         ----------
-        view
+        observation
             What may be seen; the queue may hold jobs that are still on their way.
         grid
             The horizon, of others too; by default the site's own.
         """
-        problem = self._problem(view, grid)
+        problem = self._problem(observation, grid)
         if self._last is not None:
             return problem
         still = dict.fromkeys(unit_counts(self._site), np.zeros(1))  # what runs first has to start
         return replace(problem, past_units=still)
 
-    def take(self, decision: Decision, now: np.datetime64) -> None:
+    def accept(self, decision: Decision, now: np.datetime64) -> None:
         """Plan by a decision that was found now, from the answers to :meth:`asks`."""
-        self._book.close(decision.schedule, now + REPLAN_INTERVAL)
+        self._book.close_gates(decision.schedule, now + REPLAN_INTERVAL)
         self._plan_by(decision, now)
 
     @property
-    def guard(self) -> MeteringIntervalControl | None:
+    def interval_control(self) -> MeteringIntervalControl | None:
         """What watches the quarter-hour that runs."""
-        return self._steering.guard
+        return self._steering.interval_control
 
-    def _decide(self, view: Observation) -> Decision:
+    def _decide(self, observation: Observation) -> Decision:
         """Return a new decision, or the last one with the reason why it is kept."""
         try:
-            found = self._best(self.asks(view), view)
+            found = self._decide_problem(self.build_problem(observation), observation)
         except (NoScheduleError, SolverError) as error:
             if self._last is None:
                 raise
-            kept = self._last.degraded(f"last plan kept: {error}")
-            self._plan_by(kept, view.now)
+            kept = self._last.with_degradation(f"last plan kept: {error}")
+            self._plan_by(kept, observation.now)
             return kept
-        self.take(found, view.now)
+        self.accept(found, observation.now)
         return found
 
     def _plan_by(self, decision: Decision, now: np.datetime64) -> None:
         self._last, self._planned = decision, now
-        self._listen(decision)
+        self._on_decision(decision)
 
     def _model(self, now: np.datetime64) -> Path | None:
         """Return the file for the model of a decision, its time without what files may not have."""
@@ -145,39 +151,43 @@ class MpcPolicy:
         stamp = np.datetime_as_string(now, unit="m").replace(":", "")
         return self._export / f"{stamp}Z.mps.gz"
 
-    def _best(self, problem: Problem, view: Observation) -> Decision:
-        return decide(problem, previous=self._last, export=self._model(view.now))
+    def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
+        return decide(problem, previous=self._last, export=self._model(observation.now))
 
-    def _problem(self, view: Observation, grid: xr.Dataset | None = None) -> Problem:
+    def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
         if self._until is None:
-            past = self._workload.past(view.now)
+            past = self._workload.past(observation.now)
             return build_problem(
                 self._site,
                 self._record,
-                view.state,
-                queue=view.queue,
+                observation.state,
+                queue=observation.queue,
                 past=past,
-                promised=self._promised(view),
+                requests=self._external_requests(observation),
                 grid=grid,
             )
-        return self._foreseen(view, self._until)
+        return self._perfect_foresight_problem(observation, self._until)
 
-    def _promised(self, view: Observation) -> ExternalRequests:
+    def _external_requests(self, observation: Observation) -> ExternalRequests:
         """Return what is sold, and what others ask."""
-        return lambda axes: self._book.held(axes).merge(view.promised(axes), compat="override")
+        return lambda axes: self._book.as_outlook(axes).merge(
+            observation.requests(axes), compat="override"
+        )
 
-    def _foreseen(self, view: Observation, until: np.datetime64) -> Problem:
+    def _perfect_foresight_problem(self, observation: Observation, until: np.datetime64) -> Problem:
         """Return the question to the end of the run or of the week ahead, all known."""
-        wide = self.horizon(view)
+        wide = self.horizon(observation)
         edges = time_axes.interval_edges(wide)
         last = min(until, edges[-1])
         grid = time_axes.interval_axes(np.append(edges[edges < last], last))
-        ahead = build_outlook(self._site, self._record, view.now, axes=grid, foresight=True)
+        ahead = build_outlook(self._site, self._record, observation.now, axes=grid, foresight=True)
         if grid["instant"].to_numpy()[-1] == until:
             ahead["terminal_price"].values = np.array(self._final_price)
-        room = work_flexibility(view.queue, grid, future=self._workload.jobs)
-        whole = ahead.merge(room).merge(self._promised(view)(grid), compat="override")
-        return Problem(site=self._site, state=view.state, outlook=whole)
+        room = work_flexibility(observation.queue, grid, future=self._workload.jobs)
+        whole = ahead.merge(room).merge(
+            self._external_requests(observation)(grid), compat="override"
+        )
+        return Problem(site=self._site, state=observation.state, outlook=whole)
 
 
 class StochasticMpcPolicy(MpcPolicy):
@@ -209,17 +219,17 @@ class StochasticMpcPolicy(MpcPolicy):
         workload: Workload,
         risk: RiskPreference | None = None,
         count: int = DEFAULT_SCENARIO_COUNT,
-        listen: Callable[[Decision], None] = lambda _: None,
+        on_decision: Callable[[Decision], None] = lambda _: None,
         export: Path | None = None,
     ) -> None:
-        super().__init__(site, record, workload=workload, listen=listen, export=export)
+        super().__init__(site, record, workload=workload, on_decision=on_decision, export=export)
         self._hedger, self._count = StochasticPlanner(risk), count
 
-    def _best(self, problem: Problem, view: Observation) -> Decision:
+    def _decide_problem(self, problem: Problem, observation: Observation) -> Decision:
         known = ScenarioInputs(
-            record=self._record, queue=view.queue, past=self._workload.past(view.now)
+            record=self._record, queue=observation.queue, past=self._workload.past(observation.now)
         )
-        export = self._model(view.now)
+        export = self._model(observation.now)
         return self._hedger.decide(problem, self._last, known, count=self._count, export=export)
 
 
@@ -260,23 +270,27 @@ class PartialForesightPolicy(MpcPolicy):
         *,
         workload: Workload,
         knows: str,
-        listen: Callable[[Decision], None] = lambda _: None,
+        on_decision: Callable[[Decision], None] = lambda _: None,
         export: Path | None = None,
     ) -> None:
-        super().__init__(site, record, workload=workload, listen=listen, export=export)
+        super().__init__(site, record, workload=workload, on_decision=on_decision, export=export)
         self._knows = knows
 
-    def _problem(self, view: Observation, grid: xr.Dataset | None = None) -> Problem:
-        problem = super()._problem(view, grid)
+    def _problem(self, observation: Observation, grid: xr.Dataset | None = None) -> Problem:
+        problem = super()._problem(observation, grid)
         grid = time_axes.interval_axes(time_axes.interval_edges(problem.outlook))
         if self._knows == JOBS_KNOWN:
-            room = work_flexibility(view.queue, grid, future=self._workload.jobs)
+            room = work_flexibility(observation.queue, grid, future=self._workload.jobs)
             rest = problem.outlook.drop_dims("cohort")
             whole = room.merge(rest, compat="override").assign_attrs(rest.attrs)
             return replace(problem, outlook=whole)
-        return replace(problem, outlook=self._told(problem.outlook, grid, view))
+        return replace(problem, outlook=self._with_truth(problem.outlook, grid, observation))
 
-    def _told(self, ahead: xr.Dataset, grid: xr.Dataset, view: Observation) -> xr.Dataset:
+    def _with_truth(
+        self, ahead: xr.Dataset, grid: xr.Dataset, observation: Observation
+    ) -> xr.Dataset:
         """Return an outlook with the truth in the place of forecasts."""
-        truth = outlook(self._site, self._record, view.now, axes=grid, foresight=True)
+        truth = outlook(
+            self._site, self._record, observation.now, axes=grid, has_perfect_foresight=True
+        )
         return ahead.assign({name: truth[name] for name in FORESIGHT_VARIABLES[self._knows]})

@@ -30,16 +30,16 @@ class Observation:
         The state as measured; its ``instant`` is now.
     queue
         The jobs that have arrived.
-    promised
+    requests
         What others ask of the site over a horizon.
-    is_called
+    has_new_request
         Whether they began to ask it just now.
     """
 
     state: xr.Dataset
     queue: JobQueue
-    promised: ExternalRequests = no_requests
-    is_called: bool = False
+    requests: ExternalRequests = no_requests
+    has_new_request: bool = False
 
     @property
     def now(self) -> np.datetime64:
@@ -50,12 +50,12 @@ class Observation:
 class Policy(Protocol):
     """What decides."""
 
-    def orders(self, view: Observation) -> DispatchOrders:
+    def orders(self, observation: Observation) -> DispatchOrders:
         """Return what the plant shall do in the quarter-hour that begins now."""
         ...
 
     @property
-    def guard(self) -> MeteringIntervalControl | None:
+    def interval_control(self) -> MeteringIntervalControl | None:
         """What watches the quarter-hour that runs, if anything does."""
         ...
 
@@ -77,15 +77,17 @@ class RulePolicy:
         self._site, self._record, self._rule = site, record, rule
 
     @property
-    def guard(self) -> None:
+    def interval_control(self) -> None:
         """Rules watch nothing."""
 
-    def orders(self, view: Observation) -> DispatchOrders:
+    def orders(self, observation: Observation) -> DispatchOrders:
         """Return the orders of the rule."""
-        until = published_until(view.now, self._site.market_day_zone)
-        wide = time_axes.horizon_axes(view.now, [((until - view.now) / time_axes.HOUR, 15.0)])
-        known = outlook(self._site, self._record, view.now, axes=wide)
-        return self._rule(known, view.state, queue=view.queue, site=self._site)
+        until = published_until(observation.now, self._site.market_zone)
+        wide = time_axes.horizon_axes(
+            observation.now, [((until - observation.now) / time_axes.HOUR, 15.0)]
+        )
+        known = outlook(self._site, self._record, observation.now, axes=wide)
+        return self._rule(known, observation.state, queue=observation.queue, site=self._site)
 
 
 def immediate_policy(site: Site, record: xr.Dataset) -> Policy:

@@ -35,13 +35,13 @@ RULE_HORIZON_H: Final = 96.0
 
 
 def order_immediate(
-    known: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site
+    outlook: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site
 ) -> DispatchOrders:
     """Return the orders of who never waits: all jobs uncapped, first come, first served.
 
     Parameters
     ----------
-    known
+    outlook
         What is known ahead: ``service_racks``, the weather and the renewables.
     state
         State of the site.
@@ -57,25 +57,25 @@ def order_immediate(
         on; renewables are capped at what the site can use and give away; all heat is sold that
         the network takes.
     """
-    known = sell_heat(known, site)
-    room = compute_headroom(site, state, known)
+    outlook = sell_heat(outlook, site)
+    room = compute_headroom(site, state, outlook)
     racks, caps = room.racks, np.zeros(len(queue.jobs))
-    for job in np.lexsort((queue.jobs.arrival, ~queue.running)).tolist():
+    for job in np.lexsort((queue.jobs.arrival, ~queue.is_running)).tolist():
         if queue.jobs.racks[job] <= racks:
             racks -= queue.jobs.racks[job]
             caps[job] = 1.0
     caps = limit_caps(queue, caps, headroom=room, must=np.ones(len(caps), dtype=bool))
-    return order_work_only(known, queue, caps, site=site, room=room)
+    return order_work_only(outlook, queue, caps, site=site, headroom=room)
 
 
 def order_work_only(
-    known: xr.Dataset, queue: JobQueue, caps: FloatArray, *, site: Site, room: Headroom
+    outlook: xr.Dataset, queue: JobQueue, caps: FloatArray, *, site: Site, headroom: Headroom
 ) -> DispatchOrders:
     """Return the orders of who steers jobs only: stores rest, and nothing follows a price.
 
     Parameters
     ----------
-    known
+    outlook
         The weather, the renewables and the heat that is sold in the first interval.
     queue
         The jobs.
@@ -83,23 +83,23 @@ def order_work_only(
         Cap of each job, 0 for those that wait. [1]
     site
         The site.
-    room
+    headroom
         What it leaves for work.
     """
-    lasting = sustained_power(queue, caps, float(known["duration"][0]))
-    cap = renewable_caps(known, site, site_power=room.site_power(lasting))
-    sold = _first_heat_power(known)
+    lasting = sustained_power(queue, caps, float(outlook["duration"][0]))
+    cap = renewable_caps(outlook, site, site_power=headroom.site_power(lasting))
+    sold = _first_heat_power(outlook)
     return DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=cap, heat_reuse_power=sold)
 
 
 def order_cheapest_hours(
-    known: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site, caps_work: bool = True
+    outlook: xr.Dataset, state: xr.Dataset, *, queue: JobQueue, site: Site, caps_work: bool = True
 ) -> DispatchOrders:
     """Return the orders of a good simple rule: work and stores follow the known prices.
 
     Parameters
     ----------
-    known
+    outlook
         What is known ahead: ``electricity_price`` and ``service_racks`` on equal intervals, the
         weather and the renewables of the first one.
     state
@@ -127,48 +127,48 @@ def order_cheapest_hours(
     than the work that the pause loses. Stores follow
     :func:`optimizer.policies.storage_and_renewables.order_storage`.
     """
-    known = sell_heat(known, site, follow_price=True)
-    room = compute_headroom(site, state, known)
-    paid = _with_network_price(known, site)
+    outlook = sell_heat(outlook, site, follow_price=True)
+    room = compute_headroom(site, state, outlook)
+    paid = _with_network_price(outlook, site)
     caps, must = _cheapest_hours(paid, queue, room, caps_work=caps_work)
     caps = limit_caps(queue, caps, headroom=room, must=must)
     power = running_power(queue, caps)
-    spare = room.calm_power - power
-    flows, charge = order_storage(paid, state, site=site, room=room, spare=spare)
-    lasting = sustained_power(queue, caps, float(known["duration"][0]))
+    spare = room.peak_safe_power - power
+    flows, charge = order_storage(paid, state, site=site, headroom=room, spare=spare)
+    lasting = sustained_power(queue, caps, float(outlook["duration"][0]))
     low, high = (room.site_power(drawn) + charge for drawn in (lasting, power))
-    cap = renewable_caps(known, site, site_power=low, full_power=high)
-    heat = _first_heat_power(known)
+    cap = renewable_caps(outlook, site, site_power=low, full_power=high)
+    heat = _first_heat_power(outlook)
     return DispatchOrders(
         jobs=caps_by_job(queue, caps), renewable_cap=cap, heat_reuse_power=heat, **flows
     )
 
 
-def _with_network_price(known: xr.Dataset, site: Site) -> xr.Dataset:
+def _with_network_price(outlook: xr.Dataset, site: Site) -> xr.Dataset:
     """Return what is known, with the price as it is where the tariff's time classes count."""
-    fees = site.billing.mean_energy_prices(known["instant"].to_numpy())
-    return known.assign(electricity_price=known["electricity_price"] + fees)
+    fees = site.billing_rules.mean_energy_prices(outlook["instant"].to_numpy())
+    return outlook.assign(electricity_price=outlook["electricity_price"] + fees)
 
 
-def _first_heat_power(known: xr.Dataset) -> dict[str, float]:
+def _first_heat_power(outlook: xr.Dataset) -> dict[str, float]:
     """Return the heat that is sold in the first interval. [MW]"""
     name = "heat_reuse_power"
-    return values_by_machine(known[[name]].isel(time=0), name) if name in known else {}
+    return values_by_machine(outlook[[name]].isel(time=0), name) if name in outlook else {}
 
 
 def _cheapest_hours(
-    known: xr.Dataset, queue: JobQueue, room: Headroom, *, caps_work: bool
+    outlook: xr.Dataset, queue: JobQueue, headroom: Headroom, *, caps_work: bool
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the caps of the jobs that run now, and which of them cannot be left for later."""
-    hours = float(known["duration"][0])
-    price, free = extend_series(known, queue, room, word="electricity_price")
+    hours = float(outlook["duration"][0])
+    price, free = extend_series(outlook, queue, headroom, word="electricity_price")
     order = np.argsort(price, kind="stable")
     ends = (queue.jobs.deadline - queue.instant) / HOUR / hours
     must = must_run(queue, hours)
     fast, slow = _counts(queue, hours)
     is_calm = caps_work and price[0] > 0 and _load(queue, free, hours) < SCARCE_RACK_SHARE
     may_cap = (queue.laxity >= hours) & is_calm
-    least, loss = queue.each("least_power"), queue.each("pause_loss")
+    least, loss = queue.kind_values("least_power"), queue.kind_values("pause_loss")
     caps = np.zeros(len(queue.jobs))
     for job in priority_order(queue, must).tolist():
         racks = queue.jobs.racks[job]
@@ -178,7 +178,7 @@ def _cheapest_hours(
         must[job] |= len(slots) < need
         slots = slots[:need]
         runs = must[job] or 0 in slots
-        if not runs and queue.running[job]:
+        if not runs and queue.is_running[job]:
             wait = price[: slots.min()] - price[slots[-1]]
             runs = wait.sum() * hours < loss[job] * price[slots].mean()
         if runs and free[0] >= racks:
@@ -189,23 +189,23 @@ def _cheapest_hours(
 
 
 def extend_series(
-    known: xr.Dataset, queue: JobQueue, room: Headroom, *, word: str
+    outlook: xr.Dataset, queue: JobQueue, headroom: Headroom, *, word: str
 ) -> tuple[FloatArray, FloatArray]:
     """Return what a word is, and the racks free for work, as far ahead as jobs may wait.
 
     Parameters
     ----------
-    known
+    outlook
         The word and ``service_racks`` on equal intervals; beyond them the last day is repeated.
     queue
         The jobs.
-    room
+    headroom
         What the site leaves for work now.
     word
         What rules go by: a price, or the carbon of a MWh.
     """
-    value, hours = known[word].to_numpy(), float(known["duration"][0])
-    service = known["service_racks"].to_numpy()
+    value, hours = outlook[word].to_numpy(), float(outlook["duration"][0])
+    service = outlook["service_racks"].to_numpy()
     count, day = len(value), round(RULE_DAY_H / hours)
     furthest = float(np.max((queue.jobs.deadline - queue.instant) / HOUR, initial=hours))
     missing = int(min(furthest, RULE_HORIZON_H) / hours) - count
@@ -214,16 +214,17 @@ def extend_series(
         value = np.append(value, np.resize(beyond, missing))
         service = np.append(service, np.resize(service[-day:], missing))
     free = BUSY_RACK_SHARE * np.minimum(
-        queue.pool.racks - service, room.calm_power / float(queue.pool.power(1.0))
+        queue.pool.racks - service,
+        headroom.peak_safe_power / float(queue.pool.power_above_idle(1.0)),
     )
-    free[0] = room.racks
+    free[0] = headroom.racks
     return value, free
 
 
 def _load(queue: JobQueue, free: FloatArray, hours: float) -> float:
     """Return the work due by a deadline as a share of the rack-hours till then, at its greatest."""
     first = np.argsort(queue.jobs.deadline, kind="stable")
-    due = np.cumsum((queue.jobs.racks * queue.rest)[first])
+    due = np.cumsum((queue.jobs.racks * queue.remaining_hours)[first])
     until = (queue.jobs.deadline[first] - queue.instant) / HOUR / hours
     room = np.interp(until, np.arange(len(free) + 1), np.append(0.0, np.cumsum(free) * hours))
     return float(np.max(due / np.maximum(room, INTERVAL_TOLERANCE), initial=0.0, where=until > 1.0))
@@ -231,8 +232,8 @@ def _load(queue: JobQueue, free: FloatArray, hours: float) -> float:
 
 def _counts(queue: JobQueue, hours: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many intervals each job needs, uncapped and at its deepest cap."""
-    rates = [float(k.throughput.work(k.least_power)) for k in queue.pool.kinds]
-    rate = np.array(rates)[queue.jobs.kind]
-    fast = np.ceil(queue.rest / hours - INTERVAL_TOLERANCE).astype(np.int64)
-    slow = np.ceil(queue.rest / rate / hours - INTERVAL_TOLERANCE).astype(np.int64)
+    rates = [float(k.throughput.work(k.min_power_share)) for k in queue.pool.kinds]
+    rate = np.array(rates)[queue.jobs.kind_index]
+    fast = np.ceil(queue.remaining_hours / hours - INTERVAL_TOLERANCE).astype(np.int64)
+    slow = np.ceil(queue.remaining_hours / rate / hours - INTERVAL_TOLERANCE).astype(np.int64)
     return np.maximum(fast, 1), np.maximum(slow, 1)

@@ -30,19 +30,19 @@ HOLDING_TIME_H: Final = 8.0
 
 
 def order_storage(
-    known: xr.Dataset, state: xr.Dataset, *, site: Site, room: Headroom, spare: float
+    outlook: xr.Dataset, state: xr.Dataset, *, site: Site, headroom: Headroom, spare: float
 ) -> tuple[dict[str, dict[str, float]], float]:
     """Return what the stores do: fill in the cheapest quarter of the day, empty in the dearest.
 
     Parameters
     ----------
-    known
+    outlook
         ``electricity_price`` on equal intervals.
     state
         Levels of the stores.
     site
         The site.
-    room
+    headroom
         What the circuits can take and give.
     spare
         Power that the connection still has. [MW]
@@ -58,28 +58,28 @@ def order_storage(
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         level = float(state[f"{kind}_level"].sel({kind: store.owner}))
-        charge, discharge = _wanted_power(store, known, level, keep=site.margins.level)
+        charge, discharge = _wanted_power(store, outlook, level, keep=site.margins.level)
         if store.carrier == "chilled":
-            charge = min(charge, room.chilled_spare)
-            discharge = min(discharge, room.chilled_load)
+            charge = min(charge, headroom.spare_cooling)
+            discharge = min(discharge, headroom.chilled_load)
         else:
             charge = min(charge, max(spare - net, 0.0))
-            discharge = min(discharge, max(room.base_power + net, 0.0))
+            discharge = min(discharge, max(headroom.base_power + net, 0.0))
             net += charge - discharge
-        for way, power in (("charge", charge), ("discharge", discharge)):
+        for direction, power in (("charge", charge), ("discharge", discharge)):
             if power > 0:
-                flows.setdefault(f"{kind}_{way}", {})[store.owner] = power
+                flows.setdefault(f"{kind}_{direction}", {})[store.owner] = power
     return flows, net
 
 
 def renewable_caps(
-    known: xr.Dataset, site: Site, *, site_power: float, full_power: float | None = None
+    outlook: xr.Dataset, site: Site, *, site_power: float, full_power: float | None = None
 ) -> dict[str, float]:
     """Return the caps of the renewables: what the site can use and should give away.
 
     Parameters
     ----------
-    known
+    outlook
         ``renewable_available_power`` and ``electricity_price`` of the coming interval.
     site
         The site.
@@ -100,14 +100,14 @@ def renewable_caps(
     small beside what may surprise it. What is expected of sun and wind is shared out first; the
     rest, equally, is for more of them than was expected.
     """
-    if "renewable_available_power" not in known:
+    if "renewable_available_power" not in outlook:
         return {}
-    available = known["renewable_available_power"].isel(time=0).to_series()
+    available = outlook["renewable_available_power"].isel(time=0).to_series()
     grid, keep = site.grid, 1.0 - site.margins.power
     most = site_power + max_export(site)
     if full_power is not None:
-        price = float(known["electricity_price"][0])
-        if price + float(site.import_fees(known["time"].to_numpy()[:1])[0]) < 0:
+        price = float(outlook["electricity_price"][0])
+        if price + float(site.import_fees(outlook["time"].to_numpy()[:1])[0]) < 0:
             most = min(most, full_power - keep * grid.import_limit)
         elif price - grid.export_fee < 0:
             most = site_power
@@ -131,19 +131,19 @@ def share_caps(expected: Mapping[str, float], most: float) -> dict[str, float]:
 
 
 def _wanted_power(
-    store: Store, known: xr.Dataset, level: float, *, keep: float
+    store: Store, outlook: xr.Dataset, level: float, *, keep: float
 ) -> tuple[float, float]:
     """Return the charge and discharge that prices call for and the store allows. [MW]"""
-    hours = float(known["duration"][0])
-    price = known["electricity_price"].to_numpy()[: round(STORAGE_DAY_H / hours)]
+    hours = float(outlook["duration"][0])
+    price = outlook["electricity_price"].to_numpy()[: round(STORAGE_DAY_H / hours)]
     low, high = np.quantile(price, [PRICE_QUANTILE, 1.0 - PRICE_QUANTILE])
     kept = (1.0 - store.standing_loss) ** HOLDING_TIME_H
     efficiency = store.charge_efficiency * store.discharge_efficiency * kept
-    if low / efficiency + store.wear_price >= high:
+    if low / efficiency + store.wear_cost >= high:
         return 0.0, 0.0
-    margin = store.margin(keep)
-    room = (store.high - margin - level) / store.charge_efficiency / hours
-    stock = (level - store.low - margin) * store.discharge_efficiency / hours
+    margin = store.level_margin(keep)
+    room = (store.max_level - margin - level) / store.charge_efficiency / hours
+    stock = (level - store.min_level - margin) * store.discharge_efficiency / hours
     if price[0] <= low:
         return max(min(store.charge_limit, room), 0.0), 0.0
     if price[0] >= high:
@@ -151,12 +151,12 @@ def _wanted_power(
     return 0.0, 0.0
 
 
-def sell_heat(known: xr.Dataset, site: Site, *, follow_price: bool = False) -> xr.Dataset:
+def sell_heat(outlook: xr.Dataset, site: Site, *, follow_price: bool = False) -> xr.Dataset:
     """Return what is known with the heat that is sold.
 
     Parameters
     ----------
-    known
+    outlook
         The weather and, if prices are followed, ``electricity_price``.
     site
         The site.
@@ -169,21 +169,21 @@ def sell_heat(known: xr.Dataset, site: Site, *, follow_price: bool = False) -> x
         With ``heat_reuse_power`` [MW], if the site has a heat pump; the pump's own controller stops
         at the heat that is there.
     """
-    pumps = site.of(HeatReuse)
+    pumps = site.machines_of(HeatReuse)
     if not pumps:
-        return known
-    weather = Weather.of(known)
-    sold = np.stack([pump.limit(weather) for pump in pumps], axis=-1)
+        return outlook
+    weather = Weather.from_dataset(outlook)
+    sold = np.stack([pump.max_output(weather) for pump in pumps], axis=-1)
     if follow_price:
-        fees = site.mean_import_fees(known["instant"].to_numpy())
-        cost = known["electricity_price"].to_numpy() + fees
+        fees = site.mean_import_fees(outlook["instant"].to_numpy())
+        cost = outlook["electricity_price"].to_numpy() + fees
         air = weather.air_temperature
         drawn = [pump.power(heat, air) for pump, heat in zip(pumps, sold.T, strict=True)]
         income = np.array([pump.heat_price for pump in pumps]) * sold
         sold = np.where(cost[:, None] * np.stack(drawn, axis=-1) <= income, sold, 0.0)
     names = [pump.name for pump in pumps]
     flow = xr.DataArray(sold, dims=("time", "heat_reuse"), coords={"heat_reuse": names})
-    return known.assign(heat_reuse_power=variables.tag_variable(flow, "heat_reuse_power"))
+    return outlook.assign(heat_reuse_power=variables.tag_variable(flow, "heat_reuse_power"))
 
 
 def use_renewables(operation: xr.Dataset, site: Site) -> xr.Dataset:
@@ -202,7 +202,7 @@ def use_renewables(operation: xr.Dataset, site: Site) -> xr.Dataset:
         With ``renewable_available_power`` and ``renewable_used_power(time, renewable)`` [MW], if
         the site has any: the same share of each where all would be more than halls and export take.
     """
-    machines = site.of(Renewable)
+    machines = site.machines_of(Renewable)
     if not machines:
         return operation
     here = operation.assign_attrs(latitude=site.latitude, longitude=site.longitude)

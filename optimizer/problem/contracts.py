@@ -30,7 +30,9 @@ def described_obligations(site: Site, outlook: xr.Dataset) -> tuple[Obligation, 
     outlook
         What is expected.
     """
-    return tuple(c for c in site.commitments if all(word in outlook for word in c.needs))
+    return tuple(
+        c for c in site.obligations if all(word in outlook for word in c.required_variables)
+    )
 
 
 def exceeds_load_targets(outlook: xr.Dataset, schedule: xr.Dataset) -> bool:
@@ -80,7 +82,7 @@ def required_capacity(outlook: xr.Dataset, product: ReserveProduct) -> FloatArra
 def max_capacity(site: Site, product: ReserveProduct) -> float:
     """Return a capacity that no plan can exceed. [MW]"""
     stores = sum(s.charge_limit + s.discharge_limit for s in eligible_stores(site, product))
-    racks = sum(work.racks * work.full_power for work in site.works)
+    racks = sum(work.racks * work.full_power for work in site.flexible_loads)
     return stores + (racks if eligible_work(site, product) else 0.0)
 
 

@@ -32,7 +32,7 @@ class MigrationRoute:
     ----------
     name, kind
         The lane, and the kind of work it carries.
-    may_send, may_host
+    can_send, can_host
         Whether work may leave the site by it, and whether the site may take work in.
     transfer_time
         From the site that sends to the one that works. [h]
@@ -42,20 +42,20 @@ class MigrationRoute:
         Length of its jobs, uncapped: no more racks work at once than there are jobs. [h]
     send_cost, host_cost
         Cost of the data for each MWh of work that leaves, and that comes in. [EUR MWh-1]
-    speed
+    work_ratio
         Work of the fleet in a MWh of the site's racks. [1]
     """
 
     name: str
     kind: str
-    may_send: bool
-    may_host: bool
+    can_send: bool
+    can_host: bool
     transfer_time: float
     window: float
     job_length: float
     send_cost: float = 0.0
     host_cost: float = 0.0
-    speed: float = 1.0
+    work_ratio: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Migration:
 
     Attributes
     ----------
-    lanes
+    migration_routes
         The lanes of the fleet, the same at all sites and in the same order.
     edges
         Number of the first interval of each block, and of the one after the last.
@@ -72,24 +72,26 @@ class Migration:
         Bounds of what is sent less what is taken in, ``(block, lane)``, in work of the fleet. [MWh]
     """
 
-    lanes: tuple[MigrationRoute, ...]
+    migration_routes: tuple[MigrationRoute, ...]
     edges: tuple[int, ...]
     low: FloatArray
     high: FloatArray
 
-    def fixed(self, net: FloatArray) -> "Migration":
+    def with_fixed_net(self, net: FloatArray) -> "Migration":
         """Return the same with what is sent less what is taken in settled, ``(block, lane)``."""
-        return Migration(lanes=self.lanes, edges=self.edges, low=net, high=net)
+        return Migration(
+            migration_routes=self.migration_routes, edges=self.edges, low=net, high=net
+        )
 
 
 def open_migration(
-    lanes: tuple[MigrationRoute, ...], hours: FloatArray, *, block: float = MIN_BLOCK_H
+    migration_routes: tuple[MigrationRoute, ...], hours: FloatArray, *, block: float = MIN_BLOCK_H
 ) -> Migration:
     """Return the lanes of a site, what they carry left open.
 
     Parameters
     ----------
-    lanes
+    migration_routes
         The lanes.
     hours
         Lengths of the intervals. [h]
@@ -102,29 +104,32 @@ def open_migration(
         if since >= block - 1e-9:
             edges.append(number)
             since = 0.0
-    shape = (max(len(edges) - 1, 1), len(lanes))
+    shape = (max(len(edges) - 1, 1), len(migration_routes))
     if len(edges) == 1:
         edges.append(len(hours))
     return Migration(
-        lanes=lanes, edges=tuple(edges), low=np.full(shape, -np.inf), high=np.full(shape, np.inf)
+        migration_routes=migration_routes,
+        edges=tuple(edges),
+        low=np.full(shape, -np.inf),
+        high=np.full(shape, np.inf),
     )
 
 
-def outgoing_cohorts(moves: Migration | None, outlook: xr.Dataset) -> tuple[int, ...]:
+def outgoing_cohorts(migration: Migration | None, outlook: xr.Dataset) -> tuple[int, ...]:
     """Return the numbers of the cohorts that may leave a site; none of a site that is alone.
 
     Parameters
     ----------
-    moves
+    migration
         Its lanes, or None.
     outlook
         What it expects.
     """
-    if moves is None:
+    if migration is None:
         return ()
-    kinds = {lane.kind for lane in moves.lanes if lane.may_send}
-    own, guests = outlook["kind"].to_numpy().tolist(), incoming_cohorts(outlook)
-    return tuple(n for n, kind in enumerate(own) if kind in kinds and n not in guests)
+    kinds = {lane.kind for lane in migration.migration_routes if lane.can_send}
+    own, incoming = outlook["kind"].to_numpy().tolist(), incoming_cohorts(outlook)
+    return tuple(n for n, kind in enumerate(own) if kind in kinds and n not in incoming)
 
 
 def incoming_cohorts(outlook: xr.Dataset) -> tuple[int, ...]:
@@ -134,7 +139,7 @@ def incoming_cohorts(outlook: xr.Dataset) -> tuple[int, ...]:
 
 
 def add_incoming_cohorts(
-    outlook: xr.Dataset, site: Site, lanes: tuple[MigrationRoute, ...]
+    outlook: xr.Dataset, site: Site, migration_routes: tuple[MigrationRoute, ...]
 ) -> xr.Dataset:
     """Return an outlook with a cohort for the work that comes by each lane.
 
@@ -144,7 +149,7 @@ def add_incoming_cohorts(
         What a site expects.
     site
         The site.
-    lanes
+    migration_routes
         Its lanes; those by which nothing may come get no cohort.
 
     Returns
@@ -152,12 +157,12 @@ def add_incoming_cohorts(
     xarray.Dataset
         With cohorts ``<lane>/guest`` that must do nothing and may do what all racks can.
     """
-    hosted = [lane for lane in lanes if lane.may_host]
+    hosted = [lane for lane in migration_routes if lane.can_host]
     if not hosted:
         return outlook
-    pool, hours = RackPool.of(site), outlook["duration"].to_numpy()
+    pool, hours = RackPool.from_site(site), outlook["duration"].to_numpy()
     could = np.concatenate([[0.0], np.cumsum(hours)]) * pool.racks * pool.rack_power
-    guests = {
+    incoming = {
         "work_least": np.zeros_like(could),
         "work_most": could,
         "work_racks_limit": np.full(len(hours), pool.racks),
@@ -165,7 +170,7 @@ def add_incoming_cohorts(
         "work_rest": np.array(0.0),
     }
     data = {}
-    for name, values in ((name, row) for name, row in guests.items() if name in outlook):
+    for name, values in ((name, row) for name, row in incoming.items() if name in outlook):
         own = outlook[name].transpose(..., "cohort")
         more = np.repeat(values[..., None], len(hosted), axis=-1)
         both = np.concatenate([own, more], axis=-1)
@@ -178,5 +183,5 @@ def add_incoming_cohorts(
 
 def remove_incoming_cohorts(outlook: xr.Dataset) -> xr.Dataset:
     """Return an outlook without the cohorts that :func:`add_incoming_cohorts` gave it."""
-    guests = incoming_cohorts(outlook)
-    return outlook.isel(cohort=[n for n in range(outlook.sizes["cohort"]) if n not in guests])
+    incoming = incoming_cohorts(outlook)
+    return outlook.isel(cohort=[n for n in range(outlook.sizes["cohort"]) if n not in incoming])

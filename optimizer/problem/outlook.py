@@ -61,7 +61,7 @@ def no_requests(_: xr.Dataset) -> xr.Dataset:
 
 
 def build_horizon(
-    site: Site, record: xr.Dataset, now: np.datetime64, *, promised: ExternalRequests = no_requests
+    site: Site, record: xr.Dataset, now: np.datetime64, *, requests: ExternalRequests = no_requests
 ) -> xr.Dataset:
     """Return the axes of a plan.
 
@@ -74,7 +74,7 @@ def build_horizon(
         is never looked at.
     now
         The first edge, UTC.
-    promised
+    requests
         What others ask of the site.
 
     Returns
@@ -84,13 +84,13 @@ def build_horizon(
         within an hour, else by :data:`HOURLY`; all of either have one shape.
     """
     fine = time_axes.horizon_axes(now, QUARTER_HOUR_HORIZON)
-    until = published_until(now, site.market_day_zone)
+    until = published_until(now, site.market_zone)
     published = record[[name for name in MARKET_VARIABLES if name in record]]
     first, end = np.searchsorted(record["time"].to_numpy(), [now, until])
     near = published.isel(time=slice(first, end))
     return (
         fine
-        if _varies_within_hour(near) or _varies_within_hour(promised(fine))
+        if _varies_within_hour(near) or _varies_within_hour(requests(fine))
         else time_axes.horizon_axes(now, HOURLY_HORIZON)
     )
 
@@ -137,11 +137,11 @@ def position_outlook(
         ``day_ahead_position``, ``position_held`` and, with foresight, the prices of imbalance
         where the record has them; nothing if there is no position.
     """
-    markets = site.of(DayAheadPosition)
+    markets = site.machines_of(DayAheadPosition)
     if not markets or POSITION_VARIABLE not in record:
         return xr.Dataset()
     wanted = interval_edges(axes)
-    until = wanted[-1] if foresight else published_until(now, site.market_day_zone)
+    until = wanted[-1] if foresight else published_until(now, site.market_zone)
     power, held = _means(record, POSITION_VARIABLE, wanted, until=until)
     found = {POSITION_VARIABLE: power, "position_held": held}
     if foresight and all(name in record for name in IMBALANCE_PRICE_VARIABLES):
@@ -276,7 +276,7 @@ class SoldReserves:
         self._products = dict(site.reserves)
         self._sold: dict[str, dict[np.datetime64, float]] = defaultdict(dict)
 
-    def held(self, horizon: xr.Dataset) -> xr.Dataset:
+    def as_outlook(self, horizon: xr.Dataset) -> xr.Dataset:
         """Return what is sold over a horizon; of a site without products nothing.
 
         Parameters
@@ -297,7 +297,7 @@ class SoldReserves:
         coords = {"time": horizon["time"].to_numpy(), "product": list(self._products)}
         return variables.tag_dataset(xr.Dataset({"reserve_held": data}, coords=coords))
 
-    def close(self, schedule: xr.Dataset, until: np.datetime64) -> None:
+    def close_gates(self, schedule: xr.Dataset, until: np.datetime64) -> None:
         """Sell what a schedule offers in blocks whose gates close before the next decision.
 
         Parameters
@@ -364,7 +364,7 @@ def build_outlook(
     SeriesError
         If the record does not reach the horizon.
     """
-    whole = outlook(site, record, now, axes=axes, foresight=foresight)
+    whole = outlook(site, record, now, axes=axes, has_perfect_foresight=foresight)
     for more in (position_outlook, reserve_outlook):
         whole = whole.merge(more(site, record, now, axes=axes, foresight=foresight))
     return whole

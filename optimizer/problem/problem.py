@@ -49,9 +49,9 @@ class Problem:
     past_units
         Owner of units -> how many were on in the intervals before the first, as long as that one,
         the latest last, whole numbers up to the bank's; what is left out is not known.
-    moves
+    migration
         Work that may leave for other sites, and come from them; None for a site alone.
-    work_limit
+    work_power_limit
         Most that all work may draw above idle, ``(time,)``, infinite where it is not limited;
         None where it is nowhere. [MW]
 
@@ -66,8 +66,8 @@ class Problem:
     outlook: xr.Dataset
     weights: Mapping[str, float] = field(default_factory=dict)
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
-    moves: Migration | None = None
-    work_limit: FloatArray | None = None
+    migration: Migration | None = None
+    work_power_limit: FloatArray | None = None
 
     def __post_init__(self) -> None:
         """Complete the weights, refuse what has no sense, and move levels in."""
@@ -82,7 +82,7 @@ class Problem:
             faults += validation.find_outlook_value_issues(self.site, self.outlook)
             faults += validation.find_state_issues(self.site, self.state)
             faults += validation.find_past_unit_issues(self.site, self.past_units)
-            faults += validation.find_work_limit_issues(self.work_limit, self.hours)
+            faults += validation.find_work_limit_issues(self.work_power_limit, self.hours)
         if faults:
             source = f"problem of {self.site.name}"
             raise ProblemError(source, faults)
@@ -97,7 +97,7 @@ class Problem:
             outlook=(self.outlook, xr.Dataset),
             weights=(self.weights, Mapping),
             past_units=(self.past_units, Mapping),
-            **({} if self.moves is None else {"moves": (self.moves, Migration)}),
+            **({} if self.migration is None else {"moves": (self.migration, Migration)}),
         )
 
     @property
@@ -111,12 +111,16 @@ class Problem:
         return self.outlook["duration"].to_numpy().astype(float)
 
     @cached_property
-    def most_work(self) -> FloatArray:
+    def max_work_power(self) -> FloatArray:
         """Most that all work may draw above idle, ``(time,)``. [MW]"""
-        return np.full_like(self.hours, np.inf) if self.work_limit is None else self.work_limit
+        return (
+            np.full_like(self.hours, np.inf)
+            if self.work_power_limit is None
+            else self.work_power_limit
+        )
 
     @cached_property
-    def service(self) -> FloatArray:
+    def service_racks(self) -> FloatArray:
         """Racks busy with inference, ``(time,)``. [1]"""
         return self.series("service_racks")
 
@@ -126,23 +130,25 @@ class Problem:
         first = [dim for dim in ("time", "instant") if dim in array.dims]
         return array.transpose(*first, ...).to_numpy().astype(float)
 
-    def available(self, exchange: Exchange) -> FloatArray:
+    def available_import(self, exchange: Exchange) -> FloatArray:
         """Return the most that an exchange can bring in, ``(time,)``. [MW]"""
         limit = np.full_like(self.hours, exchange.import_limit)
         if exchange.owner == self.site.grid.name:
-            state, least = self.state, self.least_import
-            return connection.plannable_import_limit(self.site, state, self.outlook, least=least)
-        if not exchange.available:
+            state, least = self.state, self.unavoidable_import
+            return connection.plannable_import_limit(
+                self.site, state, self.outlook, unavoidable_import=least
+            )
+        if not exchange.availability_variable:
             return limit
-        given = machine_values(self.outlook, exchange.available, exchange.owner)
+        given = machine_values(self.outlook, exchange.availability_variable, exchange.owner)
         return np.asarray(np.clip(given, 0.0, limit))
 
     @cached_property
-    def least_import(self) -> FloatArray:
+    def unavoidable_import(self) -> FloatArray:
         """Import that no plan for a limit of others avoids, ``(time,)``. [MW]"""
         return minimum_import(self.site, self.state, self.outlook)
 
-    def level(self, store: Store) -> float:
+    def initial_level(self, store: Store) -> float:
         """Return the level of a store at the start. [MWh]"""
         return self._levels[store.owner]
 
@@ -174,9 +180,9 @@ def _clip_levels(site: Site, state: xr.Dataset) -> xr.Dataset:
 
 def _clip_level(store: Store, machine: Equipment, level: float) -> float:
     """Return the level that a store can have next to one that was measured. [MWh]"""
-    full = machine.usable if isinstance(machine, Battery) else store.high
+    full = machine.usable_capacity if isinstance(machine, Battery) else store.max_level
     possible = min(max(level, 0.0), full)
-    near = min(max(possible, store.low), store.high)
+    near = min(max(possible, store.min_level), store.max_level)
     return near if abs(possible - near) <= LEVEL_NOISE_SHARE * full else possible
 
 
@@ -187,7 +193,7 @@ def build_problem(
     *,
     queue: JobQueue,
     past: Jobs,
-    promised: ExternalRequests = no_requests,
+    requests: ExternalRequests = no_requests,
     grid: xr.Dataset | None = None,
 ) -> Problem:
     """Return the question of a moment, from nothing but what is known then.
@@ -204,7 +210,7 @@ def build_problem(
         The jobs that have arrived.
     past
         Arrivals of the two weeks before, from which those to come are expected.
-    promised
+    requests
         What others ask of the site.
     grid
         The horizon; by default :func:`optimizer.problem.outlook.build_horizon`.
@@ -222,11 +228,11 @@ def build_problem(
         If the record does not reach the horizon.
     """
     if grid is None:
-        grid = build_horizon(site, record, queue.instant, promised=promised)
+        grid = build_horizon(site, record, queue.instant, requests=requests)
     ahead = build_outlook(site, record, queue.instant, axes=grid)
     expected = expected_arrivals(past, queue.pool.kinds, queue.instant)
     room = work_flexibility(queue, grid, expected=expected)
-    whole = ahead.merge(room).merge(promised(grid), compat="override")
+    whole = ahead.merge(room).merge(requests(grid), compat="override")
     return Problem(site=site, state=state, outlook=whole)
 
 
@@ -247,7 +253,7 @@ which keeps a tenth in hand. Longer intervals are taken alike.
 
 def max_import_change(exchange: Exchange, hours: FloatArray) -> FloatArray:
     """Return by how much the net import may change into each interval. [MW]"""
-    return MEAN_RAMP_SHARE * exchange.ramp * 60.0 * hours
+    return MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * hours
 
 
 def ramp_limited_intervals(exchange: Exchange, problem: Problem) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What has no sense in a question whose words are all there, each with its place and its mend.
+"""What has no sense in a question whose words are all there, each with its place and its remedy.
 
 The promises that a problem holds, checked before anything is built.
 """
@@ -94,7 +94,7 @@ def find_outlook_issues(
     site: Site, state: xr.Dataset, outlook: xr.Dataset
 ) -> list[ValidationIssue]:
     """Return what is missing, not finite, or has another unit, another axis or other labels."""
-    sources = [e.owner for e in site.exchanges if e.available]
+    sources = [e.owner for e in site.exchanges if e.availability_variable]
     names = [*REQUIRED_OUTLOOK_AXES, *([RENEWABLE_VARIABLE] if sources else [])]
     names += obligation_variables(outlook)
     names += PREEMPTION_VARIABLES if any(name in outlook for name in PREEMPTION_VARIABLES) else ()
@@ -109,31 +109,33 @@ def find_outlook_issues(
     try:
         variables.check_variables(outlook, *names)
     except UnitError as error:
-        faults += error.faults
+        faults += error.issues
     try:
         states.check_state(site, state)
     except (UnitError, StateError) as error:
-        faults += error.faults
-    told = {fault.place for fault in off}
+        faults += error.issues
+    told = {fault.location for fault in off}
     if not faults and (now := state["instant"].to_numpy()) != outlook["instant"][0]:
-        mend = f"must be the first instant of the outlook, {outlook['instant'].to_numpy()[0]}"
-        faults.append(ValidationIssue(place="state, instant", value=str(now), mend=mend))
+        remedy = f"must be the first instant of the outlook, {outlook['instant'].to_numpy()[0]}"
+        faults.append(ValidationIssue(location="state, instant", found=str(now), remedy=remedy))
     for name in (name for name in names if name in outlook and f"outlook, {name}" not in told):
         wrong = ~is_valid_value(name, outlook[name].to_numpy())
         faults += value_issues(outlook[name], wrong, "must be finite")
     for owner in sorted(set(sources) - _labels(outlook, "renewable")):
-        mend = "the outlook does not say what it can give"
-        faults.append(ValidationIssue(place=f"outlook, renewable, {owner}", value="", mend=mend))
+        remedy = "the outlook does not say what it can give"
+        faults.append(
+            ValidationIssue(location=f"outlook, renewable, {owner}", found="", remedy=remedy)
+        )
     faults += find_missing_contracts(site, outlook)
     for axis in ("renewable", "contract", "cohort"):
         labels = outlook[axis].to_numpy().tolist() if axis in outlook.coords else []
         for label in sorted({str(one) for one in labels if labels.count(one) > 1}):
             faults.append(
-                ValidationIssue(place=f"outlook, {axis}", value=label, mend="every label once")
+                ValidationIssue(location=f"outlook, {axis}", found=label, remedy="every label once")
             )
     for kind in sorted(_labels(outlook, "kind") - set(site.work)):
-        mend = f"the site knows the work {', '.join(site.work)}"
-        faults.append(ValidationIssue(place="outlook, kind", value=kind, mend=mend))
+        remedy = f"the site knows the work {', '.join(site.work)}"
+        faults.append(ValidationIssue(location="outlook, kind", found=kind, remedy=remedy))
     return faults
 
 
@@ -146,22 +148,24 @@ def _axes(outlook: xr.Dataset) -> Iterator[ValidationIssue]:
         name not in outlook.coords or outlook[name].dims != on
         for name, on in OUTLOOK_COORDINATES.items()
     ):
-        mend = "needs the coordinates time, duration(time), instant, cohort and kind(cohort)"
-        yield ValidationIssue(place="outlook", value=str(list(outlook.coords)), mend=mend)
+        remedy = "needs the coordinates time, duration(time), instant, cohort and kind(cohort)"
+        yield ValidationIssue(location="outlook", found=str(list(outlook.coords)), remedy=remedy)
         return
     time, instant = outlook["time"].to_numpy(), outlook["instant"].to_numpy()
     hours = outlook["duration"].to_numpy()
     if not len(time):
         yield ValidationIssue(
-            place="outlook, time", value="empty", mend="needs one interval at least"
+            location="outlook, time", found="empty", remedy="needs one interval at least"
         )
     elif len(instant) != len(time) + 1 or (instant[:-1] != time).any():
-        mend = "must be the starts of all intervals and the end of the last"
-        yield ValidationIssue(place="outlook, instant", value=f"{len(instant)} instants", mend=mend)
-    elif not np.allclose(np.diff(instant) / np.timedelta64(1, "h"), hours) or (hours <= 0).any():
-        mend = "must be the distance of the instants, in hours, above 0"
+        remedy = "must be the starts of all intervals and the end of the last"
         yield ValidationIssue(
-            place="outlook, duration", value=f"{hours.min()} h at least", mend=mend
+            location="outlook, instant", found=f"{len(instant)} instants", remedy=remedy
+        )
+    elif not np.allclose(np.diff(instant) / np.timedelta64(1, "h"), hours) or (hours <= 0).any():
+        remedy = "must be the distance of the instants, in hours, above 0"
+        yield ValidationIssue(
+            location="outlook, duration", found=f"{hours.min()} h at least", remedy=remedy
         )
 
 
@@ -194,27 +198,29 @@ def find_weight_issues(given: Mapping[str, float]) -> Iterator[ValidationIssue]:
     """
     for name, weight in given.items():
         if name not in MAX_OBJECTIVE_WEIGHTS:
-            mend = f"there are the weights {', '.join(MAX_OBJECTIVE_WEIGHTS)}"
-            yield ValidationIssue(place=f"weights, {name}", value=str(weight), mend=mend)
+            remedy = f"there are the weights {', '.join(MAX_OBJECTIVE_WEIGHTS)}"
+            yield ValidationIssue(location=f"weights, {name}", found=str(weight), remedy=remedy)
             continue
         most, unit = MAX_OBJECTIVE_WEIGHTS[name]
         if not isinstance(weight, Real):
             yield ValidationIssue(
-                place=f"weights, {name}", value=repr(weight), mend="must be a number"
+                location=f"weights, {name}", found=repr(weight), remedy="must be a number"
             )
             continue
         if not 0.0 <= weight <= most:  # nor does a number that is none
             shown = "" if unit == "1" else f" {unit}"
-            mend = f"must be finite, from 0 to {most:g}{shown}"
-            yield ValidationIssue(place=f"weights, {name}", value=f"{weight:g}{shown}", mend=mend)
+            remedy = f"must be finite, from 0 to {most:g}{shown}"
+            yield ValidationIssue(
+                location=f"weights, {name}", found=f"{weight:g}{shown}", remedy=remedy
+            )
         elif name == "money" and weight == 0.0:
-            mend = "must be above 0: without it targets, ramps and reserves cost nothing to break"
-            yield ValidationIssue(place="weights, money", value="0", mend=mend)
+            remedy = "must be above 0: without it targets, ramps and reserves cost nothing to break"
+            yield ValidationIssue(location="weights, money", found="0", remedy=remedy)
 
 
 def unit_counts(site: Site) -> dict[str, int]:
     """Return the number of units of every bank that is committed. [1]"""
-    return {owner: units.count for owner, units in site.committed.items()}
+    return {owner: units.count for owner, units in site.switchable_units.items()}
 
 
 def find_past_unit_issues(site: Site, past: Mapping[str, FloatArray]) -> Iterator[ValidationIssue]:
@@ -231,11 +237,11 @@ def find_past_unit_issues(site: Site, past: Mapping[str, FloatArray]) -> Iterato
     for owner, given in past.items():
         place, ran = f"past_units, {owner}", np.atleast_1d(np.asarray(given, dtype=float))
         if owner not in known:
-            mend = f"no such bank of units; there are {', '.join(known) or 'none'}"
-            yield ValidationIssue(place=place, value="", mend=mend)
+            remedy = f"no such bank of units; there are {', '.join(known) or 'none'}"
+            yield ValidationIssue(location=place, found="", remedy=remedy)
         elif ran.ndim > 1 or not ran.size:
-            mend = "needs a number for one interval at least; leave out what is not known"
-            yield ValidationIssue(place=place, value=f"of shape {ran.shape}", mend=mend)
+            remedy = "needs a number for one interval at least; leave out what is not known"
+            yield ValidationIssue(location=place, found=f"of shape {ran.shape}", remedy=remedy)
         else:
             is_whole = np.isclose(ran, np.round(ran), rtol=0.0, atol=COUNT_TOLERANCE)  # NaN is not
             wrong = ~(
@@ -243,8 +249,10 @@ def find_past_unit_issues(site: Site, past: Mapping[str, FloatArray]) -> Iterato
             )
             if wrong.any():
                 at = int(np.flatnonzero(wrong)[0])
-                mend = f"must be whole numbers from 0 to the bank's {known[owner]} units"
-                yield ValidationIssue(place=f"{place}, {at}", value=f"{ran[at]:g}", mend=mend)
+                remedy = f"must be whole numbers from 0 to the bank's {known[owner]} units"
+                yield ValidationIssue(
+                    location=f"{place}, {at}", found=f"{ran[at]:g}", remedy=remedy
+                )
 
 
 def find_work_limit_issues(
@@ -261,12 +269,14 @@ def find_work_limit_issues(
     """
     given = np.full_like(hours, np.inf) if limit is None else np.asarray(limit, dtype=float)
     if given.shape != hours.shape:
-        mend = f"needs a number for each of the {len(hours)} intervals; infinite is no limit"
-        yield ValidationIssue(place="work_limit", value=f"of shape {given.shape}", mend=mend)
+        remedy = f"needs a number for each of the {len(hours)} intervals; infinite is no limit"
+        yield ValidationIssue(location="work_limit", found=f"of shape {given.shape}", remedy=remedy)
     elif (wrong := ~(given >= 0.0)).any():
         at = int(np.flatnonzero(wrong)[0])
-        mend = "must be 0 MW or more; infinite is no limit"
-        yield ValidationIssue(place=f"work_limit, {at}", value=f"{given[at]:g} MW", mend=mend)
+        remedy = "must be 0 MW or more; infinite is no limit"
+        yield ValidationIssue(
+            location=f"work_limit, {at}", found=f"{given[at]:g} MW", remedy=remedy
+        )
 
 
 def find_outlook_value_issues(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
@@ -282,17 +292,17 @@ def find_outlook_value_issues(site: Site, outlook: xr.Dataset) -> Iterator[Valid
     yield from find_obligation_issues(site, outlook, greatest=MAX_ENERGY_PRICE_EUR_MWH)
     prices = outlook["electricity_price"], outlook["terminal_price"]
     for price in prices:
-        mend = f"no market has more than {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh; is it in EUR/MWh?"
-        yield from value_issues(price, np.abs(price.to_numpy()) > MAX_ENERGY_PRICE_EUR_MWH, mend)
+        remedy = f"no market has more than {MAX_ENERGY_PRICE_EUR_MWH:g} EUR/MWh; is it in EUR/MWh?"
+        yield from value_issues(price, np.abs(price.to_numpy()) > MAX_ENERGY_PRICE_EUR_MWH, remedy)
     racks = outlook["service_racks"]
-    mend = f"must lie between 0 and the site's {site.racks} racks"
+    remedy = f"must lie between 0 and the site's {site.racks} racks"
     off = (racks.to_numpy() < 0) | (racks.to_numpy() > site.racks + COUNT_TOLERANCE)
-    yield from value_issues(racks, off, mend)
+    yield from value_issues(racks, off, remedy)
     for name, (low, high) in PLAUSIBLE_RANGES.items():
         values, unit = outlook[name].to_numpy(), variables.variable_definition(name).unit
         told = f"{high:g}; is it a share?" if unit == "1" else f"{high:g} {unit}; is it in {unit}?"
-        mend = f"must be from {low:g} to {told}"
-        yield from value_issues(outlook[name], (values < low) | (values > high), mend)
+        remedy = f"must be from {low:g} to {told}"
+        yield from value_issues(outlook[name], (values < low) | (values > high), remedy)
     for name in ("work_racks_limit", "renewable_available_power", *PREEMPTION_VARIABLES):
         if name in outlook:
             yield from value_issues(
@@ -304,12 +314,12 @@ def find_outlook_value_issues(site: Site, outlook: xr.Dataset) -> Iterator[Valid
 
 def _of_sources(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield sun and wind far beyond what their machines can give: another unit was meant."""
-    for exchange in (one for one in site.exchanges if one.available):
+    for exchange in (one for one in site.exchanges if one.availability_variable):
         most = WRONG_UNIT_FACTOR * exchange.import_limit
-        given = outlook[exchange.available].sel(renewable=[exchange.owner])
+        given = outlook[exchange.availability_variable].sel(renewable=[exchange.owner])
         limit = f"{exchange.import_limit:g} MW"
-        mend = f"is more than {WRONG_UNIT_FACTOR:g} times its {limit}; is it in MW?"
-        yield from value_issues(given, given.to_numpy() > most, mend)
+        remedy = f"is more than {WRONG_UNIT_FACTOR:g} times its {limit}; is it in MW?"
+        yield from value_issues(given, given.to_numpy() > most, remedy)
 
 
 def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
@@ -323,30 +333,30 @@ def _of_work(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """
     rows = outlook["work_least"].transpose("instant", "cohort")
     least, most = _bare(outlook, "work_least"), _bare(outlook, "work_most")
-    mend = "is more than work_most allows by then"
-    yield from value_issues(rows, least > most + COUNT_TOLERANCE, mend)
-    pool = RackPool.of(site)
+    remedy = "is more than work_most allows by then"
+    yield from value_issues(rows, least > most + COUNT_TOLERANCE, remedy)
+    pool = RackPool.from_site(site)
     backlog = MAX_BACKLOG_H * pool.racks * pool.rack_power
-    mend = f"all racks together do {backlog:.3g} MWh in ten years; is it in MWh?"
+    remedy = f"all racks together do {backlog:.3g} MWh in ten years; is it in MWh?"
     yield from value_issues(
-        outlook["work_most"].transpose("instant", "cohort"), most > backlog, mend
+        outlook["work_most"].transpose("instant", "cohort"), most > backlog, remedy
     )
     hours = outlook["duration"].to_numpy()[:, None]
     can = pool.rack_power * hours * _bare(outlook, "work_racks_limit")
     could = np.concatenate([np.zeros_like(most[:1]), np.cumsum(can, axis=0)])
     begun = np.minimum.accumulate((most - could)[:-1], axis=0)  # done so far, at best, less could
     short = np.concatenate([np.zeros_like(least[:1]), least[1:] - could[1:] - begun])
-    mend = (
+    remedy = (
         "is more than its racks can do by then: its jobs are longer than their windows; allow "
         "later deadlines or shorter jobs"
     )
-    yield from value_issues(rows, short > WORK_WINDOW_TOLERANCE * (1.0 + least), mend)
+    yield from value_issues(rows, short > WORK_WINDOW_TOLERANCE * (1.0 + least), remedy)
     for name, sums in (("work_least", least), ("work_most", most)):
         falls = np.diff(sums, axis=0, prepend=0.0) < -COUNT_TOLERANCE
         rows = outlook[name].transpose("instant", "cohort")
         yield from value_issues(rows, falls, "is a sum since the first instant: it must not fall")
-        mend = "must be 0 at the first instant"
-        yield from value_issues(rows[:1], np.abs(sums[:1]) > COUNT_TOLERANCE, mend)
+        remedy = "must be 0 at the first instant"
+        yield from value_issues(rows[:1], np.abs(sums[:1]) > COUNT_TOLERANCE, remedy)
 
 
 def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
@@ -362,23 +372,23 @@ def find_state_issues(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue
     for name in ("peak_power", "usual_power", "grid_import_power", "grid_export_power"):
         power = float(state[name])
         if power < 0.0:
-            mend = "powers are never negative"
-            yield ValidationIssue(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
+            remedy = "powers are never negative"
+            yield ValidationIssue(location=f"state, {name}", found=f"{power:g} MW", remedy=remedy)
         if power > WRONG_UNIT_FACTOR * site.grid.import_limit:
             most = f"{WRONG_UNIT_FACTOR:g} times the connection's {site.grid.import_limit:g} MW"
-            mend = f"is more than {most}; is it in MW?"
-            yield ValidationIssue(place=f"state, {name}", value=f"{power:g} MW", mend=mend)
+            remedy = f"is more than {most}; is it in MW?"
+            yield ValidationIssue(location=f"state, {name}", found=f"{power:g} MW", remedy=remedy)
     output = values_by_machine(state, "cooling_plant_output")
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         given, likely = output[plant.name], WRONG_UNIT_FACTOR * plant.rated_cooling
         least = -NEGATIVE_OUTPUT_SHARE * plant.rated_cooling  # meters show a little below none
         if not least <= given <= likely:
-            mend = (
+            remedy = (
                 f"must lie between 0 and {likely:g} MW, "
                 f"{WRONG_UNIT_FACTOR:g} times what it is rated for"
             )
             place = f"state, cooling_plant_output, {plant.name}"
-            yield ValidationIssue(place=place, value=f"{given:g} MW", mend=mend)
+            yield ValidationIssue(location=place, found=f"{given:g} MW", remedy=remedy)
 
 
 def _bare(outlook: xr.Dataset, name: str) -> FloatArray:
@@ -427,8 +437,8 @@ def find_obligation_issues(
         values = word.to_numpy()
         if name.endswith("_price"):
             wrong = (np.abs(values) > greatest) & np.isfinite(values)
-            mend = f"no market has more than {greatest:g} EUR/MWh; is it in EUR/MWh?"
-            yield from value_issues(word, wrong, mend)
+            remedy = f"no market has more than {greatest:g} EUR/MWh; is it in EUR/MWh?"
+            yield from value_issues(word, wrong, remedy)
         elif name == "position_held":
             yield from value_issues(word, (values != 0.0) & (values != 1.0), "must be 0 or 1")
         else:
@@ -437,8 +447,8 @@ def find_obligation_issues(
                 (values > most + OBLIGATION_TOLERANCE) & np.isfinite(values)
             )
             off &= name != "matched_power" or values < 0.0
-            mend = f"must lie between {least:g} and the connection's {most:g} MW"
-            yield from value_issues(word, off, mend)
+            remedy = f"must lie between {least:g} and the connection's {most:g} MW"
+            yield from value_issues(word, off, remedy)
     yield from _contracts(site, outlook)
 
 
@@ -448,39 +458,41 @@ _NET: Final = frozenset({"day_ahead_position", "grid_import_target"})
 def _contracts(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield contracts that do not go together, or that could be lived on."""
     for kind in (DayAheadPosition, HourlyMatching):
-        for other in site.of(kind)[1:]:
-            mend = f"a site has one {kind.kind} at most"
-            yield ValidationIssue(place=f"equipment.{other.name}", value="", mend=mend)
-    is_matched = bool(site.of(HourlyMatching))
+        for other in site.machines_of(kind)[1:]:
+            remedy = f"a site has one {kind.kind} at most"
+            yield ValidationIssue(location=f"equipment.{other.name}", found="", remedy=remedy)
+    is_matched = bool(site.machines_of(HourlyMatching))
     if is_matched != (site.grid.carbon == "matched"):
-        mend = 'an hourly_matching goes with carbon = "matched" at the connection, and only there'
+        remedy = 'an hourly_matching goes with carbon = "matched" at the connection, and only there'
         yield ValidationIssue(
-            place=f"equipment.{site.grid.name}, carbon", value=site.grid.carbon, mend=mend
+            location=f"equipment.{site.grid.name}, carbon", found=site.grid.carbon, remedy=remedy
         )
     time = outlook["time"].to_numpy()
     for one in described_obligations(site, outlook):
         terms = one.terms(outlook)
-        spread = terms.up_price + terms.down_price
-        wrong = terms.is_held & (spread < -OBLIGATION_TOLERANCE)
+        spread = terms.price_above + terms.price_below
+        wrong = terms.is_binding & (spread < -OBLIGATION_TOLERANCE)
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
-            at = format_minute(time[int(np.flatnonzero(terms.window == first)[0])])
-            mend = (
+            at = format_minute(time[int(np.flatnonzero(terms.window_index == first)[0])])
+            remedy = (
                 "to be above and below at once would earn money: a short price must not lie "
                 "below the long price of the same interval"
             )
             shown = f"{spread[first]:g} EUR/MWh (and {int(wrong.sum()) - 1} more)"
-            yield ValidationIssue(place=f"{one.owner}, {at}", value=shown, mend=mend)
+            yield ValidationIssue(location=f"{one.owner}, {at}", found=shown, remedy=remedy)
 
 
 def find_missing_contracts(site: Site, outlook: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield the contracts of which an outlook with an axis of contracts says nothing."""
     known = {str(name) for name in outlook.coords.get("contract", xr.DataArray([])).to_numpy()}
     for one in described_obligations(site, outlook):
-        axes = [word for word in one.needs if "contract" in outlook[word].dims]
+        axes = [word for word in one.required_variables if "contract" in outlook[word].dims]
         if axes and one.owner not in known:
-            mend = "the outlook does not say what is promised"
-            yield ValidationIssue(place=f"outlook, contract, {one.owner}", value="", mend=mend)
+            remedy = "the outlook does not say what is promised"
+            yield ValidationIssue(
+                location=f"outlook, contract, {one.owner}", found="", remedy=remedy
+            )
 
 
 MAX_RESERVE_PRICE_EUR_PER_MW_H: Final = 1e4
@@ -505,20 +517,20 @@ def find_reserve_issues(
     try:
         variables.check_variables(outlook, *told)
     except UnitError as error:
-        yield from error.faults
+        yield from error.issues
         return
     for word in told:
         if set(outlook[word].dims) != {"time", "product"} or "product" not in outlook.coords:
-            mend = "must stand on time and product"
+            remedy = "must stand on time and product"
             yield ValidationIssue(
-                place=f"{place}, {word}", value=str(outlook[word].dims), mend=mend
+                location=f"{place}, {word}", found=str(outlook[word].dims), remedy=remedy
             )
             return
         for name in map(str, outlook["product"].to_numpy()):
             if name not in site.reserves:
                 known = ", ".join(site.reserves) or "none"
-                mend = f"the site declares the reserves: {known}"
-                yield ValidationIssue(place=f"{place}, {word}", value=name, mend=mend)
+                remedy = f"the site declares the reserves: {known}"
+                yield ValidationIssue(location=f"{place}, {word}", found=name, remedy=remedy)
             else:
                 yield from _wrong(site.reserves[name], outlook, word, place)
 
@@ -532,8 +544,8 @@ def _wrong(
     finite = np.isfinite(values)
     reasons = [(~finite, "must be finite")]
     if word == "reserve_price":
-        mend = f"no market pays more than {MAX_RESERVE_PRICE_EUR_PER_MW_H:g} EUR/MW for an hour"
-        reasons.append((finite & (np.abs(values) > MAX_RESERVE_PRICE_EUR_PER_MW_H), mend))
+        remedy = f"no market pays more than {MAX_RESERVE_PRICE_EUR_PER_MW_H:g} EUR/MW for an hour"
+        reasons.append((finite & (np.abs(values) > MAX_RESERVE_PRICE_EUR_PER_MW_H), remedy))
     elif word == RESERVE_CALLED:
         reasons.append((finite & ((values < 0.0) | (values > 1.0)), "must lie between 0 and 1"))
     else:
@@ -545,15 +557,15 @@ def _wrong(
         )
         reasons.append((change, _describe_block(product, instants[int(np.argmax(change))])))
         lost = (values > CAPACITY_TOLERANCE_MW) & ~is_valid(product, instants)
-        mend = f"there is no such product before {product.valid_from}"
+        remedy = f"there is no such product before {product.valid_from}"
         if product.valid_to is not None:
-            mend += f" nor from {product.valid_to} on"
-        reasons.append((lost, mend))
-    for wrong, mend in reasons:
+            remedy += f" nor from {product.valid_to} on"
+        reasons.append((lost, remedy))
+    for wrong, remedy in reasons:
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             where = f"{place}, {word}, {product.name}, {format_minute(instants[first])}"
-            yield ValidationIssue(place=where, value=f"{values[first]:g}", mend=mend)
+            yield ValidationIssue(location=where, found=f"{values[first]:g}", remedy=remedy)
             return
 
 

@@ -73,8 +73,8 @@ def taper_limits(site: Site, state: xr.Dataset, now: xr.Dataset) -> dict[str, Ba
             continue
         abrupt = taper_exceeds_ramp(store, site)
         level = float(machine_values(state, "battery_level", store.owner))
-        margin = store.margin(site.margins.level)
-        room, stock = store.high - margin - level, level - store.low - margin
+        margin = store.level_margin(site.margins.level)
+        room, stock = store.max_level - margin - level, level - store.min_level - margin
         charge = max(room, 0.0) / (store.charge_efficiency * hours)
         discharge = max(stock, 0.0) * store.discharge_efficiency / hours
         if abrupt or must_take or must_give:
@@ -89,9 +89,9 @@ def _connection_needs_battery(site: Site, state: xr.Dataset, now: xr.Dataset) ->
     """Return whether the connection could not bear an interval if no battery took, or gave."""
     total = float(net_import(now)[0])
     taken, given = (float(now[f"battery_{way}"][0].sum()) for way in ("charge", "discharge"))
-    most = ConnectionLimits.of(site, state, now)
-    must_take = taken > 0.0 and taken - total > most.most_export
-    return must_take, given > 0.0 and total + given > most.most_import
+    most = ConnectionLimits.from_outlook(site, state, now)
+    must_take = taken > 0.0 and taken - total > most.max_export
+    return must_take, given > 0.0 and total + given > most.max_import
 
 
 def pre_reserve_limits(
@@ -141,15 +141,15 @@ def pre_reserve_limits(
     for store in site.stores:
         if store.owner in plan["battery"].to_numpy():
             kept = storage_headroom(site, plan, store)
-            behind, room = float(kept.behind[place]), float(kept.room[place])
+            behind, room = float(kept.required_energy[place]), float(kept.required_room[place])
             mine = plan["battery_reserve"].isel(time=place).sel(battery=store.owner)
             held = {name: mine.sel(product=name).to_numpy() for name in fast}
             up, down = (float(power.max()) for power in activation_power(fast, held))
             if behind > 0.0 or room > 0.0:
                 level = float(machine_values(state, "battery_level", store.owner))
                 turned = before.get(store.owner, 0.0) * turn
-                given = (level - store.low - behind) * store.discharge_efficiency - turned
-                taken = (store.high - room - level) / store.charge_efficiency + turned
+                given = (level - store.min_level - behind) * store.discharge_efficiency - turned
+                taken = (store.max_level - room - level) / store.charge_efficiency + turned
                 found[store.owner] = BatteryLimits(
                     charge=max(min(taken / hours, store.charge_limit - down), 0.0),
                     discharge=max(min(given / hours, store.discharge_limit - up), 0.0),
@@ -190,23 +190,24 @@ def apply_limits(now: xr.Dataset, ways: Mapping[str, BatteryLimits]) -> xr.Datas
 
 
 def discharge_margin(
-    spare: Mapping[str, float], ways: Mapping[str, BatteryLimits], step: xr.Dataset
+    discharge_margin: Mapping[str, float], ways: Mapping[str, BatteryLimits], interval: xr.Dataset
 ) -> dict[str, float]:
     """Return how far batteries may be moved towards giving, so that none fades faster. [MW]
 
     Parameters
     ----------
-    spare
+    discharge_margin
         Battery -> most by which it may be moved for other reasons. [MW]
     ways
         As :func:`taper_limits` tells.
-    step
+    interval
         What they are moved from, as :func:`apply_limits` tells.
     """
-    found = dict(spare)
+    found = dict(discharge_margin)
     for name, most in ways.items():
         charge, discharge = (
-            float(machine_values(step, f"battery_{way}", name)) for way in ("charge", "discharge")
+            float(machine_values(interval, f"battery_{way}", name))
+            for way in ("charge", "discharge")
         )
         free = max(charge - discharge + most.discharge, 0.0)
         found[name] = min(found.get(name, free), free)
@@ -221,7 +222,11 @@ RESERVE_LOOKAHEAD_H: Final = 2.0
 
 
 def shave_peak(
-    orders: DispatchOrders, site: Site, excess: float, *, spare: Mapping[str, float] | None = None
+    orders: DispatchOrders,
+    site: Site,
+    excess: float,
+    *,
+    discharge_margin: Mapping[str, float] | None = None,
 ) -> tuple[DispatchOrders, float]:
     """Return orders under which batteries take an excess of import away, as far as they can.
 
@@ -233,7 +238,7 @@ def shave_peak(
         The site.
     excess
         Import expected above the peak; negative if there is room. [MW]
-    spare
+    discharge_margin
         Battery -> most by which it may be moved towards giving, where it keeps reserves. [MW]
 
     Returns
@@ -250,7 +255,7 @@ def shave_peak(
     charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)
     for battery in _batteries(site):
         if left > MIN_SHAVED_POWER_MW:
-            most = (spare or {}).get(battery.owner, left)
+            most = (discharge_margin or {}).get(battery.owner, left)
             left -= _shift_to_discharge(battery, charge, discharge, min(left, most))
     if left == excess:
         return orders, 0.0
@@ -277,7 +282,7 @@ def _shift_to_discharge(
 
 
 def available_shaving(
-    site: Site, step: xr.Dataset, state: xr.Dataset, *, spare: Mapping[str, float]
+    site: Site, interval: xr.Dataset, state: xr.Dataset, *, discharge_margin: Mapping[str, float]
 ) -> float:
     """Return by how much batteries can be moved towards giving for a quarter-hour. [MW]
 
@@ -285,27 +290,28 @@ def available_shaving(
     ----------
     site
         The site.
-    step
+    interval
         The interval of a schedule.
     state
         The state now.
-    spare
+    discharge_margin
         Battery -> most by which it may be moved, where it keeps reserves. [MW]
     """
     total = 0.0
     for store in _batteries(site):
         name = store.owner
         charge, discharge = (
-            float(machine_values(step, f"battery_{way}", name)) for way in ("charge", "discharge")
+            float(machine_values(interval, f"battery_{way}", name))
+            for way in ("charge", "discharge")
         )
         level = float(machine_values(state, "battery_level", name))
         given = (
-            (level - store.low)
+            (level - store.min_level)
             * store.discharge_efficiency
             / (time_axes.QUARTER_HOUR / time_axes.HOUR)
         )
         most = charge + min(max(given, 0.0), store.discharge_limit) - discharge
-        total += max(min(most, spare.get(name, most)), 0.0)
+        total += max(min(most, discharge_margin.get(name, most)), 0.0)
     return total
 
 
@@ -339,13 +345,13 @@ def reserve_free_margin(
     found = {}
     for store in _batteries(site):
         kept = storage_headroom(site, plan, store)
-        if not (kept.up[step] > 0.0 or (kept.behind[soon] > 0.0).any()):
+        if not (kept.power_up[step] > 0.0 or (kept.required_energy[soon] > 0.0).any()):
             continue
         names = ("battery_charge", "battery_discharge", "battery_level")
         charge, discharge, level = (plan[n].sel(battery=store.owner).to_numpy() for n in names)
         off = float(state["battery_level"].sel(battery=store.owner)) - level[step]
-        energy = float((level + off - store.low - kept.behind)[soon].min())
-        power = store.discharge_limit - float(kept.up[step] + discharge[step] - charge[step])
+        energy = float((level + off - store.min_level - kept.required_energy)[soon].min())
+        power = store.discharge_limit - float(kept.power_up[step] + discharge[step] - charge[step])
         most = min(energy * store.discharge_efficiency / hours, power)
         found[store.owner] = max(most, 0.0)
     return found

@@ -57,7 +57,7 @@ class RealtimeController:
         self._drawn_at, self._drawn = np.datetime64("NaT", "us"), 0.0
         self._turns_from: dict[str, float] = {}
         self._until, self._can_yield = np.datetime64("NaT", "us"), False
-        self.guard: MeteringIntervalControl | None = None
+        self.interval_control: MeteringIntervalControl | None = None
 
     def orders(self, plan: xr.Dataset, state: xr.Dataset, queue: JobQueue) -> DispatchOrders:
         """Return the orders that come closest to a plan in the quarter-hour that begins now.
@@ -79,10 +79,14 @@ class RealtimeController:
         is_again = queue.instant == self._begun
         if not is_again:
             self._begun, self._before = queue.instant, self._carry
-            self._turns_from = self._told(queue.instant)
-            self._drifted = self._drift(state, queue.instant)
+            self._turns_from = self._last_battery_orders(queue.instant)
+            self._drifted = self._import_surprise(state, queue.instant)
             is_next = queue.instant == self._until
-            self._missed = self.guard.missed if self.guard and is_next else 0.0
+            self._missed = (
+                self.interval_control.unforeseen_import
+                if self.interval_control and is_next
+                else 0.0
+            )
         planned, drift = _current_intervals(plan, queue.instant), self._drifted
         to_reserves = pre_reserve_limits(
             self.site, plan, state, now=queue.instant, before=self._turns_from
@@ -93,47 +97,49 @@ class RealtimeController:
         spare = discharge_margin(
             reserve_free_margin(self.site, plan, state, now=queue.instant), ways, step
         )
-        room = self._room(state, now, able=available_shaving(self.site, step, state, spare=spare))
+        room = self._headroom(
+            state, now, able=available_shaving(self.site, step, state, discharge_margin=spare)
+        )
         room = replace(
-            self.within_rise(room, queue), lasting=start_limits(self.site, plan, queue.instant)
+            self.within_rise(room, queue), start_limits=start_limits(self.site, plan, queue.instant)
         )
-        warm, self._carry = dispatch_jobs(step, queue, headroom=room, carry=self._before)
-        orders = apply_tank_priority(warm, self.site, supply_temperatures(state))
-        work = LoadShedding.of(queue, orders.jobs)
+        warm_start, self._carry = dispatch_jobs(step, queue, headroom=room, carry=self._before)
+        orders = apply_tank_priority(warm_start, self.site, supply_temperatures(state))
+        work = LoadShedding.from_orders(queue, orders.jobs)
         given = CurtailmentResult.of(
-            step, discharge=warm.battery_discharge, caps=warm.renewable_cap
+            step, discharge=warm_start.battery_discharge, caps=warm_start.renewable_cap
         )
-        expected = room.import_power(work.power) + given.less
+        expected = room.import_power(work.power) + given.reduced
         excess, most = expected + max(drift, 0.0) - room.peak_power, expected + room.export_limit
-        ordered, shaved = shave_peak(orders, self.site, min(excess, most), spare=spare)
-        before, self.guard = (
-            self.guard,
+        ordered, shaved = shave_peak(orders, self.site, min(excess, most), discharge_margin=spare)
+        before, self.interval_control = (
+            self.interval_control,
             MeteringIntervalControl(
                 site=self.site,
                 planned=orders,
                 peak=room.peak_power,
                 limit=room.import_limit,
-                begin=float(net_import(state)),
-                settled=expected,
-                spare=spare,
-                least=shaved,
+                initial_import=float(net_import(state)),
+                expected_import=expected,
+                discharge_margin=spare,
+                initial_shed=shaved,
                 export_limit=room.export_limit,
-                unyielded=warm,
-                work=work,
+                orders_before_tank=warm_start,
+                shedding=work,
             ),
         )
-        self._foresee(expected - shaved, state, queue.instant, given)
-        if is_again and before and before.cut > before.least:
-            self.guard.take_over(before)
-            return self.guard.ordered
+        self._store_expected_import(expected - shaved, state, queue.instant, given)
+        if is_again and before and before.reduction > before.initial_shed:
+            self.interval_control.continue_from(before)
+            return self.interval_control.current_orders
         return ordered
 
-    def within_rise(self, room: Headroom, queue: JobQueue) -> Headroom:
+    def within_rise(self, headroom: Headroom, queue: JobQueue) -> Headroom:
         """Return the headroom, less what work rose since the quarter-hour was first given orders.
 
         Parameters
         ----------
-        room
+        headroom
             What the site leaves.
         queue
             The jobs now, under the caps in force.
@@ -141,41 +147,41 @@ class RealtimeController:
         drawn = running_power(queue, queue.caps)
         if queue.instant != self._drawn_at:
             self._drawn_at, self._drawn = queue.instant, drawn
-        left = room.rise_power - max(drawn - self._drawn, 0.0)
-        return replace(room, rise_power=max(left, 0.0))
+        left = headroom.max_load_step - max(drawn - self._drawn, 0.0)
+        return replace(headroom, max_load_step=max(left, 0.0))
 
-    def _room(self, state: xr.Dataset, now: xr.Dataset, *, able: float) -> Headroom:
+    def _headroom(self, state: xr.Dataset, now: xr.Dataset, *, able: float) -> Headroom:
         """Return what the site leaves, less what was not foreseen and batteries are not able to."""
-        room = compute_headroom(self.site, state, now).without(self._drifted - able)
+        room = compute_headroom(self.site, state, now).reduced_by(self._drifted - able)
         return replace(
             room,
             work_power=max(room.work_power - self._missed / room.slope, 0.0),
             export_limit=room.export_limit + min(self._drifted, 0.0),
         )
 
-    def _drift(self, state: xr.Dataset, now: np.datetime64) -> float:
+    def _import_surprise(self, state: xr.Dataset, now: np.datetime64) -> float:
         """Return by how much the last quarter-hour took more than was foreseen of it. [MW]
 
         Less than foreseen counts where sun, wind and batteries could have yielded more: else nobody
-        can mend it. A reserve that was called looks alike: beyond the margin nothing is made good.
+        can correct it. A called reserve looks alike: beyond the margin nothing is made up.
         """
         if now != self._until:
             return 0.0
-        saved = self.guard.saved if self.guard else 0.0
+        saved = self.interval_control.mean_reduction if self.interval_control else 0.0
         shown, (least, most) = float(net_import(state)) + saved, self._foreseen
         lacking = min(shown - least, 0.0) if self._can_yield else 0.0
         margin = self.site.margins.power * self.site.grid.import_limit
         return max(shown - most, 0.0) + max(lacking, -margin)
 
-    def _told(self, now: np.datetime64) -> dict[str, float]:
+    def _last_battery_orders(self, now: np.datetime64) -> dict[str, float]:
         """Return what batteries were told to give, less to take, until now; nothing if unknown."""
-        if self.guard is None or now != self._until:
+        if self.interval_control is None or now != self._until:
             return {}
-        last = self.guard.ordered
+        last = self.interval_control.current_orders
         names = {*last.battery_charge, *last.battery_discharge}
-        return {name: -last.net("battery", name) for name in names}
+        return {name: -last.net_charge("battery", name) for name in names}
 
-    def _foresee(
+    def _store_expected_import(
         self, settled: float, state: xr.Dataset, now: np.datetime64, given: CurtailmentResult
     ) -> None:
         """Note what may be shown at the end, without surprise, while the plant turns to an import.
@@ -185,8 +191,8 @@ class RealtimeController:
         """
         before = self._settled if now == self._until else float(net_import(state))
         mean = before + (settled - before) * mean_ramp_fraction(time_axes.METERING_PERIOD_MIN)
-        self._settled, self._can_yield = settled, given.left > 0.0
-        self._foreseen = min(mean, settled) - given.more, max(mean, settled)
+        self._settled, self._can_yield = settled, given.reducible > 0.0
+        self._foreseen = min(mean, settled) - given.extra, max(mean, settled)
         self._until = now + time_axes.QUARTER_HOUR
 
 

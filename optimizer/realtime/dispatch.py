@@ -25,13 +25,13 @@ RACK_POWER_TOLERANCE: Final = 1e-6
 
 
 def dispatch_jobs(
-    step: xr.Dataset, queue: JobQueue, *, headroom: Headroom, carry: Mapping[str, float]
+    interval: xr.Dataset, queue: JobQueue, *, headroom: Headroom, carry: Mapping[str, float]
 ) -> tuple[DispatchOrders, dict[str, float]]:
     """Return the orders that come closest to a plan for the coming interval.
 
     Parameters
     ----------
-    step
+    interval
         One interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``, the
         stores' charge and discharge, ``heat_reuse_power``, ``renewable_used_power``,
         ``renewable_available_power``, ``grid_import_power``, ``grid_export_power``.
@@ -55,16 +55,16 @@ def dispatch_jobs(
     widest gang. As much of a kind runs as reserves count on, whatever is left over: only what runs
     can stop. One cap a kind brings the power to the plan; jobs that cannot wait run uncapped.
     """
-    hours = float(step["duration"])
+    hours = float(interval["duration"])
     names = [kind.name for kind in queue.pool.kinds]
-    planned, power = _planned(step, names)
+    planned, power = _planned(interval, names)
     per_rack = queue.pool.rack_power * hours
     wanted = planned + np.array([carry.get(name, 0.0) for name in names]) / per_rack
     must = must_run(queue, hours)
-    held = np.array([headroom.work_kept.get(name, 0.0) for name in names])
+    held = np.array([headroom.committed_work.get(name, 0.0) for name in names])
     kept = planned * held / np.maximum(power, RACK_POWER_TOLERANCE)
     soon = at_risk(queue, hours)
-    most = np.array([headroom.lasting.get(name, np.inf) for name in names])
+    most = np.array([headroom.start_limits.get(name, np.inf) for name in names])
     on = _select_jobs(queue, wanted, must, soon=soon, kept=kept, most=most, racks=headroom.racks)
     caps = _caps(queue, on, planned, power=power, uncapped=queue.laxity < hours)
     caps = limit_caps(queue, caps, headroom=headroom, must=must)
@@ -72,8 +72,8 @@ def dispatch_jobs(
     most, least = _widest_gang(queue, caps == 0), -_widest_gang(queue, caps > 0)
     left = np.clip(wanted - used, least, most) * per_rack
     room = headroom.import_power(sustained_power(queue, caps, hours)) + headroom.export_limit
-    flows = _flows(step)
-    sun = curtail_export(step, flows.get("battery_discharge", {}), room)
+    flows = _flows(interval)
+    sun = curtail_export(interval, flows.get("battery_discharge", {}), room)
     orders = DispatchOrders(jobs=caps_by_job(queue, caps), renewable_cap=sun, **flows)
     return orders, dict(zip(names, left.tolist(), strict=True))
 
@@ -103,20 +103,20 @@ def limit_caps(
     -----
     What runs may go on under its caps, whatever the water is: only what is above them rises.
     """
-    caps = caps_below_limit(queue, caps, headroom.calm_power, kept=must)
-    risen = running_power(queue, queue.caps) + headroom.rise_power
+    caps = caps_below_limit(queue, caps, headroom.peak_safe_power, fixed=must)
+    risen = running_power(queue, queue.caps) + headroom.max_load_step
     most = min(headroom.work_power, risen)
-    return caps_below_limit(queue, caps, most, kept=np.zeros_like(must))
+    return caps_below_limit(queue, caps, most, fixed=np.zeros_like(must))
 
 
-def _planned(step: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray]:
+def _planned(interval: xr.Dataset, names: list[str]) -> tuple[FloatArray, FloatArray]:
     """Return the racks and the power above idle planned for each kind.
 
     Jobs that were expected count: those that came since the plan was made take their place.
     """
-    racks = step["work_racks"].sum("level").to_numpy()
-    power = step["work_power"].to_numpy()
-    mine = np.array([step["kind"].to_numpy() == name for name in names])
+    racks = interval["work_racks"].sum("level").to_numpy()
+    power = interval["work_power"].to_numpy()
+    mine = np.array([interval["kind"].to_numpy() == name for name in names])
     return mine @ racks, mine @ power
 
 
@@ -140,9 +140,9 @@ def _select_jobs(
     order = priority_order(queue, must, soon).tolist()
     for is_kept in (True, False) if (least > 0.0).any() else (False,):
         for job in order:
-            width, kind = queue.jobs.racks[job], queue.jobs.kind[job]
-            share = CONTINUE_SHARE if queue.running[job] else START_SHARE
-            calls = left[kind] if queue.running[job] else min(left[kind], most[kind])
+            width, kind = queue.jobs.racks[job], queue.jobs.kind_index[job]
+            share = CONTINUE_SHARE if queue.is_running[job] else START_SHARE
+            calls = left[kind] if queue.is_running[job] else min(left[kind], most[kind])
             called = least[kind] > 0.0 if is_kept else calls >= share * width
             if (must[job] or soon[job] or called) and width <= racks and not on[job]:
                 on[job] = True
@@ -173,14 +173,16 @@ def _caps(
     if (uncapped & ~on).any():
         power = power + _reassigned_power(_by_kind(queue, np.where(on, racks, 0.0)), planned, power)
     for k, kind in enumerate(pool.kinds):
-        mine = on & (queue.jobs.kind == k)
+        mine = on & (queue.jobs.kind_index == k)
         free = mine & ~uncapped
         if not free.any():
             continue
         pressed = float(racks[mine & uncapped].sum())
         over = max(float(racks[free].sum()), planned[k] - pressed)
-        each = (power[k] - pressed * float(pool.power(1.0))) / over + pool.rack_idle_power
-        caps[free] = np.clip(each / pool.rack_power, kind.least_power, 1.0)
+        each = (
+            power[k] - pressed * float(pool.power_above_idle(1.0))
+        ) / over + pool.rack_idle_power
+        caps[free] = np.clip(each / pool.rack_power, kind.min_power_share, 1.0)
     return caps
 
 
@@ -202,16 +204,16 @@ def _reassigned_power(ran: FloatArray, planned: FloatArray, power: FloatArray) -
 
 
 def _by_kind(queue: JobQueue, values: FloatArray) -> FloatArray:
-    return np.bincount(queue.jobs.kind, weights=values, minlength=len(queue.pool.kinds))
+    return np.bincount(queue.jobs.kind_index, weights=values, minlength=len(queue.pool.kinds))
 
 
 def _widest_gang(queue: JobQueue, which: NDArray[np.bool_]) -> FloatArray:
     """Return the racks of the widest of some jobs, for each kind."""
     widest = np.zeros(len(queue.pool.kinds))
-    np.maximum.at(widest, queue.jobs.kind[which], queue.jobs.racks[which])
+    np.maximum.at(widest, queue.jobs.kind_index[which], queue.jobs.racks[which])
     return widest
 
 
-def _flows(step: xr.Dataset) -> dict[str, dict[str, float]]:
+def _flows(interval: xr.Dataset) -> dict[str, dict[str, float]]:
     """Return the flows of stores and heat pumps, as the plan has them."""
-    return {name: values_by_machine(step, name) for name in COPIED_FLOWS if name in step}
+    return {name: values_by_machine(interval, name) for name in COPIED_FLOWS if name in interval}

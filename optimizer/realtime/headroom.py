@@ -46,46 +46,46 @@ class Headroom:
         Racks not busy with the inference service. [1]
     work_power
         Most that work may draw above idle. [MW]
-    calm_power
+    peak_safe_power
         The same, if the peak of the billing period is not to be raised. [MW]
-    rise_power
+    max_load_step
         By how much work may rise before valves follow, and no circuit gets too warm. [MW]
     base_power, slope
         Power of the whole site while no work runs [MW], and its rise with the power of work. [1]
-    own_power
+    onsite_power
         Power that sun, wind and batteries give, as far as it is planned. [MW]
     peak_power
         Import that raises no peak, which is the greatest so far, what is usual, or what the plan
         means to take, and breaks no target of a partner. [MW]
     import_limit
         Most that the connection may give; of the margin a rest is left to what is restless. [MW]
-    chilled_load, chilled_spare
+    chilled_load, spare_cooling
         Cooling that the chilled circuit carries with all racks idle, and what its plant could
         give beyond its load with all racks at work: bounds of what a tank can do. [MW]
     export_limit
         Most that may be given to the grid; below 0 what is to be taken at least. [MW]
-    work_kept
+    committed_work
         Power above idle that work of a kind must draw, since reserves count on its stop. [MW]
-    lasting
+    start_limits
         Racks up to which work of a kind may start, since a target comes before it may pause. [1]
     """
 
     racks: float
     work_power: float
-    calm_power: float
-    rise_power: float = np.inf
+    peak_safe_power: float
+    max_load_step: float = np.inf
     base_power: float = 0.0
     slope: float = 1.0
-    own_power: float = 0.0
+    onsite_power: float = 0.0
     peak_power: float = np.inf
     import_limit: float = np.inf
     chilled_load: float = 0.0
-    chilled_spare: float = 0.0
+    spare_cooling: float = 0.0
     export_limit: float = 0.0
-    work_kept: Mapping[str, float] = field(default_factory=dict)
-    lasting: Mapping[str, float] = field(default_factory=dict)
+    committed_work: Mapping[str, float] = field(default_factory=dict)
+    start_limits: Mapping[str, float] = field(default_factory=dict)
 
-    def without(self, power: float) -> Self:
+    def reduced_by(self, power: float) -> Self:
         """Return the same with less calm power where the site takes more than was thought.
 
         Parameters
@@ -93,12 +93,12 @@ class Headroom:
         power
             What it takes more; nothing changes below 0. [MW]
         """
-        calm = self.calm_power - max(power, 0.0) / self.slope
-        return replace(self, calm_power=max(calm, 0.0))
+        calm = self.peak_safe_power - max(power, 0.0) / self.slope
+        return replace(self, peak_safe_power=max(calm, 0.0))
 
     def import_power(self, work_power: float) -> float:
         """Return the net import while work draws some power above idle. [MW]"""
-        return self.site_power(work_power) - self.own_power
+        return self.site_power(work_power) - self.onsite_power
 
     def site_power(self, work_power: float) -> float:
         """Return the power of the whole site while work draws some power above idle. [MW]"""
@@ -113,25 +113,25 @@ class ConnectionLimits:
     ----------
     limit
         Most import that it is good for. [MW]
-    most_import, most_export
+    max_import, max_export
         With the site's margin kept, and the room of reserves of this interval and the next; the
         export below 0 where so much is to be imported at least. [MW]
     """
 
     limit: float
-    most_import: float
-    most_export: float
+    max_import: float
+    max_export: float
 
     @classmethod
-    def of(cls, site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Self:
+    def from_outlook(cls, site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Self:
         """Return it for a state and an outlook, as :func:`compute_headroom` takes them."""
         limit = float(connection.plannable_import_limit(site, state, _first(outlook))[0])
         soon = outlook.isel(time=slice(0, 2))
         up, down = (float(sold.max()) for sold in connection_headroom(site, soon))
         return cls(
             limit=limit,
-            most_import=(1.0 - site.margins.power) * limit - down,
-            most_export=max_export(site) - up,
+            max_import=(1.0 - site.margins.power) * limit - down,
+            max_export=max_export(site) - up,
         )
 
 
@@ -163,14 +163,14 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     A reserve may be called in its first minute: so the interval before leaves its room at the
     connection. And sun that sets gives less at the end than in its mean, which is the peak's.
     """
-    pool, now = RackPool.of(site), _first(outlook)
+    pool, now = RackPool.from_site(site), _first(outlook)
     racks = float(pool.racks - now["service_racks"][0])
     found = site_load_curve(site, now)
     halls = found.halls
-    floor = halls[0] + (pool.racks - racks) * float(pool.power(1.0))
+    floor = halls[0] + (pool.racks - racks) * float(pool.power_above_idle(1.0))
     power, own = found.power, _onsite_power(now)
-    connection = ConnectionLimits.of(site, state, outlook)
-    supplied = connection.most_import + own - _renewable_decline(outlook.isel(time=slice(0, 2)))
+    connection = ConnectionLimits.from_outlook(site, state, outlook)
+    supplied = connection.max_import + own - _renewable_decline(outlook.isel(time=slice(0, 2)))
     hard = max(_requested_import(site, now, is_hard=True), _planned(now)) + own
     allowed = float(np.interp(min(supplied, hard), power, halls))
     allowed = min(allowed, _cooling_limit(site, found))
@@ -181,17 +181,17 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     return Headroom(
         racks=max(racks, 0.0),
         work_power=max(allowed - floor, 0.0),
-        calm_power=max(calm - floor, 0.0),
-        rise_power=_max_load_step(site, found, state, now),
+        peak_safe_power=max(calm - floor, 0.0),
+        max_load_step=_max_load_step(site, found, state, now),
         base_power=base,
         slope=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,
-        own_power=own,
+        onsite_power=own,
         peak_power=peak,
         import_limit=(1.0 - INTERVAL_MARGIN_SHARE * site.margins.power) * connection.limit,
         chilled_load=load,
-        chilled_spare=spare,
-        export_limit=connection.most_export,
-        work_kept={kind: float(power[0]) for kind, power in work_headroom(site, now).items()},
+        spare_cooling=spare,
+        export_limit=connection.max_export,
+        committed_work={kind: float(power[0]) for kind, power in work_headroom(site, now).items()},
     )
 
 
@@ -221,21 +221,21 @@ class SiteLoadCurve:
         Power of the whole site, ``(level,)``. [MW]
     loads
         Cooling plant -> its load, ``(level,)``. [MW]
-    most
+    max_loads
         Cooling plant -> what plans may ask of it in this air. [MW]
     """
 
     halls: FloatArray
     power: FloatArray
     loads: dict[str, FloatArray]
-    most: dict[str, float]
+    max_loads: dict[str, float]
 
 
 def _cooling_limit(site: Site, found: SiteLoadCurve) -> float:
     """Return the most power of the halls that every circuit can carry. [MW]"""
     return min(
         float(np.interp(_max_plant_load(site, found, plant), found.loads[plant.name], found.halls))
-        for plant in site.of(CoolingPlant)
+        for plant in site.machines_of(CoolingPlant)
     )
 
 
@@ -246,13 +246,13 @@ def _max_load_step(site: Site, found: SiteLoadCurve, state: xr.Dataset, now: xr.
     :math:`\tau \Delta Q` of heat in the loop's :math:`K`: its water bears that near its limit.
     """
     least = np.inf
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         target = plant.supply_temperature
         if setpoints.SUPPLY_SET_POINT in now:
             target = float(machine_values(now, setpoints.SUPPLY_SET_POINT, plant.name)[0])
         water = float(machine_values(state, "facility_supply_temperature", plant.name))
         room = MAX_WARMING_SHARE * max(plant.supply_limit - max(water, target), 0.0)
-        lag = site.contingency.lag_of(plant.loop)
+        lag = site.contingency.valve_time_constant(plant.loop)
         share = max(
             float(np.ptp(found.loads[plant.name]) / np.ptp(found.halls)), LOAD_SHARE_TOLERANCE
         )
@@ -262,7 +262,7 @@ def _max_load_step(site: Site, found: SiteLoadCurve, state: xr.Dataset, now: xr.
 
 def _chilled(site: Site, found: SiteLoadCurve) -> tuple[float, float]:
     """Return what the chilled circuit carries at least, and can spare at the most. [MW]"""
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         if plant.serves == "chilled":
             drawn = found.loads[plant.name]
             return float(drawn[0]), max(_max_plant_load(site, found, plant) - float(drawn[-1]), 0.0)
@@ -271,7 +271,7 @@ def _chilled(site: Site, found: SiteLoadCurve) -> tuple[float, float]:
 
 def _max_plant_load(site: Site, found: SiteLoadCurve, plant: CoolingPlant) -> float:
     """Return what a cooling plant may carry, with the site's margin. [MW]"""
-    return (1.0 - site.margins.power) * found.most[plant.name]
+    return (1.0 - site.margins.power) * found.max_loads[plant.name]
 
 
 def _onsite_power(now: xr.Dataset) -> float:
@@ -300,7 +300,9 @@ def _uncharged_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
     if not (site.tariffs or site.grid.peak_price):
         return np.inf
     peak, usual = (float(state[name]) for name in ("peak_power", "usual_power"))
-    return site.billing.calm_import(now["time"].to_numpy()[0], peak=peak, usual=usual)
+    return site.billing_rules.uncharged_import(
+        now["time"].to_numpy()[0], peak=peak, mean_import=usual
+    )
 
 
 def _peak_safe_import(site: Site, state: xr.Dataset, now: xr.Dataset) -> float:
@@ -317,7 +319,7 @@ def _requested_import(site: Site, now: xr.Dataset, *, is_hard: bool = False) -> 
     """Return the least net import that partners ask for, or must have; infinite if none. [MW]"""
     if "grid_import_target" not in now:
         return np.inf
-    least = {one.name: one.least or -np.inf for one in site.of(LoadTargetContract)}
+    least = {one.name: one.least or -np.inf for one in site.machines_of(LoadTargetContract)}
     floor = [least.get(name, -np.inf) for name in now["contract"].to_numpy().tolist()]
     words = ("grid_import_target", "grid_import_target_price")
     asked, price = (now[word].transpose(..., "contract").to_numpy() for word in words)
@@ -376,28 +378,31 @@ class _LoadCurveKey:
         The site, and by what it is told apart; both live as long as the case is remembered.
     air
         Words of the weather.
-    told
+    setpoints
         Heat that is sold and what the water side is told, by word and machine.
     """
 
     site: Site = field(compare=False)
     identity: int
     air: tuple[tuple[str, float], ...]
-    told: tuple[tuple[VariableKey, float], ...]
+    setpoints: tuple[tuple[VariableKey, float], ...]
 
     @classmethod
     def of(cls, site: Site, now: xr.Dataset) -> Self:
         """Return the case of one interval."""
         air = tuple((name, float(values[0])) for name, values in rounded_air(now).items())
         return cls(
-            site=site, identity=id(site), air=air, told=tuple(_planned_setpoints(site, now).items())
+            site=site,
+            identity=id(site),
+            air=air,
+            setpoints=tuple(_planned_setpoints(site, now).items()),
         )
 
 
 def _planned_setpoints(site: Site, now: xr.Dataset) -> dict[VariableKey, float]:
     """Return heat and water as planned."""
     name, told = "heat_reuse_power", {}
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         told[name, pump.name] = (
             float(machine_values(now, name, pump.name)[0]) if name in now else 0.0
         )
@@ -410,31 +415,39 @@ def _planned_setpoints(site: Site, now: xr.Dataset) -> dict[VariableKey, float]:
 
 @lru_cache(maxsize=MAX_CACHED_CURVES)
 def _evaluate(case: _LoadCurveKey) -> SiteLoadCurve:
-    site, pool = case.site, RackPool.of(case.site)
+    site, pool = case.site, RackPool.from_site(case.site)
     halls = np.linspace(
         pool.racks * pool.rack_idle_power, pool.racks * pool.rack_power, LOAD_LEVEL_COUNT
     )
-    air = Weather.by_word({name: np.array([value]) for name, value in case.air})
-    ceilings = {plant.name: CoolingCapacity.of(plant, air) for plant in site.of(CoolingPlant)}
+    air = Weather.from_arrays({name: np.array([value]) for name, value in case.air})
+    ceilings = {
+        plant.name: CoolingCapacity.from_plant(plant, air)
+        for plant in site.machines_of(CoolingPlant)
+    }
     ran = simulate_arrays(
         site,
         state_values(initial_state(site)),  # nothing hangs on them once all has settled
         _orders(case, halls),
-        weather=air.take(REPEATED_INTERVAL),
-        hours=STEADY_STATE_HOURS,
-        ceilings={name: ceiling.take(REPEATED_INTERVAL) for name, ceiling in ceilings.items()},
+        weather=air.select(REPEATED_INTERVAL),
+        durations=STEADY_STATE_HOURS,
+        capacities={name: ceiling.select(REPEATED_INTERVAL) for name, ceiling in ceilings.items()},
     )
     return SiteLoadCurve(
         halls=halls,
         power=ran.flows["facility_power", ""],
         loads={name: ran.flows["cooling_load", name] for name in ceilings},
-        most={p.name: float(ceilings[p.name].limit(p)[0]) for p in site.of(CoolingPlant)},
+        max_loads={
+            p.name: float(ceilings[p.name].plannable(p)[0]) for p in site.machines_of(CoolingPlant)
+        },
     )
 
 
 def _orders(case: _LoadCurveKey, halls: FloatArray) -> dict[VariableKey, FloatArray]:
     """Return orders of some powers of all halls: heat and water as told, all else rests."""
     site = case.site
-    powers = {("hall_power", work.owner): halls * (work.racks / site.racks) for work in site.works}
-    told = {key: np.full(LOAD_LEVEL_COUNT, value) for key, value in case.told}
+    powers = {
+        ("hall_power", work.owner): halls * (work.racks / site.racks)
+        for work in site.flexible_loads
+    }
+    told = {key: np.full(LOAD_LEVEL_COUNT, value) for key, value in case.setpoints}
     return idle_dispatch(site, LOAD_LEVEL_COUNT) | powers | told

@@ -54,7 +54,7 @@ class LoadShedding:
     caps: FloatArray
 
     @classmethod
-    def of(cls, queue: JobQueue, jobs: Mapping[int, float]) -> Self:
+    def from_orders(cls, queue: JobQueue, jobs: Mapping[int, float]) -> Self:
         """Return what jobs can yield that were ordered by their numbers."""
         return cls(queue=queue, caps=caps_in_queue_order(queue, jobs))
 
@@ -63,7 +63,7 @@ class LoadShedding:
         """Power above idle that was ordered. [MW]"""
         return running_power(self.queue, self.caps)
 
-    def by(self, cut: float) -> tuple[dict[int, float], float]:
+    def shed(self, cut: float) -> tuple[dict[int, float], float]:
         """Return caps under which the jobs draw less, as far as racks can be capped.
 
         Parameters
@@ -84,7 +84,7 @@ class LoadShedding:
         """
         kinds = self.queue.pool.kinds
         floors = np.array([kind.throughput.power_points[0] for kind in kinds])
-        least = np.minimum(floors[self.queue.jobs.kind], self.caps)
+        least = np.minimum(floors[self.queue.jobs.kind_index], self.caps)
         most = self.power - running_power(self.queue, least)
         less = min(max(cut, 0.0), most)
         eased = self.caps - (self.caps - least) * (less / most if most > 0.0 else 0.0)
@@ -106,22 +106,22 @@ class MeteringIntervalControl:
         Mean import that raises no peak. [MW]
     limit
         Import that no minute may exceed, once the plant has followed. [MW]
-    begin, settled
+    initial_import, expected_import
         Net import when the quarter-hour began, and expected of what is planned once the plant has
         followed; by default not known. [MW]
-    spare
+    discharge_margin
         Battery -> most by which it may be moved, where it holds something for others. [MW]
-    least
+    initial_shed
         What is shaved from the start on, whatever the meter shows. [MW]
     export_limit
         Most that may be given to the grid; below 0 what is to be taken at least. [MW]
-    unyielded
+    orders_before_tank
         What the plan orders, had no tank yielded; by default what is planned.
-    work
+    shedding
         The jobs that may be capped to keep the limit; by default none.
-    cut
+    reduction
         What is to be shaved, that from the start included, once the plant has followed. [MW]
-    eased
+    work_shed
         What of it work is to draw less. [MW]
     """
 
@@ -129,15 +129,15 @@ class MeteringIntervalControl:
     planned: DispatchOrders
     peak: float
     limit: float = math.inf
-    begin: float = math.nan
-    settled: float = math.nan
-    spare: Mapping[str, float] = field(default_factory=dict)
-    least: float = 0.0
+    initial_import: float = math.nan
+    expected_import: float = math.nan
+    discharge_margin: Mapping[str, float] = field(default_factory=dict)
+    initial_shed: float = 0.0
     export_limit: float = math.inf
-    unyielded: DispatchOrders | None = None
-    work: LoadShedding | None = None
-    cut: float = field(init=False)
-    eased: float = field(init=False, default=0.0)
+    orders_before_tank: DispatchOrders | None = None
+    shedding: LoadShedding | None = None
+    reduction: float = field(init=False)
+    work_shed: float = field(init=False, default=0.0)
     _excess: float = field(init=False, default=0.0)
     _from: float = field(init=False)
     _since: float = field(init=False, default=0.0)
@@ -146,32 +146,37 @@ class MeteringIntervalControl:
 
     def __post_init__(self) -> None:
         """Begin with what is shaved already."""
-        self.cut = self._from = self.least
-        self.unyielded = self.unyielded or self.planned
+        self.reduction = self._from = self.initial_shed
+        self.orders_before_tank = self.orders_before_tank or self.planned
 
     @property
-    def ordered(self) -> DispatchOrders:
+    def current_orders(self) -> DispatchOrders:
         """What is ordered now: what is planned, less the cut."""
-        orders, _ = shave_peak(self.planned, self.site, self.cut - self.eased, spare=self.spare)
-        return self._less_work(orders, self.eased)[0]
+        orders, _ = shave_peak(
+            self.planned,
+            self.site,
+            self.reduction - self.work_shed,
+            discharge_margin=self.discharge_margin,
+        )
+        return self._less_work(orders, self.work_shed)[0]
 
     @property
-    def saved(self) -> float:
+    def mean_reduction(self) -> float:
         """Mean of what is shaved beyond ``least`` over all of it, if nothing changes. [MW]"""
-        return self._whole(METERING_PERIOD_MIN) / METERING_PERIOD_MIN
+        return self._reduction_energy(METERING_PERIOD_MIN) / METERING_PERIOD_MIN
 
     @property
-    def missed(self) -> float:
+    def unforeseen_import(self) -> float:
         """Import that nobody foresaw, by the last look, if work is capped for it. [MW]"""
-        return max(self._excess, 0.0) if self.eased > 0.0 else 0.0
+        return max(self._excess, 0.0) if self.work_shed > 0.0 else 0.0
 
-    def take_over(self, before: "MeteringIntervalControl") -> None:
+    def continue_from(self, before: "MeteringIntervalControl") -> None:
         """Go on with what was cut before the quarter-hour was decided anew."""
         self._from, self._since = before._from, before._since
         self._energy, self._asked = before._energy, before._asked
-        self.cut, self.eased = max(before.cut, self.least), before.eased
+        self.reduction, self.work_shed = max(before.reduction, self.initial_shed), before.work_shed
 
-    def look(self, *, minutes: float, mean: float, latest: float) -> DispatchOrders | None:
+    def check_meter(self, *, minutes: float, mean: float, latest: float) -> DispatchOrders | None:
         """Return other orders for the rest of the quarter-hour, if others are called for.
 
         Parameters
@@ -205,49 +210,68 @@ class MeteringIntervalControl:
         rise = max(2.0 * (latest - mean) / minutes, 0.0) if minutes else 0.0
         coming = latest + rise * mean_ramp_fraction(left, RISE_LOOKAHEAD_MIN) * RISE_LOOKAHEAD_MIN
         now = self._cut_at(minutes)
-        wanted = max(now + (coming - allowed) / mean_ramp_fraction(left), self.least)
-        held = self._held(minutes, mean=mean, latest=latest)
-        if math.isfinite(self.settled):
-            self._excess = latest + now - max(self._course(minutes), self.settled)
-        wanted = min(max(wanted, held), max(self._most(latest + now, minutes), self.least))
-        if abs(wanted - self.cut) <= MIN_SHAVED_POWER_MW:
+        wanted = max(now + (coming - allowed) / mean_ramp_fraction(left), self.initial_shed)
+        held = self._limit_reduction(minutes, mean=mean, latest=latest)
+        if math.isfinite(self.expected_import):
+            self._excess = (
+                latest + now - max(self._expected_import_at(minutes), self.expected_import)
+            )
+        wanted = min(max(wanted, held), max(self._most(latest + now, minutes), self.initial_shed))
+        if abs(wanted - self.reduction) <= MIN_SHAVED_POWER_MW:
             return None
-        orders, shaved = shave_peak(self.planned, self.site, wanted, spare=self.spare)
+        orders, shaved = shave_peak(
+            self.planned, self.site, wanted, discharge_margin=self.discharge_margin
+        )
         orders, eased = self._less_work(orders, min(wanted, held) - shaved)
-        if abs(shaved + eased - self.cut) <= MIN_SHAVED_POWER_MW:
+        if abs(shaved + eased - self.reduction) <= MIN_SHAVED_POWER_MW:
             return None
         self._asked = self._asked_by(minutes)
-        self._energy = self._whole(minutes)
-        self._from, self._since, self.cut, self.eased = now, minutes, shaved + eased, eased
+        self._energy = self._reduction_energy(minutes)
+        self._from, self._since, self.reduction, self.work_shed = (
+            now,
+            minutes,
+            shaved + eased,
+            eased,
+        )
         return orders
 
-    def _held(self, minutes: float, *, mean: float, latest: float) -> float:
+    def _limit_reduction(self, minutes: float, *, mean: float, latest: float) -> float:
         """Return the cut that keeps the limit, however fast the plant follows. [MW]
 
         Machines may follow at once, as racks do, or over :data:`SET_POINT_TRANSITION_MIN`. So only
         what the meter shows as room is given back; and a rise counts that both ways of following
         leave as one.
         """
-        now, soon = self._cut_at(minutes), self._course(minutes + RISE_LOOKAHEAD_MIN)
+        now, soon = self._cut_at(minutes), self._expected_import_at(minutes + RISE_LOOKAHEAD_MIN)
         rise = 0.0
         if minutes:
-            slow = latest + now - self.least - mean - self._whole(minutes) / minutes
-            fast = latest + self.cut - self.least - mean - self._asked_by(minutes) / minutes
+            slow = (
+                latest + now - self.initial_shed - mean - self._reduction_energy(minutes) / minutes
+            )
+            fast = (
+                latest
+                + self.reduction
+                - self.initial_shed
+                - mean
+                - self._asked_by(minutes) / minutes
+            )
             rise = max(2.0 * min(slow, fast) / minutes, 0.0)
-        going = rise * RISE_LOOKAHEAD_MIN or soon - self._course(minutes)
+        going = rise * RISE_LOOKAHEAD_MIN or soon - self._expected_import_at(minutes)
         beyond = latest + going - max(self.limit, soon)
         if beyond <= 0.0:
-            return max(self.cut, now) + beyond
-        return max(self.cut + beyond, now + beyond * SET_POINT_TRANSITION_MIN / RISE_LOOKAHEAD_MIN)
+            return max(self.reduction, now) + beyond
+        return max(
+            self.reduction + beyond, now + beyond * SET_POINT_TRANSITION_MIN / RISE_LOOKAHEAD_MIN
+        )
 
     def _less_work(self, orders: DispatchOrders, cut: float) -> tuple[DispatchOrders, float]:
         """Return orders with capped work, and how much less it draws. [MW]"""
-        if self.work is None or cut <= MIN_SHAVED_POWER_MW:
+        if self.shedding is None or cut <= MIN_SHAVED_POWER_MW:
             return orders, 0.0
-        jobs, eased = self.work.by(cut)
+        jobs, eased = self.shedding.shed(cut)
         return replace(orders, jobs=jobs), eased
 
-    def cool(self, water: Mapping[str, float]) -> DispatchOrders | None:
+    def check_water(self, water: Mapping[str, float]) -> DispatchOrders | None:
         """Return other orders for the rest of the quarter-hour, if water is too warm for them.
 
         Parameters
@@ -262,53 +286,58 @@ class MeteringIntervalControl:
             nothing if the orders stand.
         """
         cold, now = (
-            apply_tank_priority(self.unyielded or self.planned, self.site, water),
+            apply_tank_priority(self.orders_before_tank or self.planned, self.site, water),
             self.planned,
         )
         moved = [
             tank.owner
             for tank in self.site.stores
-            if cold.net("tank", tank.owner)
-            < now.net("tank", tank.owner) - MIN_TANK_CHANGE_SHARE * tank.discharge_limit
+            if cold.net_charge("tank", tank.owner)
+            < now.net_charge("tank", tank.owner) - MIN_TANK_CHANGE_SHARE * tank.discharge_limit
         ]
         if not moved:
             return None
         charge = {**now.tank_charge, **{n: cold.tank_charge.get(n, 0.0) for n in moved}}
         discharge = {**now.tank_discharge, **{n: cold.tank_discharge.get(n, 0.0) for n in moved}}
         self.planned = replace(now, tank_charge=charge, tank_discharge=discharge)
-        return self.ordered
+        return self.current_orders
 
     def _most(self, uncut: float, minutes: float) -> float:
         """Return what may be shaved before more is exported than may be. [MW]"""
-        return uncut + self._course(METERING_PERIOD_MIN) - self._course(minutes) + self.export_limit
+        return (
+            uncut
+            + self._expected_import_at(METERING_PERIOD_MIN)
+            - self._expected_import_at(minutes)
+            + self.export_limit
+        )
 
-    def _course(self, minutes: float) -> float:
+    def _expected_import_at(self, minutes: float) -> float:
         """Return the net import that is foreseen by a minute without any cut. [MW]
 
         Set points move over ten minutes, or as slowly as the connection may follow.
         """
-        if not math.isfinite(self.begin + self.settled):
+        if not math.isfinite(self.initial_import + self.expected_import):
             return UNKNOWN_IMPORT_MW
-        change = self.settled - self.begin
+        change = self.expected_import - self.initial_import
         over = max(SET_POINT_TRANSITION_MIN, abs(change) / (TAPER_RAMP_SHARE * self.site.grid.ramp))
-        return self.begin + change * min(minutes / over, 1.0)
+        return self.initial_import + change * min(minutes / over, 1.0)
 
     def _cut_at(self, minutes: float) -> float:
         """Return what of the cut the plant has made true by a minute. [MW]"""
-        way = min((minutes - self._since) / SET_POINT_TRANSITION_MIN, 1.0)
-        return self._from + (self.cut - self._from) * way
+        direction = min((minutes - self._since) / SET_POINT_TRANSITION_MIN, 1.0)
+        return self._from + (self.reduction - self._from) * direction
 
     def _asked_by(self, until: float) -> float:
         """Return what has been asked beyond ``least`` by a minute. [MW min]"""
-        return self._asked + (self.cut - self.least) * max(until - self._since, 0.0)
+        return self._asked + (self.reduction - self.initial_shed) * max(until - self._since, 0.0)
 
-    def _whole(self, until: float) -> float:
+    def _reduction_energy(self, until: float) -> float:
         """Return what is shaved beyond ``least`` by a minute, if nothing changes. [MW min]"""
         span = until - self._since
         if span <= 0.0:
             return self._energy
-        turned = (self.cut - self._from) * mean_ramp_fraction(span)
-        return self._energy + (self._from - self.least + turned) * span
+        turned = (self.reduction - self._from) * mean_ramp_fraction(span)
+        return self._energy + (self._from - self.initial_shed + turned) * span
 
 
 def mean_ramp_fraction(span: float, over: float = SET_POINT_TRANSITION_MIN) -> float:

@@ -29,13 +29,13 @@ def must_run(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
         have not yet run for their minimum.
     """
     young = within_min_runtime(queue)
-    spent = queue.running & (queue.laxity < hours + queue.each("pause_loss"))
+    spent = queue.is_running & (queue.laxity < hours + queue.kind_values("pause_loss"))
     return (queue.laxity < hours) | young | spent
 
 
 def within_min_runtime(queue: JobQueue) -> NDArray[np.bool_]:
     """Return which jobs run and have not yet run for their minimum."""
-    return np.asarray(queue.running & (queue.ran < queue.each("minimum_run")))
+    return np.asarray(queue.is_running & (queue.run_hours < queue.kind_values("minimum_run")))
 
 
 def at_risk(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
@@ -48,8 +48,8 @@ def at_risk(queue: JobQueue, hours: float) -> NDArray[np.bool_]:
     hours
         Length of the interval. [h]
     """
-    tolerance = queue.each("tolerance")
-    return queue.laxity < hours + queue.rest * tolerance / (1.0 - tolerance)
+    tolerance = queue.kind_values("tolerance")
+    return queue.laxity < hours + queue.remaining_hours * tolerance / (1.0 - tolerance)
 
 
 def priority_order(
@@ -78,11 +78,14 @@ def priority_order(
     .. [1] W. E. Smith, "Various optimizers for single-stage production," Nav. Res. Logist. Q.,
        vol. 3, pp. 59-66, 1956.
     """
-    young, costly = within_min_runtime(queue), queue.running & (queue.each("pause_loss") > 0)
+    young, costly = (
+        within_min_runtime(queue),
+        queue.is_running & (queue.kind_values("pause_loss") > 0),
+    )
     is_due = np.zeros_like(must) if soon is None else soon
     groups = [young, must, is_due, costly]
     rank = np.select(groups, range(len(groups)), default=len(groups))
-    return np.lexsort((np.where(must, queue.rest, queue.laxity), rank))
+    return np.lexsort((np.where(must, queue.remaining_hours, queue.laxity), rank))
 
 
 def start_limits(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, float]:

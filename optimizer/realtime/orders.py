@@ -55,7 +55,7 @@ class DispatchOrders:
     technology_range_set_point: Mapping[str, float] = field(default_factory=dict)
     cooling_plant_units_on: Mapping[str, float] = field(default_factory=dict)
 
-    def net(self, kind: str, store: str) -> float:
+    def net_charge(self, kind: str, store: str) -> float:
         """Return what a battery or a tank is to take, less what it is to give. [MW]"""
         into, out = (getattr(self, f"{kind}_{way}") for way in ("charge", "discharge"))
         return float(into.get(store, 0.0) - out.get(store, 0.0))
@@ -79,14 +79,16 @@ USED_POWER_TOLERANCE_MW: Final = 1e-6
 """Power that is none. [MW]"""
 
 
-def curtail_export(step: xr.Dataset, discharge: dict[str, float], room: float) -> dict[str, float]:
+def curtail_export(
+    interval: xr.Dataset, discharge: dict[str, float], room: float
+) -> dict[str, float]:
     """Let batteries give less, in place, and return the caps of the renewables.
 
     Batteries come first, one after the other: what is not given is kept, what is curtailed is lost.
 
     Parameters
     ----------
-    step
+    interval
         One interval of a schedule.
     discharge
         Battery -> what it is to give. [MW]
@@ -100,7 +102,7 @@ def curtail_export(step: xr.Dataset, discharge: dict[str, float], room: float) -
         Renewable -> most that it may give: as planned, and no more than can be used or given away;
         where room lacks all yield the same share. [MW]
     """
-    return _caps(step, room + _given_less(discharge, -room))
+    return _caps(interval, room + _given_less(discharge, -room))
 
 
 def _given_less(discharge: dict[str, float], short: float) -> float:
@@ -113,15 +115,15 @@ def _given_less(discharge: dict[str, float], short: float) -> float:
     return max(short, 0.0) - left
 
 
-def _caps(step: xr.Dataset, room: float) -> dict[str, float]:
+def _caps(interval: xr.Dataset, room: float) -> dict[str, float]:
     """Return the caps of the renewables, once batteries have yielded what they can. [MW]"""
-    if "renewable_used_power" not in step:
+    if "renewable_used_power" not in interval:
         return {}
-    used = values_by_machine(step, "renewable_used_power")
+    used = values_by_machine(interval, "renewable_used_power")
     if room < 0.0:
         share = max(1.0 + room / max(sum(used.values()), USED_POWER_TOLERANCE_MW), 0.0)
         return {name: share * power for name, power in used.items()}
-    available = values_by_machine(step, "renewable_available_power")
+    available = values_by_machine(interval, "renewable_available_power")
     rest = room / max(len(used), 1)
     return {
         name: power if power < available[name] - CURTAILMENT_THRESHOLD_MW else power + rest
@@ -135,25 +137,25 @@ class CurtailmentResult:
 
     Attributes
     ----------
-    less, more
+    reduced, extra
         What is given less than planned, and what sun and wind may give more. [MW]
-    left
+    reducible
         What is given all the same, and might be yielded too. [MW]
     """
 
-    less: float
-    more: float
-    left: float
+    reduced: float
+    extra: float
+    reducible: float
 
     @classmethod
     def of(
-        cls, step: xr.Dataset, *, discharge: Mapping[str, float], caps: Mapping[str, float]
+        cls, interval: xr.Dataset, *, discharge: Mapping[str, float], caps: Mapping[str, float]
     ) -> Self:
         """Compare orders with one interval of a schedule.
 
         Parameters
         ----------
-        step
+        interval
             The interval.
         discharge, caps
             Battery -> what it is to give, renewable -> most that it may. [MW]
@@ -162,10 +164,12 @@ class CurtailmentResult:
         pairs = [
             (planned, told.get(name, 0.0))
             for word, told in words.items()
-            for name, planned in (values_by_machine(step, word) if word in step else {}).items()
+            for name, planned in (
+                values_by_machine(interval, word) if word in interval else {}
+            ).items()
         ]
         return cls(
-            less=sum(max(planned - told, 0.0) for planned, told in pairs),
-            more=sum(max(told - planned, 0.0) for planned, told in pairs),
-            left=sum(min(planned, told) for planned, told in pairs),
+            reduced=sum(max(planned - told, 0.0) for planned, told in pairs),
+            extra=sum(max(told - planned, 0.0) for planned, told in pairs),
+            reducible=sum(min(planned, told) for planned, told in pairs),
         )

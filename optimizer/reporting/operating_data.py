@@ -74,16 +74,16 @@ def join_files(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[st
     try:
         whole = xr.concat(parts, "time", join="exact", combine_attrs="override")
     except ValueError as error:  # one has a machine that another has not
-        mend = "give files of the same machines, those of each year by itself"
-        raise _refusal("files", "not of the same machines", mend) from error
+        remedy = "give files of the same machines, those of each year by itself"
+        raise _refusal("files", "not of the same machines", remedy) from error
     source = np.repeat([str(path) for _, path in read], [part.sizes["time"] for part in parts])
     order = np.argsort(whole["time"].to_numpy(), kind="stable")
     whole = whole.isel(time=order)
     notes += _describe_gaps(whole, source[order])
     is_lost, lacks = _missing_values(whole)
     if is_lost.all():
-        mend = "no interval has every word; drop a word that is not known, or tell it"
-        raise _refusal("files", "; ".join(lacks), mend)
+        remedy = "no interval has every word; drop a word that is not known, or tell it"
+        raise _refusal("files", "; ".join(lacks), remedy)
     return whole.isel(time=~is_lost), [*notes, *lacks]
 
 
@@ -95,14 +95,14 @@ def interval_ends(data: xr.Dataset) -> np.ndarray:
 
 def _read(path: Path) -> xr.Dataset:
     """Return the words that figures use, from a file, each looked at by itself."""
-    mend = "give NetCDF files that simulate --out or backtest --out wrote, or of meters"
+    remedy = "give NetCDF files that simulate --out or backtest --out wrote, or of meters"
     try:
         with xr.open_dataset(path, engine="h5netcdf", decode_timedelta=False) as opened:
             found = opened.load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # what its library raises
-        raise _refusal(path, "cannot be read", mend) from error
+        raise _refusal(path, "cannot be read", remedy) from error
     if "duration" not in found.coords or not found.sizes.get("time"):
-        raise _refusal(path, "has no time with duration", mend)
+        raise _refusal(path, "has no time with duration", remedy)
     part = found[list(report_variables(found))].assign_coords(
         duration=_hours(found["duration"], path)
     )
@@ -112,9 +112,11 @@ def _read(path: Path) -> xr.Dataset:
             part, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(part)))
         )
     except UnitError as error:
-        faults += error.faults
+        faults += error.issues
     if faults := faults or negative_rate_issues(part):
-        raise ProblemError("report", [replace(one, place=f"{path}, {one.place}") for one in faults])
+        raise ProblemError(
+            "report", [replace(one, location=f"{path}, {one.location}") for one in faults]
+        )
     return part
 
 
@@ -124,8 +126,8 @@ def _hours(duration: xr.DataArray, path: Path) -> xr.DataArray:
     try:
         hour = parse_quantity(f"1 {unit}", "h")
     except UnitError as error:
-        mend = 'attrs["units"] must be "h", or another unit of time'
-        raise _refusal(place, repr(unit), mend) from error
+        remedy = 'attrs["units"] must be "h", or another unit of time'
+        raise _refusal(place, repr(unit), remedy) from error
     if duration.dims != ("time",) or duration.dtype.kind not in "fiu":
         raise _refusal(place, f"{duration.dtype} on {duration.dims}", "give a number on time")
     return (duration * hour).assign_attrs(units="h")
@@ -136,11 +138,11 @@ def _faults(part: xr.Dataset) -> Iterator[ValidationIssue]:
     starts, hours = part["time"].to_numpy(), part["duration"].to_numpy()
     if starts.dtype.kind != "M" or np.isnat(starts).any():
         yield ValidationIssue(
-            place="time", value="no moment", mend="give the start of each interval, UTC"
+            location="time", found="no moment", remedy="give the start of each interval, UTC"
         )
     if not (np.isfinite(hours) & (hours > 0.0)).all():
         yield ValidationIssue(
-            place="duration", value="not above 0", mend="give the length of each interval"
+            location="duration", found="not above 0", remedy="give the length of each interval"
         )
     for name in report_variables(part):
         word = part[name]
@@ -148,10 +150,12 @@ def _faults(part: xr.Dataset) -> Iterator[ValidationIssue]:
             name, tuple(str(dim) for dim in word.dims if dim != "time")
         )
         if set(word.dims) != {"time", *wanted}:
-            mend = f"must stand on {' and '.join(('time', *wanted))}"
-            yield ValidationIssue(place=name, value=" and ".join(map(str, word.dims)), mend=mend)
+            remedy = f"must stand on {' and '.join(('time', *wanted))}"
+            yield ValidationIssue(
+                location=name, found=" and ".join(map(str, word.dims)), remedy=remedy
+            )
         if word.dtype.kind not in "fiu":
-            yield ValidationIssue(place=name, value=str(word.dtype), mend="must be a number")
+            yield ValidationIssue(location=name, found=str(word.dtype), remedy="must be a number")
 
 
 def _check_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]:
@@ -162,23 +166,25 @@ def _check_site(read: Sequence[tuple[xr.Dataset, Path]], site: str) -> list[str]
         if not told:
             notes.append(f"{path} does not tell its site, and is taken as of {site}")
         elif told != site:
-            mend = f"give runs of {site} only, or report on {told}"
-            faults.append(ValidationIssue(place=str(path), value=f"a run of {told}", mend=mend))
+            remedy = f"give runs of {site} only, or report on {told}"
+            faults.append(
+                ValidationIssue(location=str(path), found=f"a run of {told}", remedy=remedy)
+            )
     if faults:
         raise ProblemError("report", faults)
     return notes
 
 
-def _describe_gaps(whole: xr.Dataset, source: np.ndarray) -> list[str]:
+def _describe_gaps(joined: xr.Dataset, source: np.ndarray) -> list[str]:
     """Return in words which times between the intervals none tells; refuse those told twice."""
-    begin, end = whole["time"].to_numpy(), interval_ends(whole)
+    begin, end = joined["time"].to_numpy(), interval_ends(joined)
     so_far = np.maximum.accumulate(end)[:-1]
     if (doubled := begin[1:] < so_far - GAP_TOLERANCE).any():
         at = int(np.argmax(doubled)) + 1
         before = int(np.argmax(end[:at]))
         told = f"from {format_minute(begin[before])} to {format_minute(end[before])}"
-        mend = f"lies in an interval of {source[before]} {told}; give each time once"
-        raise _refusal(source[at], format_minute(begin[at]), mend)
+        remedy = f"lies in an interval of {source[before]} {told}; give each time once"
+        raise _refusal(source[at], format_minute(begin[at]), remedy)
     gaps = np.flatnonzero(begin[1:] > so_far + GAP_TOLERANCE)
     hours = (begin[gaps + 1] - so_far[gaps]) / HOUR
     notes = [
@@ -191,21 +197,21 @@ def _describe_gaps(whole: xr.Dataset, source: np.ndarray) -> list[str]:
     return notes
 
 
-def _missing_values(whole: xr.Dataset) -> tuple[np.ndarray, list[str]]:
+def _missing_values(joined: xr.Dataset) -> tuple[np.ndarray, list[str]]:
     """Return in which intervals a word is not known, and in words when each is not."""
-    is_lost, notes = np.zeros(whole.sizes["time"], dtype=bool), []
-    for name, is_untold in missing_values(whole).items():
+    is_lost, notes = np.zeros(joined.sizes["time"], dtype=bool), []
+    for name, is_untold in missing_values(joined).items():
         if is_untold.any():
-            hours = float(whole["duration"].to_numpy()[is_untold].sum())
-            spans = _spans(whole, is_untold)
+            hours = float(joined["duration"].to_numpy()[is_untold].sum())
+            spans = _spans(joined, is_untold)
             notes.append(f"{name} is no number {spans}: no figure counts these {hours:,.1f} h")
             is_lost |= is_untold
     return is_lost, notes
 
 
-def _spans(whole: xr.Dataset, holds: np.ndarray) -> str:
+def _spans(joined: xr.Dataset, holds: np.ndarray) -> str:
     """Return in words from when to when something holds, interval after interval."""
-    begin, end = whole["time"].to_numpy(), interval_ends(whole)
+    begin, end = joined["time"].to_numpy(), interval_ends(joined)
     turns = np.flatnonzero(np.diff(np.concatenate([[False], holds, [False]]).astype(int)))
     pairs = turns.reshape(-1, 2)
     told = [
@@ -216,8 +222,10 @@ def _spans(whole: xr.Dataset, holds: np.ndarray) -> str:
     return ", ".join([*told, *more])
 
 
-def _refusal(place: object, value: str, mend: str) -> ProblemError:
-    return ProblemError("report", [ValidationIssue(place=str(place), value=value, mend=mend)])
+def _refusal(place: object, value: str, remedy: str) -> ProblemError:
+    return ProblemError(
+        "report", [ValidationIssue(location=str(place), found=value, remedy=remedy)]
+    )
 
 
 IMPORT_COLUMNS: Final = {
@@ -255,8 +263,8 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, Fl
     table = read_table(path)
     found = [name for name in table.columns if name in IMPORT_COLUMNS]
     if len(found) != 1:
-        mend = f"needs exactly one of {', '.join(IMPORT_COLUMNS)}"
-        raise table.unfit(mend)
+        remedy = f"needs exactly one of {', '.join(IMPORT_COLUMNS)}"
+        raise table.column_error(remedy)
     (column,) = found
     values = parse_numbers(table, column, name=column)
     _refuse_export(table, column, values)
@@ -266,12 +274,12 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, Fl
     return starts, power
 
 
-def metered_import(course: xr.Dataset) -> tuple[InstantArray, FloatArray]:
+def metered_import(trajectory: xr.Dataset) -> tuple[InstantArray, FloatArray]:
     """Return the quarter-hours that a back-test's plant metered.
 
     Parameters
     ----------
-    course
+    trajectory
         Means of quarter-hours, as :func:`optimizer.backtesting.policy_run.build_trajectory` gives.
 
     Returns
@@ -279,18 +287,18 @@ def metered_import(course: xr.Dataset) -> tuple[InstantArray, FloatArray]:
     tuple of numpy.ndarray
         Starts, UTC [datetime64], and import less export. [MW]
     """
-    net = net_import(course)
-    return course["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)
+    net = net_import(trajectory)
+    return trajectory["time"].to_numpy().astype("datetime64[us]"), net.to_numpy().astype(float)
 
 
 def _refuse_export(table: TextTable, column: str, values: FloatArray) -> None:
     """Refuse rows whose import is negative: it would be billed as nothing."""
-    mend = "an import is never negative; write what was taken, 0 where the site fed in"
+    remedy = "an import is never negative; write what was taken, 0 where the site fed in"
     faults = [
         ValidationIssue(
-            place=cell_location(table.source, row=table.lines[row], name=column),
-            value=f"{values[row]:g} {IMPORT_COLUMNS[column][0]}",
-            mend=mend,
+            location=cell_location(table.source, row=table.lines[row], name=column),
+            found=f"{values[row]:g} {IMPORT_COLUMNS[column][0]}",
+            remedy=remedy,
         )
         for row in np.flatnonzero(values < 0.0)
     ]

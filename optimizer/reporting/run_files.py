@@ -98,7 +98,7 @@ def write_detail(
     detail: DetailRequest,
     *,
     folder: Path,
-    listen: Callable[[int, int], None] = lambda _done, _of: None,
+    on_progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> xr.Dataset:
     """Run a site from rest, and write what stood behind the run.
 
@@ -112,7 +112,7 @@ def write_detail(
         What is wanted of it.
     folder
         A Zarr store, as :func:`telemetry.open_view` reads; one that was begun is gone on with.
-    listen
+    on_progress
         Is told steps written, and of how many.
 
     Returns
@@ -128,7 +128,7 @@ def write_detail(
     ArchiveError
         If the folder holds anything else.
     """
-    window = ViewWindow.of(operation, detail.time, detail.step)
+    window = ViewWindow.from_run(operation, detail.time, detail.step)
     block = block_steps(site, detail.level)
     origin = {"site": site.name, "inputs": _digest(site, operation)}
     origin |= {name: str(value) for name, value in asdict(detail).items()}
@@ -141,12 +141,12 @@ def write_detail(
         time=detail.time,
         step=detail.step,
         seed=detail.seed,
-        done=window.end if store.done is None else store.done,
+        skip_until=window.end if store.next_time is None else store.next_time,
     )
-    listen(store.steps, window.count)
+    on_progress(store.steps, window.count)
     for piece in written:
         store.write(piece)
-        listen(store.steps, window.count)
+        on_progress(store.steps, window.count)
     return xr.concat(summed, "time", data_vars="minimal", coords="minimal", join="exact")
 
 
@@ -160,7 +160,9 @@ def _runs(
     width = np.timedelta64(1, "h") * float(operation["duration"][0])
     each = max(round(width / detail.step), 1)  # steps of an interval
     span = math.lcm(block, each) // each
-    return simulate_in_chunks(site, begin, operation, span=span * -(-MIN_CHUNK_INTERVALS // span))
+    return simulate_in_chunks(
+        site, begin, operation, chunk_size=span * -(-MIN_CHUNK_INTERVALS // span)
+    )
 
 
 def _collect_summary(

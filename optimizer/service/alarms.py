@@ -40,7 +40,7 @@ class Alarm:
         Since when, UTC.
     severity
         How soon somebody has to come.
-    text, mend
+    text, remedy
         What is wrong, and what to do about it.
     """
 
@@ -48,7 +48,7 @@ class Alarm:
     time: str
     severity: Severity
     text: str
-    mend: str
+    remedy: str
 
 
 class AlarmList:
@@ -58,7 +58,7 @@ class AlarmList:
         self._lock = Lock()
         self._found: dict[str, Alarm] = {}
 
-    def note(self, cause: str, text: str, *, severity: Severity, mend: str, time: str) -> None:
+    def update(self, cause: str, text: str, *, severity: Severity, remedy: str, time: str) -> None:
         """Raise the alarm of a cause, or clear it if there is no text.
 
         Parameters
@@ -67,7 +67,7 @@ class AlarmList:
             Word by which it is known.
         text
             What is wrong; empty clears.
-        severity, mend
+        severity, remedy
             How grave, and what to do.
         time
             Now, UTC.
@@ -80,14 +80,14 @@ class AlarmList:
                 return
             since = before.time if before else time
             self._found[cause] = Alarm(
-                cause=cause, time=since, severity=severity, text=text, mend=mend
+                cause=cause, time=since, severity=severity, text=text, remedy=remedy
             )
         known = _distinct_problems(before.text) if before else set()
         is_new = not _distinct_problems(text) <= known  # many troubles have one cause
         if before is None or before.severity is not severity or is_new:
-            logger.warning("alarm", cause=cause, severity=severity.value, text=text, mend=mend)
+            logger.warning("alarm", cause=cause, severity=severity.value, text=text, remedy=remedy)
 
-    def show(self) -> list[Mapping[str, object]]:
+    def as_snapshot(self) -> list[Mapping[str, object]]:
         """Return all alarms, the gravest first."""
         order = list(Severity)
         with self._lock:
@@ -141,13 +141,18 @@ class AlarmMonitor:
     """
 
     def __init__(
-        self, link: PlantLink, partners: PartnerLink, *, series: LiveSeries, overrides: HoldRegister
+        self,
+        plant_link: PlantLink,
+        partner_link: PartnerLink,
+        *,
+        series: LiveSeries,
+        hold_register: HoldRegister,
     ) -> None:
         self.alarms = AlarmList()
-        self._link, self._partners = link, partners
-        self._series, self._overrides = series, overrides
+        self._link, self._partners = plant_link, partner_link
+        self._series, self._overrides = series, hold_register
 
-    def look(self, now: np.datetime64, last: DecisionResult | None, missing: str) -> None:
+    def update(self, now: np.datetime64, last: DecisionResult | None, missing: str) -> None:
         """Raise and clear alarms.
 
         Parameters
@@ -160,28 +165,32 @@ class AlarmMonitor:
             Why there is none for this quarter-hour; empty if there is.
         """
         link = self._link
-        link.wear.look(now)
-        doubts = link.misdated(now), link.silent(now), *_estimate_warnings(last)
+        link.drift_monitor.update(now)
+        doubts = link.clock_skew(now), link.silent_points(now), *_estimate_warnings(last)
         texts = {
-            "broker": link.trouble,
-            "feed": self._partners.trouble(now),
-            "series": self._series.alarm(now),
-            "archive": link.archive_trouble,
-            "record": self._partners.record_trouble,
-            "hold": self._overrides.alarm,
+            "broker": link.error,
+            "feed": self._partners.error(now),
+            "series": self._series.alarm_text(now),
+            "archive": link.archive_error,
+            "record": self._partners.audit_error,
+            "hold": self._overrides.alarm_text,
             "decision": missing,
             "fallback": _fallback(last),
-            "connection": "; ".join(map(str, last.choice.verdict.forced)) if last else "",
+            "connection": "; ".join(map(str, last.choice.verdict.unavoidable_violations))
+            if last
+            else "",
             "telemetry": "; ".join(filter(None, doubts)),
-            "jobs": link.jobs.trouble(now) or (link.jobs.unheard if missing else ""),
-            "orders": link.jobs.disagreement(),
+            "jobs": link.jobs.error(now) or (link.jobs.missing_queue if missing else ""),
+            "orders": link.jobs.rejected_orders(),
             "racks": rack_name_alarm(link, now),
-            "machines": "; ".join(last.absent) if last else "",
+            "machines": "; ".join(last.unavailable) if last else "",
         }
         found = {cause: (text, *ALARM_DEFINITIONS[cause]) for cause, text in texts.items()}
-        found["wear"] = link.wear.alarm()
-        for cause, (text, severity, mend) in found.items():
-            self.alarms.note(cause, text, severity=severity, mend=mend, time=format_second(now))
+        found["wear"] = link.drift_monitor.alarm()
+        for cause, (text, severity, remedy) in found.items():
+            self.alarms.update(
+                cause, text, severity=severity, remedy=remedy, time=format_second(now)
+            )
 
 
 def _fallback(last: DecisionResult | None) -> str:
@@ -192,13 +201,13 @@ def _fallback(last: DecisionResult | None) -> str:
     return f"the plan is a fallback ({last.choice.source}): {last.choice.reason}"
 
 
-def rack_name_alarm(link: PlantLink, now: np.datetime64) -> str:
+def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
     """Return which racks are not acted on, and how names differ; empty if none does."""
-    head = describe_excluded(link.racks_apart(now))
-    if not head and link.apart.are_strange:
+    head = describe_excluded(plant_link.excluded_racks(now))
+    if not head and plant_link.rack_names.has_no_declared_racks:
         head = "nothing that is said of racks is understood"
-    return f"{head}: {'; '.join(link.apart.words())}" if head else ""
+    return f"{head}: {'; '.join(plant_link.rack_names.describe())}" if head else ""
 
 
 def _estimate_warnings(last: DecisionResult | None) -> tuple[str, ...]:
-    return last.estimate.said if last else ()
+    return last.estimate.messages if last else ()

@@ -34,12 +34,12 @@ logger = structlog.get_logger(__name__)
 class AuditEntry:
     """One line of the record: its own words, and the hash that binds it to all before.
 
-    ``fault`` says where a line is not as it was written; what it tells is not to be believed.
+    ``damage`` says where a line is not as it was written; what it tells is not to be believed.
     """
 
     content: Mapping[str, object]
-    chained: str
-    fault: str = ""
+    hash: str
+    damage: str = ""
 
 
 class AuditLog:
@@ -61,9 +61,9 @@ class AuditLog:
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, Lock()
         self._last = GENESIS_HASH
-        self._waiting: deque[str] = deque()
+        self._pending: deque[str] = deque()
         self.trouble = ""
-        self._mend()
+        self._repair_tail()
 
     def add(self, content: Mapping[str, object]) -> None:
         """Write an entry; it is on disk when this returns, or ``trouble`` says why not.
@@ -75,27 +75,27 @@ class AuditLog:
         """
         body = json.dumps(content, allow_nan=False, separators=(",", ":"))
         with self._lock:
-            self._waiting.append(body)
+            self._pending.append(body)
             self._write()
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """Write what waits, if anything does."""
         with self._lock:
-            if self._waiting:
+            if self._pending:
                 self._write()
 
     def _write(self) -> None:
         """Write what waits, oldest first, as far as the disk takes it."""
         try:
-            while self._waiting:
-                chained = _hash(self._last, self._waiting[0])
-                self._append(_line(chained, self._waiting[0]).encode())
+            while self._pending:
+                chained = _hash(self._last, self._pending[0])
+                self._append(_line(chained, self._pending[0]).encode())
                 self._last = chained
-                self._waiting.popleft()
+                self._pending.popleft()
         except JournalError as error:
             if not self.trouble:
                 logger.exception("record not on disk", file=self._path.name)
-            self.trouble = f"{len(self._waiting)} entries of the record wait: {error}"
+            self.trouble = f"{len(self._pending)} entries of the record wait: {error}"
         else:
             self.trouble = ""
 
@@ -115,7 +115,7 @@ class AuditLog:
         except OSError as error:
             raise disk_error(self._path, error) from error
 
-    def _mend(self) -> None:
+    def _repair_tail(self) -> None:
         """Go to the end of the record; a last line without an end is set aside."""
         if not self._path.exists():
             return
@@ -164,9 +164,11 @@ def read_audit(path: Path) -> Iterator[AuditEntry]:
         At the first line that was edited, or does not follow the one before.
     """
     for entry in read_entries(path):
-        if entry.fault:
-            mend = "this line or one before it was edited after it had been written"
-            raise ServiceError("audit", [ValidationIssue(place=entry.fault, value="", mend=mend)])
+        if entry.damage:
+            remedy = "this line or one before it was edited after it had been written"
+            raise ServiceError(
+                "audit", [ValidationIssue(location=entry.damage, found="", remedy=remedy)]
+            )
         yield entry
 
 
@@ -187,12 +189,12 @@ def read_entries(path: Path) -> Iterator[AuditEntry]:
             body = _body(line)
             chained = _hash(last, body)
             if line == _line(chained, body):
-                yield AuditEntry(content=json.loads(body), chained=chained)
+                yield AuditEntry(content=json.loads(body), hash=chained)
                 last = chained
             else:
                 last = line[len(_LINE_PREFIX) : len(_LINE_PREFIX) + len(GENESIS_HASH)]
                 fault = f"{path.name}, line {number}"
-                yield AuditEntry(content=_parse_damaged(body), chained=last, fault=fault)
+                yield AuditEntry(content=_parse_damaged(body), hash=last, damage=fault)
 
 
 def _parse_damaged(body: str) -> Mapping[str, object]:

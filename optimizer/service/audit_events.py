@@ -29,35 +29,35 @@ MAX_LIST_LENGTH: Final = 20
 
 
 def decision_entry(
-    outcome: DecisionResult, *, revision: int, is_shadow: bool
+    result: DecisionResult, *, revision: int, is_shadow: bool
 ) -> Mapping[str, object]:
     """Return the entry of a decision.
 
     Parameters
     ----------
-    outcome
+    result
         What was decided.
     revision
         Of its document.
     is_shadow
         Whether nothing was ordered.
     """
-    told = decision_status(outcome, revision) or {}
-    covered = outcome.choice.verdict.coverage
+    told = decision_status(result, revision) or {}
+    covered = result.choice.verdict.coverage
     degraded = str(told.get("degraded", ""))
-    wrong = (outcome.choice.reason, degraded, told_apart(outcome.apart), *outcome.absent)
+    wrong = (result.choice.reason, degraded, told_apart(result.excluded_racks), *result.unavailable)
     return {
         "event": "decision",
-        "start": format_second(outcome.time),
+        "start": format_second(result.time),
         "is_shadow": is_shadow,
         **told,
         "degraded": "; ".join(filter(None, wrong)),
-        "failures": covered.reached() if covered else [],
-        "said": list(outcome.estimate.said),
+        "failures": covered.limiting_rows() if covered else [],
+        "said": list(result.estimate.messages),
         "grid_power_mw": [
-            round(value, 3) for value in net_import(outcome.choice.schedule).to_numpy().tolist()
+            round(value, 3) for value in net_import(result.choice.schedule).to_numpy().tolist()
         ],
-        "jobs": {str(job): round(cap, 4) for job, cap in outcome.orders.jobs.items()},
+        "jobs": {str(job): round(cap, 4) for job, cap in result.orders.jobs.items()},
     }
 
 
@@ -125,7 +125,7 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
     faults: list[str] = []
     own = ""
     for entry in read_entries(path) if path.exists() else ():
-        faults += [entry.fault] if entry.fault else []
+        faults += [entry.damage] if entry.damage else []
         start = _start(entry.content)
         if start is None:
             continue
@@ -134,11 +134,13 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
         found, last, own = (
             cast("DecisionRecord", {**EMPTY_DECISION, **entry.content}),
             start,
-            entry.fault,
+            entry.damage,
         )
     if found is None:
-        mend = "no decision stands there; see gigatwin status, or name the folder with --state"
-        raise ServiceError("audit", [ValidationIssue(place=str(path), value=at or "", mend=mend)])
+        remedy = "no decision stands there; see gigatwin status, or name the folder with --state"
+        raise ServiceError(
+            "audit", [ValidationIssue(location=str(path), found=at or "", remedy=remedy)]
+        )
     if faults:
         found["record"] = _describe_damage(faults, own)
     return found

@@ -62,10 +62,10 @@ def available_site(
     """
     site, words = derate_unavailable(site, observed)
     levels, drained = values_by_machine(state, "battery_level"), []
-    for battery in site.of(Battery):
+    for battery in site.machines_of(Battery):
         level = max(levels[battery.name], 0.0)
-        kept = battery.reserve * battery.usable
-        if level < kept - LEVEL_NOISE_SHARE * battery.usable:
+        kept = battery.reserve * battery.usable_capacity
+        if level < kept - LEVEL_NOISE_SHARE * battery.usable_capacity:
             drained.append(
                 f"{battery.name} holds {level:.3g} MWh, less than the {kept:.3g} MWh that it keeps "
                 "in reserve: plans only charge it until it is back"
@@ -101,7 +101,7 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[st
             continue
         words.append(f"{left}: plans count on no more")
         left_of = {word: max(share * getattr(machine, word), ZERO_RATING_MW) for word in ratings}
-        site = site.replace(name, **left_of)
+        site = site.with_parameters(name, **left_of)
     return site, tuple(words)
 
 

@@ -53,19 +53,19 @@ class ServiceClock(Protocol):
         ...
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why the time does not go on; empty if it does."""
         ...
 
-    def listen(self, sample: Sample) -> None:
+    def on_sample(self, sample: Sample) -> None:
         """Take note of a sample from the wire."""
         ...
 
-    def again(self) -> None:
+    def request_redecision(self) -> None:
         """Have the quarter-hour that runs decided once more: somebody asks for something else."""
         ...
 
-    def cycles(self, stop: Event) -> Iterator[np.datetime64]:
+    def intervals(self, stop: Event) -> Iterator[np.datetime64]:
         """Yield the start of every quarter-hour to be decided, until it is to stop."""
         ...
 
@@ -79,21 +79,21 @@ class RealClock:
     """
 
     is_simulated = False
-    trouble = ""
-    _is_again = False
+    error = ""
+    _is_redecision_requested = False
 
-    def again(self) -> None:
+    def request_redecision(self) -> None:
         """Have the quarter-hour that runs decided once more."""
-        self._is_again = True
+        self._is_redecision_requested = True
 
     def now(self) -> np.datetime64:
         """Return the time, UTC."""
         return np.datetime64(round(time.time() * 1e6), "us")
 
-    def listen(self, sample: Sample) -> None:
+    def on_sample(self, sample: Sample) -> None:
         """Take no notice: samples do not move this clock."""
 
-    def cycles(self, stop: Event) -> Iterator[np.datetime64]:
+    def intervals(self, stop: Event) -> Iterator[np.datetime64]:
         """Yield the start of every quarter-hour as it begins, until it is to stop."""
         last = decided = np.datetime64("1970-01-01", "us")
         while not stop.is_set():
@@ -103,10 +103,11 @@ class RealClock:
                 logger.warning("clock was set back", before=str(last), now=str(begun))
             # it is not waited for by a clock that was set back meanwhile
             is_asked = (
-                self._is_again and not decided <= self.now() < decided + MIN_REDECISION_INTERVAL
+                self._is_redecision_requested
+                and not decided <= self.now() < decided + MIN_REDECISION_INTERVAL
             )
             if begun > last or is_back or is_asked:
-                last, decided, self._is_again = begun, self.now(), False
+                last, decided, self._is_redecision_requested = begun, self.now(), False
                 yield begun
             left = float((begun + QUARTER_HOUR - self.now()) / np.timedelta64(1, "s"))
             stop.wait(min(max(left, 0.0), STOP_POLL_S))
@@ -121,8 +122,8 @@ class SimulatedClock:
         self._ticks: queue.SimpleQueue[SimulationTick] = queue.SimpleQueue()
         self._batches: dict[np.datetime64, set[str]] = {}
         self._points: dict[np.datetime64, set[str]] = {}
-        self._heard = self._alive = time.monotonic()
-        self._is_begun = self._is_over = False
+        self._last_sample_at = self._last_message_at = time.monotonic()
+        self._has_started = self._has_ended = False
         self._now = NOT_STARTED
         self._queue = NOT_STARTED
         self._is_first = True
@@ -133,21 +134,21 @@ class SimulatedClock:
         return self._now
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why the time does not go on: the plant that keeps it has fallen silent; else empty."""
-        silence = time.monotonic() - self._alive
-        if not self._is_begun or self._is_over or silence <= PLANT_SILENCE_ALARM_S:
+        silence = time.monotonic() - self._last_message_at
+        if not self._has_started or self._has_ended or silence <= PLANT_SILENCE_ALARM_S:
             return ""
         return f"the simulated plant has been silent for {silence / 60.0:,.0f} min: is it running?"
 
-    def again(self) -> None:
+    def request_redecision(self) -> None:
         """Do nothing: the plant waits in the next tick, which is decided with what is known."""
 
-    def listen(self, sample: Sample) -> None:
+    def on_sample(self, sample: Sample) -> None:
         """Count rack batches and points, and take note of the queue and of ticks."""
-        self._alive = time.monotonic()
+        self._last_message_at = time.monotonic()
         if not isinstance(sample, SimulationTick):  # a plant that waits repeats it
-            self._heard = time.monotonic()
+            self._last_sample_at = time.monotonic()
         match sample:
             case RackBatch():
                 rack = f"{sample.hall}/{sample.rack}"
@@ -157,10 +158,10 @@ class SimulatedClock:
             case QueueSnapshot():
                 self._queue = sample.time
             case SimulationTick():
-                self._is_begun, self._is_over = True, sample.is_last
+                self._has_started, self._has_ended = True, sample.is_last
                 self._ticks.put(sample)
 
-    def cycles(self, stop: Event) -> Iterator[np.datetime64]:
+    def intervals(self, stop: Event) -> Iterator[np.datetime64]:
         """Yield the time of every tick once its telemetry is here; of several, the newest.
 
         A plant that waits says its tick again, for a service that was started anew. One that was
@@ -179,11 +180,11 @@ class SimulatedClock:
             if tick.is_last:
                 self._now = tick.time
                 continue
-            self._await(tick, stop)
+            self._wait_for_samples(tick, stop)
             self._now = self._done = tick.time
             yield tick.time
 
-    def _await(self, tick: SimulationTick, stop: Event) -> None:
+    def _wait_for_samples(self, tick: SimulationTick, stop: Event) -> None:
         """Wait for what was sent before a tick: a broker may deliver topics out of order.
 
         Points come at QoS 0 and may be lost: silence ends the wait. Before the first decision
@@ -191,7 +192,7 @@ class SimulatedClock:
         """
         until = time.monotonic() + MAX_TICK_WAIT_S
         while not stop.wait(0.005) and time.monotonic() < until:
-            silence = time.monotonic() - self._heard
+            silence = time.monotonic() - self._last_sample_at
             is_here = _count_within(self._batches, tick) >= tick.batches
             is_here &= _count_within(self._points, tick) >= tick.points
             is_here &= self._queue >= tick.time
@@ -206,13 +207,17 @@ class SimulatedClock:
                     del heard[moment]
 
 
-def _count_sample(heard: dict[np.datetime64, set[str]], time: np.datetime64, name: str) -> None:
+def _count_sample(
+    samples_by_time: dict[np.datetime64, set[str]], time: np.datetime64, name: str
+) -> None:
     """Take note of a sample, unless somebody makes up moments without end."""
-    if time in heard or len(heard) < MAX_COUNTED_MOMENTS:
-        heard.setdefault(time, set()).add(name)
+    if time in samples_by_time or len(samples_by_time) < MAX_COUNTED_MOMENTS:
+        samples_by_time.setdefault(time, set()).add(name)
 
 
-def _count_within(heard: dict[np.datetime64, set[str]], tick: SimulationTick) -> int:
+def _count_within(samples_by_time: dict[np.datetime64, set[str]], tick: SimulationTick) -> int:
     """Return how many samples are stamped in the interval of a tick, repeated ones counted once."""
     begin = tick.time - tick.interval
-    return sum(len(names) for moment, names in list(heard.items()) if begin < moment <= tick.time)
+    return sum(
+        len(names) for moment, names in list(samples_by_time.items()) if begin < moment <= tick.time
+    )

@@ -18,7 +18,7 @@ class ServiceConfig:
     ----------
     broker
         URL of the plant's broker, which is the partners' too.
-    files
+    series_files
         Prices, carbon and weather.
     is_shadow
         Plan and show everything, order and publish nothing.
@@ -37,7 +37,7 @@ class ServiceConfig:
     """
 
     broker: str
-    files: SeriesFiles
+    series_files: SeriesFiles
     is_shadow: bool = False
     is_simulated: bool = False
     is_synthetic: bool = False

@@ -61,9 +61,9 @@ class ControlServer:
         try:
             self._server = _Server(path, answer)
         except OSError as error:
-            mend = f"{error.strerror}; see that the service's user may write in the folder"
+            remedy = f"{error.strerror}; see that the service's user may write in the folder"
             raise ServiceError(
-                "socket", [ValidationIssue(place=str(path), value="", mend=mend)]
+                "socket", [ValidationIssue(location=str(path), found="", remedy=remedy)]
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
@@ -179,8 +179,8 @@ def is_service_running(folder: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError as error:
-            mend = f"not to be entered ({error.strerror}); give the command as the service's user"
-            fault = ValidationIssue(place=str(folder), value="", mend=mend)
+            remedy = f"not to be entered ({error.strerror}); give the command as the service's user"
+            fault = ValidationIssue(location=str(folder), found="", remedy=remedy)
             raise ServiceError("service", [fault]) from error
     return True
 
@@ -218,16 +218,16 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
     except (TimeoutError, BlockingIOError, *CLOSED_ERRORS) as error:
-        mend = "it does not answer; see its log"
+        remedy = "it does not answer; see its log"
         raise ServiceUnresponsiveError(
-            "service", [ValidationIssue(place=str(folder), value="", mend=mend)]
+            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
         ) from error
     except OSError as error:
-        mend = "no service runs on this state; start it with gigatwin run"
+        remedy = "no service runs on this state; start it with gigatwin run"
         raise ServiceError(
-            "service", [ValidationIssue(place=str(folder), value="", mend=mend)]
+            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
         ) from error
     if not answer.pop("ok"):
-        fault = ValidationIssue(place=name, value="", mend=str(answer["error"]))
+        fault = ValidationIssue(location=name, found="", remedy=str(answer["error"]))
         raise ServiceError("service", [fault])
     return dict(answer)

@@ -72,37 +72,42 @@ class SiteService:
     def __init__(
         self,
         site: Site,
-        settings: ServiceConfig,
+        config: ServiceConfig,
         *,
         clock: ServiceClock,
-        link: PlantLink,
-        partners: PartnerLink,
-        overrides: HoldRegister,
+        plant_link: PlantLink,
+        partner_link: PartnerLink,
+        hold_register: HoldRegister,
         folder: Path,
     ) -> None:
-        self.site, self.settings = site, settings
-        self._clock, self._link, self._partners = clock, link, partners
-        self._memory = folder / "estimate.json"
-        self._awaited = ReadinessGate(site, link, clock=clock)
-        self._series = LiveSeries(site, settings.files, is_recorded=settings.is_simulated)
-        self._watch = AlarmMonitor(link, partners, series=self._series, overrides=overrides)
-        self._picture = StatusView(site, is_averaged=settings.is_simulated)
-        self._lock = threading.RLock()
-        self._last: DecisionResult | None = None
-        self._heart, self._guarding = Watchdog(self._beat), IntraIntervalController()
-        self._missing = "no quarter-hour has been decided yet"
-        self._is_begun = self._is_left = False
-        self._halt = HoldController(
-            overrides,
-            clock=clock,
-            link=link,
-            partners=partners,
-            guarding=self._guarding,
-            lock=self._lock,
-            is_shadow=settings.is_shadow,
+        self.site, self.settings = site, config
+        self._clock, self._link, self._partners = clock, plant_link, partner_link
+        self._estimate_path = folder / "estimate.json"
+        self._readiness = ReadinessGate(site, plant_link, clock=clock)
+        self._series = LiveSeries(site, config.series_files, is_recorded=config.is_simulated)
+        self._alarm_monitor = AlarmMonitor(
+            plant_link, partner_link, series=self._series, hold_register=hold_register
         )
-        self.hold, self.release = self._halt.hold, self._halt.release
-        link.listen(clock.listen)
+        self._status_view = StatusView(site, is_averaged=config.is_simulated)
+        self._lock = threading.RLock()
+        self._last_result: DecisionResult | None = None
+        self._watchdog, self._intra_interval = (
+            Watchdog(self._send_heartbeat),
+            IntraIntervalController(),
+        )
+        self._missing_plan_reason = "no quarter-hour has been decided yet"
+        self._has_decided = self._is_stopping = False
+        self._hold_controller = HoldController(
+            hold_register,
+            clock=clock,
+            plant_link=plant_link,
+            partner_link=partner_link,
+            intra_interval=self._intra_interval,
+            lock=self._lock,
+            is_shadow=config.is_shadow,
+        )
+        self.hold, self.release = self._hold_controller.hold, self._hold_controller.release
+        plant_link.subscribe(clock.on_sample)
 
     def run(self, stop: threading.Event) -> None:
         """Decide every quarter-hour until it is to stop.
@@ -112,103 +117,109 @@ class SiteService:
         stop
             Set by whoever wants the end.
         """
-        self._series.rehearse()
+        self._series.preload()
         with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
             notify_systemd("READY=1")  # the journal is taken up, and from here the heart beats
-            house = threading.Thread(target=self._live, args=(stop, worker), daemon=True)
+            house = threading.Thread(target=self._run_background, args=(stop, worker), daemon=True)
             pilot = DecisionEngine(
                 site=self.site,
-                decide=worker.decide,
+                solve_problem=worker.decide,
                 caps=self._link.caps,
-                believed=read_estimate(self._memory, self.site),
+                last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
             )
             house.start()
-            for now in self._clock.cycles(stop):
-                self._await_state(pilot, stop)
+            for now in self._clock.intervals(stop):
+                self._wait_for_telemetry(pilot, stop)
                 is_over = (
                     self._clock.now() - now >= QUARTER_HOUR
                 )  # the next one has begun meanwhile
                 if not (stop.is_set() or is_over):
-                    self._cycle(pilot, now)
+                    self._decide_interval(pilot, now)
             house.join()
         logger.info("stopped", site=self.site.name)
 
-    def _await_state(self, pilot: DecisionEngine, stop: threading.Event) -> None:
+    def _wait_for_telemetry(self, engine: DecisionEngine, stop: threading.Event) -> None:
         """Before the first decision, wait until everything that must be known has been heard.
 
         It was remembered before that; but a HOLD does not wait, and a plant that waits is silent.
         """
-        is_first = not (self._is_begun or self._clock.is_simulated or self._halt.words)
-        if pilot.believed is None or is_first:
-            for words in self._awaited.waits(stop):
-                self._missing = words
+        is_first = not (
+            self._has_decided or self._clock.is_simulated or self._hold_controller.description
+        )
+        if engine.last_estimate is None or is_first:
+            for words in self._readiness.wait_for_inputs(stop):
+                self._missing_plan_reason = words
 
-    def _cycle(self, pilot: DecisionEngine, now: np.datetime64) -> None:
+    def _decide_interval(self, engine: DecisionEngine, now: np.datetime64) -> None:
         """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
-        begun = self._heart.busy = time.monotonic()
+        begun = self._watchdog.decision_started = time.monotonic()
         sequence = -1
         try:
-            facts = self._facts(now)
-            outcome = pilot.run(facts)
+            facts = self._gather_inputs(now)
+            result = engine.decide(facts)
             with self._lock:
-                if self._is_left:
+                if self._is_stopping:
                     return
-                outcome, sequence = self._carry_out(pilot, facts, outcome)
-            store_estimate(self._memory, outcome.estimate)
-            self._awaited.judge(is_known=not outcome.estimate.is_useless)
+                result, sequence = self._apply_result(engine, facts, result)
+            store_estimate(self._estimate_path, result.estimate)
+            self._readiness.note_decision(has_inputs=not result.estimate.is_unusable)
         except Exception as error:
-            self._awaited.judge(is_known=False)
+            self._readiness.note_decision(has_inputs=False)
             if not isinstance(error, GigatwinError):
                 logger.exception("a fault of our own")
-            sequence = self._blind(self._awaited.told(error), now)
-        if self._clock.is_simulated and not self._is_left:
-            self._link.decided(now, sequence)
-        self._heart.busy, self._is_begun = np.inf, True
-        self._tell(now, time.monotonic() - begun)
+            sequence = self._continue_without_plan(self._readiness.explain_error(error), now)
+        if self._clock.is_simulated and not self._is_stopping:
+            self._link.acknowledge_tick(now, sequence)
+        self._watchdog.decision_started, self._has_decided = np.inf, True
+        self._log_decision(now, time.monotonic() - begun)
 
-    def _carry_out(
-        self, pilot: DecisionEngine, facts: DecisionInputs, outcome: DecisionResult
+    def _apply_result(
+        self, engine: DecisionEngine, inputs: DecisionInputs, result: DecisionResult
     ) -> tuple[DecisionResult, int]:
         """Tell and order what was decided, as a HOLD that came or went meanwhile leaves it."""
-        now, sequence = outcome.time, -1
-        if (held := self._halt.words) and outcome.choice.source is not ScheduleSource.HOLD:
-            outcome = pilot.run(replace(facts, hold=held))
+        now, sequence = result.time, -1
+        if (
+            held := self._hold_controller.description
+        ) and result.choice.source is not ScheduleSource.HOLD:
+            result = engine.decide(replace(inputs, hold_reason=held))
         if not self.settings.is_shadow:
-            self._partners.settle(
+            self._partners.compare_metered(
                 now - QUARTER_HOUR, self._link.net_import(now - QUARTER_HOUR, now)
             )
-        plan = self._partners.draw_up(outcome, now=self._clock.now())
+        plan = self._partners.build_document(result, now=self._clock.now())
         if not self.settings.is_shadow:
-            self._partners.publish(plan, outcome, now=self._clock.now())
+            self._partners.publish(plan, result, now=self._clock.now())
             is_held = (
-                outcome.choice.source is ScheduleSource.HOLD
+                result.choice.source is ScheduleSource.HOLD
             )  # what was ordered last is renewed
-            sequence = self._link.freeze(now, outcome) if is_held else self._link.act(outcome)
-            self._guarding.begin(now, pilot.guard, supply_temperatures(outcome.estimate.state))
-        self._partners.note(outcome)
-        self._picture.add(outcome, facts.observed, plan)
-        self._last, self._missing = outcome, ""
-        if facts.hold and not held:
-            self._halt.tell_over()
+            sequence = self._link.freeze(now, result) if is_held else self._link.order(result)
+            self._intra_interval.start_interval(
+                now, engine.interval_control, supply_temperatures(result.estimate.state)
+            )
+        self._partners.record_decision(result)
+        self._status_view.update(result, inputs.observed, plan)
+        self._last_result, self._missing_plan_reason = result, ""
+        if inputs.hold_reason and not held:
+            self._hold_controller.publish_ended()
         elif not held:
-            self._halt.resume()
-        return outcome, sequence
+            self._hold_controller.clear_ended()
+        return result, sequence
 
-    def _facts(self, now: np.datetime64) -> DecisionInputs:
+    def _gather_inputs(self, now: np.datetime64) -> DecisionInputs:
         moment = self._clock.now()  # the quarter-hour may have begun minutes before
         return DecisionInputs(
-            record=self._series.record(now),
+            series=self._series.current(now),
             observed=self._link.observed(moment).assign_coords(instant=now),
             queue=self._link.jobs.queue(now),
-            past=self._link.jobs.past(now),
-            hold=self._halt.words,
-            is_steerable=not self._link.water_refusal(moment),
-            promised=self._partners.promised,
-            apart=self._link.racks_apart(now),
+            past_jobs=self._link.jobs.past_arrivals(now),
+            hold_reason=self._hold_controller.description,
+            accepts_setpoints=not self._link.setpoint_refusal(moment),
+            requests=self._partners.requested_outlook,
+            excluded_racks=self._link.excluded_racks(now),
         )
 
-    def _blind(self, error: Exception, now: np.datetime64) -> int:
+    def _continue_without_plan(self, error: Exception, now: np.datetime64) -> int:
         """Do what can be done without a plan: say so, and leave the plant to its own controls.
 
         Work goes on as it was ordered last, unless it is better that it rests.
@@ -217,76 +228,85 @@ class SiteService:
         text = f"{kind}{error}"
         logger.error("no schedule", site=self.site.name, time=format_second(now), because=text)
         with self._lock:
-            self._guarding.stop()
-            self._missing = text
-            if self._is_left:
+            self._intra_interval.stop()
+            self._missing_plan_reason = text
+            if self._is_stopping:
                 return -1
             try:
                 if self.settings.is_shadow:
                     return -1
-                self._halt.tell(f"no schedule: {text}")
+                self._hold_controller.publish_no_plan(f"no schedule: {text}")
                 rests = error.outcome if isinstance(error, LoadShedError) else None
                 return self._link.freeze(now, rests)
             finally:
-                self._partners.note_none(now, text)
+                self._partners.record_no_plan(now, text)
 
-    def _tell(self, now: np.datetime64, seconds: float) -> None:
+    def _log_decision(self, now: np.datetime64, seconds: float) -> None:
         """Write the one line of a decision."""
-        if self._last and self._last.time == now:
-            facts = decision_log_fields(self._last) | {"revision": self._partners.revision}
+        if self._last_result and self._last_result.time == now:
+            facts = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
 
-    def _live(self, stop: threading.Event, worker: SolverProcess) -> None:
+    def _run_background(self, stop: threading.Event, worker: SolverProcess) -> None:
         """Keep house; at the end withdraw at once, whatever is being decided."""
-        self._keep_house(stop)
+        self._run_periodic_tasks(stop)
         try:
-            self._leave()
+            self._withdraw_requests()
         finally:
-            worker.end()
+            worker.abort()
 
-    def _keep_house(self, stop: threading.Event) -> None:
-        turns = self._ask_partners, self._awaited.look, self._heart.look, self._watch_quarter
-        run_periodic(stop, *turns, self._halt.look, self._look_round)
+    def _run_periodic_tasks(self, stop: threading.Event) -> None:
+        turns = (
+            self._poll_partners,
+            self._readiness.redecide_when_ready,
+            self._watchdog.update,
+            self._run_intra_interval,
+        )
+        run_periodic(stop, *turns, self._hold_controller.update, self._update_alarms)
 
-    def _ask_partners(self) -> None:
+    def _poll_partners(self) -> None:
         if self._partners.poll(self._clock.now()):
-            self._clock.again()
+            self._clock.request_redecision()
 
-    def _look_round(self) -> None:
-        self._watch.look(self._clock.now(), self._last, self._lacking or self._clock.trouble)
+    def _update_alarms(self) -> None:
+        self._alarm_monitor.update(
+            self._clock.now(), self._last_result, self._missing_now or self._clock.error
+        )
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         """Tell the plant that we live, unless it is nothing to us."""
         if not self.settings.is_shadow:
-            self._link.beat(self._clock.now())
+            self._link.send_heartbeat(self._clock.now())
 
-    def _watch_quarter(self) -> None:
+    def _run_intra_interval(self) -> None:
         """Move stores, or cap work, as meter and water ask; a simulated quarter-hour is over."""
         now = self._clock.now()
-        if self._clock.is_simulated or not self._guarding.is_due(now):
+        if self._clock.is_simulated or not self._intra_interval.is_due(now):
             return
         with self._lock:
-            if self._last and (orders := self._guarding.look(now, self._link.observed(now))):
-                self._link.follow(self._last, orders, now)
+            if self._last_result and (
+                orders := self._intra_interval.update(now, self._link.observed(now))
+            ):
+                self._link.adjust(self._last_result, orders, now)
 
-    def _leave(self) -> None:
+    def _withdraw_requests(self) -> None:
         """Withdraw requests before the end, and order no more: the plant's own controls rule."""
         with self._lock:
-            self._is_left = True
+            self._is_stopping = True
             if not self.settings.is_shadow:
                 self._link.withdraw(self._clock.now())
 
     # --- what page, metrics and commands see
 
-    def is_ready(self) -> list[str]:
+    def readiness_problems(self) -> list[str]:
         """Return what is missing, in words; nothing when ready."""
-        missing = self._lacking or self._missing
-        return [t for t in (self._link.trouble, missing, self._link.deafness) if t]
+        missing = self._missing_now or self._missing_plan_reason
+        return [t for t in (self._link.error, missing, self._link.ingest_error) if t]
 
     @property
-    def _lacking(self) -> str:
+    def _missing_now(self) -> str:
         """Why this quarter-hour has no plan; empty if it has one, or none was due yet."""
-        return self._heart.trouble or (self._missing if self._is_begun else "")
+        return self._watchdog.error or (self._missing_plan_reason if self._has_decided else "")
 
     def snapshot(self) -> Mapping[str, object]:
         """Return what happens now, as :mod:`optimizer.service.status` tells."""
@@ -301,16 +321,16 @@ class SiteService:
                 "clock": "simulated" if self._clock.is_simulated else "real",
                 "mode": "shadow" if self.settings.is_shadow else "run",
                 "interval_minutes": 15,
-                "decision": decision_status(self._last, self._partners.revision),
-                "missing": self._lacking,
-                "awaited": "" if self._is_begun else self._missing,
-                "guarded": self._guarding.words(now),
-                "hold": hold_status(self._halt.in_force),
-                "ended": self._halt.over,
-                **self._partners.show(now),
-                "broker": self._link.show_broker(),
-                "telemetry": self._link.show_telemetry(now),
-                "series": self._series.show(now),
-                **self._picture.show(),
-                "alarms": self._watch.alarms.show(),
+                "decision": decision_status(self._last_result, self._partners.revision),
+                "missing": self._missing_now,
+                "awaited": "" if self._has_decided else self._missing_plan_reason,
+                "guarded": self._intra_interval.describe(now),
+                "hold": hold_status(self._hold_controller.in_force),
+                "ended": self._hold_controller.last_ended,
+                **self._partners.partner_status(now),
+                "broker": self._link.broker_status(),
+                "telemetry": self._link.telemetry_status(now),
+                "series": self._series.as_snapshot(now),
+                **self._status_view.as_snapshot(),
+                "alarms": self._alarm_monitor.alarms.as_snapshot(),
             }

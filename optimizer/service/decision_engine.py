@@ -62,28 +62,28 @@ class DecisionInputs:
         Newest good readings under the names of the state, and ``hall_power(hall)``.
     queue
         The jobs now.
-    past
+    past_jobs
         Arrivals of the last two weeks.
-    record
+    series
         Prices, carbon and weather.
-    hold
+    hold_reason
         Why a person holds the service; empty if nobody does.
-    is_steerable
+    accepts_setpoints
         Whether the plant takes set points of its water; if not, plans keep to the declared ones.
-    promised
+    requests
         Horizon -> what others ask of the connection over it, in words of an outlook.
-    apart
+    excluded_racks
         Racks that are not acted on, as plant and cluster do not name them alike.
     """
 
     observed: xr.Dataset
     queue: JobQueue
-    past: Jobs
-    record: xr.Dataset
-    hold: str = ""
-    is_steerable: bool = True
-    promised: ExternalRequests = no_requests
-    apart: tuple[str, ...] = ()
+    past_jobs: Jobs
+    series: xr.Dataset
+    hold_reason: str = ""
+    accepts_setpoints: bool = True
+    requests: ExternalRequests = no_requests
+    excluded_racks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +106,9 @@ class DecisionResult:
         What to do now.
     seconds
         How long it took, of the wall clock. [s]
-    apart
+    excluded_racks
         Racks that are not acted on, ``{hall}-{rack}``.
-    absent
+    unavailable
         Machines out of service or drained, in words.
     """
 
@@ -119,8 +119,8 @@ class DecisionResult:
     queue: JobQueue
     orders: DispatchOrders
     seconds: float
-    apart: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    excluded_racks: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
 
 
 @dataclass
@@ -131,34 +131,34 @@ class DecisionEngine:
     ----------
     site
         The site.
-    decide
+    solve_problem
         Asks the solver; where the site weighs scenarios it is given ``known`` too.
     caps
         Number of each job that runs -> its cap, as last ordered. [1]
-    believed
+    last_estimate
         The last estimate of the state, before a restart too.
     is_shadow
         Whether nothing is ordered: what the plant does is not what was decided.
     """
 
     site: Site
-    decide: Callable[..., Decision]
+    solve_problem: Callable[..., Decision]
     caps: Mapping[int, float] = field(default_factory=dict)
-    believed: StateEstimate | None = None
+    last_estimate: StateEstimate | None = None
     is_shadow: bool = False
 
     def __post_init__(self) -> None:
         """Begin without a past."""
-        self._steering = RealtimeController(self.site)
+        self._controller = RealtimeController(self.site)
         self._last: DecisionResult | None = None
         self._decision: Decision | None = None
 
-    def run(self, facts: DecisionInputs) -> DecisionResult:
+    def decide(self, inputs: DecisionInputs) -> DecisionResult:
         """Return what to do in the quarter-hour that begins now.
 
         Parameters
         ----------
-        facts
+        inputs
             What is known.
 
         Raises
@@ -173,14 +173,14 @@ class DecisionEngine:
             If the question has no sense.
         """
         begun = time.perf_counter()
-        queue = replace(facts.queue, caps=self._caps_of(facts.queue))
-        believed = self._estimate(facts)
-        problem, absent = self._question(facts, believed.state)
+        queue = replace(inputs.queue, caps=self._caps_of(inputs.queue))
+        believed = self._estimate(inputs)
+        problem, absent = self._build_problem(inputs, believed.state)
         last = self._decision
-        if not facts.is_steerable and last is not None and SUPPLY_SET_POINT in last.schedule:
+        if not inputs.accepts_setpoints and last is not None and SUPPLY_SET_POINT in last.schedule:
             last = None
-        lost = f"telemetry: {'; '.join(believed.said)}" if believed.is_useless else ""
-        hold = facts.hold or lost
+        lost = f"telemetry: {'; '.join(believed.messages)}" if believed.is_unusable else ""
+        hold = inputs.hold_reason or lost
         caps = queue.caps
         if hold:
             power = running_power(queue, caps)
@@ -188,8 +188,10 @@ class DecisionEngine:
         else:
             caps = _with_urgent_jobs(queue, caps, problem)
             power = running_power(queue, caps)
-            choice = choose_schedule(problem, self._asked(facts), last=last, running_power=power)
-        outcome = DecisionResult(
+            choice = choose_schedule(
+                problem, self._decide_function(inputs), last=last, running_power=power
+            )
+        result = DecisionResult(
             time=queue.instant,
             estimate=believed,
             problem=problem,
@@ -197,19 +199,19 @@ class DecisionEngine:
             queue=queue,
             orders=self._orders(choice, problem, queue=queue, caps=caps),
             seconds=time.perf_counter() - begun,
-            apart=facts.apart,
-            absent=absent,
+            excluded_racks=inputs.excluded_racks,
+            unavailable=absent,
         )
-        if choice.verdict.breaches:
-            raise LoadShedError(outcome)
-        self._last, self.believed = outcome, believed
+        if choice.verdict.violations:
+            raise LoadShedError(result)
+        self._last, self.last_estimate = result, believed
         if not self.is_shadow:
-            self.caps = outcome.orders.jobs
+            self.caps = result.orders.jobs
         self._decision = choice.decision or self._decision
-        return outcome
+        return result
 
     @property
-    def guard(self) -> MeteringIntervalControl | None:
+    def interval_control(self) -> MeteringIntervalControl | None:
         """What watches the quarter-hour that runs; none unless batteries follow a plan in it."""
         last = self._last
         if last is None or last.choice.source not in {
@@ -217,61 +219,68 @@ class DecisionEngine:
             ScheduleSource.SHIFTED,
         }:
             return None
-        return self._steering.guard
+        return self._controller.interval_control
 
-    def _question(
-        self, facts: DecisionInputs, state: xr.Dataset
+    def _build_problem(
+        self, inputs: DecisionInputs, state: xr.Dataset
     ) -> tuple[Problem, tuple[str, ...]]:
         """Return the question, of a site without what is out of service, and what that is."""
-        site, absent = available_site(self.site, facts.observed, state)
-        if not facts.is_steerable:
+        site, absent = available_site(self.site, inputs.observed, state)
+        if not inputs.accepts_setpoints:
             site = with_declared_setpoints(site)
-        self._steering.site = site
+        self._controller.site = site
         problem = build_problem(
-            site, facts.record, state, queue=facts.queue, past=facts.past, promised=facts.promised
+            site,
+            inputs.series,
+            state,
+            queue=inputs.queue,
+            past=inputs.past_jobs,
+            requests=inputs.requests,
         )
-        return add_service_racks(problem, len(facts.apart)) if facts.apart else problem, absent
+        return add_service_racks(
+            problem, len(inputs.excluded_racks)
+        ) if inputs.excluded_racks else problem, absent
 
-    def _estimate(self, facts: DecisionInputs) -> StateEstimate:
+    def _estimate(self, inputs: DecisionInputs) -> StateEstimate:
         """Return the state now; what was measured once is not believed twice.
 
         An estimate that nothing could be planned on is made anew: more may have been heard since.
         """
         last = self._last
-        if last and last.time == facts.queue.instant and not last.estimate.is_useless:
+        if last and last.time == inputs.queue.instant and not last.estimate.is_unusable:
             return last.estimate
         return estimate_state(
             self.site,
-            facts.observed,
-            last=self.believed,
-            operation=self._done(last, facts.observed) if last else None,
+            inputs.observed,
+            last=self.last_estimate,
+            operation=self._last_operation(last, inputs.observed) if last else None,
         )
 
-    def _asked(self, facts: DecisionInputs) -> DecideFunction:
+    def _decide_function(self, inputs: DecisionInputs) -> DecideFunction:
         """Return what asks the solver; where the site weighs scenarios, with what is known."""
         if self.site.scenarios.count < MIN_SCENARIOS:
-            return self.decide
-        known = ScenarioInputs(record=facts.record, queue=facts.queue, past=facts.past)
-        return partial(self.decide, known=known)
+            return self.solve_problem
+        known = ScenarioInputs(record=inputs.series, queue=inputs.queue, past=inputs.past_jobs)
+        return partial(self.solve_problem, known=known)
 
     def _caps_of(self, queue: JobQueue) -> FloatArray:
         """Return the caps of the jobs that run, as last ordered, in the order of the queue. [1]"""
         known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
-        return np.where(queue.running, known, 0.0)
+        return np.where(queue.is_running, known, 0.0)
 
     def _orders(
         self, choice: ScheduleChoice, problem: Problem, *, queue: JobQueue, caps: FloatArray
     ) -> DispatchOrders:
         """Return what to do: by the plan, or, without one, what the rule has planned for."""
         if choice.source in {ScheduleSource.OPTIMUM, ScheduleSource.SHIFTED}:
-            return self._steering.orders(choice.schedule, problem.state, queue)
+            return self._controller.orders(choice.schedule, problem.state, queue)
         soon = choice.schedule.isel(time=slice(2), instant=slice(3))
         room, first = compute_headroom(problem.site, problem.state, soon), soon.isel(time=[0])
-        room = self._steering.within_rise(room, queue)
+        room = self._controller.within_rise(room, queue)
         must = caps > 0 if choice.source is ScheduleSource.HOLD else must_run(queue, INTERVAL_HOURS)
         caps = limit_caps(queue, caps, headroom=room, must=must)
         caps = caps_below_limit(
-            queue, caps, _planned_power(first, queue.pool), kept=np.zeros_like(must)
+            queue, caps, _planned_power(first, queue.pool), fixed=np.zeros_like(must)
         )
         jobs, step = caps_by_job(queue, caps), first.isel(time=0)
         if choice.source is ScheduleSource.HOLD:
@@ -281,7 +290,7 @@ class DecisionEngine:
         most = curtail_export(step, batteries.get("battery_discharge", {}), left)
         return DispatchOrders(jobs=jobs, renewable_cap=most, **batteries)
 
-    def _done(self, last: DecisionResult, observed: xr.Dataset) -> xr.Dataset | None:
+    def _last_operation(self, last: DecisionResult, observed: xr.Dataset) -> xr.Dataset | None:
         """Return what was done in the last quarter-hour, as measured, else as ordered."""
         now = np.datetime64(str(observed["instant"].to_numpy()), "us")
         if now - last.time != QUARTER_HOUR:
@@ -299,7 +308,7 @@ class DecisionEngine:
 def _with_urgent_jobs(queue: JobQueue, caps: FloatArray, problem: Problem) -> FloatArray:
     """Return the caps of what runs, and of what cannot wait, as far as racks are free."""
     caps, must = caps.copy(), must_run(queue, INTERVAL_HOURS)
-    free = queue.pool.racks - problem.service[0] - queue.jobs.racks[caps > 0].sum()
+    free = queue.pool.racks - problem.service_racks[0] - queue.jobs.racks[caps > 0].sum()
     for job in np.argsort(queue.laxity, kind="stable").tolist():
         if must[job] and caps[job] == 0.0 and queue.jobs.racks[job] <= free:
             free -= queue.jobs.racks[job]
@@ -309,7 +318,7 @@ def _with_urgent_jobs(queue: JobQueue, caps: FloatArray, problem: Problem) -> Fl
 
 def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
     """Return the power above idle that a schedule leaves to jobs in its first interval. [MW]"""
-    service = float(first["service_racks"][0]) * float(pool.power(1.0))
+    service = float(first["service_racks"][0]) * float(pool.power_above_idle(1.0))
     halls = float(first["hall_power"].isel(time=0).sum())
     return halls - pool.racks * pool.rack_idle_power - service + POWER_TOLERANCE_MW
 
@@ -339,6 +348,6 @@ class LoadShedError(NoScheduleError):
         What is ordered all the same: caps of jobs and halls.
     """
 
-    def __init__(self, outcome: DecisionResult) -> None:
-        super().__init__(outcome.choice.reason)
-        self.outcome = outcome
+    def __init__(self, result: DecisionResult) -> None:
+        super().__init__(result.choice.reason)
+        self.outcome = result

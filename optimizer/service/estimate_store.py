@@ -32,9 +32,9 @@ def store_estimate(path: Path, estimate: StateEstimate) -> None:
     content = {
         "instant": str(state["instant"].to_numpy()),
         "state": {name: state[name].to_numpy().tolist() for name in states.STATE_VARIABLES},
-        "spread": [[*key, value] for key, value in estimate.spread.items()],
-        "silence": estimate.silence,
-        "learned": [[*key, serialise_filter(known)] for key, known in estimate.memory.items()],
+        "spread": [[*key, value] for key, value in estimate.standard_error.items()],
+        "silence": estimate.meter_silence,
+        "learned": [[*key, serialise_filter(known)] for key, known in estimate.filters.items()],
     }
     write_atomic(path, json_with_checksum(content))
 
@@ -73,11 +73,11 @@ def read_estimate(path: Path, site: Site) -> StateEstimate | None:
         return None
     return StateEstimate(
         state=state,
-        spread=spread,
-        said=(),
-        is_useless=False,
-        silence=silence,
-        memory=_read_priors(learned, site),
+        standard_error=spread,
+        messages=(),
+        is_unusable=False,
+        meter_silence=silence,
+        filters=_read_priors(learned, site),
     )
 
 

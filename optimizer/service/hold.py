@@ -12,7 +12,7 @@ The audit record, which loads slowly, is loaded once a HOLD is on disk.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -44,7 +44,7 @@ class Hold:
         Who, and why.
     since, until
         Seconds since 1970, of the wall clock; ``until`` is None without an end. [s]
-    is_told
+    is_expiry_reported
         Whether it has been told that it ran out: the next start does not tell it again.
     """
 
@@ -52,14 +52,24 @@ class Hold:
     reason: str
     since: float
     until: float | None = None
-    is_told: bool = field(default=False, compare=False)
+    is_expiry_reported: bool = field(default=False, compare=False)
 
-    def holds(self, now: float) -> bool:
+    def as_json(self) -> dict[str, object]:
+        """Return the row that the file stores."""
+        return {
+            "author": self.author,
+            "reason": self.reason,
+            "since": self.since,
+            "until": self.until,
+            "is_told": self.is_expiry_reported,
+        }
+
+    def is_in_force(self, now: float) -> bool:
         """Return whether it has not run out yet."""
         return self.until is None or now < self.until
 
     @classmethod
-    def of(cls, holds: Sequence["Hold"]) -> "Hold | None":
+    def combine(cls, holds: Sequence["Hold"]) -> "Hold | None":
         """Return what several come to: theirs all, until the last ends; None if there is none."""
         if not holds:
             return None
@@ -83,46 +93,46 @@ class TimedHold:
     ----------
     hold
         The HOLD.
-    lasts
+    elapsed_end
         Moment at which its hours have passed; None if only the clock can tell, and was not asked.
         [s]
-    is_sure
+    is_counted_from_start
         Whether its hours were counted from its beginning.
-    ended
+    ended_at
         Moment at which both had said that it is over, while they do. [s]
     """
 
     hold: Hold
-    lasts: float | None = None
-    is_sure: bool = False
-    ended: float | None = None
+    elapsed_end: float | None = None
+    is_counted_from_start: bool = False
+    ended_at: float | None = None
 
-    def look(self, now: float, moment: float) -> bool:
+    def is_in_force(self, now: float, moment: float) -> bool:
         """Return whether it is in force by the clock, or by the time that passed. [s]"""
         until = self.hold.until
         if until is None:
             return True
-        if self.lasts is None:
-            self.lasts = moment + min(until - now, until - self.hold.since)
-        is_in_force = now < until or moment < self.lasts
-        if is_in_force and self.ended is not None:
-            self.ended, self.lasts = None, None  # the clock was ahead, and counts anew
-            self.hold = replace(self.hold, is_told=False)
-        elif not is_in_force and self.ended is None:
-            self.ended = moment
+        if self.elapsed_end is None:
+            self.elapsed_end = moment + min(until - now, until - self.hold.since)
+        is_in_force = now < until or moment < self.elapsed_end
+        if is_in_force and self.ended_at is not None:
+            self.ended_at, self.elapsed_end = None, None  # the clock was ahead, and counts anew
+            self.hold = replace(self.hold, is_expiry_reported=False)
+        elif not is_in_force and self.ended_at is None:
+            self.ended_at = moment
         return is_in_force
 
-    def is_over(self, moment: float) -> bool:
+    def is_final(self, moment: float) -> bool:
         """Return whether it is over for good."""
-        return self.ended is not None and (
-            self.is_sure or moment - self.ended >= EXPIRY_CONFIRMATION_S
+        return self.ended_at is not None and (
+            self.is_counted_from_start or moment - self.ended_at >= EXPIRY_CONFIRMATION_S
         )
 
-    def doubt(self, now: float, moment: float) -> str:
+    def clock_conflict(self, now: float, moment: float) -> str:
         """Return why it is in force though one of both says that it is over; else empty."""
-        if self.ended is not None or self.lasts is None or self.hold.until is None:
+        if self.ended_at is not None or self.elapsed_end is None or self.hold.until is None:
             return ""
-        by_clock, to_pass = self.hold.until - now, self.lasts - moment
+        by_clock, to_pass = self.hold.until - now, self.elapsed_end - moment
         if min(by_clock, to_pass) > 0.0 or abs(by_clock - to_pass) <= CLOCK_TOLERANCE_S:
             return ""
         ours = f"the HOLD of {self.hold.author} is kept"
@@ -156,15 +166,15 @@ class HoldRegister:
         self._path, self._lock, self._passed = path, Lock(), passed
         self._holds = [TimedHold(one) for one in read_holds(path)]
         self._ended, self._is_back = list[Hold](), False
-        self.trouble = self.doubt = ""
+        self.trouble = self.clock_conflict = ""
 
-    def take_up(self) -> None:
+    def reload(self) -> None:
         """Put in force what was ordered by way of the file since it was read, while it starts."""
         with self._lock:
             known = [one.hold for one in self._holds]
             self._holds += [TimedHold(one) for one in read_holds(self._path) if one not in known]
 
-    def hold(self, now: float) -> Hold | None:
+    def in_force(self, now: float) -> Hold | None:
         """Return the HOLD in force, if there is one; several persons' are told as one.
 
         One is over once the clock says so and its hours have passed. After a restart the clock
@@ -178,27 +188,27 @@ class HoldRegister:
         """
         with self._lock:
             moment = self._passed()
-            in_force, were_told = [], [one.hold.is_told for one in self._holds]
+            in_force, were_told = [], [one.hold.is_expiry_reported for one in self._holds]
             for one in self._holds:
-                was_over = one.ended is not None
-                if one.look(now, moment):
+                was_over = one.ended_at is not None
+                if one.is_in_force(now, moment):
                     in_force.append(one.hold)
                     self._is_back |= was_over
-                elif not was_over and not one.hold.is_told:
+                elif not was_over and not one.hold.is_expiry_reported:
                     self._ended.append(one.hold)
                 elif one.hold not in self._ended:  # whoever asked has told it by now
-                    one.hold = replace(one.hold, is_told=True)
-            doubts = (one.doubt(now, moment) for one in self._holds)
-            self.doubt = "; ".join(filter(None, doubts))
-            left = [one for one in self._holds if not one.is_over(moment)]
-            if self.trouble or [one.hold.is_told for one in left] != were_told:
-                self._keep(left)
-            return Hold.of(in_force)
+                    one.hold = replace(one.hold, is_expiry_reported=True)
+            doubts = (one.clock_conflict(now, moment) for one in self._holds)
+            self.clock_conflict = "; ".join(filter(None, doubts))
+            left = [one for one in self._holds if not one.is_final(moment)]
+            if self.trouble or [one.hold.is_expiry_reported for one in left] != were_told:
+                self._store(left)
+            return Hold.combine(in_force)
 
     @property
-    def alarm(self) -> str:
+    def alarm_text(self) -> str:
         """What a person must see to; empty if nothing."""
-        return "; ".join(filter(None, (self.trouble, self.doubt)))
+        return "; ".join(filter(None, (self.trouble, self.clock_conflict)))
 
     def set_hold(self, *, author: str, reason: str, hours: float | None = None, now: float) -> Hold:
         """Put a HOLD in force; it is on disk when this returns, or ``trouble`` says why not.
@@ -222,14 +232,14 @@ class HoldRegister:
         author, reason = one_line(author), one_line(reason)
         faults = [
             ValidationIssue(
-                place=name, value=text[:40], mend=f"needs 1 to {MAX_TEXT_LENGTH} characters"
+                location=name, found=text[:40], remedy=f"needs 1 to {MAX_TEXT_LENGTH} characters"
             )
             for name, text in (("author", author), ("reason", reason))
             if not 0 < len(text) <= MAX_TEXT_LENGTH
         ]
         if hours is not None and not 0.0 < hours <= MAX_HOLD_H:
-            mend = f"must be above 0 h and at most {MAX_HOLD_H:.0f} h"
-            faults.append(ValidationIssue(place="hours", value=str(hours), mend=mend))
+            remedy = f"must be above 0 h and at most {MAX_HOLD_H:.0f} h"
+            faults.append(ValidationIssue(location="hours", found=str(hours), remedy=remedy))
         if faults:
             raise ServiceError("hold", faults)
         until = None if hours is None else now + hours * 3600.0
@@ -237,22 +247,22 @@ class HoldRegister:
         with self._lock:
             lasts = None if hours is None else self._passed() + hours * 3600.0
             others = [one for one in self._holds if one.hold.author != author]
-            self._keep([*others, TimedHold(hold, lasts, is_sure=True)])
+            self._store([*others, TimedHold(hold, lasts, is_counted_from_start=True)])
         return hold
 
-    def ended(self) -> list[Hold]:
+    def take_expired(self) -> list[Hold]:
         """Return those that have run out and were not returned yet."""
         with self._lock:
             found, self._ended = self._ended, []
         return found
 
-    def is_back(self) -> bool:
+    def take_reinstated(self) -> bool:
         """Return, once, whether one that was over is in force again: the clock had been ahead."""
         with self._lock:
             found, self._is_back = self._is_back, False
         return found
 
-    def must_be_kept(self) -> None:
+    def require_stored(self) -> None:
         """See to it that the next start knows what was ordered.
 
         Raises
@@ -261,23 +271,23 @@ class HoldRegister:
             If the file does not take it.
         """
         if self.trouble:
-            mend = f"{self.trouble}; make room, or give the command as the service's user"
+            remedy = f"{self.trouble}; make room, or give the command as the service's user"
             raise ServiceError(
-                "hold", [ValidationIssue(place=str(self._path), value="", mend=mend)]
+                "hold", [ValidationIssue(location=str(self._path), found="", remedy=remedy)]
             )
 
     def release(self) -> Hold | None:
         """End every HOLD and return them as one; None, and the file is left, if nobody holds."""
         with self._lock:
-            last = Hold.of([one.hold for one in self._holds if one.ended is None])
+            last = Hold.combine([one.hold for one in self._holds if one.ended_at is None])
             if self._holds or self.trouble:
-                self._keep([])
-            self.doubt = ""
+                self._store([])
+            self.clock_conflict = ""
         return last
 
-    def _keep(self, holds: list[TimedHold]) -> None:
+    def _store(self, holds: list[TimedHold]) -> None:
         self._holds = holds
-        rows = [asdict(one.hold) for one in holds]
+        rows = [one.hold.as_json() for one in holds]
         try:
             write_atomic(self._path, json_with_checksum({"holds": rows}) if rows else "{}")
             self.trouble = ""
@@ -325,7 +335,9 @@ def _of_row(row: object) -> Hold | None:
             "until": None | float() as until,
         } if all(0.0 <= moment < MAX_TIMESTAMP_S for moment in (since, until or since)):
             is_told = isinstance(row, dict) and row.get("is_told") is True
-            return Hold(author=author, reason=reason, since=since, until=until, is_told=is_told)
+            return Hold(
+                author=author, reason=reason, since=since, until=until, is_expiry_reported=is_told
+            )
     return None
 
 
@@ -343,7 +355,7 @@ def place_offline(folder: Path, *, author: str, reason: str, hours: float | None
     """
     overrides = HoldRegister(folder / HOLD_FILE)
     held = overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-    overrides.must_be_kept()
+    overrides.require_stored()
     told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
     _record_offline(folder, told)
 
@@ -351,7 +363,7 @@ def place_offline(folder: Path, *, author: str, reason: str, hours: float | None
 def read_offline(folder: Path) -> Hold | None:
     """Return the HOLD in which the next start would begin; the file is left as it is."""
     now = time.time()
-    return Hold.of([one for one in read_holds(folder / HOLD_FILE) if one.holds(now)])
+    return Hold.combine([one for one in read_holds(folder / HOLD_FILE) if one.is_in_force(now)])
 
 
 def release_offline(folder: Path, *, author: str) -> bool:
@@ -363,9 +375,9 @@ def release_offline(folder: Path, *, author: str) -> bool:
         If the file does not take it.
     """
     overrides = HoldRegister(folder / HOLD_FILE)
-    was_held = overrides.hold(time.time()) is not None
+    was_held = overrides.in_force(time.time()) is not None
     overrides.release()
-    overrides.must_be_kept()
+    overrides.require_stored()
     if was_held:
         told = {"event": "release", "author": author, "reason": f"released by {author}"}
         _record_offline(folder, told)

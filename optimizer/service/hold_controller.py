@@ -47,42 +47,42 @@ class HoldController:
 
     def __init__(
         self,
-        overrides: HoldRegister,
+        hold_register: HoldRegister,
         *,
         clock: ServiceClock,
-        link: PlantLink,
-        partners: PartnerLink,
-        guarding: IntraIntervalController,
+        plant_link: PlantLink,
+        partner_link: PartnerLink,
+        intra_interval: IntraIntervalController,
         lock: RLock,
         is_shadow: bool,
     ) -> None:
-        self._overrides, self._clock, self._link = overrides, clock, link
-        self._partners, self._guarding = partners, guarding
+        self._overrides, self._clock, self._link = hold_register, clock, plant_link
+        self._partners, self._intra_interval = partner_link, intra_interval
         self._lock, self._is_shadow = lock, is_shadow
-        self._held = self.in_force
-        self._over: Mapping[str, object] | None = None
+        self._previous_hold = self.in_force
+        self._last_ended: Mapping[str, object] | None = None
 
     @property
     def in_force(self) -> Hold | None:
         """The HOLD in force, if there is one."""
-        return self._overrides.hold(time.time())
+        return self._overrides.in_force(time.time())
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The HOLD in force in words; empty if there is none."""
         held = self.in_force
         return _describe(held) if held else ""
 
     @property
-    def over(self) -> Mapping[str, object] | None:
+    def last_ended(self) -> Mapping[str, object] | None:
         """The HOLD that is over while no decision has followed it; see ``Board``."""
-        return self._over
+        return self._last_ended
 
-    def resume(self) -> None:
+    def clear_ended(self) -> None:
         """Take note that a decision without a HOLD is in force again."""
-        self._over = None
+        self._last_ended = None
 
-    def tell(self, reason: str) -> None:
+    def publish_no_plan(self, reason: str) -> None:
         """Tell partners what there is instead of a plan; what is held stays so beside it.
 
         Parameters
@@ -90,15 +90,15 @@ class HoldController:
         reason
             Why there is none; folders of this machine are left out.
         """
-        held, reason = self.words, redact_paths(reason)
+        held, reason = self.description, redact_paths(reason)
         told = f"{held}; {reason}" if held else reason
         state: FeedStateName = "hold" if held else "degraded"
-        self._partners.status(state, reason=told[:MAX_STATUS_LENGTH], now=self._clock.now())
+        self._partners.publish_status(state, reason=told[:MAX_STATUS_LENGTH], now=self._clock.now())
 
-    def tell_over(self) -> None:
+    def publish_ended(self) -> None:
         """Tell partners again that a HOLD is over: a decision under it came after its end."""
-        if self._over and not self._is_shadow:
-            self.tell(f"{self._over['how']}; {RESUME_NOTICE}")
+        if self._last_ended and not self._is_shadow:
+            self.publish_no_plan(f"{self._last_ended['how']}; {RESUME_NOTICE}")
 
     def hold(self, *, author: str, reason: str, hours: float | None) -> str:
         """Stop optimising at once: withdraw requests, freeze caps, say so on the feed.
@@ -122,11 +122,11 @@ class HoldController:
             If a word is missing or the length is none.
         """
         held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-        whole = self._begin(held, hours)
+        whole = self._place(held, hours)
         beside = f"in force now: {_describe(whole)}" if whole != held else ""
         kept = self._overrides.trouble
         lost = f"{kept}; a restart before there is room forgets it" if kept else ""
-        return "; ".join(filter(None, [beside, lost, self._untold()]))
+        return "; ".join(filter(None, [beside, lost, self._undelivered()]))
 
     def release(self, *, author: str) -> bool:
         """Let the optimiser go on from the next quarter-hour; the ramp limit holds as ever.
@@ -148,33 +148,33 @@ class HoldController:
         self._end(author=author, how=f"released by {author}")
         return True
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Go on if the HOLD has run out; hold again if it had by a clock that was wrong."""
-        held, now = self._held, self.in_force
-        for one in self._overrides.ended():
+        held, now = self._previous_hold, self.in_force
+        for one in self._overrides.take_expired():
             logger.warning("HOLD has run out", author=one.author, reason=one.reason)
             if now or not held:  # another stands, or it ran out while no service ran
                 self._note_end("", f"the HOLD of {one.author} has run out")
         if held and not now:
             self._end(author="", how="the HOLD has run out")
-        elif self._overrides.is_back() and now:
-            self._begin(now, (now.until - now.since) / 3600.0 if now.until else None)
+        elif self._overrides.take_reinstated() and now:
+            self._place(now, (now.until - now.since) / 3600.0 if now.until else None)
         else:
-            self._held = now
+            self._previous_hold = now
 
-    def _begin(self, held: Hold, hours: float | None) -> Hold:
+    def _place(self, held: Hold, hours: float | None) -> Hold:
         """Carry out a HOLD for some hours; return what is in force with those of others."""
         logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
         with self._lock:
-            whole = self._held = self.in_force or held
-            self._over = None
+            whole = self._previous_hold = self.in_force or held
+            self._last_ended = None
             now = self._clock.now()
-            self._guarding.stop()
+            self._intra_interval.stop()
             if not self._is_shadow:
                 self._freeze(now)
-                self._partners.status("hold", reason=_describe(whole), now=now)
+                self._partners.publish_status("hold", reason=_describe(whole), now=now)
             told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
-            self._partners.record(told | {"time": format_second(now)})
+            self._partners.record_event(told | {"time": format_second(now)})
         return whole
 
     def _end(self, *, author: str, how: str) -> None:
@@ -182,29 +182,29 @@ class HoldController:
         with self._lock:
             now = self._clock.now()
             if not self.in_force:
-                held, self._held = self._held, None
+                held, self._previous_hold = self._previous_hold, None
                 of = {"author": held.author, "reason": held.reason} if held else {}
-                self._over = {**of, "how": how, "time": format_second(now)}
-                self.tell_over()
+                self._last_ended = {**of, "how": how, "time": format_second(now)}
+                self.publish_ended()
             self._note_end(author, how)
 
     def _note_end(self, author: str, how: str) -> None:
         now = format_second(self._clock.now())
         told = {"event": "release", "author": author, "reason": how, "time": now}
-        self._partners.record(told)
+        self._partners.record_event(told)
 
-    def _untold(self) -> str:
+    def _undelivered(self) -> str:
         """Return that the plant hears nothing from here; empty if it does, or shall not."""
         if self._is_shadow:
             return ""
-        trouble = self._link.trouble
-        if not trouble and not self._link.is_taken(BROKER_TIMEOUT_S):
+        error = self._link.error
+        if not error and not self._link.is_accepted(BROKER_TIMEOUT_S):
             # it may hang, or be slow
-            trouble = f"the broker has taken nothing for {BROKER_TIMEOUT_S:g} s"
-        if not trouble:
+            error = f"the broker has taken nothing for {BROKER_TIMEOUT_S:g} s"
+        if not error:
             return ""
         return (
-            f"the plant hears nothing now: {trouble}; what it was not told it is told "
+            f"the plant hears nothing now: {error}; what it was not told it is told "
             "when that is mended, and until then its own watch of our heartbeat decides"
         )
 

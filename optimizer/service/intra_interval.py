@@ -42,15 +42,15 @@ class IntraIntervalController:
 
     def __init__(self) -> None:
         self._guard: MeteringIntervalControl | None = None
-        self._begin = self._counted = self._looked = np.datetime64("NaT", "us")
+        self._interval_start = self._counted = self._looked = np.datetime64("NaT", "us")
         self._energy, self._net = 0.0, np.nan
-        self._believed: Mapping[str, float] = {}
-        self._shown: dict[str, float] = {}
+        self._estimated_water: Mapping[str, float] = {}
+        self._first_reading: dict[str, float] = {}
 
-    def begin(
+    def start_interval(
         self,
         time: np.datetime64,
-        guard: MeteringIntervalControl | None,
+        interval_control: MeteringIntervalControl | None,
         water: Mapping[str, float] | None = None,
     ) -> None:
         """Begin with a quarter-hour; one that is decided anew keeps what the meter has counted.
@@ -59,26 +59,26 @@ class IntraIntervalController:
         ----------
         time
             Its start.
-        guard
+        interval_control
             What watches it; None if nothing shall, as under HOLD.
         water
             Circuit -> supply water at its start, as estimated. [degC]
         """
-        self._guard, self._believed = guard, water or {}
-        if time != self._begin:
-            self._begin = self._counted = self._looked = time
-            self._energy, self._shown = 0.0, {}
+        self._guard, self._estimated_water = interval_control, water or {}
+        if time != self._interval_start:
+            self._interval_start = self._counted = self._looked = time
+            self._energy, self._first_reading = 0.0, {}
 
     def stop(self) -> None:
         """Watch no more of this quarter-hour: a person holds the service, or it has no plan."""
         self._guard = None
 
-    def words(self, now: np.datetime64) -> str:
+    def describe(self, now: np.datetime64) -> str:
         """Return what the meter has changed of this quarter-hour's plan; empty if nothing."""
         guard = self._guard
-        if guard is None or guard.cut <= guard.least or not self._is_running(now):
+        if guard is None or guard.reduction <= guard.initial_shed or not self._is_running(now):
             return ""
-        stores, work = guard.cut - guard.eased, guard.eased
+        stores, work = guard.reduction - guard.work_shed, guard.work_shed
         done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []
         if work > 0.0:
             done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
@@ -95,7 +95,7 @@ class IntraIntervalController:
         is_late = bool(now - self._counted >= METER_INTERVAL)
         return self._guard is not None and self._is_running(now) and is_late
 
-    def look(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
+    def update(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
         """Count what the meter shows, and return other orders if they are called for.
 
         Parameters
@@ -114,18 +114,18 @@ class IntraIntervalController:
         """
         if self._guard is None or not self._is_running(now):
             return None
-        is_heard = self._count(now, observed)
-        minutes = float((now - self._begin) / MINUTE)
+        is_heard = self._integrate_meter(now, observed)
+        minutes = float((now - self._interval_start) / MINUTE)
         if (now - self._looked) / MINUTE < CONTROL_INTERVAL_MIN or minutes >= METERING_PERIOD_MIN:
             return None
         self._looked = now
-        cooler = self._cool(observed, self._guard)
-        return (self._shave(minutes, self._guard) if is_heard else None) or cooler
+        cooler = self._prioritise_cooling(observed, self._guard)
+        return (self._limit_peak(minutes, self._guard) if is_heard else None) or cooler
 
     def _is_running(self, now: np.datetime64) -> bool:
-        return bool(self._begin <= now < self._begin + QUARTER_HOUR)
+        return bool(self._interval_start <= now < self._interval_start + QUARTER_HOUR)
 
-    def _count(self, now: np.datetime64, observed: xr.Dataset) -> bool:
+    def _integrate_meter(self, now: np.datetime64, observed: xr.Dataset) -> bool:
         """Add what the meter shows; return whether it is heard."""
         net = float(net_import(observed))
         if (
@@ -138,32 +138,38 @@ class IntraIntervalController:
         self._counted, self._net = now, net
         return True
 
-    def _shave(self, minutes: float, guard: MeteringIntervalControl) -> DispatchOrders | None:
-        orders = guard.look(minutes=minutes, mean=self._energy / minutes, latest=self._net)
+    def _limit_peak(
+        self, minutes: float, interval_control: MeteringIntervalControl
+    ) -> DispatchOrders | None:
+        orders = interval_control.check_meter(
+            minutes=minutes, mean=self._energy / minutes, latest=self._net
+        )
         if orders is not None:
             logger.info(
-                "guarded the limit" if guard.eased else "guarded the peak",
+                "guarded the limit" if interval_control.work_shed else "guarded the peak",
                 import_mw=round(self._net, 3),
-                peak_mw=round(guard.peak, 3),
-                less_mw=round(guard.cut, 3),
-                work_mw=round(guard.eased, 3),
+                peak_mw=round(interval_control.peak, 3),
+                less_mw=round(interval_control.reduction, 3),
+                work_mw=round(interval_control.work_shed, 3),
             )
         return orders
 
-    def _cool(self, observed: xr.Dataset, guard: MeteringIntervalControl) -> DispatchOrders | None:
+    def _prioritise_cooling(
+        self, observed: xr.Dataset, interval_control: MeteringIntervalControl
+    ) -> DispatchOrders | None:
         readings = (
             observed[SUPPLY_TEMPERATURE]
             .where(observed[f"{SUPPLY_TEMPERATURE}_age"] <= MAX_READING_AGE_S)
             .to_series()
         )
         shown = {str(circuit): float(value) for circuit, value in readings.dropna().items()}
-        self._shown = shown | self._shown
+        self._first_reading = shown | self._first_reading
         water = {
-            circuit: self._believed[circuit] + value - self._shown[circuit]
+            circuit: self._estimated_water[circuit] + value - self._first_reading[circuit]
             for circuit, value in shown.items()
-            if circuit in self._believed
+            if circuit in self._estimated_water
         }
-        orders = guard.cool(water)
+        orders = interval_control.check_water(water)
         if orders is not None:
             logger.info(
                 "cooled machines first",

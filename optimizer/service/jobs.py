@@ -32,7 +32,7 @@ class SchedulerJobs:
 
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
-        self._seen: Jobs | None = None
+        self._arrivals: Jobs | None = None
 
     def queue(self, now: np.datetime64) -> JobQueue:
         """Return the jobs as the cluster told them last, as if it were now.
@@ -44,50 +44,52 @@ class SchedulerJobs:
         StateError
             If nobody has told them yet: a plan without the jobs that run would end them.
         """
-        snapshot = self._window.cluster.queue
+        snapshot = self._window.scheduler.queue
         if snapshot is not None:
             told = snapshot.queue(self._site)
-            return replace(told.take(self._fits(told.jobs)), instant=now)
-        if self.unheard:
+            return replace(told.select(self._fits(told.jobs)), instant=now)
+        if self.missing_queue:
             source = f"state of {self._site.name}"
-            raise StateError(source, [ValidationIssue(place="jobs", value="", mend=self.unheard)])
-        return open_queue(RackPool.of(self._site), _nothing(), now)
+            raise StateError(
+                source, [ValidationIssue(location="jobs", found="", remedy=self.missing_queue)]
+            )
+        return open_queue(RackPool.from_site(self._site), _nothing(), now)
 
     @property
-    def unheard(self) -> str:
+    def missing_queue(self) -> str:
         """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
-        if self._window.cluster.queue is not None or not self._site.work:
+        if self._window.scheduler.queue is not None or not self._site.work:
             return ""
         topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
         told = f"the scheduler has told no queue yet; expected on {topic}"
-        return "; ".join(filter(None, (told, self._window.cluster.refused)))
+        return "; ".join(filter(None, (told, self._window.scheduler.reject_reason)))
 
-    def past(self, now: np.datetime64) -> Jobs:
+    def past_arrivals(self, now: np.datetime64) -> Jobs:
         """Return the arrivals of the last two weeks: those of before, and those seen since."""
         kinds = tuple(self._site.work)
-        history, snapshot = self._window.cluster.history, self._window.cluster.queue
-        found = [self._seen] if self._seen else []
+        history, snapshot = self._window.scheduler.history, self._window.scheduler.queue
+        found = [self._arrivals] if self._arrivals else []
         found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
         if not found:
             return _nothing()
         joined = found[0]
         for jobs in found[1:]:
-            joined = joined.then(jobs.take(~np.isin(jobs.number, joined.number)))
-        joined = joined.take(self._fits(joined) & (joined.arrival > now - ARRIVAL_HISTORY))
-        self._seen = joined.take(np.argsort(joined.arrival, kind="stable"))
-        return self._seen.between(now - ARRIVAL_HISTORY, now)
+            joined = joined.followed_by(jobs.select(~np.isin(jobs.number, joined.number)))
+        joined = joined.select(self._fits(joined) & (joined.arrival > now - ARRIVAL_HISTORY))
+        self._arrivals = joined.select(np.argsort(joined.arrival, kind="stable"))
+        return self._arrivals.arriving_between(now - ARRIVAL_HISTORY, now)
 
-    def trouble(self, now: np.datetime64) -> str:
+    def error(self, now: np.datetime64) -> str:
         """Return why what the scheduler said tells no longer what runs; empty if it does.
 
         A simulated clock that has not begun tells no age.
         """
-        return "" if now == NOT_STARTED else self._window.cluster.trouble(now)
+        return "" if now == NOT_STARTED else self._window.scheduler.error(now)
 
-    def disagreement(self) -> str:
+    def rejected_orders(self) -> str:
         """Return what scheduler and nodes did not take, and jobs that are passed over."""
         found = []
-        status, snapshot = self._window.job_status, self._window.cluster.queue
+        status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
             found.append(f"the scheduler did not take the orders for jobs: {status.reason}")
         for hall, one in sorted(self._window.cap_status.items()):
@@ -114,7 +116,7 @@ def _nothing() -> Jobs:
     """Return no jobs."""
     return Jobs(
         number=np.empty(0, dtype=np.int64),
-        kind=np.empty(0, dtype=np.int64),
+        kind_index=np.empty(0, dtype=np.int64),
         arrival=np.empty(0, dtype="datetime64[us]"),
         deadline=np.empty(0, dtype="datetime64[us]"),
         length=np.empty(0),

@@ -47,19 +47,19 @@ class LoadTargetReceiver:
     def __init__(
         self,
         site: Site,
-        settings: ServiceConfig,
+        config: ServiceConfig,
         *,
         partners: Iterable[Partner],
         key: SigningKey,
         meter: MeterReader,
         path: Path,
     ) -> None:
-        self._site, self._settings = site, settings
-        self._contracts = site.of(LoadTargetContract)
+        self._site, self._settings = site, config
+        self._contracts = site.machines_of(LoadTargetContract)
         keys = {partner.name: partner.keys for partner in partners}
         issuers = {c.issuer: keys[c.issuer] for c in self._contracts if c.issuer in keys}
-        self._strangers = [c.issuer for c in self._contracts if c.issuer not in keys]
-        self._targets = LoadTargetStore(path, feed=site.name, most=site.grid.import_limit)
+        self._issuers_without_keys = [c.issuer for c in self._contracts if c.issuer not in keys]
+        self._targets = LoadTargetStore(path, feed=site.name, max_power=site.grid.import_limit)
         self._agent = FlexAgent(
             self._connect,
             agent=site.name,
@@ -69,7 +69,7 @@ class LoadTargetReceiver:
             meter=meter,
             key=key,
         )
-        self._is_asked = bool(issuers)
+        self._is_active = bool(issuers)
         self._ended: dict[str, np.datetime64] = {}
 
     @property
@@ -78,11 +78,11 @@ class LoadTargetReceiver:
         return all(contract.effect != "curtailment" for contract in self._contracts)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What keeps targets from being taken; empty if nothing does."""
-        unknown = ", ".join(self._strangers)
+        unknown = ", ".join(self._issuers_without_keys)
         words = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
-        return "; ".join(text for text in (words, self._agent.trouble) if text)
+        return "; ".join(text for text in (words, self._agent.error) if text)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -92,7 +92,7 @@ class LoadTargetReceiver:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Listen to the partners, if there are any who may set targets."""
-        if not self._is_asked:
+        if not self._is_active:
             yield
             return
         self._agent.start()
@@ -106,17 +106,17 @@ class LoadTargetReceiver:
 
         Before a simulated clock begins it waits: by that clock all of it would be of the future.
         """
-        return self._agent.poll(now) if self._is_asked and now != NOT_STARTED else []
+        return self._agent.poll(now) if self._is_active and now != NOT_STARTED else []
 
-    def tell(self, outcome: DecisionResult, now: np.datetime64) -> None:
+    def report_compliance(self, result: DecisionResult, now: np.datetime64) -> None:
         """Tell the partners how it stands after a decision."""
-        if not self._is_asked:
+        if not self._is_active:
             return
-        schedule = outcome.choice.schedule
+        schedule = result.choice.schedule
         planned, starts = net_import(schedule).to_numpy(), schedule["time"].to_numpy()
-        self._agent.tell(PlannedLoad(starts=starts, planned=planned), now)
+        self._agent.publish_state(PlannedLoad(starts=starts, planned=planned), now)
 
-    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+    def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what is asked over a horizon, in words of an outlook.
 
         Parameters
@@ -137,7 +137,7 @@ class LoadTargetReceiver:
         targets: dict[str, tuple[FloatArray, FloatArray]] = {}
         called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
         for contract in self._contracts:
-            power, is_best = self._targets.limit(contract.issuer, edges)
+            power, is_best = self._targets.limit_by_interval(contract.issuer, edges)
             for name in contract.activates:
                 called[name] |= np.isfinite(power) & ~is_best
             if contract.effect == "curtailment":
@@ -147,7 +147,7 @@ class LoadTargetReceiver:
                 targets[contract.name] = np.clip(power, least, most), contract.price(is_best)
         may_call = any(contract.activates for contract in self._contracts)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
-        found = request_outlook(axes, targets=targets, called=calls if may_call else {})
+        found = request_outlook(axes, targets=targets, activated=calls if may_call else {})
         if limits:
             limit = xr.DataArray(np.min(limits, axis=0), dims="time")
             found["grid_import_limit"] = variables.tag_variable(limit, "grid_import_limit")
@@ -160,7 +160,7 @@ class LoadTargetReceiver:
         elif product in self._ended:
             self._ended[product] = min(self._ended[product], edges[0])
         ended = self._ended.get(product)
-        return is_recovering(self._site.reserves[product], called, edges, ended=ended)
+        return is_recovering(self._site.reserves[product], called, edges, last_use_end=ended)
 
     def _connect(self) -> Client:
         return Client(

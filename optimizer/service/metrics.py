@@ -39,22 +39,22 @@ type LabelledValues = Iterable[tuple[str, float | None]]
 """Values by the label of the family; None is left out."""
 
 
-def metrics_text(board: OperatorInterface) -> bytes:
+def metrics_text(operator_interface: OperatorInterface) -> bytes:
     """Return all metrics of a board in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_SnapshotCollector(board))
+    registry.register(_SnapshotCollector(operator_interface))
     return generate_latest(registry)
 
 
 class _SnapshotCollector(Collector):
     """One scrape."""
 
-    def __init__(self, board: OperatorInterface) -> None:
-        self._board = board
+    def __init__(self, operator_interface: OperatorInterface) -> None:
+        self._service = operator_interface
 
     def collect(self) -> Iterator[Metric]:
-        snapshot = self._board.snapshot()
-        yield gauge("ready", "Whether nothing is missing.", not self._board.is_ready())
+        snapshot = self._service.snapshot()
+        yield gauge("ready", "Whether nothing is missing.", not self._service.readiness_problems())
         parts = (_service, _decision, _feed, _telemetry, _series)
         for part in (*parts, _plant, _failures, _jobs, _alarms):
             yield from part(snapshot)

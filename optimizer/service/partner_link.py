@@ -72,15 +72,15 @@ class PartnerLink:
     """
 
     def __init__(
-        self, site: Site, settings: ServiceConfig, folder: Path, *, meter: MeterReader
+        self, site: Site, config: ServiceConfig, folder: Path, *, meter: MeterReader
     ) -> None:
-        self._site, self._settings = site, settings
+        self._site, self._settings = site, config
         self._partners = read_partners(folder / "keys" / "partners")
         self._sender = read_sender(folder / "keys" / SENDER_FILE, site)
         key = load_or_create_key(folder / "keys")
         self._targets = LoadTargetReceiver(
             site,
-            settings,
+            config,
             partners=self._partners,
             key=key,
             meter=meter,
@@ -94,8 +94,8 @@ class PartnerLink:
             folder=folder / "feed",
         )
         self._audit = AuditLog(folder / AUDIT_FILE)
-        self._memory = folder / "record.json"
-        self._record = PlanRecord.of_json(read_state_file(self._memory))
+        self._record_path = folder / "record.json"
+        self._record = PlanRecord.of_json(read_state_file(self._record_path))
         self._lock = threading.RLock()
 
     @property
@@ -133,27 +133,27 @@ class PartnerLink:
             tls=self._settings.tls,
         )
 
-    def draw_up(self, outcome: DecisionResult, *, now: np.datetime64) -> ScheduleDraft:
+    def build_document(self, result: DecisionResult, *, now: np.datetime64) -> ScheduleDraft:
         """Return the document of a decision, which is shown in shadow mode too.
 
         Parameters
         ----------
-        outcome
+        result
             What was decided.
         now
             The service's time, which is later than the start of the quarter-hour.
         """
         return build_document(
             self._site,
-            outcome.choice.schedule,
-            self._flexible(outcome),
-            turn=RampStart(now, _before(outcome)),
+            result.choice.schedule,
+            self._flexibility(result),
+            ramp_start=RampStart(now, _before(result)),
             errors=self._record.errors,
-            label=self._label(outcome),
+            label=self._label(result),
             sender=self._sender,
         )
 
-    def settle(self, start: np.datetime64, net_import: float) -> None:
+    def compare_metered(self, start: np.datetime64, net_import: float) -> None:
         """Compare a quarter-hour that is over with what was promised of it.
 
         Parameters
@@ -164,9 +164,9 @@ class PartnerLink:
             Mean of the connection's meter over it; NaN if it was not heard. [MW]
         """
         with self._lock:
-            self._record.errors.settle(to_milliseconds("record", start), net_import)
+            self._record.errors.add_metered(to_milliseconds("record", start), net_import)
 
-    def publish(self, plan: ScheduleDraft, outcome: DecisionResult, *, now: np.datetime64) -> int:
+    def publish(self, plan: ScheduleDraft, result: DecisionResult, *, now: np.datetime64) -> int:
         """Send a document to every partner, and return its revision.
 
         Only what was sent counts for the errors of plans, and for baselines only what a partner has
@@ -174,16 +174,17 @@ class PartnerLink:
         """
         with self._lock:
             fixed = {
-                one.name: self._record.of(one.name).known(plan["created"]) for one in self._partners
+                one.name: self._record.of(one.name).fixed_at(plan["created"])
+                for one in self._partners
             }
         revision = self._feed.publish(plan, fixed)
         with self._lock:
-            self._record.errors.promise(plan)
-            self._keep()
-        choice = outcome.choice
+            self._record.errors.add_plan(plan)
+            self._store_record()
+        choice = result.choice
         reason = choice.reason[:MAX_REASON_LENGTH] or "the plan is the verified optimum"
         self._feed.status(FEED_STATES[choice.source], reason=reason, now=now)
-        self._targets.tell(outcome, now)
+        self._targets.report_compliance(result, now)
         return revision
 
     def _nominate(self, partner: str, now: np.datetime64 | None = None) -> None:
@@ -207,83 +208,87 @@ class PartnerLink:
             if document is not None and document["revision"] != baseline.revision:
                 at = document["created"] if now is None else to_milliseconds("record", now)
                 baseline.nominate(document, at=at)
-                self._keep()
+                self._store_record()
 
-    def _keep(self) -> None:
+    def _store_record(self) -> None:
         """Keep what was promised for the next start; a document that was sent stays sent."""
         try:
-            write_atomic(self._memory, json_with_checksum(self._record.as_json()))
+            write_atomic(self._record_path, json_with_checksum(self._record.as_json()))
         except JournalError:
             logger.exception("what was promised is not on disk")
 
-    def promised(self, axes: xr.Dataset) -> xr.Dataset:
+    def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
         """Return what partners ask of the connection; see :meth:`LoadTargets.promised`."""
-        return self._targets.promised(axes)
+        return self._targets.requested_outlook(axes)
 
-    def _flexible(self, outcome: DecisionResult) -> xr.Dataset:
-        choice = outcome.choice
+    def _flexibility(self, result: DecisionResult) -> xr.Dataset:
+        choice = result.choice
         return estimate_flexibility(
-            outcome.problem.site,
+            result.problem.site,
             choice.schedule,
             choice.replay,
-            outlook=outcome.problem.outlook,
-            before=_before(outcome),
+            outlook=result.problem.outlook,
+            before=_before(result),
         )
 
-    def _label(self, outcome: DecisionResult) -> ScheduleLabel:
-        choice, said = outcome.choice, outcome.estimate.said
-        gaps = str(outcome.problem.outlook.attrs.get("degraded", ""))
+    def _label(self, result: DecisionResult) -> ScheduleLabel:
+        choice, said = result.choice, result.estimate.messages
+        gaps = str(result.problem.outlook.attrs.get("degraded", ""))
         doubts = "; ".join([*said, *([gaps] if gaps else [])])
         return ScheduleLabel(
             source=choice.source.value,
-            degraded=choice.reason or doubts,
+            degraded_reason=choice.reason or doubts,
             quality="estimated" if said else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
             is_firm=self._targets.is_firm,
         )
 
-    def note(self, outcome: DecisionResult) -> None:
+    def record_decision(self, result: DecisionResult) -> None:
         """Write a decision into the audit record."""
         shadow = self._settings.is_shadow
-        self.record(audit_events.decision_entry(outcome, revision=self.revision, is_shadow=shadow))
+        self.record_event(
+            audit_events.decision_entry(result, revision=self.revision, is_shadow=shadow)
+        )
 
-    def note_none(self, now: np.datetime64, reason: str) -> None:
+    def record_no_plan(self, now: np.datetime64, reason: str) -> None:
         """Write into the audit record that a quarter-hour has no plan, and why."""
-        self.record(audit_events.no_plan_entry(now, reason, is_shadow=self._settings.is_shadow))
+        self.record_event(
+            audit_events.no_plan_entry(now, reason, is_shadow=self._settings.is_shadow)
+        )
 
-    def record(self, content: Mapping[str, object]) -> None:
+    def record_event(self, content: Mapping[str, object]) -> None:
         """Write something into the audit record, or as soon as the disk takes it."""
         self._audit.add(content)
 
     @property
-    def record_trouble(self) -> str:
+    def audit_error(self) -> str:
         """Why entries of the audit record wait to be written; empty if none does."""
         return self._audit.trouble
 
-    def status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
+    def publish_status(self, state: FeedStateName, *, reason: str, now: np.datetime64) -> None:
         """Tell every partner how the feed is."""
         self._feed.status(state, reason=reason, now=now)
 
     def poll(self, now: np.datetime64) -> bool:
         """Take the answers and the load targets that have come; return whether targets changed."""
-        self._audit.again()
+        self._audit.retry()
         for answer in self._feed.poll():
-            self.record(audit_events.answer_entry(answer))
+            self.record_event(audit_events.answer_entry(answer))
             self._nominate(answer["partner"], None if now == NOT_STARTED else now)
-            self._feed.confirm(answer["partner"], now)
+            self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
         for told in targets:
             is_order = told["event"] == "load_target"  # it is followed, so it is recorded whole
-            self.record(told if is_order else audit_events.truncated(told))
+            self.record_event(told if is_order else audit_events.truncated(told))
         return any(told["event"] == "load_target" for told in targets)
 
-    def trouble(self, now: np.datetime64) -> str:
+    def error(self, now: np.datetime64) -> str:
         """Return what is wrong with answers and load targets of partners; empty if nothing is."""
-        found = [self._feed.standing(partner.name, now).words for partner in self._partners]
-        return "; ".join(filter(None, (*found, self._targets.trouble)))
+        found = [self._feed.partner_status(partner.name, now).message for partner in self._partners]
+        return "; ".join(filter(None, (*found, self._targets.error)))
 
-    def show(self, now: np.datetime64) -> Mapping[str, object]:
+    def partner_status(self, now: np.datetime64) -> Mapping[str, object]:
         """Return how it stands with every partner, and what came of them, as the page wants it."""
         return {
             "feed": [self._show(partner.name, now) for partner in self._partners],
@@ -292,7 +297,7 @@ class PartnerLink:
         }
 
     def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
-        memory, found = self._feed.memory(partner), self._feed.standing(partner, now)
+        memory, found = self._feed.partner_history(partner), self._feed.partner_status(partner, now)
         newest = memory.sent[-1] if memory.sent else None
         return {
             "partner": partner,
@@ -300,10 +305,10 @@ class PartnerLink:
             "revision": newest.revision if newest else 0,
             "state": found.state,
             "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
-            "text": found.words,
+            "text": found.message,
         }
 
 
-def _before(outcome: DecisionResult) -> float:
+def _before(result: DecisionResult) -> float:
     """Return net import as a decision found it. [MW]"""
-    return float(net_import(outcome.estimate.state))
+    return float(net_import(result.estimate.state))

@@ -52,7 +52,7 @@ class Baseline:
     nominated: dict[int, float] = field(default_factory=dict)
     fixed: dict[int, float] = field(default_factory=dict)
 
-    def known(self, now: int) -> dict[int, float]:
+    def fixed_at(self, now: int) -> dict[int, float]:
         """Return the baselines that are fixed at a moment [ms, UTC], by start of interval. [MW]"""
         closed = {
             start: power
@@ -75,7 +75,7 @@ class Baseline:
         shut = {
             row["start"]: row["baseline_mw"] for row in rows if _is_gate_closed(row["start"], at)
         }
-        known = shut | self.known(at)
+        known = shut | self.fixed_at(at)
         self.fixed = {start: power for start, power in known.items() if start > at - _DAY_MS}
         self.nominated = {
             row["start"]: row["scheduled_mw"] for row in rows if row["start"] not in self.fixed
@@ -100,22 +100,22 @@ class PlanErrors:
     ----------
     errors
         For each class of lead time, actual minus promised net import, newest last. [MW]
-    promised
+    planned
         Start of an interval [ms] -> class of lead time -> net import promised last. [MW]
     """
 
     errors: list[list[float]] = field(
         default_factory=lambda: [[] for _ in range(len(LEAD_TIME_EDGES_H) + 1)]
     )
-    promised: dict[int, dict[int, float]] = field(default_factory=dict)
+    planned: dict[int, dict[int, float]] = field(default_factory=dict)
 
-    def promise(self, plan: ScheduleDraft) -> None:
+    def add_plan(self, plan: ScheduleDraft) -> None:
         """Note what a document promises, to be compared when its intervals are over."""
         for row in plan["intervals"]:
             place = _class_of((row["start"] - plan["created"]) / _HOUR_MS)
-            self.promised.setdefault(row["start"], {})[place] = row["scheduled_mw"]
+            self.planned.setdefault(row["start"], {})[place] = row["scheduled_mw"]
 
-    def settle(self, start: int, actual: float) -> None:
+    def add_metered(self, start: int, actual: float) -> None:
         """Compare an interval that is over with all that was promised of it.
 
         Parameters
@@ -125,10 +125,10 @@ class PlanErrors:
         actual
             Net import, mean over it. [MW]
         """
-        self.add(actual, self.promised.get(start, {}))
-        self.promised = {key: kept for key, kept in self.promised.items() if key > start}
+        self.add_errors(actual, self.planned.get(start, {}))
+        self.planned = {key: kept for key, kept in self.planned.items() if key > start}
 
-    def add(self, actual: float, promised: Mapping[int, float]) -> None:
+    def add_errors(self, actual: float, promised: Mapping[int, float]) -> None:
         """Add the errors of one interval.
 
         Parameters
@@ -197,24 +197,24 @@ class PlanRecord:
         return {
             "baselines": {name: asdict(one) for name, one in self.baselines.items()},
             "errors": self.errors.errors,
-            "promised": self.errors.promised,
+            "promised": self.errors.planned,
         }
 
     @classmethod
-    def of_json(cls, kept: Mapping[str, object]) -> Self:
+    def of_json(cls, stored: Mapping[str, object]) -> Self:
         """Return the record that JSON kept; a part that is missing or of another form begins anew.
 
         Baselines that begin anew are those of the documents in force.
         """
-        return cls(_errors(kept), _baselines(kept))
+        return cls(_errors(stored), _baselines(stored))
 
 
-def _errors(kept: Mapping[str, object]) -> PlanErrors:
+def _errors(stored: Mapping[str, object]) -> PlanErrors:
     try:
-        errors = [[float(e) for e in row] for row in cast("list[list[float]]", kept["errors"])]
+        errors = [[float(e) for e in row] for row in cast("list[list[float]]", stored["errors"])]
         promised = {
             int(start): {int(place): float(power) for place, power in row.items()}
-            for start, row in cast("dict[str, dict[str, float]]", kept["promised"]).items()
+            for start, row in cast("dict[str, dict[str, float]]", stored["promised"]).items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         return PlanErrors()

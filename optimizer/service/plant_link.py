@@ -64,17 +64,19 @@ class PlantLink:
         State folder: journal, archive and quarantine lie in it.
     """
 
-    def __init__(self, site: Site, settings: ServiceConfig, folder: Path) -> None:
-        self._site, self._is_simulated = site, settings.is_simulated
+    def __init__(self, site: Site, config: ServiceConfig, folder: Path) -> None:
+        self._site, self._is_simulated = site, config.is_simulated
         self._client = Client(
-            settings.broker,
+            config.broker,
             client_id=f"gigatwin-{site.name}",
-            protocol=settings.protocol,
-            tls=settings.tls,
+            protocol=config.protocol,
+            tls=config.tls,
         )
         self._client.subscribe(topics.METADATA_FILTER, qos=0)
         self._client.subscribe(*topics.service_filters(site.name))
-        self._client.subscribe(topics.topic_filter(topics.TopicKind.HELD, site=site.name), qos=0)
+        self._client.subscribe(
+            topics.topic_filter(topics.TopicKind.SENDER_REPORT, site=site.name), qos=0
+        )
         self._journal = Journal(folder / "journal")
         self._archive = Archive(folder / "archive", site.name)
         self.window = LiveState(site, limits=read_site_limits(folder / LIMITS_FILE))
@@ -84,14 +86,16 @@ class PlantLink:
             window=self.window,
             archive=self._archive,
             quarantine=folder / "quarantine",
-            is_simulated=settings.is_simulated,
+            is_simulated=config.is_simulated,
         )
         self._actuator = CommandPublisher(
             self._client, site.name, binder=self.window.binder, path=folder / "orders.json"
         )
-        self.apart = RackNameMismatch(site)
-        self._ingester.listen(self.apart.hear, from_before=True)  # a name is said once a day
-        self.wear = DriftMonitor(site, folder, is_asleep=settings.is_simulated)
+        self.rack_names = RackNameMismatch(site)
+        self._ingester.add_listener(
+            self.rack_names.observe, from_before=True
+        )  # a name is said once a day
+        self.drift_monitor = DriftMonitor(site, folder, is_disabled=config.is_simulated)
         self.jobs = SchedulerJobs(site, self.window)
         self._looked, self._silent = -np.inf, ""
 
@@ -101,26 +105,26 @@ class PlantLink:
         self._client.start()
         self._ingester.start()
         if self._is_simulated:
-            self._ingester.listen(self._actuator.hear)
-            self.decided(NOT_STARTED, -1)  # a plant that waits says again where it is
+            self._ingester.add_listener(self._actuator.on_sample)
+            self.acknowledge_tick(NOT_STARTED, -1)  # a plant that waits says again where it is
         return self
 
     def __exit__(self, *_: object) -> None:
         """Listen no more; everything acknowledged is on disk."""
         self._ingester.stop()
         self._client.stop()
-        self.wear.stop()
+        self.drift_monitor.stop()
         self._journal.close()
 
-    def listen(self, listener: Callable[[Sample], None]) -> None:
+    def subscribe(self, listener: Callable[[Sample], None]) -> None:
         """Have a function called with every sample, on the thread that hears them."""
-        self._ingester.listen(listener)
+        self._ingester.add_listener(listener)
 
     # --- what is heard
 
     def observed(self, now: np.datetime64) -> xr.Dataset:
         """Return the newest good readings; see :meth:`telemetry.live.state.LiveState.observed`."""
-        return self.window.observed(now)
+        return self.window.present(now)
 
     def meter(self, now: np.datetime64) -> float:
         """Return what the connection's meter shows at a moment; NaN if it is not heard. [MW]"""
@@ -128,26 +132,26 @@ class PlantLink:
 
     def net_import(self, start: np.datetime64, end: np.datetime64) -> float:
         """Return the mean that the connection's meter showed; NaN if it was not heard. [MW]"""
-        past = self.window.dataset(start, end)
+        past = self.window.recent(start, end)
         return float(net_import(past).mean())
 
-    def racks_apart(self, now: np.datetime64) -> tuple[str, ...]:
+    def excluded_racks(self, now: np.datetime64) -> tuple[str, ...]:
         """Return the racks that are not acted on; see
         :class:`telemetry.points.topology.RackNameMismatch`.
         """
-        return self.apart.racks(now, self.window.period)
+        return self.rack_names.mismatched_racks(now, self.window.period)
 
-    def water_refusal(self, now: np.datetime64) -> str:
+    def setpoint_refusal(self, now: np.datetime64) -> str:
         """Return why the set points of the water cannot be asked for; empty if they can."""
         return setpoint_refusal(self._site, self.window.integration_points, self.observed(now))
 
-    def misdated(self, now: np.datetime64) -> str:
+    def clock_skew(self, now: np.datetime64) -> str:
         """Return how many points are refused or not used for their stamps; empty if none is."""
-        kept = "" if now == NOT_STARTED else self.window.ahead(now)
-        told = (self.window.misdated.words(now, self.window.period), kept)
+        kept = "" if now == NOT_STARTED else self.window.describe_future_values(now)
+        told = (self.window.clock_skew.describe(now, self.window.period), kept)
         return "; ".join(filter(None, told))
 
-    def silent(self, now: np.datetime64) -> str:
+    def silent_points(self, now: np.datetime64) -> str:
         """Return what was heard once and is silent by now; empty if nothing is.
 
         It is looked at now and then, so that it is told before the next decision finds it. The
@@ -161,7 +165,7 @@ class PlantLink:
         ):
             self._looked = moment
             longest = checks.STALE_PERIODS * self.window.period
-            names = [one.partition(":")[0] for one in _stale(self.window.observed(now), longest)]
+            names = [one.partition(":")[0] for one in _stale(self.window.present(now), longest)]
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
             span = format_duration(float(longest / np.timedelta64(1, "s")))
             self._silent = f"silent for over {span}: {names[0]}{more}" if names else ""
@@ -172,42 +176,44 @@ class PlantLink:
     @property
     def caps(self) -> Mapping[int, float]:
         """Number of each job -> its cap, as ordered last, before a restart too. [1]"""
-        return self._actuator.last.jobs
+        return self._actuator.last_commands.job_caps
 
-    def act(self, outcome: DecisionResult) -> int:
+    def order(self, result: DecisionResult) -> int:
         """Order what was decided, and return the sequence of the job orders."""
-        return self._actuator.act(plant_commands(self._site, outcome), outcome.time)
+        return self._actuator.apply(plant_commands(self._site, result), result.time)
 
-    def follow(self, outcome: DecisionResult, orders: DispatchOrders, now: np.datetime64) -> None:
+    def adjust(self, result: DecisionResult, orders: DispatchOrders, now: np.datetime64) -> None:
         """Ask for other powers of stores and, if jobs have other caps, for these and their halls'.
 
         All else stays as it was decided.
         """
         if orders.jobs == self.caps:
-            self._actuator.adjust(storage_requests(self._site, orders), now)
+            self._actuator.update_requests(storage_requests(self._site, orders), now)
         else:
-            self._actuator.act(plant_commands(self._site, replace(outcome, orders=orders)), now)
+            self._actuator.apply(plant_commands(self._site, replace(result, orders=orders)), now)
 
-    def freeze(self, now: np.datetime64, held: DecisionResult | None = None) -> int:
+    def freeze(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
         """Renew the last caps, lowered where a plan under HOLD had to; withdraw all requests."""
-        return self._actuator.freeze(now, plant_commands(self._site, held) if held else None)
+        return self._actuator.renew_last_caps(
+            now, plant_commands(self._site, result) if result else None
+        )
 
     def withdraw(self, now: np.datetime64) -> None:
         """Withdraw all requests."""
-        self._actuator.withdraw(now)
+        self._actuator.withdraw_requests(now)
 
-    def is_taken(self, timeout: float) -> bool:
+    def is_accepted(self, timeout: float) -> bool:
         """Return whether the broker has taken what the plant is told, within some time. [s]"""
-        return self._actuator.is_taken(timeout)
+        return self._actuator.wait_acknowledged(timeout)
 
-    def decided(self, now: np.datetime64, sequence: int) -> None:
+    def acknowledge_tick(self, now: np.datetime64, sequence: int) -> None:
         """Let a simulated plant go on."""
-        self._actuator.decided(now, sequence)
+        self._actuator.publish_decision(now, sequence)
 
-    def beat(self, now: np.datetime64) -> None:
+    def send_heartbeat(self, now: np.datetime64) -> None:
         """Write our heartbeat and echo that of the plant."""
-        heard = float(self.window.observed(now)["plant_heartbeat"])
-        self._actuator.beat(heard if np.isfinite(heard) else None, now)
+        heard = float(self.window.present(now)["plant_heartbeat"])
+        self._actuator.publish_heartbeat(heard if np.isfinite(heard) else None, now)
 
     # --- how it is
 
@@ -217,35 +223,35 @@ class PlantLink:
         return self._client.url
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong with the connection; empty if nothing is."""
-        return self._client.trouble
+        return self._client.error
 
     @property
-    def deafness(self) -> str:
+    def ingest_error(self) -> str:
         """Why what the plant says is not taken in; empty if it is, whatever single sources say."""
         return self._ingester.failure
 
     @property
-    def archive_trouble(self) -> str:
+    def archive_error(self) -> str:
         """What is wrong with keeping what is heard, or with the archive; empty if nothing is."""
-        aside = [f"{path} is spoilt and was set aside" for path in self._archive.set_aside]
-        lost = "; ".join([*filter(None, [self._ingester.damage.words]), *aside])
+        aside = [f"{path} is spoilt and was set aside" for path in self._archive.corrupt_copies]
+        lost = "; ".join([*filter(None, [self._ingester.damage.describe]), *aside])
         lost += " (this is told until the next start)" if lost else ""
-        return "; ".join(filter(None, [self._ingester.trouble, self._archive.trouble, lost]))
+        return "; ".join(filter(None, [self._ingester.error, self._archive.error, lost]))
 
-    def show_broker(self) -> Mapping[str, object]:
+    def broker_status(self) -> Mapping[str, object]:
         """Return how the connection is, as the page wants it."""
         return {
             "url": self.url,
             "is_connected": self._client.is_connected,
-            "trouble": self._client.trouble,
+            "trouble": self._client.error,
         }
 
-    def show_telemetry(self, now: np.datetime64) -> Mapping[str, object]:
+    def telemetry_status(self, now: np.datetime64) -> Mapping[str, object]:
         """Return how telemetry comes in, as the page wants it."""
         counters, window = self._ingester.counters, self.window.counters
-        observed = self.window.observed(now)
+        observed = self.window.present(now)
         lost = {
             name: count
             for name, count in window.items()
@@ -260,12 +266,12 @@ class PlantLink:
             "passed": {name: window[name] for name in IGNORED_COUNTERS if name in window},
             "stale": _stale(observed, checks.STALE_PERIODS * self.window.period),
             "unknown": [f"{point}: {why}" for point, why in self.window.unknown.items()],
-            "coverage": self._ingester.coverage.worst(epoch_second(now)),
+            "coverage": self._ingester.coverage.worst_points(epoch_second(now)),
             "archive": f"{self._archive.counters.get('commits', 0)} commits",
             "connection": dict(self._client.counters),
-            "racks_apart": list(self.racks_apart(now)),
-            "water": setpoint_status(self._site, observed, self._actuator.last.requests),
-            "water_refusal": self.water_refusal(now),
+            "racks_apart": list(self.excluded_racks(now)),
+            "water": setpoint_status(self._site, observed, self._actuator.last_commands.requests),
+            "water_refusal": self.setpoint_refusal(now),
         }
 
 

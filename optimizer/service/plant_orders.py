@@ -64,7 +64,7 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
     if choice == "declared":
         return ""
     words = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
-    owners = [(w, m.name) for w in words for m in site.of(_kind(w))]
+    owners = [(w, m.name) for w in words for m in site.machines_of(_kind(w))]
     for word, owner in owners:
         lacking = [
             label
@@ -73,14 +73,14 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
         ]
         if lacking:
             return f"no point takes a {REQUEST_VARIABLES[word]} of {lacking[0]}"
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         if _value(observed, "facility_enabled", plant.name) != 1.0:
             return f"{plant.name} does not say that it follows requests"
     return ""
 
 
 def setpoint_status(
-    site: Site, observed: xr.Dataset, asked: Mapping[VariableKey, float]
+    site: Site, observed: xr.Dataset, requested: Mapping[VariableKey, float]
 ) -> list[dict[str, object]]:
     """Return what is asked of each circuit and bank, and what the plant aims at.
 
@@ -90,19 +90,20 @@ def setpoint_status(
         The site.
     observed
         Newest good readings.
-    asked
+    requested
         What was asked last, by word and object.
 
     Returns
     -------
     list of dict
-        ``machine``, ``what``, ``unit``, ``asked`` and ``applied``; None where there is no value.
+        ``machine``, ``what``, ``unit``, ``requested`` and ``applied``; None where there is no
+        value.
     """
     found: list[dict[str, object]] = []
     for word in setpoints.SET_POINT_VARIABLES:
         is_supply = word == setpoints.SUPPLY_SET_POINT
-        for machine in site.of(_kind(word)):
-            wanted = asked.get((REQUEST_VARIABLES[word], _objects(site, machine.name)[0]))
+        for machine in site.machines_of(_kind(word)):
+            wanted = requested.get((REQUEST_VARIABLES[word], _objects(site, machine.name)[0]))
             applied = _value(observed, APPLIED_VARIABLES[word], machine.name)
             found.append(
                 {
@@ -116,8 +117,8 @@ def setpoint_status(
     return found
 
 
-def _kind(word: str) -> type[CoolingPlant] | type[CduBank]:
-    return CduBank if setpoints.SET_POINT_VARIABLES[word][1] == "cdu" else CoolingPlant
+def _kind(variable: str) -> type[CoolingPlant] | type[CduBank]:
+    return CduBank if setpoints.SET_POINT_VARIABLES[variable][1] == "cdu" else CoolingPlant
 
 
 def _objects(site: Site, owner: str) -> list[str]:
@@ -139,14 +140,14 @@ HALL_CAP_MARGIN: Final = 0.03
 """Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
 
 
-def plant_commands(site: Site, outcome: DecisionResult) -> PlantCommands:
+def plant_commands(site: Site, result: DecisionResult) -> PlantCommands:
     """Return a decision as what is ordered of a plant.
 
     Parameters
     ----------
     site
         The site.
-    outcome
+    result
         What was decided.
 
     Returns
@@ -157,19 +158,22 @@ def plant_commands(site: Site, outcome: DecisionResult) -> PlantCommands:
         heat pumps, of coolant temperatures, of the chillers where the plan commits them, and of the
         set points of the water where the plan has chosen them.
     """
-    orders, queue = outcome.orders, outcome.queue
+    orders, queue = result.orders, result.queue
     caps = caps_in_queue_order(queue, orders.jobs)
-    halls = site.of(ITHall)
-    apart = outcome.apart
+    halls = site.machines_of(ITHall)
+    apart = result.excluded_racks
     without = {
         hall.name: tuple(
             rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in apart
         )
         for hall in halls
     }
-    racks = float(outcome.problem.outlook["service_racks"][0]) - len(apart)
+    racks = float(result.problem.outlook["service_racks"][0]) - len(apart)
     powers = hall_powers(
-        site, work_power=running_power(queue, caps), service_racks=max(racks, 0.0), apart=len(apart)
+        site,
+        work_power=running_power(queue, caps),
+        service_racks=max(racks, 0.0),
+        idle_racks=len(apart),
     )
     rooms = {}
     for hall in halls:
@@ -178,8 +182,10 @@ def plant_commands(site: Site, outcome: DecisionResult) -> PlantCommands:
             powers[hall.name] * left * (1.0 + HALL_CAP_MARGIN), hall.full_power * left
         )
     told = {name: names for name, names in without.items() if names}
-    requests = _requests(site, outcome, orders)
-    return PlantCommands(jobs=orders.jobs, halls=rooms, without=told, requests=requests)
+    requests = _requests(site, result, orders)
+    return PlantCommands(
+        job_caps=orders.jobs, hall_caps=rooms, excluded_racks=told, requests=requests
+    )
 
 
 def storage_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
@@ -187,25 +193,25 @@ def storage_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, fl
     found: dict[VariableKey, float] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        found[f"{kind}_request", store.owner] = orders.net(kind, store.owner)
+        found[f"{kind}_request", store.owner] = orders.net_charge(kind, store.owner)
     return found
 
 
 def _requests(
-    site: Site, outcome: DecisionResult, orders: DispatchOrders
+    site: Site, result: DecisionResult, orders: DispatchOrders
 ) -> dict[VariableKey, float]:
     found = storage_requests(site, orders)
     for exchange in site.exchanges:
-        if exchange.available:
+        if exchange.availability_variable:
             cap = orders.renewable_cap.get(exchange.owner, exchange.import_limit)
             found["renewable_request", exchange.owner] = min(cap, exchange.import_limit)
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         found["heat_reuse_request", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
     found |= setpoint_requests(site, orders)
     for plant, units in orders.cooling_plant_units_on.items():
         found["cooling_plant_units_request", plant] = units
-    water = outcome.choice.replay["technology_supply_temperature"].isel(time=0)
-    for bank in site.of(CduBank):
+    water = result.choice.replay["technology_supply_temperature"].isel(time=0)
+    for bank in site.machines_of(CduBank):
         for unit in range(1, bank.count + 1):
             found["technology_supply_request", f"{bank.name}/{unit:03d}"] = float(water[0])
     return found

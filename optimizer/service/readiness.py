@@ -41,44 +41,44 @@ class ReadinessGate:
         Whether the last decision was made without them.
     """
 
-    def __init__(self, site: Site, link: PlantLink, *, clock: ServiceClock) -> None:
-        self._site, self._link, self._clock = site, link, clock
-        self._unheard = MissingPointLocator(site, link.window)
-        self.is_blind = False
+    def __init__(self, site: Site, plant_link: PlantLink, *, clock: ServiceClock) -> None:
+        self._site, self._link, self._clock = site, plant_link, clock
+        self._point_locator = MissingPointLocator(site, plant_link.window)
+        self.lacks_inputs = False
 
-    def missing(self) -> str:
+    def missing_inputs(self) -> str:
         """Return what must be known and nobody says now, in words; empty if all is heard."""
         try:
             estimate_state(self._site, self._link.observed(self._clock.now()))
         except StateError as error:
-            return str(self._unheard.told(error))
-        return self._link.jobs.unheard
+            return str(self._point_locator.locate(error))
+        return self._link.jobs.missing_queue
 
-    def told(self, error: Exception) -> Exception:
+    def explain_error(self, error: Exception) -> Exception:
         """Return why there is no plan, with where to look, and what is not heard besides."""
         if isinstance(error, StateError):
-            return self._unheard.told(error)
-        if isinstance(error, NoScheduleError) and self.is_blind:
-            return NoScheduleError(f"{error}\nit may come of this: {self.missing()}")
+            return self._point_locator.locate(error)
+        if isinstance(error, NoScheduleError) and self.lacks_inputs:
+            return NoScheduleError(f"{error}\nit may come of this: {self.missing_inputs()}")
         return error
 
-    def waits(self, stop: Event) -> Iterator[str]:
+    def wait_for_inputs(self, stop: Event) -> Iterator[str]:
         """Yield what is missing, until nothing is, the longest wait is over, or it is to stop."""
         until = time.monotonic() + FIRST_TELEMETRY_TIMEOUT_S
-        while (words := self.missing()) and time.monotonic() < until:
+        while (words := self.missing_inputs()) and time.monotonic() < until:
             yield words
             if stop.wait(POLL_INTERVAL_S):
                 return
 
-    def judge(self, *, is_known: bool) -> None:
+    def note_decision(self, *, has_inputs: bool) -> None:
         """Take note of a decision: whether enough was known for a plan."""
-        self.is_blind = not is_known and bool(self.missing())
+        self.lacks_inputs = not has_inputs and bool(self.missing_inputs())
 
-    def look(self) -> None:
+    def redecide_when_ready(self) -> None:
         """Have a quarter-hour that was decided blindly decided anew once all is heard again."""
-        if self.is_blind and not self.missing():
-            self.is_blind = False
-            self._clock.again()
+        if self.lacks_inputs and not self.missing_inputs():
+            self.lacks_inputs = False
+            self._clock.request_redecision()
 
 
 class MissingPointLocator:
@@ -95,7 +95,7 @@ class MissingPointLocator:
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
 
-    def told(self, error: StateError) -> StateError:
+    def locate(self, error: StateError) -> StateError:
         """Return an error about what was never measured, with the topics that would show it.
 
         Parameters
@@ -106,10 +106,10 @@ class MissingPointLocator:
         Returns
         -------
         StateError
-            The same faults; the mend of each names topic, process area and object id, or how far
+            The same faults; the remedy of each names topic, process area and object id, or how far
             off the stamps of its point are.
         """
-        return StateError(error.source, [self._fault(fault) for fault in error.faults])
+        return StateError(error.source, [self._fault(fault) for fault in error.issues])
 
     @cached_property
     def _points(self) -> Mapping[str, SitePoint]:
@@ -117,19 +117,19 @@ class MissingPointLocator:
         found: dict[str, SitePoint] = {}
         for point in list_points(self._site):
             of = "" if point.meaning.kinds == ("grid",) else f" of {point.label}"
-            for name in (point.meaning.variable, point.meaning.negative):
+            for name in (point.meaning.variable, point.meaning.reverse_variable):
                 found[f"{name}{of}"] = point
         return found
 
     def _fault(self, fault: ValidationIssue) -> ValidationIssue:
-        point = self._points.get(fault.place)
-        if point is None or not fault.mend.startswith(NEVER_MEASURED):
+        point = self._points.get(fault.location)
+        if point is None or not fault.remedy.startswith(NEVER_MEASURED):
             return fault
-        off = self._window.misdated.words_of((point.meaning.variable, point.label))
+        off = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
         if off:
-            return replace(fault, mend=f"its stamps are refused: {off}; set the clocks")
+            return replace(fault, remedy=f"its stamps are refused: {off}; set the clocks")
         told = point.metadata
         kind = f"{told.object_type}/{told.point_type}/{self._site.name}"
         area = f"process area {', '.join(told.process_area)}, " if told.process_area else ""
-        mend = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {told.object_id}"
-        return replace(fault, mend=f"{NEVER_MEASURED}; {mend}")
+        remedy = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {told.object_id}"
+        return replace(fault, remedy=f"{NEVER_MEASURED}; {remedy}")

@@ -72,7 +72,7 @@ class ScheduleLabel:
     ----------
     source
         Where it comes from.
-    degraded
+    degraded_reason
         Why it is not a fresh optimum on good data; empty if it is.
     quality
         How well the state of the plant was known.
@@ -85,7 +85,7 @@ class ScheduleLabel:
     """
 
     source: ScheduleSource = "optimum"
-    degraded: str = ""
+    degraded_reason: str = ""
     quality: PlantStateQuality = "good"
     is_firm: bool = True
     is_synthetic: bool = False
@@ -99,13 +99,13 @@ class RampStart:
 
     Attributes
     ----------
-    at
+    time
         When the document is made, and the plant begins to turn to it.
     net_import
         What it takes from the grid then, less what it gives. [MW]
     """
 
-    at: np.datetime64
+    time: np.datetime64
     net_import: float
 
 
@@ -150,9 +150,9 @@ class DocumentSender:
 def build_document(
     site: Site,
     schedule: xr.Dataset,
-    flexible: xr.Dataset,
+    flexibility: xr.Dataset,
     *,
-    turn: RampStart,
+    ramp_start: RampStart,
     errors: PlanErrors,
     label: ScheduleLabel,
     sender: DocumentSender,
@@ -165,10 +165,10 @@ def build_document(
         The site.
     schedule
         What is promised at the connection, from the first interval of the document on.
-    flexible
+    flexibility
         From :func:`optimizer.planner.flexibility.estimate_flexibility`; while on hold it is not
         offered.
-    turn
+    ramp_start
         How the plant begins with it.
     errors
         How far earlier plans were off.
@@ -188,9 +188,9 @@ def build_document(
     first = np.datetime64(schedule["time"].to_numpy()[0], "us")
     grid = time_axes.regular_axes(first, intervals_until_same_time_tomorrow(first, site.time_zone))
     starts = [to_milliseconds("schedule", start) for start in grid["time"].to_numpy()]
-    created = to_milliseconds("schedule", turn.at)
-    offered = no_flexibility(schedule) if label.source == "hold" else flexible
-    expected = _expected(site, schedule, grid, errors=errors, turn=turn)
+    created = to_milliseconds("schedule", ramp_start.time)
+    offered = no_flexibility(schedule) if label.source == "hold" else flexibility
+    expected = _expected(site, schedule, grid, errors=errors, turn=ramp_start)
     end = min(
         to_milliseconds("schedule", time_axes.interval_edges(schedule)[-1]), starts[-1] + QUARTER_MS
     )
@@ -206,7 +206,7 @@ def build_document(
         period_start=starts[0],
         period_end=starts[-1] + QUARTER_MS,
         resolution="PT15M",
-        valid_until=to_milliseconds("schedule", turn.at + label.valid_for),
+        valid_until=to_milliseconds("schedule", ramp_start.time + label.valid_for),
         gate_closure=_gate_closure(created, starts),
         intervals=_intervals(starts, expected | _offered_flexibility(offered, schedule, grid)),
         meta=_meta(site, label, end),
@@ -232,10 +232,10 @@ def _expected(
     """Return net import as it is ordered and as it is metered, with its band. [MW]"""
     planned = net_import(schedule)
     setpoints, starts = _quarterly(planned, schedule, grid), grid["time"].to_numpy()
-    since = float((turn.at - starts[0]) / MINUTE)
+    since = float((turn.time - starts[0]) / MINUTE)
     net = metered_means(setpoints, before=turn.net_import, since=since)
     margin = site.margins.power * site.grid.import_limit
-    low, high = errors.band((starts - turn.at) / HOUR, margin=margin)
+    low, high = errors.band((starts - turn.time) / HOUR, margin=margin)
     least = np.minimum(-site.grid.export_limit, net)
     most = np.maximum(site.grid.import_limit, net)
     return {
@@ -290,7 +290,9 @@ def _gate_closure(created: int, starts: list[int]) -> int:
 
 def _meta(site: Site, label: ScheduleLabel, planned_until: int) -> ScheduleMeta:
     grid = site.grid
-    degraded = label.degraded or (f"source is {label.source}" if label.source != "optimum" else "")
+    degraded = label.degraded_reason or (
+        f"source is {label.source}" if label.source != "optimum" else ""
+    )
     return ScheduleMeta(
         source=label.source,
         degraded=degraded[:1000] or None,
@@ -356,9 +358,11 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
             case {"code": str(code), "name": str(title)} if _is_eic_of_type(code, kind) and title:
                 found[name] = (code, title)
             case told:
-                mend = f'give "code" ({what}; see its last letter) and "name"'
+                remedy = f'give "code" ({what}; see its last letter) and "name"'
                 value = "" if told is None else repr(told)[:80]
-                faults.append(ValidationIssue(place=f"{path}, {name}", value=value, mend=mend))
+                faults.append(
+                    ValidationIssue(location=f"{path}, {name}", found=value, remedy=remedy)
+                )
     if faults:
         source = "site"
         raise ServiceError(source, faults)
@@ -368,7 +372,7 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
 def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
     """Return that a file which a person wrote is no JSON, and where it goes wrong."""
     return ValidationIssue(
-        place=str(path), value="", mend=f"{error.reason}; give an object of JSON"
+        location=str(path), found="", remedy=f"{error.reason}; give an object of JSON"
     )
 
 
@@ -393,8 +397,8 @@ def read_partners(folder: Path) -> list[Partner]:
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
         if not is_valid_name(path.stem):
-            mend = f"rename the file: it is named after its partner, whose name has {NAME_RULE}"
-            faults.append(ValidationIssue(place=str(path), value="", mend=mend))
+            remedy = f"rename the file: it is named after its partner, whose name has {NAME_RULE}"
+            faults.append(ValidationIssue(location=str(path), found="", remedy=remedy))
         try:
             content = read_key_file(path)
         except SecurityError as error:
@@ -404,14 +408,14 @@ def read_partners(folder: Path) -> list[Partner]:
         try:
             keys_by_thumbprint(partner.keys)
         except (SecurityError, MessageError) as error:
-            faults.append(ValidationIssue(place=str(path), value="", mend=str(error)))
+            faults.append(ValidationIssue(location=str(path), found="", remedy=str(error)))
         party = content.get("party")
         try:
             if isinstance(party, dict):
                 partner = replace(partner, party=market_party(**party))
         except (MessageError, TypeError) as error:
-            mend = f'{error}; give "code" (an EIC), "name" and "role"'
-            faults.append(ValidationIssue(place=f"{path}, party", value="", mend=mend))
+            remedy = f'{error}; give "code" (an EIC), "name" and "role"'
+            faults.append(ValidationIssue(location=f"{path}, party", found="", remedy=remedy))
         found.append(partner)
     if faults:
         source = "partners"

@@ -51,7 +51,7 @@ class SolverProcess:
         self.deadline = deadline
         self._solve = solve
         self._lock, self._changing = threading.Lock(), threading.Lock()
-        self._is_over = False
+        self._is_aborted = False
         self._context = multiprocessing.get_context("spawn")
         self._start()
 
@@ -64,7 +64,10 @@ class SolverProcess:
         self.stop()
 
     def decide(
-        self, problem: Problem, previous: Decision | None, known: ScenarioInputs | None = None
+        self,
+        problem: Problem,
+        previous: Decision | None,
+        scenario_inputs: ScenarioInputs | None = None,
     ) -> Decision:
         """Return the best schedule of a problem, found in the other process.
 
@@ -74,7 +77,7 @@ class SolverProcess:
             The question.
         previous
             The decision in force until now, to tell what changed.
-        known
+        scenario_inputs
             What courses are drawn from; None to decide for the forecast alone.
 
         Raises
@@ -85,14 +88,14 @@ class SolverProcess:
             If the solver fails, hangs or dies, or the service ends.
         """
         with self._lock:
-            self._expect_more()
+            self._check_running()
             if not self._process.is_alive():
-                self._again("it died between two questions")
+                self._restart("it died between two questions")
             late = threading.Event()
             try:
-                answer = self._ask(late, problem, previous, known)
+                answer = self._request(late, problem, previous, scenario_inputs)
             except (EOFError, OSError) as error:
-                self._again("it hung" if late.is_set() else "it died")
+                self._restart("it hung" if late.is_set() else "it died")
                 message = "the solver's process died"
                 if late.is_set():
                     message = f"the solver gave no answer within {self.deadline:g} s"
@@ -107,7 +110,7 @@ class SolverProcess:
         message = f"the solver gave no decision: {answer!r:.80}"
         raise SolverError(message)
 
-    def _ask(self, late: threading.Event, *question: object) -> object:
+    def _request(self, late: threading.Event, *question: object) -> object:
         """Return the answer; at the deadline the process is killed, whatever it is at."""
 
         def give_up() -> None:
@@ -124,26 +127,26 @@ class SolverProcess:
         finally:
             guard.cancel()
 
-    def end(self) -> None:
+    def abort(self) -> None:
         """Answer no more: whoever waits for an answer has an error at once; for any thread.
 
         A process that is asked nothing ends by itself, as in :meth:`stop`.
         """
         with self._changing:
-            self._is_over = True
+            self._is_aborted = True
             if self._lock.locked():
                 self._process.kill()
 
-    def stop(self, patience: float = EXIT_TIMEOUT_S) -> None:
+    def stop(self, timeout: float = EXIT_TIMEOUT_S) -> None:
         """End the process: by itself, so that its libraries can tidy up, or else by force.
 
         Parameters
         ----------
-        patience
+        timeout
             Longest wait for it. [s]
         """
         self._pipe.close()
-        self._process.join(patience)
+        self._process.join(timeout)
         self._process.kill()
         self._process.join()
 
@@ -159,15 +162,15 @@ class SolverProcess:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
 
-    def _expect_more(self) -> None:
-        if self._is_over:
+    def _check_running(self) -> None:
+        if self._is_aborted:
             message = "the service ends: no more is decided"
             raise SolverError(message)
 
-    def _again(self, why: str) -> None:
+    def _restart(self, why: str) -> None:
         """Kill the process and start another, unless it was ended for good."""
         with self._changing:
-            self._expect_more()
+            self._check_running()
             logger.warning("solver restarted", because=why)
             self.stop(0.0)
             self._start()
@@ -204,11 +207,14 @@ def _load_solver() -> SolveFunction:
 
 
 def _solve_or_describe_error(
-    solve: SolveFunction, problem: Problem, previous: Decision | None, known: ScenarioInputs | None
+    solve: SolveFunction,
+    problem: Problem,
+    previous: Decision | None,
+    scenario_inputs: ScenarioInputs | None,
 ) -> Decision | tuple[str, str]:
     """Return the decision, or the kind and the words of what went wrong."""
     try:
-        return solve(problem, previous, known)
+        return solve(problem, previous, scenario_inputs)
     except GigatwinError as error:
         return type(error).__name__, str(error)
     except Exception as error:  # whatever it is, the service must hear of it

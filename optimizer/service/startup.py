@@ -41,14 +41,14 @@ from twin.text import NAME_RULE, is_valid_name
 logger = structlog.get_logger(__name__)
 
 
-def run_service(site: Site, settings: ServiceConfig, path: Path) -> None:
+def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
     """Run the service of a site until SIGTERM, Ctrl-C, or the end of its terminal.
 
     Parameters
     ----------
     site
         The site.
-    settings
+    config
         What it is told.
     path
         State folder.
@@ -65,29 +65,29 @@ def run_service(site: Site, settings: ServiceConfig, path: Path) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, site=site.name)).path
         stop = stack.enter_context(stop_on_signals())
-        link, overrides = PlantLink(site, settings, folder), HoldRegister(folder / HOLD_FILE)
+        link, overrides = PlantLink(site, config, folder), HoldRegister(folder / HOLD_FILE)
         service = SiteService(
             site,
-            settings,
-            clock=SimulatedClock() if settings.is_simulated else RealClock(),
-            link=link,
-            partners=PartnerLink(site, settings, folder, meter=link.meter),
-            overrides=overrides,
+            config,
+            clock=SimulatedClock() if config.is_simulated else RealClock(),
+            plant_link=link,
+            partner_link=PartnerLink(site, config, folder, meter=link.meter),
+            hold_register=overrides,
             folder=folder,
         )
-        if settings.page_port is not None:
+        if config.page_port is not None:
             page = PageServer(
                 service,
-                port=settings.page_port,
+                port=config.page_port,
                 token=secrets.token_urlsafe(),
-                hosts=settings.page_hosts,
+                hosts=config.page_hosts,
             )
             page.start()
             stack.callback(page.stop)
             write_page_url(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _handle_commands(service)))
-        overrides.take_up()  # until now a HOLD went to the file, as where no service runs
+        overrides.reload()  # until now a HOLD went to the file, as where no service runs
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify_systemd("STOPPING=1")
@@ -130,14 +130,14 @@ def _handle_commands(
     def answer(told: Mapping[str, object]) -> Mapping[str, object]:
         match told:
             case {"command": "status"}:
-                return {"snapshot": service.snapshot(), "missing": service.is_ready()}
+                return {"snapshot": service.snapshot(), "missing": service.readiness_problems()}
             case {"command": "hold", "author": str(author), "reason": str(reason)}:
                 hours = _parse_hours(told.get("hours"))
                 return {"said": service.hold(author=author, reason=reason, hours=hours)}
             case {"command": "release", "author": str(author)}:
                 return {"was_held": service.release(author=author)}
-        mend = "there are status, hold (author, reason, hours) and release (author)"
-        fault = ValidationIssue(place="command", value=repr(told)[:80], mend=mend)
+        remedy = "there are status, hold (author, reason, hours) and release (author)"
+        fault = ValidationIssue(location="command", found=repr(told)[:80], remedy=remedy)
         raise ServiceError("socket", [fault])
 
     return answer
@@ -153,7 +153,7 @@ def _parse_hours(told: object) -> float | None:
         case int() | float():
             return float(told)
     fault = ValidationIssue(
-        place="hours", value=repr(told)[:80], mend="give a number of hours, or none"
+        location="hours", found=repr(told)[:80], remedy="give a number of hours, or none"
     )
     raise ServiceError("socket", [fault])
 
@@ -170,21 +170,21 @@ class PreflightCheck:
 
     Attributes
     ----------
-    what
+    name
         Its name.
-    found
+    result
         What was found, in words.
-    fault
-        What keeps a service from its work, with its mend; empty if nothing does.
+    error
+        What keeps a service from its work, with its remedy; empty if nothing does.
     """
 
-    what: str
-    found: str = ""
-    fault: str = ""
+    name: str
+    result: str = ""
+    error: str = ""
 
 
 def run_preflight_checks(
-    site: Site, settings: ServiceConfig, path: Path, *, now: np.datetime64
+    site: Site, config: ServiceConfig, path: Path, *, now: np.datetime64
 ) -> Iterator[PreflightCheck]:
     """Yield what a start of a service would meet, each as soon as it is known.
 
@@ -192,7 +192,7 @@ def run_preflight_checks(
     ----------
     site
         The site.
-    settings
+    config
         What the service would be told.
     path
         Its state folder.
@@ -201,17 +201,17 @@ def run_preflight_checks(
     """
     every: dict[str, Callable[[], str]] = {
         "site": lambda: _site(site),
-        "series": lambda: _series(site, settings, now),
+        "series": lambda: _series(site, config, now),
         "state": lambda: _state(site, path),
         "partners": lambda: _partners(site, path / "keys"),
-        "page": lambda: _page(settings, path),
-        "broker and plant": lambda: _plant(site, settings),
+        "page": lambda: _page(config, path),
+        "broker and plant": lambda: _plant(site, config),
     }
     for what, look in every.items():
         try:
-            yield PreflightCheck(what=what, found=look())
+            yield PreflightCheck(name=what, result=look())
         except (GigatwinError, OSError) as error:
-            yield PreflightCheck(what=what, fault=str(error))
+            yield PreflightCheck(name=what, error=str(error))
 
 
 def check_site_name(site: Site) -> None:
@@ -223,9 +223,9 @@ def check_site_name(site: Site) -> None:
         If brokers or partners would refuse it.
     """
     if not is_valid_name(site.name):  # in shadow nobody else would tell
-        mend = f"rename its file: a site that is served has a name of {NAME_RULE}"
+        remedy = f"rename its file: a site that is served has a name of {NAME_RULE}"
         raise ServiceError(
-            "site", [ValidationIssue(place="name", value=ascii(site.name), mend=mend)]
+            "site", [ValidationIssue(location="name", found=ascii(site.name), remedy=remedy)]
         )
 
 
@@ -234,25 +234,27 @@ def _site(site: Site) -> str:
     return f"{site.name}: {site.title}"
 
 
-def _series(site: Site, settings: ServiceConfig, now: np.datetime64) -> str:
-    if settings.is_simulated:
+def _series(site: Site, config: ServiceConfig, now: np.datetime64) -> str:
+    if config.is_simulated:
         return "read as the simulated plant tells the time"
-    series = LiveSeries(site, settings.files)
-    series.record(now)
-    if trouble := series.alarm(now):
-        mend = "fetch it anew, or see why it was not: gigatwin fetch, or whoever writes the file"
-        raise ServiceError("series", [ValidationIssue(place="files", value=trouble, mend=mend)])
-    return ", ".join(f"{name} until {end}" for name, end in series.until.items())
+    series = LiveSeries(site, config.series_files)
+    series.current(now)
+    if error := series.alarm_text(now):
+        remedy = "fetch it anew, or see why it was not: gigatwin fetch, or whoever writes the file"
+        raise ServiceError(
+            "series", [ValidationIssue(location="files", found=error, remedy=remedy)]
+        )
+    return ", ".join(f"{name} until {end}" for name, end in series.known_until.items())
 
 
 def _state(site: Site, path: Path) -> str:
     home = next(one for one in (path, *path.parents) if one.exists())
     if not (home.is_dir() and os.access(home, os.W_OK | os.X_OK)):
-        mend = (
+        remedy = (
             "it must be a folder where the service's user may write; or name another with --state"
         )
         raise ServiceError(
-            "state", [ValidationIssue(place=str(home), value="not writable", mend=mend)]
+            "state", [ValidationIssue(location=str(home), found="not writable", remedy=remedy)]
         )
     if not (path / LAYOUT_FILE).exists():
         return f"{path}: none yet, the first start makes it"
@@ -274,36 +276,38 @@ def _partners(site: Site, keys: Path) -> str:
     return f"{', '.join(names)}{codes}"
 
 
-def _page(settings: ServiceConfig, path: Path) -> str:
-    port = settings.page_port or 0
+def _page(config: ServiceConfig, path: Path) -> str:
+    port = config.page_port or 0
     try:
         with socket.create_server((LOOPBACK_ADDRESS, port)):
             pass
     except (OSError, OverflowError) as error:
         if is_service_running(path):
             return f"port {port} is taken, as by the service that runs"
-        mend = "end what listens there, or give another port with --page"
+        remedy = "end what listens there, or give another port with --page"
         why = getattr(error, "strerror", None) or error
-        fault = ValidationIssue(place="page", value=f"port {port}: {why}", mend=mend)
+        fault = ValidationIssue(location="page", found=f"port {port}: {why}", remedy=remedy)
         raise ServiceError("page", [fault]) from error
     return f"port {port} is free" if port else "a free port is taken"
 
 
-def _plant(site: Site, settings: ServiceConfig) -> str:
+def _plant(site: Site, config: ServiceConfig) -> str:
     """Return what is heard of the plant, and where it and the site file do not agree."""
     discovery = SiteDiscovery(site.name)
-    url, protocol = settings.broker, settings.protocol
-    count = discover(url, discovery, seconds=DISCOVERY_TIME_S, tls=settings.tls, protocol=protocol)
+    url, protocol = config.broker, config.protocol
+    count = discover(url, discovery, seconds=DISCOVERY_TIME_S, tls=config.tls, protocol=protocol)
     points = list(discovery.points.values())
     if not points:
-        others = ", ".join(name for name, _ in discovery.strangers.most_common(MAX_NAMES_LISTED))
+        others = ", ".join(name for name, _ in discovery.other_sites.most_common(MAX_NAMES_LISTED))
         seen = f"{count} messages in {DISCOVERY_TIME_S:g} s" + (
             f", points of {others}" if others else ""
         )
-        mend = (
+        remedy = (
             f"let the plant's gateway say its metadata, with tag paths that begin with {site.name}"
         )
-        raise ServiceError("plant", [ValidationIssue(place=site.name, value=seen, mend=mend)])
+        raise ServiceError(
+            "plant", [ValidationIssue(location=site.name, found=seen, remedy=remedy)]
+        )
     differences = compare_topology(site, points, discovery.batches)
     heard = (
         f"{len(points)} points and {len(discovery.batches)} racks heard in {DISCOVERY_TIME_S:g} s"

@@ -58,9 +58,9 @@ class StateFolder:
                 self._lock.close()
                 raise
         except (OSError, JournalError) as error:
-            mend = f"{getattr(error, 'strerror', None) or error}; name another with --state"
+            remedy = f"{getattr(error, 'strerror', None) or error}; name another with --state"
             raise ServiceError(
-                "state", [ValidationIssue(place=str(path), value="", mend=mend)]
+                "state", [ValidationIssue(location=str(path), found="", remedy=remedy)]
             ) from error
 
     def __enter__(self) -> Self:
@@ -77,8 +77,10 @@ class StateFolder:
         except BlockingIOError as error:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
-            mend = "another service runs on this state; stop it, or name another with --state"
-            fault = ValidationIssue(place=str(self.path), value=f"process {holder}", mend=mend)
+            remedy = "another service runs on this state; stop it, or name another with --state"
+            fault = ValidationIssue(
+                location=str(self.path), found=f"process {holder}", remedy=remedy
+            )
             raise ServiceError("state", [fault]) from error
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
@@ -116,16 +118,16 @@ def check_layout(folder: Path) -> None:
     if version == LAYOUT_VERSION:
         return
     if isinstance(version, int) and version > LAYOUT_VERSION:
-        mend = (
+        remedy = (
             f"this gigatwin knows version {LAYOUT_VERSION}; use the one that wrote it, or an empty"
         )
-        fault = ValidationIssue(place=str(path), value=str(version), mend=f"{mend} folder")
+        fault = ValidationIssue(location=str(path), found=str(version), remedy=f"{remedy} folder")
         raise ServiceError("state", [fault])
     size = f"{path.stat().st_size} B"
-    mend = (
+    remedy = (
         f'it is damaged; write {{"version": {LAYOUT_VERSION}}} into it if all else there is whole'
     )
-    raise ServiceError("state", [ValidationIssue(place=str(path), value=size, mend=mend)])
+    raise ServiceError("state", [ValidationIssue(location=str(path), found=size, remedy=remedy)])
 
 
 def check_owner(folder: Path, site: str) -> None:
@@ -138,9 +140,10 @@ def check_owner(folder: Path, site: str) -> None:
     """
     before = owner_of(folder)
     if site and before and before != site:
-        mend = f"this is its state, not that of {site}; name another folder with --state"
+        remedy = f"this is its state, not that of {site}; name another folder with --state"
         raise ServiceError(
-            "state", [ValidationIssue(place=str(folder / LAYOUT_FILE), value=before, mend=mend)]
+            "state",
+            [ValidationIssue(location=str(folder / LAYOUT_FILE), found=before, remedy=remedy)],
         )
 
 

@@ -46,7 +46,7 @@ null stands for what is not known:
 - `missing`: why there is no plan for this quarter-hour, or "", and `awaited`, before the first
   decision: what it waits for;
 - `guarded`: what is done in the quarter-hour that runs and was not planned, in words, or "";
-- `alarms`: `time`, `severity` (high, medium, low), `text`, `mend`.
+- `alarms`: `time`, `severity` (high, medium, low), `text`, `remedy`.
 """
 
 import math
@@ -73,7 +73,7 @@ class OperatorInterface(Protocol):
     def release(self, *, author: str) -> bool:
         """Let the optimiser go on; return whether a HOLD was in force."""
 
-    def is_ready(self) -> list[str]:
+    def readiness_problems(self) -> list[str]:
         """Return what is missing, in words; nothing when ready."""
 
 

@@ -42,42 +42,42 @@ class StatusView:
 
     def __init__(self, site: Site, *, is_averaged: bool = False) -> None:
         self._site, self._is_averaged = site, is_averaged
-        self._watched = [
+        self._temperature_limits = [
             limit
             for limit in limits.operating_limits(site)
-            if limit.margin == "temperature" and np.isfinite(limit.high)
+            if limit.margin_kind == "temperature" and np.isfinite(limit.upper)
         ]
         self._capacity = {
-            "battery": sum(battery.capacity for battery in site.of(Battery)),
-            "tank": sum(tank.capacity for tank in site.of(ChilledWaterTank)),
+            "battery": sum(battery.capacity for battery in site.machines_of(Battery)),
+            "tank": sum(tank.capacity for tank in site.machines_of(ChilledWaterTank)),
         }
         self._past: deque[tuple[str, Row, Row]] = deque(maxlen=DISPLAYED_INTERVALS)
         self._last: DecisionResult | None = None
-        self._told: ScheduleDraft | None = None
-        self._known: Row | None = None
+        self._document: ScheduleDraft | None = None
+        self._last_metered: Row | None = None
 
-    def add(
-        self, outcome: DecisionResult, observed: xr.Dataset, plan: ScheduleDraft | None = None
+    def update(
+        self, result: DecisionResult, observed: xr.Dataset, plan: ScheduleDraft | None = None
     ) -> None:
         """Take in a quarter-hour: what was measured when it began, and what is planned.
 
         Parameters
         ----------
-        outcome
+        result
             What was decided.
         observed
             What was measured; see :class:`optimizer.service.decision_engine.DecisionInputs`.
         plan
             What partners are told, with its band; None if nothing was drawn up.
         """
-        state, queue = outcome.estimate.state, outcome.queue
-        outlook = outcome.problem.outlook.isel(time=0)
-        pool = RackPool.of(self._site)
+        state, queue = result.estimate.state, result.queue
+        outlook = result.problem.outlook.isel(time=0)
+        pool = RackPool.from_site(self._site)
         busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
         seen = observed.get("renewable_used_power")
         row = {
             "grid_power": float(net_import(observed)),
-            "planned_power": self._promised(outcome.time),
+            "planned_power": self._planned_import(result.time),
             "electricity_price": float(outlook["electricity_price"]),
             "carbon_intensity": float(outlook["carbon_intensity"]),
             **{
@@ -89,30 +89,30 @@ class StatusView:
             "renewable_power": None if seen is None else float(seen.sum(skipna=False)),
             "backlog": queue.backlog,
         }
-        reached = outcome.choice.replay
+        reached = result.choice.replay
         heat = {
             _temperature_label(limit): _temperature(limit, observed, reached)
-            for limit in self._watched
+            for limit in self._temperature_limits
         }
-        self._past.append((format_second(outcome.time), _finite_row(row), _finite_row(heat)))
-        self._known = None if np.isfinite(net_import(observed)) else _last_known(outcome)
-        self._last, self._told = outcome, plan
+        self._past.append((format_second(result.time), _finite_row(row), _finite_row(heat)))
+        self._last_metered = None if np.isfinite(net_import(observed)) else _last_known(result)
+        self._last, self._document = result, plan
 
-    def _promised(self, now: np.datetime64) -> float | None:
+    def _planned_import(self, now: np.datetime64) -> float | None:
         """Return what the plan before had promised of the meter, after the interval just over."""
         if self._last is None or self._last.time != now - QUARTER_HOUR:
             return None
-        if self._is_averaged and self._told is not None:
-            return self._told["intervals"][0]["scheduled_mw"]
+        if self._is_averaged and self._document is not None:
+            return self._document["intervals"][0]["scheduled_mw"]
         first = self._last.choice.schedule.isel(time=0)
         return float(net_import(first))
 
-    def show(self) -> dict[str, object]:
+    def as_snapshot(self) -> dict[str, object]:
         """Return ``past``, ``plan``, ``limits``, ``jobs`` and more as the page wants them."""
         site = self._site
         shown: dict[str, object] = {
             "past": self._show_past(),
-            "last_known": self._known,
+            "last_known": self._last_metered,
             "limits": {
                 "grid_import_power": site.grid.import_limit,
                 **{f"{kind}_capacity": most for kind, most in self._capacity.items() if most},
@@ -142,15 +142,15 @@ class StatusView:
             {
                 "name": _temperature_label(limit),
                 "value": now.get(_temperature_label(limit)),
-                "limit": limit.high,
+                "limit": limit.upper,
                 "unit": "degC",
             }
-            for limit in self._watched
+            for limit in self._temperature_limits
         ]
 
-    def _plan(self, outcome: DecisionResult) -> dict[str, object]:
-        schedule, replay = outcome.choice.schedule, outcome.choice.replay
-        pool = RackPool.of(self._site)
+    def _plan(self, result: DecisionResult) -> dict[str, object]:
+        schedule, replay = result.choice.schedule, result.choice.replay
+        pool = RackPool.from_site(self._site)
         busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
         columns: dict[str, xr.DataArray] = {
             "grid_power": net_import(schedule),
@@ -163,10 +163,13 @@ class StatusView:
         for kind, capacity in self._capacity.items():
             if capacity:
                 columns[f"{kind}_level"] = replay[f"{kind}_level"].sum(kind)[1:]
-        heat = {_temperature_label(limit): _column(limit.values(replay)) for limit in self._watched}
+        heat = {
+            _temperature_label(limit): _column(limit.values(replay))
+            for limit in self._temperature_limits
+        }
         shown = {name: _column(array.to_numpy()) for name, array in columns.items()}
-        if self._told is not None:  # what partners read: means, with the turn in them
-            rows = self._told["intervals"][:DISPLAYED_INTERVALS]
+        if self._document is not None:  # what partners read: means, with the turn in them
+            rows = self._document["intervals"][:DISPLAYED_INTERVALS]
             shown |= {"p10": [r["p10_mw"] for r in rows], "p90": [r["p90_mw"] for r in rows]}
             shown["grid_power"][: len(rows)] = [r["scheduled_mw"] for r in rows]
         return {
@@ -177,13 +180,13 @@ class StatusView:
             "temperatures": heat,
         }
 
-    def _jobs(self, outcome: DecisionResult) -> dict[str, object]:
-        queue = outcome.queue
-        runs = np.array([n in outcome.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
+    def _jobs(self, result: DecisionResult) -> dict[str, object]:
+        queue = result.queue
+        runs = np.array([n in result.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
         late = queue.jobs.deadline < queue.instant
         kinds = []
         for place, kind in enumerate(queue.pool.kinds):
-            mine = queue.jobs.kind == place
+            mine = queue.jobs.kind_index == place
             kinds.append(
                 {
                     "kind": kind.name,
@@ -201,10 +204,10 @@ class StatusView:
         }
 
 
-def _last_known(outcome: DecisionResult) -> Row:
+def _last_known(result: DecisionResult) -> Row:
     """Return what the meter said last, and how old that was at a decision."""
-    known = outcome.estimate
-    row = {"grid_power": float(net_import(known.state)), "age_minutes": 60.0 * known.silence}
+    known = result.estimate
+    row = {"grid_power": float(net_import(known.state)), "age_minutes": 60.0 * known.meter_silence}
     return _finite_row(row)
 
 
@@ -218,24 +221,24 @@ def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.
     """Return a temperature as measured, or where no sensor shows it as the twin has it. [degC]"""
     if limit.variable in observed:
         seen = observed[limit.variable]
-        value = float(seen.sel({limit.dim: limit.owner}) if limit.dim else seen)
+        value = float(seen.sel({limit.dimension: limit.owner}) if limit.dimension else seen)
         if np.isfinite(value):
             return value
     return float(limit.values(replay)[0])
 
 
-def decision_status(outcome: DecisionResult | None, revision: int) -> Mapping[str, object] | None:
+def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str, object] | None:
     """Return the last decision with its reasons, as the page wants it."""
-    if outcome is None:
+    if result is None:
         return None
-    choice = outcome.choice
+    choice = result.choice
     told: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
     if choice.decision is not None:
         told = choice.decision.explanation.as_json()
     accounts = told["accounts"]
     money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
     return {
-        "time": format_second(outcome.time),
+        "time": format_second(result.time),
         "source": choice.source.value,
         "reason": choice.reason,
         "revision": revision,
@@ -246,37 +249,37 @@ def decision_status(outcome: DecisionResult | None, revision: int) -> Mapping[st
         **{name: told.get(name, []) for name in ("softened", "doubtful", "reserves", "units")},
         "degraded": told.get("degraded", ""),
         **{name: told[name] for name in ("hedge",) if name in told},
-        "seconds": round(outcome.seconds, DISPLAYED_DECIMALS),
+        "seconds": round(result.seconds, DISPLAYED_DECIMALS),
     }
 
 
-def failure_status(outcome: DecisionResult) -> Mapping[str, object] | None:
+def failure_status(result: DecisionResult) -> Mapping[str, object] | None:
     """Return how long the site bears each single failure, as the page wants it."""
-    covered = outcome.choice.verdict.coverage
+    covered = result.choice.verdict.coverage
     if covered is None:
         return None
     return {
-        "time": format_second(outcome.time),
-        "least_minutes": covered.least_time,
-        "exposed": [name for name, _ in covered.beyond()],
+        "time": format_second(result.time),
+        "least_minutes": covered.required_minutes,
+        "exposed": [name for name, _ in covered.violations()],
         "rows": covered.rows(),
         "plan": {
             "time": [format_second(time) for time in covered.time[:DISPLAYED_INTERVALS]],
-            "minutes": _column(covered.least),
-            "failure": covered.names[:DISPLAYED_INTERVALS],
+            "minutes": _column(covered.min_minutes),
+            "failure": covered.worst_contingencies[:DISPLAYED_INTERVALS],
         },
     }
 
 
-def decision_log_fields(outcome: DecisionResult) -> dict[str, object]:
+def decision_log_fields(result: DecisionResult) -> dict[str, object]:
     """Return a decision in the few words that a log has room for."""
-    first = outcome.choice.schedule.isel(time=0)
+    first = result.choice.schedule.isel(time=0)
     return {
-        "time": format_second(outcome.time),
-        "source": outcome.choice.source.value,
-        "reason": outcome.choice.reason.partition("\n")[0],
+        "time": format_second(result.time),
+        "source": result.choice.source.value,
+        "reason": result.choice.reason.partition("\n")[0],
         "power_mw": round(float(net_import(first)), 2),
-        "jobs": len(outcome.orders.jobs),
+        "jobs": len(result.orders.jobs),
     }
 
 

@@ -42,12 +42,12 @@ class Watchdog:
     def __init__(self, beat: Callable[[], None]) -> None:
         self._beat = beat
         self._beaten = 0.0
-        self.busy = np.inf
+        self.decision_started = np.inf
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why the quarter-hour that runs has no decision: its making is stuck; empty if not."""
-        taken = time.monotonic() - self.busy
+        taken = time.monotonic() - self.decision_started
         if taken <= DECISION_OVERDUE_S:
             return ""
         return (
@@ -56,15 +56,15 @@ class Watchdog:
             f"{WATCHDOG_LIMIT_S / 60.0:.0f} min"
         )
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Beat if it is time; while a decision is stuck the plant is left to its own watch."""
         moment = time.monotonic()
         if moment - self._beaten < HEARTBEAT_INTERVAL_S:
             return
         self._beaten = moment
-        if moment - self.busy < WATCHDOG_LIMIT_S:
+        if moment - self.decision_started < WATCHDOG_LIMIT_S:
             notify_systemd("WATCHDOG=1")
-        if not self.trouble:
+        if not self.error:
             self._beat()
 
 
@@ -74,18 +74,18 @@ POLL_INTERVAL_S: Final = 0.1
 logger = structlog.get_logger(__name__)
 
 
-def run_periodic(stop: Event, *turns: Callable[[], None]) -> None:
+def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
     """Do all turns again and again, until it is to stop.
 
     Parameters
     ----------
     stop
         Set by whoever wants the end.
-    turns
+    tasks
         What is to be done, each by itself.
     """
     while not stop.wait(POLL_INTERVAL_S):
-        for turn in turns:
+        for turn in tasks:
             try:
                 turn()
             except Exception:

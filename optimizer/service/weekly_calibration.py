@@ -59,16 +59,16 @@ class DriftMonitor:
         Whether nothing is calibrated: simulated weeks pass in minutes.
     """
 
-    def __init__(self, site: Site, folder: Path, *, is_asleep: bool = False) -> None:
+    def __init__(self, site: Site, folder: Path, *, is_disabled: bool = False) -> None:
         self._site, self._folder = site, folder
-        self._path, self._is_asleep = folder / CALIBRATIONS_FILE, is_asleep
+        self._path, self._is_disabled = folder / CALIBRATIONS_FILE, is_disabled
         self._next: np.datetime64 | None = None
-        self._begun = np.datetime64(0, "us")
+        self._started_at = np.datetime64(0, "us")
         self._process: BaseProcess | None = None
         self._stamp = NO_FILE_STAMP
         self._changes: tuple[ParameterDrift, ...] = ()
 
-    def look(self, now: np.datetime64) -> None:
+    def update(self, now: np.datetime64) -> None:
         """Begin a calibration if one is due, or see to the one that runs; never waits.
 
         Parameters
@@ -78,7 +78,7 @@ class DriftMonitor:
         """
         if self._process is not None:
             self._see_to(self._process, now)
-        if self._process is not None or self._is_asleep:
+        if self._process is not None or self._is_disabled:
             return
         if self._next is None or self._next > now + DUE_CHECK_INTERVAL:  # a clock may be set back
             self._next = now + START_DELAY
@@ -92,16 +92,16 @@ class DriftMonitor:
                 args=(calibrate_last_week, self._site, self._folder, now),
                 daemon=True,
             )
-            self._begun = now
+            self._started_at = now
             self._process.start()
             logger.info("calibration begun", site=self._site.name)
 
     def alarm(self) -> tuple[str, Severity, str]:
         """Return what has worn, how grave that is, and what to do about it."""
         lost = [change for change in self.changes() if change.loss > 0.0]
-        severity = Severity.MEDIUM if any(change.is_grave for change in lost) else Severity.LOW
-        mend = "plan maintenance; `gigatwin calibrate SITE --drift` tells more"
-        return "; ".join(change.text for change in lost), severity, mend
+        severity = Severity.MEDIUM if any(change.is_severe for change in lost) else Severity.LOW
+        remedy = "plan maintenance; `gigatwin calibrate SITE --drift` tells more"
+        return "; ".join(change.text for change in lost), severity, remedy
 
     def changes(self) -> tuple[ParameterDrift, ...]:
         """Return what has changed, read anew when there is another calibration."""
@@ -119,7 +119,7 @@ class DriftMonitor:
 
     def _see_to(self, process: BaseProcess, now: np.datetime64) -> None:
         if process.is_alive():
-            if not self._begun <= now <= self._begun + MAX_DURATION:
+            if not self._started_at <= now <= self._started_at + MAX_DURATION:
                 logger.warning("calibration ended", reason="it took too long")
                 self.stop()
             return
@@ -149,8 +149,10 @@ def calibrate_last_week(site: Site, folder: Path, now: np.datetime64) -> None:
     except GigatwinError as error:
         logger.warning("no calibration", site=site.name, reason=str(error))
         return
-    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.of(told))
-    logger.info("calibrated", site=site.name, unknown=len(told.unknown), said=list(told.said))
+    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.from_calibration(told))
+    logger.info(
+        "calibrated", site=site.name, unknown=len(told.unidentified), said=list(told.data_quality)
+    )
 
 
 CALIBRATIONS_FILE: Final = "calibrations.json"

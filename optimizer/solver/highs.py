@@ -75,7 +75,7 @@ class LpSolver:
     prices
         Account -> price of its unit.
     basis
-        Where to begin; it need not be whole, the solver mends it.
+        Where to begin; it need not be whole, the solver remedies it.
     time_limit
         Longest that one run may take. [s]
     """
@@ -83,7 +83,7 @@ class LpSolver:
     def __init__(
         self,
         arrays: ModelArrays,
-        prices: Mapping[str, float],
+        account_weights: Mapping[str, float],
         *,
         basis: SimplexBasis | None = None,
         time_limit: float = LP_TIME_LIMIT_S,
@@ -91,7 +91,7 @@ class LpSolver:
         self._highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
         self._time_limit = time_limit
         set_options(self._highs, LP_OPTIONS)
-        pass_model(self._highs, arrays, prices)
+        pass_model(self._highs, arrays, account_weights)
         self._is_cold = basis is None
         if basis is not None:
             check_status(self._highs.setBasis(_started(basis)), "setBasis", may_warn=True)
@@ -120,20 +120,20 @@ class LpSolver:
         check_status(status, "getBasicVariables")
         return np.asarray(np.where(basic >= 0, basic, self._highs.getNumCol() - 1 - basic))
 
-    def bound(self, columns: IntArray, low: FloatArray, *, high: FloatArray) -> None:
+    def set_column_bounds(self, columns: IntArray, low: FloatArray, *, high: FloatArray) -> None:
         """Set the bounds of some columns."""
         status = self._highs.changeColsBounds(len(columns), columns, low, high)
         check_status(status, "changeColsBounds")
 
-    def bound_rows(self, rows: IntArray, low: FloatArray, *, high: FloatArray) -> None:
+    def set_row_bounds(self, rows: IntArray, low: FloatArray, *, high: FloatArray) -> None:
         """Set the bounds of some rows."""
         check_status(self._highs.changeRowsBounds(len(rows), rows, low, high), "changeRowsBounds")
 
-    def price(self, columns: IntArray, costs: FloatArray) -> None:
+    def set_costs(self, columns: IntArray, costs: FloatArray) -> None:
         """Set the costs of some columns."""
         check_status(self._highs.changeColsCost(len(columns), columns, costs), "changeColsCost")
 
-    def bounded(self, arrays: ModelArrays) -> ModelArrays:
+    def current_arrays(self, arrays: ModelArrays) -> ModelArrays:
         """Return arrays of the model with the bounds of columns as they are now."""
         model = self._highs.getLp()
         low, high = np.array(model.col_lower_), np.array(model.col_upper_)
@@ -161,7 +161,7 @@ class LpSolver:
             choose_simplex_strategy(self._highs)
         is_failed = self._highs.run() == highspy.HighsStatus.kError
         if is_failed or self._highs.getModelStatus() not in FINAL_STATUSES:
-            self._run_anew()
+            self._run_cold()
         if self._highs.getModelStatus() == highspy.HighsModelStatus.kUnboundedOrInfeasible:
             self._presolve(False)
             check_status(self._highs.run(), "run", may_warn=True)
@@ -173,26 +173,26 @@ class LpSolver:
             message = f"the solver ended with: {self._highs.modelStatusToString(status)}"
             raise SolverError(message)
         solution = self._highs.getSolution()
-        answer = LpSolution(
+        lp_solution = LpSolution(
             values=np.array(solution.col_value),
             duals=np.array(solution.row_dual),
             reduced_costs=np.array(solution.col_dual),
             objective=float(self._highs.getObjectiveValue()),
         )
-        self._check(answer)
-        return answer
+        self._check(lp_solution)
+        return lp_solution
 
-    def _check(self, answer: LpSolution) -> None:
+    def _check(self, lp_solution: LpSolution) -> None:
         """Refuse an answer that is not of the model, or holds what is not a number."""
         columns, rows = self._highs.getNumCol(), self._highs.getNumRow()
-        counts = len(answer.values), len(answer.reduced_costs), len(answer.duals)
+        counts = len(lp_solution.values), len(lp_solution.reduced_costs), len(lp_solution.duals)
         if counts != (columns, columns, rows):
             message = (
                 f"the solver answered with {counts[0]} values, {counts[1]} reduced costs and "
                 f"{counts[2]} duals of {columns} columns and {rows} rows"
             )
             raise SolverError(message)
-        if not all(np.isfinite(part).all() for part in vars(answer).values()):
+        if not all(np.isfinite(part).all() for part in vars(lp_solution).values()):
             message = "the solver answered with values that are not numbers"
             raise SolverError(message)
 
@@ -212,7 +212,7 @@ class LpSolver:
             path.write_bytes(gzip.compress(plain.read_bytes(), compresslevel=1))
             plain.unlink()
 
-    def _run_anew(self) -> None:
+    def _run_cold(self) -> None:
         """Solve from nothing: the basis may have been at fault, or the way from it."""
         check_status(self._highs.clearSolver(), "clearSolver")
         set_options(self._highs, COLD_START_OPTIONS)
@@ -223,7 +223,7 @@ class LpSolver:
         set_options(self._highs, {"presolve": "on" if is_on else "off"})
         set_time_limit(self._highs, self._time_limit)
 
-    def may_miss(self, rows: IntArray) -> None:
+    def add_elastic_columns(self, rows: IntArray) -> None:
         """Let equations be missed, at a price of 1 for each unit: columns for more, then for less.
 
         Parameters
@@ -271,10 +271,14 @@ class SilentHighs(highspy.Highs):
 
 
 def pass_model(
-    solver: Any, arrays: ModelArrays, prices: Mapping[str, float], *, is_whole: bool = False
+    solver: Any,
+    arrays: ModelArrays,
+    account_weights: Mapping[str, float],
+    *,
+    is_whole: bool = False,
 ) -> None:
     """Hand the model over; with a number that is none the solver would run for ever."""
-    costs, offset = arrays.accounts.weighted(prices, len(arrays.column_low))
+    costs, offset = arrays.accounts.weighted(account_weights, len(arrays.column_low))
     costs = varied_costs(costs)
     numbers = (costs, arrays.column_low, arrays.column_high, arrays.row_low, arrays.row_high)
     if any(np.isnan(part).any() for part in (*numbers, arrays.value, np.array(offset))):

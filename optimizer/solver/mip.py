@@ -48,7 +48,7 @@ class IntegerSolution:
 
     Attributes
     ----------
-    places, values
+    columns, values
         Columns and their values.
     objective
         Objective with them. [EUR]
@@ -56,7 +56,7 @@ class IntegerSolution:
         Share of it by which a better one could still be cheaper, at most. [1]
     """
 
-    places: IntArray
+    columns: IntArray
     values: FloatArray
     objective: float
     gap: float
@@ -64,7 +64,7 @@ class IntegerSolution:
 
 def solve_mip(
     arrays: ModelArrays,
-    prices: Mapping[str, float],
+    account_weights: Mapping[str, float],
     *,
     begin: FloatArray | None = None,
     time_limit: float = LP_TIME_LIMIT_S,
@@ -75,7 +75,7 @@ def solve_mip(
     ----------
     arrays
         The model.
-    prices
+    account_weights
         Account -> price of its unit.
     begin
         Values of all columns to begin with: a plan that keeps every row.
@@ -94,7 +94,7 @@ def solve_mip(
     """
     highs: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
     set_options(highs, MIP_OPTIONS)
-    pass_model(highs, arrays, prices, is_whole=True)
+    pass_model(highs, arrays, account_weights, is_whole=True)
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
     values = run_mip(highs, begin, time_limit=time_limit)
     status, info = highs.getModelStatus(), highs.getInfo()
@@ -105,7 +105,7 @@ def solve_mip(
         message = f"the solver found no whole numbers: {highs.modelStatusToString(status)}"
         raise SolverError(message)
     return IntegerSolution(
-        places=places,
+        columns=places,
         values=np.round(values[places]),
         objective=float(info.objective_function_value),
         gap=float(info.mip_gap),
@@ -178,18 +178,18 @@ class SegmentChoice:
 
     Attributes
     ----------
-    places
+    columns
         Columns, ``(step, column)``.
     low, high
         Their bounds with each piece, ``(piece, step, column)``.
-    begin
+    initial
         Piece of each step to begin with, ``(step,)``.
     """
 
-    places: IntArray
+    columns: IntArray
     low: FloatArray
     high: FloatArray
-    begin: SegmentNumbers
+    initial: SegmentNumbers
 
     @property
     def count(self) -> int:
@@ -220,7 +220,7 @@ def solve_segment_mip(
     set_options(highs, SEGMENT_SEARCH_OPTIONS)
     check_status(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_added(highs, choice) for choice in choices]
-    given = np.concatenate([values, *(_one_hot(one.begin, one.low.shape[0]) for one in choices)])
+    given = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])
     found = run_mip(highs, given, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
     if found is None:
         return None
@@ -230,9 +230,9 @@ def solve_segment_mip(
     ]
 
 
-def _one_hot(piece: SegmentNumbers, pieces: int) -> FloatArray:
+def _one_hot(segment: SegmentNumbers, pieces: int) -> FloatArray:
     """Return a one where a piece is chosen, ``(step * piece,)``."""
-    return np.eye(pieces)[piece].ravel()
+    return np.eye(pieces)[segment].ravel()
 
 
 def _added(highs: Any, choice: SegmentChoice) -> int:
@@ -247,13 +247,13 @@ def _added(highs: Any, choice: SegmentChoice) -> int:
     )
     kinds = np.full(count, int(highspy.HighsVarType.kInteger), dtype=np.uint8)
     check_status(highs.changeColsIntegrality(count, whole, kinds), "changeColsIntegrality")
-    flat = choice.places.ravel()
+    flat = choice.columns.ravel()
     low, high = choice.low.min(axis=0).ravel(), choice.high.max(axis=0).ravel()
     check_status(highs.changeColsBounds(len(flat), flat, low, high), "changeColsBounds")
     table = whole.reshape(steps, pieces)
     for step in range(steps):
         _row(highs, 1.0, 1.0, table[step], np.ones(pieces))
-        for number, column in enumerate(choice.places[step].tolist()):
+        for number, column in enumerate(choice.columns[step].tolist()):
             of = np.append(table[step], column).astype(np.int32)
             most, least = choice.high[:, step, number], choice.low[:, step, number]
             _row(highs, -np.inf, 0.0, of, np.append(-most, 1.0))
@@ -278,7 +278,7 @@ UNIT_SEARCH_TIME_LIMIT_S = 20.0
 
 def solve_unit_commitment(
     arrays: ModelArrays,
-    prices: Mapping[str, float],
+    account_weights: Mapping[str, float],
     solver: LpSolver,
     *,
     relaxed: LpSolution,
@@ -295,7 +295,7 @@ def solve_unit_commitment(
     ----------
     arrays
         The model.
-    prices
+    account_weights
         Account -> price of its unit.
     solver
         The solver of the linear model; its units are fixed afterwards.
@@ -317,10 +317,12 @@ def solve_unit_commitment(
     if _is_within_gap(tried, relaxed):
         return tried
     if tried is None:
-        found = solve_mip(arrays, prices, time_limit=UNIT_SEARCH_TIME_LIMIT_S)
+        found = solve_mip(arrays, account_weights, time_limit=UNIT_SEARCH_TIME_LIMIT_S)
         return None if found is None else _fixed(arrays, solver, found.values)
     try:
-        found = solve_mip(arrays, prices, begin=tried.values, time_limit=UNIT_SEARCH_TIME_LIMIT_S)
+        found = solve_mip(
+            arrays, account_weights, begin=tried.values, time_limit=UNIT_SEARCH_TIME_LIMIT_S
+        )
         sought = None if found is None else _fixed(arrays, solver, found.values)
     except SolverError:  # a search that fails costs its time, and not the plan that is there
         return tried
@@ -363,18 +365,18 @@ def _rounded(arrays: ModelArrays, values: FloatArray) -> FloatArray:
     return flat[arrays.is_integer]
 
 
-def _is_within_gap(answer: LpSolution | None, relaxed: LpSolution) -> bool:
+def _is_within_gap(lp_solution: LpSolution | None, relaxed: LpSolution) -> bool:
     """Return whether no other whole numbers can save more than a search would leave."""
-    if answer is None:
+    if lp_solution is None:
         return False
-    return answer.objective - relaxed.objective <= MIP_GAP * abs(answer.objective)
+    return lp_solution.objective - relaxed.objective <= MIP_GAP * abs(lp_solution.objective)
 
 
 def _fixed(arrays: ModelArrays, solver: LpSolver, units: FloatArray) -> LpSolution | None:
     """Return the best plan with given numbers of units."""
     places = np.flatnonzero(arrays.is_integer).astype(np.int32)
     kept = np.clip(units, arrays.column_low[places], arrays.column_high[places])
-    solver.bound(places, kept, high=kept)
+    solver.set_column_bounds(places, kept, high=kept)
     return solver.run()
 
 
@@ -387,10 +389,10 @@ def units_on(arrays: ModelArrays, values: FloatArray) -> dict[str, FloatArray]:
     }
 
 
-def shift_units(arrays: ModelArrays, warm: WarmStart, instants: Instants) -> FloatArray:
+def shift_units(arrays: ModelArrays, warm_start: WarmStart, instants: Instants) -> FloatArray:
     """Return the whole numbers that the last plan had for the intervals of another window."""
     flat = np.zeros(len(arrays.column_low))
-    time = warm.time(instants)
-    for owner, on in warm.units.items():
+    time = warm_start.matching_intervals(instants)
+    for owner, on in warm_start.units.items():
         flat[arrays.columns[f"{owner}{ON_SUFFIX}"]] = np.round(on[time])
     return flat[arrays.is_integer]

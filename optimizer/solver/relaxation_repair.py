@@ -64,7 +64,7 @@ MAX_SEARCH_BINARIES: Final = 120
 
 
 def repair_relaxation(
-    solver: LpSolver, arrays: ModelArrays, *, inputs: ModelData, answer: LpSolution
+    solver: LpSolver, arrays: ModelArrays, *, data: ModelData, lp_solution: LpSolution
 ) -> tuple[LpSolution, tuple[FixedSegments, ...]]:
     """Return a plan in which physics is kept where waste would pay, and what had to be held.
 
@@ -74,57 +74,57 @@ def repair_relaxation(
         Of the model; what is held stays bounded in it.
     arrays
         The model.
-    inputs
+    data
         What it was made from.
-    answer
+    lp_solution
         Its optimum, in which waste is allowed.
     """
-    found, held = _improve(solver, arrays, inputs, answer)
-    scale = max(abs(found.objective), abs(answer.objective))
-    if held and found.objective - answer.objective > MAX_REPAIR_LOSS * scale:
-        found, held = _search(solver, arrays, inputs, (found, held))
+    found, held = _improve(solver, arrays, data, lp_solution)
+    scale = max(abs(found.objective), abs(lp_solution.objective))
+    if held and found.objective - lp_solution.objective > MAX_REPAIR_LOSS * scale:
+        found, held = _search(solver, arrays, data, (found, held))
     return found, tuple(held)
 
 
 def _improve(
-    solver: LpSolver, arrays: ModelArrays, inputs: ModelData, answer: LpSolution
+    solver: LpSolver, arrays: ModelArrays, data: ModelData, lp_solution: LpSolution
 ) -> tuple[LpSolution, list[FixedSegments]]:
     """Return a plan that is held where it stands, and bettered piece by piece."""
     held: list[FixedSegments] = []
     idle, turn, is_loose = 0, 0, False
     while idle < MAX_IDLE_ROUNDS and turn < MAX_REPAIR_ROUNDS:
         turn += 1
-        answer = net_import_export(arrays, inputs, answer)
-        values = values_by_name(arrays.columns, answer.values)
-        fresh = list(find_fixed_segments(inputs, values, where=find_waste(inputs, values)))
-        fresh = [one for one in fresh if not (is_loose and one.is_chain)]
+        lp_solution = net_import_export(arrays, data, lp_solution)
+        values = values_by_name(arrays.columns, lp_solution.values)
+        fresh = list(find_fixed_segments(data, values, where=find_waste(data, values)))
+        fresh = [one for one in fresh if not (is_loose and one.is_ordered)]
         if not (held or fresh):
             break
-        tried = [replace(one, piece=one.moved(values, turn)) for one in held] + fresh
+        tried = [replace(one, segment=one.next_segments(values, turn)) for one in held] + fresh
         found, again = _solve_fixed(solver, arrays, tried)
         if not again and held and not is_loose:
             break  # the plan before wastes nothing
         if not again:  # one that wastes but runs in no circle: the twin judges what it really draws
-            is_loose, again = True, [one for one in tried if not one.is_chain]
+            is_loose, again = True, [one for one in tried if not one.is_ordered]
         held = again
-        is_better = answer.objective - found.objective > MIN_REPAIR_GAIN * abs(found.objective)
+        is_better = lp_solution.objective - found.objective > MIN_REPAIR_GAIN * abs(found.objective)
         idle = 0 if fresh or is_better else idle + 1
-        answer = found
-    return answer, held
+        lp_solution = found
+    return lp_solution, held
 
 
 def _search(
     solver: LpSolver,
     arrays: ModelArrays,
-    inputs: ModelData,
+    data: ModelData,
     known: tuple[LpSolution, list[FixedSegments]],
 ) -> tuple[LpSolution, list[FixedSegments]]:
     """Return a better plan than the known one, or that, by pieces sought in whole numbers.
 
     Where the search wastes anew, it is held there too and sought again.
     """
-    answer, held = known
-    begin, asked = answer, merge_by_owner(held)
+    lp_solution, held = known
+    begin, asked = lp_solution, merge_by_owner(held)
     for _ in range(MAX_REPAIR_ROUNDS):
         choices = [_choice(one, arrays) for one in asked]
         if sum(choice.count for choice in choices) > MAX_SEARCH_BINARIES:
@@ -135,14 +135,14 @@ def _search(
             break
         if pieces is None:
             break
-        asked = [replace(one, piece=piece) for one, piece in zip(asked, pieces, strict=True)]
+        asked = [replace(one, segment=piece) for one, piece in zip(asked, pieces, strict=True)]
         begin, again = _solve_fixed(solver, arrays, asked)
-        if not again or answer.objective - begin.objective <= MIN_REPAIR_GAIN * abs(
-            answer.objective
+        if not again or lp_solution.objective - begin.objective <= MIN_REPAIR_GAIN * abs(
+            lp_solution.objective
         ):
             break
         values = values_by_name(arrays.columns, begin.values)
-        fresh = list(find_fixed_segments(inputs, values, where=find_waste(inputs, values)))
+        fresh = list(find_fixed_segments(data, values, where=find_waste(data, values)))
         if not fresh:
             return begin, asked
         asked = merge_by_owner([*asked, *fresh])
@@ -150,16 +150,21 @@ def _search(
     return _solve_fixed(solver, arrays, held)
 
 
-def _choice(held: FixedSegments, arrays: ModelArrays) -> SegmentChoice:
+def _choice(fixed_segments: FixedSegments, arrays: ModelArrays) -> SegmentChoice:
     """Return what is held as a choice among all its pieces."""
-    number = np.arange(held.width.shape[1])
-    each = [replace(held, piece=np.full(len(held.steps), one)).bounded(arrays) for one in number]
+    number = np.arange(fixed_segments.width.shape[1])
+    each = [
+        replace(fixed_segments, segment=np.full(len(fixed_segments.steps), one)).column_bounds(
+            arrays
+        )
+        for one in number
+    ]
     places, low, high = (np.stack(parts) for parts in zip(*each, strict=True))
-    return SegmentChoice(places=places[0], low=low, high=high, begin=held.piece)
+    return SegmentChoice(columns=places[0], low=low, high=high, initial=fixed_segments.segment)
 
 
 def _solve_fixed(
-    solver: LpSolver, arrays: ModelArrays, held: list[FixedSegments]
+    solver: LpSolver, arrays: ModelArrays, fixed_segments: list[FixedSegments]
 ) -> tuple[LpSolution, list[FixedSegments]]:
     """Return the best plan that is held, and what holds it.
 
@@ -169,18 +174,24 @@ def _solve_fixed(
     """
     slack = 0
     for _ in range(2 * MAX_SEGMENTS):
-        for one in held:
-            places, low, high = one.bounded(arrays, slack)
-            solver.bound(places.ravel(), low.ravel(), high=high.ravel())
+        for one in fixed_segments:
+            places, low, high = one.column_bounds(arrays, slack)
+            solver.set_column_bounds(places.ravel(), low.ravel(), high=high.ravel())
         found = solver.run()
         if found is None:
             slack += 1
             continue
-        again = [one.at(values_by_name(arrays.columns, found.values)) for one in held]
-        if not slack or all((a.piece == b.piece).all() for a, b in zip(again, held, strict=True)):
-            return found, held
-        held, slack = again, 0
-    _free(solver, arrays, [one for one in held if one.is_chain])  # nothing runs in a circle still
+        again = [
+            one.at_output(values_by_name(arrays.columns, found.values)) for one in fixed_segments
+        ]
+        if not slack or all(
+            (a.segment == b.segment).all() for a, b in zip(again, fixed_segments, strict=True)
+        ):
+            return found, fixed_segments
+        fixed_segments, slack = again, 0
+    _free(
+        solver, arrays, [one for one in fixed_segments if one.is_ordered]
+    )  # nothing runs in a circle still
     found = solver.run()
     if found is None:
         message = "the plan cannot be kept from waste"
@@ -188,57 +199,61 @@ def _solve_fixed(
     return found, []
 
 
-def _free(solver: LpSolver, arrays: ModelArrays, held: list[FixedSegments]) -> None:
+def _free(solver: LpSolver, arrays: ModelArrays, fixed_segments: list[FixedSegments]) -> None:
     """Give what was held its own bounds again."""
-    for one in held:
+    for one in fixed_segments:
         places = stack_columns(one.names, arrays.columns)[one.steps].ravel()
-        solver.bound(places, arrays.column_low[places], high=arrays.column_high[places])
+        solver.set_column_bounds(places, arrays.column_low[places], high=arrays.column_high[places])
 
 
 def find_fixed_segments(
-    inputs: ModelData, values: Mapping[str, FloatArray], *, where: Mapping[str, tuple[int, ...]]
+    data: ModelData, values: Mapping[str, FloatArray], *, where: Mapping[str, tuple[int, ...]]
 ) -> Iterator[FixedSegments]:
     """Yield what to hold so that a plan wastes nothing, each at the piece where it stands.
 
     Parameters
     ----------
-    inputs
+    data
         The problem and its curves.
     values
         Values of the model's variables.
     where
         Owner -> intervals in which it wastes.
     """
-    site = inputs.problem.site
-    for convert in site.converts:
+    site = data.problem.site
+    for convert in site.conversions:
         if convert.owner in where:
             steps = np.array(where[convert.owner])
-            width = inputs.curves[convert.owner].width[steps]
+            width = data.curves[convert.owner].width[steps]
             names: tuple[str, ...] = (f"{convert.owner}.segment",)
             given = values[names[0]][steps].sum(axis=1)[:, None]
-            piece = segment_of(width, given)
-            yield FixedSegments(names=names, steps=steps, piece=piece, width=width, is_chain=True)
-    for owner, ways, gains, limits in _bidirectional(inputs):
+            segment = segment_of(width, given)
+            yield FixedSegments(
+                names=names, steps=steps, segment=segment, width=width, is_ordered=True
+            )
+    for owner, ways, gains, limits in _bidirectional(data):
         if owner in where:
             names, steps = tuple(f"{owner}.{way}" for way in ways), np.array(where[owner])
             width = np.broadcast_to(limits, (len(steps), 2))
             rise = stack_columns(names, values)[steps] @ gains
-            piece = np.where(rise >= 0.0, 0, 1)
-            yield FixedSegments(names=names, steps=steps, piece=piece, width=width, is_chain=False)
+            segment = np.where(rise >= 0.0, 0, 1)
+            yield FixedSegments(
+                names=names, steps=steps, segment=segment, width=width, is_ordered=False
+            )
 
 
 def _bidirectional(
-    inputs: ModelData,
+    data: ModelData,
 ) -> Iterator[tuple[str, tuple[str, str], FloatArray, tuple[float, float]]]:
     """Yield owner, variables, share of each that counts, and limits of what has two ways.
 
     Held to the way in which its level moves anyway, a store keeps its levels.
     """
-    for store in inputs.problem.site.stores:
+    for store in data.problem.site.stores:
         gains = np.array([store.charge_efficiency, -1.0 / store.discharge_efficiency])
         limits = (store.charge_limit, store.discharge_limit)
         yield store.owner, ("charge", "discharge"), gains, limits
-    for exchange in bidirectional_exchanges(inputs.problem.site):
+    for exchange in bidirectional_exchanges(data.problem.site):
         limits = (exchange.import_limit, exchange.export_limit)
         yield exchange.owner, ("import_power", "export_power"), np.array([1.0, -1.0]), limits
 
@@ -250,16 +265,16 @@ FEASIBILITY_TOLERANCE: Final = 1e-6
 """By how much a solver may miss a bound, in the bound's unit."""
 
 
-def net_import_export(arrays: ModelArrays, inputs: ModelData, answer: LpSolution) -> LpSolution:
+def net_import_export(arrays: ModelArrays, data: ModelData, lp_solution: LpSolution) -> LpSolution:
     """Return a plan as good, in which no exchange runs in a circle that costs nothing.
 
     Parameters
     ----------
     arrays
         The model.
-    inputs
+    data
         What it was made from.
-    answer
+    lp_solution
         A plan.
 
     Returns
@@ -267,21 +282,21 @@ def net_import_export(arrays: ModelArrays, inputs: ModelData, answer: LpSolution
     Answer
         The same where netting breaks a bound or changes what is paid.
     """
-    values = answer.values.copy()
-    for exchange in bidirectional_exchanges(inputs.problem.site):
+    values = lp_solution.values.copy()
+    for exchange in bidirectional_exchanges(data.problem.site):
         ways = [arrays.columns[f"{exchange.owner}.{way}_power"] for way in ("import", "export")]
         both = np.minimum(values[ways[0]], values[ways[1]])
         for places in ways:
             values[places] -= both
-    moved = values - answer.values
+    moved = values - lp_solution.values
     if not moved.any():
-        return answer
-    cost, _ = arrays.accounts.weighted(account_weights(inputs.problem.weights), len(values))
+        return lp_solution
+    cost, _ = arrays.accounts.weighted(account_weights(data.problem.weights), len(values))
     # no dot product: from some size on its threads go on spinning, which doubles what comes next
     is_free = abs(float((cost * moved).sum())) <= FREE_COST_TOLERANCE * max(
-        abs(answer.objective), 1.0
+        abs(lp_solution.objective), 1.0
     )
-    return replace(answer, values=values) if is_free and _fits(arrays, values) else answer
+    return replace(lp_solution, values=values) if is_free and _fits(arrays, values) else lp_solution
 
 
 def _fits(arrays: ModelArrays, values: FloatArray) -> bool:
@@ -309,12 +324,12 @@ MAX_SIMULTANEOUS_SHARE: Final = 1e-4
 """Share of its smaller limit with which a store or an exchange may run in a circle. [1]"""
 
 
-def find_waste(inputs: ModelData, values: Mapping[str, FloatArray]) -> dict[str, tuple[int, ...]]:
+def find_waste(data: ModelData, values: Mapping[str, FloatArray]) -> dict[str, tuple[int, ...]]:
     """Return where a plan wastes.
 
     Parameters
     ----------
-    inputs
+    data
         The problem and its curves.
     values
         Values of the model's variables.
@@ -324,12 +339,12 @@ def find_waste(inputs: ModelData, values: Mapping[str, FloatArray]) -> dict[str,
     dict
         Owner -> intervals, only owners that have any.
     """
-    site = inputs.problem.site
+    site = data.problem.site
     found: dict[str, BoolArray] = {}
-    for convert in site.converts:
-        curve, filled = inputs.curves[convert.owner], values[f"{convert.owner}.segment"]
+    for convert in site.conversions:
+        curve, filled = data.curves[convert.owner], values[f"{convert.owner}.segment"]
         right = curve.fill(curve.low + filled.sum(axis=1))
-        excess = [np.abs((curve.slope[c] * (filled - right)).sum(axis=1)) for c in convert.draws]
+        excess = [np.abs((curve.slope[c] * (filled - right)).sum(axis=1)) for c in convert.inputs]
         found[convert.owner] = np.max(excess, axis=0) > np.minimum(
             MAX_WASTE_MW, MAX_WASTE_SHARE * curve.width.sum(axis=1)
         )

@@ -51,7 +51,7 @@ from twin.relations import Store
 
 
 def round_bids(
-    solver: LpSolver, arrays: ModelArrays, *, inputs: ModelData, answer: LpSolution
+    solver: LpSolver, arrays: ModelArrays, *, data: ModelData, lp_solution: LpSolution
 ) -> LpSolution:
     """Return a plan near the best that offers nothing but whole bids.
 
@@ -61,9 +61,9 @@ def round_bids(
         Holds the model; keeps the bids as bounds, so that later runs have them too.
     arrays
         The model.
-    inputs
+    data
         What it was made from.
-    answer
+    lp_solution
         The best plan with any capacity.
 
     Returns
@@ -76,16 +76,18 @@ def round_bids(
     SolverError
         If there is none; but less capacity can always be held.
     """
-    problem = inputs.problem
+    problem = data.problem
     if not problem.site.reserves:
-        return answer
+        return lp_solution
     products = tuple(bid_blocks(arrays, problem))
     search = BidRounding(solver, products, lasting=ActivationRows(arrays, problem))
-    offer = None if charges_and_discharges(problem, arrays, answer) else search.from_any(answer)
-    if offer is None or charges_and_discharges(problem, arrays, offer.answer):
-        offer = _round_without_simultaneous(solver, arrays, inputs=inputs, search=search)
+    offer = (
+        None if charges_and_discharges(problem, arrays, lp_solution) else search.round(lp_solution)
+    )
+    if offer is None or charges_and_discharges(problem, arrays, offer.lp_solution):
+        offer = _round_without_simultaneous(solver, arrays, data=data, search=search)
     fix_storage_direction(
-        solver, arrays, problem=problem, answer=offer.answer
+        solver, arrays, problem=problem, lp_solution=offer.lp_solution
     )  # bids are fixed: no more circles
     return _with_exact_bids(offer, products)
 
@@ -94,12 +96,12 @@ def round_bids(
 class BidSolution:
     """A plan whose bids are whole: those of each product, and the answer with them."""
 
-    whole: tuple[FloatArray, ...]
-    answer: LpSolution
+    bids: tuple[FloatArray, ...]
+    lp_solution: LpSolution
 
     def beats(self, other: "BidSolution") -> bool:
         """Return whether it costs less."""
-        return self.answer.objective < other.answer.objective - COST_TOLERANCE_EUR
+        return self.lp_solution.objective < other.lp_solution.objective - COST_TOLERANCE_EUR
 
 
 type BidMove = tuple[float, int, int, float]
@@ -120,7 +122,7 @@ class BidBlocks:
         Columns of what is offered of it, ``(time,)``.
     block
         Number of the block of each interval, ``(time,)``.
-    most
+    max_offer
         Most that may be offered, ``(time,)``. [MW]
     cost
         What the objective pays for a MW, ``(time,)``. [EUR MW-1]
@@ -129,36 +131,38 @@ class BidBlocks:
     product: ReserveProduct
     columns: IntArray
     block: IntArray
-    most: FloatArray
+    max_offer: FloatArray
     cost: FloatArray
 
-    def of(self, answer: LpSolution) -> FloatArray:
+    def offered(self, lp_solution: LpSolution) -> FloatArray:
         """Return what an answer offers. [MW]"""
-        return answer.values[self.columns]
+        return lp_solution.values[self.columns]
 
-    def down(self, capacity: FloatArray) -> FloatArray:
+    def rounded_down(self, capacity: FloatArray) -> FloatArray:
         """Return whole bids of some capacity. [MW]"""
-        return self.product.bid(capacity)
+        return self.product.sellable_capacity(capacity)
 
-    def lost(self, answer: LpSolution) -> float:
+    def rounding_loss(self, lp_solution: LpSolution) -> float:
         """Return what would have been earned by capacity that is no whole bid. [EUR]"""
-        return float(self.cost @ (self.down(self.of(answer)) - self.of(answer)))
+        return float(
+            self.cost @ (self.rounded_down(self.offered(lp_solution)) - self.offered(lp_solution))
+        )
 
-    def higher(self, whole: FloatArray) -> FloatArray:
+    def one_step_up(self, whole: FloatArray) -> FloatArray:
         """Return whole bids a step higher, where they may be. [MW]"""
         step = np.where(
             whole > CAPACITY_TOLERANCE_MW, self.product.bid_step, self.product.least_bid
         )
-        raised = self.product.bid(whole + step)
-        return np.where(raised <= self.most + CAPACITY_TOLERANCE_MW, raised, whole)
+        raised = self.product.sellable_capacity(whole + step)
+        return np.where(raised <= self.max_offer + CAPACITY_TOLERANCE_MW, raised, whole)
 
-    def lower(self, whole: FloatArray) -> FloatArray:
+    def one_step_down(self, whole: FloatArray) -> FloatArray:
         """Return whole bids a step lower. [MW]"""
-        return self.product.bid(np.maximum(whole - self.product.bid_step, 0.0))
+        return self.product.sellable_capacity(np.maximum(whole - self.product.bid_step, 0.0))
 
-    def by_block(self, answer: LpSolution) -> FloatArray:
+    def cost_by_block(self, lp_solution: LpSolution) -> FloatArray:
         """Return what a MW more in a whole block costs, in each of its intervals. [EUR MW-1]"""
-        costs = np.bincount(self.block, weights=answer.reduced_costs[self.columns])
+        costs = np.bincount(self.block, weights=lp_solution.reduced_costs[self.columns])
         return np.asarray(costs[self.block])
 
 
@@ -204,11 +208,11 @@ class ActivationRows:
             Product -> most that is offered of it, ``(time,)``. [MW]
         """
         every = np.concatenate([np.zeros(0, dtype=np.int32), *(r.ravel() for _, r in self._rows)])
-        is_idle = np.isin(every, self.idle(most))
+        is_idle = np.isin(every, self.unreachable(most))
         high = np.where(is_idle, np.inf, self._arrays.row_high[every])
         return every, self._arrays.row_low[every], high
 
-    def idle(self, most: Mapping[str, FloatArray]) -> IntArray:
+    def unreachable(self, most: Mapping[str, FloatArray]) -> IntArray:
         """Return the rows that no use can touch of what is offered, in MW by product."""
         touched = {name: self._touched(name, offered) for name, offered in most.items()}
         found = [
@@ -232,62 +236,62 @@ class BidRounding:
         self, solver: LpSolver, products: tuple[BidBlocks, ...], *, lasting: ActivationRows
     ) -> None:
         self._solver, self._products, self._lasting = solver, products, lasting
-        self._most = {one.product.name: one.most for one in products}
+        self._most = {one.product.name: one.max_offer for one in products}
 
-    def freed(self) -> LpSolution:
+    def solve_free(self) -> LpSolution:
         """Return the best plan with any capacity."""
         for one in self._products:
-            self._bound(one, np.zeros_like(one.most), high=one.most)
+            self._bound(one, np.zeros_like(one.max_offer), high=one.max_offer)
         return self._surely()
 
-    def keep(self, whole: Sequence[FloatArray]) -> None:
+    def fix_bids(self, whole: Sequence[FloatArray]) -> None:
         """Bound what is offered of every product."""
         for one, offered in zip(self._products, whole, strict=True):
             self._bound(one, offered)
 
-    def kept(self, offer: BidSolution) -> LpSolution:
+    def solve_fixed(self, offer: BidSolution) -> LpSolution:
         """Return the best plan with some bids."""
-        self.keep(offer.whole)
+        self.fix_bids(offer.bids)
         return self._surely()
 
-    def from_any(self, best: LpSolution) -> BidSolution:
+    def round(self, best: LpSolution) -> BidSolution:
         """Return a plan with whole bids, which bound what is offered from then on."""
-        paid = abs(sum(float(one.cost @ one.of(best)) for one in self._products))
+        paid = abs(sum(float(one.cost @ one.offered(best)) for one in self._products))
         offer = self._rounded(best, enough=best.objective + BID_LOSS_SHARE * paid)
         offer = self._moved(offer, much=best.objective + MOVE_LOSS_SHARE * paid)
         offer = self._paid(offer)
-        self.keep(offer.whole)
+        self.fix_bids(offer.bids)
         return offer
 
     def _paid(self, offer: BidSolution) -> BidSolution:
         """Return the plan with an offer, with less of it, or with none, whichever costs least."""
-        pairs = list(zip(self._products, offer.whole, strict=True))
+        pairs = list(zip(self._products, offer.bids, strict=True))
         nothing = {one.product.name: np.zeros_like(whole) for one, whole in pairs}
-        spared = sum(offer.answer.reduced_costs[one.columns] @ whole for one, whole in pairs)
-        if spared <= COST_TOLERANCE_EUR and not self._weighs(offer.answer, nothing):
+        spared = sum(offer.lp_solution.reduced_costs[one.columns] @ whole for one, whole in pairs)
+        if spared <= COST_TOLERANCE_EUR and not self._weighs(offer.lp_solution, nothing):
             return offer
-        none = replace(offer, whole=tuple(nothing.values()))
-        none = replace(none, answer=self.kept(none))
+        none = replace(offer, bids=tuple(nothing.values()))
+        none = replace(none, lp_solution=self.solve_fixed(none))
         offer = self._cleared(offer, none)
         return none if none.beats(offer) else offer
 
-    def _rounded(self, answer: LpSolution, *, enough: float) -> BidSolution:
+    def _rounded(self, lp_solution: LpSolution, *, enough: float) -> BidSolution:
         """Return a plan whose bids are made whole product by product, the others free.
 
         Those that lose most by it come first: what they lose, others may earn.
         """
         left = dict(enumerate(self._products))
-        whole = [np.zeros_like(one.most) for one in self._products]
+        whole = [np.zeros_like(one.max_offer) for one in self._products]
         while left:
-            number = max(left, key=lambda number: left[number].lost(answer))
+            number = max(left, key=lambda number: left[number].rounding_loss(lp_solution))
             one = left.pop(number)
-            whole[number] = one.down(one.of(answer))
-            if np.abs(one.of(answer) - whole[number]).max() > CAPACITY_TOLERANCE_MW:
-                whole[number], answer = self._made_whole(one, answer, enough=enough)
+            whole[number] = one.rounded_down(one.offered(lp_solution))
+            if np.abs(one.offered(lp_solution) - whole[number]).max() > CAPACITY_TOLERANCE_MW:
+                whole[number], lp_solution = self._made_whole(one, lp_solution, enough=enough)
             self._bound(one, whole[number])
-        if self._weighs(answer, self._most):
-            answer = self._surely()
-        return BidSolution(whole=tuple(whole), answer=answer)
+        if self._weighs(lp_solution, self._most):
+            lp_solution = self._surely()
+        return BidSolution(bids=tuple(whole), lp_solution=lp_solution)
 
     def _made_whole(
         self, one: BidBlocks, free: LpSolution, *, enough: float
@@ -297,17 +301,17 @@ class BidRounding:
         Blocks are rounded down, or up as far as they go, or each the way that costs less by half
         the sum of its prices at both ends.
         """
-        low = one.down(one.of(free))
+        low = one.rounded_down(one.offered(free))
         self._bound(one, low)
         best = low, self._surely()
         if best[1].objective <= enough:
             return best
-        high = self._reached(one, low, one.of(free))
+        high = self._reached(one, low, one.offered(free))
         raised = self._held(one, high) if (high > low).any() else None
         if raised is None:
             return best
         tried = [best, (high, raised)]
-        mixed = np.where(one.by_block(best[1]) + one.by_block(raised) < 0.0, high, low)
+        mixed = np.where(one.cost_by_block(best[1]) + one.cost_by_block(raised) < 0.0, high, low)
         if (mixed != low).any() and (mixed != high).any():
             found = self._held(one, mixed)
             tried += [] if found is None else [(mixed, found)]
@@ -315,7 +319,7 @@ class BidRounding:
 
     def _reached(self, one: BidBlocks, low: FloatArray, offered: FloatArray) -> FloatArray:
         """Return whole bids from some on that are as high as they may be, up to a step."""
-        high = np.where(offered - low > CAPACITY_TOLERANCE_MW, one.higher(low), low)
+        high = np.where(offered - low > CAPACITY_TOLERANCE_MW, one.one_step_up(low), low)
         share = np.where(
             high > low, (offered - low) / np.maximum(high - low, CAPACITY_TOLERANCE_MW), 0.0
         )
@@ -323,11 +327,11 @@ class BidRounding:
         push = BID_INCENTIVES_EUR_PER_MW[0] * (
             BID_INCENTIVES_EUR_PER_MW[1] / BID_INCENTIVES_EUR_PER_MW[0]
         ) ** (rank / max(len(shares) - 1, 1))
-        self._solver.price(one.columns, one.cost - np.where(high > low, push, 0.0))
+        self._solver.set_costs(one.columns, one.cost - np.where(high > low, push, 0.0))
         self._bound(one, low, high=high)
         found = self._solver.run()
-        self._solver.price(one.columns, one.cost)
-        return low if found is None else one.down(one.of(found))
+        self._solver.set_costs(one.columns, one.cost)
+        return low if found is None else one.rounded_down(one.offered(found))
 
     def _moved(self, offer: BidSolution, *, much: float) -> BidSolution:
         """Return a plan with blocks moved by a step, one after another, where it pays."""
@@ -342,7 +346,7 @@ class BidRounding:
         for _ in range(MAX_BID_MOVES):
             ahead = (way for way in ways(offer) if way[1:] not in tried)
             best = max(ahead, default=None)
-            if best is None or offer.answer.objective <= much:
+            if best is None or offer.lp_solution.objective <= much:
                 break
             tried.add(best[1:])
             found = self._with(offer, *best[1:])
@@ -352,10 +356,10 @@ class BidRounding:
 
     def _moves(self, offer: BidSolution) -> Iterator[BidMove]:
         """Yield what blocks may be moved to: the most that it can bring, product, block, bid."""
-        for number, (one, whole) in enumerate(zip(self._products, offer.whole, strict=True)):
-            cost = one.by_block(offer.answer)
+        for number, (one, whole) in enumerate(zip(self._products, offer.bids, strict=True)):
+            cost = one.cost_by_block(offer.lp_solution)
             first = np.unique(one.block, return_index=True)[1]
-            for target in (one.higher(whole), one.lower(whole)):
+            for target in (one.one_step_up(whole), one.one_step_down(whole)):
                 gain = -cost * (target - whole)
                 for at in first[gain[first] > COST_TOLERANCE_EUR]:
                     yield float(gain[at]), number, int(one.block[at]), float(target[at])
@@ -370,16 +374,16 @@ class BidRounding:
 
     def _burdens(self, offer: BidSolution, none: BidSolution) -> Iterator[BidMove]:
         """Yield blocks without which rows need not hold: their prices, product, block, no bid."""
-        pairs = list(zip(self._products, offer.whole, strict=True))
+        pairs = list(zip(self._products, offer.bids, strict=True))
         most = {one.product.name: whole for one, whole in pairs}
-        spare = offer.answer.objective - none.answer.objective
+        spare = offer.lp_solution.objective - none.lp_solution.objective
         spare -= sum(float(one.cost @ whole) for one, whole in pairs)
-        idle = self._lasting.idle(most)
+        idle = self._lasting.unreachable(most)
         for number, (one, whole) in enumerate(pairs):
             for block in np.unique(one.block[whole > CAPACITY_TOLERANCE_MW]).tolist():
                 taken = np.where(one.block == block, whole, 0.0)
-                freed = self._lasting.idle(most | {one.product.name: whole - taken})
-                price = float(np.abs(offer.answer.duals[np.setdiff1d(freed, idle)]).sum())
+                freed = self._lasting.unreachable(most | {one.product.name: whole - taken})
+                price = float(np.abs(offer.lp_solution.duals[np.setdiff1d(freed, idle)]).sum())
                 if (
                     price > COST_TOLERANCE_EUR
                     and spare + float(one.cost @ taken) > COST_TOLERANCE_EUR
@@ -390,28 +394,30 @@ class BidRounding:
         self, offer: BidSolution, number: int, block: int, target: float
     ) -> BidSolution | None:
         """Return a plan with one block moved, if it may cost less; others go down to let it up."""
-        one, whole = self._products[number], list(offer.whole)
+        one, whole = self._products[number], list(offer.bids)
         is_higher = target > whole[number][one.block == block].max()
         whole[number] = np.where(one.block == block, target, whole[number])
         for at, (each, most) in enumerate(zip(self._products, whole, strict=True)):
             is_free = is_higher and at != number
             self._bound(each, np.zeros_like(most) if is_free else most, high=most)
-        answer = self._solver.run()
-        if answer is None or not BidSolution(whole=(), answer=answer).beats(offer):
+        lp_solution = self._solver.run()
+        if lp_solution is None or not BidSolution(bids=(), lp_solution=lp_solution).beats(offer):
             return None
         if is_higher:
-            down = [each.down(each.of(answer)) for each in self._products]
+            down = [each.rounded_down(each.offered(lp_solution)) for each in self._products]
             down[number] = whole[number]
             if any((w != d).any() for w, d in zip(whole, down, strict=True)):
                 whole = down
-                self.keep(whole)
-                answer = self._solver.run()
-        return None if answer is None else BidSolution(whole=tuple(whole), answer=answer)
+                self.fix_bids(whole)
+                lp_solution = self._solver.run()
+        return (
+            None if lp_solution is None else BidSolution(bids=tuple(whole), lp_solution=lp_solution)
+        )
 
-    def _weighs(self, answer: LpSolution, most: Mapping[str, FloatArray]) -> bool:
+    def _weighs(self, lp_solution: LpSolution, most: Mapping[str, FloatArray]) -> bool:
         """Return whether rows cost a plan anything that need not hold with some offers."""
-        idle = self._lasting.idle(most)
-        return bool((np.abs(answer.duals[idle]) > COST_TOLERANCE_EUR).any())
+        idle = self._lasting.unreachable(most)
+        return bool((np.abs(lp_solution.duals[idle]) > COST_TOLERANCE_EUR).any())
 
     def _held(self, one: BidBlocks, whole: FloatArray) -> LpSolution | None:
         self._bound(one, whole)
@@ -426,43 +432,45 @@ class BidRounding:
 
     def _bound(self, one: BidBlocks, low: FloatArray, high: FloatArray | None = None) -> None:
         most = low if high is None else high
-        self._solver.bound(one.columns, low, high=most)
+        self._solver.set_column_bounds(one.columns, low, high=most)
         self._most[one.product.name] = most
         rows, least, greatest = self._lasting.bounds(self._most)
-        self._solver.bound_rows(rows, least, high=greatest)
+        self._solver.set_row_bounds(rows, least, high=greatest)
 
 
 def _round_without_simultaneous(
-    solver: LpSolver, arrays: ModelArrays, *, inputs: ModelData, search: BidRounding
+    solver: LpSolver, arrays: ModelArrays, *, data: ModelData, search: BidRounding
 ) -> BidSolution:
     """Return a plan with whole bids that stands on no circle.
 
     Ways of stores are found for any capacity, bids for these ways, and better ways for these bids,
     where a plan for any ways at all leads to some.
     """
-    problem = inputs.problem
+    problem = data.problem
     release_bounds(solver, arrays)
-    answer, _ = repair_relaxation(solver, arrays, inputs=inputs, answer=search.freed())
-    offer = search.from_any(answer)
-    if charges_and_discharges(problem, arrays, offer.answer):
-        fix_storage_direction(solver, arrays, problem=problem, answer=offer.answer)
-        offer = search.from_any(search.freed())
+    lp_solution, _ = repair_relaxation(solver, arrays, data=data, lp_solution=search.solve_free())
+    offer = search.round(lp_solution)
+    if charges_and_discharges(problem, arrays, offer.lp_solution):
+        fix_storage_direction(solver, arrays, problem=problem, lp_solution=offer.lp_solution)
+        offer = search.round(search.solve_free())
     release_bounds(solver, arrays)
     with suppress(SolverError):  # bids that other ways cannot hold: those at hand do
-        answer, _ = repair_relaxation(solver, arrays, inputs=inputs, answer=search.kept(offer))
-        better = replace(offer, answer=answer)
+        lp_solution, _ = repair_relaxation(
+            solver, arrays, data=data, lp_solution=search.solve_fixed(offer)
+        )
+        better = replace(offer, lp_solution=lp_solution)
         offer = better if better.beats(offer) else offer
     release_bounds(solver, arrays)
-    search.keep(offer.whole)
+    search.fix_bids(offer.bids)
     return offer
 
 
 def _with_exact_bids(offer: BidSolution, products: tuple[BidBlocks, ...]) -> LpSolution:
     """Return the answer with whole bids to the last digit."""
-    values = offer.answer.values.copy()
-    for one, whole in zip(products, offer.whole, strict=True):
+    values = offer.lp_solution.values.copy()
+    for one, whole in zip(products, offer.bids, strict=True):
         values[one.columns] = whole
-    return replace(offer.answer, values=values)
+    return replace(offer.lp_solution, values=values)
 
 
 BID_LOSS_SHARE: Final = 5e-3
@@ -485,17 +493,17 @@ DIRECTIONS: Final = ("charge", "discharge")
 """Columns of a store's two ways."""
 
 
-def charges_and_discharges(problem: Problem, arrays: ModelArrays, answer: LpSolution) -> bool:
+def charges_and_discharges(problem: Problem, arrays: ModelArrays, lp_solution: LpSolution) -> bool:
     """Return whether a plan charges and discharges a store at once."""
     for store in _lossy(problem):
-        ways = (answer.values[arrays.columns[f"{store.owner}.{way}"]] for way in DIRECTIONS)
+        ways = (lp_solution.values[arrays.columns[f"{store.owner}.{way}"]] for way in DIRECTIONS)
         if (np.minimum(*ways) > CAPACITY_TOLERANCE_MW).any():
             return True
     return False
 
 
 def fix_storage_direction(
-    solver: LpSolver, arrays: ModelArrays, *, problem: Problem, answer: LpSolution
+    solver: LpSolver, arrays: ModelArrays, *, problem: Problem, lp_solution: LpSolution
 ) -> None:
     """Let stores run only the way in which they do in a plan, in every interval.
 
@@ -507,22 +515,22 @@ def fix_storage_direction(
         The model.
     problem
         The question.
-    answer
+    lp_solution
         The plan.
     """
     for store in _lossy(problem):
         columns = [arrays.columns[f"{store.owner}.{way}"] for way in DIRECTIONS]
-        charge, discharge = (answer.values[at] for at in columns)
+        charge, discharge = (lp_solution.values[at] for at in columns)
         rise = store.charge_efficiency * charge - discharge / store.discharge_efficiency
         for at, is_open in zip(columns, (rise >= 0.0, rise < 0.0), strict=True):
             high = np.where(is_open, arrays.column_high[at], 0.0)
-            solver.bound(at, np.zeros(len(at)), high=high)
+            solver.set_column_bounds(at, np.zeros(len(at)), high=high)
 
 
 def release_bounds(solver: LpSolver, arrays: ModelArrays) -> None:
     """Give all columns their own bounds again, but those of whole units."""
     at = np.flatnonzero(~arrays.is_integer).astype(np.int32)
-    solver.bound(at, arrays.column_low[at], high=arrays.column_high[at])
+    solver.set_column_bounds(at, arrays.column_low[at], high=arrays.column_high[at])
 
 
 def _lossy(problem: Problem) -> Iterator[Store]:
@@ -542,7 +550,7 @@ def bid_blocks(arrays: ModelArrays, problem: Problem) -> Iterator[BidBlocks]:
             product=product,
             columns=columns,
             block=np.concatenate([[0], np.cumsum(begins)]).astype(np.int32),
-            most=arrays.column_high[columns],
+            max_offer=arrays.column_high[columns],
             cost=cost[columns],
         )
 

@@ -32,19 +32,19 @@ class FixedSegments:
     ----------
     names
         Variables, one per piece, or one whose last axis are the pieces.
-    steps, piece
+    steps, segment
         Intervals, and the piece of each.
     width
         Lengths of the pieces, ``(step, piece)``. [MW]
-    is_chain
+    is_ordered
         Whether a piece asks for all before it to be full; otherwise pieces exclude one another.
     """
 
     names: tuple[str, ...]
     steps: SegmentNumbers
-    piece: SegmentNumbers
+    segment: SegmentNumbers
     width: FloatArray
-    is_chain: bool
+    is_ordered: bool
 
     def bounds(self, slack: int = 0) -> tuple[FloatArray, FloatArray]:
         """Return least and greatest values of the columns, ``(step, piece)``. [MW]
@@ -55,14 +55,14 @@ class FixedSegments:
             Pieces of a chain before the one that is held which are open too. [1]
         """
         number = np.arange(self.width.shape[1])
-        if not self.is_chain:
-            return np.zeros_like(self.width), self.width * (number == self.piece[:, None])
+        if not self.is_ordered:
+            return np.zeros_like(self.width), self.width * (number == self.segment[:, None])
         return (
-            self.width * (number < self.piece[:, None] - slack),
-            self.width * (number <= self.piece[:, None]),
+            self.width * (number < self.segment[:, None] - slack),
+            self.width * (number <= self.segment[:, None]),
         )
 
-    def bounded(
+    def column_bounds(
         self, arrays: ModelArrays, slack: int = 0
     ) -> tuple[IntArray, FloatArray, FloatArray]:
         """Return the columns, and their bounds within those that the model gives them.
@@ -84,37 +84,37 @@ class FixedSegments:
         high = np.minimum(high, arrays.column_high[places])
         return places, np.minimum(low, high), high
 
-    def then(self, other: "FixedSegments") -> "FixedSegments":
+    def extended(self, other: "FixedSegments") -> "FixedSegments":
         """Return the same with the intervals of another that are not held yet."""
         new = ~np.isin(other.steps, self.steps)
         return replace(
             self,
             steps=np.concatenate([self.steps, other.steps[new]]),
-            piece=np.concatenate([self.piece, other.piece[new]]),
+            segment=np.concatenate([self.segment, other.segment[new]]),
             width=np.concatenate([self.width, other.width[new]]),
         )
 
-    def at(self, values: Mapping[str, FloatArray]) -> "FixedSegments":
+    def at_output(self, values: Mapping[str, FloatArray]) -> "FixedSegments":
         """Return the same held to the pieces in which outputs lie; ways stay as they are."""
-        if not self.is_chain:
+        if not self.is_ordered:
             return self
         given = stack_columns(self.names, values)[self.steps].sum(axis=1)[:, None]
-        return replace(self, piece=segment_of(self.width, given))
+        return replace(self, segment=segment_of(self.width, given))
 
-    def moved(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
+    def next_segments(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
         """Return the pieces to try next: the neighbours of those that are empty or full.
 
         Ways that rest are turned alternately, since what goes in must come out in another interval.
         Pieces without width lie beyond what may be asked for: there nothing is tried.
         """
-        here = stack_columns(self.names, values)[self.steps, self.piece]
-        wide = self.width[np.arange(len(self.steps)), self.piece]
+        here = stack_columns(self.names, values)[self.steps, self.segment]
+        wide = self.width[np.arange(len(self.steps)), self.segment]
         empty, full = here <= SEGMENT_END_TOLERANCE_MW, here >= wide - SEGMENT_END_TOLERANCE_MW
-        if not self.is_chain:
-            return np.where(empty, (self.steps + turn) % 2, self.piece)
+        if not self.is_ordered:
+            return np.where(empty, (self.steps + turn) % 2, self.segment)
         has = self.width > SEGMENT_END_TOLERANCE_MW
         first, last = has.argmax(axis=1), self.width.shape[1] - 1 - has[:, ::-1].argmax(axis=1)
-        return np.clip(self.piece + full - empty, first, last)
+        return np.clip(self.segment + full - empty, first, last)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class Solution:
 
     Attributes
     ----------
-    inputs
+    data
         The problem with its curves.
     values
         ``<owner>.<variable>`` -> values on the variable's axes: ``battery_1.charge (time,)``,
@@ -135,28 +135,28 @@ class Solution:
         Account -> money paid in each interval, weights included, ``(time,)``. [EUR]
     objective
         Their sum. [EUR]
-    relaxed
+    relaxed_objective
         Objective if waste were allowed: no plan without waste can cost less, but for one that sells
         fewer reserves, since what may be sold holds power back. [EUR]
-    warm
+    warm_start
         What the next solve may begin from.
-    held
+    fixed_segments
         What had to be held to keep the plan from waste.
     seconds
         CPU time by part of the work. [s]
     """
 
-    inputs: ModelData
+    data: ModelData
     values: Mapping[str, FloatArray]
     duals: Mapping[str, FloatArray]
     accounts: Mapping[str, FloatArray]
     objective: float
-    relaxed: float
-    warm: WarmStart
-    held: tuple[FixedSegments, ...]
+    relaxed_objective: float
+    warm_start: WarmStart
+    fixed_segments: tuple[FixedSegments, ...]
     seconds: Mapping[str, float]
 
-    def flat(self, arrays: ModelArrays) -> FloatArray:
+    def column_values(self, arrays: ModelArrays) -> FloatArray:
         """Return the value of every column of its model."""
         found = np.zeros(len(arrays.column_low))
         for name, places in arrays.columns.items():
@@ -168,12 +168,12 @@ SEGMENT_END_TOLERANCE_MW: Final = 1e-6
 """Distance to the end of a piece that counts as being there. [MW]"""
 
 
-def merge_by_owner(held: list[FixedSegments]) -> list[FixedSegments]:
+def merge_by_owner(fixed_segments: list[FixedSegments]) -> list[FixedSegments]:
     """Return the same with all intervals of an owner together."""
     found: dict[tuple[str, ...], FixedSegments] = {}
-    for one in held:
+    for one in fixed_segments:
         before = found.get(one.names)
-        found[one.names] = one if before is None else before.then(one)
+        found[one.names] = one if before is None else before.extended(one)
     return list(found.values())
 
 

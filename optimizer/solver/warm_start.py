@@ -49,7 +49,7 @@ class WarmStart:
     units: Mapping[str, FloatArray] = field(default_factory=dict)
     past_units: Mapping[str, FloatArray] = field(default_factory=dict)
 
-    def ran(self, now: np.datetime64, step: np.timedelta64) -> dict[str, FloatArray]:
+    def past_units_until(self, now: np.datetime64, step: np.timedelta64) -> dict[str, FloatArray]:
         """Return how many units of each bank were on in the intervals up to a moment.
 
         Parameters
@@ -73,7 +73,7 @@ class WarmStart:
                 found[owner] = known[at[at >= 0]]
         return found
 
-    def within(self, banks: Mapping[str, int]) -> Self:
+    def limited_to(self, banks: Mapping[str, int]) -> Self:
         """Return the same with the banks that are still there, and no more units on than they have.
 
         Parameters
@@ -87,29 +87,29 @@ class WarmStart:
 
         return replace(self, units=kept(self.units), past_units=kept(self.past_units))
 
-    def time(self, instants: Instants) -> NDArray[np.int64]:
+    def matching_intervals(self, instants: Instants) -> NDArray[np.int64]:
         """Return the interval of this window in which each of another begins, or the last."""
         found = np.searchsorted(self.instants, instants[:-1], side="right") - 1
         return np.clip(found, 0, len(self.instants) - 2)
 
 
-def shift_basis(warm: WarmStart, arrays: ModelArrays, instants: Instants) -> SimplexBasis:
+def shift_basis(warm_start: WarmStart, arrays: ModelArrays, instants: Instants) -> SimplexBasis:
     """Return a basis moved to another window of a model of the same shape.
 
     Parameters
     ----------
-    warm
+    warm_start
         What is moved.
     arrays
         A model of the same shape.
     instants
         Edges of its intervals. Beyond the end of the old window, its last interval stands in.
     """
-    time = warm.time(instants)
-    edge = np.clip(np.searchsorted(warm.instants, instants), 0, len(time))
+    time = warm_start.matching_intervals(instants)
+    edge = np.clip(np.searchsorted(warm_start.instants, instants), 0, len(time))
     return SimplexBasis(
-        columns=warm.basis.columns[_sources(arrays.columns, time, edge)],
-        rows=warm.basis.rows[_sources(arrays.rows, time, edge)],
+        columns=warm_start.basis.columns[_sources(arrays.columns, time, edge)],
+        rows=warm_start.basis.rows[_sources(arrays.rows, time, edge)],
     )
 
 
@@ -117,11 +117,11 @@ def _sources(
     places: Mapping[str, IntArray], time: NDArray[np.int64], edge: NDArray[np.int64]
 ) -> IntArray:
     """Return for every position the one that it takes its status from; what has no time, itself."""
-    moves = {len(time): time, len(edge): edge}
+    migration = {len(time): time, len(edge): edge}
     source = np.arange(sum(at.size for at in places.values()), dtype=np.int32)
     for at in places.values():
-        if at.ndim and len(at) in moves:
-            source[at] = at[moves[len(at)]]
+        if at.ndim and len(at) in migration:
+            source[at] = at[migration[len(at)]]
         elif at.ndim and len(at) == len(time) - 1:  # from the second interval on
             source[at] = at[np.maximum(time[1:] - 1, 0)]
         elif at.ndim and len(at) > len(edge):  # what was before the window stands in front

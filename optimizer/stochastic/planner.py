@@ -49,21 +49,21 @@ class HedgedDecision:
     ----------
     decision
         What is to be done; its explanation tells of the hedge.
-    warm
+    warm_start
         What the next hedge may begin from; None where there was none.
     """
 
     decision: Decision
-    warm: WarmStart | None
+    warm_start: WarmStart | None
 
 
 def decide_with_scenarios(
     problem: Problem,
-    cases: Sequence[ScenarioProblem],
+    scenarios: Sequence[ScenarioProblem],
     *,
     risk: RiskPreference | None = None,
     previous: Decision | None = None,
-    warm: WarmStart | None = None,
+    warm_start: WarmStart | None = None,
     export: Path | None = None,
 ) -> HedgedDecision:
     """Return a decision whose next hour is best for many courses of the world.
@@ -72,13 +72,13 @@ def decide_with_scenarios(
     ----------
     problem
         The question with the forecast alone.
-    cases
+    scenarios
         The courses that it may take; fewer than two are no reason to hedge.
     risk
         What is weighed.
     previous
         The decision in force until now.
-    warm
+    warm_start
         What the last hedge left.
     export
         File for the linear model of the plan, if somebody wants it.
@@ -96,26 +96,28 @@ def decide_with_scenarios(
     SolverError
         If the solver fails at that.
     """
-    last = previous.warm if previous else None
+    last = previous.warm_start if previous else None
     problem = with_past_units(problem, last)
-    cases = [replace(case, problem=with_past_units(case.problem, last)) for case in cases]
-    if len(cases) < MIN_SCENARIOS:
+    scenarios = [replace(case, problem=with_past_units(case.problem, last)) for case in scenarios]
+    if len(scenarios) < MIN_SCENARIOS:
         return HedgedDecision(
             decision=_decide_without_scenarios(
                 problem, previous, export, because=TOO_FEW_SCENARIOS_MESSAGE
             ),
-            warm=warm,
+            warm_start=warm_start,
         )
     try:
-        found = solve_two_stage(cases, risk=risk, warm=warm)
-        decision = decide(problem, previous=previous, first=found.first, export=export)
+        found = solve_two_stage(scenarios, risk=risk, warm_start=warm_start)
+        decision = decide(problem, previous=previous, first=found.first_stage, export=export)
     except (NoScheduleError, SolverError) as error:
         return HedgedDecision(
             decision=_decide_without_scenarios(problem, previous, export, because=str(error)),
-            warm=warm,
+            warm_start=warm_start,
         )
-    explained = replace(decision.explanation, hedge=_summarise(cases, found))
-    return HedgedDecision(decision=replace(decision, explanation=explained), warm=found.warm)
+    explained = replace(decision.explanation, hedge=_summarise(scenarios, found))
+    return HedgedDecision(
+        decision=replace(decision, explanation=explained), warm_start=found.warm_start
+    )
 
 
 def _decide_without_scenarios(
@@ -124,23 +126,23 @@ def _decide_without_scenarios(
     """Return the decision for the forecast alone, which says why it is not hedged."""
     found = decide(problem, previous=previous, export=export)
     said = found.explanation.degraded
-    return found.degraded("; ".join(filter(None, [said, f"not hedged: {because}"])))
+    return found.with_degradation("; ".join(filter(None, [said, f"not hedged: {because}"])))
 
 
-def _summarise(cases: Sequence[ScenarioProblem], found: TwoStageSolution) -> HedgeSummary:
+def _summarise(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> HedgeSummary:
     """Return a hedge for people: mean and tail, and the scenarios of the tail."""
     return HedgeSummary(
-        scenarios=len(cases),
+        scenarios=len(scenarios),
         risk=found.risk,
         mean=found.mean,
-        tail=found.tail,
-        worst=tuple(_worst(cases, found)),
+        tail=found.cvar_cost,
+        worst=tuple(_worst(scenarios, found)),
     )
 
 
-def _worst(cases: Sequence[ScenarioProblem], found: TwoStageSolution) -> Iterator[TailScenario]:
+def _worst(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> Iterator[TailScenario]:
     """Yield the scenarios of the tail, the dearest first."""
-    means = _means(cases)
+    means = _means(scenarios)
     usual = {word: float(found.probability @ values) for word, values in means.items()}
     dearest = np.argsort(-found.costs)
     before = np.cumsum(found.probability[dearest]) - found.probability[dearest]
@@ -151,14 +153,16 @@ def _worst(cases: Sequence[ScenarioProblem], found: TwoStageSolution) -> Iterato
                 probability=float(found.probability[i]),
                 cost=float(found.costs[i]),
                 violations=float(found.violations[i]),
-                apart={word: float(values[i]) - usual[word] for word, values in means.items()},
+                difference_from_mean={
+                    word: float(values[i]) - usual[word] for word, values in means.items()
+                },
             )
 
 
-def _means(cases: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
+def _means(scenarios: Sequence[ScenarioProblem]) -> Mapping[str, FloatArray]:
     """Return the means over the horizon of what differs between courses, ``(case,)``."""
     found: dict[str, list[float]] = {}
-    for case in cases:
+    for case in scenarios:
         ahead, hours = case.problem.outlook, case.problem.hours
         rows = {name: case.problem.series(name) for name in COMPARED_VARIABLES}
         if "renewable_available_power" in ahead:
@@ -189,7 +193,7 @@ class StochasticPlanner:
         self,
         problem: Problem,
         previous: Decision | None,
-        known: ScenarioInputs,
+        scenario_inputs: ScenarioInputs,
         *,
         count: int,
         export: Path | None = None,
@@ -202,7 +206,7 @@ class StochasticPlanner:
             The question with the forecast alone.
         previous
             The decision in force until now.
-        known
+        scenario_inputs
             What the courses are drawn from.
         count
             How many courses, at most; with fewer than two it is decided for the forecast alone. [1]
@@ -212,25 +216,25 @@ class StochasticPlanner:
         if count < MIN_SCENARIOS:
             return decide(problem, previous=previous, export=export)
         if self._errors is None:
-            self._errors = ForecastErrors(problem.site, known.record)
-        self._errors.record = known.record
-        cases = generate_scenarios(
+            self._errors = ForecastErrors(problem.site, scenario_inputs.record)
+        self._errors.history = scenario_inputs.record
+        scenarios = generate_scenarios(
             problem,
-            known.record,
-            queue=known.queue,
-            past=known.past,
+            scenario_inputs.record,
+            queue=scenario_inputs.queue,
+            past=scenario_inputs.past,
             errors=self._errors,
             count=count,
         )
         found = decide_with_scenarios(
             problem,
-            cases,
+            scenarios,
             risk=self._risk,
             previous=previous,
-            warm=self._warm,
+            warm_start=self._warm,
             export=export,
         )
-        self._warm = found.warm
+        self._warm = found.warm_start
         return found.decision
 
 
@@ -239,10 +243,10 @@ def create_solver() -> Callable[[Problem, Decision | None, ScenarioInputs | None
     hedger = StochasticPlanner()
 
     def solve(
-        problem: Problem, previous: Decision | None, known: ScenarioInputs | None
+        problem: Problem, previous: Decision | None, scenario_inputs: ScenarioInputs | None
     ) -> Decision:
-        if known is None:
+        if scenario_inputs is None:
             return decide(problem, previous=previous)
-        return hedger.decide(problem, previous, known, count=problem.site.scenarios.count)
+        return hedger.decide(problem, previous, scenario_inputs, count=problem.site.scenarios.count)
 
     return solve

@@ -51,12 +51,12 @@ class ScenarioProblem:
     name: str
 
 
-def check_scenarios(cases: Sequence[ScenarioProblem]) -> None:
+def check_scenarios(scenarios: Sequence[ScenarioProblem]) -> None:
     """Refuse cases that one decision cannot be made for.
 
     Parameters
     ----------
-    cases
+    scenarios
         Courses of one site from one state, over the same intervals.
 
     Raises
@@ -64,29 +64,31 @@ def check_scenarios(cases: Sequence[ScenarioProblem]) -> None:
     ProblemError
         If there are too few, their probabilities are none, or they do not belong together.
     """
-    faults = list(_find_probability_issues(cases))
-    for case in cases[1:]:
-        faults += _find_mismatches(case, cases[0])
+    faults = list(_find_probability_issues(scenarios))
+    for case in scenarios[1:]:
+        faults += _find_mismatches(case, scenarios[0])
     if faults:
         source = "scenarios"
         raise ProblemError(source, faults)
 
 
-def _find_probability_issues(cases: Sequence[ScenarioProblem]) -> Iterator[ValidationIssue]:
+def _find_probability_issues(scenarios: Sequence[ScenarioProblem]) -> Iterator[ValidationIssue]:
     """Yield what is no probability, and what they add up to."""
-    total = sum(case.probability for case in cases)
-    wrong = [case for case in cases if not 0.0 <= case.probability <= 1.0 + PROBABILITY_TOLERANCE]
-    if len(cases) < MIN_SCENARIOS:
-        mend = "two at least; what is known to come is decided without"
-        yield ValidationIssue(place="scenarios", value=str(len(cases)), mend=mend)
+    total = sum(case.probability for case in scenarios)
+    wrong = [
+        case for case in scenarios if not 0.0 <= case.probability <= 1.0 + PROBABILITY_TOLERANCE
+    ]
+    if len(scenarios) < MIN_SCENARIOS:
+        remedy = "two at least; what is known to come is decided without"
+        yield ValidationIssue(location="scenarios", found=str(len(scenarios)), remedy=remedy)
     elif not wrong and abs(total - 1.0) > PROBABILITY_TOLERANCE:
         yield ValidationIssue(
-            place="scenarios, probability", value=f"{total:g}", mend="must add up to 1"
+            location="scenarios, probability", found=f"{total:g}", remedy="must add up to 1"
         )
     for case in wrong:
         place = f"scenarios, {case.name}, probability"
         yield ValidationIssue(
-            place=place, value=f"{case.probability:g}", mend="must be from 0 to 1"
+            location=place, found=f"{case.probability:g}", remedy="must be from 0 to 1"
         )
 
 
@@ -104,8 +106,8 @@ def _find_mismatches(case: ScenarioProblem, first: ScenarioProblem) -> Iterator[
     for what, (is_same, value) in same.items():
         if not is_same:
             place = f"scenarios, {case.name}, {what}"
-            mend = f"must be the {what} of {first.name}: one decision is for all of them"
-            yield ValidationIssue(place=place, value=value, mend=mend)
+            remedy = f"must be the {what} of {first.name}: one decision is for all of them"
+            yield ValidationIssue(location=place, found=value, remedy=remedy)
 
 
 def _past_units(problem: Problem) -> dict[str, list[float]]:
@@ -240,7 +242,7 @@ def _arrivals(
     if days not in lags:
         drawn = np.random.default_rng([seed, int(origin.astype("datetime64[D]").astype(np.int64))])
         days = int(drawn.choice(lags))
-    return ArrivalScenario.of(past, kinds, now, lag=days * _DAY, span=span)
+    return ArrivalScenario.from_past(past, kinds, now, lag=days * _DAY, span=span)
 
 
 def _select_by_work(
@@ -255,7 +257,7 @@ def _select_by_work(
     """
     edges = axes["instant"].to_numpy()
     end = np.array([min((edges[-1] - edges[0]) / HOUR, WORK_COMPARISON_H)])
-    work = np.array([float(coming.most(end).sum()) for _, coming in pairs])
+    work = np.array([float(coming.max_work(end).sum()) for _, coming in pairs])
     if np.ptp(work) <= WORK_TOLERANCE_SHARE * work.max():
         return []
     places, probability = reduce_scenarios(
@@ -281,8 +283,10 @@ def _work_scaling(
     """
     edges = axes["instant"].to_numpy()
     end = np.array([(edges[-1] - edges[0]) / HOUR])
-    came = [one.probability * work.most(end).sum() for one, work in zip(drawn, works, strict=True)]
-    usual, mean = float(expected.most(end).sum()), float(sum(came))
+    came = [
+        one.probability * work.max_work(end).sum() for one, work in zip(drawn, works, strict=True)
+    ]
+    usual, mean = float(expected.max_work(end).sum()), float(sum(came))
     return usual / mean if mean > 0.0 else 1.0
 
 

@@ -52,7 +52,7 @@ class TwoStageSolution:
 
     Attributes
     ----------
-    first
+    first_stage
         ``<owner>.level`` and ``work.racks`` -> what is decided now, on the leading axes; NaN where
         it is left open.
     costs, violations
@@ -68,11 +68,11 @@ class TwoStageSolution:
         (1 - w) mean + w CVaR of cost + v CVaR of violations. [EUR]
     values
         ``s<number>.<owner>.<variable>`` -> values of every course, as a solved problem has them.
-    warm
+    warm_start
         What the next one may begin from.
     """
 
-    first: Mapping[str, FloatArray]
+    first_stage: Mapping[str, FloatArray]
     costs: FloatArray
     violations: FloatArray
     probability: FloatArray
@@ -80,7 +80,7 @@ class TwoStageSolution:
     risk: RiskPreference
     objective: float
     values: Mapping[str, FloatArray]
-    warm: WarmStart
+    warm_start: WarmStart
 
     @property
     def mean(self) -> float:
@@ -88,7 +88,7 @@ class TwoStageSolution:
         return float(self.probability @ self.costs)
 
     @property
-    def tail(self) -> float:
+    def cvar_cost(self) -> float:
         """Mean of the worst costs. [EUR]"""
         return cvar(self.costs, self.probability, self.risk.level)
 
@@ -98,18 +98,18 @@ FIRST_STAGE_H: Final = 1.0
 
 
 def solve_two_stage(
-    cases: Sequence[ScenarioProblem],
+    scenarios: Sequence[ScenarioProblem],
     *,
     risk: RiskPreference | None = None,
     now: float = FIRST_STAGE_H,
     given: Mapping[str, FloatArray] | None = None,
-    warm: WarmStart | None = None,
+    warm_start: WarmStart | None = None,
 ) -> TwoStageSolution:
     """Return what is best now for all courses.
 
     Parameters
     ----------
-    cases
+    scenarios
         Courses of one site from one state, over the same intervals.
     risk
         What is weighed.
@@ -117,7 +117,7 @@ def solve_two_stage(
         How long what is decided now stays decided; 0 for courses that are each known. [h]
     given
         A first stage that is not sought but kept, as :attr:`Hedge.first`.
-    warm
+    warm_start
         What the last one left.
 
     Returns
@@ -139,62 +139,66 @@ def solve_two_stage(
     Linear: units are in fractions, and waste is not held from any course; both are decided whole
     in the plan that keeps the first stage.
     """
-    check_scenarios(cases)
+    check_scenarios(scenarios)
     weighed = risk or RiskPreference()
-    many = _blocks(cases)
+    many = _blocks(scenarios)
     shape = coupled_signature(many, now)
-    numbers = _numbers(many, shape, _probability(cases), risk=weighed)
+    numbers = _numbers(many, shape, _probability(scenarios), risk=weighed)
     arrays = compile_model(shape).arrays(numbers)
     if given is not None:
         arrays = fix_first_stage(arrays, given, blocks=[one.name for one in many])
-    instants = cases[0].problem.outlook["instant"].to_numpy()
+    instants = scenarios[0].problem.outlook["instant"].to_numpy()
     stood = (
-        shift_basis(warm, arrays, instants) if warm is not None and warm.shape == shape else None
+        shift_basis(warm_start, arrays, instants)
+        if warm_start is not None and warm_start.shape == shape
+        else None
     )
     basis = (
         stood if given is not None else decomposed_warm_start(many, numbers, arrays, before=stood)
     )
-    solver = LpSolver(arrays, _prices(cases, weighed), basis=basis)
-    answer = solver.run()
-    if answer is None:
-        message = f"{cases[0].problem.site.name}: no first stage keeps the limits of every scenario"
+    solver = LpSolver(arrays, _prices(scenarios, weighed), basis=basis)
+    lp_solution = solver.run()
+    if lp_solution is None:
+        message = (
+            f"{scenarios[0].problem.site.name}: no first stage keeps the limits of every scenario"
+        )
         raise NoScheduleError(message)
     left = WarmStart(shape=shape, instants=instants, basis=solver.basis)
-    return _hedge(cases, weighed, arrays, answer=answer, warm=left)
+    return _hedge(scenarios, weighed, arrays, lp_solution=lp_solution, warm_start=left)
 
 
-def _blocks(cases: Sequence[ScenarioProblem]) -> list[ModelData]:
+def _blocks(scenarios: Sequence[ScenarioProblem]) -> list[ModelData]:
     """Return the courses as blocks of one model, their curves laid."""
-    laid = build_scenario_data([case.problem for case in cases])
+    laid = build_scenario_data([case.problem for case in scenarios])
     return [replace(one, block=f"s{i}") for i, one in enumerate(laid)]
 
 
 def _hedge(
-    cases: Sequence[ScenarioProblem],
+    scenarios: Sequence[ScenarioProblem],
     risk: RiskPreference,
     arrays: ModelArrays,
     *,
-    answer: LpSolution,
-    warm: WarmStart,
+    lp_solution: LpSolution,
+    warm_start: WarmStart,
 ) -> TwoStageSolution:
     """Return what the solver found as a hedge."""
-    values = {name: answer.values[at] for name, at in arrays.columns.items()}
-    costs, violations = _paid(arrays, answer.values, cases)
+    values = {name: lp_solution.values[at] for name, at in arrays.columns.items()}
+    costs, violations = _paid(arrays, lp_solution.values, scenarios)
     return TwoStageSolution(
-        first=_first(values, warm.shape),
+        first_stage=_first(values, warm_start.shape),
         costs=costs,
         violations=violations,
-        probability=_probability(cases),
-        names=tuple(case.name for case in cases),
+        probability=_probability(scenarios),
+        names=tuple(case.name for case in scenarios),
         risk=risk,
-        objective=answer.objective,
+        objective=lp_solution.objective,
         values=values,
-        warm=warm,
+        warm_start=warm_start,
     )
 
 
-def _probability(cases: Sequence[ScenarioProblem]) -> FloatArray:
-    return np.array([case.probability for case in cases])
+def _probability(scenarios: Sequence[ScenarioProblem]) -> FloatArray:
+    return np.array([case.probability for case in scenarios])
 
 
 def coupled_signature(many: Sequence[ModelData], now: float) -> ModelSignature:
@@ -238,27 +242,27 @@ def _numbers(
     return found
 
 
-def _prices(cases: Sequence[ScenarioProblem], risk: RiskPreference) -> dict[str, float]:
+def _prices(scenarios: Sequence[ScenarioProblem], risk: RiskPreference) -> dict[str, float]:
     """Return what every account weighs in the objective, by ``<scenario>.<account>``."""
-    own = account_weights(cases[0].problem.weights)
+    own = account_weights(scenarios[0].problem.weights)
     prices = {
         f"s{i}.{name}": (1.0 - risk.weight) * case.probability * price
-        for i, case in enumerate(cases)
+        for i, case in enumerate(scenarios)
         for name, price in own.items()
     }
     return prices | {COST_CVAR_BLOCK: risk.weight, VIOLATION_CVAR_BLOCK: risk.violations}
 
 
 def _paid(
-    arrays: ModelArrays, values: FloatArray, cases: Sequence[ScenarioProblem]
+    arrays: ModelArrays, values: FloatArray, scenarios: Sequence[ScenarioProblem]
 ) -> tuple[FloatArray, FloatArray]:
     """Return what each scenario pays in all, and what of it for violations. [EUR]"""
-    own = account_weights(cases[0].problem.weights)
+    own = account_weights(scenarios[0].problem.weights)
     every = dict.fromkeys(arrays.accounts.names, 1.0)
-    money = arrays.paid(values, every)
+    money = arrays.cost_by_account(values, every)
 
     def total(accounts: Sequence[str]) -> FloatArray:
-        names = [[f"s{i}.{name}" for name in accounts] for i in range(len(cases))]
+        names = [[f"s{i}.{name}" for name in accounts] for i in range(len(scenarios))]
         return np.array(
             [
                 sum(own[n.partition(".")[2]] * money[n].sum() for n in row if n in money)

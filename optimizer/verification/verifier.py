@@ -63,31 +63,31 @@ class ScheduleVerdict:
 
     Attributes
     ----------
-    breaches
+    violations
         Every limit that would be broken; empty when the schedule may leave.
     replay
         What the twin did with it; None if it could not even be replayed.
     power_error
         Greatest difference of promised and replayed net import. [MW]
-    exposed
+    uncovered_failures
         Every single failure that must be endured, is not, and with less work would be.
     coverage
         How long each single failure is endured; None if it could not even be replayed.
-    called
+    extra_units
         Every bank of which more units have to run than the schedule tells; what that costs is in
         the replay, and nothing is refused for it.
-    forced
+    unavoidable_violations
         Where the connection's ramp, or what others leave of it, is not kept, as nothing can: what
         need not be is refused.
     """
 
-    breaches: tuple[Violation, ...]
+    violations: tuple[Violation, ...]
     replay: xr.Dataset | None
     power_error: float
-    exposed: tuple[Violation, ...] = ()
+    uncovered_failures: tuple[Violation, ...] = ()
     coverage: ContingencyCoverage | None = None
-    called: tuple[Violation, ...] = ()
-    forced: tuple[Violation, ...] = ()
+    extra_units: tuple[Violation, ...] = ()
+    unavoidable_violations: tuple[Violation, ...] = ()
 
     @property
     def is_safe(self) -> bool:
@@ -97,7 +97,7 @@ class ScheduleVerdict:
     @property
     def refusals(self) -> tuple[Violation, ...]:
         """All for which it is refused."""
-        return (*self.breaches, *self.exposed)
+        return (*self.violations, *self.uncovered_failures)
 
 
 def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdict:
@@ -140,10 +140,12 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         consistency.service_only_power(site, schedule),
         VERIFIED_MARGIN_SHARE * site.margins.power,
     )
-    taken = connection.check_connection(site, state, schedule, ran=replay, floor=floor, keep=keep)
+    taken = connection.check_connection(
+        site, state, schedule, replay=replay, floor=floor, safety_margin=keep
+    )
     breaches = [
         *_limits(site, state, replay, time),
-        *taken.refused,
+        *taken.avoidable,
         *_service(site, schedule, time),
         *_check_orders(site, schedule, replay, time),
         *_check_simultaneous(site, schedule, time),
@@ -153,15 +155,15 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
     ]
     covered = contingency_coverage(site, state, schedule, result=replay, floor=floor)
     return ScheduleVerdict(
-        breaches=tuple(breaches),
+        violations=tuple(breaches),
         replay=whole,
         power_error=float(miss.max()),
-        exposed=tuple(
-            b for name, beyond in covered.beyond() for b in find_violation(name, beyond, time)
+        uncovered_failures=tuple(
+            b for name, beyond in covered.violations() for b in find_violation(name, beyond, time)
         ),
         coverage=covered,
-        called=tuple(_find_extra_units(schedule, replay, time)),
-        forced=taken.forced,
+        extra_units=tuple(_find_extra_units(schedule, replay, time)),
+        unavoidable_violations=taken.total,
     )
 
 
@@ -186,7 +188,7 @@ def _check_sense(state: xr.Dataset, schedule: xr.Dataset) -> None:
 
 def _refused(reason: str, start: np.datetime64) -> ScheduleVerdict:
     breach = Violation(limit=reason, time=start, count=1, excess=np.inf)
-    return ScheduleVerdict(breaches=(breach,), replay=None, power_error=np.inf)
+    return ScheduleVerdict(violations=(breach,), replay=None, power_error=np.inf)
 
 
 def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray) -> list[Violation]:
@@ -201,20 +203,22 @@ def _limits(site: Site, state: xr.Dataset, replay: xr.Dataset, time: np.ndarray)
     for declared in limits.operating_limits(site):
         limit = declared
         keep = (
-            0.0 if limit.variable == "hall_power" else VERIFIED_MARGIN_SHARE * keeps[limit.margin]
+            0.0
+            if limit.variable == "hall_power"
+            else VERIFIED_MARGIN_SHARE * keeps[limit.margin_kind]
         )
         if limit.variable in STATE_LIMIT_VARIABLES:
-            now = float(state[limit.variable].sel({limit.dim: limit.owner}))
-            low = min(limit.low, now) * left.get(limit.owner, 1.0)
-            limit = replace(limit, low=low, high=max(limit.high, now))
-        found += find_violation(limit.name, limit.beyond(replay, keep=keep), time)
+            now = float(state[limit.variable].sel({limit.dimension: limit.owner}))
+            low = min(limit.lower, now) * left.get(limit.owner, 1.0)
+            limit = replace(limit, lower=low, upper=max(limit.upper, now))
+        found += find_violation(limit.name, limit.excess_ratio(replay, safety_margin=keep), time)
     return found
 
 
 def _service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Judge that inference is served first."""
     given = schedule["hall_power"].sum("hall").to_numpy()
-    tolerance = limits.LIMIT_TOLERANCE * site.racks * site.works[0].full_power
+    tolerance = limits.LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
     beyond = (consistency.service_only_power(site, schedule) - given) / tolerance
     return find_violation("service floor of hall_power", beyond, time)
 
@@ -254,7 +258,9 @@ def _check_reserves_and_consistency(
     """Judge that power and energy stand behind reserves, and that all words agree with orders."""
     keep, time = VERIFIED_MARGIN_SHARE * site.margins.power, schedule["time"].to_numpy()
     told = [
-        *reserve_deliverability.check_reserves(site, state, schedule, replay=replay, keep=keep),
+        *reserve_deliverability.check_reserves(
+            site, state, schedule, replay=replay, safety_margin=keep
+        ),
         *consistency.inconsistencies(site, state, schedule),
     ]
     return [breach for pair in told for breach in find_violation(*pair, time)]
@@ -278,7 +284,9 @@ def _find_extra_units(
 
 def _tank_serves_all(site: Site, store: Store, replay: xr.Dataset) -> BoolArray:
     """Return where a tank does all the work of its plant: what is told beyond that it keeps."""
-    plants = [plant.name for plant in site.of(CoolingPlant) if plant.serves == store.carrier]
+    plants = [
+        plant.name for plant in site.machines_of(CoolingPlant) if plant.serves == store.carrier
+    ]
     left = [
         machine_values(replay, "cooling_load", name) < PLANT_LOAD_TOLERANCE_MW for name in plants
     ]
@@ -292,17 +300,20 @@ def _check_orders(
     found = []
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        for way, limit in (("charge", store.charge_limit), ("discharge", store.discharge_limit)):
-            name = f"{kind}_{way}"
+        for direction, limit in (
+            ("charge", store.charge_limit),
+            ("discharge", store.discharge_limit),
+        ):
+            name = f"{kind}_{direction}"
             if name in schedule:
                 told, done = (
                     machine_values(data, name, store.owner) for data in (schedule, replay)
                 )
                 refused = np.abs(told - done) / (ORDER_TOLERANCE_SHARE * limit)
-                if way == "discharge":
+                if direction == "discharge":
                     refused[_tank_serves_all(site, store, replay)] = 0.0
                 found += find_violation(f"{name} of {store.owner} beyond its store", refused, time)
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         name, limit = "heat_reuse_power", pump.contract_power
         if name in schedule:
             told, done = (machine_values(data, name, pump.name) for data in (schedule, replay))

@@ -53,22 +53,22 @@ class ValidationResult:
     ----------
     case
         The case.
-    found
+    computed
         Our values. [unit of the case]
     """
 
     case: ValidationCase
-    found: FloatArray
+    computed: FloatArray
 
     @property
     def errors(self) -> FloatArray:
         """Ours less expected: shares of the expected, or in the unit of the case."""
         expected = np.array(self.case.expected)
-        difference = self.found - expected
+        difference = self.computed - expected
         return np.asarray(difference / expected if self.case.is_relative else difference)
 
     @property
-    def worst(self) -> float:
+    def max_error(self) -> float:
         """Greatest error, without its sign."""
         return float(np.max(np.abs(self.errors)))
 
@@ -86,13 +86,17 @@ class SkippedCase:
     ----------
     number, title
         As those of the case.
-    because
+    reason
         What it needs, and how to have it.
     """
 
     number: int
     title: str
-    because: str
+    reason: str
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row of the command's JSON output."""
+        return {"number": self.number, "title": self.title, "because": self.reason}
 
 
 def evaluate_case(case: ValidationCase) -> ValidationResult:
@@ -109,4 +113,4 @@ def evaluate_case(case: ValidationCase) -> ValidationResult:
         Both values, point by point.
     """
     found = np.atleast_1d(np.asarray(case.compute(), dtype=np.float64))
-    return ValidationResult(case=case, found=found)
+    return ValidationResult(case=case, computed=found)

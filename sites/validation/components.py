@@ -311,8 +311,8 @@ def _passed(frequency: float) -> float:
     """Return what is left of a sine of power between idle and full. [%]"""
     time = np.arange(round(_CYCLES / frequency / _SAMPLE)) * _SAMPLE
     turn = 2.0 * np.pi * frequency * time
-    racks = SmoothingModel(idle=1.0, full=2.0, storage=_LAG)
-    left = smooth_load(1.5 + 0.5 * np.sin(turn), racks, step=_SAMPLE).connection
+    racks = SmoothingModel(idle_power=1.0, full_power=2.0, storage_energy=_LAG)
+    left = smooth_load(1.5 + 0.5 * np.sin(turn), racks, step=_SAMPLE).busway_power
     settled = slice(len(time) // 2, None)  # whole cycles, after what was in the store has gone
     sine, cosine = (2.0 * np.mean(left[settled] * wave(turn[settled])) for wave in (np.sin, np.cos))
     return float(100.0 * np.hypot(sine, cosine) / 0.5)

@@ -110,7 +110,7 @@ def _single(compute: Callable[[], float]) -> FloatArray:
 
 
 def _hall() -> ITHall:
-    (hall,) = load_site("frontier").of(ITHall)
+    (hall,) = load_site("frontier").machines_of(ITHall)
     return hall
 
 
@@ -144,7 +144,7 @@ def _lumi() -> float:
 def _open_energy(site: Site) -> float:
     """Return the greatest relative error of any balance over loads and weathers. [1]"""
     idle, full = (
-        np.array([getattr(hall, name) for hall in site.of(ITHall)])
+        np.array([getattr(hall, name) for hall in site.machines_of(ITHall)])
         for name in ("idle_power", "full_power")
     )
     shares, outdoors = np.meshgrid(_LOADS, _AIRS)
@@ -157,7 +157,7 @@ def _run(site: Site, hall_power: FloatArray, air_temperature: FloatArray) -> xr.
     operation = time_axes.regular_axes(
         time_axes.to_utc(_DAY), len(air_temperature), np.timedelta64(15, "m")
     )
-    hall = [hall.name for hall in site.of(ITHall)]
+    hall = [hall.name for hall in site.machines_of(ITHall)]
     operation = operation.assign_coords(hall=hall).assign(
         hall_power=(("time", "hall"), hall_power),
         air_temperature=("time", air_temperature),
@@ -182,21 +182,23 @@ class Climate:
 
     Attributes
     ----------
-    mean, year, day
+    mean, annual_amplitude, daily_amplitude
         Mean temperature [degC], and half the swings of a year and of a day [K].
     relative_humidity
         Mean relative humidity. [1]
     """
 
     mean: float
-    year: float
-    day: float
+    annual_amplitude: float
+    daily_amplitude: float
     relative_humidity: float
 
 
 HOST_CLIMATES: Final = {
-    "frontier": Climate(mean=15.0, year=11.5, day=5.5, relative_humidity=0.72),
-    "lumi": Climate(mean=2.5, year=13.5, day=3.5, relative_humidity=0.80),
+    "frontier": Climate(
+        mean=15.0, annual_amplitude=11.5, daily_amplitude=5.5, relative_humidity=0.72
+    ),
+    "lumi": Climate(mean=2.5, annual_amplitude=13.5, daily_amplitude=3.5, relative_humidity=0.80),
 }
 """Site -> its climate."""
 
@@ -228,7 +230,7 @@ def annual_cases() -> Iterator[ValidationCase]:
 
 def _effectiveness() -> FloatArray:
     """Return the PUE of Frontier, whose pumps stand at rating (arXiv:2603.01198). [1]"""
-    fixed = load_site("frontier").replace("warm_plant", minimum_flow=1.0)
+    fixed = load_site("frontier").with_parameters("warm_plant", minimum_flow=1.0)
     return np.array([float(indicators(_year(fixed))["pue"])])
 
 
@@ -248,19 +250,22 @@ def _year(site: Site) -> xr.Dataset:
     clock = np.cos((hours - _WARMEST_HOUR) * 2.0 * np.pi / _HOSTS_DAY)
     pressure = float(standard_pressure(site.elevation))
     grid = grid.assign(
-        air_temperature=("time", climate.mean + climate.year * season + climate.day * clock),
+        air_temperature=(
+            "time",
+            climate.mean + climate.annual_amplitude * season + climate.daily_amplitude * clock,
+        ),
         relative_humidity=("time", np.full(len(hours), climate.relative_humidity)),
         air_pressure=("time", np.full(len(hours), pressure)),
     )
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     power = [h.idle_power + MEAN_UTILISATION * (h.full_power - h.idle_power) for h in halls]
     grid = grid.assign_coords(hall=[hall.name for hall in halls])
     grid["hall_power"] = ("time", "hall"), np.tile(power, (len(hours), 1))
     grid = variables.tag_dataset(grid)
-    pumps, outdoors = site.of(HeatReuse), Weather.of(grid)
+    pumps, outdoors = site.machines_of(HeatReuse), Weather.from_dataset(grid)
     if pumps:
         grid = grid.assign_coords(heat_reuse=[pump.name for pump in pumps])
-        wanted = np.stack([pump.limit(outdoors) for pump in pumps], axis=-1)
+        wanted = np.stack([pump.max_output(outdoors) for pump in pumps], axis=-1)
         grid["heat_reuse_power"] = ("time", "heat_reuse"), wanted
     return simulate(site, state.initial_state(site), variables.tag_dataset(grid)).assign(
         duration=grid["duration"]

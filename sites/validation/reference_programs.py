@@ -90,7 +90,7 @@ def simulate_plant(hours: pd.DataFrame) -> pd.DataFrame:
     power = load / chillers.rated_cop
     for _ in range(_PASSES):
         heat = load + power
-        speed = tower.slowest_speed(heat, TOWER_SET_POINT_C, capacity_rate=rate, weather=outdoors)
+        speed = tower.min_fan_speed(heat, TOWER_SET_POINT_C, capacity_rate=rate, weather=outdoors)
         leaving = tower.leaving_temperature(heat, capacity_rate=rate, weather=outdoors, speed=speed)
         condenser = leaving + heat / rate
         power, _units = chillers.power(
@@ -251,7 +251,7 @@ def skipped_load_flow_cases() -> Iterator[SkippedCase]:
     """Yield the cases of the load flow where power-grid-model is not installed."""
     if not _can_solve():
         for name in COMPARED_QUANTITIES:
-            yield SkippedCase(number=9, title=_title(name), because=_NEEDS)
+            yield SkippedCase(number=9, title=_title(name), reason=_NEEDS)
 
 
 def _can_solve() -> bool:

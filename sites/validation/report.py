@@ -104,7 +104,7 @@ def validation_page(
         "# Is the twin true?",
         VALIDATION_NOTICE,
         f"{describe_passed(outcomes, skipped)}, {points} points in all.",
-        *(f"Not computed: {case.title}, {case.because}." for case in skipped),
+        *(f"Not computed: {case.title}, {case.reason}." for case in skipped),
         _HEAD,
         "\n".join([*_summary(outcomes), *map(_skipped_row, skipped)]),
         "Numbers are those of the founding requirements; cases without one were added.",
@@ -152,7 +152,7 @@ def _summary(outcomes: Sequence[ValidationResult]) -> Iterator[str]:
             str(case.number or ""),
             case.title,
             str(len(case.points)),
-            format_error(outcome, outcome.worst),
+            format_error(outcome, outcome.max_error),
             format_tolerance(outcome),
             "pass" if outcome.passes else "**fail**",
         )
@@ -172,17 +172,17 @@ def _section(outcome: ValidationResult) -> Iterator[str]:
     if len(errors) > MAX_LISTED_POINTS:
         shown = np.argsort(-np.abs(errors), kind="stable")[:3]
         told = f"{len(errors)} points; the worst three:"
-        if outcome.worst < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
-            yield f"All {len(errors)} points differ by {format_error(outcome, outcome.worst)}."
+        if outcome.max_error < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
+            yield f"All {len(errors)} points differ by {format_error(outcome, outcome.max_error)}."
             return
         yield told
     unit = "" if case.unit == "1" else f" [{case.unit}]"
     rows = [f"| | expected{unit} | ours{unit} | error |", "|---|---|---|---|"]
     for i in shown:
         expected, found = (
-            f"{v:.{SIGNIFICANT_DIGITS}g}" for v in (case.expected[i], outcome.found[i])
+            f"{v:.{SIGNIFICANT_DIGITS}g}" for v in (case.expected[i], outcome.computed[i])
         )
-        if abs(outcome.found[i] - case.expected[i]) < 1e-9:  # noqa: PLR2004  (nothing, in any unit)
+        if abs(outcome.computed[i] - case.expected[i]) < 1e-9:  # noqa: PLR2004  (nothing, in any unit)
             found = expected
         rows.append(
             f"| {case.points[i]} | {expected} | {found} | {format_error(outcome, errors[i])} |"

@@ -6,7 +6,7 @@ take in          ``writer`` (:class:`Archive`), ``gathering``, ``minutes``, ``se
                  ``refusals``: samples in memory until their minute is closed
 commit           ``keeper``, ``store``, ``draft``, ``writing``, ``earlier``, ``marks``, ``ticks``
 once an hour     ``upkeep``, ``compaction``, ``rollups``, ``retention``, ``forgetting``
-open, or mend    ``places``, ``patience``, ``opening``, ``heads``, ``apart``, ``seals``, ``panics``,
+open, repair     ``places``, ``patience``, ``opening``, ``heads``, ``apart``, ``seals``, ``panics``,
                  ``losses``
 read             ``reading`` (:func:`open`), ``question``, ``spans``, ``machines``, ``lazy``,
                  ``snapshot``, ``pieces``, ``plan``, ``files``: from a dataset down to the bytes;

@@ -74,9 +74,9 @@ class RackBatchBlock:
         (batch, variable, chip).
     intervals
         Of each. [s]
-    stamps
+    subsecond_offsets
         When in its second each was; at its beginning if None. [ms]
-    places
+    record_spans
         Where the frame of each stands in the piece of the journal that they were read from: where
         its topic begins, how long that is, and where the frame ends. [B]
     """
@@ -85,18 +85,20 @@ class RackBatchBlock:
     seconds: NDArray[np.int64]
     values: NDArray[np.float32]
     intervals: NDArray[np.float64]
-    stamps: MillisecondArray | None = None
-    places: Sequence[tuple[int, int, int]] = ()
+    subsecond_offsets: MillisecondArray | None = None
+    record_spans: Sequence[tuple[int, int, int]] = ()
 
-    def some(self, which: NDArray[np.bool_]) -> "RackBatchBlock":
+    def select(self, which: NDArray[np.bool_]) -> "RackBatchBlock":
         """Return some of them."""
         return RackBatchBlock(
             labels=list(compress(self.labels, which)),
             seconds=self.seconds[which],
             values=self.values[which],
             intervals=self.intervals[which],
-            stamps=None if self.stamps is None else self.stamps[which],
-            places=list(compress(self.places, which)),
+            subsecond_offsets=None
+            if self.subsecond_offsets is None
+            else self.subsecond_offsets[which],
+            record_spans=list(compress(self.record_spans, which)),
         )
 
 
@@ -137,15 +139,15 @@ class WriteBuffer:
     def __init__(
         self,
         site_name: str,
-        mark: Checkpoint,
+        checkpoint: Checkpoint,
         labels: Mapping[str, Sequence[str]],
         *,
         counters: Counter[str],
         reach: float = MAX_BACKFILL_S,
     ) -> None:
-        self.minutes = OpenMinutes(mark, labels, reach=reach)
-        self.refusals = RejectionSummary()
-        self.news: dict[str, list[PointMetadata]] = {}
+        self.minutes = OpenMinutes(checkpoint, labels, max_backfill=reach)
+        self.rejections = RejectionSummary()
+        self.pending_metadata: dict[str, list[PointMetadata]] = {}
         self._is_seldom: dict[int, bool] = {}
         self._is_ticked_seldom = False
         self._site_name = site_name
@@ -189,14 +191,14 @@ class WriteBuffer:
                     label, number, values, frame=frame, stamp=stamp // _MILLISECOND
                 )
                 if put == "too_late":
-                    return self._refused("racks", label, number, reach=self.minutes.reach)
+                    return self._refused("racks", label, number, reach=self.minutes.max_backfill)
                 column = self.minutes.column("racks", label)
                 self._is_seldom[column] = duration_seconds(sample.interval) > MINUTE_S
                 self._note(put, "batches", 1)
             case PointMetadata(point=point):
                 if self._known.get(point) != sample:
                     self._known[point] = sample
-                    self.news.setdefault(point, []).append(sample)
+                    self.pending_metadata.setdefault(point, []).append(sample)
                     self.minutes.column("points", point)
             case SimulationTick(time=end):
                 self._is_ticked_seldom = duration_seconds(sample.interval) > MINUTE_S
@@ -209,7 +211,7 @@ class WriteBuffer:
         columns = np.array([known.setdefault(label, len(known)) for label in batches.labels])
         is_seldom = (batches.intervals > MINUTE_S).tolist()
         self._is_seldom.update(zip(columns.tolist(), is_seldom, strict=True))
-        stamps = batches.stamps
+        stamps = batches.subsecond_offsets
         if stamps is None:
             stamps = np.zeros(len(columns), dtype=np.int16)
         refused: list[int] = []
@@ -227,13 +229,13 @@ class WriteBuffer:
                 self._note(put, "batches", len(here))
         for place in refused:
             second = int(batches.seconds[place])
-            self._refused("racks", batches.labels[place], second, reach=self.minutes.reach)
+            self._refused("racks", batches.labels[place], second, reach=self.minutes.max_backfill)
         return refused
 
     def _refused(self, group: str, label: str, second: int, *, reach: float) -> str:
         """Take down a reading that came too late; return why it is refused."""
         self._counters["too_late"] += 1
-        self.refusals.note(group, label, second)
+        self.rejections.add(group, label, second)
         return f"more than {reach:.0f} s older than what the archive has closed"
 
     def _note(self, put: WriteResult, kind: str, count: int) -> None:
@@ -292,10 +294,10 @@ class OpenMinutes:
 
     def __init__(
         self,
-        mark: Checkpoint,
+        checkpoint: Checkpoint,
         labels: Mapping[str, Sequence[str]],
         *,
-        reach: float = MAX_BACKFILL_S,
+        max_backfill: float = MAX_BACKFILL_S,
     ) -> None:
         self.columns = {
             group: {label: column for column, label in enumerate(those)}
@@ -303,11 +305,11 @@ class OpenMinutes:
         }
         self.size = 0
         self.merged = 0
-        self.reach = reach
+        self.max_backfill = max_backfill
         self._late_size = 0
-        self._mark = mark
-        self.complete = dict(mark.position)
-        self._closed = mark.closed
+        self._mark = checkpoint
+        self.complete = dict(checkpoint.replay_from)
+        self._closed = checkpoint.closed
         self._open: dict[int, SecondReadings] = {}
         self._late: dict[int, SecondReadings] = {}
         self._newest = MIN_SECOND
@@ -341,7 +343,7 @@ class OpenMinutes:
         self, rack: str, number: int, values: ChipValues, *, frame: JournalPoint, stamp: int = 0
     ) -> WriteResult:
         """Write the values of a rack, of a moment of a second [ms], down; see :meth:`second`."""
-        second, put = self.second(number, frame, reach=self.reach)
+        second, put = self.second(number, frame, reach=self.max_backfill)
         if second is not None:
             before = second.racks.size
             self.merged += second.racks.put(self.column("racks", rack), values, stamp)
@@ -358,7 +360,7 @@ class OpenMinutes:
         frame: JournalPoint,
     ) -> WriteResult:
         """Write the values of many racks, (rack, variable, chip), down in one second."""
-        second, put = self.second(number, frame, reach=self.reach)
+        second, put = self.second(number, frame, reach=self.max_backfill)
         if second is not None:
             before = second.racks.size
             self.merged += second.racks.put_many(columns, values, stamps)
@@ -386,7 +388,7 @@ class OpenMinutes:
             How far behind the last closed minute it may be. [s]
         """
         journal, position = frame
-        if self._mark.holds(number, position, journal):
+        if self._mark.contains(number, position, journal):
             return None, "known"
         if number < self._closed - reach:
             return None, "too_late"
@@ -419,22 +421,22 @@ class OpenMinutes:
         line = self._line
         return any(number < line for number in self._open)
 
-    def take(self, *, everything: bool, is_told: bool = False) -> CommitBatch | None:
+    def close_due(self, *, include_open: bool, has_rejections: bool = False) -> CommitBatch | None:
         """Close what is due, or everything; return it with all that came late, or None.
 
         Parameters
         ----------
-        everything
+        include_open
             Whether open minutes are closed too.
-        is_told
+        has_rejections
             Whether readings were refused and told of, which need not be read again.
         """
         line = max(self._line, self._closed)
-        if everything:
+        if include_open:
             line = max(line, self._newest + 1)
         seconds = {number: one for number, one in self._open.items() if number < line}
-        is_late_due = everything or self._late_size > MAX_LATE_BYTES
-        if not seconds and not ((self._late or is_told) and is_late_due):
+        is_late_due = include_open or self._late_size > MAX_LATE_BYTES
+        if not seconds and not ((self._late or has_rejections) and is_late_due):
             return None
         seconds |= self._late
         self.size -= sum(second.size for second in seconds.values())
@@ -442,12 +444,12 @@ class OpenMinutes:
         self._late, self._late_size = {}, 0
         self._closed = line
         position = {
-            journal: min([at, *(one.since[journal] for one in self._open.values())])
+            journal: min([at, *(one.oldest_positions[journal] for one in self._open.values())])
             for journal, at in self.complete.items()
-            if all(journal in one.since for one in self._open.values())
+            if all(journal in one.oldest_positions for one in self._open.values())
         }
-        mark = Checkpoint(position=position, seen=dict(self.complete), closed=line)
-        return CommitBatch(seconds=seconds, mark=mark)
+        checkpoint = Checkpoint(replay_from=position, received=dict(self.complete), closed=line)
+        return CommitBatch(seconds=seconds, checkpoint=checkpoint)
 
     @property
     def _line(self) -> int:

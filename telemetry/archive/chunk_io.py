@@ -275,11 +275,11 @@ class ChunkReader:
             message = f"{path}: {error}"
             raise ArchiveError(message) from error
         except (FileNotFoundError, icechunk.IcechunkError) as error:
-            mend = "open the archive again; if it stays gone, see `gigatwin archive verify`"
-            message = f"{path}: what this view needs is gone; {mend}"
+            remedy = "open the archive again; if it stays gone, see `gigatwin archive verify`"
+            message = f"{path}: what this view needs is gone; {remedy}"
             raise ArchiveError(message) from error
 
-    def index(self, path: str, grid: ShardGrid, place: ShardIndex) -> ChunkIndex | None:
+    def read_index(self, path: str, grid: ShardGrid, place: ShardIndex) -> ChunkIndex | None:
         """Return the index of a shard; None if there is no such shard."""
         key = path, place
         if key not in self._indexes:
@@ -287,7 +287,7 @@ class ChunkReader:
                 self._indexes.clear()
             try:
                 data = self._tail(path, place, grid.index_bytes)
-                self._indexes[key] = None if data is None else grid.index(data)
+                self._indexes[key] = None if data is None else grid.decode_index(data)
             except CorruptRepositoryError:
                 raise
             except UNREADABLE_ERRORS as error:
@@ -301,7 +301,7 @@ class ChunkReader:
                 self._indexes[key] = None
         return self._indexes[key]
 
-    def shard(self, path: str, place: ShardIndex) -> bytes | None:
+    def read_shard(self, path: str, place: ShardIndex) -> bytes | None:
         """Return a whole shard; None if there is none.
 
         Raises
@@ -314,21 +314,21 @@ class ChunkReader:
 
     def _pieces(self, path: str, grid: ShardGrid, part: ArraySelection) -> Iterator[ShardRead]:
         """Yield shards, and their blocks that are wanted and there."""
-        down, across = grid.blocks
+        down, across = grid.chunks_per_shard
         columns = np.argsort(part.columns, kind="stable")
-        by_row = group_by_shard(chunk_slices(part.rows, grid.block[0], None), down)
+        by_row = group_by_shard(chunk_slices(part.rows, grid.chunk[0], None), down)
         by_column = group_by_shard(
-            chunk_slices(part.columns[columns], grid.block[1], columns), across
+            chunk_slices(part.columns[columns], grid.chunk[1], columns), across
         )
         chips: list[ChunkSlice | None] = [None]
         if part.chips is not None:
             order = np.argsort(part.chips, kind="stable")
-            chips = list(chunk_slices(part.chips[order], grid.block[2], order))
+            chips = list(chunk_slices(part.chips[order], grid.chunk[2], order))
         for i, rows in by_row.items():
             for j, wide in by_column.items():
                 for deep in chips:
                     place = (i, j) if deep is None else (i, j, deep.block)
-                    index = self.index(path, grid, place)
+                    index = self.read_index(path, grid, place)
                     if index is None:
                         continue
                     yield place, present_chunks(index, rows, wide, chips=deep)
@@ -337,7 +337,7 @@ class ChunkReader:
         """Return the last bytes of a shard."""
         if self._files is not None:
             try:
-                ref = self._files.refs(path).get(place)
+                ref = self._files.object_refs(path).get(place)
                 if ref is None:
                     return None
                 if ref[0]:
@@ -348,7 +348,7 @@ class ChunkReader:
         got = sync(self._store.get(shard_key(path, place), prototype, SuffixByteRequest(size)))
         return None if got is None else got.to_bytes()
 
-    def places(self, path: str) -> list[ShardIndex]:
+    def shard_indices(self, path: str) -> list[ShardIndex]:
         """Return the shards that an array has."""
         return sorted(sync(_places(self._store, path)))
 
@@ -374,7 +374,7 @@ class ChunkReader:
         """Give a function that reads the bytes of a span by its number."""
         ends = [(span[0].offset, span[-1].offset + span[-1].size) for _, span in jobs]
         if self._files is not None:
-            refs = self._files.refs(path)
+            refs = self._files.object_refs(path)
             if all(refs[place][0] for place, _ in jobs):
                 wanted = [(refs[job[0]], *end) for job, end in zip(jobs, ends, strict=True)]
                 with self._files.reader(wanted) as read:
@@ -398,17 +398,17 @@ def _work(
     forgive: Callable[[ShardIndex, str], None] | None,
 ) -> None:
     """Read and place the blocks of all spans, a share of them in each thread."""
-    absent = grid.absent if is_over else None
+    absent = grid.fill_value if is_over else None
 
     def work(numbers: range) -> None:
-        room = np.empty(grid.block, dtype=grid.kind)
+        room = np.empty(grid.chunk, dtype=grid.dtype)
         for number in numbers:
             start = jobs[number][1][0].offset
             data = memoryview(fetch(number))
             for piece in jobs[number][1]:
                 first = piece.offset - start
                 try:
-                    grid.decode(data[first : first + piece.size], room)
+                    grid.decode_chunk(data[first : first + piece.size], room)
                 except ArchiveError as error:
                     if forgive is None:
                         raise

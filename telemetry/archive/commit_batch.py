@@ -37,39 +37,39 @@ class Checkpoint:
 
     Attributes
     ----------
-    position
+    replay_from
         All samples up to here are in the archive; the journals are replayed after it.
-    seen
+    received
         Up to here all samples of the closed seconds are in the archive, those of later ones not.
     closed
         First second that is not closed. [s since 1970]
     """
 
-    position: JournalPositions = field(default_factory=dict)
-    seen: JournalPositions = field(default_factory=dict)
+    replay_from: JournalPositions = field(default_factory=dict)
+    received: JournalPositions = field(default_factory=dict)
     closed: int = MIN_SECOND
 
-    def holds(self, second: int, position: JournalPosition, journal: str = "") -> bool:
+    def contains(self, second: int, position: JournalPosition, journal: str = "") -> bool:
         """Return whether a reading of a frame is in the archive already."""
-        seen = self.seen.get(journal)
+        seen = self.received.get(journal)
         return seen is not None and position <= seen and second < self.closed
 
-    def told(self) -> dict[str, str]:
+    def to_metadata(self) -> dict[str, str]:
         """Return it as the commit keeps it, with a checksum: a wrong one would lose in silence."""
         told = {
-            "position": _told(self.position),
-            "seen": _told(self.seen),
+            "position": _told(self.replay_from),
+            "seen": _told(self.received),
             "closed": str(self.closed),
         }
         return {**told, "checksum": _checksum(told)}
 
     @classmethod
-    def read(cls, told: dict[str, str]) -> Self:
+    def from_metadata(cls, told: dict[str, str]) -> Self:
         """Return what :meth:`told` wrote; ValueError or KeyError if it did not."""
         if told.get("checksum", _checksum(told)) != _checksum(told):
             raise ValueError("how far the archive reaches is not what was written")
         first, last = (_read(told[key]) for key in ("position", "seen"))
-        return cls(position=first, seen=last, closed=int(told["closed"]))
+        return cls(replay_from=first, received=last, closed=int(told["closed"]))
 
 
 def _checksum(told: Mapping[str, str]) -> str:
@@ -154,8 +154,8 @@ class RackSecond:
 
     def __init__(self) -> None:
         self.first = 0
-        self.deep = 0
-        self.stamps = _unheard(0)
+        self.max_chips = 0
+        self.subsecond_offsets = _unheard(0)
         self._strips: list[_RackBlock] = []
         self.size = 0
 
@@ -167,7 +167,7 @@ class RackSecond:
     @property
     def end(self) -> int:
         """The column behind the last."""
-        return self.first + len(self.stamps)
+        return self.first + len(self.subsecond_offsets)
 
     def put(self, column: int, values: ChipValues, stamp: int = 0) -> bool:
         """Write the values of one rack down, unless newer ones of this second are there.
@@ -186,10 +186,10 @@ class RackSecond:
         """
         self._reach(column, column + 1)
         at = column - self.first
-        held = int(self.stamps[at])
+        held = int(self.subsecond_offsets[at])
         if held <= stamp:
             self._keep(_RackBlock(np.array([column]), values[None].copy()))
-            self.stamps[at] = stamp
+            self.subsecond_offsets[at] = stamp
         return held not in (NOT_RECEIVED, stamp)
 
     def put_many(self, columns: Int64Array, values: ChipValues, stamps: MillisecondArray) -> int:
@@ -202,14 +202,14 @@ class RackSecond:
         """
         self._reach(int(columns.min()), int(columns.max()) + 1)
         at = columns - self.first
-        places = np.empty(len(self.stamps), dtype=np.int64)
+        places = np.empty(len(self.subsecond_offsets), dtype=np.int64)
         order = np.arange(len(at))
         places[at] = order
-        if (self.stamps[at] != NOT_RECEIVED).any() or (places[at] != order).any():
+        if (self.subsecond_offsets[at] != NOT_RECEIVED).any() or (places[at] != order).any():
             rows = zip(columns.tolist(), values, stamps.tolist(), strict=True)
             return sum(self.put(column, one, stamp) for column, one, stamp in rows)
         self._keep(_RackBlock(columns, values))
-        self.stamps[at] = stamps
+        self.subsecond_offsets[at] = stamps
         return 0
 
     def update(self, later: "RackSecond") -> None:
@@ -218,12 +218,16 @@ class RackSecond:
             return
         self._reach(later.first, later.end)
         here = slice(later.first - self.first, later.end - self.first)
-        is_newer = (later.stamps != NOT_RECEIVED) & (later.stamps >= self.stamps[here])
+        is_newer = (later.subsecond_offsets != NOT_RECEIVED) & (
+            later.subsecond_offsets >= self.subsecond_offsets[here]
+        )
         for columns, values in later._strips:
             mine = is_newer[columns - later.first]
             if mine.any():
                 self._keep(_RackBlock(columns[mine], values[mine]))
-        self.stamps[here] = np.maximum(self.stamps[here], later.stamps)
+        self.subsecond_offsets[here] = np.maximum(
+            self.subsecond_offsets[here], later.subsecond_offsets
+        )
 
     def write(self, variable: int, *, into: ChipValues, first: int) -> None:
         """Write the values of a variable where they belong.
@@ -249,20 +253,20 @@ class RackSecond:
     def _keep(self, strip: _RackBlock) -> None:
         self._strips.append(strip)
         self.size += strip.values.nbytes + BLOCK_OVERHEAD_BYTES
-        self.deep = max(self.deep, strip.values.shape[2])
+        self.max_chips = max(self.max_chips, strip.values.shape[2])
 
     def _reach(self, first: int, end: int) -> None:
         """Make room for the stamps of columns, the last not included."""
-        if not len(self.stamps):
-            self.first, self.stamps = first, _unheard(end - first)
+        if not len(self.subsecond_offsets):
+            self.first, self.subsecond_offsets = first, _unheard(end - first)
             return
         if self.first <= first and end <= self.end:
             return
         start = self.first if self.first <= first else first // COLUMN_INCREMENT * COLUMN_INCREMENT
         stop = self.end if end <= self.end else -(-end // COLUMN_INCREMENT) * COLUMN_INCREMENT
         stamps = _unheard(stop - start)
-        stamps[self.first - start : self.end - start] = self.stamps
-        self.first, self.stamps = start, stamps
+        stamps[self.first - start : self.end - start] = self.subsecond_offsets
+        self.first, self.subsecond_offsets = start, stamps
 
 
 def _joined(strips: list[_RackBlock]) -> list[_RackBlock]:
@@ -298,7 +302,7 @@ class SecondReadings:
 
     Attributes
     ----------
-    since
+    oldest_positions
         Before these positions of the journals there is none of them.
     racks
         What the chips said.
@@ -308,7 +312,7 @@ class SecondReadings:
         Whether the archive may have readings of it already.
     """
 
-    since: JournalPositions
+    oldest_positions: JournalPositions
     racks: RackSecond = field(default_factory=RackSecond)
     points: dict[int, StoredReading] = field(default_factory=dict)
     is_late: bool = False
@@ -327,22 +331,22 @@ class CommitBatch:
     ----------
     seconds
         Second -> its readings.
-    mark
+    checkpoint
         How far the archive reaches with them.
-    heard
+    received_until
         First second after all that was heard by then, written or not. [s since 1970]
     """
 
     seconds: dict[int, SecondReadings]
-    mark: Checkpoint
-    heard: int = MIN_SECOND
+    checkpoint: Checkpoint
+    received_until: int = MIN_SECOND
 
     @property
     def size(self) -> int:
         """What they take in memory, about. [B]"""
         return sum(second.size for second in self.seconds.values())
 
-    def joined(self, later: "CommitBatch | None") -> "CommitBatch":
+    def merged(self, later: "CommitBatch | None") -> "CommitBatch":
         """Return this with what was taken after it."""
         if later is None:
             return self
@@ -354,7 +358,7 @@ class CommitBatch:
                 for column, value in second.points.items():
                     held.points[column] = preferred(held.points.get(column, value), value)
                 held.is_late |= second.is_late
-        return CommitBatch(seconds=seconds, mark=later.mark)
+        return CommitBatch(seconds=seconds, checkpoint=later.checkpoint)
 
 
 def is_duplicate(held: StoredReading, value: StoredReading) -> bool:

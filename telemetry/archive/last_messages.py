@@ -56,7 +56,7 @@ class LastMessageStore:
         self._last: dict[str, bytes] = {}
         self._bytes = 0
 
-    def news(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    def changed_only(self, items: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         """Return the topics and payloads that are not the last words on their topics again."""
         said: dict[str, bytes] = {}
         found = []
@@ -68,7 +68,7 @@ class LastMessageStore:
             found.append((topic, payload))
         return found
 
-    def put(self, topic: str, payload: bytes) -> None:
+    def update(self, topic: str, payload: bytes) -> None:
         """Take down a message that could be read, if its topic is one of those."""
         if not _is_kept(topic):
             return
@@ -79,7 +79,7 @@ class LastMessageStore:
                 self._last[topic] = payload
                 self._bytes += len(payload)
 
-    def write(self) -> None:
+    def save(self) -> None:
         """Make them durable, whole or not at all.
 
         Raises
@@ -95,7 +95,7 @@ class LastMessageStore:
         lines.append(str(len(items)))
         files.write_atomic(self._path, "\n".join(map(files.add_checksum, lines)))
 
-    def read(
+    def load(
         self, frames: Iterable[JournalRecord] = (), until: JournalPosition | None = None
     ) -> Iterator[tuple[str, bytes]]:
         """Yield what was written and is still the same; what is not is told among the losses.
@@ -122,7 +122,7 @@ class LastMessageStore:
         yield from last.items()
         if faults:
             try:
-                self.write()
+                self.save()
             except JournalError as error:
                 _logger.warning("kept not written", reason=str(error))
 

@@ -50,7 +50,7 @@ class ResolutionLevel:
         As it stands in paths.
     step
         Length of what a row stands for. [s]
-    block, shard
+    chunk, shard
         Rows of a block and of a shard.
     columns, width
         Group -> columns of a block, and of a shard at the most.
@@ -60,7 +60,7 @@ class ResolutionLevel:
 
     name: str
     step: int
-    block: int
+    chunk: int
     shard: int
     columns: dict[str, int]
     width: dict[str, int]
@@ -88,14 +88,14 @@ _OPEN_COLUMNS: Final = {"racks": 1, "points": 64}
 _WIDE: Final = {"racks": 2048, "points": 65_536}
 
 OPEN_MINUTES: Final = ResolutionLevel(
-    name="open", step=SECOND_S, block=MINUTE_S, shard=MINUTE_S, columns=_OPEN_COLUMNS, width=_WIDE
+    name="open", step=SECOND_S, chunk=MINUTE_S, shard=MINUTE_S, columns=_OPEN_COLUMNS, width=_WIDE
 )
 """Minutes as they are committed; what stands here goes before what is compacted."""
 
 COMPACTED_HOURS: Final = ResolutionLevel(
     name="raw",
     step=SECOND_S,
-    block=180,
+    chunk=180,
     shard=HOUR_S,
     columns={"racks": 1, "points": 16},
     width={"racks": 64, "points": 1024},
@@ -106,7 +106,7 @@ read both from about a hundredth of the site's data; see ADR 023."""
 SPARSE_SECONDS: Final = ResolutionLevel(
     name="sparse",
     step=SECOND_S,
-    block=1,
+    chunk=1,
     shard=1,
     columns={"racks": 64, "points": 4096},
     width=_WIDE,
@@ -117,7 +117,7 @@ ROLLUPS: Final = {
     "1min": ResolutionLevel(
         name="1min",
         step=MINUTE_S,
-        block=60,
+        chunk=60,
         shard=60,
         columns={"racks": 4, "points": 64},
         width=_WIDE,
@@ -125,7 +125,7 @@ ROLLUPS: Final = {
     "15min": ResolutionLevel(
         name="15min",
         step=900,
-        block=4,
+        chunk=4,
         shard=4,
         columns={"racks": 64, "points": 1024},
         width=_WIDE,
@@ -134,7 +134,7 @@ ROLLUPS: Final = {
     "1h": ResolutionLevel(
         name="1h",
         step=HOUR_S,
-        block=1,
+        chunk=1,
         shard=1,
         columns={"racks": 256, "points": 4096},
         width=_WIDE,

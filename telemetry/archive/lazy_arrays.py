@@ -85,7 +85,7 @@ def to_canonical(binding: PointBinding, values: FloatArray) -> FloatArray:
     if binding.states is None:
         return values * binding.factor + binding.offset
     told, places = np.unique(values, return_inverse=True)
-    meant = [np.nan if np.isnan(value) else binding.canonical(value) for value in told.tolist()]
+    meant = [np.nan if np.isnan(value) else binding.to_canonical(value) for value in told.tolist()]
     return np.array(meant)[places]
 
 

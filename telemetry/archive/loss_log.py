@@ -55,7 +55,7 @@ def append_reasons(folder: Path | None, reasons: Iterable[str]) -> None:
     append_losses(folder, [{"group": "all", "reason": one} for one in reasons])
 
 
-def describe_losses(folder: Path, found: Sequence[LossEntry], mend: str) -> str:
+def describe_losses(folder: Path, found: Sequence[LossEntry], remedy: str) -> str:
     """Return the first of what an archive had to give up, how many more, and what to do about it.
 
     Parameters
@@ -64,7 +64,7 @@ def describe_losses(folder: Path, found: Sequence[LossEntry], mend: str) -> str:
         Of the archive.
     found
         What it had to give up; of nothing nothing is said.
-    mend
+    remedy
         What to see to.
     """
     if not found:
@@ -72,7 +72,7 @@ def describe_losses(folder: Path, found: Sequence[LossEntry], mend: str) -> str:
     first = " ".join(found[0][key] for key in _PLACE if key in found[0])
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     told = "`gigatwin archive verify` tells all (this, until the next start)"
-    return f"{folder}: spoilt and given up: {first}, {found[0]['reason']}{more}; {mend}; {told}"
+    return f"{folder}: spoilt and given up: {first}, {found[0]['reason']}{more}; {remedy}; {told}"
 
 
 def read_losses(folder: Path) -> list[LossEntry]:
@@ -119,7 +119,7 @@ class RejectionSummary:
         self._why = why
         self._held: dict[tuple[str, str], _Refused] = {}
 
-    def note(self, group: str, label: str, second: int) -> None:
+    def add(self, group: str, label: str, second: int) -> None:
         """Take down that a reading was refused.
 
         Parameters
@@ -136,7 +136,7 @@ class RejectionSummary:
         refused.last = max(refused.last, second)
         refused.count += 1
 
-    def take(self) -> Iterator[LossEntry]:
+    def drain(self) -> Iterator[LossEntry]:
         """Yield what is to be told, and forget it."""
         held, self._held = self._held, {}
         for (group, label), refused in held.items():

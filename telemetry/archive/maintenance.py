@@ -103,12 +103,12 @@ class MaintenanceRound:
         is_whole
             Whether open hours are compacted as well, and old commits forgotten at once.
         """
-        return store.mend(lambda: self._run(store, is_whole))
+        return store.retry_without_corrupt(lambda: self._run(store, is_whole))
 
     def _run(self, store: ArchiveRepository, is_whole: bool) -> int:
         closed = store.mark.closed
         self._round = (closed - self._offset) // HOUR_S
-        opened = open_hours(store.last().root)
+        opened = open_hours(store.last_snapshot().root)
         last = closed - self._offset
         found = hours_due(opened, 2**62 if is_whole else last)
         for group, hour in found:
@@ -117,7 +117,7 @@ class MaintenanceRound:
         gone = delete_expired(store, self._retention, closed)
         if gone:
             _logger.info("retired", site=store.site, groups=len(gone))
-        store.tidy(datetime.now(UTC) - (timedelta(0) if is_whole else self._kept))
+        store.expire(datetime.now(UTC) - (timedelta(0) if is_whole else self._kept))
         return len(found)
 
 
@@ -154,12 +154,12 @@ def compact_hours(store: ArchiveRepository, group: str, hours: list[int]) -> int
         Which; starts of hours. [s since 1970]
     """
     with zarr.config.set({"threading.max_workers": IO_THREADS}):
-        draft = store.begin()
+        draft = store.begin_transaction()
         cells = sum(_Hour(draft, group, hour).run() for hour in hours)
         opened = open_hours(draft.root)
         left = [hour for hour in opened.get(group, []) if hour not in hours]
         draft.root.attrs[OPEN_HOURS_ATTRIBUTE] = {**opened, group: left}
-        store.end(draft, "compacted", store.mark)
+        store.commit(draft, "compacted", store.mark)
     return cells
 
 
@@ -174,7 +174,7 @@ class Rollup:
     ----------
     starts
         Of the spans. [s since 1970]
-    least, total, greatest
+    minimum, total, maximum
         Of the values; NaN, 0 and NaN where there were none. In their unit, the total divided by
         :data:`TOTAL_SCALE`.
     count
@@ -182,9 +182,9 @@ class Rollup:
     """
 
     starts: Int64Array
-    least: FloatingArray
+    minimum: FloatingArray
     total: NDArray[np.float64]
-    greatest: FloatingArray
+    maximum: FloatingArray
     count: NDArray[np.int64]
 
     @classmethod
@@ -212,21 +212,21 @@ class Rollup:
             count = np.add.reduce(is_there.reshape(shape), axis=1, dtype=np.uint16)
             return cls(
                 starts=starts,
-                least=np.fmin.reduce(values.reshape(shape), axis=1),
+                minimum=np.fmin.reduce(values.reshape(shape), axis=1),
                 total=np.add.reduce(filled.reshape(shape), axis=1, dtype=np.float64) / parts,
-                greatest=np.fmax.reduce(values.reshape(shape), axis=1),
+                maximum=np.fmax.reduce(values.reshape(shape), axis=1),
                 count=count.astype(np.int64),
             )
         return cls(
             starts=starts,
-            least=np.fmin.reduceat(values, edges, axis=0),
+            minimum=np.fmin.reduceat(values, edges, axis=0),
             total=np.add.reduceat(filled, edges, axis=0, dtype=np.float64) / parts,
-            greatest=np.fmax.reduceat(values, edges, axis=0),
+            maximum=np.fmax.reduceat(values, edges, axis=0),
             count=np.add.reduceat(is_there, edges, axis=0, dtype=np.int64),
         )
 
     @classmethod
-    def beside(cls, parts: Sequence[Self]) -> Self:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Return the statistics of the same spans of several labels side by side."""
         arrays = {
             name: np.concatenate([getattr(part, name) for part in parts], axis=1)
@@ -239,9 +239,9 @@ class Rollup:
         starts, edges = _edges(self.starts, level)
         return Rollup(
             starts=starts,
-            least=np.fmin.reduceat(self.least, edges, axis=0),
+            minimum=np.fmin.reduceat(self.minimum, edges, axis=0),
             total=np.add.reduceat(self.total, edges, axis=0),
-            greatest=np.fmax.reduceat(self.greatest, edges, axis=0),
+            maximum=np.fmax.reduceat(self.maximum, edges, axis=0),
             count=np.add.reduceat(self.count, edges, axis=0),
         )
 
@@ -251,9 +251,9 @@ class Rollup:
         with np.errstate(over="ignore"):  # by a rounding; no mean is beyond what it is the mean of
             np.divide(self.total, self.count / TOTAL_SCALE, out=mean, where=self.count > 0)
         return {
-            "min": self.least,
-            "mean": np.clip(mean.astype(self.least.dtype), self.least, self.greatest),
-            "max": self.greatest,
+            "min": self.minimum,
+            "mean": np.clip(mean.astype(self.minimum.dtype), self.minimum, self.maximum),
+            "max": self.maximum,
             "count": self.count.astype(np.uint16),
         }
 
@@ -271,7 +271,7 @@ class _Hour:
         """Compact it; return how many cells it has."""
         snapshot = self._draft.snapshot
         if any(self._grid(SPARSE_SECONDS, name) is not None for name in GROUP_ARRAYS[self._group]):
-            seconds = snapshot.heard(self._group, self._hour, self._hour + HOUR_S)
+            seconds = snapshot.seconds_present(self._group, self._hour, self._hour + HOUR_S)
             return self._roll_sparse(seconds) if len(seconds) else 0
         if all(self._grid(OPEN_MINUTES, name) is None for name in GROUP_ARRAYS[self._group]):
             return 0
@@ -284,11 +284,11 @@ class _Hour:
                 values, told, believed = self._told(name, seconds, columns)
                 cells += values.size
                 made = self._made(COMPACTED_HOURS, name, values)
-                self._draft.put(made, self._hour, values, columns=columns, told=told)
+                self._draft.write_values(made, self._hour, values, columns=columns, told=told)
                 if name != "quality":
                     minutes.append(_rolled(values, believed, seconds))
             if minutes:
-                self._roll(name, Rollup.beside(minutes), columns=np.concatenate(shards))
+                self._roll(name, Rollup.concatenate(minutes), columns=np.concatenate(shards))
         self._drop()
         return cells
 
@@ -338,7 +338,9 @@ class _Hour:
         for statistic, values in rolled.arrays().items():
             made = self._made(level, f"{name}_{statistic}", values)
             told = np.ones(values.shape, dtype=np.bool_) & (rolled.count > 0)
-            self._draft.put(made, int(rolled.starts[0]), values, columns=columns, told=told)
+            self._draft.write_values(
+                made, int(rolled.starts[0]), values, columns=columns, told=told
+            )
 
     def _read(self, name: str, seconds: Int64Array, columns: Int64Array) -> AnyArray:
         chips = None
@@ -356,8 +358,8 @@ class _Hour:
             level=level,
             period=level.period(self._hour),
             name=name,
-            kind=kind,
-            absent=absent,
+            dtype=kind,
+            fill_value=absent,
             columns=self._count,
             chips=values.shape[2] if values.shape[2:] else 0,
         )
@@ -374,12 +376,12 @@ class _Hour:
             if grid is None:
                 continue
             for place in self._minutes(grid):
-                index = self._draft.snapshot.pieces.index(path, grid, place)
+                index = self._draft.snapshot.chunk_reader.read_index(path, grid, place)
                 if index is not None:
                     blocks = np.flatnonzero(is_present(index).any(axis=0))
                     first = place[1] * grid.shard[1]
-                    found |= set(((first + blocks * grid.block[1]) // width).tolist())
-                    last = first + blocks * grid.block[1] + grid.block[1] - 1
+                    found |= set(((first + blocks * grid.chunk[1]) // width).tolist())
+                    last = first + blocks * grid.chunk[1] + grid.chunk[1] - 1
                     found |= set((np.minimum(last, self._count - 1) // width).tolist())
         for shard in sorted(found):
             yield np.arange(shard * width, min((shard + 1) * width, self._count))
@@ -402,7 +404,7 @@ class _Hour:
         for name in GROUP_ARRAYS[self._group]:
             grid = self._grid(OPEN_MINUTES, name)
             for place in list(self._minutes(grid)) if grid is not None else ():
-                self._draft.drop(self._path(OPEN_MINUTES, name), place)
+                self._draft.delete_shard(self._path(OPEN_MINUTES, name), place)
 
     def _grid(self, level: ResolutionLevel, name: str) -> ShardGrid | None:
         return self._draft.snapshot.grid(self._path(level, name))
@@ -451,7 +453,7 @@ def delete_expired(
         The moment, by the time of the data, believed as far as :func:`trusted_time` tells.
         [s since 1970]
     """
-    draft = store.begin()
+    draft = store.begin_transaction()
     gone = []
     now = trusted_time(draft.snapshot, now)
     finest = {level.name: retention["raw"] for level in SECOND_LEVELS if "raw" in retention}
@@ -467,7 +469,7 @@ def delete_expired(
     raw = kept.get("raw")
     is_less = raw is not None and prune_changes(draft.root, now - round(raw.total_seconds()))
     if gone or is_less:
-        store.end(draft, "retired", store.mark)
+        store.commit(draft, "retired", store.mark)
     return gone
 
 
@@ -487,7 +489,7 @@ def trusted_time(snapshot: Snapshot, now: int) -> int:
     days = {day for group in GROUP_ARRAYS for day in snapshot.days(group)}
     for day in sorted(days, reverse=True):
         first = OPEN_MINUTES.rows(day)[0]
-        heard = [snapshot.heard(group, first, first + DAY_S) for group in GROUP_ARRAYS]
+        heard = [snapshot.seconds_present(group, first, first + DAY_S) for group in GROUP_ARRAYS]
         seconds = np.unique(np.concatenate(heard))
         if len(seconds) >= MIN_SECONDS_OF_DAY:
             return min(now, int(seconds[-1]) + DAY_S)

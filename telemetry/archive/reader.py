@@ -149,7 +149,7 @@ def open_folder(
         snapshot = open_snapshot(folder, name)
         opened = _opened(snapshot, site, group=group, level=resolution, span=span)
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
-        message = f"{folder}: cannot be read: {error}; the service mends it when it starts"
+        message = f"{folder}: cannot be read: {error}; the service remedies it when it starts"
         raise ArchiveError(message) from error
     return opened.assign_attrs(site=name, title=f"what was heard of {name}")
 
@@ -174,7 +174,7 @@ def open_snapshot(folder: Path | str, site: str = "") -> Snapshot:
         message = f"{folder}: no archive; name the state folder of a service (--state, root=)"
         raise ArchiveError(message)
     verify_head(
-        place.folder, seals := place.seals
+        place.folder, seals := place.checksums
     )  # seals first: what is committed meanwhile is later
     with panics_as_errors():
         held = icechunk.Repository.open(place.storage, config=repository_config())
@@ -355,7 +355,7 @@ def received_seconds(
 ) -> tuple[Int64Array, xr.Variable]:
     """Return the seconds of a span of which something was heard, also as times."""
     first, last = (_second(moment) for moment in span)
-    seconds = snapshot.heard(
+    seconds = snapshot.seconds_present(
         group, -_FAR if first is None else first, _FAR if last is None else last
     )
     return seconds, time_variable(seconds)
@@ -400,13 +400,13 @@ def open_by_machine(snapshot: Snapshot, site: Site, *, span: TimeRange) -> xr.Da
     bound: dict[int, list[tuple[int, PointBinding]]] = {}
     slots = SiteVariables(site)
     for point, metadata in read_all_metadata(snapshot.root).items():
-        binding = binder.learn(metadata)
-        if binding and binding.key in slots.places:
-            bound.setdefault(slots.places[binding.key], []).append((columns[point], binding))
+        binding = binder.register(metadata)
+        if binding and binding.key in slots.slots:
+            bound.setdefault(slots.slots[binding.key], []).append((columns[point], binding))
     was = _earlier(site, read_changes(snapshot.root), columns)
     found: dict[str, xr.Variable] = {}
     labels: dict[str, list[str]] = {}
-    for shape in slots.shapes:
+    for shape in slots.layouts:
         places = range(shape.first, shape.first + sum(shape.counts))
         bindings = [bound.get(place, []) for place in places]
         if any(bindings):
@@ -438,7 +438,7 @@ def _earlier(
 
 def _alone(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
     """Return what a point was bound to, as if it had been the only one."""
-    found = binder.bind(metadata) if binder.is_here(metadata.point) else None
+    found = binder.bind(metadata) if binder.belongs_to_site(metadata.point) else None
     return None if isinstance(found, str) else found
 
 

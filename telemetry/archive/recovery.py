@@ -101,7 +101,7 @@ def open_or_recover(
             held = _of_site(ArchiveRepository.open(storage, site, path), site)
             if not is_sure:
                 with suppress(ClockLagError):  # then the next commit tries it
-                    held.try_out()
+                    held.test_commit()
             return held, None
         reason = "the repository has lost its head"
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
@@ -155,9 +155,9 @@ def _in_bucket(folder: Path, place: RepositoryLocation, site: str) -> ArchiveRep
         store = _of_site(ArchiveRepository.open(place.storage, site), site)
     except STORAGE_ERRORS as error:
         reason = str(error).partition("\n")[0]
-        message = f"{place.url}: {reason}; {place.mend}"
+        message = f"{place.url}: {reason}; {place.remedy}"
         raise ArchiveError(message) from error
-    if place.is_begun and not is_there:  # somebody emptied it, or a rule of its own
+    if place.was_created and not is_there:  # somebody emptied it, or a rule of its own
         reason = f"{place.url} has no archive any more; begun anew by what the journals hold"
         store.given_up.append({"group": "all", "reason": reason})
         append_losses(folder, store.given_up)
@@ -194,17 +194,17 @@ def _gone_back(
                 verify_head(path, seals)
                 with panics_as_errors():
                     icechunk.Repository.open(local_storage(path)).reset_branch(MAIN_BRANCH, name)
-                seals.renew(name)
+                seals.update(name)
                 store = ArchiveRepository.open(local_storage(path), site, path)
-                store.try_out()
+                store.test_commit()
             except (CorruptRepositoryError, ClockLagError, *STORAGE_ERRORS):
                 continue
-            mend = "what came after is read again from the journals, as far as they reach"
+            remedy = "what came after is read again from the journals, as far as they reach"
             since = f"{np.datetime64(max(store.mark.closed, 0), 's')}Z"
             told = {
                 "group": "all",
                 "from": since,
-                "reason": f"{reason}; gone back to {name}: {mend}",
+                "reason": f"{reason}; gone back to {name}: {remedy}",
             }
             append_losses(path.parent, [told])
             return store

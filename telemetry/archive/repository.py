@@ -115,9 +115,11 @@ class ArchiveRepository:
         self.given_up: list[LossEntry] = []
         self._seals = seals
         self._snapshot = repository.lookup_branch(MAIN_BRANCH)
-        self.written = max(commit_time(repository), time.time())  # it may just have gone back
+        self.last_commit_time = max(
+            commit_time(repository), time.time()
+        )  # it may just have gone back
         last = Snapshot.last(repository, folder, seals=seals)
-        self.mark = Checkpoint.read(commit_metadata(repository))
+        self.mark = Checkpoint.from_metadata(commit_metadata(repository))
         root = last.root
         self._seal()
         self.site = str(root.attrs["site"])
@@ -155,14 +157,14 @@ class ArchiveRepository:
         root = zarr.open_group(session.store, mode="a")
         root.attrs.update({"layout": LAYOUT_VERSION, "site": site, OPEN_HOURS_ATTRIBUTE: {}})
         wait_until_after(commit_time(repository))
-        session.commit("begin", metadata=Checkpoint().told())
+        session.commit("begin", metadata=Checkpoint().to_metadata())
         return cls(repository, folder, seals=seals)
 
-    def last(self) -> Snapshot:
+    def last_snapshot(self) -> Snapshot:
         """Return the last commit."""
         return Snapshot.last(self.repository, self._folder, seals=self._seals)
 
-    def begin(self) -> Transaction:
+    def begin_transaction(self) -> Transaction:
         """Return a new transaction.
 
         Raises
@@ -177,9 +179,9 @@ class ArchiveRepository:
         if self._folder is None:
             return Transaction(session)
         files = LocalObjects(self._folder, self.repository, self._snapshot, seals=self._seals)
-        return Transaction(session, files.guard)
+        return Transaction(session, files.manifest_checker)
 
-    def end(self, draft: Transaction, message: str, mark: Checkpoint) -> None:
+    def commit(self, draft: Transaction, message: str, checkpoint: Checkpoint) -> None:
         """Commit a transaction, and how far the archive reaches with it; say what was lost.
 
         Raises
@@ -187,19 +189,23 @@ class ArchiveRepository:
         ClockLagError
             If the clock is behind the commit before.
         """
-        wait_until_after(self.written)
-        self._snapshot = draft.session.commit(message, metadata=mark.told(), allow_empty=True)
-        self.written, self.mark = time.time(), mark
+        wait_until_after(self.last_commit_time)
+        self._snapshot = draft.session.commit(
+            message, metadata=checkpoint.to_metadata(), allow_empty=True
+        )
+        self.last_commit_time, self.mark = time.time(), checkpoint
         self._seal()
-        lost = draft.lost()
+        lost = draft.corrupt_parts()
         self.given_up += lost
         append_losses(self._folder and self._folder.parent, lost)
 
-    def try_out(self) -> None:
+    def test_commit(self) -> None:
         """Commit nothing: a head that can be read may still be spoilt where only commits look."""
-        self.mend(lambda: self.end(self.begin(), "tried", self.mark))
+        self.retry_without_corrupt(
+            lambda: self.commit(self.begin_transaction(), "tried", self.mark)
+        )
 
-    def mend[T](self, work: Callable[[], T]) -> T:
+    def retry_without_corrupt[T](self, work: Callable[[], T]) -> T:
         """Do what writes; give up an array that nobody can find the objects of, and do it again.
 
         Raises
@@ -214,17 +220,17 @@ class ArchiveRepository:
             except CorruptRepositoryError as error:
                 if not is_expendable(error.path):
                     raise
-                draft = self.begin()
+                draft = self.begin_transaction()
                 del draft.root[error.path]
                 draft.losses[error.path] = {(): str(error)}
-                self.end(draft, "given up", self.mark)
+                self.commit(draft, "given up", self.mark)
 
     def _seal(self) -> None:
         """Seal what was written; a disk that does not take it leaves it unsealed."""
         if self._seals is None:
             return
         try:
-            self._seals.renew(self._snapshot)
+            self._seals.update(self._snapshot)
         except OSError as error:
             _logger.warning("archive not sealed", place=str(self._folder), reason=error.strerror)
 
@@ -254,7 +260,7 @@ class ArchiveRepository:
         ConcurrentWriterError
             If another process committed since this one opened it.
         """
-        self.mend(lambda: self._write(taken, news, columns, is_sparse))
+        self.retry_without_corrupt(lambda: self._write(taken, news, columns, is_sparse))
         self.labels = {group: list(known) for group, known in columns.items()}
 
     def _write(
@@ -265,30 +271,30 @@ class ArchiveRepository:
         is_sparse: bool,
     ) -> None:
         with zarr.config.set({"threading.max_workers": IO_THREADS}):
-            draft = self.begin()
+            draft = self.begin_transaction()
             opened = open_hours(draft.root)
             for group, known in columns.items():
                 if known:
-                    draft.label(group, list(known), known=len(self.labels[group]))
+                    draft.add_columns(group, list(known), known=len(self.labels[group]))
                 seconds = {
                     number: one for number, one in taken.seconds.items() if has_group(one, group)
                 }
                 if seconds:
-                    draft.hear(group, sorted(seconds))
+                    draft.mark_seconds(group, sorted(seconds))
                     MinuteWriter(draft, group, len(known)).write(seconds, is_sparse=is_sparse)
                     hours = opened.get(group, []) + [start_of_hour(number) for number in seconds]
                     opened[group] = sorted(set(hours))
             if news:
-                span = self.mark.closed, max(taken.mark.closed, taken.heard)
-                draft.describe(news, columns["points"], span=span)
+                span = self.mark.closed, max(taken.checkpoint.closed, taken.received_until)
+                draft.write_metadata(news, columns["points"], span=span)
             draft.root.attrs[OPEN_HOURS_ATTRIBUTE] = opened
-            self.end(draft, "readings", taken.mark)
+            self.commit(draft, "readings", taken.checkpoint)
 
-    def tidy(self, before: datetime) -> None:
+    def expire(self, before: datetime) -> None:
         """Delete what belongs to nothing but commits before a moment; readings stay."""
         expire_commits(self.repository, before, folder=self._folder)
         self._snapshot = self.repository.lookup_branch(MAIN_BRANCH)
-        self.written = max(self.written, time.time())
+        self.last_commit_time = max(self.last_commit_time, time.time())
         self._seal()
 
 
@@ -362,7 +368,7 @@ class ClockLagConfirmation:
         self._passed = passed
         self._since: float | None = None
 
-    def is_over(self, error: ClockLagError | None) -> bool:
+    def is_confirmed(self, error: ClockLagError | None) -> bool:
         """Return whether it has been far behind for a while; None says that it is not behind."""
         if error is None or error.behind <= ROLLBACK_CLOCK_LAG_S:
             self._since = None
@@ -468,7 +474,7 @@ def old_head_files(folder: Path) -> list[Path]:
 def _is_forgotten(repository: icechunk.Repository, before: datetime) -> bool:
     wait_for_clock_tick()
     given = pickle.dumps((repository, before))
-    if reason := run_isolated(_DELETION, given=given, patience=GARBAGE_COLLECTION_TIMEOUT_S):
+    if reason := run_isolated(_DELETION, given=given, timeout=GARBAGE_COLLECTION_TIMEOUT_S):
         _logger.warning("old commits not deleted", reason=reason)
     return not reason
 

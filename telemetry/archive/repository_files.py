@@ -85,12 +85,12 @@ class ManifestChecksums:
         self._path = self._store / CHECKSUM_FILE
         self._known: dict[str, FileChecksum] = {}
         self.snapshots: list[str] = []
-        self.heads: FileChecksum | None = None
+        self.head: FileChecksum | None = None
         self.read()
 
     def read(self) -> None:
         """Take up what is written."""
-        self._known, self.snapshots, self.heads = {}, [], None
+        self._known, self.snapshots, self.head = {}, [], None
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class ManifestChecksums:
             if guard != _guard(kind, name, size, checksum):
                 continue
             if kind == _HEADS:
-                self.heads = size, checksum
+                self.head = size, checksum
             else:
                 text = name.decode("ascii", "replace")
                 self._known[text] = size, checksum
@@ -146,7 +146,7 @@ class ManifestChecksums:
             raise CorruptRepositoryError(message)
         self.check("snapshots", snapshot)
 
-    def renew(self, head: str) -> None:
+    def update(self, head: str) -> None:
         """Seal what is not sealed, the head last; forget what is gone.
 
         Parameters
@@ -167,9 +167,9 @@ class ManifestChecksums:
         records = [self._record(there[name], name) for name in new]
         if head not in self.snapshots[-1:]:
             records.append(self._record("snapshots", head))
-        if (heads := self._heads_now()) not in (None, self.heads):
+        if (heads := self._heads_now()) not in (None, self.head):
             records.append(_packed(_HEADS, "", heads))
-            self.heads = heads
+            self.head = heads
         if records:
             self._append(b"".join(records))
 
@@ -211,8 +211,8 @@ class ManifestChecksums:
         records += [
             _packed(CHECKSUM_KINDS["snapshots"], name, self._known[name]) for name in snapshots
         ]
-        if self.heads:
-            records.append(_packed(_HEADS, "", self.heads))
+        if self.head:
+            records.append(_packed(_HEADS, "", self.head))
         draft = self._path.with_name(f"{CHECKSUM_FILE}.draft")
         draft.write_bytes(b"".join(records))
         draft.replace(self._path)
@@ -259,9 +259,9 @@ class LocalObjects:
         }
         self._refs: dict[str, dict[ShardIndex, ObjectRef]] = {}
         manifests = {path: names for path, (_, names) in self._nodes.items()}
-        self.guard = ManifestChecker(seals or ManifestChecksums(folder), manifests)
+        self.manifest_checker = ManifestChecker(seals or ManifestChecksums(folder), manifests)
 
-    def refs(self, path: str) -> dict[ShardIndex, ObjectRef]:
+    def object_refs(self, path: str) -> dict[ShardIndex, ObjectRef]:
         """Return the objects of an array by their place.
 
         Raises
@@ -272,7 +272,7 @@ class LocalObjects:
             If they are not what we know.
         """
         if path not in self._refs:
-            self.guard.check(path)
+            self.manifest_checker.check(path)
             node, names = self._nodes[path]
             found: dict[ShardIndex, ObjectRef] = {}
             for name in names:
@@ -486,7 +486,7 @@ def verify_head(store: Path | None, seals: ManifestChecksums | None) -> bool:
         data = (store / HEAD_FILE).read_bytes()
     except FileNotFoundError:
         return True  # whoever opens it will say so
-    if (seal := checksum_of(data)) == seals.heads:
+    if (seal := checksum_of(data)) == seals.head:
         return True
     if fault := _tried(store, seal):
         message = f"the file of heads is spoilt: reading it, {HEAD_CHECK_CPU_S} s at most: {fault}"
@@ -498,11 +498,11 @@ def verify_head(store: Path | None, seals: ManifestChecksums | None) -> bool:
 def _tried(store: Path, seal: FileChecksum) -> str:  # noqa: ARG001 - it tells which heads these are
     """Return what another process met that read the heads; "" if nothing."""
     return run_isolated(
-        _TRIAL, str(store), str(HEAD_CHECK_CPU_S), MAIN_BRANCH, patience=HEAD_CHECK_TIMEOUT_S
+        _TRIAL, str(store), str(HEAD_CHECK_CPU_S), MAIN_BRANCH, timeout=HEAD_CHECK_TIMEOUT_S
     )
 
 
-def run_isolated(script: str, *words: str, given: bytes = b"", patience: float) -> str:
+def run_isolated(script: str, *words: str, given: bytes = b"", timeout: float) -> str:
     """Return what a script met that ran in another process, in its last line; "" if nothing.
 
     Parameters
@@ -513,16 +513,16 @@ def run_isolated(script: str, *words: str, given: bytes = b"", patience: float) 
         Its arguments.
     given
         What it reads from its standard input.
-    patience
+    timeout
         Longest wait for its end, at which it is killed. [s]
     """
     command = [sys.executable, "-I", "-c", script, *words]
     try:
         done = subprocess.run(
-            command, input=given, capture_output=True, check=False, timeout=patience
+            command, input=given, capture_output=True, check=False, timeout=timeout
         )
     except subprocess.TimeoutExpired:
-        return f"the process did not end within {patience:g} s"
+        return f"the process did not end within {timeout:g} s"
     if done.returncode < 0:
         return f"the process ended: {signal.strsignal(-done.returncode)}"
     lines = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]

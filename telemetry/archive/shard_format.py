@@ -35,19 +35,19 @@ class ShardGrid:
 
     Attributes
     ----------
-    shape, shard, block
+    shape, shard, chunk
         Of the array, of a shard, of a block.
-    kind
+    dtype
         Type of its numbers.
-    absent
+    fill_value
         What stands where nothing was heard.
     """
 
     shape: ShardIndex
     shard: ShardIndex
-    block: ShardIndex
-    kind: np.dtype[np.generic]
-    absent: float
+    chunk: ShardIndex
+    dtype: np.dtype[np.generic]
+    fill_value: float
 
     @classmethod
     def of(cls, held: ZarrArray) -> "ShardGrid":
@@ -59,38 +59,38 @@ class ShardGrid:
         return cls(
             shape=held.shape,
             shard=held.shards,
-            block=held.chunks,
-            kind=np.dtype(held.dtype),
-            absent=absent,
+            chunk=held.chunks,
+            dtype=np.dtype(held.dtype),
+            fill_value=absent,
         )
 
     @property
-    def blocks(self) -> tuple[int, int]:
+    def chunks_per_shard(self) -> tuple[int, int]:
         """Blocks of a shard along time and along its columns."""
-        return self.shard[0] // self.block[0], self.shard[1] // self.block[1]
+        return self.shard[0] // self.chunk[0], self.shard[1] // self.chunk[1]
 
     @property
     def index_bytes(self) -> int:
         """Length of the index at the end of a shard. [B]"""
-        rows, columns = self.blocks
+        rows, columns = self.chunks_per_shard
         return rows * columns * _ENTRY + _CHECKSUM
 
     def empty(self, shape: ShardIndex) -> AnyArray:
         """Return an array of nothing heard."""
-        return np.full(shape, self.absent, dtype=self.kind)
+        return np.full(shape, self.fill_value, dtype=self.dtype)
 
-    def encode(self, values: AnyArray) -> bytes:
+    def encode_chunk(self, values: AnyArray) -> bytes:
         """Return a block as bytes."""
         packed: bytes = blosc.compress(
             np.ascontiguousarray(values),
             _NAME.encode(),
             _LEVEL,
             shuffle=_BITSHUFFLE,
-            typesize=self.kind.itemsize,
+            typesize=self.dtype.itemsize,
         )
         return packed + _checksum(packed)
 
-    def decode(self, data: bytes | memoryview, into: AnyArray) -> None:
+    def decode_chunk(self, data: bytes | memoryview, into: AnyArray) -> None:
         """Read a block into an array of its shape.
 
         Raises
@@ -103,9 +103,9 @@ class ShardGrid:
             raise ArchiveError("a block is not what was written: its checksum differs")
         blosc.decompress(packed, into)
 
-    def pack(self, parts: Mapping[ShardIndex, bytes]) -> bytes:
+    def encode_shard(self, parts: Mapping[ShardIndex, bytes]) -> bytes:
         """Return a shard made of some blocks, by their place along time and columns."""
-        index = np.full((*self.blocks, 2), _NOWHERE, dtype="<u8")
+        index = np.full((*self.chunks_per_shard, 2), _NOWHERE, dtype="<u8")
         offset = 0
         ordered = sorted(parts)
         for place in ordered:
@@ -115,7 +115,7 @@ class ShardGrid:
         end = index.tobytes()
         return b"".join([*(parts[place] for place in ordered), end, _checksum(end)])
 
-    def index(self, data: bytes) -> ChunkIndex:
+    def decode_index(self, data: bytes) -> ChunkIndex:
         """Return offset and length of the blocks of a shard, by (row, column).
 
         Raises
@@ -126,7 +126,7 @@ class ShardGrid:
         body = data[:-_CHECKSUM]
         if len(data) != self.index_bytes or _checksum(body) != data[-_CHECKSUM:]:
             raise ArchiveError("an index of blocks is not what was written: its checksum differs")
-        return np.frombuffer(body, dtype="<u8").reshape(*self.blocks, 2)
+        return np.frombuffer(body, dtype="<u8").reshape(*self.chunks_per_shard, 2)
 
 
 def is_present(index: ChunkIndex) -> NDArray[np.bool_]:
@@ -142,8 +142,8 @@ class ArraySpec:
     level: ResolutionLevel
     period: str
     name: str
-    kind: str
-    absent: float
+    dtype: str
+    fill_value: float
     columns: int
     chips: int
 
@@ -152,7 +152,7 @@ class ArraySpec:
         """Return where it lies in the store."""
         return f"{self.group}/{self.level.name}/{self.period}/{self.name}"
 
-    def make(self, root: zarr.Group) -> ZarrArray:
+    def create(self, root: zarr.Group) -> ZarrArray:
         """Make it, all empty."""
         level, across = self.level, self.level.columns[self.group]
         first, rows = level.rows(self.period)
@@ -163,9 +163,9 @@ class ArraySpec:
             self.path,
             shape=(rows, self.columns, *deep),
             shards=(level.shard, width, *deep),
-            chunks=(level.block, across, *deep),
-            dtype=self.kind,
-            fill_value=self.absent,
+            chunks=(level.chunk, across, *deep),
+            dtype=self.dtype,
+            fill_value=self.fill_value,
             dimension_names=axes,
             compressors=(
                 BloscCodec(cname=_NAME, clevel=_LEVEL, shuffle="bitshuffle"),

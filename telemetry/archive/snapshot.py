@@ -56,10 +56,10 @@ class Snapshot:
         session: icechunk.Session,
         files: LocalObjects | None = None,
         *,
-        guard: ManifestChecker | None = None,
+        manifest_checker: ManifestChecker | None = None,
         forgive: CorruptionHandler | None = None,
     ) -> None:
-        self.guard = files.guard if files is not None else guard
+        self.manifest_checker = files.manifest_checker if files is not None else manifest_checker
         self.store: Store = session.store
         self.root = zarr.open_group(self.store, mode="r" if session.read_only else "a")
         found = self.root.attrs.get("layout", LAYOUT_VERSION)
@@ -69,7 +69,7 @@ class Snapshot:
                 "read it with the version that wrote it, or name another folder"
             )
             raise ArchiveError(message)
-        self.pieces = ChunkReader(self.store, files, forgive=forgive)
+        self.chunk_reader = ChunkReader(self.store, files, forgive=forgive)
         self._grids: dict[str, ShardGrid | None] = {}
         for group, label in LABEL_AXES.items():
             self.check(f"{group}/{label}")
@@ -115,8 +115,8 @@ class Snapshot:
         CorruptRepositoryError
             If it is not.
         """
-        if self.guard is not None:
-            self.guard.check(path)
+        if self.manifest_checker is not None:
+            self.manifest_checker.check(path)
 
     def names(self, path: str) -> list[str]:
         """Return what lies in a group, in order; nothing if there is no such group."""
@@ -136,11 +136,11 @@ class Snapshot:
                 self._grids[path] = None
         return self._grids[path]
 
-    def forget(self, path: str) -> None:
+    def refresh(self, path: str) -> None:
         """Look anew at an array that was changed within this session."""
         self._grids.pop(path, None)
 
-    def heard(self, group: str, first: int, last: int) -> Int64Array:
+    def seconds_present(self, group: str, first: int, last: int) -> Int64Array:
         """Return the seconds of a span of which something was heard. [s since 1970]
 
         Parameters
@@ -219,9 +219,9 @@ class Snapshot:
         """Read what an array has, if anything; it may be narrower than what is wanted of it."""
         part, is_column, is_chip = inside
         if is_column.all() and (is_chip is None or is_chip.all()):
-            return self.pieces.read(path, grid, part, into=into, is_over=is_over)
+            return self.chunk_reader.read(path, grid, part, into=into, is_over=is_over)
         room = into[:, is_column] if is_chip is None else into[:, is_column][:, :, is_chip]
-        is_there = self.pieces.read(path, grid, part, into=room, is_over=is_over)
+        is_there = self.chunk_reader.read(path, grid, part, into=room, is_over=is_over)
         if is_chip is None:
             into[:, is_column] = room
         else:

@@ -47,13 +47,13 @@ class RepositoryLocation:
         Of it, if it is on this disk.
     url
         Of it, if it is in a bucket.
-    is_begun
+    was_created
         Whether it has been there once.
     """
 
     folder: Path | None = None
     url: str = ""
-    is_begun: bool = False
+    was_created: bool = False
 
     @classmethod
     def of(cls, archive: Path | str) -> Self:
@@ -71,7 +71,7 @@ class RepositoryLocation:
             return cls(folder=Path(archive) / REPOSITORY_FOLDER)
         try:
             told = json.loads(named.read_text(encoding="utf-8"))
-            return cls(url=str(told["url"]), is_begun=told.get("begun") is True)
+            return cls(url=str(told["url"]), was_created=told.get("begun") is True)
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = f'{named}: {error!r}; write {{"url": "s3://bucket/prefix"}}'
             raise ArchiveError(message) from error
@@ -82,7 +82,7 @@ class RepositoryLocation:
         return self.folder is not None
 
     @property
-    def mend(self) -> str:
+    def remedy(self) -> str:
         """What to do where it cannot be read or written."""
         if self.is_local:
             return "see to the disk"
@@ -116,7 +116,7 @@ class RepositoryLocation:
         )
 
     @property
-    def seals(self) -> ManifestChecksums | None:
+    def checksums(self) -> ManifestChecksums | None:
         """What seals it; a bucket keeps checksums of its own."""
         return ManifestChecksums(self.folder) if self.folder is not None else None
 
@@ -128,7 +128,7 @@ def is_bucket_url(archive: Path | str) -> bool:
 
 def record_created(archive: Path, place: RepositoryLocation) -> None:
     """Write down that a repository has been in its bucket: one that is gone was not always so."""
-    if not place.is_begun:
+    if not place.was_created:
         write_atomic(archive / LOCATION_FILE, json.dumps({"url": place.url, "begun": True}))
 
 

@@ -70,14 +70,14 @@ class Transaction:
     def __init__(self, session: icechunk.Session, guard: ManifestChecker | None = None) -> None:
         self.session = session
         self.losses: dict[str, dict[ShardIndex, str]] = {}
-        self.snapshot = Snapshot(session, guard=guard, forgive=self._forgive)
+        self.snapshot = Snapshot(session, manifest_checker=guard, forgive=self._forgive)
         self.root = self.snapshot.root
 
     def _forgive(self, path: str, place: ShardIndex, reason: str) -> None:
         """Take down that something cannot be read any more."""
         self.losses.setdefault(path, {})[place] = reason
 
-    def lost(self) -> list[LossEntry]:
+    def corrupt_parts(self) -> list[LossEntry]:
         """Return what was given up, as it is written down."""
         return [
             {**describe_shard(path, place), "reason": reason}
@@ -85,7 +85,7 @@ class Transaction:
             for place, reason in places.items()
         ]
 
-    def label(self, group: str, labels: Sequence[str], *, known: int) -> None:
+    def add_columns(self, group: str, labels: Sequence[str], *, known: int) -> None:
         """Give columns to the labels of a group, of which so many are known."""
         if group not in self.root:
             self._create(group)
@@ -95,7 +95,7 @@ class Transaction:
                     self._array(f"{group}/{name}").resize((len(labels),))
             self._array(f"{group}/{LABEL_AXES[group]}")[known:] = np.array(labels[known:])
 
-    def describe(
+    def write_metadata(
         self,
         news: PendingMetadata,
         columns: Mapping[str, int],
@@ -114,7 +114,7 @@ class Transaction:
         )
         held[:] = every
 
-    def hear(self, group: str, seconds: Sequence[int]) -> None:
+    def mark_seconds(self, group: str, seconds: Sequence[int]) -> None:
         """Take down the seconds of which something was heard. [s since 1970]"""
         for day in sorted({second // DAY_S for second in seconds}):
             path = f"{group}/heard/{OPEN_MINUTES.period(day * DAY_S)}"
@@ -136,7 +136,7 @@ class Transaction:
                 heard[rows[rows // HOUR_S == hour] - span.start] = 1
                 held[span] = heard
 
-    def put(
+    def write_values(
         self,
         made: ArraySpec,
         second: int,
@@ -162,7 +162,7 @@ class Transaction:
         """
         grid = self._made(made, values)
         row = (second - made.level.rows(made.period)[0]) // made.level.step
-        chips = values.shape[2:] and grid.block[2]
+        chips = values.shape[2:] and grid.chunk[2]
         for i in range(row // grid.shard[0], -(-(row + len(values)) // grid.shard[0])):
             for j in np.unique(columns // grid.shard[1]).tolist():
                 is_here = columns // grid.shard[1] == j
@@ -177,14 +177,14 @@ class Transaction:
                     deep = None if said is None else said[part]
                     self._shard(made.path, grid, (i, j, k), _Cells(at, here[part], deep))
 
-    def drop(self, path: str, place: ShardIndex) -> None:
+    def delete_shard(self, path: str, place: ShardIndex) -> None:
         """Delete a shard, if it is there."""
         sync(self.snapshot.store.delete(shard_key(path, place)))
 
     def _shard(self, path: str, grid: ShardGrid, place: ShardIndex, cells: "_Cells") -> None:
         """Put values into the cells of one shard."""
         parts = self._parts(path, grid, place)
-        down, across = grid.block[:2]
+        down, across = grid.chunk[:2]
         row, columns = cells.at
         todo: dict[ShardIndex, AnyArray] = {}
         for i in range(row // down, -(-(row + len(cells.values)) // down)):
@@ -205,17 +205,17 @@ class Transaction:
         if not todo:
             return
         work = io_pool().map if len(todo) >= MIN_PARALLEL_CHUNKS else map
-        parts |= zip(todo, work(grid.encode, todo.values()), strict=True)
-        data = default_buffer_prototype().buffer.from_bytes(grid.pack(parts))
+        parts |= zip(todo, work(grid.encode_chunk, todo.values()), strict=True)
+        data = default_buffer_prototype().buffer.from_bytes(grid.encode_shard(parts))
         sync(self.snapshot.store.set(shard_key(path, place), data))
 
     def _parts(self, path: str, grid: ShardGrid, place: ShardIndex) -> dict[ShardIndex, bytes]:
         """Return the blocks of a shard as they are stored."""
         try:
-            data = self.snapshot.pieces.shard(path, place)
+            data = self.snapshot.chunk_reader.read_shard(path, place)
             if data is None:
                 return {}
-            index = grid.index(data[-grid.index_bytes :])
+            index = grid.decode_index(data[-grid.index_bytes :])
         except UNREADABLE_ERRORS as error:
             self._forgive(path, place, str(error))
             return {}
@@ -229,8 +229,8 @@ class Transaction:
         """Return the grid of an array, after making or widening it."""
         grid = self.snapshot.grid(made.path)
         if grid is None:
-            made.make(self.root)
-            self.snapshot.forget(made.path)
+            made.create(self.root)
+            self.snapshot.refresh(made.path)
         else:
             shape = (grid.shape[0], max(grid.shape[1], made.columns))
             deep = tuple(
@@ -239,7 +239,7 @@ class Transaction:
             if grid.shape == (*shape, *deep):
                 return grid
             self._array(made.path).resize((*shape, *deep))
-            self.snapshot.forget(made.path)
+            self.snapshot.refresh(made.path)
         found = self.snapshot.grid(made.path)
         if found is None:
             raise KeyError(made.path)
@@ -286,15 +286,15 @@ def _merged(
     """Return a block with values in their cells; None if they tell nothing."""
     values, told = cells.values, cells.told
     if told is None:
-        told = ~np.isnan(values) if np.isnan(grid.absent) else values != grid.absent
+        told = ~np.isnan(values) if np.isnan(grid.fill_value) else values != grid.fill_value
     if not told.any():
         return None
-    block = grid.empty(grid.block)
+    block = grid.empty(grid.chunk)
     if before is not None:
-        grid.decode(before, block)
+        grid.decode_chunk(before, block)
     rows, columns = slice(at[0], at[0] + len(values)), at[1]
-    deep = (slice(0, values.shape[2]),) if len(grid.block) > len(("time", "label")) else ()
-    if len(columns) == grid.block[1]:
+    deep = (slice(0, values.shape[2]),) if len(grid.chunk) > len(("time", "label")) else ()
+    if len(columns) == grid.chunk[1]:
         target = block[(rows, slice(None), *deep)]
         np.copyto(target, values, where=told)
         return block
@@ -374,12 +374,14 @@ class MinuteWriter:
                 level=level,
                 period=level.period(start),
                 name=told.name,
-                kind=kind,
-                absent=absent,
+                dtype=kind,
+                fill_value=absent,
                 columns=self._count,
                 chips=told.chips,
             )
-            self._draft.put(made, start, told.values, columns=told.columns, told=told.cells)
+            self._draft.write_values(
+                made, start, told.values, columns=told.columns, told=told.cells
+            )
 
     def _over(self, start: int, rows: int, told: _ArrayPart) -> _ArrayPart:
         """Return what is said together with what the archive has: the whole of its blocks.
@@ -421,7 +423,7 @@ class MinuteWriter:
             return
         is_late = any(one.is_late for one in seconds.values())
         slabs = {second: one.racks for second, one in seconds.items()}
-        deep = max(slab.deep for slab in slabs.values())
+        deep = max(slab.max_chips for slab in slabs.values())
         first = min(slab.first for slab in slabs.values())
         columns = np.arange(first, min(max(slab.end for slab in slabs.values()), self._count))
         for place, name in enumerate(GROUP_ARRAYS["racks"]):
@@ -504,9 +506,9 @@ class MinuteWriter:
             second - COMPACTED_HOURS.rows(COMPACTED_HOURS.period(second))[0]
         ) // COMPACTED_HOURS.shard
         deep = (0,) * (len(grid.shape) - 2)
-        pieces = self._draft.snapshot.pieces
+        pieces = self._draft.snapshot.chunk_reader
         return any(
-            pieces.index(path, grid, (row, column, *deep)) is not None
+            pieces.read_index(path, grid, (row, column, *deep)) is not None
             for column in range(-(-grid.shape[1] // grid.shard[1]))
         )
 

@@ -34,7 +34,7 @@ class VerificationReport:
 
     Attributes
     ----------
-    blocks, stored
+    blocks, stored_bytes
         That were read, and what they take. [B]
     points
         Values of single seconds that were heard; of racks, one for each chip and variable.
@@ -45,7 +45,7 @@ class VerificationReport:
     """
 
     blocks: int = 0
-    stored: int = 0
+    stored_bytes: int = 0
     points: int = 0
     lost: list[dict[str, str]] = field(default_factory=list)
     open_hours: int = 0
@@ -53,7 +53,7 @@ class VerificationReport:
     @property
     def bytes_per_point(self) -> float:
         """What a value takes, roll-ups and indexes included. [B]"""
-        return self.stored / self.points if self.points else 0.0
+        return self.stored_bytes / self.points if self.points else 0.0
 
 
 def verify(folder: Path | str, site: str = "") -> VerificationReport:
@@ -138,21 +138,21 @@ def _paths(snapshot: Snapshot) -> Iterator[str]:
 def _verify(snapshot: Snapshot, path: str, grid: ShardGrid, found: VerificationReport) -> None:
     """Read an array, shard by shard."""
     _, level, _, name = path.split("/")
-    room = grid.empty(grid.block)
-    for place in snapshot.pieces.places(path):
+    room = grid.empty(grid.chunk)
+    for place in snapshot.chunk_reader.shard_indices(path):
         try:
-            data = snapshot.pieces.shard(path, place)
+            data = snapshot.chunk_reader.read_shard(path, place)
         except STORAGE_ERRORS as error:
             _give_up(found, path, str(error), place)
             continue
         if data is None:
             continue
-        found.stored += len(data)
+        found.stored_bytes += len(data)
         try:
-            index = grid.index(data[-grid.index_bytes :])
+            index = grid.decode_index(data[-grid.index_bytes :])
             for i, j in np.argwhere(is_present(index)).tolist():
                 offset, size = index[i, j].tolist()
-                grid.decode(data[offset : offset + size], room)
+                grid.decode_chunk(data[offset : offset + size], room)
                 found.blocks += 1
                 if level not in ROLLUPS and name != "value":
                     found.points += int(_heard(room))

@@ -104,7 +104,7 @@ class ViewStore:
         return int(str(done))
 
     @property
-    def done(self) -> np.datetime64 | None:
+    def next_time(self) -> np.datetime64 | None:
         """Start of the first step that is not written; None if all are. [datetime64, us]"""
         if self.steps >= _array(self._root, "time").shape[0]:
             return None
@@ -125,8 +125,10 @@ class ViewStore:
             If it is not the one that comes next, or holds temperatures beyond all reason.
         """
         first, count = self.steps, block.sizes["time"]
-        if block["time"].to_numpy()[0] != self.done:
-            message = f"the store goes on at {self.done}, the block begins at {block['time'][0]}"
+        if block["time"].to_numpy()[0] != self.next_time:
+            message = (
+                f"the store goes on at {self.next_time}, the block begins at {block['time'][0]}"
+            )
             raise ArchiveError(message)
         with zarr.config.set({"threading.max_workers": COMPRESSION_THREADS}):
             if first == 0:

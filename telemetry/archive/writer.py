@@ -86,14 +86,14 @@ class Archive:
         folder: Path,
         site_name: str,
         *,
-        most_bytes: int = MAX_BUFFER_BYTES,
+        max_bytes: int = MAX_BUFFER_BYTES,
         retention: Mapping[str, timedelta] | None = None,
     ) -> None:
         self.counters = Counter(dict.fromkeys(WRITE_COUNTERS, 0))
         self.folder = Path(folder)
-        self.kept = self.folder / LAST_MESSAGES_FILE
+        self.last_messages_path = self.folder / LAST_MESSAGES_FILE
         self.site_name = site_name
-        self._most_bytes = most_bytes
+        self._most_bytes = max_bytes
         self._mutex = threading.Lock()
         self._committing = threading.Lock()
         kept = {**DEFAULT_RETENTION, **(retention or {})}
@@ -113,32 +113,32 @@ class Archive:
     @property
     def positions(self) -> Mapping[str, JournalPosition]:
         """The same by journal, where a site has several."""
-        return self._keeper.mark.position
+        return self._keeper.checkpoint.replay_from
 
     @property
-    def seen(self) -> Mapping[str, JournalPosition]:
+    def received_positions(self) -> Mapping[str, JournalPosition]:
         """Up to where each journal had been added at the last commit."""
-        return self._keeper.mark.seen
+        return self._keeper.checkpoint.received
 
     @property
     def closed(self) -> int | None:
         """First second that is not closed by a commit; None before the first. [s since 1970]"""
-        closed = self._keeper.mark.closed
+        closed = self._keeper.checkpoint.closed
         return None if closed == MIN_SECOND else closed
 
     @property
-    def complete(self) -> JournalPosition | None:
+    def added_position(self) -> JournalPosition | None:
         """Up to where the journal has been added, committed or not; None for nothing of it."""
         return self._gathered.minutes.complete.get("")
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong, or was given up, and what to do about it; empty if nothing is."""
         behind = f"{self.folder}: behind the journal; it is being read again"
-        return "; ".join(filter(None, [behind * self._is_behind, *self._keeper.troubles]))
+        return "; ".join(filter(None, [behind * self._is_behind, *self._keeper.status_messages]))
 
     @property
-    def set_aside(self) -> list[Path]:
+    def corrupt_copies(self) -> list[Path]:
         """Copies of repositories that were spoilt."""
         return self._keeper.set_aside
 
@@ -203,12 +203,12 @@ class Archive:
         with self._mutex:
             self._gathered.minutes.advance(position, journal)
 
-    def commit(self, *, everything: bool = False) -> bool:
+    def commit(self, *, include_open: bool = False) -> bool:
         """Write what is closed, or everything, and how far the journal is archived with it.
 
         Parameters
         ----------
-        everything
+        include_open
             Whether open minutes are written too; what comes of them later still finds its place.
 
         Returns
@@ -222,32 +222,40 @@ class Archive:
             If it cannot be written. Nothing is lost: the next commit tries again.
         """
         with self._committing:
-            before = self._keeper.mark
+            before = self._keeper.checkpoint
             with self._mutex:
-                refused = list(self._gathered.refusals.take())
+                refused = list(self._gathered.rejections.drain())
             append_losses(self.folder, refused)
             with self._mutex:
-                everything = everything or self.is_full
-                later = self._gathered.minutes.take(everything=everything, is_told=bool(refused))
-                self._taken = self._taken.joined(later) if self._taken else later
+                include_open = include_open or self.is_full
+                later = self._gathered.minutes.close_due(
+                    include_open=include_open, has_rejections=bool(refused)
+                )
+                self._taken = self._taken.merged(later) if self._taken else later
                 self._taken_bytes = self._taken.size if self._taken else 0
-                taken, news, columns = self._taken, self._gathered.news, self._gathered.columns
+                taken, news, columns = (
+                    self._taken,
+                    self._gathered.pending_metadata,
+                    self._gathered.columns,
+                )
                 is_sparse, heard = self._gathered.is_sparse, self._gathered.minutes.end
-                if taken is None and not (everything and news):
+                if taken is None and not (include_open and news):
                     return False
-                self._gathered.news = {}
-            taken = replace(taken or CommitBatch(seconds={}, mark=before), heard=heard)
+                self._gathered.pending_metadata = {}
+            taken = replace(
+                taken or CommitBatch(seconds={}, checkpoint=before), received_until=heard
+            )
             try:
                 self._keeper.write(taken, news, columns=columns, is_sparse=is_sparse)
             except ArchiveError as error:
                 self._look_again(taken, news, before=before)
-                raise ArchiveError(self.trouble) from error
+                raise ArchiveError(self.error) from error
             with self._mutex:
                 self._taken, self._taken_bytes = None, 0
             self.counters["commits"] += 1
         return True
 
-    def keep_up(self, *, is_whole: bool = False) -> int:
+    def maintain(self, *, is_whole: bool = False) -> int:
         """Compact hours, retire what is old, forget old commits; return how many hours, if due.
 
         Parameters
@@ -260,14 +268,14 @@ class Archive:
         ArchiveError
             If it cannot be done and all of it was asked for.
         """
-        if not is_whole and not self._upkeep.is_due(self._keeper.mark.closed):
+        if not is_whole and not self._upkeep.is_due(self._keeper.checkpoint.closed):
             return 0
         with self._committing:
-            nothing = CommitBatch(seconds={}, mark=self._keeper.mark)
+            nothing = CommitBatch(seconds={}, checkpoint=self._keeper.checkpoint)
             try:
-                count = self._keeper.keep_up(self._upkeep, is_whole=is_whole)
+                count = self._keeper.maintain(self._upkeep, is_whole=is_whole)
             except ArchiveError as error:
-                self._look_again(nothing, {}, before=nothing.mark)
+                self._look_again(nothing, {}, before=nothing.checkpoint)
                 if is_whole:
                     raise
                 _logger.warning("archive not compacted", reason=str(error))
@@ -285,7 +293,7 @@ class Archive:
             self._forget()
             self._is_behind = True
 
-    def caught_up(self) -> None:
+    def mark_caught_up(self) -> None:
         """Take down that all of the journal has been added again."""
         self._is_behind = False
 
@@ -295,8 +303,10 @@ class Archive:
         self._taken, self._taken_bytes = None, 0
 
     def _new(self) -> WriteBuffer:
-        mark, labels = self._keeper.mark, self._keeper.labels
-        return WriteBuffer(self.site_name, mark, labels, counters=self.counters, reach=self._reach)
+        checkpoint, labels = self._keeper.checkpoint, self._keeper.labels
+        return WriteBuffer(
+            self.site_name, checkpoint, labels, counters=self.counters, reach=self._reach
+        )
 
     def _watch(self) -> None:
         """Leave the rest to the journal if there is too much in memory."""
@@ -309,10 +319,10 @@ class Archive:
     def _look_again(self, taken: CommitBatch, news: PendingMetadata, *, before: Checkpoint) -> None:
         """After a commit that failed: see what became of it, and keep what is still to write."""
         with self._mutex:
-            self._gathered.news = merge_metadata(news, self._gathered.news)
-            if self._keeper.mark == before:
+            self._gathered.pending_metadata = merge_metadata(news, self._gathered.pending_metadata)
+            if self._keeper.checkpoint == before:
                 return
-            if self._keeper.mark == taken.mark:  # it was written
+            if self._keeper.checkpoint == taken.checkpoint:  # it was written
                 self._taken, self._taken_bytes = None, 0
             else:  # spoilt and made anew, or another process wrote
                 self._forget()
@@ -353,15 +363,15 @@ class RepositoryWriter:
             raise ArchiveError(message) from error
 
     @property
-    def troubles(self) -> tuple[str, str]:
+    def status_messages(self) -> tuple[str, str]:
         """The trouble, and what was spoilt and had to be let go since the start, in words."""
         lost = [*self._given_up, *self._store.given_up]
         return self.trouble, describe_losses(
-            self._folder, lost, RepositoryLocation.of(self._folder).mend
+            self._folder, lost, RepositoryLocation.of(self._folder).remedy
         )
 
     @property
-    def mark(self) -> Checkpoint:
+    def checkpoint(self) -> Checkpoint:
         """How far the repository reaches."""
         return self._store.mark
 
@@ -386,15 +396,15 @@ class RepositoryWriter:
                 self._store.write(taken, news, columns=columns, is_sparse=is_sparse)
         except ClockLagError as error:
             self.trouble = f"{self._folder}: cannot be written: {error}; set it right, or wait"
-            if self._doubt.is_over(error):
+            if self._doubt.is_confirmed(error):
                 self._go_back(str(error))
             raise ArchiveError(self.trouble) from error
         except (CorruptRepositoryError, ConcurrentWriterError, *STORAGE_ERRORS) as error:
             raise self._failed("written", error) from error
-        self._doubt.is_over(None)
+        self._doubt.is_confirmed(None)
         self.trouble = ""
 
-    def keep_up(self, upkeep: MaintenanceRound, *, is_whole: bool) -> int:
+    def maintain(self, upkeep: MaintenanceRound, *, is_whole: bool) -> int:
         """Do what is needed once an hour; return how many hours were compacted.
 
         Raises
@@ -404,7 +414,9 @@ class RepositoryWriter:
         """
         try:
             with commit_lock(self._folder):
-                wait_until_after(self._store.written)  # Icechunk's own words for it name no mend
+                wait_until_after(
+                    self._store.last_commit_time
+                )  # Icechunk's own words for it name no remedy
                 return upkeep.run(self._store, is_whole=is_whole)
         except ClockLagError:
             raise  # nothing is spoilt, and the next write tells
@@ -415,7 +427,7 @@ class RepositoryWriter:
         """Go back to a commit from before the clock, if there is one that is kept."""
         with commit_lock(self._folder):
             found = roll_back(self._folder, self._site, reason)
-        self._doubt.is_over(None)  # where there is none, it is tried again after as long
+        self._doubt.is_confirmed(None)  # where there is none, it is tried again after as long
         if found is not None:
             self._given_up += self._store.given_up
             self._store, aside = found
@@ -424,8 +436,8 @@ class RepositoryWriter:
     def _failed(self, what: str, error: Exception) -> ArchiveError:
         """Open the repository anew, and return the error that tells why."""
         reason, place = str(error).partition("\n")[0], RepositoryLocation.of(self._folder)
-        mend = "end it" if isinstance(error, ConcurrentWriterError) else place.mend
-        self.trouble = f"{place.url or self._folder}: cannot be {what}: {reason}; {mend}"
+        remedy = "end it" if isinstance(error, ConcurrentWriterError) else place.remedy
+        self.trouble = f"{place.url or self._folder}: cannot be {what}: {reason}; {remedy}"
         self._given_up += self._store.given_up
         with commit_lock(self._folder):
             self._store = self._open(is_tried=True)

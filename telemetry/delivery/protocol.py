@@ -59,18 +59,18 @@ class SenderReport:
     boot: int
     first: int
     last: int
-    gone: tuple[SequenceRange, ...] = ()
+    dropped: tuple[SequenceRange, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectiveAck:
-    """What is durable of one boot: all up to ``through``; beyond it some are missing."""
+    """What is durable of one boot: all up to ``contiguous_through``; beyond it some are missing."""
 
     boot: int
-    through: int
+    contiguous_through: int
     missing: tuple[SequenceRange, ...] = ()
 
-    def lacks(self, sequence: int) -> bool:
+    def is_missing(self, sequence: int) -> bool:
         """Return whether a batch is told to be missing."""
         return any(first <= sequence <= last for first, last in self.missing)
 
@@ -93,7 +93,7 @@ def is_report_topic(topic: str) -> bool:
 def encode_report(boots: list[SenderReport]) -> bytes:
     """Return the payload that tells what a source holds."""
     rows = [
-        [one.boot, one.first, one.last, *([list(one.gone[:MAX_RANGES])] if one.gone else [])]
+        [one.boot, one.first, one.last, *([list(one.dropped[:MAX_RANGES])] if one.dropped else [])]
         for one in boots[:MAX_BOOTS]
     ]
     return _written({"v": PROTOCOL_VERSION, "boots": rows})
@@ -117,13 +117,16 @@ def decode_report(topic: str, payload: bytes) -> list[SenderReport]:
                 topic, row, "a boot is [boot, first, last], and first at most last + 1"
             )
         gone = _ranges(topic, row[3:])
-        found.append(SenderReport(boot=boot, first=first, last=last, gone=gone))
+        found.append(SenderReport(boot=boot, first=first, last=last, dropped=gone))
     return found
 
 
 def encode_ack(boots: list[SelectiveAck]) -> bytes:
     """Return the payload that tells what is durable."""
-    rows = [[one.boot, one.through, list(one.missing[:MAX_RANGES])] for one in boots[:MAX_BOOTS]]
+    rows = [
+        [one.boot, one.contiguous_through, list(one.missing[:MAX_RANGES])]
+        for one in boots[:MAX_BOOTS]
+    ]
     return _written({"v": PROTOCOL_VERSION, "boots": rows})
 
 
@@ -141,7 +144,7 @@ def decode_ack(topic: str, payload: bytes) -> list[SelectiveAck]:
             raise MessageError(topic, row, "a boot is [boot, through, missing]")
         boot, through = _whole(topic, row[:2], 2)
         missing = _ranges(topic, row[2:])
-        found.append(SelectiveAck(boot=boot, through=through, missing=missing))
+        found.append(SelectiveAck(boot=boot, contiguous_through=through, missing=missing))
     return found
 
 

@@ -97,9 +97,9 @@ class SpoolStore:
         If the file cannot be opened. One that is spoilt is set aside, said aloud, and made anew.
     """
 
-    def __init__(self, path: Path, *, most_bytes: int = MAX_SPOOL_BYTES) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = MAX_SPOOL_BYTES) -> None:
         self._path = Path(path)
-        self._most_bytes = most_bytes
+        self._most_bytes = max_bytes
         self._mutex = threading.Lock()
         self.dropped = 0
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ class SpoolStore:
         if count:
             _logger.warning("outbox full", place=str(self._path), batches_let_go=count)
 
-    def let_go(self, source: str, boot: int, through: int) -> None:
+    def release_through(self, source: str, boot: int, through: int) -> None:
         """Forget the batches of a boot up to a sequence.
 
         Raises
@@ -194,7 +194,7 @@ class SpoolStore:
             ).fetchall()
         return [SpooledBatch(*row) for row in rows]
 
-    def held(self, source: str) -> list[SenderReport]:
+    def reports(self, source: str) -> list[SenderReport]:
         """Return what is held of a source: each boot, the oldest first.
 
         Raises
@@ -371,10 +371,10 @@ class LosslessPublisher:
         return dict(self._counts)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why what is held stays held, in words; empty where it does not, or the client tells."""
         is_asked = self._client.is_connected and self._unanswered >= MAX_UNANSWERED_REPORTS
-        return UNANSWERED_MESSAGE if is_asked and self.held else ""
+        return UNANSWERED_MESSAGE if is_asked and self.spooled_bytes else ""
 
     def start(self) -> None:
         """Begin to ask and to send again."""
@@ -422,7 +422,7 @@ class LosslessPublisher:
             raise fault
 
     @property
-    def held(self) -> int:
+    def spooled_bytes(self) -> int:
         """Payload of what is not known to be durable. [B]"""
         return self._outbox.size
 
@@ -445,7 +445,7 @@ class LosslessPublisher:
             if is_new or time.monotonic() - asked >= self._period:
                 asked, connections = time.monotonic(), count
                 self._ask()
-            for message in self._client.take(timeout=POLL_TIMEOUT_S):
+            for message in self._client.poll(timeout=POLL_TIMEOUT_S):
                 self._hear(message)
 
     def _ask(self) -> None:
@@ -455,13 +455,13 @@ class LosslessPublisher:
         self._unanswered += self._client.is_connected
         for source in sources:
             try:
-                known = self._outbox.held(source)
+                known = self._outbox.reports(source)
             except JournalError as error:  # it is asked again after a period
                 if not self._counts["unasked"]:
                     _logger.warning("nothing asked", source=source, reason=str(error))
                 self._counts["unasked"] += 1
                 continue
-            held = [replace(one, gone=self._gone.get((source, one.boot), ())) for one in known]
+            held = [replace(one, dropped=self._gone.get((source, one.boot), ())) for one in known]
             if held:
                 self._client.publish(source + REPORT_SUFFIX, protocol.encode_report(held), qos=0)
 
@@ -473,7 +473,7 @@ class LosslessPublisher:
             self._unanswered = 0
             self._settle(source, boots)
             for one in boots:
-                self._outbox.let_go(source, one.boot, one.through)
+                self._outbox.release_through(source, one.boot, one.contiguous_through)
                 gone = [part for s in one.missing for part in self._send_again(source, one.boot, s)]
                 self._gone[source, one.boot] = tuple(gone[: protocol.MAX_RANGES])
         except (MessageError, JournalError) as error:
@@ -486,7 +486,7 @@ class LosslessPublisher:
         lacking: dict[BatchKey, _Resent] = {}
         newest = 0
         for key, resent in self._again.get(source, {}).items():
-            if any(one.boot == key[0] and one.lacks(key[1]) for one in boots):
+            if any(one.boot == key[0] and one.is_missing(key[1]) for one in boots):
                 lacking[key] = resent
             else:
                 newest = max(newest, resent.number)

@@ -57,46 +57,46 @@ class BootProgress:
 
     Attributes
     ----------
-    through
+    contiguous_through
         All up to this sequence are durable, or held by nobody any more.
-    told
+    reported_last
         The last that the source had sent when it asked before.
-    top
+    previous_newest
         The last that was here by then.
-    islands
+    received_ranges
         Stretches beyond a gap that are durable, in order, none touching the next.
     """
 
-    through: int
-    told: int = -1
-    top: int = -1
-    islands: list[SequenceRange] = field(default_factory=list)
+    contiguous_through: int
+    reported_last: int = -1
+    previous_newest: int = -1
+    received_ranges: list[SequenceRange] = field(default_factory=list)
 
     @property
     def newest(self) -> int:
         """The last that is here."""
-        return self.islands[-1][1] if self.islands else self.through
+        return self.received_ranges[-1][1] if self.received_ranges else self.contiguous_through
 
-    def take(self, sequence: int) -> None:
+    def add(self, sequence: int) -> None:
         """Take down that a batch is durable."""
-        if sequence == self.through + 1:
-            self.through = sequence
-            if self.islands:
+        if sequence == self.contiguous_through + 1:
+            self.contiguous_through = sequence
+            if self.received_ranges:
                 self._absorb()
-        elif sequence > self.through:
+        elif sequence > self.contiguous_through:
             self._put(sequence, sequence)
 
-    def let_go(self, first: int) -> int:
+    def release_before(self, first: int) -> int:
         """Take down that nobody holds what is before; return how many were never here."""
-        if first - 1 <= self.through:
+        if first - 1 <= self.contiguous_through:
             return 0
-        here = sum(min(b, first - 1) - a + 1 for a, b in self.islands if a < first)
-        lost = first - 1 - self.through - here
-        self.through = first - 1
+        here = sum(min(b, first - 1) - a + 1 for a, b in self.received_ranges if a < first)
+        lost = first - 1 - self.contiguous_through - here
+        self.contiguous_through = first - 1
         self._absorb()
         return lost
 
-    def give_up(self, span: SequenceRange) -> int:
+    def release_range(self, span: SequenceRange) -> int:
         """Take down that nobody holds a span; return how many of it were never here."""
         absent = [
             (max(first, span[0]), min(last, span[1])) for first, last in self.missing(span[1])
@@ -109,8 +109,8 @@ class BootProgress:
 
     def missing(self, last: int) -> list[SequenceRange]:
         """Return the gaps up to a sequence."""
-        gaps, at = [], self.through + 1
-        for first, end in self.islands:
+        gaps, at = [], self.contiguous_through + 1
+        for first, end in self.received_ranges:
             if at > last:
                 break
             gaps.append((at, min(first - 1, last)))
@@ -121,22 +121,22 @@ class BootProgress:
 
     def _put(self, first: int, last: int) -> None:
         """Put a stretch that is not here, or is only one."""
-        place = bisect_left(self.islands, (first + 1, -1))
-        before = self.islands[place - 1] if place else None
+        place = bisect_left(self.received_ranges, (first + 1, -1))
+        before = self.received_ranges[place - 1] if place else None
         if before is not None and before[1] >= first:
             return
-        if place < len(self.islands) and self.islands[place][0] == last + 1:
-            last = self.islands.pop(place)[1]
+        if place < len(self.received_ranges) and self.received_ranges[place][0] == last + 1:
+            last = self.received_ranges.pop(place)[1]
         if before is not None and before[1] == first - 1:
             place -= 1
-            first = self.islands.pop(place)[0]
-        self.islands.insert(place, (first, last))
-        del self.islands[MAX_RANGES_PER_BOOT:]
+            first = self.received_ranges.pop(place)[0]
+        self.received_ranges.insert(place, (first, last))
+        del self.received_ranges[MAX_RANGES_PER_BOOT:]
 
     def _absorb(self) -> None:
         """Let islands that the shore has reached be part of it."""
-        while self.islands and self.islands[0][0] <= self.through + 1:
-            self.through = max(self.through, self.islands.pop(0)[1])
+        while self.received_ranges and self.received_ranges[0][0] <= self.contiguous_through + 1:
+            self.contiguous_through = max(self.contiguous_through, self.received_ranges.pop(0)[1])
 
 
 class DeliveryTracker:
@@ -172,7 +172,9 @@ class DeliveryTracker:
             for source, boots in written["sources"].items():
                 self._sources[source] = {
                     int(boot): BootProgress(
-                        int(through), int(told), islands=[(int(a), int(b)) for a, b in islands]
+                        int(through),
+                        int(told),
+                        received_ranges=[(int(a), int(b)) for a, b in islands],
                     )
                     for boot, through, told, islands in boots
                 }
@@ -184,7 +186,7 @@ class DeliveryTracker:
         for frame in journal.read(after=position):
             self._note(frame.topic, frame.payload)
 
-    def sift(
+    def split_reports(
         self, messages: list[ReceivedMessage]
     ) -> tuple[list[ReceivedMessage], list[ReceivedMessage]]:
         """Return messages without the questions of sources, and these."""
@@ -193,7 +195,7 @@ class DeliveryTracker:
             return messages, asked
         return [one for one in messages if not protocol.is_report_topic(one.topic)], asked
 
-    def note(self, messages: Sequence[ReceivedMessage]) -> None:
+    def add_durable(self, messages: Sequence[ReceivedMessage]) -> None:
         """Take down that messages are durable."""
         if self._sources:
             for one in messages:
@@ -222,7 +224,7 @@ class DeliveryTracker:
             return
         sources = {
             source: [
-                [boot, one.through, one.told, one.islands]
+                [boot, one.contiguous_through, one.reported_last, one.received_ranges]
                 for boot, one in list(boots.items())[-protocol.MAX_BOOTS :]
             ]
             for source, boots in self._sources.items()
@@ -246,17 +248,23 @@ class DeliveryTracker:
         for one in held:
             boot = known.get(one.boot)
             if (
-                boot is None or boot.through > one.last + MAX_SEQUENCE_LEAD
+                boot is None or boot.contiguous_through > one.last + MAX_SEQUENCE_LEAD
             ):  # somebody else spoke for it
                 boot = known[one.boot] = BootProgress(one.first - 1)
-            lost = boot.let_go(one.first) + sum(map(boot.give_up, one.gone))
+            lost = boot.release_before(one.first) + sum(map(boot.release_range, one.dropped))
             if lost:
                 self.lost += lost
                 _logger.warning("lost at the source", source=source, boot=one.boot, batches=lost)
-            is_still = boot.newest == boot.top
-            missing = boot.missing(min(boot.told, one.last if is_still else boot.newest))
-            boot.told, boot.top = one.last, boot.newest
-            answer.append(SelectiveAck(boot=one.boot, through=boot.through, missing=tuple(missing)))
+            is_still = boot.newest == boot.previous_newest
+            missing = boot.missing(min(boot.reported_last, one.last if is_still else boot.newest))
+            boot.reported_last, boot.previous_newest = one.last, boot.newest
+            answer.append(
+                SelectiveAck(
+                    boot=one.boot,
+                    contiguous_through=boot.contiguous_through,
+                    missing=tuple(missing),
+                )
+            )
         told = {one.boot for one in held}
         for boot_number in [number for number in known if number not in told]:
             del known[boot_number]
@@ -273,7 +281,7 @@ class DeliveryTracker:
         key = _key(payload)
         boot = boots.get(key[0]) if key else None
         if key and boot is not None:
-            boot.take(key[1])
+            boot.add(key[1])
             self._is_changed = True
 
 

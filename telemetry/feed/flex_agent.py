@@ -74,7 +74,7 @@ class PlannedLoad:
     starts: TimeArray
     planned: FloatArray
 
-    def is_of(self, now: np.datetime64) -> bool:
+    def is_current(self, now: np.datetime64) -> bool:
         """Return whether a plan is that of a moment: later there should be a newer one."""
         return bool(now < self.starts[0] + PLAN_VALIDITY)
 
@@ -129,27 +129,27 @@ class FlexAgent:
         self._intake, self._spate = AcknowledgingHandler(), LogRateLimiter()
         self._lock = threading.RLock()
         self._load: PlannedLoad | None = None
-        self._flight = RampTracker(targets.most)
+        self._flight = RampTracker(targets.max_power)
         self._told = np.datetime64("NaT", "us")
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why targets cannot be taken, or what was not told; empty where no connection stands."""
         unkept, client = self._intake.trouble, self._client
         if unkept:
             return f"load targets cannot be kept: {unkept}"
-        if client is None or not client.is_connected or not client.trouble:
+        if client is None or not client.is_connected or not client.error:
             return ""
-        what = "load targets are not heard" if client.deafness else "power states"
-        return f"{what}: {client.trouble}"
+        what = "load targets are not heard" if client.connection_error else "power states"
+        return f"{what}: {client.error}"
 
     def start(self) -> PublishToken:
         """Connect, in the background, and listen; return whether the broker lets us."""
         self._client = self._connect()
         names = [topics.build_topic(TopicKind.LOAD_TARGET, partner=name) for name in self._issuers]
-        receipt = self._client.subscribe(*names, qos=1)
+        token = self._client.subscribe(*names, qos=1)
         self._client.start()
-        return receipt
+        return token
 
     def stop(self) -> None:
         """Disconnect; the broker keeps what is set meanwhile."""
@@ -171,12 +171,13 @@ class FlexAgent:
         """
         if self._client is None:
             return []
-        told = self._intake.take(self._client, lambda message: self.handle(message, now))
+        told = self._intake.handle_all(self._client, lambda message: self.handle(message, now))
         more = [
-            log_refused_target(who, f"{n} more within a minute") for who, n in self._spate.rest()
+            log_refused_target(who, f"{n} more within a minute")
+            for who, n in self._spate.drain_suppressed()
         ]
         if self._load is not None and not self._told <= now < self._told + STATUS_PERIOD:
-            self.tell(self._load, now)
+            self.publish_state(self._load, now)
         return [*filter(None, told), *more]
 
     def handle(self, message: ReceivedMessage, now: np.datetime64) -> Mapping[str, object]:
@@ -193,10 +194,10 @@ class FlexAgent:
         try:
             keys = self._issuers.get(issuer, {})
             found = read_load_targets(message.topic, message.payload, issuer=issuer, keys=keys)
-            held = self.targets.take(issuer, found, now)
+            held = self.targets.accept(issuer, found, now)
         except (MessageError, SecurityError) as error:
             self.counters["refused"] += 1
-            return log_refused_target(issuer, str(error)) if self._spate.admits(issuer) else {}
+            return log_refused_target(issuer, str(error)) if self._spate.allows(issuer) else {}
         if not held:
             return self._pass(issuer, found)
         self.counters["taken"] += 1
@@ -229,7 +230,7 @@ class FlexAgent:
             topic, ""
         )
 
-    def tell(self, load: PlannedLoad, now: np.datetime64) -> None:
+    def publish_state(self, load: PlannedLoad, now: np.datetime64) -> None:
         """Tell how it stands, and whether a ramp has begun or ended.
 
         Parameters
@@ -242,9 +243,9 @@ class FlexAgent:
         with self._lock:
             self._load = load
             self._confirm(now)
-            planned = load.at(now) if load.is_of(now) else np.nan
+            planned = load.at(now) if load.is_current(now) else np.nan
             limit, _ = self._asked(now)
-            event = self._flight.look(self._meter(now), planned, limit=limit, now=now)
+            event = self._flight.update(self._meter(now), planned, limit=limit, now=now)
             self._publish(event, load, now)
 
     def _confirm(self, now: np.datetime64) -> None:
@@ -256,11 +257,11 @@ class FlexAgent:
             parent = trace[: len("00-") + 32]
             self._publish("target_set", self._load, now, correlation=correlation, trace=parent)
         if pending:
-            self.targets.confirmed(pending)
+            self.targets.mark_confirmed(pending)
 
     def _asked(self, now: np.datetime64) -> tuple[float, np.datetime64 | None]:
         """Return the tightest target in force [MW], infinite if none is, and when it began."""
-        active = self.targets.active(now)
+        active = self.targets.tightest(now)
         if active is None or active.target.power is None:
             return np.inf, None
         return active.target.power, active.target.start
@@ -279,20 +280,20 @@ class FlexAgent:
         if self._client is None:
             return
         (limit, since), moment = self._asked(now), np.array([now])
-        planned, measured, is_planned = load.at(now), self._meter(now), load.is_of(now)
+        planned, measured, is_planned = load.at(now), self._meter(now), load.is_current(now)
         state = PowerFeedState(
-            least=self._least,
-            most=self.targets.most,
+            min_target=self._least,
+            max_power=self.targets.max_power,
             targets=[
                 FeedTarget(
                     target=one.target,
                     is_active=bool(one.covers(moment)[0]),
                     correlation=one.correlation,
                 )
-                for one in self.targets.held(now)
+                for one in self.targets.current_and_future(now)
             ],
             load=planned if is_planned or not np.isfinite(measured) else measured,
-            is_in_flight=self._flight.is_on,
+            is_in_flight=self._flight.is_ramping,
             event=event,
             since=since,
             is_compliant=limit == np.inf or (is_planned and is_within_target(planned, limit)),
@@ -329,12 +330,12 @@ class RampTracker:
     """
 
     def __init__(self, most: float) -> None:
-        self.is_on = False
+        self.is_ramping = False
         self._near = LOAD_TOLERANCE_SHARE * most
         self._limit, self._way, self._stood = math.inf, "", math.nan
         self._changed = np.datetime64("NaT", "us")
 
-    def look(
+    def update(
         self, measured: float, planned: float, *, limit: float, now: np.datetime64
     ) -> PowerStateEvent:
         """Return what has happened since the last look.
@@ -352,25 +353,25 @@ class RampTracker:
         """
         if limit != self._limit:
             self._way = "down" if limit < self._limit else "up"
-            self._limit, self._changed, self.is_on = limit, now, False
-        self.is_on = self.is_on and math.isfinite(planned)
+            self._limit, self._changed, self.is_ramping = limit, now, False
+        self.is_ramping = self.is_ramping and math.isfinite(planned)
         if not math.isfinite(measured - planned):
             return "periodic"
         if abs(measured - planned) <= self._near:
             self._stood = planned
-        if not self.is_on and self._is_over(measured, now):
+        if not self.is_ramping and self._is_over(measured, now):
             self._way = ""
         if not self._way:
             return "periodic"
         sign = 1.0 if self._way == "down" else -1.0
         has_moved = not sign * (self._stood - planned) <= self._near  # nor is where it stood known
-        was_on = self.is_on
-        self.is_on = sign * (measured - planned) > self._near and (was_on or has_moved)
-        if was_on == self.is_on:
+        was_on = self.is_ramping
+        self.is_ramping = sign * (measured - planned) > self._near and (was_on or has_moved)
+        if was_on == self.is_ramping:
             return "periodic"
         if self._way == "down":
-            return "start_ramp_down" if self.is_on else "end_ramp_down"
-        return "start_ramp_up" if self.is_on else "end_ramp_up"
+            return "start_ramp_down" if self.is_ramping else "end_ramp_down"
+        return "start_ramp_up" if self.is_ramping else "end_ramp_up"
 
     def _is_over(self, measured: float, now: np.datetime64) -> bool:
         """Return whether nothing of the change is left to follow; upward, plans need not."""

@@ -229,7 +229,7 @@ class PowerFeedState:
 
     Attributes
     ----------
-    least, most
+    min_target, max_power
         Least target that is kept to whoever sets it, and what it can take. [MW]
     targets
         Targets in force and to come.
@@ -245,8 +245,8 @@ class PowerFeedState:
         Whether the load is planned within the target; never without a plan.
     """
 
-    least: float
-    most: float
+    min_target: float
+    max_power: float
     targets: Sequence[FeedTarget]
     load: float
     is_in_flight: bool
@@ -326,9 +326,9 @@ def _target(topic: str, told: _Target) -> LoadTarget:
 def _feed(topic: str, state: PowerFeedState) -> dict[str, Json]:
     told: dict[str, Json] = {
         "metadata": {
-            "power_minimum": _power(topic, state.least),
-            "power_maximum": _power(topic, state.most),
-            "default_constraint": _power(topic, state.most),
+            "power_minimum": _power(topic, state.min_target),
+            "power_maximum": _power(topic, state.max_power),
+            "default_constraint": _power(topic, state.max_power),
         },
         "targets": [_told(topic, one) for one in state.targets],
         "calculated_load": _power(topic, max(state.load, 0.0)),

@@ -96,7 +96,7 @@ class ReplayGuard:
     seen: Sequence[str] = ()
     unconfirmed: Sequence[tuple[str, str]] = ()
 
-    def then(self, message: LoadTargetMessage) -> Self:
+    def with_message(self, message: LoadTargetMessage) -> Self:
         """Return this with one message more.
 
         Raises
@@ -118,7 +118,7 @@ class ReplayGuard:
             unconfirmed=pending[-MAX_REMEMBERED_MESSAGES:],
         )
 
-    def without(self, confirmed: Collection[tuple[str, str]]) -> Self:
+    def without_confirmed(self, confirmed: Collection[tuple[str, str]]) -> Self:
         """Return this once some of what was unconfirmed is confirmed."""
         rest = tuple(one for one in self.unconfirmed if one not in confirmed)
         return replace(self, unconfirmed=rest)
@@ -154,14 +154,14 @@ class LoadTargetStore:
     All methods may be called from any thread. Times are given: there is no clock in here.
     """
 
-    def __init__(self, path: Path, *, feed: str, most: float) -> None:
-        self.feed, self.most = feed, most
+    def __init__(self, path: Path, *, feed: str, max_power: float) -> None:
+        self.feed, self.max_power = feed, max_power
         self._path, self._lock = path, threading.RLock()
         self._held: tuple[AcceptedTarget, ...] = ()
         self._heard: dict[str, ReplayGuard] = {}
         self._recall()
 
-    def take(
+    def accept(
         self, issuer: str, message: LoadTargetMessage, now: np.datetime64
     ) -> tuple[AcceptedTarget, ...]:
         """Take a message; its targets are on disk when this returns.
@@ -193,7 +193,7 @@ class LoadTargetStore:
         if not own:
             return ()
         with self._lock:
-            heard = self._heard.get(issuer, ReplayGuard()).then(message)
+            heard = self._heard.get(issuer, ReplayGuard()).with_message(message)
             if message.time > now + MAX_SENDER_CLOCK_LEAD:
                 raise MessageError("loadtarget", str(message.time), "is made in the future")
             fresh = tuple(
@@ -216,22 +216,24 @@ class LoadTargetStore:
         with self._lock:
             return tuple(one for heard in self._heard.values() for one in heard.unconfirmed)
 
-    def confirmed(self, told: Iterable[tuple[str, str]]) -> None:
+    def mark_confirmed(self, told: Iterable[tuple[str, str]]) -> None:
         """Take down what of :attr:`unconfirmed` is; with a full disk it may be confirmed twice."""
         done = set(told)
         with self._lock:
-            heard = {name: one.without(done) for name, one in self._heard.items()}
+            heard = {name: one.without_confirmed(done) for name, one in self._heard.items()}
             try:
                 self._keep(self._held, heard)
             except JournalError:
                 self._heard = heard
 
-    def held(self, now: np.datetime64) -> tuple[AcceptedTarget, ...]:
+    def current_and_future(self, now: np.datetime64) -> tuple[AcceptedTarget, ...]:
         """Return the targets in force and to come, in the order in which they were taken."""
         with self._lock:
             return _merge_targets(self._held, (), now)
 
-    def limit(self, issuer: str, edges: TimeEdges) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def limit_by_interval(
+        self, issuer: str, edges: TimeEdges
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return what an issuer asks for in each interval: the least of it where it changes.
 
         Parameters
@@ -265,10 +267,10 @@ class LoadTargetStore:
         np.logical_or.at(is_firm, of, is_asked & ~is_best)
         return least, np.isfinite(least) & ~is_firm
 
-    def active(self, now: np.datetime64) -> AcceptedTarget | None:
+    def tightest(self, now: np.datetime64) -> AcceptedTarget | None:
         """Return the tightest target in force, of all issuers; None if nothing is asked."""
         moment = np.array([now])
-        asked = [one for one in self.held(now) if one.covers(moment)[0]]
+        asked = [one for one in self.current_and_future(now) if one.covers(moment)[0]]
         return min(asked, key=lambda one: one.target.power or 0.0) if asked else None
 
     def _own(self, target: LoadTarget, now: np.datetime64) -> LoadTarget:
@@ -278,9 +280,9 @@ class LoadTargetStore:
             raise MessageError("loadtarget", str(target.end), "is over, or ends before it starts")
         if start > now + MAX_START_LEAD:
             raise MessageError("loadtarget", str(start), "starts more than a year ahead")
-        if target.power is not None and target.power > self.most:
-            mend = f"{self.feed} takes {self.most:g} MW at most; null lifts a target"
-            raise MessageError("loadtarget", f"{target.power:g} MW from {start}", mend)
+        if target.power is not None and target.power > self.max_power:
+            remedy = f"{self.feed} takes {self.max_power:g} MW at most; null lifts a target"
+            raise MessageError("loadtarget", f"{target.power:g} MW from {start}", remedy)
         return replace(target, start=start)
 
     def _keep(self, held: tuple[AcceptedTarget, ...], heard: dict[str, ReplayGuard]) -> None:

@@ -128,12 +128,12 @@ class PartnerStatus:
     ----------
     state
         In a word.
-    words
+    message
         What is wrong, the partner's reasons too; empty if nothing is.
     """
 
     state: PartnerStateName
-    words: str = ""
+    message: str = ""
 
 
 class SchedulePublisher:
@@ -195,7 +195,7 @@ class SchedulePublisher:
         What the broker retained may be lost: the newest documents that are valid are told again.
         """
         for name in self._partners:
-            text = self._revisions.newest(name, to_milliseconds("feed", now))
+            text = self._revisions.newest_valid(name, to_milliseconds("feed", now))
             if text and is_own_signature(text, self._key):  # else the broker's may be the sound one
                 self._said[name, TopicKind.SCHEDULE] = text.encode()
                 self._told[name, TopicKind.SCHEDULE] = 0  # not before it is connected
@@ -245,15 +245,15 @@ class SchedulePublisher:
             If it cannot be made durable. Nothing is sent.
         """
         with self._lock:
-            revision = self._revisions.following(plan["created"])
+            revision = self._revisions.next_revision(plan["created"])
             documents = {}
             for name, partner in self._partners.items():
-                before, shut = self._revisions.of(name), (fixed or {}).get(name, {})
+                before, shut = self._revisions.history_of(name), (fixed or {}).get(name, {})
                 document = address_schedule(
                     plan, partner, before, site=self.site, revision=revision, fixed=shut
                 )
                 documents[name] = sign_schedule(document, self._key)
-            self._revisions.keep(revision, documents)
+            self._revisions.store(revision, documents)
             self._receipts = []
             for name, (_, text) in documents.items():
                 self._say(name, TopicKind.SCHEDULE, text.encode())
@@ -268,7 +268,7 @@ class SchedulePublisher:
             for name in self._partners:
                 self._tell(name, said, now)
 
-    def confirm(self, partner: str, now: np.datetime64) -> None:
+    def confirm_answer(self, partner: str, now: np.datetime64) -> None:
         """Tell a partner that its answer was heard: how the feed is, and what is in force now."""
         with self._lock:
             if self._status is not None:
@@ -288,10 +288,10 @@ class SchedulePublisher:
         list of Acknowledgement
             Those that count. One that cannot be made durable waits for the next time.
         """
-        self._spate.tell()
+        self._spate.log_suppressed()
         counted = []
         for name, client in self._clients.items():
-            answers = self._intakes[name].take(client, self.handle_ack, timeout=timeout)
+            answers = self._intakes[name].handle_all(client, self.handle_ack, timeout=timeout)
             counted += [answer for answer in answers if answer is not None]
             with self._lock:
                 for (who, kind), payload in list(self._said.items()):
@@ -321,12 +321,12 @@ class SchedulePublisher:
             answer = verify_acknowledgement(message, self.site, self._partners)
         except MessageError as error:
             self.counters["refused"] += 1
-            if self._spate.admits(message.topic):
+            if self._spate.allows(message.topic):
                 _logger.warning("acknowledgement refused", topic=message.topic, reason=str(error))
             return None
         partner, why = answer["partner"], acknowledgement_reasons(answer)
         with self._lock:
-            word = classify_ack(answer, self._revisions.of(partner))
+            word = classify_ack(answer, self._revisions.history_of(partner))
             counts = word in {"accepted", "rejected"}
             if counts:
                 code = answer["code"]
@@ -334,7 +334,7 @@ class SchedulePublisher:
             self.counters[word] += 1
         if not counts:
             log = _logger.info if word == "repeated" else _logger.warning  # as after a reconnection
-            if self._spate.admits(message.topic):
+            if self._spate.allows(message.topic):
                 facts = {"revision": answer["revision"], "reason": word}
                 log("acknowledgement without effect", partner=partner, **facts)
             return None
@@ -342,21 +342,21 @@ class SchedulePublisher:
         log("schedule " + word, partner=partner, revision=answer["revision"], reasons=why)
         return answer
 
-    def memory(self, partner: str) -> PartnerHistory:
+    def partner_history(self, partner: str) -> PartnerHistory:
         """Return what was sent to a partner and answered by it."""
-        return self._revisions.of(partner)
+        return self._revisions.history_of(partner)
 
     def in_force(self, partner: str) -> ScheduleDocument | None:
         """Return the document that a partner accepted last, or None."""
-        force = self._revisions.of(partner).in_force
+        force = self._revisions.history_of(partner).in_force
         if force is None:
             return None
         text = self._revisions.document(partner, force.revision)
         return read_schedule(verify_signature(text, public_jwk_set(self._key)))
 
-    def standing(self, partner: str, now: np.datetime64) -> PartnerStatus:
+    def partner_status(self, partner: str, now: np.datetime64) -> PartnerStatus:
         """Return how it stands with a partner, and what is wrong with its answers."""
-        return partner_status(partner, self.memory(partner), now, timeout=ACK_TIMEOUT)
+        return partner_status(partner, self.partner_history(partner), now, timeout=ACK_TIMEOUT)
 
     def flush(self, timeout: float) -> bool:
         """Wait until the broker has taken what was sent last; return whether it has.
@@ -369,7 +369,7 @@ class SchedulePublisher:
         return wait_all(self._receipts, timeout)
 
     def _tell(self, partner: str, said: FeedStatus, now: np.datetime64) -> None:
-        force = self._revisions.of(partner).in_force
+        force = self._revisions.history_of(partner).in_force
         status = said.signed(
             self._key,
             site=self.site,

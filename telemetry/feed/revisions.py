@@ -140,7 +140,7 @@ class RevisionStore:
     def _state(self) -> Path:
         return self.folder / "state.json"
 
-    def following(self, at: int) -> int:
+    def next_revision(self, at: int) -> int:
         """Return the number of the next document.
 
         Parameters
@@ -157,11 +157,11 @@ class RevisionStore:
         clock = 0 if self._is_current else (at - REVISION_EPOCH_MS) // REVISION_SPACING_MS
         return max(self.last + 1, clock)
 
-    def of(self, partner: str) -> PartnerHistory:
+    def history_of(self, partner: str) -> PartnerHistory:
         """Return what is remembered of a partner."""
         return self._partners.get(partner, PartnerHistory())
 
-    def keep(self, revision: int, documents: Mapping[str, tuple[SentDocument, str]]) -> None:
+    def store(self, revision: int, documents: Mapping[str, tuple[SentDocument, str]]) -> None:
         """Make a new revision durable; only after that it may leave.
 
         Parameters
@@ -179,14 +179,14 @@ class RevisionStore:
         partners = dict(self._partners)
         for partner, (sent, text) in documents.items():
             write_atomic(self._document(revision, partner), text)
-            partners[partner] = self.of(partner).with_sent(sent)
+            partners[partner] = self.history_of(partner).with_sent(sent)
         self._save(revision, partners)
         self._is_current = True
         self._prune()
 
     def answer(self, partner: str, revision: int, answer: str, *, reasons: str = "") -> None:
         """Make the answer of a partner durable."""
-        memory = self.of(partner).answered(revision, answer, reasons)
+        memory = self.history_of(partner).answered(revision, answer, reasons)
         self._save(self.last, {**self._partners, partner: memory})
 
     def document(self, partner: str, revision: int) -> str:
@@ -203,9 +203,9 @@ class RevisionStore:
         except OSError as error:
             raise disk_error(path, error) from error
 
-    def newest(self, partner: str, at: int) -> str:
+    def newest_valid(self, partner: str, at: int) -> str:
         """Return the signed text sent last to a partner if it is valid at a moment [ms, UTC]."""
-        sent = self.of(partner).sent[-1:]
+        sent = self.history_of(partner).sent[-1:]
         try:
             return self.document(partner, sent[0].revision) if sent and at < sent[0].until else ""
         except JournalError as error:

@@ -59,12 +59,12 @@ class SigningKey:
 
     Attributes
     ----------
-    others
+    other_public_keys
         Public keys that count beside it, as JWKs: those before it, or the next one.
     """
 
     _key: ECKey
-    others: tuple[Mapping[str, object], ...] = ()
+    other_public_keys: tuple[Mapping[str, object], ...] = ()
 
     @property
     def kid(self) -> str:
@@ -117,11 +117,13 @@ def load_or_create_key(folder: Path, name: str = "feed") -> SigningKey:
     public = folder / f"{name}.jwks.json"
     if not path.exists():
         if public.exists():
-            mend = "partners do not know it: put the old one back, or give them the set anew"
-            _logger.warning("a new key is made", file=str(path), because="it was gone", mend=mend)
+            remedy = "partners do not know it: put the old one back, or give them the set anew"
+            _logger.warning(
+                "a new key is made", file=str(path), because="it was gone", remedy=remedy
+            )
         _write(path, json.dumps(generate_key().private, indent=1), is_first=True)
     key = read_private_key(path)
-    key = replace(key, others=_others(public, key))
+    key = replace(key, other_public_keys=_others(public, key))
     text = json.dumps(public_jwk_set(key), indent=1) + "\n"
     if not public.exists() or public.read_text() != text:  # a full disk keeps no start
         write_atomic(public, text)
@@ -135,8 +137,8 @@ def read_private_key(path: Path) -> SigningKey:
             raise SecurityError(str(path), "others can read it", f"chmod 600 {path.name}")
         content = json.loads(path.read_bytes())
     except OSError as error:
-        mend = "let the service's user read it, and nobody else"
-        raise SecurityError(str(path), error.strerror or str(error), mend) from error
+        remedy = "let the service's user read it, and nobody else"
+        raise SecurityError(str(path), error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
         raise SecurityError(str(path), str(error), "give a private key as a JWK") from error
     return private_key_from_jwk(content, place=str(path))
@@ -157,19 +159,19 @@ def private_key_from_jwk(jwk: object, *, place: str = "private key") -> SigningK
     SecurityError
         If it is none, one of another curve, or others can read its file.
     """
-    mend = "give a private P-256 key as a JWK, with kty, crv, x, y and d"
+    remedy = "give a private P-256 key as a JWK, with kty, crv, x, y and d"
     try:
         key = ECKey.import_key(_texts(jwk))
         if key.curve_name == _CURVE and key.is_private:
             return SigningKey(key)
     except (JoseError, TypeError, ValueError, KeyError) as error:
-        raise SecurityError(place, type(error).__name__, mend) from error
-    raise SecurityError(place, "is public, or of another curve", mend)
+        raise SecurityError(place, type(error).__name__, remedy) from error
+    raise SecurityError(place, "is public, or of another curve", remedy)
 
 
 def public_jwk_set(*keys: SigningKey) -> dict[str, object]:
     """Return the public halves of keys, and what counts beside, to hand to the other side."""
-    return {"keys": [jwk for key in keys for jwk in (key.public, *key.others)]}
+    return {"keys": [jwk for key in keys for jwk in (key.public, *key.other_public_keys)]}
 
 
 def keys_by_thumbprint(known: Mapping[str, object]) -> dict[str, PublicKey]:
@@ -380,15 +382,15 @@ def verify_signature(
         )
     try:
         if text.index(b".") > MAX_HEADER_BYTES:
-            mend = f"the header has at most {MAX_HEADER_BYTES} letters"
-            raise MessageError(kind, text[:MAX_HEADER_BYTES], mend)
+            remedy = f"the header has at most {MAX_HEADER_BYTES} letters"
+            raise MessageError(kind, text[:MAX_HEADER_BYTES], remedy)
         header = jws.extract_compact(text, registry=_registry(ES256, RS256)).headers()
         key = _named(header, keys, kind=kind)
         registry = _registry(algorithm_of(key))
         return jws.deserialize_compact(text, key, registry=registry).payload
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        mend = "the signature does not fit, or this is no JWS in compact form"
-        raise MessageError(kind, type(error).__name__, mend) from error
+        remedy = "the signature does not fit, or this is no JWS in compact form"
+        raise MessageError(kind, type(error).__name__, remedy) from error
 
 
 def _registry(*algorithms: str) -> jws.JWSRegistry:
@@ -409,20 +411,20 @@ def _named(header: Mapping[str, object], keys: Mapping[str, PublicKey], *, kind:
     """Return the key that a header names if this kind of message may be signed with it."""
     allowed = (ES256, RS256) if kind == FLEX_KIND else (ES256,)
     if header.get("alg") not in allowed:
-        mend = f"sign with {' or '.join(allowed)}, nothing else counts"
-        raise MessageError(kind, header.get("alg"), mend)
+        remedy = f"sign with {' or '.join(allowed)}, nothing else counts"
+        raise MessageError(kind, header.get("alg"), remedy)
     if "crit" in header or "b64" in header:
         raise MessageError(kind, sorted(header), "the header asks for more than alg, kid and typ")
     said = header.get("typ")
     if said != jws_type(kind) and (kind != FLEX_KIND or str(said).startswith("gigatwin-")):
-        mend = (
+        remedy = (
             "leave typ out, or give another"
             if kind == FLEX_KIND
             else f"typ must be {jws_type(kind)}"
         )
-        raise MessageError(kind, said, mend)
+        raise MessageError(kind, said, remedy)
     name = header.get("kid")
     if not isinstance(name, str) or name not in keys:
-        mend = "no known key has this kid; exchange public keys first (docs/grid-partners.md)"
-        raise MessageError(kind, name, mend)
+        remedy = "no known key has this kid; exchange public keys first (docs/grid-partners.md)"
+        raise MessageError(kind, name, remedy)
     return keys[name]

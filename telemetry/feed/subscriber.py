@@ -105,7 +105,7 @@ def follow(
         site, partner, key=private_key_from_jwk(given.get("key")), known=known
     )
     name = f"{partner}-{site}-{secrets.token_hex(4)}"  # two readers must not push each other out
-    client = Client(broker, client_id=name, is_clean=True, tls=tls)
+    client = Client(broker, client_id=name, clean_session=True, tls=tls)
     client.subscribe(topics.build_topic(TopicKind.SCHEDULE, site=site, partner=partner), qos=1)
     client.connect(CONNECT_TIMEOUT_S)
     return _schedules(client, reader, timeout=timeout, clock=clock)
@@ -163,7 +163,7 @@ class ScheduleSubscriber:
         self._digest = b""
         self._clock = 0
 
-    def judge(self, compact: bytes, now: int) -> SubscriberDecision:
+    def evaluate(self, compact: bytes, now: int) -> SubscriberDecision:
         """Return what is done about a message.
 
         Parameters
@@ -248,7 +248,7 @@ def _schedules(
     heard = time.monotonic()
     try:
         while timeout is None or time.monotonic() - heard < timeout:
-            for message in client.take(limit=1, timeout=POLL_TIMEOUT_S):
+            for message in client.poll(limit=1, timeout=POLL_TIMEOUT_S):
                 heard = time.monotonic()
                 taken = _taken(client, reader, message, clock())
                 client.acknowledge([message])
@@ -262,7 +262,7 @@ def _taken(
     client: Client, reader: ScheduleSubscriber, message: ReceivedMessage, now: int
 ) -> xr.Dataset | None:
     """Answer one message; return its schedule if it is taken."""
-    judgement = reader.judge(message.payload, now)
+    judgement = reader.evaluate(message.payload, now)
     facts = {"site": reader.site, "partner": reader.partner, "reason": judgement.reason}
     if judgement.answer is not None:
         topic = topics.build_topic(

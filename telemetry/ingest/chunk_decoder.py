@@ -50,7 +50,7 @@ class DecodedChunk:
         Frames that were read.
     batches
         Rack batches, all good, by their number of chips.
-    others
+    other_records
         All other frames, in their order; also batches stamped later than they can have been made.
     data, segment, start
         What was read, and where it begins.
@@ -62,11 +62,11 @@ class DecodedChunk:
     start: int = 0
     count: int = 0
     batches: list[RackBatchBlock] = field(default_factory=list)
-    others: list[JournalRecord] = field(default_factory=list)
+    other_records: list[JournalRecord] = field(default_factory=list)
 
-    def frame(self, batches: RackBatchBlock, number: int) -> JournalRecord:
+    def record_of(self, batches: RackBatchBlock, number: int) -> JournalRecord:
         """Return the frame that a batch was read from."""
-        topic, size, end = batches.places[number]
+        topic, size, end = batches.record_spans[number]
         place = JournalPosition(self.segment, self.start + end)
         return _frame(self.data, place, topic + size, size, end)
 
@@ -87,7 +87,7 @@ class JournalChunkDecoder:
         self._ahead = 2**62 if is_simulated else _FUTURE
         self._labels: TopicLabels = {}
 
-    def scan(self, data: bytes, segment: int, *, start: int, stop: int) -> DecodedChunk:
+    def decode(self, data: bytes, segment: int, *, start: int, stop: int) -> DecodedChunk:
         """Read whole frames, as long as they are sound.
 
         Parameters
@@ -131,7 +131,7 @@ class JournalChunkDecoder:
             if label and end - first >= first_value:
                 chips, time, interval = _head(data, first, end)
             if not chips or time - received // _MILLISECONDS > ahead:
-                found.others.append(
+                found.other_records.append(
                     _frame(data, JournalPosition(segment, start + end), first, size, end)
                 )
             else:
@@ -146,9 +146,9 @@ class JournalChunkDecoder:
         found.end = start + offset
         for chips, columns in rows.items():
             batches, is_good = columns.together(chips)
-            found.batches.append(batches.some(is_good) if not is_good.all() else batches)
+            found.batches.append(batches.select(is_good) if not is_good.all() else batches)
             bad = np.flatnonzero(~is_good).tolist()
-            found.others += [found.frame(batches, number) for number in bad]
+            found.other_records += [found.record_of(batches, number) for number in bad]
         return found
 
     def _learn(self, topic: bytes) -> str:
@@ -185,10 +185,10 @@ class _Columns:
         batches = RackBatchBlock(
             labels=self.labels,
             seconds=seconds,
-            stamps=stamps.astype(np.int16),
+            subsecond_offsets=stamps.astype(np.int16),
             values=block,
             intervals=np.array(self.intervals) / _MILLISECONDS,
-            places=self.ends,
+            record_spans=self.ends,
         )
         return batches, is_good
 

@@ -87,7 +87,7 @@ class DeadLetterStore:
         self._lost = lost
         self._failed = 0
 
-    def put(self, topic: str, reason: str, payload: bytes | int) -> None:
+    def add_undecodable(self, topic: str, reason: str, payload: bytes | int) -> None:
         """Write down a message that cannot be read.
 
         Parameters
@@ -103,11 +103,11 @@ class DeadLetterStore:
         size = payload if isinstance(payload, int) else len(payload)
         self._put(UNDECODABLE_FILE, _line(topic, reason, shown, size))
 
-    def put_whole(self, topic: str, reason: str, payload: bytes) -> None:
+    def add_rejected(self, topic: str, reason: str, payload: bytes) -> None:
         """Write down a message that is sound, and not archived."""
-        self.put_all(reason, [(topic, payload)])
+        self.add_rejected_many(reason, [(topic, payload)])
 
-    def put_all(self, reason: str, messages: list[tuple[str, bytes]]) -> None:
+    def add_rejected_many(self, reason: str, messages: list[tuple[str, bytes]]) -> None:
         """Write down many messages that are sound, and not archived for one reason."""
         self._put(
             REJECTED_FILE, "".join(_line(topic, reason, one, len(one)) for topic, one in messages)
@@ -221,7 +221,7 @@ class FutureTimestampGuard:
         self._told = time.monotonic()
         self._sources: dict[str, tuple[float, np.timedelta64]] = {}
 
-    def put(
+    def reject(
         self, sample: PointValue | RackBatch, received: np.datetime64, *, topic: str, payload: bytes
     ) -> None:
         """Keep a message that is not archived.
@@ -244,19 +244,19 @@ class FutureTimestampGuard:
         with self._mutex:
             self._held.append((topic, payload))
             is_much = len(self._held) >= MAX_BUFFERED_MESSAGES
-            self._refusals.note(group, label, epoch_second(sample.time))
+            self._refusals.add(group, label, epoch_second(sample.time))
             if label in self._sources or len(self._sources) < MAX_SOURCES:
                 self._sources[label] = now, sample.time - received
         if is_much:
             self._put_away()
         if now - self._told > LOSS_WRITE_PERIOD_S:
-            self.tell()
+            self.write_losses()
 
-    def tell(self) -> None:
+    def write_losses(self) -> None:
         """Write down what is lost, before the journal lets go of it."""
         self._put_away()
         with self._mutex:
-            lost = list(self._refusals.take())
+            lost = list(self._refusals.drain())
             self._told = time.monotonic()
         append_losses(self._folder, lost)
 
@@ -264,10 +264,10 @@ class FutureTimestampGuard:
         with self._mutex:
             held, self._held = self._held, []
         if held:
-            self._quarantine.put_all(f"not archived: {FUTURE_REASON}", held)
+            self._quarantine.add_rejected_many(f"not archived: {FUTURE_REASON}", held)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Which sources are ahead, how far, and what to do about it; empty if none is."""
         since = time.monotonic() - FUTURE_ERROR_S
         with self._mutex:
@@ -275,12 +275,12 @@ class FutureTimestampGuard:
         if not found:
             return ""
         told = f"stamps of {_listed(list(found))} are {describe_skews(found.values())}"
-        mend = (
+        remedy = (
             "set its clock"
             if len(found) < OWN_CLOCK_SOURCES
             else "so many at once: set the clock here"
         )
-        return f"{told}, and in quarantine, not archived: {mend}"
+        return f"{told}, and in quarantine, not archived: {remedy}"
 
 
 def _listed(names: list[str]) -> str:
@@ -326,7 +326,7 @@ class RackWidthGuard:
         self._limit: int | None = None
         self._refused: dict[str, tuple[float, int]] = {}
 
-    def is_sound(self, labels: Iterable[str], chips: int) -> bool:
+    def accepts(self, labels: Iterable[str], chips: int) -> bool:
         """Take down how many chips racks have; return whether others of the site have as many."""
         with self._mutex:
             for label in labels:
@@ -339,7 +339,7 @@ class RackWidthGuard:
                 )
             return chips <= self._limit
 
-    def put(self, label: str, second: int, *, chips: int, topic: str, payload: bytes) -> None:
+    def reject(self, label: str, second: int, *, chips: int, topic: str, payload: bytes) -> None:
         """Keep a batch that is not archived.
 
         Parameters
@@ -354,19 +354,19 @@ class RackWidthGuard:
             The message.
         """
         reason = f"not archived: {chips} chips, far more than the site's other racks have"
-        self._quarantine.put_whole(topic, reason, payload)
+        self._quarantine.add_rejected(topic, reason, payload)
         with self._mutex:
-            self._refusals.note("racks", label, second)
+            self._refusals.add("racks", label, second)
             self._refused[label] = time.monotonic(), chips
 
-    def tell(self) -> None:
+    def write_losses(self) -> None:
         """Write down what is lost, before the journal lets go of it."""
         with self._mutex:
-            lost = list(self._refusals.take())
+            lost = list(self._refusals.drain())
         append_losses(self._folder, lost)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Which racks are refused, and what to do about it; empty if none is."""
         since = time.monotonic() - WIDTH_ERROR_S
         with self._mutex:
@@ -379,7 +379,7 @@ class RackWidthGuard:
         listed = ", ".join(found[:MAX_RACKS_LISTED])
         return (
             f"too many chips for the site's other racks: {listed}{more}; in "
-            "quarantine, not archived: mend the agent"
+            "quarantine, not archived: remedy the agent"
         )
 
 
@@ -414,7 +414,7 @@ class SimTimeWatermark:
         self._is_ticking = False
         self._leaps: list[int] = []
 
-    def hear(self, second: int, *, is_tick: bool = False) -> None:
+    def observe(self, second: int, *, is_tick: bool = False) -> None:
         """Take down a stamp; once a plant ticks, its readings move the course no more.
 
         Parameters
@@ -424,7 +424,7 @@ class SimTimeWatermark:
         is_tick
             Whether a tick said so.
         """
-        if self.allows(second):
+        if self.accepts_second(second):
             self._leaps = []
             if is_tick or not self._is_ticking:
                 self._newest = second if self._newest is None else max(self._newest, second)
@@ -434,30 +434,30 @@ class SimTimeWatermark:
         if len(self._leaps) >= LEAP_CONFIRMATIONS:
             self._newest, self._is_ticking, self._leaps = max(self._leaps), is_tick, []
 
-    def hear_all(self, seconds: NDArray[np.int64]) -> None:
+    def observe_all(self, seconds: NDArray[np.int64]) -> None:
         """Take down the stamps of many readings, in their order. [s since 1970]"""
-        if len(seconds) and self.allows(int(seconds.max())):
-            self.hear(int(seconds.max()))
+        if len(seconds) and self.accepts_second(int(seconds.max())):
+            self.observe(int(seconds.max()))
             return
         for second in seconds.tolist():
-            self.hear(second)
+            self.observe(second)
 
-    def hear_sample(self, sample: Sample) -> None:
+    def observe_sample(self, sample: Sample) -> None:
         """Take down the stamp of a reading or of a tick."""
         if isinstance(sample, PointValue | RackBatch | SimulationTick):
-            self.hear(epoch_second(sample.time), is_tick=isinstance(sample, SimulationTick))
+            self.observe(epoch_second(sample.time), is_tick=isinstance(sample, SimulationTick))
 
-    def allows(self, second: int) -> bool:
+    def accepts_second(self, second: int) -> bool:
         """Return whether a stamp may be believed. [s since 1970]"""
         return self._newest is None or second <= self._newest + MAX_LEAP_S
 
-    def believes(self, sample: Sample) -> bool:
+    def accepts(self, sample: Sample) -> bool:
         """Return whether a sample may be believed, as far as its stamp tells."""
         if not isinstance(sample, PointValue | RackBatch | SimulationTick):
             return True
-        return self.allows(epoch_second(sample.time))
+        return self.accepts_second(epoch_second(sample.time))
 
-    def some(self, seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def accepted(self, seconds: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which stamps may be believed. [s since 1970]"""
         if self._newest is None:
             return np.ones(seconds.shape, dtype=np.bool_)
@@ -486,17 +486,17 @@ class RejectHandler:
 
     def __init__(self, quarantine: Path | None, lost: Path | None) -> None:
         self.quarantine = DeadLetterStore(quarantine, lost)
-        self.early, self.deep = (
+        self.future_guard, self.width_guard = (
             FutureTimestampGuard(self.quarantine, lost),
             RackWidthGuard(self.quarantine, lost),
         )
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong with what sources say, and what to do about it; empty if nothing is."""
-        return "; ".join(filter(None, [self.early.trouble, self.deep.trouble]))
+        return "; ".join(filter(None, [self.future_guard.error, self.width_guard.error]))
 
-    def tell(self) -> None:
+    def write_losses(self) -> None:
         """Write down what is not archived, before the journal lets go of it."""
-        self.early.tell()
-        self.deep.tell()
+        self.future_guard.write_losses()
+        self.width_guard.write_losses()

@@ -43,7 +43,7 @@ _logger = structlog.get_logger(__name__)
 class MessageSource(Protocol):
     """Where messages come from: a :class:`telemetry.mqtt.client.Client`."""
 
-    def take(self, limit: int = ..., timeout: float = ...) -> list[ReceivedMessage]:
+    def poll(self, limit: int = ..., timeout: float = ...) -> list[ReceivedMessage]:
         """Return what came, after waiting for the first at most so long. [s]"""
 
     def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
@@ -104,9 +104,9 @@ class Ingester:
         return {**self._counts, **heard, "lost_at_sources": self._progress.lost}
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong with the journal and what to do about it; empty if nothing is."""
-        return "; ".join(filter(None, [self._unjournaled or self._untrimmed, self.damage.words]))
+        return "; ".join(filter(None, [self._unjournaled or self._untrimmed, self.damage.describe]))
 
     def stop(self) -> None:
         """End :meth:`run`, from any thread."""
@@ -135,7 +135,7 @@ class Ingester:
 
     def _sifted(self, messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
         """Return messages without the questions of sources, which are put aside."""
-        messages, asked = self._progress.sift(messages)
+        messages, asked = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
         self._asked += asked
         return messages
@@ -157,7 +157,7 @@ class Ingester:
         if self._unjournaled:
             _logger.info("journal written again")
             self._unjournaled = ""
-        self._progress.note(messages)
+        self._progress.add_durable(messages)
         self._client.acknowledge([one for one in messages if one.qos])
         self._counts["appends"] += 1
         return []
@@ -222,7 +222,7 @@ class OversizedMessages:
 def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
     """Yield what waits at the end, until there is no more or it takes too long."""
     deadline = time.monotonic() + DRAIN_TIMEOUT_S
-    while messages := source.take(MAX_BATCH, 0.0):
+    while messages := source.poll(MAX_BATCH, 0.0):
         yield messages
         if len(messages) < MAX_BATCH or time.monotonic() > deadline:
             return
@@ -230,10 +230,10 @@ def drain(source: MessageSource) -> Iterator[list[ReceivedMessage]]:
 
 def read_batch(source: MessageSource) -> list[ReceivedMessage]:
     """Return the messages of one append: the first is awaited, and a few wait for more."""
-    messages = source.take(MAX_BATCH, FIRST_MESSAGE_TIMEOUT_S)
+    messages = source.poll(MAX_BATCH, FIRST_MESSAGE_TIMEOUT_S)
     if messages and len(messages) < MAX_BATCH:
         time.sleep(BATCH_WAIT_S)
-        messages += source.take(MAX_BATCH - len(messages), 0.0)
+        messages += source.poll(MAX_BATCH - len(messages), 0.0)
     return messages
 
 
@@ -256,7 +256,7 @@ class IngesterConfig:
         Filter -> quality of service.
     folder
         Of the journal.
-    seen
+    archived_position
         Up to where the archive has read that journal, as far as known; it goes on behind that.
     ca, certificate, key
         Files, for ``mqtts://``.
@@ -266,18 +266,18 @@ class IngesterConfig:
     client_id: str
     topics: dict[str, int]
     folder: str
-    seen: str = ""
+    archived_position: str = ""
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     ca: str = ""
     certificate: str = ""
     key: str = ""
 
-    def text(self) -> str:
+    def to_line(self) -> str:
         """Return it as the line that a process reads."""
         return json.dumps(vars(self)) + "\n"
 
     @classmethod
-    def read(cls, line: str) -> Self:
+    def from_line(cls, line: str) -> Self:
         """Return what :meth:`text` wrote."""
         return cls(**json.loads(line))
 
@@ -310,9 +310,9 @@ def run_ingester(task: IngesterConfig, source: TextIO, told: TextIO) -> None:
     client = task.client()
     for topic, qos in task.topics.items():
         client.subscribe(topic, qos=qos)
-    journal = Journal(Path(task.folder), patience=JOURNAL_LOCK_TIMEOUT_S)
-    if task.seen:
-        journal.go_behind(JournalPosition.parse(task.seen))
+    journal = Journal(Path(task.folder), timeout=JOURNAL_LOCK_TIMEOUT_S)
+    if task.archived_position:
+        journal.skip_past(JournalPosition.parse(task.archived_position))
     shard = Ingester(client, journal)
     ended = threading.Event()
 
@@ -343,9 +343,9 @@ def _tell(told: TextIO, shard: Ingester, client: Client) -> None:
     line = {
         **shard.counters,
         "too_large": shard.oversized.new(),
-        "damaged": shard.damage.lost(),
+        "damaged": shard.damage.new_losses(),
         "is_connected": client.is_connected,
-        "trouble": "; ".join(filter(None, [shard.trouble, client.trouble])),
+        "trouble": "; ".join(filter(None, [shard.error, client.error])),
     }
     with suppress(BrokenPipeError):  # who listened is gone: the input ends too
         told.write(json.dumps(line) + "\n")
@@ -356,7 +356,7 @@ def main() -> int:
     """Read a task and serve it."""
     configure_logging()
     try:
-        run_ingester(IngesterConfig.read(sys.stdin.readline()), sys.stdin, sys.stdout)
+        run_ingester(IngesterConfig.from_line(sys.stdin.readline()), sys.stdin, sys.stdout)
     except GigatwinError as error:
         sys.stdout.write(json.dumps({"fault": str(error)}) + "\n")
         return 1

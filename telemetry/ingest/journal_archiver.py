@@ -113,7 +113,7 @@ class JournalArchiver:
         is_simulated: bool = False,
     ) -> None:
         self.counters = Counter(dict.fromkeys((*RECORD_COUNTERS, "torn"), 0))
-        self.is_left = False
+        self.has_unarchived = False
         self._archive = archive
         self._journals = dict(journals)
         self._intake = RecordRouter(
@@ -136,13 +136,13 @@ class JournalArchiver:
         return self._intake.coverage.summary(now)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong with what is read and what to do about it; empty if nothing is."""
         hour_ago = time.monotonic() - HOUR_S
         count = sum(moment > hour_ago for moment in self._fallen)
         again = f"the archive fell behind {count} times in an hour: too much comes at once for it"
         return "; ".join(
-            filter(None, [self._intake.aside.trouble, again * (count >= MAX_FALLBACKS_PER_HOUR)])
+            filter(None, [self._intake.rejects.error, again * (count >= MAX_FALLBACKS_PER_HOUR)])
         )
 
     def stop(self) -> None:
@@ -151,7 +151,7 @@ class JournalArchiver:
 
     def run(self) -> None:
         """Archive what comes, until stopped; then commit all there is."""
-        self.is_left = True
+        self.has_unarchived = True
         positions = {name: str(at) for name, at in self._archive.positions.items()}
         _logger.info("archiving", site=self._archive.site_name, **positions)
         while not self._ended.is_set():
@@ -160,8 +160,8 @@ class JournalArchiver:
         for _ in range(FINAL_COMMIT_ATTEMPTS):
             while self.step():
                 pass
-            if self.commit(everything=True):
-                self.is_left = False
+            if self.commit(include_open=True):
+                self.has_unarchived = False
                 break
 
     def _pause(self) -> float:
@@ -187,7 +187,7 @@ class JournalArchiver:
         if is_behind or (self._archive.is_due and not self._lags()):
             self.commit()
         elif not is_new and self._is_silent:
-            self.commit(everything=True)
+            self.commit(include_open=True)
         return is_new or is_behind
 
     @property
@@ -203,17 +203,17 @@ class JournalArchiver:
         ]
         return any([self._read(name) for name in behind])
 
-    def commit(self, *, everything: bool = False) -> bool:
+    def commit(self, *, include_open: bool = False) -> bool:
         """Commit, and let the ingesters trim; return False if the disk would not have it."""
-        self._intake.aside.tell()
+        self._intake.rejects.write_losses()
         try:
             if self._archive.is_behind:  # it forgot what was not committed: read it again
                 self._fallen = [*self._fallen[-MAX_FALLBACKS_REMEMBERED:], time.monotonic()]
                 self._rewind()
                 return True
-            if self._archive.commit(everything=everything):
+            if self._archive.commit(include_open=include_open):
                 self._tell()
-            self._archive.keep_up()
+            self._archive.maintain()
         except (ArchiveError, JournalError) as error:
             _logger.warning("archive not written", reason=str(error))
             self._ended.wait(COMMIT_RETRY_S)
@@ -227,22 +227,22 @@ class JournalArchiver:
         if told != self._told:
             os.sync()  # the archive's own files: its library leaves them to the system
             for name in told:
-                self._tails[name].archived(positions[name])
+                self._tails[name].write_archived(positions[name])
             self._told = told
 
     def _rewind(self) -> None:
         """Read all journals again from where the archive is."""
         self._archive.rewind()
-        self._archive.caught_up()
+        self._archive.mark_caught_up()
         positions = self._archive.positions
         self._tails = {
             name: JournalFollower(folder, positions.get(name))
             for name, folder in self._journals.items()
         }
-        self._intake.begin(self._journals)
+        self._intake.reset(self._journals)
         for name, tail in self._tails.items():
-            end = self._archive.seen.get(name, tail.position)
-            if tail.is_short_of(end):
+            end = self._archive.received_positions.get(name, tail.position)
+            if tail.ends_before(end):
                 self._lose(f"the journal {name} ends before {end}, up to where it was read once")
 
     def _lose(self, reason: str) -> None:
@@ -252,25 +252,25 @@ class JournalArchiver:
     def _read(self, name: str) -> bool:
         """Read a piece of a journal; return whether there was any."""
         tail = self._tails[name]
-        if tail.is_cut:
+        if tail.is_truncated:
             self._lose(f"the journal {name} begins after {tail.position}: it was cut")
         data, start = tail.read()
         if not data:
             return False
-        stop = self._archive.seen.get(name)
+        stop = self._archive.received_positions.get(name)
         limit = 2**62
         if stop is not None and stop.segment == start.segment and stop.offset > start.offset:
             limit = stop.offset  # what a commit has seen is told apart from what came after
-        found = self._scanner.scan(data, start.segment, start=start.offset, stop=limit)
+        found = self._scanner.decode(data, start.segment, start=start.offset, stop=limit)
         if found.end == start.offset:
-            is_more = tail.pass_over()
+            is_more = tail.skip_segment()
             if tail.position != start:
                 self.counters["torn"] += 1
                 self._lose(f"the journal {name} cannot be read from {start} to the segment's end")
             return is_more
         tail.advance(found.end)
         self._heard = time.monotonic()
-        self._intake.take(found, tail.position, name)
+        self._intake.route_chunk(found, tail.position, name)
         return True
 
 
@@ -317,17 +317,17 @@ class RecordRouter:
         self.coverage = PointCoverage()
         self._counters = counters
         self._archive = archive
-        self.aside = RejectHandler(quarantine, archive.folder)
+        self.rejects = RejectHandler(quarantine, archive.folder)
         self._is_simulated = is_simulated
         self._courses: dict[str, SimTimeWatermark] = {}
         self._plausible: dict[str, UnboundPointLimits] = {}
 
-    def begin(self, journals: Iterable[str]) -> None:
+    def reset(self, journals: Iterable[str]) -> None:
         """Begin to take what journals say after what is archived."""
         self._courses = {name: SimTimeWatermark(self._archive.closed) for name in journals}
         self.newest = dict.fromkeys(self._courses, 0)
 
-    def take(self, found: DecodedChunk, position: JournalPosition, name: str) -> None:
+    def route_chunk(self, found: DecodedChunk, position: JournalPosition, name: str) -> None:
         """Take what a piece of a journal says.
 
         Parameters
@@ -342,19 +342,19 @@ class RecordRouter:
         self._counters["frames"] += found.count
         for batches in sorted(found.batches, key=lambda one: one.values.shape[2]):
             self._counters["batches"] += len(batches.labels)
-            if not self.aside.deep.is_sound(batches.labels, batches.values.shape[2]):
+            if not self.rejects.width_guard.accepts(batches.labels, batches.values.shape[2]):
                 self._refuse_deep(found, batches)
                 continue
             believed = self._believed(found, batches, name)
             if len(believed.seconds):
                 self.newest[name] = max(self.newest[name], int(believed.seconds.max()))
                 for number in self._archive.add_racks(believed, position, journal=name):
-                    self._refuse(found.frame(believed, number), "too old")
-        samples: Iterable[tuple[JournalRecord, Sample]] = self._understood(found.others)
+                    self._refuse(found.record_of(believed, number), "too old")
+        samples: Iterable[tuple[JournalRecord, Sample]] = self._understood(found.other_records)
         if self._is_simulated:
             samples = list(samples)
             for _, sample in samples:
-                self._courses[name].hear_sample(sample)
+                self._courses[name].observe_sample(sample)
         for frame, sample in samples:
             self._add(sample, frame, name)
         self._archive.advance(position, name)
@@ -363,8 +363,8 @@ class RecordRouter:
         """Keep batches of too many chips for people."""
         self._counters["refused"] += len(batches.labels)
         for number, label in enumerate(batches.labels):
-            frame = found.frame(batches, number)
-            self.aside.deep.put(
+            frame = found.record_of(batches, number)
+            self.rejects.width_guard.reject(
                 label,
                 int(batches.seconds[number]),
                 chips=batches.values.shape[2],
@@ -376,11 +376,11 @@ class RecordRouter:
         """Return the batches whose stamps may be believed; of real times the scanner has told."""
         if not self._is_simulated:
             return batches
-        self._courses[name].hear_all(batches.seconds)
-        is_sound = self._courses[name].some(batches.seconds)
+        self._courses[name].observe_all(batches.seconds)
+        is_sound = self._courses[name].accepted(batches.seconds)
         for number in np.flatnonzero(~is_sound).tolist():
-            self._pass_over(found.frame(batches, number))
-        return batches if is_sound.all() else batches.some(is_sound)
+            self._pass_over(found.record_of(batches, number))
+        return batches if is_sound.all() else batches.select(is_sound)
 
     def _understood(
         self, frames: Sequence[JournalRecord]
@@ -390,7 +390,7 @@ class RecordRouter:
             sample = try_decode(frame.topic, frame.payload)
             if isinstance(sample, str):
                 self._counters["quarantined"] += 1
-                self.aside.quarantine.put(frame.topic, sample, frame.payload)
+                self.rejects.quarantine.add_undecodable(frame.topic, sample, frame.payload)
             else:  # such batches as were not taken in bulk, as those in JSON
                 self._counters["batches"] += isinstance(sample, RackBatch)
                 yield frame, sample
@@ -398,23 +398,23 @@ class RecordRouter:
     def _add(self, sample: Sample, frame: JournalRecord, name: str) -> None:
         """Archive what a frame says, if its stamp may be believed."""
         flag = QualityFlag.GOOD
-        if self._is_simulated and not self._courses[name].believes(sample):
+        if self._is_simulated and not self._courses[name].accepts(sample):
             self._pass_over(frame)
             return
         if isinstance(sample, PointValue | RackBatch):
             moment = epoch_microseconds(sample.time)
             age = 0 if self._is_simulated else epoch_microseconds(frame.received) - moment
             if age < -FUTURE_US:
-                self.aside.early.put(
+                self.rejects.future_guard.reject(
                     sample, frame.received, topic=frame.topic, payload=frame.payload
                 )
                 self._counters["future"] += 1
                 return
             self.newest[name] = max(self.newest[name], moment // _SECOND)
             if isinstance(sample, PointValue):
-                flag = self._plausible.get(sample.point, UNKNOWN_POINT_LIMITS).verdict(sample, age)
+                flag = self._plausible.get(sample.point, UNKNOWN_POINT_LIMITS).check(sample, age)
                 if age <= LATE_US:
-                    self.coverage.hear(sample.point, moment // _SECOND)
+                    self.coverage.record(sample.point, moment // _SECOND)
         elif isinstance(sample, PointMetadata):
             self._plausible[sample.point] = unbound_point_limits(sample)
         elif isinstance(sample, SimulationTick):
@@ -430,9 +430,9 @@ class RecordRouter:
     def _pass_over(self, frame: JournalRecord) -> None:
         """Count what leaps ahead, and keep it for people."""
         self._counters["future"] += 1
-        self.aside.quarantine.put_whole(frame.topic, LEAP_REASON, frame.payload)
+        self.rejects.quarantine.add_rejected(frame.topic, LEAP_REASON, frame.payload)
 
     def _refuse(self, frame: JournalRecord, reason: str) -> None:
         """Count what is not archived, and keep it for people."""
         self._counters["refused"] += 1
-        self.aside.quarantine.put_whole(frame.topic, f"not archived: {reason}", frame.payload)
+        self.rejects.quarantine.add_rejected(frame.topic, f"not archived: {reason}", frame.payload)

@@ -102,28 +102,28 @@ class IngestPipeline:
             self._archiver = CommitThread(
                 archive,
                 journal,
-                self._desk.kept,
+                self._desk.last_messages,
                 add=self._store_frame,
                 order=self._order,
-                tell=(self._desk.aside.tell, self._tell_damage),
+                tell=(self._desk.rejects.write_losses, self._tell_damage),
             )
         self._thread = threading.Thread(target=self._run, name="ingester", daemon=True)
 
-    def listen(self, listener: SampleListener, *, from_before: bool = False) -> None:
+    def add_listener(self, listener: SampleListener, *, from_before: bool = False) -> None:
         """Have a quick function called with new samples; with those of :meth:`recover` if asked."""
         self._desk.listeners.append(listener)
         self._from_before += [listener] if from_before else []
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong with the journal, a thread or a clock, and what to do; empty if nothing."""
-        return self.failure or self._desk.aside.trouble
+        return self.failure or self._desk.rejects.error
 
     @property
     def failure(self) -> str:
         """Why nothing is taken in or archived; empty if it is, whatever single sources say."""
         dead = thread_failure(self._thread, self._ended)
-        return dead or self._trouble or (self._archiver.trouble if self._archiver else "")
+        return dead or self._trouble or (self._archiver.error if self._archiver else "")
 
     @property
     def coverage(self) -> PointCoverage:
@@ -155,15 +155,15 @@ class IngestPipeline:
             Messages of the journal that were read.
         """
         after = self._archive.position if self._archive else None
-        for topic, payload in self._desk.kept.read(self._journal.read(), until=after):
+        for topic, payload in self._desk.last_messages.load(self._journal.read(), until=after):
             self._take_up(
                 JournalRecord(self._journal.end, topic, payload, np.datetime64("now", "us"))
             )
         if self._archive:
             readings = recent_readings(self._archive.folder, self._archive.site_name)
-            self._desk.recall(readings, is_simulated=self._is_simulated)
-        if self._archive and (seen := self._archive.seen.get("")):
-            self._journal.go_behind(seen)
+            self._desk.restore(readings, is_simulated=self._is_simulated)
+        if self._archive and (seen := self._archive.received_positions.get("")):
+            self._journal.skip_past(seen)
         count = 0
         for frame in self._journal.read(after=after):
             self._take_up(frame)
@@ -207,7 +207,7 @@ class IngestPipeline:
 
     def _take(self, messages: list[ReceivedMessage]) -> None:
         """Take messages in, or let them wait where the disk is full; answer sources that ask."""
-        messages, asked = self._progress.sift(messages)
+        messages, asked = self._progress.split_reports(messages)
         self._counts["messages"] += len(messages)
         if self._waiting:
             self._waiting += messages
@@ -231,7 +231,7 @@ class IngestPipeline:
         is_shown
             Whether window and listeners have seen them.
         """
-        new = self._desk.kept.news([(one.topic, one.payload) for one in messages])
+        new = self._desk.last_messages.changed_only([(one.topic, one.payload) for one in messages])
         with self._order:
             try:
                 position = self._journal.append(new)
@@ -240,7 +240,7 @@ class IngestPipeline:
                 if not is_shown:
                     self._show(messages)
                 return
-            self._progress.note(messages)
+            self._progress.add_durable(messages)
             self._client.acknowledge(messages)
             if self._trouble:
                 _logger.info("journal written again")
@@ -248,27 +248,27 @@ class IngestPipeline:
             self._counts["appends"] += 1
             self._counts["repeated"] += len(messages) - len(new)
             received = self._now()
-            samples = [self._desk.read(one.topic, one.payload) for one in messages]
+            samples = [self._desk.decode(one.topic, one.payload) for one in messages]
             if not is_shown:
-                self._desk.hear(samples, received)
+                self._desk.track_time(samples, received)
             for message, sample in zip(messages, samples, strict=True):
                 if sample is not None:
-                    self._desk.kept.put(message.topic, message.payload)
-                    flag = None if is_shown else self._desk.show(sample, received)
-                    self._desk.store(sample, position, flag=flag, received=received)
+                    self._desk.last_messages.update(message.topic, message.payload)
+                    flag = None if is_shown else self._desk.update_live(sample, received)
+                    self._desk.archive(sample, position, flag=flag, received=received)
             if self._archive and self._archiver and not self._archive.is_behind:
                 self._archive.advance(position)
         if self._archive and self._archiver and (self._archive.is_due or self._archive.is_behind):
-            self._archiver.ring()
+            self._archiver.notify()
 
     def _show(self, messages: Sequence[ReceivedMessage]) -> None:
         """Let the window know of messages that are not durable, so that the service can go on."""
         received = self._now()
-        samples = [self._desk.read(one.topic, one.payload) for one in messages]
-        self._desk.hear(samples, received)
+        samples = [self._desk.decode(one.topic, one.payload) for one in messages]
+        self._desk.track_time(samples, received)
         for sample in samples:
             if sample is not None:
-                self._desk.show(sample, received)
+                self._desk.update_live(sample, received)
 
     def _wait(self, messages: list[ReceivedMessage], reason: str) -> None:
         """Keep messages until there is room; none of them is acknowledged."""
@@ -289,18 +289,18 @@ class IngestPipeline:
 
     def _take_up(self, frame: JournalRecord) -> None:
         """Take in what an earlier process made durable."""
-        sample = self._desk.read(frame.topic, frame.payload)
+        sample = self._desk.decode(frame.topic, frame.payload)
         if sample is not None:
             received = None if self._is_simulated else frame.received
-            self._desk.hear([sample], received)
-            self._desk.kept.put(frame.topic, frame.payload)
+            self._desk.track_time([sample], received)
+            self._desk.last_messages.update(frame.topic, frame.payload)
             for listener in self._from_before:
                 listener(sample)
-            flag = self._desk.show(sample, received, is_new=False)
-            self._desk.store(sample, frame.position, flag=flag, received=received)
+            flag = self._desk.update_live(sample, received, is_new=False)
+            self._desk.archive(sample, frame.position, flag=flag, received=received)
 
     def _store_frame(self, frame: JournalRecord) -> None:
-        self._desk.store_frame(frame, None if self._is_simulated else frame.received)
+        self._desk.archive_record(frame, None if self._is_simulated else frame.received)
 
     def _now(self) -> np.datetime64 | None:
         return None if self._is_simulated else np.datetime64(time.time_ns() // 1000, "us")
@@ -308,13 +308,13 @@ class IngestPipeline:
     def _tell_oversized(self) -> None:
         """Put what was too large into quarantine: what is left of it, topic and size."""
         for topic, size in self._oversized.new():
-            self._desk.aside.quarantine.put(topic, "too large", size)
+            self._desk.rejects.quarantine.add_undecodable(topic, "too large", size)
         self._counts["oversized"] = self._oversized.count
 
     def _tell_damage(self) -> None:
         """Write down, once each, what of the journal may be lost."""
         if self._archive:
-            loss_log.append_reasons(self._archive.folder, self.damage.lost())
+            loss_log.append_reasons(self._archive.folder, self.damage.new_losses())
 
 
 COMMIT_DELAY_S: Final = 0.2
@@ -368,16 +368,16 @@ class CommitThread:
         self._thread = threading.Thread(target=self._run, name="archiver", daemon=True)
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """That its thread has died, and what to do about it; empty if it has not."""
         return thread_failure(self._thread, self._ended)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
-        self.ring()
+        self.notify()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Say that something is due."""
         self._ring.set()
 
@@ -388,14 +388,14 @@ class CommitThread:
         if self._thread.is_alive():
             self._thread.join()
         if not self._archive.is_behind:
-            self.commit(everything=True)
+            self.commit(include_open=True)
 
-    def commit(self, *, everything: bool = False) -> bool:
+    def commit(self, *, include_open: bool = False) -> bool:
         """Commit, and trim the journal; return False if the disk would not have it."""
         for tell in self._tell:
             tell()
         try:
-            if self._archive.commit(everything=everything):
+            if self._archive.commit(include_open=include_open):
                 self._trim()
         except (ArchiveError, JournalError) as error:
             _logger.warning("archive not written", reason=str(error))
@@ -409,9 +409,9 @@ class CommitThread:
             wait = COMMIT_DELAY_S
             while not self._ended.wait(wait):
                 is_behind = self._archive.is_behind
-                is_done = self._catch_up() if is_behind else self.commit(everything=is_silent)
+                is_done = self._catch_up() if is_behind else self.commit(include_open=is_silent)
                 if is_done and not self._archive.is_behind:
-                    self._archive.keep_up()
+                    self._archive.maintain()
                     break
                 wait = COMMIT_RETRY_S
 
@@ -421,7 +421,7 @@ class CommitThread:
         before = self._trimmed
         if position is None or (before is not None and position.segment == before.segment):
             return
-        self._kept.write()
+        self._kept.save()
         os.sync()  # the archive's own files: its library leaves them to the system
         self._journal.trim(position)
         self._trimmed = position
@@ -439,14 +439,14 @@ class CommitThread:
         with self._order:
             _, is_done = self._read_on()
             if is_done:
-                self._archive.caught_up()
+                self._archive.mark_caught_up()
         _logger.info("archive caught up", position=str(self._archive.position))
         return is_done
 
     def _read_on(self) -> tuple[int, bool]:
         """Add what the journal holds; return how many frames, and whether all went well."""
         count = 0
-        for frame in self._journal.read(after=self._archive.complete):
+        for frame in self._journal.read(after=self._archive.added_position):
             self._add(frame)
             self._archive.advance(frame.position)
             count += 1

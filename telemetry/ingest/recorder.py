@@ -86,7 +86,7 @@ class RecorderSupervisor:
         self._archive: Archive | None = None
         if RepositoryLocation.of(self._folder).is_local:
             self._archive = Archive(self._folder, site)
-        seen = self._archive.seen if self._archive else {}
+        seen = self._archive.received_positions if self._archive else {}
         self._ingesters = {
             name: IngesterProcess(
                 replace(
@@ -94,7 +94,7 @@ class RecorderSupervisor:
                     client_id=f"gigatwin-record-{site}-{name}",
                     topics=filters,
                     folder=str(folders[name]),
-                    seen=str(seen.get(name, "")),
+                    archived_position=str(seen.get(name, "")),
                 ),
                 DeadLetterStore(folder / "quarantine"),
                 self._folder,
@@ -102,7 +102,7 @@ class RecorderSupervisor:
             for name, filters in heard.items()
         }
         for ingester in self._ingesters.values():
-            ingester.task.client()  # the process would find fault with it again and again
+            ingester.config.client()  # the process would find fault with it again and again
         self._make = partial(
             JournalArchiver,
             journals=_left(folder) | folders,
@@ -188,7 +188,7 @@ class RecorderSupervisor:
     @property
     def is_listening(self) -> bool:
         """Whether the broker has let in all ingesters."""
-        return all(one.told.get("is_connected") for one in self._ingesters.values())
+        return all(one.status.get("is_connected") for one in self._ingesters.values())
 
     @property
     def coverage(self) -> Mapping[str, object]:
@@ -196,20 +196,20 @@ class RecorderSupervisor:
         return self._archiver.coverage if self._archiver else {}
 
     @property
-    def left(self) -> str:
+    def unarchived_reason(self) -> str:
         """After the end, why something stays in the journals and not archived; empty if nothing."""
         if self._archiver is None:
             return self._trouble
-        if not self._archiver.is_left:
+        if not self._archiver.has_unarchived:
             return ""
-        return self.troubles.get("archive", "the archiver ended by itself: see the log")
+        return self.errors.get("archive", "the archiver ended by itself: see the log")
 
     @property
-    def troubles(self) -> dict[str, str]:
+    def errors(self) -> dict[str, str]:
         """Shard -> what is wrong with it; empty if nothing is."""
-        told = {name: str(one.told.get("trouble", "")) for name, one in self._ingesters.items()}
-        read = self._archiver.trouble if self._archiver else ""
-        written = self._archive.trouble if self._archive else self._trouble
+        told = {name: str(one.status.get("trouble", "")) for name, one in self._ingesters.items()}
+        read = self._archiver.error if self._archiver else ""
+        written = self._archive.error if self._archive else self._trouble
         told["archive"] = "; ".join(filter(None, [written, read]))
         return {name: trouble for name, trouble in told.items() if trouble}
 
@@ -251,17 +251,17 @@ class IngesterProcess:
 
     Attributes
     ----------
-    task
+    config
         What it hears.
     quarantine
         Gets what was too large for it.
-    lost
+    loss_folder
         Folder of the archive, where losses are written down; None to say them only.
     process
         It; None before it was started.
-    told
+    status
         What it told last.
-    before
+    earlier_counters
         What it told in its lives before this one.
     died, began
         When it was found dead, 0 while it lives, and when it was started last; of the monotonic
@@ -270,12 +270,12 @@ class IngesterProcess:
         Wait before it is started again. [s]
     """
 
-    task: IngesterConfig
+    config: IngesterConfig
     quarantine: DeadLetterStore = field(default_factory=lambda: DeadLetterStore(None))
-    lost: Path | None = None
+    loss_folder: Path | None = None
     process: subprocess.Popen[str] | None = None
-    told: dict[str, object] = field(default_factory=dict)
-    before: Counter[str] = field(default_factory=Counter)
+    status: dict[str, object] = field(default_factory=dict)
+    earlier_counters: Counter[str] = field(default_factory=Counter)
     died: float = 0.0
     began: float = 0.0
     pause: float = 0.0
@@ -293,7 +293,7 @@ class IngesterProcess:
             start_new_session=True,  # Ctrl-C is ours to hand on
         )
         if self.process.stdin is not None:
-            self.process.stdin.write(self.task.text())
+            self.process.stdin.write(self.config.to_line())
             self.process.stdin.flush()
         threading.Thread(target=self._hear, args=(self.process,), daemon=True).start()
 
@@ -302,16 +302,16 @@ class IngesterProcess:
             try:
                 told = dict(json.loads(line))
             except (TypeError, ValueError):  # a library of the process wrote where it should not
-                _logger.warning("ingester says", shard=self.task.client_id, line=line.strip())
+                _logger.warning("ingester says", shard=self.config.client_id, line=line.strip())
                 continue
-            if told.get("is_connected") and not self.told.get("is_connected"):
-                _logger.info("listening", shard=self.task.client_id)
-            if (trouble := told.get("trouble")) and trouble != self.told.get("trouble"):
-                _logger.warning("ingester in trouble", shard=self.task.client_id, reason=trouble)
+            if told.get("is_connected") and not self.status.get("is_connected"):
+                _logger.info("listening", shard=self.config.client_id)
+            if (error := told.get("trouble")) and error != self.status.get("trouble"):
+                _logger.warning("ingester in trouble", shard=self.config.client_id, reason=error)
             for topic, size in told.pop("too_large", ()):
-                self.quarantine.put(topic, "too large", size)
-            append_reasons(self.lost, told.pop("damaged", ()))
-            self.told = {**self.told, **told}
+                self.quarantine.add_undecodable(topic, "too large", size)
+            append_reasons(self.loss_folder, told.pop("damaged", ()))
+            self.status = {**self.status, **told}
         if process.stdout is not None:
             process.stdout.close()
 
@@ -321,16 +321,16 @@ class IngesterProcess:
             return
         if not self.died:
             self.died = time.monotonic()
-            fault = self.told.get("fault", f"code {self.process.returncode}")
+            fault = self.status.get("fault", f"code {self.process.returncode}")
             is_steady = self.died - self.began > STABLE_LIFE_S
             self.pause = (
                 RESTART_DELAYS_S[0]
                 if is_steady
                 else min(2.0 * self.pause + WATCH_PERIOD_S, RESTART_DELAYS_S[1])
             )
-            trouble = f"ended by itself ({fault}) and is started again"
-            self.before, self.told = self.counters, {"trouble": trouble}
-            _logger.warning("ingester ended", shard=self.task.client_id, reason=fault)
+            error = f"ended by itself ({fault}) and is started again"
+            self.earlier_counters, self.status = self.counters, {"trouble": error}
+            _logger.warning("ingester ended", shard=self.config.client_id, reason=fault)
         elif time.monotonic() - self.died >= self.pause:
             self.died = 0.0
             self.stop()  # the pipe to the dead one
@@ -339,8 +339,8 @@ class IngesterProcess:
     @property
     def counters(self) -> Counter[str]:
         """What it told, in this life and those before."""
-        return self.before + Counter(
-            {one: int(str(self.told.get(one, 0))) for one in SUMMED_COUNTERS}
+        return self.earlier_counters + Counter(
+            {one: int(str(self.status.get(one, 0))) for one in SUMMED_COUNTERS}
         )
 
     def stop(self) -> None:
@@ -419,5 +419,5 @@ def _points(site: str, object_type: str) -> TopicFilters:
 
 def _racks(**names: str) -> TopicFilters:
     """Return where rack batches are heard: of a site, or of a hall of it."""
-    kinds = {TopicKind.RACK_BATCH: 1, TopicKind.RACK_BATCH_JSON: 1, TopicKind.HELD: 0}
+    kinds = {TopicKind.RACK_BATCH: 1, TopicKind.RACK_BATCH_JSON: 1, TopicKind.SENDER_REPORT: 0}
     return {topics.topic_filter(kind, **names): qos for kind, qos in kinds.items()}

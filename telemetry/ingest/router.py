@@ -71,31 +71,31 @@ class SampleRouter:
     def __init__(self, window: LiveState, archive: Archive | None, quarantine: Path | None) -> None:
         self.counts = Counter(dict.fromkeys(ROUTER_COUNTERS, 0))
         self.coverage = PointCoverage()
-        self.kept = LastMessageStore(archive.kept if archive else None)
+        self.last_messages = LastMessageStore(archive.last_messages_path if archive else None)
         self.listeners: list[SampleListener] = []
-        self.aside = RejectHandler(quarantine, archive.folder if archive else None)
+        self.rejects = RejectHandler(quarantine, archive.folder if archive else None)
         self._window = window
         self._archive = archive
         self._verdicts: dict[tuple[str, np.datetime64], QualityFlag] = {}
         self._course = SimTimeWatermark(archive.closed if archive else None)
 
-    def read(self, topic: str, payload: bytes) -> Sample | None:
+    def decode(self, topic: str, payload: bytes) -> Sample | None:
         """Return what a message says; None if it went to quarantine."""
         sample = try_decode(topic, payload)
         if isinstance(sample, str):
             self.counts["quarantined"] += 1
-            self.aside.quarantine.put(topic, sample, payload)
+            self.rejects.quarantine.add_undecodable(topic, sample, payload)
             return None
         return sample
 
-    def hear(self, samples: Iterable[Sample | None], received: np.datetime64 | None) -> None:
+    def track_time(self, samples: Iterable[Sample | None], received: np.datetime64 | None) -> None:
         """Take down the stamps of what came together, before any of it is shown or stored."""
         if received is None:
             for sample in samples:
                 if sample is not None:
-                    self._course.hear_sample(sample)
+                    self._course.observe_sample(sample)
 
-    def show(
+    def update_live(
         self, sample: Sample, received: np.datetime64 | None, *, is_new: bool = True
     ) -> QualityFlag | None:
         """Give a sample to the window and, if it is new, to the listeners; return the verdict."""
@@ -119,17 +119,17 @@ class SampleRouter:
     def _cover(self, sample: PointValue) -> None:
         """Take down that a point was heard."""
         self.coverage.period = int(self._window.period / np.timedelta64(1, "s"))
-        self.coverage.hear(sample.point, epoch_second(sample.time))
+        self.coverage.record(sample.point, epoch_second(sample.time))
 
-    def recall(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
+    def restore(self, readings: Iterable[PointValue | RackBatch], *, is_simulated: bool) -> None:
         """Let the window know readings of before, as if each had come when it was made."""
         try:
             for reading in readings:
-                self.show(reading, None if is_simulated else reading.time, is_new=False)
+                self.update_live(reading, None if is_simulated else reading.time, is_new=False)
         except ArchiveError as error:
             _logger.warning("nothing recalled", reason=str(error))
 
-    def store(
+    def archive(
         self,
         sample: Sample,
         position: JournalPosition,
@@ -153,7 +153,7 @@ class SampleRouter:
         if self._archive is not None and not self._archive.is_behind:
             self._put(sample, position, flag=flag, received=received)
 
-    def store_frame(self, frame: JournalRecord, received: np.datetime64 | None) -> None:
+    def archive_record(self, frame: JournalRecord, received: np.datetime64 | None) -> None:
         """Give a frame of the journal to the archive, and to nobody else."""
         sample = try_decode(frame.topic, frame.payload)
         if not isinstance(sample, str):  # else it is in quarantine since it came
@@ -178,7 +178,7 @@ class SampleRouter:
             and sample.time - received > MAX_CLOCK_LEAD
         ):
             topic, payload = encode(sample)
-            self.aside.early.put(sample, received, topic=topic, payload=payload)
+            self.rejects.future_guard.reject(sample, received, topic=topic, payload=payload)
             self.counts["future"] += 1
             return
         if isinstance(sample, RackBatch) and not self._is_sound(sample):
@@ -187,15 +187,15 @@ class SampleRouter:
         if reason:
             self.counts["refused"] += 1
             topic, payload = encode(sample)
-            self.aside.quarantine.put_whole(topic, f"not archived: {reason}", payload)
+            self.rejects.quarantine.add_rejected(topic, f"not archived: {reason}", payload)
 
     def _is_sound(self, batch: RackBatch) -> bool:
         """Return whether a batch has no more chips than others; else it is kept for people."""
         label, chips = f"{batch.hall}/{batch.rack}", batch.values.shape[1]
-        if self.aside.deep.is_sound([label], chips):
+        if self.rejects.width_guard.accepts([label], chips):
             return True
         topic, payload = encode(batch)
-        self.aside.deep.put(
+        self.rejects.width_guard.reject(
             label, epoch_second(batch.time), chips=chips, topic=topic, payload=payload
         )
         self.counts["refused"] += 1
@@ -217,7 +217,7 @@ class SampleRouter:
     def _is_believed(self, sample: Sample, received: np.datetime64 | None) -> bool:
         """Return whether a stamp may be believed; only a simulated plant may tell the time."""
         if received is None:
-            return self._course.believes(sample)
+            return self._course.accepts(sample)
         return not isinstance(sample, SimulationTick)
 
     def _pass_over(self, sample: Sample, received: np.datetime64 | None) -> None:
@@ -225,6 +225,6 @@ class SampleRouter:
         if received is None:
             self.counts["future"] += 1
             topic, payload = encode(sample)
-            self.aside.quarantine.put_whole(topic, LEAP_REASON, payload)
+            self.rejects.quarantine.add_rejected(topic, LEAP_REASON, payload)
         else:
             self.counts["ticks"] += 1

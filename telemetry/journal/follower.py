@@ -66,7 +66,7 @@ class JournalFollower:
         """Take down that the segment was read up to an offset. [B]"""
         self.position = JournalPosition(self.position.segment, end)
 
-    def pass_over(self) -> bool:
+    def skip_segment(self) -> bool:
         """Leave a segment whose rest cannot be read, if the writer has begun another.
 
         Returns
@@ -84,7 +84,7 @@ class JournalFollower:
             self.position = JournalPosition(later[0], format.HEADER_BYTES)
         return bool(later)
 
-    def archived(self, position: JournalPosition) -> None:
+    def write_archived(self, position: JournalPosition) -> None:
         """Tell the writer that all before a position is archived.
 
         Raises
@@ -96,11 +96,11 @@ class JournalFollower:
         files.write_atomic(self._folder / ARCHIVED_FILE, f"{position} {checksum}")
 
     @property
-    def is_cut(self) -> bool:
+    def is_truncated(self) -> bool:
         """Whether the segment that is to be read on is gone; :meth:`read` goes on behind it."""
         return format.is_truncated_before(self._folder, self.position)
 
-    def is_short_of(self, known: JournalPosition) -> bool:
+    def ends_before(self, known: JournalPosition) -> bool:
         """Return whether the journal has lost its end: what was read of it once, up to a position.
 
         It may have been written on since, in later segments.

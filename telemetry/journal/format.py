@@ -97,13 +97,13 @@ class Corruption:
         Where it began.
     size
         Its length. [B]
-    aside
+    corrupt_path
         The file that keeps it; None of what is gone.
     """
 
     position: JournalPosition
     size: int
-    aside: Path | None
+    corrupt_path: Path | None
 
 
 def list_segments(folder: Path) -> list[int]:

@@ -68,20 +68,20 @@ class Journal:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         clock: Callable[[], int] = time.time_ns,
-        patience: float = 0.0,
+        timeout: float = 0.0,
     ) -> None:
         self._folder = Path(folder)
         self._segment_bytes = segment_bytes
         self._clock = clock
         self._mutex = threading.RLock()
         self._file: int | None = None
-        self.repairs: list[Corruption] = []
+        self.corruptions: list[Corruption] = []
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock: int | None = files.lock_file(self._folder / "lock", patience=patience)
+        self._lock: int | None = files.lock_file(self._folder / "lock", timeout=timeout)
         try:
             self._end = self._repaired_end()
             if (told := read_archived(self._folder)) is not None:
-                self.go_behind(told)
+                self.skip_past(told)
         except BaseException:
             self.close()
             raise
@@ -175,7 +175,7 @@ class Journal:
             except OSError as error:
                 raise files.disk_error(self._folder, error) from error
 
-    def go_behind(self, known: JournalPosition) -> bool:
+    def skip_past(self, known: JournalPosition) -> bool:
         """Write on behind what an archive has seen; say so if the journal has lost its end.
 
         Parameters
@@ -197,7 +197,7 @@ class Journal:
         held = format.list_segments(self._folder)
         if end >= known.offset or (held and held[0] > known.segment):  # else trimmed since
             return False
-        self.repairs.append(
+        self.corruptions.append(
             Corruption(JournalPosition(known.segment, end), known.offset - end, None)
         )
         _logger.warning("shorter than what was read of it", place=str(path), known=str(known))
@@ -251,7 +251,7 @@ class Journal:
                 size = files.move_tail(path, start.offset, aside)
             except OSError:  # no room for a copy: it stays where it is, and is skipped there
                 size, aside = path.stat().st_size - start.offset, path
-        self.repairs.append(Corruption(start, size, aside))
+        self.corruptions.append(Corruption(start, size, aside))
         _logger.warning("set aside", place=str(path), offset=start.offset, size=size, to=str(aside))
 
     def _begin(self) -> int:
@@ -328,17 +328,17 @@ class CorruptionReport:
         self._untold = self._cut
 
     @property
-    def words(self) -> str:
+    def describe(self) -> str:
         """What was damaged, what that means, and what to do; empty if nothing was."""
-        told = self._cut + [self._of(one) for one in self._journal.repairs]
+        told = self._cut + [self._of(one) for one in self._journal.corruptions]
         more = f"{len(told) - MAX_PLACES_DESCRIBED} more places of it (`set aside` in the log)"
         return "; ".join(
             [*told[:MAX_PLACES_DESCRIBED], *([more] if len(told) > MAX_PLACES_DESCRIBED else [])]
         )
 
-    def lost(self) -> list[str]:
+    def new_losses(self) -> list[str]:
         """Return what may be lost, in words, since this was asked before."""
-        new = self._journal.repairs[self._told :]
+        new = self._journal.corruptions[self._told :]
         self._told += len(new)
         cut, self._untold = self._untold, []
         return cut + [self._of(one) for one in new if not self._is_harmless(one)]
@@ -346,16 +346,18 @@ class CorruptionReport:
     def _is_harmless(self, repair: Corruption) -> bool:
         """Return whether all that was set aside is in the archive."""
         end = JournalPosition(repair.position.segment, repair.position.offset + repair.size)
-        return repair.aside is not None and self._archived is not None and end <= self._archived
+        return (
+            repair.corrupt_path is not None and self._archived is not None and end <= self._archived
+        )
 
     def _of(self, repair: Corruption) -> str:
         segment, offset = repair.position.segment, repair.position.offset
         place = f"the journal {self._journal.folder} is damaged: of segment {segment:012d}"
         size = f"{repair.size:,} B from byte {offset} on"
-        if repair.aside is None:  # and perhaps more, that nobody had read
+        if repair.corrupt_path is None:  # and perhaps more, that nobody had read
             end = "up to where it was read once"
             return f"{place} {size}, {end}, are gone: was an older copy put back? see to the disk"
-        what = f"{place} {size} cannot be read and are kept as {repair.aside.name}"
+        what = f"{place} {size} cannot be read and are kept as {repair.corrupt_path.name}"
         if self._is_harmless(repair):
             return f"{what}; all that they held is in the archive; see to the disk"
         lost = "what of it was not archived yet is lost, unless its sender holds it and sends it"

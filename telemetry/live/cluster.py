@@ -67,7 +67,7 @@ class RackStates:
         self._senders: dict[tuple[str, str], _Sender] = {}
         self._rows: dict[tuple[str, str], int] = {}
         self.spans: dict[str, slice] = {}
-        for hall in site.of(ITHall):
+        for hall in site.machines_of(ITHall):
             first = len(self._rows)
             for number in range(hall.racks):
                 self._rows[hall.name, rack_name(number + 1)] = first + number
@@ -86,7 +86,7 @@ class RackStates:
         """Number of racks of each hall."""
         return np.array([span.stop - span.start for span in self.spans.values()], dtype=float)
 
-    def is_new(self, batch: RackBatch, *, latest: int) -> bool:
+    def register(self, batch: RackBatch, *, latest: int) -> bool:
         """Take note of a batch, and return whether it was not here before.
 
         Parameters
@@ -157,7 +157,7 @@ class RackStates:
             self._latest[row] = said
         return said
 
-    def observed(
+    def hall_values(
         self, now: np.datetime64, *, longest: np.timedelta64, ahead: np.timedelta64
     ) -> dict[str, FloatArray]:
         """Return the sums of the halls from all racks heard of late.
@@ -221,7 +221,7 @@ class SchedulerState:
         self._kinds = frozenset(kinds)
         self.queue: QueueSnapshot | None = None
         self.history: JobHistory | None = None
-        self.refused = ""
+        self.reject_reason = ""
 
     def add(self, sample: QueueSnapshot | JobHistory, clock: np.datetime64 | None) -> str:
         """Keep what is newer than what is known, not of the future, and of work that is known.
@@ -239,25 +239,27 @@ class SchedulerState:
             Name of the count that it belongs to if it is not kept; else empty.
         """
         if not self._kinds >= set(sample.jobs.kind):
-            self.refused = "one was refused: it has work of a kind that the site has not"
+            self.reject_reason = "one was refused: it has work of a kind that the site has not"
             return "unknown kind of work"
         known = self.queue if isinstance(sample, QueueSnapshot) else self.history
         if known is not None and clock is not None and known.time - clock > MAX_CLOCK_LEAD:
             known = None  # it came by a clock that was set back since
         if clock is not None and sample.time - clock > MAX_CLOCK_LEAD:
             ahead = format_duration(float((sample.time - clock) / ONE_SECOND))
-            self.refused = f"one was refused, stamped {ahead} ahead of the clock"
+            self.reject_reason = f"one was refused, stamped {ahead} ahead of the clock"
             return "future jobs"
         if known is not None and sample.time < known.time:
-            self.refused = f"one of {format_minute(sample.time)} was refused: a newer one is known"
+            self.reject_reason = (
+                f"one of {format_minute(sample.time)} was refused: a newer one is known"
+            )
             return "old jobs"
         if isinstance(sample, QueueSnapshot):
-            self.queue, self.refused = sample, ""
+            self.queue, self.reject_reason = sample, ""
         else:
             self.history = sample
         return ""
 
-    def trouble(self, now: np.datetime64) -> str:
+    def error(self, now: np.datetime64) -> str:
         """Return why the queue may not tell what runs now; empty if it does, or never came.
 
         Parameters
@@ -274,7 +276,7 @@ class SchedulerState:
             else f"{format_duration(-age)} ahead of the clock"
         )
         told = f"the queue of jobs is of {format_minute(self.queue.time)}, {how}"
-        words = [f"{told}: plans count on jobs as they were", self.refused]
+        words = [f"{told}: plans count on jobs as they were", self.reject_reason]
         return "; ".join(filter(None, words))
 
 

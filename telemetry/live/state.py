@@ -94,7 +94,7 @@ class RollingMeans:
         row.total[column] += value
         row.count[column] += 1.0
 
-    def add_top(self, column: int, time: int, value: float) -> None:
+    def add_maximum(self, column: int, time: int, value: float) -> None:
         """Take a value into the greatest of its column."""
         row = self._row(time)
         row.top[column] = max(row.top[column], value)
@@ -164,7 +164,7 @@ class LiveState:
         self, site: Site, *, depth: np.timedelta64 = LIVE_DEPTH, limits: SiteLimits | None = None
     ) -> None:
         self.binder = PointBinder(site, limits)
-        self.cluster = SchedulerState(site.work)
+        self.scheduler = SchedulerState(site.work)
         self.cap_status: dict[str, CapStatus] = {}
         self.job_status: JobStatus | None = None
         self.tick: SimulationTick | None = None
@@ -174,7 +174,7 @@ class LiveState:
         self._racks = RackStates(site)
         self._held: dict[str, tuple[PointValue, np.datetime64 | None]] = {}
         self._verdicts = QualityTracker(self.binder)
-        self.misdated = self._verdicts.misdated
+        self.clock_skew = self._verdicts.clock_skew
         self._batch_interval: np.timedelta64 | None = None
         self._period, self._ahead = REPEAT_PERIOD, checks.MAX_CLOCK_LEAD
         self._rows = self._new_rows()
@@ -244,7 +244,7 @@ class LiveState:
                     self._add_message(sample, received)
         return None
 
-    def observed(self, now: np.datetime64) -> xr.Dataset:
+    def present(self, now: np.datetime64) -> xr.Dataset:
         """Return what is known at a moment.
 
         Parameters
@@ -263,12 +263,12 @@ class LiveState:
             spans = {"longest": checks.STALE_PERIODS * self._period, "ahead": self._ahead}
             return present_dataset(self._slots, self._racks, now=now, **spans)
 
-    def ahead(self, now: np.datetime64) -> str:
+    def describe_future_values(self, now: np.datetime64) -> str:
         """Return how many points and racks are not used, as a clock was ahead; empty if none."""
         times = np.concatenate([self._slots.time, self._racks.time])
         return describe_future_values(times, epoch_microseconds(now + self._ahead))
 
-    def dataset(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
+    def recent(self, start: np.datetime64, end: np.datetime64) -> xr.Dataset:
         """Return the recent past on ``time``.
 
         Parameters
@@ -287,10 +287,10 @@ class LiveState:
 
     def _new_rows(self) -> RollingMeans:
         halls, span = len(self._racks.halls), {"depth": self._depth, "period": self._period}
-        return RollingMeans(means=self._slots.machines + 2 * halls, tops=halls, **span)
+        return RollingMeans(means=self._slots.machine_slot_count + 2 * halls, tops=halls, **span)
 
     def _add_metadata(self, metadata: PointMetadata) -> None:
-        binding = self.binder.learn(metadata)
+        binding = self.binder.register(metadata)
         waiting = self._held.pop(metadata.point, None)
         if binding is not None and waiting is not None:
             self._read(binding, *waiting)
@@ -299,7 +299,7 @@ class LiveState:
         binding = self.binder.get(sample.point)
         if binding is not None:
             return self._read(binding, sample, received)
-        if not self.binder.is_here(sample.point):
+        if not self.binder.belongs_to_site(sample.point):
             self._counters["other site"] += 1
         elif sample.point in self.binder.unknown:
             self._counters["unknown point"] += 1
@@ -323,24 +323,26 @@ class LiveState:
         if sample.sender != binding.sender:
             self._counters["wrong sender"] += 1
             return None
-        if self._verdicts.has(sample):
+        if self._verdicts.is_duplicate(sample):
             self._counters["duplicate"] += 1
             return None
-        value = None if sample.value is None else binding.canonical(sample.value)
+        value = None if sample.value is None else binding.to_canonical(sample.value)
         reading = PointReading(value=value, time=sample.time, quality=sample.quality)
         clock = self._clock(received)
-        flag = self._verdicts.on(binding, reading, clock, period=self._period)
+        flag = self._verdicts.check(binding, reading, clock, period=self._period)
         self._counters[flag.value] += 1
-        slot = self._slots.places.get(binding.key)
+        slot = self._slots.slots.get(binding.key)
         if flag is QualityFlag.GOOD and slot is not None and value is not None:
             time, latest = epoch_microseconds(sample.time), checks.latest_valid_time(clock)
             if binding.is_spare:
                 longest = checks.STALE_PERIODS * self._period
                 if not self._slots.is_silent(slot, time, latest=latest, longest=longest):
                     return flag
-                self.binder.relieve(binding)
-            self._counters["out of order"] += not self._slots.put(slot, time, value, latest=latest)
-            if slot < self._slots.machines:
+                self.binder.promote_spare(binding)
+            self._counters["out of order"] += not self._slots.update(
+                slot, time, value, latest=latest
+            )
+            if slot < self._slots.machine_slot_count:
                 self._rows.add(slot, time, value, latest=latest)
         return flag
 
@@ -356,17 +358,17 @@ class LiveState:
             return None
         clock = self._clock(received)
         flag, latest = checks.check_batch(batch, clock), checks.latest_valid_time(clock)
-        if flag not in TIMESTAMP_FLAGS and not self._racks.is_new(batch, latest=latest):
+        if flag not in TIMESTAMP_FLAGS and not self._racks.register(batch, latest=latest):
             return None
         self._counters[f"batch {flag.value}"] += 1
         if flag is QualityFlag.GOOD:
             self._batch_interval = batch.interval
             power, temperature, utilisation = self._racks.add(batch, latest=latest).tolist()
             hall = self._racks.halls.index(batch.hall)
-            time, first = epoch_microseconds(batch.time), self._slots.machines + hall
+            time, first = epoch_microseconds(batch.time), self._slots.machine_slot_count + hall
             self._rows.add(first, time, power, latest=latest)
             self._rows.add(first + len(self._racks.halls), time, utilisation, latest=latest)
-            self._rows.add_top(hall, time, temperature)
+            self._rows.add_maximum(hall, time, temperature)
         return flag
 
     def _add_message(self, sample: ControlMessage, received: np.datetime64 | None) -> None:
@@ -377,7 +379,7 @@ class LiveState:
             return
         match sample:
             case QueueSnapshot() | JobHistory():
-                if refused := self.cluster.add(sample, self._clock(received)):
+                if refused := self.scheduler.add(sample, self._clock(received)):
                     self._counters[refused] += 1
             case CapStatus(order=order):
                 self.cap_status[order.hall] = sample
@@ -421,10 +423,10 @@ def present_dataset(
     values = np.where(is_fresh, slots.value, np.nan)
     found: dict[str, AxisValues] = {}
     ages_: dict[str, AxisValues] = {}
-    for shape in slots.shapes:
+    for shape in slots.layouts:
         found[shape.variable] = (shape.dim, shape.pick(values))
         ages_[shape.variable] = (shape.dim, shape.newest(age))
-    halls = racks.observed(now, longest=longest, ahead=ahead)
+    halls = racks.hall_values(now, longest=longest, ahead=ahead)
     heard = halls.pop("age")
     for name, numbers in halls.items():
         found[name] = ("hall", numbers)
@@ -463,10 +465,10 @@ def recent_dataset(
     grid = time_axes.regular_axes(starts.astype("datetime64[us]")[0], len(starts), rows.period)
     found: dict[str, AxisValues] = {
         shape.variable: (shape.dim, shape.pick(means))
-        for shape in slots.shapes
+        for shape in slots.layouts
         if shape.dim != "rack"
     }
-    first, halls = slots.machines, len(racks.halls)
+    first, halls = slots.machine_slot_count, len(racks.halls)
     power = means[:, first : first + halls] * racks.counts
     for name, numbers in zip(HALL_VARIABLES, (power, tops, means[:, first + halls :]), strict=True):
         found[name] = ("hall", numbers)
@@ -476,14 +478,14 @@ def recent_dataset(
 
 
 def _labels(slots: SiteVariables) -> dict[str, list[str]]:
-    return {shape.dim: list(shape.labels) for shape in slots.shapes if shape.dim}
+    return {shape.dim: list(shape.labels) for shape in slots.layouts if shape.dim}
 
 
 def _variable(name: str, dim: str, values: FloatArray, *axes_before: str) -> xr.Variable:
     word = variables.variable_definition(name)
     attrs = {"units": word.unit, "long_name": word.meaning}
-    if word.cf_name:
-        attrs["standard_name"] = word.cf_name
+    if word.standard_name:
+        attrs["standard_name"] = word.standard_name
     dims = (*axes_before, dim) if dim else axes_before
     return xr.Variable(dims, values, attrs)
 

@@ -111,7 +111,7 @@ def decode_metadata(address: ParsedTopic, topic: str, payload: bytes) -> PointMe
     object_type, point_type, _ = address.point.split("/", 2)
     rule = rule_of(topic, object_type, point_type)
     expect_names(topic, (record.object_type, object_type), (record.point_type, point_type))
-    faults = rule.faults(document)
+    faults = rule.violations(document)
     if {"engUnit", "stateText"} <= document.keys() and not faults:
         faults = ["engUnit or stateText is wanted, not both"]
     if faults:
@@ -176,7 +176,7 @@ def encode_metadata(sample: PointMetadata) -> tuple[str, bytes]:
     else:
         fields |= {"objectName": sample.object_name, "objectId": sample.object_id}
         fields["servesId"] = list(sample.serves)
-    wanted = rule_of(topic, sample.object_type, sample.point_type).wanted(fields)
+    wanted = rule_of(topic, sample.object_type, sample.point_type).mandatory_fields(fields)
     document: dict[str, Json] = {
         name: value for name, value in fields.items() if value or name in wanted
     }

@@ -36,27 +36,27 @@ class MetadataRule:
 
     Attributes
     ----------
-    needs, allows
+    required, optional
         Fields, beside the two types.
-    either
+    alternatives
         Groups of fields, of which exactly one must be there.
     unit
         The one unit that it may have, or "" for any.
     """
 
-    needs: frozenset[str] = frozenset()
-    allows: frozenset[str] = frozenset()
-    either: tuple[tuple[frozenset[str], ...], ...] = ()
+    required: frozenset[str] = frozenset()
+    optional: frozenset[str] = frozenset()
+    alternatives: tuple[tuple[frozenset[str], ...], ...] = ()
     unit: str = ""
 
-    def faults(self, fields: Collection[str]) -> list[str]:
+    def violations(self, fields: Collection[str]) -> list[str]:
         """Return in words what is wrong with the fields that are there."""
         there = set(fields) & KNOWN_FIELDS
-        groups = frozenset().union(*(group for choice in self.either for group in choice))
-        found = [f"{name} is missing" for name in sorted(self.needs - there)]
-        misplaced = there - _TYPES - self.needs - self.allows - groups
+        groups = frozenset().union(*(group for choice in self.alternatives for group in choice))
+        found = [f"{name} is missing" for name in sorted(self.required - there)]
+        misplaced = there - _TYPES - self.required - self.optional - groups
         found += [f"{name} is not told of this point" for name in sorted(misplaced)]
-        for choice in self.either:
+        for choice in self.alternatives:
             told = [group for group in choice if group & there]
             names = " or ".join(" and ".join(sorted(group, reverse=True)) for group in choice)
             if len(told) != 1:
@@ -67,19 +67,19 @@ class MetadataRule:
             found.append("servesId is not told beside associateId")
         return found
 
-    def wanted(self, fields: Collection[str]) -> frozenset[str]:
+    def mandatory_fields(self, fields: Collection[str]) -> frozenset[str]:
         """Return which of some fields must be told even if they are empty."""
-        groups = [group for choice in self.either for group in choice if group <= set(fields)]
-        return self.needs.union(*(group for group in groups if group != _STATES))
+        groups = [group for choice in self.alternatives for group in choice if group <= set(fields)]
+        return self.required.union(*(group for group in groups if group != _STATES))
 
 
 _NAMED: Final = (_OBJECT, _ASSOCIATE)
 _MEASURED: Final = (_UNIT, _STATES)
 _AREA: Final = frozenset({"processArea", "servesId"})
 
-_OF_RACK: Final = MetadataRule(needs=frozenset({"rackLocationName", "rackLocationId"}))
-_OF_METER: Final = MetadataRule(needs=_OBJECT | {"servesId"})
-_OF_MACHINE: Final = MetadataRule(allows=_AREA, either=(_NAMED,))
+_OF_RACK: Final = MetadataRule(required=frozenset({"rackLocationName", "rackLocationId"}))
+_OF_METER: Final = MetadataRule(required=_OBJECT | {"servesId"})
+_OF_MACHINE: Final = MetadataRule(optional=_AREA, alternatives=(_NAMED,))
 
 
 def _with(
@@ -89,9 +89,9 @@ def _with(
     unit: str = "",
     is_either: bool = False,
 ) -> MetadataRule:
-    either = (*rule.either, _MEASURED) if is_either else rule.either
-    more = rule.needs | set(needs), rule.allows | set(allows)
-    return replace(rule, needs=more[0], allows=more[1], either=either, unit=unit)
+    either = (*rule.alternatives, _MEASURED) if is_either else rule.alternatives
+    more = rule.required | set(needs), rule.optional | set(allows)
+    return replace(rule, required=more[0], optional=more[1], alternatives=either, unit=unit)
 
 
 def _generic(rule: MetadataRule) -> MetadataRule:
@@ -165,8 +165,8 @@ _COOLING: Final = _BOX | _FLUIDS | dict.fromkeys(_MOVERS.values(), _POSITION)
 _SOUND: Final = {"Sound": _with(_OF_MACHINE, "engUnit")}
 _WANTED: Final = {"LiquidTemperatureSpRequest": _REQUEST}
 
-_BEAT: Final = MetadataRule(needs=_OBJECT, allows=frozenset({"scope"}))
-_OUR_BEAT: Final = MetadataRule(needs=_OBJECT | {"integration"})
+_BEAT: Final = MetadataRule(required=_OBJECT, optional=frozenset({"scope"}))
+_OUR_BEAT: Final = MetadataRule(required=_OBJECT | {"integration"})
 HEARTBEAT_POINTS: Final = {
     "HeartbeatTimestampBms": _BEAT,
     "HeartbeatEchoBms": _BEAT,
@@ -207,8 +207,8 @@ def rule_of(topic: str, object_type: str, point_type: str) -> MetadataRule:
         )
     rule = points.get(point_type)
     if rule is None:
-        mend = f"a point of {object_type} is one of {', '.join(sorted(points))}"
-        raise MessageError(topic, point_type, mend)
+        remedy = f"a point of {object_type} is one of {', '.join(sorted(points))}"
+        raise MessageError(topic, point_type, remedy)
     return rule
 
 
@@ -232,7 +232,7 @@ def check_value_topic(topic: str, object_type: str, point_type: str, *, sender: 
     if object_type in EXTENSIBLE_OBJECTS and sender == PLANT_SENDER:
         return
     rule = rule_of(topic, object_type, point_type)
-    is_theirs = "integration" in rule.needs
+    is_theirs = "integration" in rule.required
     may_be = is_theirs or point_type == "GenericPoint" or object_type == "System"
     if sender == PLANT_SENDER and is_theirs:
         raise MessageError(topic, sender, f"{point_type} is written by an integration")

@@ -56,7 +56,7 @@ DECODERS: Final[dict[TopicKind, Callable[[ParsedTopic, str, bytes], Sample]]] = 
     TopicKind.JOB_QUEUE: decode_queue,
     TopicKind.JOB_HISTORY: decode_history,
     TopicKind.TICK: decode_tick,
-    TopicKind.DECIDED: decode_decided,
+    TopicKind.DECISION: decode_decided,
 }
 """Kinds of topics that are not signed documents."""
 

@@ -360,13 +360,15 @@ def _order(address: ParsedTopic, topic: str, record: HallCapRecord) -> CapOrder:
         issued=to_datetime(topic, record.issued),
         expires=to_datetime(topic, record.expires),
         power_cap=record.power_cap_mw,
-        without=tuple(record.without),
+        excluded_racks=tuple(record.without),
     )
 
 
 def _fields(topic: str, order: CapOrder) -> dict[str, Json]:
     expect_finite(topic, order.power_cap)
-    without: dict[str, Json] = {"without": list(order.without)} if order.without else {}
+    without: dict[str, Json] = (
+        {"without": list(order.excluded_racks)} if order.excluded_racks else {}
+    )
     return without | {
         "v": MESSAGE_VERSION,
         "site": order.site,

@@ -168,7 +168,7 @@ class CapOrder:
         Times of validity. [datetime64, UTC]
     power_cap
         Greatest power at the inlets of the hall's racks. [MW]
-    without
+    excluded_racks
         Racks of the hall that it does not apply to and does not count.
     """
 
@@ -178,7 +178,7 @@ class CapOrder:
     issued: np.datetime64
     expires: np.datetime64
     power_cap: float
-    without: tuple[str, ...] = ()
+    excluded_racks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -303,8 +303,9 @@ class JobColumns:
     @classmethod
     def of(cls, jobs: Jobs, kinds: Sequence[str]) -> Self:
         """Return the columns of some jobs; ``kinds`` are the names of the site's work."""
-        names = tuple(kinds[place] for place in jobs.kind.tolist())
-        return cls(**{**vars(jobs), "kind": names})
+        names = tuple(kinds[place] for place in jobs.kind_index.tolist())
+        columns = {name: values for name, values in vars(jobs).items() if name != "kind_index"}
+        return cls(kind=names, **columns)
 
     def jobs(self, kinds: Sequence[str]) -> Jobs:
         """Return the jobs, in the order given.
@@ -320,7 +321,7 @@ class JobColumns:
             raise MessageError("jobs", strange[0], f"the site's kinds are {', '.join(kinds)}")
         return Jobs(
             number=self.number,
-            kind=np.array([places[name] for name in self.kind], dtype=np.int64),
+            kind_index=np.array([places[name] for name in self.kind], dtype=np.int64),
             arrival=self.arrival,
             deadline=self.deadline,
             length=self.length,
@@ -373,9 +374,9 @@ class QueueSnapshot:
         """
         return JobQueue(
             instant=self.time,
-            pool=RackPool.of(site),
+            pool=RackPool.from_site(site),
             jobs=self.jobs.jobs(tuple(site.work)),
-            done=self.done,
-            ran=self.ran,
+            completed_hours=self.done,
+            run_hours=self.ran,
             caps=self.running.astype(np.float64),
         )

@@ -77,15 +77,17 @@ def decode_batch(address: ParsedTopic, topic: str, payload: bytes) -> RackBatch:
         BATCH_HEADER.unpack_from(payload)
     )
     if magic != BATCH_MAGIC or version != BATCH_FORMAT or flags:
-        mend = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
-        raise MessageError(topic, payload[:8], mend)
+        remedy = f"a batch begins with {BATCH_MAGIC!r}, version {BATCH_FORMAT} and no flags"
+        raise MessageError(topic, payload[:8], remedy)
     if rows != _ROWS or not 0 < chips <= MAX_CHIPS or not 0 < interval <= MAX_INTERVAL_MS:
         shown = f"{rows} variables, {chips} chips, {interval} ms"
-        mend = f"a batch has {_ROWS} variables, up to {MAX_CHIPS} chips, up to {MAX_INTERVAL_MS} ms"
-        raise MessageError(topic, shown, mend)
+        remedy = (
+            f"a batch has {_ROWS} variables, up to {MAX_CHIPS} chips, up to {MAX_INTERVAL_MS} ms"
+        )
+        raise MessageError(topic, shown, remedy)
     if length < BATCH_HEADER.size or len(payload) != length + rows * chips * _FLOAT.itemsize:
-        mend = "header length and the block of float32 must add up to the payload"
-        raise MessageError(topic, f"{len(payload)} bytes", mend)
+        remedy = "header length and the block of float32 must add up to the payload"
+        raise MessageError(topic, f"{len(payload)} bytes", remedy)
     values = np.frombuffer(payload, dtype=_FLOAT, offset=length).reshape(rows, chips)
     _expect_known(topic, values)
     return RackBatch(
@@ -194,8 +196,8 @@ def _expect_known(topic: str, block: NDArray[np.float32]) -> None:
         return
     is_absent = np.isnan(block).all(axis=0)
     if is_absent.all() or not np.isfinite(block[:, ~is_absent]).all():
-        mend = "finite numbers are sent; NaN in all rows, or null, is a chip that is not there"
-        raise MessageError(topic, "NaN or infinity", mend)
+        remedy = "finite numbers are sent; NaN in all rows, or null, is a chip that is not there"
+        raise MessageError(topic, "NaN or infinity", remedy)
 
 
 def _interval(topic: str, interval: np.timedelta64) -> int:

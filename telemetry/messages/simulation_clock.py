@@ -100,7 +100,7 @@ def decode_decided(address: ParsedTopic, topic: str, payload: bytes) -> Decision
 
 def encode_decided(decided: DecisionNotice) -> tuple[str, bytes]:
     """Return the topic and the payload of the answer to a tick."""
-    topic = build_topic(TopicKind.DECIDED, site=decided.site)
+    topic = build_topic(TopicKind.DECISION, site=decided.site)
     document: dict[str, Json] = {
         "v": MESSAGE_VERSION,
         "site": decided.site,

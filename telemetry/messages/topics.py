@@ -25,8 +25,8 @@ class TopicKind(StrEnum):
     POINT_METADATA = "point_metadata"
     RACK_BATCH = "rack_batch"
     RACK_BATCH_JSON = "rack_batch_json"
-    HELD = "held"
-    DURABLE = "durable"
+    SENDER_REPORT = "held"
+    SELECTIVE_ACK = "durable"
     CAP_ORDER = "cap_order"
     CAP_STATUS = "cap_status"
     JOB_ORDERS = "job_orders"
@@ -34,7 +34,7 @@ class TopicKind(StrEnum):
     JOB_QUEUE = "job_queue"
     JOB_HISTORY = "job_history"
     TICK = "tick"
-    DECIDED = "decided"
+    DECISION = "decided"
     SCHEDULE = "schedule"
     FEED_STATUS = "feed_status"
     ACKNOWLEDGEMENT = "acknowledgement"
@@ -45,8 +45,8 @@ class TopicKind(StrEnum):
 TOPIC_PATTERNS: Final[dict[TopicKind, str]] = {
     TopicKind.RACK_BATCH: "dc/v1/{site}/{hall}/{rack}/tele",
     TopicKind.RACK_BATCH_JSON: "dc/v1/{site}/{hall}/{rack}/tele/json",
-    TopicKind.HELD: "dc/v1/{site}/{hall}/{rack}/tele/held",
-    TopicKind.DURABLE: "dc/v1/{site}/{hall}/{rack}/tele/durable",
+    TopicKind.SENDER_REPORT: "dc/v1/{site}/{hall}/{rack}/tele/held",
+    TopicKind.SELECTIVE_ACK: "dc/v1/{site}/{hall}/{rack}/tele/durable",
     TopicKind.JOB_ORDERS: "dc/v1/{site}/jobs/set",
     TopicKind.JOB_STATUS: "dc/v1/{site}/jobs/status",
     TopicKind.JOB_QUEUE: "dc/v1/{site}/jobs/queue",
@@ -54,7 +54,7 @@ TOPIC_PATTERNS: Final[dict[TopicKind, str]] = {
     TopicKind.CAP_ORDER: "dc/v1/{site}/{hall}/cap/set",
     TopicKind.CAP_STATUS: "dc/v1/{site}/{hall}/cap/status",
     TopicKind.TICK: "sim/v1/{site}/clock",
-    TopicKind.DECIDED: "sim/v1/{site}/decided",
+    TopicKind.DECISION: "sim/v1/{site}/decided",
     TopicKind.SCHEDULE: "feed/v1/{partner}/{site}/schedule",
     TopicKind.FEED_STATUS: "feed/v1/{partner}/{site}/status",
     TopicKind.ACKNOWLEDGEMENT: "feed/v1/{partner}/{site}/ack",

@@ -92,7 +92,7 @@ class Client:
         *,
         client_id: str,
         will: LastWill | None = None,
-        is_clean: bool = False,
+        clean_session: bool = False,
         protocol: Literal["3.1.1", "5"] = "3.1.1",
         tls: TlsFiles | None = None,
         depth: int = QUEUE_DEPTH,
@@ -104,11 +104,11 @@ class Client:
         manner = ConnectOptions(
             address=address,
             client_id=client_id,
-            is_clean=is_clean,
-            is_5=protocol == "5",
+            clean_session=clean_session,
+            is_mqtt5=protocol == "5",
             will=will,
             tls=(tls or TlsFiles()) if address.is_secure else None,
-            window=depth,
+            receive_maximum=depth,
         )
         try:
             self._session = NetworkLoop(manner, depth)
@@ -145,9 +145,9 @@ class Client:
         with session.changed:
             session.changed.wait_for(lambda: session.is_up or session.is_refused, timeout)
         if not session.is_up:
-            trouble = session.trouble or connect_timeout(timeout)
+            error = session.error or connect_timeout(timeout)
             self.stop()
-            raise BrokerError(self.url, trouble.reason, trouble.mend)
+            raise BrokerError(self.url, error.reason, error.remedy)
 
     def subscribe(self, *filters: str, qos: int = 1) -> PublishToken:
         """Hear topics from now on, also after the connection was lost.
@@ -168,7 +168,7 @@ class Client:
             Whether the broker lets us hear all of them.
         """
         _check_qos(filters[0], qos)
-        return self._session.ask(dict.fromkeys(filters, qos))
+        return self._session.subscribe(dict.fromkeys(filters, qos))
 
     def publish(
         self,
@@ -177,7 +177,7 @@ class Client:
         *,
         qos: int = 0,
         retain: bool = False,
-        is_newest: bool = False,
+        conflate: bool = False,
     ) -> PublishToken:
         """Send a message; never blocks.
 
@@ -189,7 +189,7 @@ class Client:
             0: now or never. 1: until the broker has acknowledged it.
         retain
             Whether the broker keeps it for those who come later.
-        is_newest
+        conflate
             Whether it takes the place of what was so published to this topic and still waits: the
             receipt of that says no.
 
@@ -213,16 +213,16 @@ class Client:
         session = self._session
         if qos == 0 and not session.is_up:
             return self._failed("unsent")
-        receipt = PublishToken() if qos else REJECTED
+        token = PublishToken() if qos else REJECTED
         letter = OutgoingMessage(
-            topic, payload, qos, retain, receipt, session.generation, is_newest
+            topic, payload, qos, retain, token, session.connection_epoch, conflate
         )
-        if session.post(letter):
-            return receipt
+        if session.publish(letter):
+            return token
         self._overflowed = time.monotonic()
         return self._failed("overflowed")
 
-    def take(self, limit: int = 1000, timeout: float = 0.1) -> list[ReceivedMessage]:
+    def poll(self, limit: int = 1000, timeout: float = 0.1) -> list[ReceivedMessage]:
         """Take what came, oldest first.
 
         Parameters
@@ -237,7 +237,7 @@ class Client:
         list of Message
             None to ``limit`` messages. Those of QoS 1 want to be acknowledged.
         """
-        return self._session.take(limit, timeout)
+        return self._session.poll(limit, timeout)
 
     def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
         """Tell the broker that messages need not be kept for us any more.
@@ -254,7 +254,7 @@ class Client:
         timeout
             Longest wait for the broker to acknowledge what was published. [s]
         """
-        self._session.end(timeout)
+        self._session.stop(timeout)
         self.start()  # if it never was: the thread then only tells that nothing will be sent
         if self._thread is not None:
             self._thread.join(timeout + THREAD_JOIN_TIMEOUT_S)
@@ -265,16 +265,16 @@ class Client:
         return self._session.is_up
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong and what to do about it, with the broker's URL; empty if nothing is."""
         is_lossy = time.monotonic() - self._overflowed < OVERFLOW_REPORT_S
         lost = queue_overflow(self._session.counts["overflowed"]) if is_lossy else None
-        return describe(self.url, self._session.trouble, lost)
+        return describe(self.url, self._session.error, lost)
 
     @property
-    def deafness(self) -> str:
+    def connection_error(self) -> str:
         """The same of the connection alone, whatever found no room to wait for it."""
-        return describe(self.url, self._session.trouble)
+        return describe(self.url, self._session.error)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -330,7 +330,7 @@ class AcknowledgingHandler:
         self._waiting: list[ReceivedMessage] = []
         self._lock = threading.Lock()
 
-    def take[T](
+    def handle_all[T](
         self, client: Client, handle: Callable[[ReceivedMessage], T], *, timeout: float = 0.0
     ) -> list[T]:
         """Handle what waits, and what has come, and acknowledge it.
@@ -351,7 +351,7 @@ class AcknowledgingHandler:
             What was returned for each.
         """
         with self._lock:
-            waiting = [*self._waiting, *client.take(timeout=timeout)]
+            waiting = [*self._waiting, *client.poll(timeout=timeout)]
             told: list[T] = []
             trouble = ""
             for message in waiting:

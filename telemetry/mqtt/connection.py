@@ -51,22 +51,22 @@ MAX_PACKETS_PER_READ: Final = 1000
 class ConnectionListener(Protocol):
     """Who is told what happens on a link; on the thread that drives it, and never to raise."""
 
-    def greeted(self, is_known: bool, window: int) -> None:
+    def on_connect(self, is_known: bool, window: int) -> None:
         """The broker let us in; whether it knew our session, and how much it takes at once."""
 
-    def refused(self, reason: str) -> None:
+    def on_refused(self, reason: str) -> None:
         """The broker will not have us."""
 
-    def arrived(self, message: ReceivedMessage) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         """A message came; with an empty topic if its topic is no text."""
 
-    def delivered(self, number: int, is_taken: bool) -> None:
+    def on_puback(self, number: int, is_taken: bool) -> None:
         """The broker acknowledged what we published."""
 
-    def granted(self, number: int, answers: Sequence[bool]) -> None:
+    def on_suback(self, number: int, answers: Sequence[bool]) -> None:
         """The broker answered a subscription."""
 
-    def dismissed(self, reason: str) -> None:
+    def on_disconnect(self, reason: str) -> None:
         """The broker ended the connection and said why."""
 
 
@@ -86,7 +86,7 @@ class TlsFiles:
     certificate: Path | None = None
     key: Path | None = None
 
-    def context(self) -> ssl.SSLContext:
+    def ssl_context(self) -> ssl.SSLContext:
         """Return what these files say, ready for use.
 
         Raises
@@ -130,11 +130,11 @@ class ConnectOptions:
 
     address: BrokerAddress
     client_id: str
-    is_clean: bool
-    is_5: bool
+    clean_session: bool
+    is_mqtt5: bool
     will: LastWill | None
     tls: TlsFiles | None
-    window: int
+    receive_maximum: int
 
 
 class BrokerConnection:
@@ -169,7 +169,7 @@ class BrokerConnection:
     @property
     def has_read_ahead(self) -> bool:
         """Whether there are bytes that no wait for the socket would tell of."""
-        return not self._paho.is_dry
+        return not self._paho.is_buffer_empty
 
     @property
     def has_to_write(self) -> bool:
@@ -177,22 +177,26 @@ class BrokerConnection:
         return self._paho.want_write()
 
     @property
-    def silence(self) -> float:
+    def seconds_since_received(self) -> float:
         """Time since the broker last sent anything. [s]"""
-        return time.monotonic() - self._paho.heard
+        return time.monotonic() - self._paho.last_received
 
     def open(self) -> None:
         """Connect and ask to be let in; OSError if nobody is there."""
-        self._paho.forget()
-        self._paho.renew()
+        self._paho.reset()
+        self._paho.reload_certificates()
         self._paho.reconnect()
 
     def read(self) -> None:
         """Take in what has come, at most a batch."""
         taken = 0
-        while taken < MAX_PACKETS_PER_READ and not self._paho.loop_read() and not self._paho.is_dry:
+        while (
+            taken < MAX_PACKETS_PER_READ
+            and not self._paho.loop_read()
+            and not self._paho.is_buffer_empty
+        ):
             taken += 1
-            for topic, payload, flags, number in self._paho.publishes():
+            for topic, payload, flags, number in self._paho.take_publishes():
                 taken += 1
                 self._arrived(topic, payload, flags, number)
 
@@ -219,13 +223,13 @@ class BrokerConnection:
         """Acknowledge messages of QoS 1, as one write."""
         self._paho.acknowledge(numbers)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """Say goodbye: no will is sent, our session stays as agreed."""
         self._paho.disconnect()
 
-    def drop(self) -> None:
+    def close_socket(self) -> None:
         """Close the socket without a word."""
-        self._paho.drop()
+        self._paho.close_socket()
 
     def _on_connect(
         self,
@@ -236,11 +240,11 @@ class BrokerConnection:
         properties: Properties | None,
     ) -> None:
         if code.is_failure:
-            self._listener.refused(str(code))
+            self._listener.on_refused(str(code))
         else:
             self.generation += 1
             widest = getattr(properties, "ReceiveMaximum", MAX_UNACKNOWLEDGED)
-            self._listener.greeted(flags.session_present, min(MAX_UNACKNOWLEDGED, widest))
+            self._listener.on_connect(flags.session_present, min(MAX_UNACKNOWLEDGED, widest))
 
     def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
         try:
@@ -248,7 +252,7 @@ class BrokerConnection:
         except UnicodeDecodeError:
             topic = ""
         kind = (message.qos, message.retain, self.generation, message.mid, message.dup)
-        self._listener.arrived(ReceivedMessage(topic, bytes(message.payload), *kind))
+        self._listener.on_message(ReceivedMessage(topic, bytes(message.payload), *kind))
 
     def _arrived(self, topic: bytes, payload: bytes, flags: int, number: int) -> None:
         """Tell of a message that paho has not seen."""
@@ -258,7 +262,7 @@ class BrokerConnection:
             name = ""
         qos, is_retained, is_again = flags >> 1 & 3, bool(flags & 1), bool(flags & 8)
         told = ReceivedMessage(name, payload, qos, is_retained, self.generation, number, is_again)
-        self._listener.arrived(told)
+        self._listener.on_message(told)
 
     def _on_publish(
         self,
@@ -269,7 +273,7 @@ class BrokerConnection:
         _properties: Properties,
     ) -> None:
         if not self._is_writing:  # else it tells of QoS 0, whose numbers may stand for others too
-            self._listener.delivered(number, not code.is_failure)
+            self._listener.on_puback(number, not code.is_failure)
 
     def _on_subscribe(
         self,
@@ -279,7 +283,7 @@ class BrokerConnection:
         codes: list[ReasonCode],
         _properties: Properties,
     ) -> None:
-        self._listener.granted(number, [not code.is_failure for code in codes])
+        self._listener.on_suback(number, [not code.is_failure for code in codes])
 
     def _on_disconnect(
         self,
@@ -290,7 +294,7 @@ class BrokerConnection:
         _properties: Properties | None,
     ) -> None:
         if flags.is_disconnect_packet_from_server:
-            self._listener.dismissed(str(code))
+            self._listener.on_disconnect(str(code))
 
 
 KEEPALIVE_S: Final = 30
@@ -336,40 +340,42 @@ class ReadAheadPahoClient(paho.Client):
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id=manner.client_id,
-            clean_session=None if manner.is_5 else manner.is_clean,
-            protocol=MQTTProtocolVersion.MQTTv5 if manner.is_5 else MQTTProtocolVersion.MQTTv311,
+            clean_session=None if manner.is_mqtt5 else manner.clean_session,
+            protocol=MQTTProtocolVersion.MQTTv5
+            if manner.is_mqtt5
+            else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,  # or it tries MQTT 3.1 when refused
             manual_ack=True,
         )
-        self._is_5 = manner.is_5
-        self.forget()
+        self._is_5 = manner.is_mqtt5
+        self.reset()
         self.max_inflight_messages = 0  # the session counts
         address, will = manner.address, manner.will
         if address.user is not None:
             self.username_pw_set(address.user, address.password)
         self._certificates = manner.tls
         if manner.tls is not None:
-            self.tls_set_context(manner.tls.context())
+            self.tls_set_context(manner.tls.ssl_context())
         if will is not None:
             self.will_set(will.topic, will.payload, will.qos, will.retain)
-        if manner.is_5:
+        if manner.is_mqtt5:
             self.connect_async(
                 address.host,
                 address.port,
                 KEEPALIVE_S,
-                clean_start=manner.is_clean,
+                clean_start=manner.clean_session,
                 properties=_wishes(manner),
             )
         else:
             self.connect_async(address.host, address.port, KEEPALIVE_S)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget what was read from an earlier socket."""
         self._ahead, self._at = b"", 0
-        self.is_dry = True
-        self.heard = time.monotonic()
+        self.is_buffer_empty = True
+        self.last_received = time.monotonic()
 
-    def renew(self) -> None:
+    def reload_certificates(self) -> None:
         """Take certificates as they are on disk now, or go on with those read last.
 
         They run out while we run, and whoever renews them ends no service for it.
@@ -377,11 +383,11 @@ class ReadAheadPahoClient(paho.Client):
         if self._certificates is None:
             return
         try:
-            self._ssl_context = self._certificates.context()
+            self._ssl_context = self._certificates.ssl_context()
         except OSError as error:
             _logger.warning("certificates as read last", because=str(error))
 
-    def drop(self) -> None:
+    def close_socket(self) -> None:
         """Close the socket without a word."""
         self._sock_close()
 
@@ -390,7 +396,7 @@ class ReadAheadPahoClient(paho.Client):
         packets = b"".join([_PUBACK.pack(paho.PUBACK, 2, number) for number in numbers])
         self._packet_queue(paho.PUBACK, packets, 0, 1)
 
-    def publishes(self) -> list[PublishPacket]:
+    def take_publishes(self) -> list[PublishPacket]:
         """Return the messages of QoS 0 and 1 that are next in what was read ahead.
 
         Notes
@@ -405,10 +411,10 @@ class ReadAheadPahoClient(paho.Client):
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if self._at >= len(self._ahead):
-            self.is_dry = True
+            self.is_buffer_empty = True
             self._ahead, self._at = super()._sock_recv(READ_BYTES), 0
-            self.is_dry = False
-            self.heard = time.monotonic()
+            self.is_buffer_empty = False
+            self.last_received = time.monotonic()
         piece = self._ahead[self._at : self._at + bufsize]
         self._at += len(piece)
         return piece
@@ -417,8 +423,8 @@ class ReadAheadPahoClient(paho.Client):
 def _wishes(manner: ConnectOptions) -> Properties:
     """Return what only MQTT 5 lets us ask for."""
     wishes = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    wishes.SessionExpiryInterval = 0 if manner.is_clean else SESSION_EXPIRY_S
-    wishes.ReceiveMaximum = min(MAX_PACKET_ID, manner.window)
+    wishes.SessionExpiryInterval = 0 if manner.clean_session else SESSION_EXPIRY_S
+    wishes.ReceiveMaximum = min(MAX_PACKET_ID, manner.receive_maximum)
     wishes.MaximumPacketSize = MAX_PACKET_BYTES
     return wishes
 

@@ -86,8 +86,8 @@ class EmbeddedBroker:
                 self._broker = _started(self.port)
             except (OSError, RuntimeError) as error:
                 if not tries:
-                    mend = "end what listens there, or name another port"
-                    raise BrokerError(self.url, str(error), mend) from error
+                    remedy = "end what listens there, or name another port"
+                    raise BrokerError(self.url, str(error), remedy) from error
 
     def stop(self) -> None:
         """End it; all that it holds is gone. Stopping twice does nothing."""

@@ -18,12 +18,12 @@ class BrokerProblem(NamedTuple):
     """One thing that is wrong."""
 
     reason: str
-    mend: str
+    remedy: str
 
 
 def describe(url: str, *found: BrokerProblem | None) -> str:
     """Return what is wrong with a broker and what to do about it; empty if nothing is."""
-    told = "; ".join(f"{trouble.reason}; {trouble.mend}" for trouble in found if trouble)
+    told = "; ".join(f"{trouble.reason}; {trouble.remedy}" for trouble in found if trouble)
     return f"{url}: {told}" if told else ""
 
 
@@ -39,8 +39,8 @@ def closed_before_connack(*, is_secure: bool) -> BrokerProblem:
     With TLS 1.3 a broker refuses our certificate only then, and Mosquitto without a word.
     """
     ours = "does it want a certificate of ours, or has ours run out, or is it another signer's?"
-    mend = ours if is_secure else "is this its MQTT port? with TLS write mqtts://"
-    return BrokerProblem("it hung up before letting us in", f"{mend}; is it full?")
+    remedy = ours if is_secure else "is this its MQTT port? with TLS write mqtts://"
+    return BrokerProblem("it hung up before letting us in", f"{remedy}; is it full?")
 
 
 def network_error(error: OSError) -> BrokerProblem:
@@ -131,14 +131,14 @@ class ClientIdConflictDetector:
         self._times: deque[float] = deque(maxlen=CONFLICT_DISCONNECTS)
         self._told = -CONFLICT_WINDOW_S
 
-    def add(self, reason: str) -> None:
+    def on_disconnect(self, reason: str) -> None:
         """Note one, with the words that the broker gave."""
         self._times.append(time.monotonic())
         if "taken over" in reason.lower():
             self._told = time.monotonic()
 
     @property
-    def is_fight(self) -> bool:
+    def detected(self) -> bool:
         """Whether somebody else seems to use our name."""
         now = time.monotonic()
         is_often = (

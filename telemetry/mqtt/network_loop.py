@@ -83,7 +83,9 @@ class NetworkLoop:
         self._manner = manner
         self._link = BrokerConnection(manner, self)
         self.outbox = OutgoingQueue(depth)
-        self._acks = AcknowledgementQueue(keeps_newest=not manner.is_clean, counts=self.counts)
+        self._acks = AcknowledgementQueue(
+            hold_back_last=not manner.clean_session, counts=self.counts
+        )
         self._underway: dict[int, PublishToken] = {}
         self._window = 0
         self._subscriptions = SubscriptionState()
@@ -95,9 +97,9 @@ class NetworkLoop:
         self._bell = Waker()
 
     @property
-    def trouble(self) -> BrokerProblem | None:
+    def error(self) -> BrokerProblem | None:
         """What is wrong now."""
-        if self._kicks.is_fight:
+        if self._kicks.detected:
             return errors.client_id_conflict(self._manner.client_id)
         if not self.is_up:
             return self._trouble
@@ -106,43 +108,43 @@ class NetworkLoop:
         return None
 
     @property
-    def generation(self) -> int:
+    def connection_epoch(self) -> int:
         """Which connection it is, counted from 1; 0 before the first."""
         return self._link.generation
 
     # What any thread may call.
 
-    def post(self, letter: OutgoingMessage) -> bool:
+    def publish(self, letter: OutgoingMessage) -> bool:
         """Lay a message in the outbox; return whether there was room."""
-        if self._ending.is_set() or not self.outbox.post(letter):
+        if self._ending.is_set() or not self.outbox.put(letter):
             return False
-        self._bell.ring()
+        self._bell.wake()
         return True
 
-    def ask(self, filters: dict[str, int]) -> PublishToken:
+    def subscribe(self, filters: dict[str, int]) -> PublishToken:
         """Want topics from now on."""
-        receipt = self._subscriptions.want(filters)
-        self._bell.ring()
-        return receipt
+        token = self._subscriptions.request(filters)
+        self._bell.wake()
+        return token
 
-    def take(self, limit: int, timeout: float) -> list[ReceivedMessage]:
+    def poll(self, limit: int, timeout: float) -> list[ReceivedMessage]:
         """Take what came; wait for it until time is up. [s]"""
         was_full = self.inbox.is_full
         messages = self.inbox.take(limit, timeout)
         if was_full:
-            self._bell.ring()
+            self._bell.wake()
         return messages
 
     def acknowledge(self, messages: Sequence[ReceivedMessage]) -> None:
         """Have messages acknowledged."""
-        self._acks.add([(m.generation, m.number) for m in messages if m.qos])
-        self._bell.ring()
+        self._acks.add([(m.connection_epoch, m.packet_id) for m in messages if m.qos])
+        self._bell.wake()
 
-    def end(self, timeout: float) -> None:
+    def stop(self, timeout: float) -> None:
         """Have the thread send what it can within the time, say goodbye and end. [s]"""
         self._deadline = time.monotonic() + timeout
         self._ending.set()
-        self._bell.ring()
+        self._bell.wake()
 
     # The thread.
 
@@ -162,8 +164,8 @@ class NetworkLoop:
             )
             self._ending.wait(delay * random.uniform(0.5, 1.0))
         left = iter(self.outbox.take, None)
-        for receipt in [*self._underway.values(), *(letter.receipt for letter in left)]:
-            receipt.settle(is_granted=False)
+        for token in [*self._underway.values(), *(letter.token for letter in left)]:
+            token.complete(is_granted=False)
         self._bell.close()
 
     def _connect_and_serve(self, ear: socket.socket) -> BrokerProblem | None:
@@ -184,20 +186,20 @@ class NetworkLoop:
         is_leaving = False
         while (connection := self._link.socket) is not None:
             if self._ending.is_set() and not is_leaving and self._has_finished():
-                self._link.leave()
+                self._link.disconnect()
                 is_leaving = True
             self._send()
             self._wait(connection, ear)
             self._link.keep_alive()
             limit = MAX_SILENCE_S if self.is_up else CONNACK_TIMEOUT_S
-            if self._link.silence > limit and not self.inbox.is_full:
+            if self._link.seconds_since_received > limit and not self.inbox.is_full:
                 return errors.NO_TRAFFIC if self.is_up else errors.NO_CONNACK
         if self.is_refused:
             return None
         if not self.is_up:
             return errors.closed_before_connack(is_secure=self._manner.address.is_secure)
         if not is_leaving:
-            self._kicks.add(self._farewell)
+            self._kicks.on_disconnect(self._farewell)
         return errors.connection_lost(self._farewell)
 
     def _has_finished(self) -> bool:
@@ -213,10 +215,10 @@ class NetworkLoop:
         is_busy = is_ahead or self._may_send()
         readable, _, _ = select.select(readers, writers, [], 0.0 if is_busy else SELECT_TIMEOUT_S)
         if ear in readable:
-            self._bell.hear()
+            self._bell.drain()
         if is_ahead or connection in readable:
             self._link.read()
-            self.inbox.ring()
+            self.inbox.wake()
         if self._link.has_to_write:
             self._link.write()
 
@@ -225,7 +227,7 @@ class NetworkLoop:
         if not self.is_up:
             return
         self._subscriptions.send(self._link.subscribe)
-        if numbers := self._acks.take(self._link.generation):
+        if numbers := self._acks.take_due(self._link.generation):
             self._link.acknowledge(numbers)
         if not self._link.has_to_write:
             self._send_letters()
@@ -240,7 +242,7 @@ class NetworkLoop:
             letter = self.outbox.take() if len(self._underway) < self._window else None
             if letter is None:
                 return
-            if letter.qos == 0 and letter.generation != self._link.generation:
+            if letter.qos == 0 and letter.connection_epoch != self._link.generation:
                 self.counts["unsent"] += 1
                 continue
             number = self._link.publish(letter)
@@ -248,12 +250,12 @@ class NetworkLoop:
                 self.outbox.put_back(letter)
                 return
             if letter.qos:
-                self._underway[number] = letter.receipt
+                self._underway[number] = letter.token
             self.counts["published"] += 1
 
     def _down(self, ended: BrokerProblem | None) -> None:
         """Take down that there is no connection, and why."""
-        self._link.drop()
+        self._link.close_socket()
         if not self._ending.is_set():
             self.counts["lost_connections" if self.is_up else "failed_connections"] += 1
         self._trouble = ended or self._trouble
@@ -263,9 +265,9 @@ class NetworkLoop:
 
     # What the link tells.
 
-    def greeted(self, is_known: bool, window: int) -> None:
+    def on_connect(self, is_known: bool, window: int) -> None:
         """Ask for the topics that the broker does not know we want; be up."""
-        self._subscriptions.renew(is_known)
+        self._subscriptions.on_connect(is_known)
         self._acks.begin()
         self._window = window
         self.counts["connections"] += 1
@@ -273,19 +275,19 @@ class NetworkLoop:
             self.is_up = True
             self.changed.notify_all()
 
-    def refused(self, reason: str) -> None:
+    def on_refused(self, reason: str) -> None:
         """Keep the broker's reason."""
         self._trouble = errors.connection_refused(reason)
         with self.changed:
             self.is_refused = True
             self.changed.notify_all()
 
-    def arrived(self, message: ReceivedMessage) -> None:
+    def on_message(self, message: ReceivedMessage) -> None:
         """Keep a message, or say why not."""
-        if message.is_again and self._acks.is_kept(message.number):
+        if message.dup and self._acks.is_held_back(message.packet_id):
             return  # it is durable, and was not acknowledged on purpose
         if message.qos:
-            self._acks.note()
+            self._acks.on_message()
         self.counts["received"] += 1
         if message.topic and len(message.payload) <= MAX_PAYLOAD_BYTES:
             if not self.inbox.put(message):
@@ -297,20 +299,20 @@ class NetworkLoop:
         else:
             self.counts["spoilt"] += 1
         if message.qos:
-            self._acks.add([(message.generation, message.number)])
+            self._acks.add([(message.connection_epoch, message.packet_id)])
 
-    def delivered(self, number: int, is_taken: bool) -> None:
+    def on_puback(self, number: int, is_taken: bool) -> None:
         """Tell who published it."""
-        receipt = self._underway.pop(number, None)
-        if receipt is not None:
-            receipt.settle(is_taken)
+        token = self._underway.pop(number, None)
+        if token is not None:
+            token.complete(is_taken)
             self.counts["delivered" if is_taken else "not_taken"] += 1
 
-    def granted(self, number: int, answers: Sequence[bool]) -> None:
+    def on_suback(self, number: int, answers: Sequence[bool]) -> None:
         """Remember what we may hear."""
-        self._subscriptions.answer(number, answers)
+        self._subscriptions.on_suback(number, answers)
 
-    def dismissed(self, reason: str) -> None:
+    def on_disconnect(self, reason: str) -> None:
         """Keep the broker's last words."""
         self._farewell = reason
 
@@ -333,8 +335,8 @@ class AcknowledgementQueue:
         Where those that came in time and those too late are counted.
     """
 
-    def __init__(self, *, keeps_newest: bool, counts: Counter[str]) -> None:
-        self._keeps_newest, self._counts = keeps_newest, counts
+    def __init__(self, *, hold_back_last: bool, counts: Counter[str]) -> None:
+        self._keeps_newest, self._counts = hold_back_last, counts
         self._pending: deque[tuple[int, int]] = deque()
         self.begin()
 
@@ -352,21 +354,21 @@ class AcknowledgementQueue:
         self._since = 0.0
         self._sends_more: bool | None = None
 
-    def is_kept(self, number: int) -> bool:
+    def is_held_back(self, number: int) -> bool:
         """Tell whether a message that comes has the number of the one that is kept back."""
         return number in self._kept
 
-    def note(self) -> None:
+    def on_message(self) -> None:
         """Take down that another message has come."""
         if self._kept:
             self._sends_more = True
 
-    def take(self, generation: int) -> list[int]:
+    def take_due(self, connection_epoch: int) -> list[int]:
         """Return what to send on a connection.
 
         Parameters
         ----------
-        generation
+        connection_epoch
             The connection, counted from 1.
 
         Returns
@@ -374,7 +376,7 @@ class AcknowledgementQueue:
         list of int
             Numbers of messages; those of earlier connections came too late.
         """
-        numbers = self._handed_in(generation)
+        numbers = self._handed_in(connection_epoch)
         if len(numbers) > 1:
             self._sends_more = True
         if not self._keeps_newest:
@@ -388,9 +390,9 @@ class AcknowledgementQueue:
             self._kept, self._since = [newest], time.monotonic()
         return numbers
 
-    def _handed_in(self, generation: int) -> list[int]:
+    def _handed_in(self, connection_epoch: int) -> list[int]:
         pending = [self._pending.popleft() for _ in range(len(self._pending))]
-        numbers = [number for its, number in pending if its == generation]
+        numbers = [number for its, number in pending if its == connection_epoch]
         self._counts["acknowledged"] += len(numbers)
         self._counts["acknowledged_too_late"] += len(pending) - len(numbers)
         return numbers
@@ -400,7 +402,7 @@ class SubscribeRequest(NamedTuple):
     """Topics with the quality of service wanted, and who waits for the answer."""
 
     filters: Mapping[str, int]
-    receipt: PublishToken
+    token: PublishToken
 
 
 class SubscriptionState:
@@ -417,11 +419,11 @@ class SubscriptionState:
         """Topics that the broker does not let us hear."""
         return frozenset(self._denied)
 
-    def want(self, filters: Mapping[str, int]) -> PublishToken:
+    def request(self, filters: Mapping[str, int]) -> PublishToken:
         """Want topics from now on."""
         question = SubscribeRequest(filters, PublishToken())
         self._waiting.append(question)
-        return question.receipt
+        return question.token
 
     def send(self, subscribe: Callable[[Mapping[str, int]], int]) -> None:
         """Put all questions that wait, by a function that returns the number of the answer."""
@@ -429,7 +431,7 @@ class SubscriptionState:
             question = self._waiting.popleft()
             self._asked[subscribe(question.filters)] = question
 
-    def renew(self, is_known: bool) -> None:
+    def on_connect(self, is_known: bool) -> None:
         """Ask again, on a new connection, what was not answered, and all if we are not known.
 
         So for what was denied: it may be allowed by now, as the trouble asks for.
@@ -439,7 +441,7 @@ class SubscriptionState:
         if again := self._denied | ({} if is_known else self._granted):
             self._waiting.appendleft(SubscribeRequest(again, PublishToken()))
 
-    def answer(self, number: int, answers: Sequence[bool]) -> None:
+    def on_suback(self, number: int, answers: Sequence[bool]) -> None:
         """Take down what the broker lets us hear."""
         question = self._asked.pop(number, None)
         if question is None:
@@ -450,4 +452,4 @@ class SubscriptionState:
             self._denied.pop(topic, None)
             found = self._granted if allowed.get(topic) else self._denied
             found[topic] = qos
-        question.receipt.settle(is_granted=all(answers))
+        question.token.complete(is_granted=all(answers))

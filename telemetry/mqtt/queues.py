@@ -26,23 +26,23 @@ class ReceivedMessage(NamedTuple):
     ----------
     topic, payload, qos
         As on the wire.
-    is_retained
+    retain
         Whether the broker had kept it from before we subscribed.
-    generation
+    connection_epoch
         The connection that brought it, counted from 1; only that one can acknowledge it.
-    number
+    packet_id
         Its packet number on that connection, 0 at QoS 0.
-    is_again
+    dup
         Whether the broker says that it has sent it before.
     """
 
     topic: str
     payload: bytes
     qos: int = 0
-    is_retained: bool = False
-    generation: int = 0
-    number: int = 0
-    is_again: bool = False
+    retain: bool = False
+    connection_epoch: int = 0
+    packet_id: int = 0
+    dup: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,15 @@ class PublishToken:
             Longest wait. [s]
         """
         with PublishToken._told:
-            PublishToken._told.wait_for(lambda: self.is_settled, timeout)
-        return self.is_settled and self._is_granted
+            PublishToken._told.wait_for(lambda: self.is_complete, timeout)
+        return self.is_complete and self._is_granted
 
     @property
-    def is_settled(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all is known that ever will be."""
         return self._awaited <= 0
 
-    def settle(self, is_granted: bool) -> None:
+    def complete(self, is_granted: bool) -> None:
         """Take one answer down."""
         with PublishToken._told:
             self._awaited -= 1
@@ -101,13 +101,13 @@ class PublishToken:
 REJECTED: Final = PublishToken()
 """What is given for messages of which no answer will come; its wait returns False at once."""
 
-REJECTED.settle(False)
+REJECTED.complete(False)
 
 
-def wait_all(receipts: Iterable[PublishToken], timeout: float) -> bool:
+def wait_all(tokens: Iterable[PublishToken], timeout: float) -> bool:
     """Return whether the broker says yes to all, within one time for all of them. [s]"""
     deadline = time.monotonic() + timeout
-    return all([one.wait(max(deadline - time.monotonic(), 0.0)) for one in receipts])
+    return all([one.wait(max(deadline - time.monotonic(), 0.0)) for one in tokens])
 
 
 class OutgoingMessage(NamedTuple):
@@ -117,11 +117,11 @@ class OutgoingMessage(NamedTuple):
     ----------
     topic, payload, qos, retain
         As on the wire.
-    receipt
+    token
         Promise of the broker's answer.
-    generation
+    connection_epoch
         The connection that stood when it was posted.
-    is_newest
+    conflate
         Whether it alone matters of all that are so posted to its topic.
     """
 
@@ -129,9 +129,9 @@ class OutgoingMessage(NamedTuple):
     payload: bytes
     qos: int
     retain: bool
-    receipt: PublishToken
-    generation: int
-    is_newest: bool = False
+    token: PublishToken
+    connection_epoch: int
+    conflate: bool = False
 
 
 class OutgoingQueue:
@@ -160,14 +160,14 @@ class OutgoingQueue:
         )  # takes its first at once
         self._posted = 0
 
-    def post(self, letter: OutgoingMessage) -> bool:
+    def put(self, letter: OutgoingMessage) -> bool:
         """Lay a letter last; return whether there was room."""
         with self._lock:
-            older = self._letters.pop(letter.topic, None) if letter.is_newest else None
+            older = self._letters.pop(letter.topic, None) if letter.conflate else None
             if older is None and len(self._letters) >= self._depth:
                 return False
             self._posted += 1
-            self._letters[letter.topic if letter.is_newest else self._posted] = letter
+            self._letters[letter.topic if letter.conflate else self._posted] = letter
         if older is not None:
             self._let_go(older)
         return True
@@ -180,10 +180,10 @@ class OutgoingQueue:
     def put_back(self, letter: OutgoingMessage) -> None:
         """Lay a letter first that was taken and could not go, unless a newer one is here."""
         with self._lock:
-            is_old = letter.is_newest and letter.topic in self._letters
+            is_old = letter.conflate and letter.topic in self._letters
             if not is_old:
                 self._posted += 1
-                place = letter.topic if letter.is_newest else self._posted
+                place = letter.topic if letter.conflate else self._posted
                 self._letters[place] = letter
                 self._letters.move_to_end(place, last=False)
         if is_old:
@@ -193,7 +193,7 @@ class OutgoingQueue:
         with self._lock:
             self.replaced += 1
         if letter.qos:
-            letter.receipt.settle(is_granted=False)
+            letter.token.complete(is_granted=False)
 
     def __len__(self) -> int:
         """Return how many letters wait."""
@@ -233,7 +233,7 @@ class IncomingQueue:
             self._bytes += len(message.payload)
         return True
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake those who wait for messages."""
         with self._filled:
             if self._messages:
@@ -267,7 +267,7 @@ class Waker:
             self._ends = socket.socketpair()
             return self._ends[0]
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the one who waits; once is enough until he hears it."""
         if not self._is_rung:
             with self._lock:
@@ -275,7 +275,7 @@ class Waker:
                     self._is_rung = True
                     self._ends[1].send(b"!")
 
-    def hear(self) -> None:
+    def drain(self) -> None:
         """Be ready for the next ring; what was laid before it is seen after this."""
         if self._ends:
             self._ends[0].recv(1)

@@ -71,13 +71,13 @@ class PointBinding:
         """Variable and object."""
         return self.meaning.variable, self.label
 
-    def canonical(self, value: float) -> float:
+    def to_canonical(self, value: float) -> float:
         """Return a value of the wire in the canonical unit; of no state, what its meaning says."""
         if self.states is not None:
-            return float(self.states.get(value, self.meaning.otherwise))
+            return float(self.states.get(value, self.meaning.default))
         return value * self.factor + self.offset
 
-    def wire(self, value: float) -> float:
+    def to_wire(self, value: float) -> float:
         """Return a canonical value in the unit of the wire."""
         if self.states is not None:
             return next(float(said) for said, meant in self.states.items() if meant == value)
@@ -108,7 +108,7 @@ class PointBinder:
     """
 
     def __init__(self, site: Site, limits: SiteLimits | None = None) -> None:
-        self.doubled: set[VariableKey] = set()
+        self.redundant: set[VariableKey] = set()
         self._limits = limits or {}
         self.counters: Counter[str] = Counter()
         self.unknown: dict[str, str] = {}
@@ -132,11 +132,11 @@ class PointBinder:
         return next((told[point] for told in places if point in told), None)
 
     @property
-    def changed(self) -> tuple[str, ...]:
+    def changed_points(self) -> tuple[str, ...]:
         """Points that are refused because their metadata changed its sense."""
         return tuple(self._changed)
 
-    def learn(self, metadata: PointMetadata) -> PointBinding | None:
+    def register(self, metadata: PointMetadata) -> PointBinding | None:
         """Bind a point by its metadata.
 
         Parameters
@@ -153,7 +153,7 @@ class PointBinder:
         known = self._known.get(point)
         if known is not None:
             return self._renew(known, metadata)
-        if not self.is_here(point):
+        if not self.belongs_to_site(point):
             self.counters["other site"] += 1
             return None
         found = self.bind(metadata)
@@ -172,10 +172,10 @@ class PointBinder:
             return self.get(point)
         del self._known[point]
         self._points = {key: other for key, other in self._points.items() if other != point}
-        self._disown(point)
-        return self.learn(metadata)
+        self._revoke_write(point)
+        return self.register(metadata)
 
-    def relieve(self, spare: PointBinding) -> None:
+    def promote_spare(self, spare: PointBinding) -> None:
         """Read a spare in place of a silent point, such as one whose path a gateway changed."""
         before = self._points[spare.key]
         if before in self._bindings:
@@ -184,7 +184,7 @@ class PointBinder:
         self._bindings[spare.point] = replace(spare, is_spare=False)
         _logger.info("another point is read", point=spare.point, silent=before)
 
-    def is_here(self, point: str) -> bool:
+    def belongs_to_site(self, point: str) -> bool:
         """Return whether the tag path of a point begins with the site."""
         return point.split("/", 3)[2] == self._site.name
 
@@ -198,10 +198,10 @@ class PointBinder:
             self._tell(point, _changes(known, metadata))
         self._changed[point] = metadata
         if metadata.integration != INTEGRATION_NAME:
-            self._disown(point)
+            self._revoke_write(point)
         return None
 
-    def _disown(self, point: str) -> None:
+    def _revoke_write(self, point: str) -> None:
         """Write a point no more: who it names now writes it, says the contract."""
         self.integration_points = {k: p for k, p in self.integration_points.items() if p != point}
 
@@ -257,7 +257,7 @@ class PointBinder:
         self._known[point] = metadata
         self._bindings[point] = binding
         if binding.is_spare:
-            self.doubled.add(binding.key)
+            self.redundant.add(binding.key)
         else:
             self._points[binding.key] = point
         self.unknown.pop(point, None)

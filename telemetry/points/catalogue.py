@@ -53,7 +53,7 @@ class PointMeaning:
     ----------
     variable
         Word of the vocabulary.
-    negative
+    reverse_variable
         The word for the other direction: of negative values, with their sign turned. Or "".
     kinds
         Kinds of equipment that have it; empty for the site itself.
@@ -63,7 +63,7 @@ class PointMeaning:
         As its metadata has them.
     unit, states
         Unit in which our plant sends it, or its states.
-    otherwise
+    default
         What a value that is none of its states is taken for; NaN where that is not to be said.
     share_of
         Parameter of the machine of which a value in per cent is a share, or "".
@@ -77,14 +77,14 @@ class PointMeaning:
     process_area: tuple[str, ...] = ()
     unit: str = ""
     states: tuple[tuple[int, str], ...] = ()
-    otherwise: float = math.nan
-    negative: str = ""
+    default: float = math.nan
+    reverse_variable: str = ""
     share_of: str = ""
     is_setpoint: bool = False
     integration: str = ""
 
     @property
-    def is_ours(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether we are to write it."""
         return self.integration == INTEGRATION_NAME
 
@@ -92,7 +92,7 @@ class PointMeaning:
 def _meter(variable: str, *kinds: str, negative: str = "") -> PointMeaning:
     return PointMeaning(
         variable=variable,
-        negative=negative,
+        reverse_variable=negative,
         kinds=kinds,
         object_type=METER_OBJECT,
         point_type="ActivePower",
@@ -232,7 +232,7 @@ def _water() -> Iterator[PointMeaning]:
             integration=INTEGRATION_NAME,
         )
     enabled = _generic("facility_enabled", "cooling_plant", "Facility", "Requests", unit="")
-    yield replace(enabled, states=ENABLED_STATES, otherwise=SAFE_STATE)
+    yield replace(enabled, states=ENABLED_STATES, default=SAFE_STATE)
 
 
 def _states() -> Iterator[PointMeaning]:
@@ -245,7 +245,7 @@ def _states() -> Iterator[PointMeaning]:
             object_type=OBJECT_TYPES.get(kind, GENERIC_OBJECT),
             point_type="Available",
             states=AVAILABLE_STATES,
-            otherwise=SAFE_STATE,
+            default=SAFE_STATE,
         )
         yield available
         yield replace(
@@ -253,7 +253,7 @@ def _states() -> Iterator[PointMeaning]:
             variable=f"{name}_status",
             point_type="Status",
             states=OPERATING_STATES,
-            otherwise=math.nan,
+            default=math.nan,
         )
 
 
@@ -282,7 +282,7 @@ POINT_MEANINGS: Final[tuple[PointMeaning, ...]] = (
     # stores
     _level("battery_level", "battery", "State Of Charge"),
     _level("tank_level", "tank", "Level"),
-    replace(_generic("tank_charge", "tank", "Cooling Power"), negative="tank_discharge"),
+    replace(_generic("tank_charge", "tank", "Cooling Power"), reverse_variable="tank_discharge"),
     # heat
     _circuit("facility_supply_temperature", "LiquidTemperature", "Supply", unit="C"),
     _circuit("facility_return_temperature", "LiquidTemperature", "Return", unit="C"),

@@ -64,7 +64,7 @@ class SiteDiscovery:
         self._site = topics.check_name(site)
         self.points: dict[str, PointMetadata] = {}
         self.batches: set[tuple[str, str]] = set()
-        self.strangers: Counter[str] = Counter()
+        self.other_sites: Counter[str] = Counter()
         self.refused: dict[str, str] = {}
         self._chips: Counter[tuple[str, int]] = Counter()
         self._most: dict[str, float] = {}
@@ -76,13 +76,13 @@ class SiteDiscovery:
         batches = (topics.topic_filter(kind, site=self._site) for kind in kinds)
         return (METADATA_FILTER, "BMS/v1/PUB/Value/#", *batches)
 
-    def hear(self, sample: Sample) -> None:
+    def observe(self, sample: Sample) -> None:
         """Take in anything that decodes."""
         match sample:
             case PointMetadata(point=point):
                 owner = point.split("/", 3)[2]
                 if owner != self._site:
-                    self.strangers[owner] += 1
+                    self.other_sites[owner] += 1
                 elif len(self.points) < _TOO_MANY:
                     self.points[point] = sample
             case PointValue(point=point, value=value) if value is not None:
@@ -92,7 +92,7 @@ class SiteDiscovery:
                     self.batches.add((hall, rack))
                     self._chips[hall, sample.values.shape[1]] += 1
 
-    def refuse(self, topic: str, reason: str) -> None:
+    def record_undecodable(self, topic: str, reason: str) -> None:
         """Remember why what this site says on a topic cannot be read."""
         if f"/{self._site}/" in topic and len(self.refused) < _TOO_MANY:
             self.refused[topic] = reason
@@ -187,23 +187,23 @@ def discover(
         If there is no connection, or the broker does not let us hear.
     """
     name = f"gigatwin-discover-{os.getpid()}"
-    client = Client(url, client_id=name, is_clean=True, tls=tls, protocol=protocol)
-    receipt = client.subscribe(*discovery.filters, qos=0)
+    client = Client(url, client_id=name, clean_session=True, tls=tls, protocol=protocol)
+    token = client.subscribe(*discovery.filters, qos=0)
     client.connect()
     count = 0
     try:
-        if not receipt.wait(_PATIENCE):
-            mend = f"give us the right to read {', '.join(discovery.filters)}"
-            raise BrokerError(client.url, "it does not let us hear", mend)
+        if not token.wait(_PATIENCE):
+            remedy = f"give us the right to read {', '.join(discovery.filters)}"
+            raise BrokerError(client.url, "it does not let us hear", remedy)
         end, is_over = time.monotonic() + seconds, False
         while not is_over:  # what has come by then is heard, though this machine stood still
             is_over = time.monotonic() >= end
-            for message in client.take(_MOST, 0.1):
+            for message in client.poll(_MOST, 0.1):
                 count += 1
                 try:
-                    discovery.hear(decode(message.topic, message.payload))
+                    discovery.observe(decode(message.topic, message.payload))
                 except MessageError as error:
-                    discovery.refuse(message.topic, str(error))
+                    discovery.record_undecodable(message.topic, str(error))
     finally:
         client.stop()
     return count
@@ -279,8 +279,8 @@ def _missing(kind: str, given: Iterable[str]) -> list[str]:
 def _head(name: str) -> list[str]:
     """Return the head of a machine's table, and a word on a name that no machine can have."""
     key = name if _SAFE.match(name) else json.dumps(name)
-    mend = "# letters, digits and _ make a name; let its gateway call it otherwise"
-    return [f"[equipment.{key}]", *([] if name.isidentifier() else [mend])]
+    remedy = "# letters, digits and _ make a name; let its gateway call it otherwise"
+    return [f"[equipment.{key}]", *([] if name.isidentifier() else [remedy])]
 
 
 def _printable(line: str) -> str:

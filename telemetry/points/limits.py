@@ -35,11 +35,11 @@ class PlausibleRange:
         Least and greatest value.
     rate
         Greatest change in a second, between two readings.
-    stuck
+    stuck_period
         How long a sensor may show one number to the last digit; None for what may stand still.
-    flat, flat_for
+    min_change, flat_period
         Least change that a live sensor shows within a time; 0 for what may stand still.
-    apart
+    max_spread
         How much sensors of one quantity may differ; None for a twentieth of the band.
     share_of
         Parameter of the machine of which all these are shares, or "".
@@ -50,17 +50,17 @@ class PlausibleRange:
     low: float
     high: float
     rate: float = math.inf
-    stuck: np.timedelta64 | None = None
-    flat: float = 0.0
-    flat_for: np.timedelta64 = FLAT_PERIOD
-    apart: float | None = None
+    stuck_period: np.timedelta64 | None = None
+    min_change: float = 0.0
+    flat_period: np.timedelta64 = FLAT_PERIOD
+    max_spread: float | None = None
     share_of: str = ""
     unit: str = ""
 
     @property
     def tolerance(self) -> float:
         """How much sensors of one quantity may differ."""
-        return (self.high - self.low) * _TWENTIETH if self.apart is None else self.apart
+        return (self.high - self.low) * _TWENTIETH if self.max_spread is None else self.max_spread
 
     def of(self, machine: Equipment | None) -> Self:
         """Return the band of one machine, in canonical units."""
@@ -72,8 +72,8 @@ class PlausibleRange:
             low=self.low * whole,
             high=self.high * whole,
             rate=self.rate * whole,
-            flat=self.flat * whole,
-            apart=None if self.apart is None else self.apart * whole,
+            min_change=self.min_change * whole,
+            max_spread=None if self.max_spread is None else self.max_spread * whole,
             share_of="",
         )
 
@@ -82,7 +82,7 @@ _HOURS: Final = np.timedelta64(2, "h")
 
 RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "grid_import_power": PlausibleRange(
-        low=-1.5, high=1.5, stuck=_HOURS, flat=1e-6, share_of="import_limit"
+        low=-1.5, high=1.5, stuck_period=_HOURS, min_change=1e-6, share_of="import_limit"
     ),
     "peak_power": PlausibleRange(low=0.0, high=1.5, share_of="import_limit"),
     "ups_output": PlausibleRange(low=-0.02, high=1.3, share_of="rating"),
@@ -103,15 +103,15 @@ RANGE_BY_VARIABLE: Final[dict[str, PlausibleRange]] = {
     "cooling_plant_draw": PlausibleRange(low=-0.01, high=1.0, share_of="rated_cooling"),
     "cooling_plant_units_applied": PlausibleRange(low=-0.01, high=1000.01),
     "facility_supply_temperature": PlausibleRange(
-        low=1.0, high=70.0, rate=2.0, stuck=_HOURS, apart=2.0
+        low=1.0, high=70.0, rate=2.0, stuck_period=_HOURS, max_spread=2.0
     ),
-    "facility_return_temperature": PlausibleRange(low=1.0, high=90.0, rate=2.0, apart=2.0),
-    "technology_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=2.0, apart=2.0),
+    "facility_return_temperature": PlausibleRange(low=1.0, high=90.0, rate=2.0, max_spread=2.0),
+    "technology_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=2.0, max_spread=2.0),
     "technology_return_temperature": PlausibleRange(low=1.0, high=95.0, rate=5.0),
     "rack_supply_temperature": PlausibleRange(low=1.0, high=80.0, rate=5.0),
     "rack_return_temperature": PlausibleRange(low=1.0, high=95.0, rate=10.0),
     "rack_power": PlausibleRange(low=-0.01, high=1.5, share_of="rack_power"),
-    "air_temperature": PlausibleRange(low=-60.0, high=60.0, rate=1.0, apart=2.0),
+    "air_temperature": PlausibleRange(low=-60.0, high=60.0, rate=1.0, max_spread=2.0),
     "relative_humidity": PlausibleRange(low=0.0, high=1.05),
 }
 """By variable. The widths are ours: wide enough for a plant in trouble, narrow enough to see a kW
@@ -157,7 +157,7 @@ def read_site_limits(path: Path) -> SiteLimits:
         return {}
     except (OSError, MessageError) as error:
         raise SiteError(
-            str(path), [ValidationIssue(place="file", value="", mend=str(error))]
+            str(path), [ValidationIssue(location="file", found="", remedy=str(error))]
         ) from error
     faults: list[ValidationIssue] = []
     found: dict[str, dict[str, float]] = {}
@@ -191,10 +191,10 @@ def apply_site_limits(found: PlausibleRange, limits: SiteLimits, *names: str) ->
         low=told.get("low", found.low),
         high=told.get("high", found.high),
         rate=told.get("rate", found.rate),
-        stuck=_span(told["stuck"]) if "stuck" in told else found.stuck,
-        flat=told.get("flat", found.flat),
-        flat_for=_span(told["flat_for"]) if "flat_for" in told else found.flat_for,
-        apart=told.get("apart", found.apart),
+        stuck_period=_span(told["stuck"]) if "stuck" in told else found.stuck_period,
+        min_change=told.get("flat", found.min_change),
+        flat_period=_span(told["flat_for"]) if "flat_for" in told else found.flat_period,
+        max_spread=told.get("apart", found.max_spread),
     )
 
 
@@ -211,5 +211,5 @@ def _is_number(value: object) -> bool:
 
 
 def _fault(place: str, value: object) -> ValidationIssue:
-    mend = f"write NAME: {{THRESHOLD: number}}, with a threshold of {', '.join(THRESHOLD_KEYS)}"
-    return ValidationIssue(place=str(place), value=repr(value), mend=mend)
+    remedy = f"write NAME: {{THRESHOLD: number}}, with a threshold of {', '.join(THRESHOLD_KEYS)}"
+    return ValidationIssue(location=str(place), found=repr(value), remedy=remedy)

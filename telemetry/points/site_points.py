@@ -88,7 +88,7 @@ def object_ids(machine: Equipment, meaning: PointMeaning) -> list[str]:
 def _meanings(site: Site) -> Iterator[PointMeaning]:
     """Yield the rows of a site: its chillers are asked for where plans commit some of them."""
     for meaning in POINT_MEANINGS:
-        if site.committed or meaning.variable not in UNIT_COUNT_VARIABLES:
+        if site.switchable_units or meaning.variable not in UNIT_COUNT_VARIABLES:
             yield meaning
 
 
@@ -121,7 +121,7 @@ class ServicePaths:
         users: dict[str, list[str]] = {}
         for relation in site.relations:
             match relation:
-                case Convert(owner=owner, output=output, draws=draws):
+                case Convert(owner=owner, output=output, inputs=draws):
                     sources.append((owner, output))
                     for carrier in draws:
                         users.setdefault(carrier, []).append(owner)
@@ -139,10 +139,10 @@ class ServicePaths:
 
     def _reach_racks(self, site: Site) -> None:
         """Lead power from the halls, and coolant from each CDU, to the racks."""
-        halls = site.of(ITHall)
+        halls = site.machines_of(ITHall)
         self.power.update({hall.name: tuple(rack_ids(hall)) for hall in halls})
         racks = [rack for hall in halls for rack in rack_ids(hall)]
-        units = [unit for bank in site.of(CduBank) for unit in unit_ids(bank)]
+        units = [unit for bank in site.machines_of(CduBank) for unit in unit_ids(bank)]
         for place, unit in enumerate(units):
             first, last = (len(racks) * edge // len(units) for edge in (place, place + 1))
             self.cooling[unit] = tuple(racks[first:last])
@@ -279,17 +279,17 @@ class SiteVariables:
     """
 
     def __init__(self, site: Site) -> None:
-        self.places: dict[VariableKey, int] = {}
-        self.shapes: list[VariableLayout] = []
-        self.machines = 0
+        self.slots: dict[VariableKey, int] = {}
+        self.layouts: list[VariableLayout] = []
+        self.machine_slot_count = 0
         groups = _groups(site)
         for group in (g for g in groups if g.dim != "rack"):
             self._lay(group)
-        self.machines = len(self.places)
+        self.machine_slot_count = len(self.slots)
         for group in (g for g in groups if g.dim == "rack"):
             self._lay(group)
-        self.value = np.full(len(self.places), np.nan)
-        self.time = np.full(len(self.places), NO_TIME_US)
+        self.value = np.full(len(self.slots), np.nan)
+        self.time = np.full(len(self.slots), NO_TIME_US)
 
     def is_silent(
         self, slot: int, time: int, *, latest: int, longest: np.timedelta64
@@ -308,7 +308,7 @@ class SiteVariables:
         told = int(self.time[slot])
         return told > latest or time - told > longest / _MICROSECOND
 
-    def put(self, slot: int, time: int, value: float, *, latest: int) -> bool:
+    def update(self, slot: int, time: int, value: float, *, latest: int) -> bool:
         """Keep a value if it is the newest of its slot up to a moment, and return whether it is."""
         if time <= self.time[slot] <= latest:
             return False
@@ -317,10 +317,10 @@ class SiteVariables:
         return True
 
     def _lay(self, group: "_Group") -> None:
-        first = len(self.places)
+        first = len(self.slots)
         for objects in group.objects.values():
             for label in objects:
-                self.places[group.variable, label] = len(self.places)
+                self.slots[group.variable, label] = len(self.slots)
         shape = VariableLayout(
             variable=group.variable,
             dim=group.dim,
@@ -329,9 +329,9 @@ class SiteVariables:
             counts=tuple(len(objects) for objects in group.objects.values()),
             sign=1.0 if group.negative else 0.0,
         )
-        self.shapes.append(shape)
+        self.layouts.append(shape)
         if group.negative:
-            self.shapes.append(replace(shape, variable=group.negative, sign=-1.0))
+            self.layouts.append(replace(shape, variable=group.negative, sign=-1.0))
 
 
 @dataclass(kw_only=True)
@@ -348,14 +348,14 @@ def _groups(site: Site) -> list[_Group]:
     groups: dict[str, _Group] = {}
     for listed in list_points(site):
         meaning = listed.meaning
-        if meaning.is_ours:
+        if meaning.is_writable:
             continue
         kind = site.equipment[listed.machine].kind if listed.machine else ""
         is_rack = meaning.object_type == RACK_OBJECT
         dim = "rack" if is_rack else "" if kind in _SINGLE else EQUIPMENT_DIMENSIONS.get(kind, kind)
         group = groups.setdefault(
             meaning.variable,
-            _Group(variable=meaning.variable, dim=dim, negative=meaning.negative),
+            _Group(variable=meaning.variable, dim=dim, negative=meaning.reverse_variable),
         )
         label = listed.label if is_rack else listed.machine
         group.objects.setdefault(label, []).append(listed.label)

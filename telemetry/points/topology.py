@@ -132,7 +132,7 @@ def mismatched_rack_names(site: Site, plant: set[str], batches: set[tuple[str, s
 
 def declared_racks(site: Site) -> set[str]:
     """Return the racks of a site file, ``{hall}-{rack}``."""
-    return {rack for hall in site.of(ITHall) for rack in rack_ids(hall)}
+    return {rack for hall in site.machines_of(ITHall) for rack in rack_ids(hall)}
 
 
 def _paths(name: str, told: set[str], heard: set[str]) -> list[str]:
@@ -203,7 +203,7 @@ class RackNameMismatch:
         self._found: tuple[int, tuple[str, ...]] = (0, ())
         self._is_settled = False
 
-    def hear(self, sample: Sample) -> None:
+    def observe(self, sample: Sample) -> None:
         """Take note of the names in a sample."""
         match sample:
             case RackBatch(site=site, hall=hall, rack=rack) if site == self._site.name:
@@ -218,7 +218,7 @@ class RackNameMismatch:
                     with self._lock:
                         self._plant.add(name)
 
-    def racks(self, now: np.datetime64, period: np.timedelta64) -> tuple[str, ...]:
+    def mismatched_racks(self, now: np.datetime64, period: np.timedelta64) -> tuple[str, ...]:
         """Return the racks of the site file that are not to be acted on, ``{hall}-{rack}``.
 
         Parameters
@@ -247,13 +247,13 @@ class RackNameMismatch:
             return self._found[1]
 
     @property
-    def are_strange(self) -> bool:
+    def has_no_declared_racks(self) -> bool:
         """Whether both sides have said their names, and the site file has none of these racks."""
         with self._lock:
             cluster = {f"{hall}-{rack}" for hall, rack in self._cluster}
             return self._is_settled and not declared_racks(self._site) & (self._plant | cluster)
 
-    def words(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Return in words where the two sides and the site file differ."""
         with self._lock:
             return describe_rack_mismatch(self._site, self._plant, self._cluster)

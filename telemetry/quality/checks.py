@@ -105,9 +105,9 @@ class PointHistory:
         The last reading.
     since
         Since when it shows that very number.
-    level, steady
+    level, steady_since
         Since when it has stayed within a hair's breadth of which number.
-    doubted, doubted_at, doubts, doubt
+    candidate, candidate_time, candidate_count, candidate_flag
         The newest reading since that was not believed, how many like it came in a row, and the
         verdict on it; ``good`` if there is none.
     """
@@ -116,11 +116,11 @@ class PointHistory:
     time: np.datetime64 = _NEVER
     since: np.datetime64 = _NEVER
     level: float = math.nan
-    steady: np.datetime64 = _NEVER
-    doubted: float = math.nan
-    doubted_at: np.datetime64 = _NEVER
-    doubts: int = 0
-    doubt: QualityFlag = QualityFlag.GOOD
+    steady_since: np.datetime64 = _NEVER
+    candidate: float = math.nan
+    candidate_time: np.datetime64 = _NEVER
+    candidate_count: int = 0
+    candidate_flag: QualityFlag = QualityFlag.GOOD
 
     def after(
         self, reading: PointReading, flag: QualityFlag, limits: PlausibleRange
@@ -139,17 +139,29 @@ class PointHistory:
         """
         value = reading.value
         if flag not in UNTRUSTED_FLAGS:
-            return self.then(reading, limits.flat)
-        if flag not in _DOUBTS or value is None or self.doubted_at >= reading.time:
+            return self.then(reading, limits.min_change)
+        if flag not in _DOUBTS or value is None or self.candidate_time >= reading.time:
             return self
-        doubts = self.doubts + 1 if self.doubt is flag and self.bears_out(reading, limits) else 1
-        return replace(self, doubted=value, doubted_at=reading.time, doubts=doubts, doubt=flag)
+        doubts = (
+            self.candidate_count + 1
+            if self.candidate_flag is flag and self.confirms(reading, limits)
+            else 1
+        )
+        return replace(
+            self,
+            candidate=value,
+            candidate_time=reading.time,
+            candidate_count=doubts,
+            candidate_flag=flag,
+        )
 
-    def bears_out(self, reading: PointReading, limits: PlausibleRange) -> bool:
+    def confirms(self, reading: PointReading, limits: PlausibleRange) -> bool:
         """Return whether a reading is as near to the one that was doubted as its rate allows."""
-        if reading.value is None or not self.doubted_at < reading.time:
+        if reading.value is None or not self.candidate_time < reading.time:
             return False
-        return not _leaps(reading.value - self.doubted, reading.time - self.doubted_at, limits)
+        return not _leaps(
+            reading.value - self.candidate, reading.time - self.candidate_time, limits
+        )
 
     def then(self, reading: PointReading, flat: float = 0.0) -> "PointHistory":
         """Return the history after a reading; one that is out of order or empty changes nothing.
@@ -171,7 +183,7 @@ class PointHistory:
             time=reading.time,
             since=since,
             level=self.level if is_steady else value,
-            steady=self.steady if is_steady else reading.time,
+            steady_since=self.steady_since if is_steady else reading.time,
         )
 
 
@@ -239,15 +251,18 @@ def _course(
     if is_fast:
         if _is_mixed_up(value, history, limits):
             return QualityFlag.UNIT
-        is_step = history.doubt is QualityFlag.RATE and history.doubts >= STEP_CONFIRMATIONS - 1
+        is_step = (
+            history.candidate_flag is QualityFlag.RATE
+            and history.candidate_count >= STEP_CONFIRMATIONS - 1
+        )
         return (
-            QualityFlag.GOOD if is_step and history.bears_out(reading, limits) else QualityFlag.RATE
+            QualityFlag.GOOD if is_step and history.confirms(reading, limits) else QualityFlag.RATE
         )
     is_same = value == history.value
-    if limits.stuck is not None and is_same and time - history.since > limits.stuck:
+    if limits.stuck_period is not None and is_same and time - history.since > limits.stuck_period:
         return QualityFlag.STUCK
-    is_steady = limits.flat > 0.0 and abs(value - history.level) <= limits.flat
-    if is_steady and time - history.steady > limits.flat_for:
+    is_steady = limits.min_change > 0.0 and abs(value - history.level) <= limits.min_change
+    if is_steady and time - history.steady_since > limits.flat_period:
         return QualityFlag.FLAT
     return QualityFlag.GOOD
 
@@ -291,8 +306,8 @@ def _is_in_other_unit(
 
 
 def _goes_on(value: float, history: PointHistory, limits: PlausibleRange) -> bool:
-    return history.doubt is QualityFlag.UNIT and continues_other_unit(
-        value, history.doubted, history.value, unit=limits.unit
+    return history.candidate_flag is QualityFlag.UNIT and continues_other_unit(
+        value, history.candidate, history.value, unit=limits.unit
     )
 
 
@@ -460,7 +475,7 @@ class UnboundPointLimits:
     high: float
     states: frozenset[int] = frozenset()
 
-    def verdict(self, sample: PointValue, age: int = 0) -> QualityFlag:
+    def check(self, sample: PointValue, age: int = 0) -> QualityFlag:
         """Return the verdict on a value.
 
         Parameters
@@ -507,7 +522,7 @@ def check_unbound(
         As :meth:`Plausible.verdict` gives it.
     """
     age = 0 if now is None else int((now - sample.time) / MICROSECOND)
-    return unbound_point_limits(metadata).verdict(sample, age)
+    return unbound_point_limits(metadata).check(sample, age)
 
 
 @lru_cache(maxsize=MAX_CACHED_POINTS)

@@ -54,16 +54,16 @@ class QualityTracker:
 
     def __init__(self, binder: PointBinder) -> None:
         self._binder = binder
-        self.misdated = ClockSkewTracker()
+        self.clock_skew = ClockSkewTracker()
         self._histories: dict[str, PointHistory] = {}
         self._redundancy = _Redundancy()
 
-    def has(self, sample: PointValue) -> bool:
+    def is_duplicate(self, sample: PointValue) -> bool:
         """Return whether the last reading of a point is of this very moment."""
         history = self._histories.get(sample.point, NO_HISTORY)
-        return bool(sample.time in (history.time, history.doubted_at))
+        return bool(sample.time in (history.time, history.candidate_time))
 
-    def on(
+    def check(
         self,
         binding: PointBinding,
         reading: PointReading,
@@ -87,13 +87,13 @@ class QualityTracker:
         before = self._histories.get(binding.point, NO_HISTORY)
         if now is not None and before is not NO_HISTORY:
             limit = now + MAX_CLOCK_LEAD
-            if before.time > limit or before.doubted_at > limit:
+            if before.time > limit or before.candidate_time > limit:
                 before = NO_HISTORY  # it came by a clock that was set back since
         flag = check_reading(reading, now, before, limits=binding.band)
         if not binding.is_spare:
-            self.misdated.note(binding.key, flag, time=reading.time, received=now)
+            self.clock_skew.note(binding.key, flag, time=reading.time, received=now)
         value = reading.value
-        if flag is QualityFlag.GOOD and value is not None and binding.key in self._binder.doubled:
+        if flag is QualityFlag.GOOD and value is not None and binding.key in self._binder.redundant:
             longest = STALE_PERIODS * period
             if not self._redundancy.agrees(binding, value, reading.time, longest=longest):
                 flag = QualityFlag.DISAGREES
@@ -152,13 +152,13 @@ class ClockSkew:
 
     Attributes
     ----------
-    off
+    skew
         Its stamp less the time at which it came. [timedelta64]
     since, last
         When the first of these readings came, and the newest, UTC.
     """
 
-    off: np.timedelta64
+    skew: np.timedelta64
     since: np.datetime64
     last: np.datetime64
 
@@ -193,11 +193,11 @@ class ClockSkewTracker:
         if flag not in TIMESTAMP_FLAGS or received is None:
             self._found.pop(key, None)
             return
-        new = ClockSkew(off=time - received, since=received, last=received)
+        new = ClockSkew(skew=time - received, since=received, last=received)
         before = self._found.get(key)
         self._found[key] = replace(new, since=before.since) if before else new
 
-    def words_of(self, key: VariableKey) -> str:
+    def describe_point(self, key: VariableKey) -> str:
         """Return how far off the newest stamp of a point is; empty if it was not refused.
 
         Parameters
@@ -206,9 +206,9 @@ class ClockSkewTracker:
             Variable and object of the point.
         """
         found = self._found.get(key)
-        return describe_skews([found.off]) if found else ""
+        return describe_skews([found.skew]) if found else ""
 
-    def words(self, now: np.datetime64, period: np.timedelta64) -> str:
+    def describe(self, now: np.datetime64, period: np.timedelta64) -> str:
         """Return which or how many points are refused by now, and how far off; empty if none is.
 
         Parameters
@@ -220,7 +220,7 @@ class ClockSkewTracker:
             comes late once, and is no wrong clock.
         """
         found = {
-            key: one.off
+            key: one.skew
             for key, one in self._found.copy().items()
             if one.last - one.since >= 0.5 * period and now - one.last <= STALE_PERIODS * period
         }
@@ -320,7 +320,7 @@ class PointCoverage:
     _beat: int | None = None
     _pauses: list[_Pause] = field(default_factory=list)
 
-    def beat(self, second: int) -> None:
+    def record_heartbeat(self, second: int) -> None:
         """Take down a heartbeat of the plant. [s since 1970]"""
         if (
             self._beat is not None
@@ -330,10 +330,10 @@ class PointCoverage:
             self._pauses.append(_Pause(self._beat, second, before))
         self._beat = max(second, self._beat or second)
 
-    def hear(self, point: str, second: int) -> None:
+    def record(self, point: str, second: int) -> None:
         """Take down a value of a point, and whether it is a heartbeat. [s since 1970]"""
         if HEARTBEAT_TOPIC_PART in point:
-            self.beat(second)
+            self.record_heartbeat(second)
         course = self._points.get(point)
         if course is None:
             self._points[point] = _Course(first=second, last=second)
@@ -345,7 +345,7 @@ class PointCoverage:
                 self._close(course, second)
             course.last = second
 
-    def worst(self, now: int) -> list[PoorCoverage]:
+    def worst_points(self, now: int) -> list[PoorCoverage]:
         """Return the points that were covered least, the worst first; none that was heard whole.
 
         Parameters
@@ -363,7 +363,7 @@ class PointCoverage:
 
     def summary(self, now: int) -> dict[str, object]:
         """Return how many points were heard, and the worst of them, ready for JSON."""
-        return {"points": len(self._points), "worst": self.worst(now)}
+        return {"points": len(self._points), "worst": self.worst_points(now)}
 
     def _share(self, course: _Course, now: int) -> float:
         silent = course.silent + self._silence(course.last, now)

@@ -76,8 +76,10 @@ def read(
     for path in map(Path, paths):
         sort = recognise(path)
         if sort in found:
-            mend = f"{found[sort].name} holds {sort} as well; give one file of them"
-            raise SeriesError(path.name, [ValidationIssue(place=path.name, value=sort, mend=mend)])
+            remedy = f"{found[sort].name} holds {sort} as well; give one file of them"
+            raise SeriesError(
+                path.name, [ValidationIssue(location=path.name, found=sort, remedy=remedy)]
+            )
         found[sort] = path
     prices = read_prices(found["prices"], zone=zone) if "prices" in found else None
     carbon = None
@@ -102,8 +104,8 @@ def _jobs(path: Path | None, year: int | None) -> pd.DataFrame | None:
     if path is None:
         return None
     if year is None:
-        mend = "jobs count hours from no year; say which one"
-        raise SeriesError(path.name, [ValidationIssue(place="year", value="", mend=mend)])
+        remedy = "jobs count hours from no year; say which one"
+        raise SeriesError(path.name, [ValidationIssue(location="year", found="", remedy=remedy)])
     return read_jobs(path, year=year)
 
 
@@ -149,5 +151,5 @@ def recognise(path: str | Path) -> SeriesKind:
         return "prices"
     if intensity_columns(table):
         return "carbon"
-    mend = "these columns are those of no series; wanted is prices, carbon, weather or jobs"
-    raise table.unfit(mend)
+    remedy = "these columns are those of no series; wanted is prices, carbon, weather or jobs"
+    raise table.column_error(remedy)

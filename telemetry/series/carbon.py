@@ -129,13 +129,13 @@ def read_intensity(table: TextTable, kind: str) -> tuple[np.ndarray, list[str]]:
     """
     found = intensity_columns(table)
     if not found:
-        mend = f"no carbon intensity; wanted is {CARBON_HEADERS}"
-        raise table.unfit(mend)
+        remedy = f"no carbon intensity; wanted is {CARBON_HEADERS}"
+        raise table.column_error(remedy)
     if kind not in found and list(found) != ["unspecified"]:
-        mend = f"this file has {' and '.join(found)}; ask for that, or give another file"
+        remedy = f"this file has {' and '.join(found)}; ask for that, or give another file"
         raise SeriesError(
             table.source,
-            [ValidationIssue(place=f"{table.source}, carbon kind", value=kind, mend=mend)],
+            [ValidationIssue(location=f"{table.source}, carbon kind", found=kind, remedy=remedy)],
         )
     taken = kind if kind in found else "unspecified"
     header = found[taken]
@@ -151,8 +151,8 @@ def _factor(source: str, header: str) -> float:
         return 1.0
     unit = re.search(r"\b(g|kg)co\W?2?e?q?/kwh", header.lower().replace("₂", "2"))
     if unit is None:
-        mend = "the header must name gCO₂eq/kWh or kgCO₂eq/kWh"
+        remedy = "the header must name gCO₂eq/kWh or kgCO₂eq/kWh"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, columns", value=header, mend=mend)]
+            source, [ValidationIssue(location=f"{source}, columns", found=header, remedy=remedy)]
         )
     return _FACTOR[unit[1]]

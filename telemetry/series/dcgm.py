@@ -65,7 +65,7 @@ class DcgmChip:
         In the order of a rack batch; all NaN if one is missing.
     uuid
         Which one it is, or "".
-    lacks
+    missing_metrics
         Metrics that are missing.
     """
 
@@ -73,7 +73,7 @@ class DcgmChip:
     number: int
     values: tuple[float, float, float, float, float]
     uuid: str = ""
-    lacks: tuple[str, ...] = ()
+    missing_metrics: tuple[str, ...] = ()
 
 
 NO_CHIP_VALUES: Final = (math.nan, math.nan, math.nan, math.nan, math.nan)
@@ -95,15 +95,16 @@ def fetch_exporter(url: str) -> str:
     """
     if not url.startswith(("http://", "https://")):
         raise SeriesError(
-            url, [ValidationIssue(place="url", value=url, mend="write http://HOST:9400/metrics")]
+            url,
+            [ValidationIssue(location="url", found=url, remedy="write http://HOST:9400/metrics")],
         )
     try:
         with urllib.request.urlopen(url, timeout=EXPORTER_TIMEOUT_S) as answer:
             return bytes(answer.read(MAX_EXPORTER_TEXT_BYTES + 1)).decode("utf-8", "replace")
     except (OSError, HTTPException, ValueError) as error:
-        mend = "is dcgm-exporter running there, and may this machine reach it?"
+        remedy = "is dcgm-exporter running there, and may this machine reach it?"
         raise SeriesError(
-            url, [ValidationIssue(place="exporter", value=str(error), mend=mend)]
+            url, [ValidationIssue(location="exporter", found=str(error), remedy=remedy)]
         ) from error
 
 
@@ -123,10 +124,12 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
         If it is too long or tells of no accelerator, or each lacks a metric; all are named at once.
     """
     if len(text) > MAX_EXPORTER_TEXT_BYTES:
-        mend = (
+        remedy = (
             f"an exporter says at most {MAX_EXPORTER_TEXT_BYTES} letters; ask it for fewer metrics"
         )
-        raise SeriesError(source, [ValidationIssue(place="size", value=str(len(text)), mend=mend)])
+        raise SeriesError(
+            source, [ValidationIssue(location="size", found=str(len(text)), remedy=remedy)]
+        )
     found: dict[tuple[str, int], dict[str, float]] = {}
     names: dict[tuple[str, int], str] = {}
     for line in text.splitlines():
@@ -148,10 +151,12 @@ def parse_exporter_text(text: str, source: str = "dcgm-exporter") -> list[DcgmCh
             found.setdefault(key, {})[match["name"]] = value
             names[key] = labels.get("UUID", "")
     chips = [_chip(key, told, names[key]) for key, told in sorted(found.items())]
-    faults = [_lacking(chip) for chip in chips if chip.lacks]
+    faults = [_lacking(chip) for chip in chips if chip.missing_metrics]
     if not found:
-        mend = "its counters must have the metrics of docs/telemetry.md"
-        faults.append(ValidationIssue(place="metrics", value="none of an accelerator", mend=mend))
+        remedy = "its counters must have the metrics of docs/telemetry.md"
+        faults.append(
+            ValidationIssue(location="metrics", found="none of an accelerator", remedy=remedy)
+        )
     if len(faults) == max(len(chips), 1):
         raise SeriesError(source, faults)
     return chips
@@ -211,15 +216,17 @@ def _chip(key: tuple[str, int], told: dict[str, float], uuid: str) -> DcgmChip:
         CHIP_METRICS[name][0] if name in CHIP_METRICS else MEMORY_USED_METRIC for name in missing
     )
     if lacks:
-        return DcgmChip(host=host, number=number, values=NO_CHIP_VALUES, uuid=uuid, lacks=lacks)
+        return DcgmChip(
+            host=host, number=number, values=NO_CHIP_VALUES, uuid=uuid, missing_metrics=lacks
+        )
     power, temperature, use, memory, clock = (values[name] for name in wanted)
     all_known = (power, temperature, use, memory, clock)
     return DcgmChip(host=host, number=number, values=all_known, uuid=uuid)
 
 
 def _lacking(chip: DcgmChip) -> ValidationIssue:
-    mend = f"let the exporter tell {', '.join(chip.lacks)}"
-    return ValidationIssue(place=f"{chip.host} gpu {chip.number}", value="", mend=mend)
+    remedy = f"let the exporter tell {', '.join(chip.missing_metrics)}"
+    return ValidationIssue(location=f"{chip.host} gpu {chip.number}", found="", remedy=remedy)
 
 
 NO_ANSWER_YET: Final = "it has not answered yet"
@@ -270,12 +277,12 @@ class DcgmRackReader:
         """Wait for nobody any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def read(self, patience: float) -> list[DcgmChip]:
+    def read(self, timeout: float) -> list[DcgmChip]:
         """Return the accelerators of the rack, in their places.
 
         Parameters
         ----------
-        patience
+        timeout
             Longest wait for an answer. [s]
 
         Returns
@@ -294,7 +301,7 @@ class DcgmRackReader:
             for url in self._exporters
             if url not in self._late
         }
-        wait(asked.values(), timeout=patience)
+        wait(asked.values(), timeout=timeout)
         self._late |= {url: one for url, one in asked.items() if not one.done()}
         self.troubles = dict.fromkeys(self._late, NO_ANSWER_YET)
         told = {url: self._answer(url, one) for url, one in asked.items() if url not in self._late}
@@ -305,7 +312,7 @@ class DcgmRackReader:
         chips = [chip for url in self._exporters for chip in found.get(url) or self._nobody(url)]
         if not any(chip.values[0] >= 0.0 for chip in chips):
             faults = [
-                ValidationIssue(place=url, value="nothing", mend=why)
+                ValidationIssue(location=url, found="nothing", remedy=why)
                 for url, why in self.troubles.items()
             ]
             raise SeriesError("the rack", faults)
@@ -321,7 +328,11 @@ class DcgmRackReader:
         except SeriesError as error:
             self.troubles[url] = str(error)
             return []
-        lacks = [f"gpu {chip.number} lacks {', '.join(chip.lacks)}" for chip in chips if chip.lacks]
+        lacks = [
+            f"gpu {chip.number} lacks {', '.join(chip.missing_metrics)}"
+            for chip in chips
+            if chip.missing_metrics
+        ]
         count = len(self._places.get(url, []))
         absent = count - len(chips)
         lacks += [f"{absent} of {count} accelerators are not there"] if absent > 0 else []

@@ -129,8 +129,8 @@ def between(
         for begin, until in _runs(np.isnan(part[name].values), cut):
             place = f"{source}, {name}, {_span(begin, until)}"
             hours = f"{(until - begin) / HOUR:g} h without values"
-            mend = "give a file that has them, or another stretch"
-            faults.append(ValidationIssue(place=place, value=hours, mend=mend))
+            remedy = "give a file that has them, or another stretch"
+            faults.append(ValidationIssue(location=place, found=hours, remedy=remedy))
         part[name].attrs = _cut_gaps(part[name].attrs, (first, last))
     raise_faults(source, faults)
     return part.assign_attrs(_cut_gaps(part.attrs, (first, last)))
@@ -142,7 +142,7 @@ def select_variables(dataset: xr.Dataset, *names: str) -> xr.Dataset:
     return kept.assign_attrs({key: _union(kept, key) for key in ("gaps", "long_gaps")})
 
 
-def reject_gaps(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None:
+def reject_gaps(whole: xr.Dataset, name: str, *, column: str, remedy: str) -> None:
     """Refuse a variable with a hole, for what is not guessed from its neighbours.
 
     Parameters
@@ -153,7 +153,7 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None
         The variable.
     column
         Its header in the file.
-    mend
+    remedy
         What to write there.
 
     Raises
@@ -166,7 +166,7 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None
     raise_faults(
         source,
         [
-            ValidationIssue(place=f"{source}, {column}", value=str(hole), mend=mend)
+            ValidationIssue(location=f"{source}, {column}", found=str(hole), remedy=remedy)
             for hole in holes
         ],
     )
@@ -175,9 +175,9 @@ def reject_gaps(whole: xr.Dataset, name: str, *, column: str, mend: str) -> None
 def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> None:
     faults = [
         ValidationIssue(
-            place=f"{source}, row {lines[row + 1]}",
-            value=format_minute(stamps[row]),
-            mend=f"the same time stands in row {lines[row]}; keep one of them",
+            location=f"{source}, row {lines[row + 1]}",
+            found=format_minute(stamps[row]),
+            remedy=f"the same time stands in row {lines[row]}; keep one of them",
         )
         for row in np.flatnonzero(stamps[1:] == stamps[:-1])
     ]
@@ -185,21 +185,22 @@ def _refuse_doubled(source: str, stamps: np.ndarray, *, lines: np.ndarray) -> No
 
 
 def _refuse_empty(source: str, values: dict[str, np.ndarray]) -> None:
-    mend = "the column holds no value at all; give a file that has some"
+    remedy = "the column holds no value at all; give a file that has some"
     empty = [name for name, series in values.items() if np.isnan(series).all()]
     raise_faults(
-        source, [ValidationIssue(place=f"{source}, {name}", value="", mend=mend) for name in empty]
+        source,
+        [ValidationIssue(location=f"{source}, {name}", found="", remedy=remedy) for name in empty],
     )
 
 
 def _refuse_uncovered(source: str, asked: _Stretch, *, has: _Stretch) -> None:
     if asked[0] >= asked[1]:
         fault = ValidationIssue(
-            place="stretch", value=_span(*asked), mend="the end must be after the start"
+            location="stretch", found=_span(*asked), remedy="the end must be after the start"
         )
     elif asked[0] < has[0] or asked[1] > has[1]:
-        mend = f"the file covers {_span(*has)}; give one that covers the stretch, or shorten it"
-        fault = ValidationIssue(place=f"{source}, stretch", value=_span(*asked), mend=mend)
+        remedy = f"the file covers {_span(*has)}; give one that covers the stretch, or shorten it"
+        fault = ValidationIssue(location=f"{source}, stretch", found=_span(*asked), remedy=remedy)
     else:
         return
     raise SeriesError(source, [fault])
@@ -237,19 +238,19 @@ def _union(dataset: xr.Dataset, key: str) -> list[str]:
     return sorted({span for name in dataset.data_vars for span in dataset[name].attrs[key]})
 
 
-def _cut_gaps(attrs: dict[str, object], stretch: _Stretch) -> dict[str, object]:
+def _cut_gaps(attrs: dict[str, object], seconds: _Stretch) -> dict[str, object]:
     """Return the attributes with those gaps only that touch the stretch."""
     cut = dict(attrs)
     for key in ("gaps", "long_gaps"):
         spans = attrs.get(key, [])
         if isinstance(spans, list):
-            cut[key] = [span for span in spans if _touches(str(span), stretch)]
+            cut[key] = [span for span in spans if _touches(str(span), seconds)]
     return cut
 
 
-def _touches(span: str, stretch: _Stretch) -> bool:
+def _touches(span: str, seconds: _Stretch) -> bool:
     begin, until = (to_utc(text) for text in span.split("/"))
-    return bool(begin < stretch[1] and until > stretch[0])
+    return bool(begin < seconds[1] and until > seconds[0])
 
 
 HOUR_US: Final = 3_600_000_000
@@ -293,28 +294,31 @@ def interval_edges(source: str, stamps: np.ndarray) -> np.ndarray:
     may change from hours to quarter-hours in the middle.
     """
     if len(stamps) <= 1:
-        mend = "a series needs two rows or more"
+        remedy = "a series needs two rows or more"
         raise SeriesError(
-            source, [ValidationIssue(place=source, value=f"{len(stamps)} rows", mend=mend)]
+            source, [ValidationIssue(location=source, found=f"{len(stamps)} rows", remedy=remedy)]
         )
     steps = np.diff(stamps).astype(np.int64)
     if steps.max() > _LONGEST.astype("timedelta64[us]").astype(np.int64):
         row = int(steps.argmax())
-        mend = f"no row until {format_minute(stamps[row + 1])}; correct the mistyped time"
+        remedy = f"no row until {format_minute(stamps[row + 1])}; correct the mistyped time"
         raise SeriesError(
             source,
             [
                 ValidationIssue(
-                    place=f"{source}, after {format_minute(stamps[row])}", value="", mend=mend
+                    location=f"{source}, after {format_minute(stamps[row])}",
+                    found="",
+                    remedy=remedy,
                 )
             ],
         )
     strange = stamps[(stamps < VALID_TIMES[0]) | (stamps >= VALID_TIMES[1])]
     if strange.size:
-        mend = f"{strange.size} such rows; a series is of the years 2000 to 2099"
+        remedy = f"{strange.size} such rows; a series is of the years 2000 to 2099"
         place = f"{source}, time"
         raise SeriesError(
-            source, [ValidationIssue(place=place, value=format_minute(strange[0]), mend=mend)]
+            source,
+            [ValidationIssue(location=place, found=format_minute(strange[0]), remedy=remedy)],
         )
     before, after = _pieces(source, steps)
     own = np.minimum(before, steps)
@@ -338,8 +342,8 @@ def _pieces(source: str, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         is_piece = sizes == sizes.min()
     if sizes[is_piece].min() > HOUR_US:
         value = f"{sizes.min() / HOUR_US:g} h"
-        mend = "rows stand that far apart; give hourly values or finer ones"
-        raise SeriesError(source, [ValidationIssue(place=source, value=value, mend=mend)])
+        remedy = "rows stand that far apart; give hourly values or finer ones"
+        raise SeriesError(source, [ValidationIssue(location=source, found=value, remedy=remedy)])
     known = np.flatnonzero(is_piece)
     runs = np.arange(len(starts))
     at_or_before = np.clip(np.searchsorted(known, runs, side="right") - 1, 0, None)
@@ -397,9 +401,9 @@ def check_limits(source: str, values: dict[str, np.ndarray], *, lines: np.ndarra
         is_bad = ~np.isnan(series) & ~((series >= low) & (series <= high))
         faults += [
             ValidationIssue(
-                place=cell_location(source, row=lines[row], name=name),
-                value=f"{series[row]:g}{unit}",
-                mend=f"must lie between {low:g} and {high:g}{unit}; correct or blank it",
+                location=cell_location(source, row=lines[row], name=name),
+                found=f"{series[row]:g}{unit}",
+                remedy=f"must lie between {low:g} and {high:g}{unit}; correct or blank it",
             )
             for row in np.flatnonzero(is_bad)
         ]

@@ -102,16 +102,17 @@ def price_column(table: TextTable) -> tuple[str, float]:
     foreign = [name for name, unit in units.items() if unit and unit not in _PER_MWH]
     bare = [name for name in table.columns if "price" in name.lower()]
     if priced:
-        value, mend = ", ".join(priced), "keep one column of prices in euro"
+        value, remedy = ", ".join(priced), "keep one column of prices in euro"
     elif foreign:
-        value, mend = foreign[0], f"convert it to EUR/MWh; wanted is {PRICE_HEADERS}"
+        value, remedy = foreign[0], f"convert it to EUR/MWh; wanted is {PRICE_HEADERS}"
     elif bare:
-        value, mend = bare[0], f"name the unit in the header: {PRICE_HEADERS}"
+        value, remedy = bare[0], f"name the unit in the header: {PRICE_HEADERS}"
     else:
-        mend = f"no column of prices; wanted is {PRICE_HEADERS}"
-        raise table.unfit(mend)
+        remedy = f"no column of prices; wanted is {PRICE_HEADERS}"
+        raise table.column_error(remedy)
     raise SeriesError(
-        table.source, [ValidationIssue(place=f"{table.source}, price", value=value, mend=mend)]
+        table.source,
+        [ValidationIssue(location=f"{table.source}, price", found=value, remedy=remedy)],
     )
 
 
@@ -166,8 +167,8 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     found = [name for name in table.columns if name in IMBALANCE_PRICE_COLUMNS]
     if POSITION_COLUMN not in table.columns or found not in _RIGHT:
         both = " and ".join(list(IMBALANCE_PRICE_COLUMNS)[:2])
-        mend = f"wanted is {POSITION_COLUMN}, and both of {both}, one, or none"
-        raise table.unfit(mend)
+        remedy = f"wanted is {POSITION_COLUMN}, and both of {both}, one, or none"
+        raise table.column_error(remedy)
     stamps, notes = row_times(table, zone)
     values = {
         "day_ahead_position": parse_numbers(table, POSITION_COLUMN, name="day_ahead_position")
@@ -180,8 +181,8 @@ def read_positions(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
         source=table.source, lines=table.lines, stamps=stamps, values=values, notes=tuple(notes)
     )
     whole = to_intervals(rows)
-    mend = "say what was bought; 0 where nothing was"
-    reject_gaps(whole, "day_ahead_position", column=POSITION_COLUMN, mend=mend)
+    remedy = "say what was bought; 0 where nothing was"
+    reject_gaps(whole, "day_ahead_position", column=POSITION_COLUMN, remedy=remedy)
     _refuse_crossed(whole)
     return whole
 
@@ -202,9 +203,9 @@ def _refuse_crossed(whole: xr.Dataset) -> None:
     crossed = whole["imbalance_short_price"] < whole["imbalance_long_price"]
     faults = [
         ValidationIssue(
-            place=f"{source}, {str(at)[:16]}Z",
-            value=f"{float(short):g} below {float(long):g} EUR/MWh",
-            mend="the short price of an interval must not lie below its long price",
+            location=f"{source}, {str(at)[:16]}Z",
+            found=f"{float(short):g} below {float(long):g} EUR/MWh",
+            remedy="the short price of an interval must not lie below its long price",
         )
         for at, short, long in zip(
             whole["time"].to_numpy()[crossed],
@@ -274,8 +275,8 @@ def read_reserves(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     }
     for product, part in parts.items():
         if "reserve_held" in part:
-            mend = "say what is sold; 0 where nothing is"
-            reject_gaps(part, "reserve_held", column=f"{product}_mw", mend=mend)
+            remedy = "say what is sold; 0 where nothing is"
+            reject_gaps(part, "reserve_held", column=f"{product}_mw", remedy=remedy)
     first = next(iter(parts.values()))
     whole = first.drop_vars(list(first.data_vars)).assign_coords(product=list(parts))
     blank = np.full(first.sizes["time"], np.nan)
@@ -297,8 +298,8 @@ def _columns(table: TextTable) -> dict[str, dict[str, str]]:
             if product and product != header:
                 found.setdefault(product, {})[word] = header
     if not found:
-        mend = "wanted is a column <product>_mw, what is sold, or <product>_eur_mw_h, its price"
-        raise table.unfit(mend)
+        remedy = "wanted is a column <product>_mw, what is sold, or <product>_eur_mw_h, its price"
+        raise table.column_error(remedy)
     return found
 
 
@@ -314,12 +315,12 @@ def _by_hour(source: str, stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     usual = float(np.median(steps)) if len(steps) else 0.0
     if usual > MAX_BLOCK_HOURS:
         first = format_minute(stamps[row[0]])
-        mend = (
+        remedy = (
             f"a block lasts {MAX_BLOCK_HOURS:g} h at most; correct mistyped times, "
             "or give each block"
         )
         fault = ValidationIssue(
-            place=f"{source}, from {first}", value=f"blocks of {usual:g} h", mend=mend
+            location=f"{source}, from {first}", found=f"blocks of {usual:g} h", remedy=remedy
         )
         raise SeriesError(source, [fault])
     steps = np.append(steps, usual)

@@ -129,7 +129,7 @@ def json_numbers(source: str, entries: list[JsonEntry], *, name: str) -> np.ndar
     """
     faults = [
         ValidationIssue(
-            place=cell_location(source, row=row, name=name), value=repr(entry), mend=_MEND
+            location=cell_location(source, row=row, name=name), found=repr(entry), remedy=_MEND
         )
         for row, entry in enumerate(entries, 1)
         if isinstance(entry, str)
@@ -162,14 +162,18 @@ def parse_json(source: str, text: str) -> object:
         where, value = source, str(error)
     else:
         return answer
-    raise SeriesError(source, [ValidationIssue(place=where, value=value, mend="give whole JSON")])
+    raise SeriesError(
+        source, [ValidationIssue(location=where, found=value, remedy="give whole JSON")]
+    )
 
 
 def response_error(source: str, error: ValidationError) -> SeriesError:
     """Return what is wrong first with an answer that is not laid out as its service does."""
     first = error.errors()[0]
     where = ", ".join([source, ".".join(map(str, first["loc"][:3]))])
-    fault = ValidationIssue(place=where, value=repr(first["input"])[:_SHOWN], mend=first["msg"])
+    fault = ValidationIssue(
+        location=where, found=repr(first["input"])[:_SHOWN], remedy=first["msg"]
+    )
     return SeriesError(source, [fault])
 
 
@@ -217,15 +221,15 @@ def intensity_table(source: str, answer: ElectricityMapsResponse) -> TextTable:
     hours = [*answer.history, *answer.forecast]
     kinds = sorted({one.kind for one in hours if one.kind})
     if len(kinds) > 1 or not hours:
-        mend = "ask for hours of one kind" if kinds else "ask again later, or for another zone"
+        remedy = "ask for hours of one kind" if kinds else "ask again later, or for another zone"
         value = ", ".join(kinds) or "none"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, intensities", value=value, mend=mend)]
+            source, [ValidationIssue(location=f"{source}, intensities", found=value, remedy=remedy)]
         )
     (kind,) = kinds or ["lifecycle"]
     if kind not in INTENSITY_HEADERS:
-        mend = f"known are {' and '.join(INTENSITY_HEADERS)}"
-        fault = ValidationIssue(place=f"{source}, emissionFactorType", value=kind, mend=mend)
+        remedy = f"known are {' and '.join(INTENSITY_HEADERS)}"
+        fault = ValidationIssue(location=f"{source}, emissionFactorType", found=kind, remedy=remedy)
         raise SeriesError(source, [fault])
     told = {one.time: one.value for one in hours}
     texts = ["" if value is None else str(value) for value in told.values()]
@@ -335,14 +339,14 @@ def _refuse_none(
 ) -> None:
     """Refuse an answer without times, or with more or fewer entries than times."""
     if not seconds or not any(entry is not None for entry in entries):
-        mend = "the answer holds none; ask for another zone or other days, or later"
+        remedy = "the answer holds none; ask for another zone or other days, or later"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, {what}", value="none", mend=mend)]
+            source, [ValidationIssue(location=f"{source}, {what}", found="none", remedy=remedy)]
         )
     if len(seconds) != len(entries):
-        mend = f"unix_seconds has {len(seconds)} entries; ask again"
+        remedy = f"unix_seconds has {len(seconds)} entries; ask again"
         fault = ValidationIssue(
-            place=f"{source}, {what}", value=f"{len(entries)} entries", mend=mend
+            location=f"{source}, {what}", found=f"{len(entries)} entries", remedy=remedy
         )
         raise SeriesError(source, [fault])
 
@@ -377,25 +381,33 @@ def entsoe_prices(source: str, text: str) -> TextTable:
     series = root.findall("{*}TimeSeries")
     if not series:
         reason = root.findtext("{*}Reason/{*}text") or "no TimeSeries"
-        mend = "ask for another zone or other days, or later"
-        raise SeriesError(source, [ValidationIssue(place=source, value=reason.strip(), mend=mend)])
+        remedy = "ask for another zone or other days, or later"
+        raise SeriesError(
+            source, [ValidationIssue(location=source, found=reason.strip(), remedy=remedy)]
+        )
     first = min(one.findtext(SEQUENCE_TAG) or "1" for one in series)
     taken = [one for one in series if (one.findtext(SEQUENCE_TAG) or "1") == first]
     units = sorted({_unit(one) for one in taken})
     if len(units) > 1:
-        mend = "ask for days of one currency"
+        remedy = "ask for days of one currency"
         raise SeriesError(
             source,
-            [ValidationIssue(place=f"{source}, currency", value=", ".join(units), mend=mend)],
+            [
+                ValidationIssue(
+                    location=f"{source}, currency", found=", ".join(units), remedy=remedy
+                )
+            ],
         )
     told: dict[np.datetime64, str] = {}
     for one in taken:
         for period in one.findall("{*}Period")[:_PERIODS]:
             told |= dict(_prices(source, period, curve=one.findtext("{*}curveType") or ""))
             if len(told) > _LONGEST:
-                mend = "ask for fewer days"
+                remedy = "ask for fewer days"
                 value = f"over {_LONGEST} intervals"
-                raise SeriesError(source, [ValidationIssue(place=source, value=value, mend=mend)])
+                raise SeriesError(
+                    source, [ValidationIssue(location=source, found=value, remedy=remedy)]
+                )
     times = sorted(told)
     columns = {"time_utc": [f"{time}Z" for time in times], units[0]: [told[time] for time in times]}
     return response_table(source, columns)
@@ -404,14 +416,16 @@ def entsoe_prices(source: str, text: str) -> TextTable:
 def _root(source: str, text: str) -> Xml.Element:
     """Return the document; one that declares entities is none of theirs."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        mend = "an answer of ENTSO-E declares nothing; ask for it anew"
-        raise SeriesError(source, [ValidationIssue(place=source, value="<!DOCTYPE", mend=mend)])
+        remedy = "an answer of ENTSO-E declares nothing; ask for it anew"
+        raise SeriesError(
+            source, [ValidationIssue(location=source, found="<!DOCTYPE", remedy=remedy)]
+        )
     try:
         return Xml.fromstring(text)  # entities are refused above
     except Xml.ParseError as error:
-        mend = "is cut off or no XML; ask for it anew"
+        remedy = "is cut off or no XML; ask for it anew"
         raise SeriesError(
-            source, [ValidationIssue(place=source, value=str(error), mend=mend)]
+            source, [ValidationIssue(location=source, found=str(error), remedy=remedy)]
         ) from error
 
 
@@ -440,10 +454,10 @@ def _prices(source: str, period: Xml.Element, *, curve: str) -> Iterator[tuple[n
         size = int(minutes) + 60 * int(hours)
         count = round(float((stop - start) / MINUTE) / size)
     except (ValueError, ArithmeticError) as error:
-        mend = "its times, resolution or positions cannot be read; ask for it anew"
+        remedy = "its times, resolution or positions cannot be read; ask for it anew"
         place = f"{source}, period from {begin or '?'}"
         raise SeriesError(
-            source, [ValidationIssue(place=place, value=str(error), mend=mend)]
+            source, [ValidationIssue(location=place, found=str(error), remedy=remedy)]
         ) from error
     price = ""
     for number in range(min(max(count, 0), _LONGEST)):
@@ -462,8 +476,8 @@ def entsoe_area(zone: str) -> str:
     wanted = normalise_zone(zone)
     if wanted in EIC_BY_ZONE:
         return EIC_BY_ZONE[wanted]
-    mend = f"known are {', '.join(EIC_BY_ZONE)}" + closest_match_hint(wanted, EIC_BY_ZONE)
-    raise SeriesError("entsoe", [ValidationIssue(place="zone", value=zone, mend=mend)])
+    remedy = f"known are {', '.join(EIC_BY_ZONE)}" + closest_match_hint(wanted, EIC_BY_ZONE)
+    raise SeriesError("entsoe", [ValidationIssue(location="zone", found=zone, remedy=remedy)])
 
 
 RESPONSE_KEYS: Final = ("unix_seconds", "history", "forecast")
@@ -529,5 +543,6 @@ def parse_market_response(source: str, text: str) -> TextTable:
     said = keys & {"message", "detail", "reason"}
     value = ", ".join(str(told[key]) for key in sorted(said)) or ", ".join(sorted(keys))
     raise SeriesError(
-        source, [ValidationIssue(place=source, value=printable_excerpt(value), mend=RESPONSE_HINT)]
+        source,
+        [ValidationIssue(location=source, found=printable_excerpt(value), remedy=RESPONSE_HINT)],
     )

@@ -186,8 +186,10 @@ def _electricity_maps(asked: SeriesQuery) -> str:
                 raise
             continue  # a forecast is not in each contract; what has been is worth more than none
         if not isinstance(answer, dict):
-            mend = "it answers in another form than its version 3 does"
-            raise SeriesError(path, [ValidationIssue(place=path, value="no object", mend=mend)])
+            remedy = "it answers in another form than its version 3 does"
+            raise SeriesError(
+                path, [ValidationIssue(location=path, found="no object", remedy=remedy)]
+            )
         hours[part] = [*hours.get(part, []), *(answer.get(part) or [])]
     return json.dumps({"zone": query["zone"], **hours})
 
@@ -283,7 +285,7 @@ def get_text(
     """
     if not url.startswith(("http://", "https://")):
         fault = ValidationIssue(
-            place="url", value=url, mend="write https://HOST or http://HOST:PORT"
+            location="url", found=url, remedy="write https://HOST or http://HOST:PORT"
         )
         raise SeriesError(url, [fault])
     retry = _Patient(
@@ -306,19 +308,23 @@ def get_text(
             )
             text = _read_body(url, answer)
     except requests.RequestException as error:
-        mend = "may this machine reach it, and is it up? what is there stays as it is"
+        remedy = "may this machine reach it, and is it up? what is there stays as it is"
         value = type(error).__name__
-        fault = ValidationIssue(place=url, value=value, mend=mend)
+        fault = ValidationIssue(location=url, found=value, remedy=remedy)
         raise SeriesError(url, [fault]) from None  # theirs holds the question, with its token
     if answer.is_redirect or answer.is_permanent_redirect:
         moved = printable_excerpt(answer.headers.get("Location", "").partition("?")[0])
-        mend = "the service has moved: give its new address with --url, if you trust it"
-        fault = ValidationIssue(place=url, value=f"status {answer.status_code}: {moved}", mend=mend)
+        remedy = "the service has moved: give its new address with --url, if you trust it"
+        fault = ValidationIssue(
+            location=url, found=f"status {answer.status_code}: {moved}", remedy=remedy
+        )
         raise SeriesError(url, [fault])
     if not answer.ok:
-        mend = REMEDY_BY_STATUS.get(answer.status_code, "ask again later")
+        remedy = REMEDY_BY_STATUS.get(answer.status_code, "ask again later")
         fault = ValidationIssue(
-            place=url, value=f"status {answer.status_code}: {printable_excerpt(text)}", mend=mend
+            location=url,
+            found=f"status {answer.status_code}: {printable_excerpt(text)}",
+            remedy=remedy,
         )
         raise SeriesError(url, [fault])
     return text
@@ -335,7 +341,9 @@ def _read_body(url: str, answer: requests.Response) -> str:
                 if len(raw) > MAX_RESPONSE_BYTES
                 else f"over {TOTAL_TIMEOUT_S:g} s"
             )
-            fault = ValidationIssue(place=url, value=value, mend="ask for fewer days, or later")
+            fault = ValidationIssue(
+                location=url, found=value, remedy="ask for fewer days, or later"
+            )
             raise SeriesError(url, [fault])
     return bytes(raw).decode("utf-8", "replace")
 
@@ -374,8 +382,8 @@ def find_service(what: str, name: str) -> DataService:
     """
     known = DATA_SERVICES[what]
     if name not in known:
-        mend = f"for {what} known are {', '.join(known)}" + closest_match_hint(name, known)
-        raise SeriesError("fetch", [ValidationIssue(place="service", value=name, mend=mend)])
+        remedy = f"for {what} known are {', '.join(known)}" + closest_match_hint(name, known)
+        raise SeriesError("fetch", [ValidationIssue(location="service", found=name, remedy=remedy)])
     return known[name]
 
 
@@ -400,14 +408,14 @@ class FetchResult:
         Starts of the first and the last interval that the file tells now, UTC.
     intervals
         Intervals that are told. [1]
-    is_kept
+    kept_existing_file
         Whether the file that was there is kept, as it tells more than the answer.
     """
 
     begin: np.datetime64
     end: np.datetime64
     intervals: int
-    is_kept: bool
+    kept_existing_file: bool
 
 
 def fetch_series(what: str, service: str, asked: SeriesQuery, *, out: Path) -> FetchResult:
@@ -438,10 +446,10 @@ def fetch_series(what: str, service: str, asked: SeriesQuery, *, out: Path) -> F
         draft.write_text(text, encoding="utf-8")
         answer = covered_intervals(what, draft)
     if answer[-1] > asked.now + MAX_RESPONSE_LEAD:
-        mend = "no service knows that; ask again, or another"
+        remedy = "no service knows that; ask again, or another"
         value = format_minute(answer[-1])
         raise SeriesError(
-            service, [ValidationIssue(place=f"{service}, last time", value=value, mend=mend)]
+            service, [ValidationIssue(location=f"{service}, last time", found=value, remedy=remedy)]
         )
     try:
         before = covered_intervals(what, out)
@@ -452,7 +460,7 @@ def fetch_series(what: str, service: str, asked: SeriesQuery, *, out: Path) -> F
     if not is_kept:
         write_atomic(out, text)
     now = before if is_kept else answer
-    return FetchResult(begin=now[0], end=now[-1], intervals=now.size, is_kept=is_kept)
+    return FetchResult(begin=now[0], end=now[-1], intervals=now.size, kept_existing_file=is_kept)
 
 
 def covered_intervals(what: str, path: Path) -> NDArray[np.datetime64]:
@@ -471,9 +479,9 @@ def covered_intervals(what: str, path: Path) -> NDArray[np.datetime64]:
         begin, end = (to_utc(edge) for edge in gap.split("/"))
         is_known &= (time < begin) | (time >= end)
     if not is_known.any():
-        mend = "nothing in it is a number; ask for other days, or later"
+        remedy = "nothing in it is a number; ask for other days, or later"
         raise SeriesError(
-            path.name, [ValidationIssue(place=f"{path.name}, {what}", value="", mend=mend)]
+            path.name, [ValidationIssue(location=f"{path.name}, {what}", found="", remedy=remedy)]
         )
     return np.asarray(time[is_known])
 
@@ -492,5 +500,5 @@ def describe_result(found: FetchResult) -> str:
     """Return until when is told, in words."""
     begin, end = format_minute(found.begin), format_minute(found.end)
     return f"{found.intervals} intervals from {begin} to {end}" + (
-        "; the file that was there tells more than the answer, and stays" * found.is_kept
+        "; the file that was there tells more than the answer, and stays" * found.kept_existing_file
     )

@@ -69,10 +69,10 @@ class TextTable:
     lines: np.ndarray
     decimal: str
 
-    def unfit(self, mend: str) -> SeriesError:
+    def column_error(self, remedy: str) -> SeriesError:
         """Return the error of a file whose columns are not what its reader wants."""
         shown = ", ".join(self.columns)
-        fault = ValidationIssue(place=f"{self.source}, columns", value=shown, mend=mend)
+        fault = ValidationIssue(location=f"{self.source}, columns", found=shown, remedy=remedy)
         return SeriesError(self.source, [fault])
 
 
@@ -100,7 +100,7 @@ def read_text(path: str | Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         fault = ValidationIssue(
-            place=str(path), value=str(error.strerror), mend="give a file that is there"
+            location=str(path), found=str(error.strerror), remedy="give a file that is there"
         )
         raise SeriesError(path.name, [fault]) from error
     try:
@@ -108,11 +108,11 @@ def read_text(path: str | Path) -> str:
     except UnicodeDecodeError:
         text = raw.decode("cp1252", errors="replace")
     if _NUL in text:
-        mend = "is no text that can be read; save it as CSV, in UTF-8"
-        raise SeriesError(path.name, [ValidationIssue(place=path.name, value="", mend=mend)])
+        remedy = "is no text that can be read; save it as CSV, in UTF-8"
+        raise SeriesError(path.name, [ValidationIssue(location=path.name, found="", remedy=remedy)])
     if not text.strip():
         raise SeriesError(
-            path.name, [ValidationIssue(place=path.name, value="", mend="the file is empty")]
+            path.name, [ValidationIssue(location=path.name, found="", remedy="the file is empty")]
         )
     return text
 
@@ -143,20 +143,20 @@ def read_table(path: str | Path) -> TextTable:
     delimiter = max(",;\t", key=first.count)
     rows, lines = _rows(source, text, delimiter)
     if not rows:
-        mend = "there is nothing but separators; give a file with a header and rows"
-        raise SeriesError(source, [ValidationIssue(place=source, value="", mend=mend)])
+        remedy = "there is nothing but separators; give a file with a header and rows"
+        raise SeriesError(source, [ValidationIssue(location=source, found="", remedy=remedy)])
     header = [name.strip() for name in rows[0]]
     doubled = sorted(name for name, count in Counter(header).items() if count > 1)
     if doubled:
-        mend = "name each column once"
+        remedy = "name each column once"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, header", value=doubled[0], mend=mend)]
+            source, [ValidationIssue(location=f"{source}, header", found=doubled[0], remedy=remedy)]
         )
     faults = [
         ValidationIssue(
-            place=f"{source}, row {line}",
-            value=f"{len(row)} cells",
-            mend=f"the header has {len(header)}; mend or drop the row",
+            location=f"{source}, row {line}",
+            found=f"{len(row)} cells",
+            remedy=f"the header has {len(header)}; remedy or drop the row",
         )
         for line, row in zip(lines, rows, strict=True)
         if len(row) != len(header)
@@ -171,8 +171,8 @@ def _refuse_other(source: str, text: str) -> None:
     """Refuse a file that begins as JSON or as weather does, before each of its rows is a fault."""
     for opening, what in _OTHERS.items():
         if text.lstrip().startswith(opening):
-            mend = f"is {what}; wanted is separated text with a header, as time_utc,price_eur_mwh"
-            raise SeriesError(source, [ValidationIssue(place=source, value="", mend=mend)])
+            remedy = f"is {what}; wanted is separated text with a header, as time_utc,price_eur_mwh"
+            raise SeriesError(source, [ValidationIssue(location=source, found="", remedy=remedy)])
 
 
 def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
@@ -193,8 +193,8 @@ def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list
         first = written[begin - 1]
         if _QUOTE in first:
             raise _unclosed(source, begin, first) from error
-        mend = "write one row a line, and every cell of it in at most 100,000 letters"
-        fault = ValidationIssue(place=f"{source}, row {begin}", value=str(error), mend=mend)
+        remedy = "write one row a line, and every cell of it in at most 100,000 letters"
+        fault = ValidationIssue(location=f"{source}, row {begin}", found=str(error), remedy=remedy)
         raise SeriesError(source, [fault]) from error
     return rows, lines
 
@@ -202,9 +202,9 @@ def _rows(source: str, text: str, delimiter: str) -> tuple[list[list[str]], list
 def _unclosed(source: str, line: int, text: str) -> SeriesError:
     """Return the error of a quote that opens in a line, and closes nowhere or in another cell."""
     fault = ValidationIssue(
-        place=f"{source}, row {line}",
-        value=repr(text.strip()[:_WIDTH]),
-        mend="a quote opens here and is not closed; close it, or drop it",
+        location=f"{source}, row {line}",
+        found=repr(text.strip()[:_WIDTH]),
+        remedy="a quote opens here and is not closed; close it, or drop it",
     )
     return SeriesError(source, [fault])
 
@@ -241,23 +241,23 @@ def parse_numbers(table: TextTable, column: str, *, name: str) -> np.ndarray:
     """
     texts = pd.Series(table.columns[column], dtype="str")
     is_blank = texts.str.lower().isin(BLANK_CELLS).to_numpy(dtype=bool)
-    is_unsure, mend = np.zeros(len(texts), dtype=bool), ""
+    is_unsure, remedy = np.zeros(len(texts), dtype=bool), ""
     has_comma = texts.str.contains(",", regex=False).to_numpy(dtype=bool) & ~is_blank
     if table.decimal == "," and has_comma.any():
         has_dot = texts.str.contains(".", regex=False)
         is_unsure = (has_dot & ~texts.str.fullmatch(_GROUPED)).to_numpy(dtype=bool) & ~is_blank
         if is_unsure.sum() > has_comma.sum():
-            is_unsure, mend = has_comma, _AS_OTHERS.format("point")
+            is_unsure, remedy = has_comma, _AS_OTHERS.format("point")
         else:
             texts = texts.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-            mend = _AS_OTHERS.format("comma")
+            remedy = _AS_OTHERS.format("comma")
     values = pd.to_numeric(texts.mask(is_blank), errors="coerce").to_numpy(dtype=np.float64)
     is_bad = ~is_blank & (is_unsure | ~np.isfinite(values))
     faults = [
         ValidationIssue(
-            place=cell_location(table.source, row=table.lines[row], name=name),
-            value=repr(table.columns[column][row]),
-            mend=mend if is_unsure[row] else _MEND,
+            location=cell_location(table.source, row=table.lines[row], name=name),
+            found=repr(table.columns[column][row]),
+            remedy=remedy if is_unsure[row] else _MEND,
         )
         for row in np.flatnonzero(is_bad)
     ]
@@ -297,7 +297,7 @@ def raise_faults(source: str, faults: Sequence[ValidationIssue]) -> None:
     shown = told[:_SHOWN]
     if len(told) > _SHOWN:
         more = f"{len(told) - _SHOWN} more like these"
-        shown.append(ValidationIssue(place=source, value="", mend=more))
+        shown.append(ValidationIssue(location=source, found="", remedy=more))
     raise SeriesError(source, shown)
 
 

@@ -52,7 +52,7 @@ def find_time_column(table: TextTable) -> str:
         for name, parts in opening.items():
             if wanted in parts:
                 return name
-    raise table.unfit("no column of times; name one time_utc, Datetime or time_start")
+    raise table.column_error("no column of times; name one time_utc, Datetime or time_start")
 
 
 def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]]:
@@ -81,19 +81,19 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
     column = find_time_column(table)
     texts = pd.Series(table.columns[column], dtype="str")
     if texts.empty:
-        mend = "a series needs two rows or more"
+        remedy = "a series needs two rows or more"
         raise SeriesError(
-            table.source, [ValidationIssue(place=table.source, value="0 rows", mend=mend)]
+            table.source, [ValidationIssue(location=table.source, found="0 rows", remedy=remedy)]
         )
     has_offset = np.array([bool(_OFFSET.search(text)) for text in texts], dtype=bool)
     if has_offset.any() and not has_offset.all():
         odd = int(np.flatnonzero(has_offset != has_offset[0])[0])
-        mend = "write all times with an offset, or none"
-        _refuse_rows(table, column, rows=np.array([odd]), mend=mend)
+        remedy = "write all times with an offset, or none"
+        _refuse_rows(table, column, rows=np.array([odd]), remedy=remedy)
     parsed = parse_iso(texts, is_utc=bool(has_offset.any()))
     is_bad = parsed.isna().to_numpy()
-    mend = "write an ISO time, as in 2026-07-01T00:00Z"
-    _refuse_rows(table, column, rows=np.flatnonzero(is_bad), mend=mend)
+    remedy = "write an ISO time, as in 2026-07-01T00:00Z"
+    _refuse_rows(table, column, rows=np.flatnonzero(is_bad), remedy=remedy)
     if has_offset.any():
         return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"), []
     naive = parsed.to_numpy().astype("datetime64[us]")
@@ -101,9 +101,9 @@ def row_times(table: TextTable, zone: str | None) -> tuple[np.ndarray, list[str]
         return naive, []
     if zone is None:
         fault = ValidationIssue(
-            place=cell_location(table.source, row=table.lines[0], name=column),
-            value=texts[0],
-            mend=_NO_ZONE,
+            location=cell_location(table.source, row=table.lines[0], name=column),
+            found=texts[0],
+            remedy=_NO_ZONE,
         )
         raise SeriesError(table.source, [fault])
     return local_to_utc(naive, time_zone(zone))
@@ -191,13 +191,13 @@ def _is_summer(ordered: np.ndarray, zone: str) -> np.ndarray:
     return is_summer
 
 
-def _refuse_rows(table: TextTable, column: str, *, rows: np.ndarray, mend: str) -> None:
+def _refuse_rows(table: TextTable, column: str, *, rows: np.ndarray, remedy: str) -> None:
     texts = table.columns[column]
     faults = [
         ValidationIssue(
-            place=cell_location(table.source, row=table.lines[row], name=column),
-            value=repr(texts[row]),
-            mend=mend,
+            location=cell_location(table.source, row=table.lines[row], name=column),
+            found=repr(texts[row]),
+            remedy=remedy,
         )
         for row in rows
     ]

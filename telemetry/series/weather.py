@@ -100,7 +100,7 @@ def _record(path: str | Path) -> WeatherRows:
         return read_mos(source, text)
     if not opening.startswith("{"):
         fault = ValidationIssue(
-            place=f"{source}, row 1", value=repr(opening[:_SHOWN]), mend=_NO_WEATHER
+            location=f"{source}, row 1", found=repr(opening[:_SHOWN]), remedy=_NO_WEATHER
         )
         raise SeriesError(source, [fault])
     answer = parse_json(source, text)
@@ -114,7 +114,9 @@ def _record(path: str | Path) -> WeatherRows:
     except ValidationError as error:
         raise response_error(source, error) from error
     reason = told["reason"] if "reason" in keys else ", ".join(sorted(keys))
-    raise SeriesError(source, [ValidationIssue(place=source, value=str(reason), mend=_NO_WEATHER)])
+    raise SeriesError(
+        source, [ValidationIssue(location=source, found=str(reason), remedy=_NO_WEATHER)]
+    )
 
 
 def _rows(record: WeatherRows, year: int | None) -> SeriesRows:
@@ -132,12 +134,14 @@ def _rows(record: WeatherRows, year: int | None) -> SeriesRows:
 def _refuse_lacking(source: str, values: dict[str, np.ndarray]) -> None:
     found = ", ".join(values)
     if "air_temperature" not in values:
-        mend = "no air temperature, which nothing else can stand for"
+        remedy = "no air temperature, which nothing else can stand for"
     elif not {"global_irradiance", "cloud_cover"} & set(values):
-        mend = "no irradiance, and no cloud cover to model it from; add one, as cloud_cover"
+        remedy = "no irradiance, and no cloud cover to model it from; add one, as cloud_cover"
     else:
         return
-    raise SeriesError(source, [ValidationIssue(place=f"{source}, columns", value=found, mend=mend)])
+    raise SeriesError(
+        source, [ValidationIssue(location=f"{source}, columns", found=found, remedy=remedy)]
+    )
 
 
 def _complete(dataset: xr.Dataset) -> xr.Dataset:

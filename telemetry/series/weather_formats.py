@@ -117,10 +117,14 @@ def read_epw(source: str, text: str) -> WeatherRows:
     begin = 1 + next((at for at, row in enumerate(rows) if row.startswith("DATA PERIODS")), 0)
     periods = rows[begin - 1].split(",")
     if begin == 1 or periods[2:3] != ["1"]:
-        mend = "the header must say DATA PERIODS with one row an hour"
+        remedy = "the header must say DATA PERIODS with one row an hour"
         raise SeriesError(
             source,
-            [ValidationIssue(place=f"{source}, DATA PERIODS", value=rows[begin - 1], mend=mend)],
+            [
+                ValidationIssue(
+                    location=f"{source}, DATA PERIODS", found=rows[begin - 1], remedy=remedy
+                )
+            ],
         )
     lines = np.array([at + 1 for at in range(begin, len(rows)) if rows[at].strip()], dtype=int)
     cells = [rows[line - 1].split(",") for line in lines]
@@ -202,9 +206,10 @@ def _location(source: str, cells: list[str]) -> dict[str, float]:
     except ValueError:
         numbers = []
     if len(numbers) != len(names) or not (np.abs(numbers) <= _BOUNDS).all():
-        mend = "write LOCATION with latitude, longitude, zone and elevation in fields 7 to 10"
+        remedy = "write LOCATION with latitude, longitude, zone and elevation in fields 7 to 10"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, LOCATION", value=",".join(cells), mend=mend)]
+            source,
+            [ValidationIssue(location=f"{source}, LOCATION", found=",".join(cells), remedy=remedy)],
         )
     return dict(zip(names, numbers, strict=True))
 
@@ -214,9 +219,9 @@ def _refuse_dates(source: str, dates: np.ndarray, *, lines: np.ndarray) -> None:
     is_bad = ((dates < 1) | (dates > np.array([12, 31, 24]))).any(axis=1)
     faults = [
         ValidationIssue(
-            place=cell_location(source, row=lines[row], name="month, day, hour"),
-            value=", ".join(map(str, dates[row])),
-            mend="must lie in 1 to 12, 1 to 31 and 1 to 24",
+            location=cell_location(source, row=lines[row], name="month, day, hour"),
+            found=", ".join(map(str, dates[row])),
+            remedy="must lie in 1 to 12, 1 to 31 and 1 to 24",
         )
         for row in np.flatnonzero(is_bad)
     ]
@@ -232,12 +237,12 @@ def _parse(source: str, cells: list[list[str]], *, lines: np.ndarray, width: int
         except ValueError:
             is_good = False
         if not is_good:
-            mend = f"{width} numbers are wanted; mend or drop the row"
+            remedy = f"{width} numbers are wanted; remedy or drop the row"
             faults.append(
                 ValidationIssue(
-                    place=cell_location(source, row=line, name="values"),
-                    value=",".join(row),
-                    mend=mend,
+                    location=cell_location(source, row=line, name="values"),
+                    found=",".join(row),
+                    remedy=remedy,
                 )
             )
     raise_faults(source, faults)
@@ -333,27 +338,30 @@ def _open_meteo_times(source: str, answer: OpenMeteoResponse) -> np.ndarray:
     if answer.hourly_units.get("time") == "unixtime":
         seconds = json_numbers(source, entries, name="time")
         is_time = (seconds >= 0.0) & (seconds < MAX_EPOCH_S)
-        _refuse_times(source, entries, ~is_time, mend="write seconds since 1970")
+        _refuse_times(source, entries, ~is_time, remedy="write seconds since 1970")
         return np.asarray(seconds.astype("datetime64[s]"), dtype="datetime64[us]")
     texts = pd.Series([str(entry) for entry in entries], dtype="str")
     parsed = parse_iso(texts, is_utc=False)
-    mend = "write an ISO time without an offset"
-    _refuse_times(source, entries, parsed.isna().to_numpy(), mend=mend)
+    remedy = "write an ISO time without an offset"
+    _refuse_times(source, entries, parsed.isna().to_numpy(), remedy=remedy)
     if answer.utc_offset_seconds is None:
-        mend = "the times are local and name no offset; ask for timezone=GMT"
+        remedy = "the times are local and name no offset; ask for timezone=GMT"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, utc_offset_seconds", value="", mend=mend)]
+            source,
+            [ValidationIssue(location=f"{source}, utc_offset_seconds", found="", remedy=remedy)],
         )
     local = np.asarray(parsed.to_numpy(), dtype="datetime64[us]")
     return np.asarray(local - np.timedelta64(answer.utc_offset_seconds, "s"))
 
 
-def _refuse_times(source: str, entries: list[JsonEntry], is_bad: np.ndarray, *, mend: str) -> None:
+def _refuse_times(
+    source: str, entries: list[JsonEntry], is_bad: np.ndarray, *, remedy: str
+) -> None:
     faults = [
         ValidationIssue(
-            place=cell_location(source, row=row + 1, name="time"),
-            value=repr(entries[row]),
-            mend=mend,
+            location=cell_location(source, row=row + 1, name="time"),
+            found=repr(entries[row]),
+            remedy=remedy,
         )
         for row in np.flatnonzero(is_bad)
     ]
@@ -364,19 +372,24 @@ def _unit(source: str, answer: OpenMeteoResponse, *, key: str) -> tuple[float, f
     known = _TO_CANONICAL[_OPEN_METEO_NAMES[key]]
     unit = answer.hourly_units.get(key)
     if unit not in known:
-        mend = f"name one of {', '.join(known)} in hourly_units"
+        remedy = f"name one of {', '.join(known)} in hourly_units"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, {key}, unit", value=repr(unit), mend=mend)]
+            source,
+            [ValidationIssue(location=f"{source}, {key}, unit", found=repr(unit), remedy=remedy)],
         )
     return known[unit]
 
 
 def _refuse_length(source: str, entries: list[JsonEntry], *, key: str, wanted: int) -> None:
     if len(entries) != wanted:
-        mend = f"the file has {wanted} times; give as many values"
+        remedy = f"the file has {wanted} times; give as many values"
         raise SeriesError(
             source,
-            [ValidationIssue(place=f"{source}, {key}", value=f"{len(entries)} values", mend=mend)],
+            [
+                ValidationIssue(
+                    location=f"{source}, {key}", found=f"{len(entries)} values", remedy=remedy
+                )
+            ],
         )
 
 
@@ -463,16 +476,16 @@ def _pvgis_times(source: str, columns: dict[str, list[JsonEntry]]) -> np.ndarray
     parsed = pd.to_datetime(pd.Series(texts, dtype="str"), format="%Y%m%d:%H%M", errors="coerce")
     faults = [
         ValidationIssue(
-            place=cell_location(source, row=row + 1, name=name),
-            value=repr(texts[row]),
-            mend="write a time as in 20230101:0010",
+            location=cell_location(source, row=row + 1, name=name),
+            found=repr(texts[row]),
+            remedy="write a time as in 20230101:0010",
         )
         for row in np.flatnonzero(parsed.isna().to_numpy())
     ]
     if not texts:
         found = ", ".join(columns)
         faults = [
-            ValidationIssue(place=f"{source}, columns", value=found, mend="no column of times")
+            ValidationIssue(location=f"{source}, columns", found=found, remedy="no column of times")
         ]
     raise_faults(source, faults)
     return np.asarray(parsed.dt.floor("h").to_numpy(), dtype="datetime64[us]")
@@ -488,9 +501,10 @@ def _on_the_ground(
     plane = answer.inputs.mounting_system.fixed
     if plane is None or plane.slope.value != 0.0:
         value = "a plane that turns" if plane is None else f"slope {plane.slope.value:g}"
-        mend = "the irradiance is on an inclined plane; ask PVGIS for a fixed one with angle=0"
+        remedy = "the irradiance is on an inclined plane; ask PVGIS for a fixed one with angle=0"
         raise SeriesError(
-            source, [ValidationIssue(place=f"{source}, mounting_system", value=value, mend=mend)]
+            source,
+            [ValidationIssue(location=f"{source}, mounting_system", found=value, remedy=remedy)],
         )
     sums = np.sum([json_numbers(source, columns[key], name=key) for key in parts], axis=0)
     return {"global_irradiance": np.asarray(sums)}
@@ -565,8 +579,10 @@ def map_to_year(record: WeatherRows, year: int | None) -> SeriesRows:
         If no year is asked for.
     """
     if year is None:
-        mend = "typical weather belongs to no year; say which one it shall stand for"
-        raise SeriesError(record.source, [ValidationIssue(place="year", value="", mend=mend)])
+        remedy = "typical weather belongs to no year; say which one it shall stand for"
+        raise SeriesError(
+            record.source, [ValidationIssue(location="year", found="", remedy=remedy)]
+        )
     hours = np.asarray(record.hours)
     rows = np.flatnonzero(hours >= 0)
     begin = np.datetime64(f"{year:04d}-01-01", "us")

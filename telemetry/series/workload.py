@@ -72,8 +72,8 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     table = read_table(path)
     missing = [name for name in REQUIRED_COLUMNS if name not in table.columns]
     if missing:
-        mend = f"no column {' and none '.join(missing)}; wanted is arrival_time, length and cpus"
-        raise table.unfit(mend)
+        remedy = f"no column {' and none '.join(missing)}; wanted is arrival_time, length and cpus"
+        raise table.column_error(remedy)
     notes = _notes(table)
     arrival = parse_numbers(table, "arrival_time", name="arrival_time")
     length = parse_numbers(table, "length", name="length")
@@ -100,9 +100,9 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
     ):
         faults += [
             ValidationIssue(
-                place=cell_location(table.source, row=table.lines[row], name=name),
-                value=f"{values[row]:g}",
-                mend=f"{rule}; correct or drop the row",
+                location=cell_location(table.source, row=table.lines[row], name=name),
+                found=f"{values[row]:g}",
+                remedy=f"{rule}; correct or drop the row",
             )
             for row in np.flatnonzero(~is_good)
         ]
@@ -149,11 +149,11 @@ def _notes(table: TextTable) -> list[str]:
     if SIZE_COLUMN in table.columns:
         return notes
     small = {name.lower(): name for name in table.columns if name not in known}
-    mend = f"no such column; call it {SIZE_COLUMN} if it tells the size of jobs, else drop it"
+    remedy = f"no such column; call it {SIZE_COLUMN} if it tells the size of jobs, else drop it"
     raise_faults(
         table.source,
         [
-            ValidationIssue(place=f"{table.source}, columns", value=small[name], mend=mend)
+            ValidationIssue(location=f"{table.source}, columns", found=small[name], remedy=remedy)
             for name in difflib.get_close_matches(SIZE_COLUMN, small, cutoff=MIN_NAME_SIMILARITY)
         ],
     )
@@ -188,8 +188,8 @@ def read_load(path: str | Path, *, zone: str | None = None) -> xr.Dataset:
     table = read_table(path)
     found = [name for name in table.columns if name in HALL_POWER_COLUMNS]
     if len(found) != 1:
-        mend = f"exactly one column of {', '.join(HALL_POWER_COLUMNS)} is wanted"
-        raise table.unfit(mend)
+        remedy = f"exactly one column of {', '.join(HALL_POWER_COLUMNS)} is wanted"
+        raise table.column_error(remedy)
     power = HALL_POWER_COLUMNS[found[0]] * parse_numbers(table, found[0], name="hall_power")
     stamps, notes = row_times(table, zone)
     return to_intervals(

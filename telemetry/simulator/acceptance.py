@@ -14,7 +14,7 @@ of what was done in the quarter-hour.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 import numpy as np
@@ -80,13 +80,13 @@ class AcceptanceResult:
     ----------
     seed
         Of everything hidden.
-    score, before
+    score, uncalibrated_score
         How well the calibrated site foretells the second week, and how well its file does.
-    identified
+    worst_identified_error
         Greatest error of a parameter that counts as identified, a share. [1]
-    which
+    worst_parameter
         Its name.
-    count
+    identified_count
         Parameters that count as identified. [1]
     inside, samples
         Hourly samples whose bounds hold the truth, and all of them. [1]
@@ -94,43 +94,56 @@ class AcceptanceResult:
 
     seed: int
     score: PredictionScore
-    before: PredictionScore
-    identified: float
-    which: str
-    count: int
+    uncalibrated_score: PredictionScore
+    worst_identified_error: float
+    worst_parameter: str
+    identified_count: int
     inside: int
     samples: int
 
+    def as_json(self) -> dict[str, object]:
+        """Return the row of the command's JSON output."""
+        return {
+            "seed": self.seed,
+            "score": asdict(self.score),
+            "before": asdict(self.uncalibrated_score),
+            "identified": self.worst_identified_error,
+            "which": self.worst_parameter,
+            "count": self.identified_count,
+            "inside": self.inside,
+            "samples": self.samples,
+        }
 
-def run_acceptance(site: Site, surroundings: xr.Dataset, *, seed: int) -> AcceptanceResult:
+
+def run_acceptance(site: Site, boundary_conditions: xr.Dataset, *, seed: int) -> AcceptanceResult:
     """Return what comes of one worn plant.
 
     Parameters
     ----------
     site
         What it is believed to be.
-    surroundings
+    boundary_conditions
         Weather and available power of two weeks, in minutes.
     seed
         Of everything hidden.
     """
     week = PERIOD_DAYS * MINUTES_PER_DAY
-    plant = CalibrationTrial.run(site, surroundings, seed=seed)
+    plant = CalibrationTrial.run(site, boundary_conditions, seed=seed)
     told = calibrate(site, plant.readings.isel(time=slice(0, week)))
     worst, which, count = _worst(told, plant.hidden)
     rng = np.random.default_rng(FAULT_SEED_OFFSET + seed)
-    sensing = SensorModel(failing=random_sensor_faults(site, PERIOD_DAYS, rng))
-    short = surroundings.isel(time=slice(0, week), instant=slice(0, week + 1))
+    sensing = SensorModel(faults=random_sensor_faults(site, PERIOD_DAYS, rng))
+    short = boundary_conditions.isel(time=slice(0, week), instant=slice(0, week + 1))
     seen = run_observer(
         CalibrationTrial.run(site, short, seed=seed, sensing=sensing), site
     ).within()
     return AcceptanceResult(
         seed=seed,
         score=plant.score(told.site, week, 2 * week),
-        before=plant.score(site, week, 2 * week),
-        identified=worst,
-        which=which,
-        count=count,
+        uncalibrated_score=plant.score(site, week, 2 * week),
+        worst_identified_error=worst,
+        worst_parameter=which,
+        identified_count=count,
         inside=int(seen.sum()),
         samples=int(seen.size),
     )
@@ -141,7 +154,7 @@ def _worst(told: CalibrationResult, hidden: Site) -> tuple[float, str, int]:
     errors = {}
     for identified in told.estimates:
         parameter = identified.parameter
-        if identified.grade is Identifiability.IDENTIFIED and not parameter.is_offset:
+        if identified.identifiability is Identifiability.IDENTIFIED and not parameter.is_offset:
             true = parameter_value(hidden.equipment[parameter.machine], parameter.path)
             errors[parameter.name] = abs(identified.value / true - 1.0)
     if not errors:
@@ -171,7 +184,7 @@ class ObserverTrial:
         Of every stock, and its 95 % bounds, ``(stock, time)``, in its own unit.
     stocks
         Names of stock and machine.
-    said
+    diagnostics
         What was said at each time.
     time
         When.
@@ -182,7 +195,7 @@ class ObserverTrial:
     low: FloatArray
     high: FloatArray
     stocks: tuple[tuple[str, str], ...]
-    said: tuple[tuple[str, ...], ...]
+    diagnostics: tuple[tuple[str, ...], ...]
     time: np.ndarray
 
     def within(self, every: int = 4) -> np.ndarray:
@@ -219,7 +232,10 @@ def random_sensor_faults(
         begin = int(rng.integers(QUARTER_MINUTES, days * 1440 - length))
         name, owner, size = sensors[which]
         drift = (
-            rng.choice([-1.0, 1.0]) * rng.uniform(*DRIFT_RANGE) * NOISE_PRIORS[name].sensor * size
+            rng.choice([-1.0, 1.0])
+            * rng.uniform(*DRIFT_RANGE)
+            * NOISE_PRIORS[name].measurement_std
+            * size
         )
         found.append(
             SensorFault(
@@ -236,8 +252,8 @@ def random_sensor_faults(
 def _sensors(site: Site) -> Iterator[tuple[str, str, float]]:
     """Yield variable, machine and what its shares are shares of."""
     for store in site.stores:
-        yield f"{site.equipment[store.owner].kind}_level", store.owner, store.high
-    for plant in site.of(CoolingPlant):
+        yield f"{site.equipment[store.owner].kind}_level", store.owner, store.max_level
+    for plant in site.machines_of(CoolingPlant):
         yield "facility_supply_temperature", plant.name, 1.0
         yield "cooling_plant_output", plant.name, plant.rated_cooling
 
@@ -270,7 +286,7 @@ class CalibrationTrial:
     def run(
         cls,
         site: Site,
-        surroundings: xr.Dataset,
+        boundary_conditions: xr.Dataset,
         *,
         seed: int,
         sensing: SensorModel | None = None,
@@ -282,7 +298,7 @@ class CalibrationTrial:
         ----------
         site
             What it is believed to be.
-        surroundings
+        boundary_conditions
             Weather and available power, in whole hours of minutes.
         seed
             Of everything hidden.
@@ -298,16 +314,16 @@ class CalibrationTrial:
         """
         rng = np.random.default_rng(seed)
         hidden = worn_for_calibration(site, rng, share=share)
-        begin = states.initial_state(site, surroundings["time"].to_numpy()[0])
-        plant = SimulatedFacility(site, surroundings, begin, seed=seed, hidden=hidden)
-        halls = [hall.name for hall in site.of(ITHall)]
+        begin = states.initial_state(site, boundary_conditions["time"].to_numpy()[0])
+        plant = SimulatedFacility(site, boundary_conditions, begin, seed=seed, hidden=hidden)
+        halls = [hall.name for hall in site.machines_of(ITHall)]
         given: list[list[FloatArray]] = []
         before: Mapping[VariableKey, float] = {}
-        for orders in _orders(site, surroundings.sizes["time"] // SET_POINT_MINUTES, rng):
-            plant.follow(orders, SET_POINT_MINUTES)
+        for orders in _orders(site, boundary_conditions.sizes["time"] // SET_POINT_MINUTES, rng):
+            plant.run_with(orders, SET_POINT_MINUTES)
             given.append([_course(plant, before, hall) for hall in halls])
             before = orders
-        weather = surroundings[[*WEATHER_VARIABLES]].isel(
+        weather = boundary_conditions[[*WEATHER_VARIABLES]].isel(
             time=slice(0, SET_POINT_MINUTES * len(given))
         )
         record = plant.record().merge(weather, compat="override")
@@ -352,7 +368,7 @@ class CalibrationTrial:
         grid = time_axes.regular_axes(
             self.record["time"].to_numpy()[start], (end - start) // QUARTER_MINUTES
         )
-        halls = site.of(ITHall)
+        halls = site.machines_of(ITHall)
         idle = np.array([hall.idle_power for hall in halls])
         factor = np.array([hall.power_factor_error for hall in halls])
         declared = _quarters(self.declared, start, end)
@@ -403,7 +419,7 @@ def run_observer(trial: CalibrationTrial, site: Site) -> ObserverTrial:
         low=np.array([[one.bounds(*stock)[0] for one in believed] for stock in stocks]),
         high=np.array([[one.bounds(*stock)[1] for one in believed] for stock in stocks]),
         stocks=stocks,
-        said=tuple(one.said for one in believed),
+        diagnostics=tuple(one.messages for one in believed),
         time=operation["instant"].to_numpy()[1:],
     )
 
@@ -485,7 +501,7 @@ def _orders(
         day = np.sin(2.0 * np.pi * hour / 24.0 - 2.0)
         share = float(np.clip(0.55 + 0.25 * day + shocks[hour], 0.1, 1.0))
         orders: dict[VariableKey, float] = {}
-        for hall in site.of(ITHall):
+        for hall in site.machines_of(ITHall):
             busy = share * rng.uniform(0.9, 1.0)
             orders["hall_power", hall.name] = hall.idle_power + busy * (
                 hall.full_power - hall.idle_power
@@ -496,18 +512,18 @@ def _orders(
             orders[f"{kind}_charge", store.owner] = charge * (moment in CHARGING_HOURS)
             orders[f"{kind}_discharge", store.owner] = discharge * (moment in DISCHARGING_HOURS)
         for exchange in site.exchanges:
-            if exchange.available:
+            if exchange.availability_variable:
                 orders["renewable_used_power", exchange.owner] = exchange.import_limit
-        for pump in site.of(HeatReuse):
+        for pump in site.machines_of(HeatReuse):
             orders["heat_reuse_power", pump.name] = 0.5 * pump.rated_heat
         yield orders
 
 
 def _course(plant: SimulatedFacility, before: Mapping[VariableKey, float], hall: str) -> FloatArray:
     """Return the power that the racks of a hall were given in the hour that has passed. [MW]"""
-    goal = plant.ordered["hall_power", hall]
+    goal = plant.current_set_points["hall_power", hall]
     begin = before.get(("hall_power", hall), goal)
-    return begin + plant.way_made(SET_POINT_MINUTES) * (goal - begin)
+    return begin + plant.completed_share(SET_POINT_MINUTES) * (goal - begin)
 
 
 def _quarters(values: xr.DataArray, start: int, end: int) -> xr.DataArray:

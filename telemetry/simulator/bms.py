@@ -111,12 +111,12 @@ class SimulatedBms:
 
     def _index(self, site: Site) -> None:
         """Note where the values of each machine and rack stand."""
-        racks = [rack for hall in site.of(ITHall) for rack in rack_ids(hall)]
+        racks = [rack for hall in site.machines_of(ITHall) for rack in rack_ids(hall)]
         numbers = {rack: number for number, rack in enumerate(racks)}
         for place, listed in enumerate(self._listed):
             meaning, point = listed.meaning, listed.metadata.point
             self._heads.append(topics.value_topic(point))
-            if meaning.is_ours:
+            if meaning.is_writable:
                 owner = listed.label if listed.machine else meaning.owner
                 self._ours[point] = (meaning.variable, owner), place
             elif meaning.object_type == RACK_OBJECT:
@@ -125,7 +125,7 @@ class SimulatedBms:
                 which.append(numbers[listed.label])
             elif meaning.object_type != SYSTEM_OBJECT:
                 key = meaning.variable, listed.machine
-                self._machines.setdefault(key, ([], meaning.negative))[0].append(place)
+                self._machines.setdefault(key, ([], meaning.reverse_variable))[0].append(place)
 
     def metadata(self, *, share: int = 1) -> list[TopicPayload]:
         """Return what points are, to be published retained.
@@ -137,7 +137,7 @@ class SimulatedBms:
         """
         return [encode(listed.metadata) for listed in self._listed[self._turn % share :: share]]
 
-    def values(
+    def changed_messages(
         self,
         machines: Mapping[VariableKey, float],
         racks: Mapping[str, FloatArray],
@@ -168,7 +168,7 @@ class SimulatedBms:
         self._turn += 1
         return self._told(told, time)
 
-    def again(self, time: np.datetime64) -> list[TopicPayload]:
+    def last_messages(self, time: np.datetime64) -> list[TopicPayload]:
         """Return all points as they were told last: somebody may not have heard them.
 
         Parameters
@@ -200,7 +200,7 @@ class SimulatedBms:
         scatter = self._rng.standard_normal(len(wire))
         return np.asarray(wire + scatter * (columns.error + columns.error_share * np.abs(wire)))
 
-    def hear(self, value: PointValue, *, now: np.datetime64) -> str:
+    def write_point(self, value: PointValue, *, now: np.datetime64) -> str:
         """Take a value that an integration has written.
 
         Parameters
@@ -221,14 +221,14 @@ class SimulatedBms:
             return f"{value.sender} may not write {value.point}"
         key, place = ours
         if key[0].startswith("service_heartbeat"):
-            self._requests.beat(now)
+            self._requests.record_heartbeat(now)
             if key[0] == "service_heartbeat":
                 self._echo = value.value
             return ""
         asked = value.value
         if asked is not None:
             asked = float(asked * self._columns.factor[place] + self._columns.offset[place])
-        return self._requests.ask(key, asked, now=now)
+        return self._requests.accept(key, asked, now=now)
 
     def heartbeat(self, time: np.datetime64) -> list[TopicPayload]:
         """Return our clock, and the echo of the integration's if it was heard."""
@@ -236,7 +236,7 @@ class SimulatedBms:
         found = []
         for listed in self._listed:
             meaning = listed.meaning
-            if meaning.object_type == SYSTEM_OBJECT and not meaning.is_ours:
+            if meaning.object_type == SYSTEM_OBJECT and not meaning.is_writable:
                 value = clocks[meaning.owner]
                 if value is not None:
                     point = listed.metadata.point
@@ -322,15 +322,15 @@ def machine_readings(
     grid = site.grid.name
     for name in ("grid_import_power", "grid_export_power", "peak_power"):
         values[name, grid] = truth[name, ""]
-    halls = [truth.get(("hall_power", hall.name)) for hall in site.of(ITHall)]
-    for machine in site.of(Busway):
+    halls = [truth.get(("hall_power", hall.name)) for hall in site.machines_of(ITHall)]
+    for machine in site.machines_of(Busway):
         values["distribution_output", machine.name] = sum(p for p in halls if p is not None)
-    for air in site.of(CrahBank):
+    for air in site.machines_of(CrahBank):
         if ("hall_air_fan_power", air.name) in truth:
             values["hall_air_draw", air.name] = truth["hall_air_fan_power", air.name]
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         values.update(_circuit(plant, truth, water))
-    for bank in site.of(CduBank):
+    for bank in site.machines_of(CduBank):
         values.update(_coolant(site, bank, truth, water=water))
     values.update(_applied(site, applied))
     values.update(_states(site, truth, absent))
@@ -349,15 +349,15 @@ def coolant_approach(site: Site, heat: float, points: SetPoints | None = None) -
     points
         Set points of the water; by default the declared ones.
     """
-    banks, load = site.of(CduBank), np.asarray(heat)
+    banks, load = site.machines_of(CduBank), np.asarray(heat)
     if not banks:
         return 0.0
     bank = banks[0]
-    through = _warm(site).share(
-        load, rated_heat=bank.rated, rated_range=bank.facility_range, points=points
+    through = _warm(site).consumer_flow(
+        load, rated_heat=bank.rated_heat_total, rated_range=bank.facility_range, set_points=points
     )
     above = bank.technology_supply_temperature(
-        load, np.asarray(0.0), points=points, facility_flow=through
+        load, np.asarray(0.0), set_points=points, facility_flow=through
     )
     return float(above)
 
@@ -382,11 +382,11 @@ def coolant_flow_share(
         Share of the declared flow, which is kept where the units have not run yet, and where air
         cools all racks. [1]
     """
-    banks = site.of(CduBank)
+    banks = site.machines_of(CduBank)
     if not banks:
         return 1.0
-    heat = np.asarray(truth.get(("cdu_output", banks[0].name), banks[0].rated))
-    return float(banks[0].plate_flow(heat, points))
+    heat = np.asarray(truth.get(("cdu_output", banks[0].name), banks[0].rated_heat_total))
+    return float(banks[0].cold_plate_flow(heat, points))
 
 
 def rack_readings(
@@ -410,7 +410,7 @@ def rack_readings(
     dict
         Word -> value of each rack, in the word's unit; NaN of a liquid that is not there.
     """
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     racks = [hall.racks for hall in halls]
     liquid = [
         np.nan if hall.is_air_cooled else chip_coolant_temperature(site, hall, truth)
@@ -431,7 +431,7 @@ def rack_readings(
 
 
 def _warm(site: Site) -> CoolingPlant:
-    return next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    return next(plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm")
 
 
 def _circuit(
@@ -442,7 +442,7 @@ def _circuit(
     aims = {
         ("facility_supply_applied", plant.name): water.supply[plant.name],
         ("facility_range_applied", plant.name): water.ranges.get(word, plant.temperature_range),
-        ("facility_enabled", plant.name): float(not water.is_local),
+        ("facility_enabled", plant.name): float(not water.is_local_control),
     }
     if ("cooling_plant_flow", plant.name) not in truth:
         return aims
@@ -462,7 +462,7 @@ def _coolant(
 ) -> dict[VariableKey, float]:
     """Return the coolant's temperatures behind and before a bank, and what it aims at."""
     heat = truth.get(("cdu_output", bank.name), 0.0)
-    points = water.points(site)
+    points = water.set_points(site)
     aim = water.supply[_warm(site).name] + coolant_approach(site, heat, points)
     word = "technology_range_set_point", bank.name
     values = {
@@ -471,7 +471,7 @@ def _coolant(
     }
     if ("cdu_output", bank.name) in truth:
         share = heat / (bank.count * bank.rated_heat)
-        warmer = bank.technology_range * share / float(bank.flow(np.asarray(heat), points))
+        warmer = bank.technology_range * share / float(bank.coolant_flow(np.asarray(heat), points))
         leaving = truth["technology_supply_temperature", bank.name]
         values["technology_return_temperature", bank.name] = leaving + warmer
     return values
@@ -479,7 +479,7 @@ def _coolant(
 
 def _applied(site: Site, applied: Mapping[VariableKey, float]) -> dict[VariableKey, float]:
     """Return which powers the plant has made of the requests; no cap is the rated power."""
-    rated = {machine.name: machine.power for machine in site.of(Renewable)}
+    rated = {machine.name: machine.power for machine in site.machines_of(Renewable)}
     return {
         (f"{name.removesuffix('_request')}_applied", owner): min(value, rated.get(owner, np.inf))
         for (name, owner), value in applied.items()

@@ -119,7 +119,7 @@ class SimulatedRackAgents:
             Flow of the coolant beside the rated one. [1]
         """
         self._sequence += 1
-        halls = self._site.of(ITHall)
+        halls = self._site.machines_of(ITHall)
         counts = np.cumsum([0, *(hall.racks for hall in halls)])
         found = []
         for hall, first, last in zip(halls, counts[:-1], counts[1:], strict=True):
@@ -200,7 +200,7 @@ def chip_coolant_temperature(site: Site, hall: ITHall, truth: Mapping[VariableKe
     if hall.is_air_cooled:
         word, circuit = "rack_inlet_temperature", "chilled"
     found = [value for (name, _), value in truth.items() if name == word]
-    plant = next(plant.name for plant in site.of(CoolingPlant) if plant.serves == circuit)
+    plant = next(plant.name for plant in site.machines_of(CoolingPlant) if plant.serves == circuit)
     return found[0] if found else truth["facility_supply_temperature", plant]
 
 
@@ -247,7 +247,7 @@ class JobPlacement:
     """
 
     def __init__(self, site: Site) -> None:
-        self._halls = site.of(ITHall)
+        self._halls = site.machines_of(ITHall)
         counts = [hall.racks for hall in self._halls]
         self._hall = np.repeat(np.arange(len(counts)), counts)
         place = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
@@ -278,7 +278,7 @@ class JobPlacement:
         caps = {job.number: job.cap for job in jobs} | {INFERENCE_TENANT: 1.0, IDLE_TENANT: 0.0}
         self._cap = np.array([caps[number] for number in self.tenant.tolist()])
 
-    def load(self, hall_power: Mapping[str, float]) -> RackLoad:
+    def rack_load(self, hall_power: Mapping[str, float]) -> RackLoad:
         """Return what the racks do when their halls draw some power.
 
         Parameters
@@ -349,15 +349,15 @@ class SimulatedScheduler:
 
     def __init__(self, site: Site, workload: Workload, *, start: np.datetime64) -> None:
         self._site, self._workload = site, workload
-        self.queue: JobQueue = open_queue(RackPool.of(site), workload.jobs, start)
+        self.queue: JobQueue = open_queue(RackPool.from_site(site), workload.jobs, start)
         self.steps: list[tuple[float, QueueProgress]] = []
         self.sequence = NO_SEQUENCE
-        self.at_work: tuple[RunningJob, ...] = ()
+        self.running_jobs: tuple[RunningJob, ...] = ()
         self._orders: JobOrders | None = None
         self._caps: dict[str, CapOrder] = {}
         self._running: dict[int, float] = {}
 
-    def obey(self, orders: JobOrders, now: np.datetime64) -> JobStatus:
+    def apply_job_orders(self, orders: JobOrders, now: np.datetime64) -> JobStatus:
         """Take orders for the jobs, or say why not.
 
         Parameters
@@ -376,9 +376,9 @@ class SimulatedScheduler:
             self._orders = orders
         return self._status(orders.sequence, reason, is_applied=not reason)
 
-    def cap(self, order: CapOrder, now: np.datetime64) -> CapStatus:
+    def apply_hall_cap(self, order: CapOrder, now: np.datetime64) -> CapStatus:
         """Take a cap of a hall, or say why not."""
-        halls = {hall.name: hall for hall in self._site.of(ITHall)}
+        halls = {hall.name: hall for hall in self._site.machines_of(ITHall)}
         before = self._caps.get(order.hall)
         reason = _outdated(order, before.sequence if before else None, now=now)
         if order.hall not in halls:
@@ -389,12 +389,12 @@ class SimulatedScheduler:
             self._caps[order.hall] = order
         return CapStatus(order=order, is_applied=not reason, reason=reason)
 
-    def caps(self, now: np.datetime64) -> dict[str, float]:
+    def active_caps(self, now: np.datetime64) -> dict[str, float]:
         """Return the caps of halls that are in force: none that has expired. [MW]
 
         Racks that a cap does not apply to are free to draw what they can.
         """
-        halls = {hall.name: hall for hall in self._site.of(ITHall)}
+        halls = {hall.name: hall for hall in self._site.machines_of(ITHall)}
         return {
             name: _of_all(halls[name], order)
             for name, order in self._caps.items()
@@ -433,8 +433,8 @@ class SimulatedScheduler:
         on = capped > 0.0
         columns = (queue.jobs.number[on], queue.jobs.racks[on], capped[on])
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        self.at_work = tuple(RunningJob(number=n, racks=r, cap=c) for n, r, c in rows)
-        self._running = {job.number: job.cap for job in self.at_work}
+        self.running_jobs = tuple(RunningJob(number=n, racks=r, cap=c) for n, r, c in rows)
+        self._running = {job.number: job.cap for job in self.running_jobs}
         self.queue, progress = advance_queue(
             queue, self._running, hours=hours, arrivals=self._workload.jobs
         )
@@ -450,7 +450,7 @@ class SimulatedScheduler:
 
     def _fit(self, caps: FloatArray, racks: float) -> FloatArray:
         """Return caps of no more jobs than there are racks: running ones first, then by laxity."""
-        order = np.lexsort((self.queue.laxity, ~self.queue.running))
+        order = np.lexsort((self.queue.laxity, ~self.queue.is_running))
         wanted = np.where(caps[order] > 0.0, self.queue.jobs.racks[order], 0.0)
         fitting = caps.copy()
         for job, width in zip(order.tolist(), wanted.tolist(), strict=True):
@@ -463,15 +463,15 @@ class SimulatedScheduler:
     def _capped(self, caps: FloatArray, service_racks: float) -> FloatArray:
         """Return caps of jobs under which no hall draws more than its own cap."""
         idle = hall_powers(self._site, work_power=0.0, service_racks=service_racks)
-        racks = {hall.name: hall.racks for hall in self._site.of(ITHall)}
+        racks = {hall.name: hall.racks for hall in self._site.machines_of(ITHall)}
         rooms = [
             (cap - idle[hall]) * self.queue.pool.racks / racks[hall]
-            for hall, cap in self.caps(self.queue.instant).items()
+            for hall, cap in self.active_caps(self.queue.instant).items()
         ]
         if not rooms:
             return caps
         kept = np.zeros(len(caps), dtype=bool)
-        return caps_below_limit(self.queue, caps, max(min(rooms), 0.0), kept=kept)
+        return caps_below_limit(self.queue, caps, max(min(rooms), 0.0), fixed=kept)
 
     def _status(self, sequence: int, reason: str, *, is_applied: bool) -> JobStatus:
         return JobStatus(
@@ -485,22 +485,22 @@ class SimulatedScheduler:
             site=self._site.name,
             time=queue.instant,
             jobs=JobColumns.of(queue.jobs, tuple(self._site.work)),
-            done=queue.done,
-            ran=queue.ran,
-            running=queue.running,
+            done=queue.completed_hours,
+            ran=queue.run_hours,
+            running=queue.is_running,
         )
 
     def history(self) -> JobHistory:
         """Return the arrivals of the last two weeks as published, the newest if there are many."""
         now = self.queue.instant
         past = self._workload.past(now)
-        told = JobColumns.of(past.take(slice(-MAX_HISTORY_JOBS, None)), tuple(self._site.work))
+        told = JobColumns.of(past.select(slice(-MAX_HISTORY_JOBS, None)), tuple(self._site.work))
         return JobHistory(site=self._site.name, time=now, jobs=told)
 
 
 def _of_all(hall: ITHall, order: CapOrder) -> float:
     """Return what a hall may draw under a cap, with the racks that it does not apply to. [MW]"""
-    return order.power_cap + len(order.without) * hall.rack_power
+    return order.power_cap + len(order.excluded_racks) * hall.rack_power
 
 
 def _outdated(order: JobOrders | CapOrder, last: int | None, *, now: np.datetime64) -> str:

@@ -27,7 +27,7 @@ class FacilityNoise:
     ----------
     load
         Standard deviation of the power of working racks, share. [1]
-    load_memory
+    load_time_constant
         Time constant of that restlessness. [min]
     power, level
         Standard errors of power meters and of levels, shares. [1]
@@ -36,7 +36,7 @@ class FacilityNoise:
     """
 
     load: float = 0.004
-    load_memory: float = 10.0
+    load_time_constant: float = 10.0
     power: float = 0.002
     level: float = 0.003
     temperature: float = 0.1
@@ -84,7 +84,7 @@ def worn_facility(site: Site, rng: np.random.Generator) -> Site:
 def _worn(plant: CoolingPlant, rng: np.random.Generator) -> dict[str, object]:
     changes: dict[str, object] = {
         "loop": plant.loop.model_copy(update={"valve_lag": rng.uniform(60.0, 120.0)}),
-        "rejection": plant.rejection.worn(rng.uniform(0.0, 0.12)),
+        "rejection": plant.rejection.degraded(rng.uniform(0.0, 0.12)),
     }
     if plant.chillers is not None:
         worse = {"eir_factor": rng.uniform(1.0, 1.12)}
@@ -132,7 +132,7 @@ def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float =
                 changes["lorenz_efficiency"] = machine.lorenz_efficiency * (1.0 - worse)
             case CoolingPlant():
                 changes["pump_power"] = machine.pump_power * off
-                changes["rejection"] = machine.rejection.worn(worse)
+                changes["rejection"] = machine.rejection.degraded(worse)
                 lag = {"valve_lag": rng.uniform(60.0, 120.0)}
                 changes["loop"] = machine.loop.model_copy(update=lag)
                 if machine.chillers is not None:
@@ -145,7 +145,7 @@ def worn_for_calibration(site: Site, rng: np.random.Generator, *, share: float =
 
 def load_fluctuation(noise: FacilityNoise, count: int, rng: np.random.Generator) -> FloatArray:
     """Return the restlessness of the load: a first-order process of the given size and memory."""
-    keep = np.exp(-1.0 / noise.load_memory)
+    keep = np.exp(-1.0 / noise.load_time_constant)
     shocks = rng.normal(0.0, noise.load * np.sqrt(1.0 - keep**2), count)
     course = np.empty(count)
     value = 0.0
@@ -214,20 +214,20 @@ class SensorModel:
         The same of levels, a share of the greatest. [1]
     temperature
         The same of temperatures. [K]
-    missing
+    missing_share
         Share of readings that are lost. [1]
     offsets
         (variable, machine) -> what a sensor reads beside the truth. [unit of the variable]
-    failing
+    faults
         Sensors that fail.
     """
 
     power: float = 0.01
     level: float = 0.01
     temperature: float = 0.1
-    missing: float = 0.02
+    missing_share: float = 0.02
     offsets: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    failing: Sequence[SensorFault] = ()
+    faults: Sequence[SensorFault] = ()
 
     def read(
         self, site: Site, record: xr.Dataset, *, declared: xr.DataArray, rng: np.random.Generator
@@ -285,13 +285,13 @@ class SensorModel:
             if word == name:
                 dim = str(values.dims[1])
                 read = read + offset * (values[dim] == owner)
-        for sensor in self.failing:
+        for sensor in self.faults:
             if sensor.variable == name:
                 read = _failed(read, sensor)
         return self._lost(read, rng)
 
     def _lost(self, values: xr.DataArray, rng: np.random.Generator) -> xr.DataArray:
-        return values.where(rng.random(values.shape) >= self.missing)
+        return values.where(rng.random(values.shape) >= self.missing_share)
 
 
 def _failed(read: xr.DataArray, sensor: SensorFault) -> xr.DataArray:
@@ -308,6 +308,6 @@ def _failed(read: xr.DataArray, sensor: SensorFault) -> xr.DataArray:
 
 
 def _by_hall(site: Site, parameter: str) -> xr.DataArray:
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     numbers: FloatArray = np.array([getattr(hall, parameter) for hall in halls])
     return xr.DataArray(numbers, dims="hall", coords={"hall": [hall.name for hall in halls]})

@@ -41,23 +41,23 @@ class PrecomputedRun:
 
     Attributes
     ----------
-    begin, end
+    first_minute, end_minute
         The first minute, and the one behind the last.
-    courses
+    trajectories
         The set points in these minutes.
     run
         What the plant does in them.
     """
 
-    begin: int
-    end: int
-    courses: Trajectories
+    first_minute: int
+    end_minute: int
+    trajectories: Trajectories
     run: SimulationArrays
 
-    def points(self, minute: int) -> dict[VariableKey, float]:
+    def set_points_at(self, minute: int) -> dict[VariableKey, float]:
         """Return where the set points stand when a minute begins that is not the first."""
-        last = minute - self.begin - 1
-        return {key: float(course[last]) for key, course in self.courses.items()}
+        last = minute - self.first_minute - 1
+        return {key: float(course[last]) for key, course in self.trajectories.items()}
 
 
 QUARTER_MINUTES: Final = 15
@@ -92,7 +92,7 @@ class SimulatedFacility:
     def __init__(
         self,
         site: Site,
-        surroundings: xr.Dataset,
+        boundary_conditions: xr.Dataset,
         state: xr.Dataset,
         *,
         seed: int,
@@ -103,17 +103,22 @@ class SimulatedFacility:
         self._believed, self._calm = site, states.initial_state(site)
         self._noise = noise or FacilityNoise()
         self.site = hidden or worn_facility(site, self._rng)
-        self._axes = surroundings[["time", "duration", "instant"]]
-        self._weather = Weather.of(surroundings)
-        self._humidity = surroundings["relative_humidity"].to_numpy()
-        plants, available = self.site.of(CoolingPlant), surroundings["renewable_available_power"]
-        self._ceilings = {plant.name: CoolingCapacity.of(plant, self._weather) for plant in plants}
+        self._axes = boundary_conditions[["time", "duration", "instant"]]
+        self._weather = Weather.from_dataset(boundary_conditions)
+        self._humidity = boundary_conditions["relative_humidity"].to_numpy()
+        plants, available = (
+            self.site.machines_of(CoolingPlant),
+            boundary_conditions["renewable_available_power"],
+        )
+        self._ceilings = {
+            plant.name: CoolingCapacity.from_plant(plant, self._weather) for plant in plants
+        }
         names = available["renewable"].to_numpy()
         self._available = {str(name): available.sel(renewable=name).to_numpy() for name in names}
         self._stocks = simulate.state_values(state)
-        self.meter = ConnectionMeter(state, site.billing)
+        self.meter = ConnectionMeter(state, site.billing_rules)
         self._clock = 0
-        self._move = SetPointMove(begin={}, goal={}, over=SET_POINT_TRANSITION_MIN)
+        self._move = SetPointMove(start={}, goal={}, duration=SET_POINT_TRANSITION_MIN)
         self._points: dict[VariableKey, float] = {}
         self._caps: dict[str, float] = {}
         self._runs: list[SimulationArrays] = []
@@ -126,11 +131,11 @@ class SimulatedFacility:
         return np.datetime64(self._axes["instant"].to_numpy()[self._clock], "us")
 
     @property
-    def ordered(self) -> Mapping[VariableKey, float]:
+    def current_set_points(self) -> Mapping[VariableKey, float]:
         """The set points last ordered."""
         return self._move.goal
 
-    def way_made(self, minutes: int) -> FloatArray:
+    def completed_share(self, minutes: int) -> FloatArray:
         """Return the share of the way to the last orders made at the end of each last minute. [1]
 
         Parameters
@@ -138,9 +143,9 @@ class SimulatedFacility:
         minutes
             How many minutes back. [min]
         """
-        return replace(self._move, since=self._move.since - minutes).way(minutes)
+        return replace(self._move, elapsed=self._move.elapsed - minutes).completed_share(minutes)
 
-    def follow(
+    def run_with(
         self, set_points: Mapping[VariableKey, float], minutes: int = QUARTER_MINUTES
     ) -> None:
         """Turn towards new set points and run for a while.
@@ -152,10 +157,10 @@ class SimulatedFacility:
         minutes
             How long to run. [min]
         """
-        self.order(set_points)
+        self.apply(set_points)
         self.advance(minutes)
 
-    def order(self, set_points: Mapping[VariableKey, float]) -> None:
+    def apply(self, set_points: Mapping[VariableKey, float]) -> None:
         """Turn towards new set points, from wherever the old ones have led so far.
 
         Parameters
@@ -171,7 +176,7 @@ class SimulatedFacility:
             k: v for k, v in self._points.items() if k in now and k[0] != setpoints.UNITS_ON
         }
         over = move_duration(begin, soon, ramp=self.site.grid.ramp)
-        self._move = SetPointMove(begin=begin, goal=dict(set_points), over=over)
+        self._move = SetPointMove(start=begin, goal=dict(set_points), duration=over)
         self._ahead = None
 
     def advance(self, minutes: int) -> None:
@@ -183,14 +188,16 @@ class SimulatedFacility:
             How long. [min]
         """
         begin, end = self._clock, self._clock + minutes
-        if self._ahead is None or end > self._ahead.end:
+        if self._ahead is None or end > self._ahead.end_minute:
             self._ahead = self._foreseen(end)
-        done = self._ahead.run.take(slice(begin - self._ahead.begin, end - self._ahead.begin))
-        self._stocks = {key: float(edges[-1]) for key, edges in done.stocks.items()}
-        self._points |= self._ahead.points(end)
+        done = self._ahead.run.select(
+            slice(begin - self._ahead.first_minute, end - self._ahead.first_minute)
+        )
+        self._stocks = {key: float(edges[-1]) for key, edges in done.states.items()}
+        self._points |= self._ahead.set_points_at(end)
         self.meter.read(done.flows["grid_import_power", ""] - done.flows["grid_export_power", ""])
         self._runs.append(done)
-        self._move.since += minutes
+        self._move.elapsed += minutes
         self._clock = end
 
     def _foreseen(self, end: int) -> PrecomputedRun:
@@ -198,17 +205,19 @@ class SimulatedFacility:
         begin, quarter = self._clock, -(-end // QUARTER_MINUTES) * QUARTER_MINUTES
         span = slice(begin, max(end, min(quarter, len(self._weather))))
         hours = np.full(span.stop - begin, 1.0 / MINUTES_PER_HOUR)
-        ceilings = {name: ceiling.take(span) for name, ceiling in self._ceilings.items()}
-        weather, courses = self._weather.take(span), self._courses(span)
+        ceilings = {name: ceiling.select(span) for name, ceiling in self._ceilings.items()}
+        weather, courses = self._weather.select(span), self._courses(span)
         driven = self._driven(courses, span)
         halls = {key: course for key, course in driven.items() if key[0] == "hall_power"}
         orders = driven | {key: self._drawn(key[1], halls[key], span) for key in halls}
         done = simulate_arrays(
-            self.site, self._stocks, orders, weather=weather, hours=hours, ceilings=ceilings
+            self.site, self._stocks, orders, weather=weather, durations=hours, capacities=ceilings
         )
-        return PrecomputedRun(begin=begin, end=span.stop, courses=courses, run=done)
+        return PrecomputedRun(
+            first_minute=begin, end_minute=span.stop, trajectories=courses, run=done
+        )
 
-    def cap_halls(self, caps: Mapping[str, float]) -> None:
+    def set_hall_caps(self, caps: Mapping[str, float]) -> None:
         """Let no hall draw more than its cap, once it has come down to it; others are free.
 
         Parameters
@@ -218,7 +227,7 @@ class SimulatedFacility:
         """
         self._caps, self._ahead = dict(caps), None
 
-    def hold_supply(self, circuit: str, temperature: float) -> None:
+    def set_supply_temperature(self, circuit: str, temperature: float) -> None:
         """Hold the supply water of a circuit at another temperature from now on.
 
         Parameters
@@ -231,10 +240,12 @@ class SimulatedFacility:
         machines = dict(self.site.equipment)
         plant = machines[circuit].model_copy(update={"supply_temperature": temperature})
         self.site, self._ahead = self.site.with_equipment({**machines, circuit: plant}), None
-        changed = next(plant for plant in self.site.of(CoolingPlant) if plant.name == circuit)
-        self._ceilings[circuit] = CoolingCapacity.of(changed, self._weather)
+        changed = next(
+            plant for plant in self.site.machines_of(CoolingPlant) if plant.name == circuit
+        )
+        self._ceilings[circuit] = CoolingCapacity.from_plant(changed, self._weather)
 
-    def truth(self, minutes: int = QUARTER_MINUTES) -> dict[VariableKey, float]:
+    def true_values(self, minutes: int = QUARTER_MINUTES) -> dict[VariableKey, float]:
         """Return what no sensor tells exactly: how the plant really stands.
 
         Parameters
@@ -271,11 +282,11 @@ class SimulatedFacility:
 
     def _courses(self, span: slice) -> Trajectories:
         """Return the set points on their way to the last orders, minute by minute."""
-        way = self._move.way(span.stop - span.start)
+        way = self._move.completed_share(span.stop - span.start)
         courses: Trajectories = {}
         for key, value in self._move.goal.items():
             most = self._available[key[1]][span] if key[0] == "renewable_used_power" else np.inf
-            begin = self._move.begin[key]
+            begin = self._move.start[key]
             courses[key] = np.minimum(begin + way * (np.minimum(value, most) - begin), most)
         return courses
 
@@ -291,7 +302,7 @@ class SimulatedFacility:
 
     def _drawn(self, hall: str, course: FloatArray, span: slice) -> FloatArray:
         """Return what a hall draws when told to draw something."""
-        machine = next(m for m in self.site.of(ITHall) if m.name == hall)
+        machine = next(m for m in self.site.machines_of(ITHall) if m.name == hall)
         idle = machine.idle_power
         busy = (course - idle) * machine.power_factor_error * (1.0 + self._course[span])
         cap = np.maximum(course, self._caps.get(hall, machine.full_power))
@@ -319,30 +330,34 @@ class SimulatedFacility:
                 seen = self._seen_level(owner, value)
             set_machine_value(state, name, owner, value=seen)
         shown = {"grid_import_power": max(net, 0.0), "grid_export_power": max(-net, 0.0)}
-        for name, power in {**shown, "peak_power": meter.peak, "usual_power": meter.usual}.items():
+        for name, power in {
+            **shown,
+            "peak_power": meter.peak,
+            "usual_power": meter.mean_weekly_import,
+        }.items():
             state[name].values = np.array(power)
         return state
 
-    def water(self) -> dict[str, float]:
+    def supply_temperatures(self) -> dict[str, float]:
         """Return the supply water of each circuit now, without error. [degC]"""
         return {name: self._stocks["facility_supply_temperature", name] for name in self._ceilings}
 
     def _seen_level(self, owner: str, value: float) -> float:
         store = next(store for store in self._believed.stores if store.owner == owner)
-        seen = value + self._rng.normal(0.0, self._noise.level) * store.high
-        return float(np.clip(seen, 0.0, store.high))
+        seen = value + self._rng.normal(0.0, self._noise.level) * store.max_level
+        return float(np.clip(seen, 0.0, store.max_level))
 
     def record(self) -> xr.Dataset:
         """Return all that the plant really did so far, in minutes, with labels and units."""
         known = self._runs[0].flows
         flows = {key: np.concatenate([run.flows[key] for run in self._runs]) for key in known}
         stocks = {
-            key: np.concatenate([*(run.stocks[key][:-1] for run in self._runs), last[-1:]])
-            for key, last in self._runs[-1].stocks.items()
+            key: np.concatenate([*(run.states[key][:-1] for run in self._runs), last[-1:]])
+            for key, last in self._runs[-1].states.items()
         }
         whole = self._axes.isel(time=slice(0, self._clock), instant=slice(0, self._clock + 1))
         return simulate.result_dataset(
-            self.site, SimulationArrays(flows=flows, stocks=stocks), whole
+            self.site, SimulationArrays(flows=flows, states=stocks), whole
         )
 
 
@@ -372,23 +387,23 @@ class SetPointMove:
 
     Attributes
     ----------
-    begin, goal
+    start, goal
         (name, machine) -> where it starts, where it leads. [MW]
-    over
+    duration
         How long it takes. [min]
-    since
+    elapsed
         How long it has been under way. [min]
     """
 
-    begin: Mapping[VariableKey, float]
+    start: Mapping[VariableKey, float]
     goal: Mapping[VariableKey, float]
-    over: float
-    since: int = 0
+    duration: float
+    elapsed: int = 0
 
-    def way(self, minutes: int) -> FloatArray:
+    def completed_share(self, minutes: int) -> FloatArray:
         """Return the share of the way made at the end of each coming minute. [1]"""
-        minute = np.arange(self.since + 1, self.since + minutes + 1)
-        return np.asarray(np.clip(minute / self.over, 0.0, 1.0))
+        minute = np.arange(self.elapsed + 1, self.elapsed + minutes + 1)
+        return np.asarray(np.clip(minute / self.duration, 0.0, 1.0))
 
 
 def move_duration(
@@ -429,7 +444,7 @@ class ConnectionMeter:
 
     def __init__(self, state: xr.Dataset, billing: BillingRules) -> None:
         self.net = float(net_import(state))
-        self.peak, self.usual = float(state["peak_power"]), float(state["usual_power"])
+        self.peak, self.mean_weekly_import = float(state["peak_power"]), float(state["usual_power"])
         self._now = np.datetime64(str(state["instant"].to_numpy()), "us")
         self._billing, self._turn = billing, billing.end(self._now)
         self._last: list[float] = []
@@ -462,10 +477,10 @@ class ConnectionMeter:
 
     def _close(self, mean: float) -> None:
         """Count a quarter-hour that is over; the last of a billing period ends its peak."""
-        if self._billing.counts(np.array([self._now]))[0]:
+        if self._billing.counts_in_peak(np.array([self._now]))[0]:
             self.peak = max(self.peak, mean)
-        self.usual = running_mean_import(
-            self.usual, max(mean, 0.0), QUARTER_MINUTES / MINUTES_PER_HOUR
+        self.mean_weekly_import = running_mean_import(
+            self.mean_weekly_import, max(mean, 0.0), QUARTER_MINUTES / MINUTES_PER_HOUR
         )
         self._now = self._now + QUARTER_HOUR
         if self._now >= self._turn:

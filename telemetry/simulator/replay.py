@@ -259,7 +259,7 @@ class ReplayClient(Protocol):
 
 
 def publish_replay(
-    stretch: Iterator[ReplaySecond],
+    seconds: Iterator[ReplaySecond],
     publisher: ReplayClient,
     *,
     speed: float,
@@ -271,7 +271,7 @@ def publish_replay(
 
     Parameters
     ----------
-    stretch
+    seconds
         From :func:`said`.
     publisher
         Connected.
@@ -289,7 +289,7 @@ def publish_replay(
     """
     begun, first, count = clock(), None, 0
     underway: list[PublishToken] = []
-    for second in stretch:
+    for second in seconds:
         first = second.time if first is None else first
         if speed > 0.0:
             ahead = float((second.time - first) / _SECOND) / speed - (clock() - begun)
@@ -307,12 +307,12 @@ def publish_replay(
     return count + _settle(underway)
 
 
-def _settle(receipts: list[PublishToken]) -> int:
+def _settle(tokens: list[PublishToken]) -> int:
     """Wait until all is acknowledged; return how many there were."""
-    for receipt in receipts:
-        if not receipt.wait(ACK_TIMEOUT_S):
+    for token in tokens:
+        if not token.wait(ACK_TIMEOUT_S):
             raise BrokerError("replay", "a message was not acknowledged", "see to the broker")
-    return len(receipts)
+    return len(tokens)
 
 
 DECISION_TIMEOUT_S: Final = 300.0
@@ -326,13 +326,13 @@ MAX_POLL: Final = 1000
 
 
 def with_ticks(
-    stretch: Iterator[ReplaySecond], site: str, *, start: np.datetime64, end: np.datetime64
+    seconds: Iterator[ReplaySecond], site: str, *, start: np.datetime64, end: np.datetime64
 ) -> Iterator[ReplaySecond]:
     """Yield a stretch with a tick at the end of each quarter-hour that has telemetry.
 
     Parameters
     ----------
-    stretch
+    seconds
         What was said, second by second.
     site
         Its name.
@@ -347,7 +347,7 @@ def with_ticks(
     first = _end_of_quarter(start)
     steps = max(int((end - first) // QUARTER_HOUR) + 1, 1)
     step, sent, until = 0, [0, 0], None
-    for second in stretch:
+    for second in seconds:
         quarter = _end_of_quarter(second.time)
         if until is not None and quarter > until and any(sent):
             yield _tick(site, until, (step, steps), sent)
@@ -391,9 +391,9 @@ class DecisionWaiter:
         Longest wait for a decision. [s]
     """
 
-    def __init__(self, client: Client, site: str, *, patience: float = DECISION_TIMEOUT_S) -> None:
-        self._client, self._patience = client, patience
-        client.subscribe(topic_filter(TopicKind.DECIDED, site=site), qos=1)
+    def __init__(self, client: Client, site: str, *, timeout: float = DECISION_TIMEOUT_S) -> None:
+        self._client, self._patience = client, timeout
+        client.subscribe(topic_filter(TopicKind.DECISION, site=site), qos=1)
 
     def wait(self, tick: SimulationTick) -> None:
         """Wait until a tick is decided, and say it again meanwhile.
@@ -421,14 +421,14 @@ class DecisionWaiter:
         reason = (
             f"nobody decided the quarter-hour that ends at {tick.time} within {self._patience} s"
         )
-        mend = (
+        remedy = (
             f"start `gigatwin run {tick.site} --clock simulated` on this broker, or leave --ticks"
         )
-        raise BrokerError(self._client.url, reason, mend)
+        raise BrokerError(self._client.url, reason, remedy)
 
     def _taken(self, moment: np.datetime64) -> Iterator[bool]:
         """Yield of each message whether it is the decision of a moment."""
-        messages = self._client.take(MAX_POLL, 0.1)
+        messages = self._client.poll(MAX_POLL, 0.1)
         self._client.acknowledge(messages)
         for message in messages:
             try:

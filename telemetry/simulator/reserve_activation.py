@@ -55,7 +55,7 @@ def reserve_calls(
         rng = np.random.default_rng([seed, number])
         up, down = product.activation_up, product.activation_down
         if share is not None:
-            up, down = share * product.goes_up, share * product.goes_down
+            up, down = share * product.is_upward, share * product.is_downward
         lasts = max(round(product.duration * MINUTES_PER_HOUR), 1)
         pause = round(product.recovery * MINUTES_PER_HOUR)
         course = np.zeros(minutes)
@@ -94,7 +94,7 @@ class ReserveOrder:
     before: float
     power: float
 
-    def given(self, net: FloatArray) -> FloatArray:
+    def delivered(self, net: FloatArray) -> FloatArray:
         """Return by how much a course of net import was lower, as far as it was asked. [MW]
 
         Uncalled, it would have turned from quarter-hour to quarter-hour as set points do.
@@ -109,7 +109,7 @@ class ReserveOrder:
         usual = self.baseline - turned
         return np.clip(usual[: len(metered)] - metered, 0.0, self.power)
 
-    def due(self, full_activation: float) -> FloatArray:
+    def required(self, full_activation: float) -> FloatArray:
         """Return what must be given in each quarter-hour, a time in minutes after the order. [MW]
 
         What is given before all of it must be there counts for nothing.
@@ -128,7 +128,9 @@ class ReserveFacility(SimulatedFacility):
     _signal: Mapping[str, FloatArray]
     _held: Mapping[VariableKey, float]
 
-    def listen(self, signal: Mapping[str, FloatArray], *, by_order: Collection[str] = ()) -> None:
+    def set_calls(
+        self, signal: Mapping[str, FloatArray], *, by_order: Collection[str] = ()
+    ) -> None:
         """Take the grid's calls.
 
         Parameters
@@ -142,12 +144,15 @@ class ReserveFacility(SimulatedFacility):
         self.waiting = {name: signal[name] for name in by_order}
         self.orders: list[ReserveOrder] = []
         self._held = {}
-        minutes, batteries = len(self._weather), [one.name for one in self.site.of(Battery)]
+        minutes, batteries = (
+            len(self._weather),
+            [one.name for one in self.site.machines_of(Battery)],
+        )
         self._called = {name: np.zeros(minutes) for name in signal}
         self._ordered = {name: np.full(minutes, np.nan) for name in batteries}
         self._asked = {name: np.zeros(minutes) for name in batteries}
 
-    def hold(self, held: Mapping[VariableKey, float]) -> None:
+    def set_reserved_capacity(self, held: Mapping[VariableKey, float]) -> None:
         """Hold capacity from now on.
 
         Parameters
@@ -194,12 +199,15 @@ class ReserveFacility(SimulatedFacility):
             return net
         store = next(one for one in self.site.stores if one.owner == battery)
         up, down = activation_power(products, held)
-        goal = self.ordered["battery_charge", battery] - self.ordered["battery_discharge", battery]
+        goal = (
+            self.current_set_points["battery_charge", battery]
+            - self.current_set_points["battery_discharge", battery]
+        )
         least = np.minimum(up - store.discharge_limit, max(goal, 0.0))
         most = np.maximum(store.charge_limit - down, min(goal, 0.0))
         return np.asarray(np.clip(net, least, most))
 
-    def called(self) -> xr.Dataset:
+    def activation(self) -> xr.Dataset:
         """Return what was called of each product, in quarter-hours.
 
         Returns
@@ -216,10 +224,10 @@ class ReserveFacility(SimulatedFacility):
         up, missed = np.maximum(power, 0.0).mean(axis=1), np.zeros((len(power), len(names)))
         net = net_import(self.record()).to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
         for order in self.orders:
-            given = order.given(net)
+            given = order.delivered(net)
             place = slice(order.first, order.first + len(given)), names.index(order.product)
             up[place] += given
-            due = order.due(self.site.reserves[order.product].full_activation)
+            due = order.required(self.site.reserves[order.product].full_activation)
             missed[place] += np.maximum(due[: len(given)] - given, 0.0)
         found = {
             "reserve_used_up": (dims, up),
@@ -228,11 +236,11 @@ class ReserveFacility(SimulatedFacility):
         }
         return variables.tag_dataset(grid.assign(found).assign_coords(product=names))
 
-    def spared(self) -> FloatArray:
+    def called_power(self) -> FloatArray:
         """Return what all products together were called for in each minute, upwards. [MW]"""
         return np.asarray(sum(self._called.values()))[: self._clock]
 
-    def missed(self) -> FloatArray:
+    def missed_power(self) -> FloatArray:
         """Return by how much batteries gave less than they were told, while they were called. [MW]
 
         What stops by itself, as a battery that is full, gives more: nobody misses that.

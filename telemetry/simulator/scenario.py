@@ -24,10 +24,10 @@ class SimulationScenario:
     ----------
     site
         What the service believes the plant to be.
-    surroundings
+    boundary_conditions
         Weather and available power in minutes, as
         :func:`telemetry.simulator.scenario.interpolate_to_minutes` gives.
-    begin
+    initial_state
         True state at the start.
     workload
         All jobs, of which the service hears when they arrive.
@@ -35,17 +35,17 @@ class SimulationScenario:
         Racks busy with the inference service, one number a quarter-hour. [1]
     seed
         Seed of the plant's hidden nature and of all noise.
-    absent
+    out_of_service
         Stores, sources and heat pumps that are out of service, and say so.
     """
 
     site: Site
-    surroundings: xr.Dataset
-    begin: xr.Dataset
+    boundary_conditions: xr.Dataset
+    initial_state: xr.Dataset
     workload: Workload
     service_racks: Sequence[float]
     seed: int = 0
-    absent: tuple[str, ...] = ()
+    out_of_service: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,15 +47,15 @@ class WaterSetPoints:
     ranges
         (word of the set point, circuit or bank of CDUs) -> temperature range that its flow follows;
         those that are left out stand as declared. [K]
-    is_local
+    is_local_control
         Whether the plant's own people have it, and no request holds.
     """
 
     supply: Mapping[str, float]
     ranges: Mapping[VariableKey, float] = field(default_factory=dict)
-    is_local: bool = False
+    is_local_control: bool = False
 
-    def points(self, site: Site) -> SetPoints | None:
+    def set_points(self, site: Site) -> SetPoints | None:
         """Return the ranges as set points of the twin, or None where all are declared."""
         return collect_set_points(
             site, {key: np.asarray(value) for key, value in self.ranges.items()}
@@ -100,21 +100,23 @@ class SetPointRequests:
         self._wanted: dict[VariableKey, float] = {}
         self.refused = 0
         self.is_local = False
-        self.supply = {plant.name: plant.supply_temperature for plant in site.of(CoolingPlant)}
+        self.supply = {
+            plant.name: plant.supply_temperature for plant in site.machines_of(CoolingPlant)
+        }
         self.ranges: dict[VariableKey, float] = {}
 
     @property
     def water(self) -> WaterSetPoints:
         """What the water is held at now."""
         return WaterSetPoints(
-            supply=dict(self.supply), ranges=dict(self.ranges), is_local=self.is_local
+            supply=dict(self.supply), ranges=dict(self.ranges), is_local_control=self.is_local
         )
 
-    def beat(self, now: np.datetime64) -> None:
+    def record_heartbeat(self, now: np.datetime64) -> None:
         """Note a heartbeat of the integration."""
         self._heard = now
 
-    def ask(self, key: VariableKey, value: float | None, *, now: np.datetime64) -> str:
+    def accept(self, key: VariableKey, value: float | None, *, now: np.datetime64) -> str:
         """Take a request, or say why not.
 
         Parameters
@@ -150,20 +152,20 @@ class SetPointRequests:
         self._asked[key] = float(np.clip(value, span.low, span.high))
         return ""
 
-    def is_heard(self, now: np.datetime64) -> bool:
+    def is_integration_alive(self, now: np.datetime64) -> bool:
         """Whether the integration lives."""
         return bool(now - self._heard <= self._silence)  # never, for what is not a time
 
-    def applied(self, now: np.datetime64) -> dict[VariableKey, float]:
+    def active_values(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return what holds now of everything that may be asked, as :meth:`ask` names it."""
-        asked = self._asked if self.is_heard(now) else {}
-        applied = {key: asked.get(key, span.safe) for key, span in self._ranges.items()}
+        asked = self._asked if self.is_integration_alive(now) else {}
+        applied = {key: asked.get(key, span.default) for key, span in self._ranges.items()}
         return applied | {key: 0.0 for key in applied if key[1] in self._absent}
 
     def set_points(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return what holds of stores, heat pumps, sun and wind [MW], and of chillers [1]."""
         points: dict[VariableKey, float] = {}
-        for (variable, owner), value in self.applied(now).items():
+        for (variable, owner), value in self.active_values(now).items():
             kind = variable.removesuffix("_request")
             if kind in _DIRECT:
                 points[_DIRECT[kind], owner] = value
@@ -191,14 +193,14 @@ class SetPointRequests:
         list of str
             Circuits whose set point in :attr:`supply` has moved.
         """
-        wanted = {} if self.is_local else self.applied(now)
+        wanted = {} if self.is_local else self.active_values(now)
         coolant = [
             v
             for (name, _), v in wanted.items()
             if name == COOLANT_SUPPLY_REQUEST and np.isfinite(v)
         ]
         moved = []
-        for plant in self._site.of(CoolingPlant):
+        for plant in self._site.machines_of(CoolingPlant):
             goal = plant.supply_temperature
             asked = wanted.get((FACILITY_SUPPLY_REQUEST, plant.name), np.nan)
             if np.isfinite(asked):
@@ -247,7 +249,7 @@ class SetPointRequests:
     def _wanted_ranges(self, now: np.datetime64) -> dict[VariableKey, float]:
         """Return the ranges that are asked for, of banks the mean of their units. [K]"""
         asked: dict[VariableKey, list[float]] = {}
-        for (name, owner), value in self.applied(now).items():
+        for (name, owner), value in self.active_values(now).items():
             if name in RANGE_REQUESTS and np.isfinite(value) and not self.is_local:
                 bank = owner.partition("/")[0]
                 asked.setdefault((RANGE_REQUESTS[name], bank), []).append(value)
@@ -285,7 +287,7 @@ class RequestRange:
 
     low: float
     high: float
-    safe: float
+    default: float
 
 
 def request_ranges(site: Site) -> dict[VariableKey, RequestRange]:
@@ -293,29 +295,31 @@ def request_ranges(site: Site) -> dict[VariableKey, RequestRange]:
     ranges = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        span = RequestRange(low=-store.discharge_limit, high=store.charge_limit, safe=0.0)
+        span = RequestRange(low=-store.discharge_limit, high=store.charge_limit, default=0.0)
         ranges[f"{kind}_request", store.owner] = span
     for exchange in site.exchanges:
-        if exchange.available:
-            span = RequestRange(low=0.0, high=np.inf, safe=np.inf)
+        if exchange.availability_variable:
+            span = RequestRange(low=0.0, high=np.inf, default=np.inf)
             ranges["renewable_request", exchange.owner] = span
-    for pump in site.of(HeatReuse):
-        span = RequestRange(low=0.0, high=min(pump.rated_heat, pump.contract_power), safe=0.0)
+    for pump in site.machines_of(HeatReuse):
+        span = RequestRange(low=0.0, high=min(pump.rated_heat, pump.contract_power), default=0.0)
         ranges["heat_reuse_request", pump.name] = span
-    warm = [plant for plant in site.of(CoolingPlant) if plant.serves == "warm"]
+    warm = [plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm"]
     water = [supply_temperature_range(plant) for plant in warm]
-    for bank in site.of(CduBank):
+    for bank in site.machines_of(CduBank):
         for low, high in water:
-            span = RequestRange(low=low, high=high + bank.approach, safe=np.nan)
+            span = RequestRange(low=low, high=high + bank.approach, default=np.nan)
             ranges.update(
                 dict.fromkeys(((COOLANT_SUPPLY_REQUEST, unit) for unit in unit_ids(bank)), span)
             )
         span = _around(bank.technology_range, site.set_points.coolant_range)
         for unit in unit_ids(bank):
             ranges["technology_range_request", unit] = span
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         low, high = supply_temperature_range(plant)
-        ranges[FACILITY_SUPPLY_REQUEST, plant.name] = RequestRange(low=low, high=high, safe=np.nan)
+        ranges[FACILITY_SUPPLY_REQUEST, plant.name] = RequestRange(
+            low=low, high=high, default=np.nan
+        )
         span = _around(plant.temperature_range, site.set_points.widest_range)
         ranges["facility_range_request", plant.name] = span
     return ranges | _units(site)
@@ -323,27 +327,27 @@ def request_ranges(site: Site) -> dict[VariableKey, RequestRange]:
 
 def _units(site: Site) -> dict[VariableKey, RequestRange]:
     """Return how many chillers may be asked for, on a site whose plans commit some of them."""
-    if not site.committed:
+    if not site.switchable_units:
         return {}
-    counts = {p.name: p.chillers.count if p.chillers else 0 for p in site.of(CoolingPlant)}
+    counts = {p.name: p.chillers.count if p.chillers else 0 for p in site.machines_of(CoolingPlant)}
     return {
-        (CHILLER_COUNT_REQUEST, name): RequestRange(low=0.0, high=float(count), safe=np.nan)
+        (CHILLER_COUNT_REQUEST, name): RequestRange(low=0.0, high=float(count), default=np.nan)
         for name, count in counts.items()
     }
 
 
 def _around(declared: float, widest: float) -> RequestRange:
     """Return which temperature ranges may be asked for beside a declared one. [K]"""
-    return RequestRange(low=MIN_RANGE_SHARE * declared, high=widest * declared, safe=np.nan)
+    return RequestRange(low=MIN_RANGE_SHARE * declared, high=widest * declared, default=np.nan)
 
 
 def declared_flow_ranges(site: Site) -> dict[VariableKey, float]:
     """Return word and machine -> the declared temperature range that its flow follows. [K]"""
     found = {
         ("facility_range_set_point", plant.name): plant.temperature_range
-        for plant in site.of(CoolingPlant)
+        for plant in site.machines_of(CoolingPlant)
     }
-    banks = site.of(CduBank)
+    banks = site.machines_of(CduBank)
     return found | {("technology_range_set_point", b.name): b.technology_range for b in banks}
 
 

@@ -107,10 +107,12 @@ class SimulatedSite:
         self._speed, self._deadline = speed, deadline
         self._is_native = speed is not None and speed <= MAX_NATIVE_SPEED
         site, seed = scene.site, scene.seed
-        self._plant = SimulatedFacility(site, scene.surroundings, scene.begin, seed=seed)
+        self._plant = SimulatedFacility(
+            site, scene.boundary_conditions, scene.initial_state, seed=seed
+        )
         self._start = self._plant.now
         rngs = [np.random.default_rng([seed, stream]) for stream in (1, 2)]
-        period, absent = INTEGRATION_PERIOD[self._is_native], scene.absent
+        period, absent = INTEGRATION_PERIOD[self._is_native], scene.out_of_service
         self._requests = SetPointRequests(site, period=period, absent=absent)
         repeat = REPEAT_READINGS[self._is_native]
         self._bms = SimulatedBms(
@@ -133,13 +135,15 @@ class SimulatedSite:
 
     def run(self) -> SimulationResult:
         """Run from start to end, or until :meth:`stop`, and tell what happened."""
-        self._line.listen()
+        self._line.subscribe()
         self._line.send(self._bms.metadata(), kind="metadata", qos=1, retain=True)
         self._begun = time.monotonic()
         self._speak(self._start, QUARTER_HOUR, minutes=QUARTER_MINUTES, is_whole=True)
         steps = len(self._scene.service_racks)
         for step in range(steps):
-            self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
+            self._line.publish_reliably(
+                self._cluster.snapshot(), self._cluster.history(), retain=True
+            )
             is_decided = self._await(self._tick(step))
             if self._is_stopped and step and not is_decided:
                 break  # what nobody has decided is not run
@@ -147,8 +151,8 @@ class SimulatedSite:
             self._listen(self._report(is_decided=is_decided))
             if self._is_stopped:
                 break
-        self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
-        self._line.close(
+        self._line.publish_reliably(self._cluster.snapshot(), self._cluster.history(), retain=True)
+        self._line.publish_last(
             self._tick(len(self._cluster.steps), is_last=True), timeout=LAST_MESSAGE_TIMEOUT_S
         )
         return SimulationResult(
@@ -164,15 +168,15 @@ class SimulatedSite:
 
     def _report(self, *, is_decided: bool) -> SimulationProgress:
         """Return how the run stands."""
-        truth, cluster = self._plant.truth(), self._cluster
+        truth, cluster = self._plant.true_values(), self._cluster
         return SimulationProgress(
             time=self._plant.now,
             done=len(cluster.steps),
             steps=len(self._scene.service_racks),
             is_decided=is_decided,
             net_power=truth["grid_import_power", ""] - truth["grid_export_power", ""],
-            running=len(cluster.at_work),
-            waiting=int((~cluster.queue.running).sum()),
+            running=len(cluster.running_jobs),
+            waiting=int((~cluster.queue.is_running).sum()),
             undecided=self.counts["undecided"],
             refused=self.counts["refused"],
         )
@@ -194,7 +198,7 @@ class SimulatedSite:
     def _await(self, tick: SimulationTick) -> bool:
         """Say that an interval is over, and again, until the service has decided; or time is up."""
         now = self._plant.now
-        self._line.say(tick)
+        self._line.publish_reliably(tick)
 
         def is_decided() -> bool:
             decided = self._decided
@@ -209,7 +213,7 @@ class SimulatedSite:
         while not (is_over() or is_late):  # a machine that stood still may have heard already
             is_late = time.monotonic() >= until
             again = min(until, time.monotonic() + RESEND_DELAYS_S[self._decided is not None])
-            self._line.receive(again, lambda: self._is_asked or is_over())
+            self._line.receive_until(again, lambda: self._is_asked or is_over())
             if not (is_over() or is_late):
                 self._is_asked = False
                 self._say_again(tick)
@@ -226,24 +230,24 @@ class SimulatedSite:
 
     def _say_again(self, tick: SimulationTick) -> None:
         """Repeat what is not retained: whoever was started late has not heard it."""
-        self._line.send(self._bms.again(self._plant.now), kind="repeated")
-        self._line.say(self._cluster.snapshot(), self._cluster.history(), retain=True)
-        self._line.say(tick)
+        self._line.send(self._bms.last_messages(self._plant.now), kind="repeated")
+        self._line.publish_reliably(self._cluster.snapshot(), self._cluster.history(), retain=True)
+        self._line.publish_reliably(tick)
 
     def _hear(self, sample: Sample) -> None:
         """Obey what was said, or say why not."""
         now, reason = self._plant.now, ""
         match sample:
             case JobOrders():
-                job_status = self._cluster.obey(sample, now)
-                self._line.say(job_status, retain=True)
+                job_status = self._cluster.apply_job_orders(sample, now)
+                self._line.publish_reliably(job_status, retain=True)
                 reason = "" if job_status.is_applied else job_status.reason
             case CapOrder():
-                cap_status = self._cluster.cap(sample, now)
-                self._line.say(cap_status, retain=True)
+                cap_status = self._cluster.apply_hall_cap(sample, now)
+                self._line.publish_reliably(cap_status, retain=True)
                 reason = "" if cap_status.is_applied else cap_status.reason
             case PointValue():
-                reason = self._bms.hear(sample, now=now)
+                reason = self._bms.write_point(sample, now=now)
             case DecisionNotice(time=moment) if moment == now:
                 self._decided = sample
             case DecisionNotice():  # somebody was started anew, and does not know where we are
@@ -255,14 +259,14 @@ class SimulatedSite:
     def _follow(self, service_racks: float) -> None:
         """Run a quarter-hour by the orders and requests that hold, and tell of it."""
         plant, cluster, site = self._plant, self._cluster, self._scene.site
-        caps = cluster.caps(plant.now)
+        caps = cluster.active_caps(plant.now)
         progress, said = cluster.advance(float(QUARTER_HOUR / HOUR), service_racks)
-        self._line.say(*said, retain=True)
-        plant.cap_halls(caps)
+        self._line.publish_reliably(*said, retain=True)
+        plant.set_hall_caps(caps)
         work = float(progress.work_power.sum())
         halls = hall_powers(site, work_power=work, service_racks=service_racks)
         points = {("hall_power", hall): power for hall, power in halls.items()}
-        self._placement.place(cluster.at_work, service_racks)
+        self._placement.place(cluster.running_jobs, service_racks)
         minutes = 1 if self._is_native else QUARTER_MINUTES
         for _ in range(0, QUARTER_MINUTES, minutes):
             wanted = (
@@ -270,8 +274,8 @@ class SimulatedSite:
                 | self._requests.set_points(plant.now)
                 | flow_range_set_points(plant, self._requests)
             )
-            if wanted != plant.ordered:
-                plant.order(wanted)
+            if wanted != plant.current_set_points:
+                plant.apply(wanted)
             follow_supply_requests(plant, self._requests, minutes)
             begin = plant.now
             plant.advance(minutes)
@@ -287,7 +291,7 @@ class SimulatedSite:
             moment = begin + count * interval
             if self._speed is not None and not self._is_stopped:
                 wall = float((moment - self._start) / ONE_SECOND) / self._speed
-                self._line.receive(self._begun + wall, lambda: self._is_stopped)
+                self._line.receive_until(self._begun + wall, lambda: self._is_stopped)
             yield moment, interval
 
     def _speak(
@@ -300,21 +304,21 @@ class SimulatedSite:
     ) -> None:
         """Tell what racks and plant were like in an interval that ends now."""
         plant = self._plant
-        truth = plant.truth(minutes)
+        truth = plant.true_values(minutes)
         halls = {owner: power for (name, owner), power in truth.items() if name == "hall_power"}
-        load = self._placement.load(halls)
+        load = self._placement.rack_load(halls)
         water = self._requests.water
-        share = coolant_flow_share(plant.site, truth, water.points(plant.site))
+        share = coolant_flow_share(plant.site, truth, water.set_points(plant.site))
         batches = self._racks.batches(load, truth, time=moment, interval=interval, flow_share=share)
         encoded = map(encode, batches)
         self._sent["batches"] += self._line.send(encoded, kind="batches", qos=1)
         if self._is_native and int((moment - self._start) / ONE_SECOND) % HEARTBEAT_PERIOD_S:
             return
-        applied, absent = self._requests.applied(plant.now), self._scene.absent
+        applied, absent = self._requests.active_values(plant.now), self._scene.out_of_service
         machines = machine_readings(plant.site, truth, applied, water=water, absent=absent)
         racks = rack_readings(plant.site, truth, load, flow_share=share)
         messages = self._bms.heartbeat(moment)
-        messages += self._bms.values(machines, racks, time=moment, is_whole=is_whole)
+        messages += self._bms.changed_messages(machines, racks, time=moment, is_whole=is_whole)
         self._sent["points"] += self._line.send(messages, kind="points")
         told = self._bms.metadata(share=METADATA_REPEAT_READINGS)
         self._line.send(told, kind="metadata", qos=1, retain=True)
@@ -332,7 +336,7 @@ def flow_range_set_points(
     requests
         What it is asked.
     """
-    truth = plant.truth(1)
+    truth = plant.true_values(1)
     loads = {owner: load for (name, owner), load in truth.items() if name == "cooling_load"}
     requests.move_ranges(loads, now=plant.now)
     return requests.ranges
@@ -353,11 +357,12 @@ def follow_supply_requests(
         Time since it moved last. [min]
     """
     heat = sum(
-        hall.liquid_share * plant.ordered["hall_power", hall.name] for hall in plant.site.of(ITHall)
+        hall.liquid_share * plant.current_set_points["hall_power", hall.name]
+        for hall in plant.site.machines_of(ITHall)
     )
     above = coolant_approach(plant.site, heat)
     for circuit in requests.move_supply(above, now=plant.now, minutes=minutes):
-        plant.hold_supply(circuit, requests.supply[circuit])
+        plant.set_supply_temperature(circuit, requests.supply[circuit])
 
 
 POLL_TIMEOUT_S: Final = 0.1
@@ -396,16 +401,16 @@ class SimulatorConnection:
         self._client, self._site, self._hear = client, site, hear
         self.counts: Counter[str] = Counter()
 
-    def listen(self) -> None:
+    def subscribe(self) -> None:
         """Ask the broker for all orders and requests to the site; those of an earlier run are void.
 
         The client's session outlives a run, and the broker may have kept some for it.
         """
-        orders = (TopicKind.JOB_ORDERS, TopicKind.CAP_ORDER, TopicKind.DECIDED)
+        orders = (TopicKind.JOB_ORDERS, TopicKind.CAP_ORDER, TopicKind.DECISION)
         ours = [topics.topic_filter(kind, site=self._site) for kind in orders]
         bus = f"BMS/v1/{INTEGRATION_NAME}/Value/+/+/{self._site}/#"
         self._client.subscribe(*ours, bus).wait(SUBSCRIBE_TIMEOUT_S)
-        while messages := self._client.take(timeout=POLL_TIMEOUT_S):
+        while messages := self._client.poll(timeout=POLL_TIMEOUT_S):
             self._client.acknowledge(messages)
 
     def send(
@@ -429,18 +434,18 @@ class SimulatorConnection:
         self.counts[kind] += count
         return count
 
-    def say(self, *samples: Sample, retain: bool = False) -> None:
+    def publish_reliably(self, *samples: Sample, retain: bool = False) -> None:
         """Send samples so that none gets lost."""
         for sample in samples:
             topic, payload = encode(sample)
             self._client.publish(topic, payload, qos=1, retain=retain)
 
-    def close(self, sample: Sample, *, timeout: float) -> bool:
+    def publish_last(self, sample: Sample, *, timeout: float) -> bool:
         """Send the last sample of a run; return whether the broker has it in time. [s]"""
         topic, payload = encode(sample)
         return self._client.publish(topic, payload, qos=1).wait(timeout)
 
-    def receive(self, until: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
+    def receive_until(self, until: float, is_enough: Callable[[], bool] = lambda: False) -> bool:
         """Hear what comes until it is enough, or time is up; what has come by then is heard.
 
         Parameters
@@ -469,7 +474,7 @@ class SimulatorConnection:
 
     def _take(self, timeout: float) -> int:
         """Hear what has come, and return how many messages it was."""
-        messages = self._client.take(timeout=timeout)
+        messages = self._client.poll(timeout=timeout)
         for message in messages:
             self.counts["heard"] += 1
             try:

@@ -42,7 +42,7 @@ def reach(convert, outside, rng):
     limit = np.broadcast_to(convert.limit(outside), COUNT)
     low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
     return OperatingRange(
-        low=low, high=high, asked=(CurveSamples.of(convert, outside, (low, high)),)
+        low=low, high=high, samples=(CurveSamples.sample(convert, outside, (low, high)),)
     )
 
 
@@ -54,7 +54,7 @@ def case(request):
 
 def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
     site, outside, rng = case
-    for convert in site.converts:
+    for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         span = curve.width.sum(axis=1)
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
@@ -70,7 +70,7 @@ def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
 
 def test_lead_draws_are_convex(case):
     site, outside, rng = case
-    for convert in site.converts:
+    for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
         assert np.diff(curve.slope[convert.lead], axis=1).min(initial=0.0) >= -ROUNDING
 
@@ -79,7 +79,7 @@ def test_every_kind_that_converts_is_tried():
     tried = {
         site.equipment[convert.owner].kind
         for site in (*map(sites.load_site, sites.site_names()), *map(random_site, SEEDS))
-        for convert in site.converts
+        for convert in site.conversions
     }
     assert set(EQUIPMENT_KINDS) - tried == {
         "accelerators", "battery", "genset", "grid", "photovoltaic", "tank", "wind",

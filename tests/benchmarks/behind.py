@@ -19,17 +19,17 @@ BLOCK = 2880  # steps that are written at once
 
 def table_of(layout: RackLayout, hours: float) -> tuple:
     """Return places, racks and units for the bare kernel."""
-    hall, halls, unit = layout.places.hall, layout.hall_table, layout.unit_table
+    hall, halls, unit = layout.places.hall, layout.hall_table, layout.cdu_table
     return (
-        layout.places.first,
+        layout.places.first_rack,
         hall,
-        *(column[hall] for column in (halls.idle, halls.span, halls.liquid_share)),
-        unit.knots,
+        *(column[hall] for column in (halls.idle_power, halls.power_span, halls.liquid_share)),
+        unit.knots_per_mw,
         unit.pump_power,
-        unit.rate,
-        unit.passing,
+        unit.capacity_rate,
+        unit.heat_per_kelvin,
         unit.rack_capacity / hours,
-        unit.unit_capacity / hours,
+        unit.cdu_capacity / hours,
         halls.resistance,
     )
 
@@ -38,7 +38,7 @@ def outside_of(layout: RackLayout, result: xr.Dataset, window: ViewWindow, seed:
     """Return work, water and quarter-hour of each step, and the seed."""
     drive = rack_series._drive(layout, result, window, seed=seed)
     spell = (window.edges[:-1] - np.datetime64(0, "us")) // SPELL
-    return drive.share, drive.water, spell, seed
+    return drive.work_share, drive.facility_water, spell, seed
 
 
 class Pieces:
@@ -82,7 +82,7 @@ class Racks:
         hall = layout.places.hall
         self.table = table_of(layout, hours)
         halls = layout.hall_table
-        self.chips = halls.knots[hall], halls.rise, layout.unit_of_rack
+        self.chips = halls.knots_per_mw[hall], halls.chip_temperature_rise, layout.cdu_of_rack
         self.still = table_of(layout, 1e9)  # a step for ever
         self.state: tuple[np.ndarray, np.ndarray] | None = None
         self.files = [Pieces(folder / name) for name in packed]
@@ -94,11 +94,11 @@ class Racks:
     def follow(self, found: SimulationArrays, starts: np.ndarray) -> None:
         """Follow racks and units through a span of a run at their own step, and write."""
         layout, count = self.layout, len(starts)
-        water = found.stocks["facility_supply_temperature", layout.warm.name][1:]
+        water = found.states["facility_supply_temperature", layout.facility_plant.name][1:]
         share = np.stack([_work(found, hall) for hall in layout.halls], axis=1)
         spell = (starts - np.datetime64(0, "us")) // SPELL
         if self.state is None:
-            self.state = np.zeros(layout.racks), np.zeros(layout.units)
+            self.state = np.zeros(layout.rack_count), np.zeros(layout.cdu_count)
             first = share[:1], water[:1], spell[:1], 0
             bare.follow(self.still, self.chips, first, self.state, tuple(self.room))
         for begin in range(0, count, BLOCK):

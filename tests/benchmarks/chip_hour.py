@@ -38,29 +38,29 @@ def ours(_place: Place, seconds: int = SECONDS) -> Measured:
 def limit(_place: Place, seconds: int = SECONDS) -> Measured:
     """Follow them on bare arrays, from where ours begins."""
     site, run = _run()
-    layout = RackLayout.of(site)
-    window = ViewWindow.of(run, _span(seconds), SECOND)
-    table = rack_series.chip_table(layout, hours=window.hours, seed=0)
+    layout = RackLayout.from_site(site)
+    window = ViewWindow.from_run(run, _span(seconds), SECOND)
+    table = rack_series.chip_table(layout, hours=window.step_hours, seed=0)
     (_, temperature), (coolant, _) = rack_series.simulate_chips(
-        layout, run, window.take(-1, 1), table=table, seed=0
+        layout, run, window.select(-1, 1), table=table, seed=0
     )
-    state = coolant.racks, coolant.units, temperature[-1].copy()
+    state = coolant.racks, coolant.cdus, temperature[-1].copy()
     told = (
         table.knots[layout.places.hall],
         table.power,
-        layout.hall_table.rise,
+        layout.hall_table.chip_temperature_rise,
         table.unit,
         table.factor,
-        np.float32(table.kept),
+        np.float32(table.decay),
     )
     count = block_steps(site, "chip")
     room = tuple(np.zeros((count, *table.factor.shape), np.float32) for _ in range(2))
-    places, figures, clock = table_of(layout, window.hours), _Figures(), cpu()
+    places, figures, clock = table_of(layout, window.step_hours), _Figures(), cpu()
     still = tuple(part.copy() for part in state)
-    first = outside_of(layout, run, window.take(0, count))
+    first = outside_of(layout, run, window.select(0, count))
     bare.follow_chips(places, told, first, still, room)  # compiled
     for begin in range(0, window.count, count):
-        outside = outside_of(layout, run, window.take(begin, count))
+        outside = outside_of(layout, run, window.select(begin, count))
         with clock:
             bare.follow_chips(places, told, outside, state, room)
         figures.add(*room)

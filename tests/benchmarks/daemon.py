@@ -30,7 +30,7 @@ def limit(_: Place) -> Measured:
     warm, seconds = None, []
     for outcome, _ in list(_outcomes()):
         with cpu() as clock:
-            warm = solve_problem(outcome.problem, warm).warm
+            warm = solve_problem(outcome.problem, warm).warm_start
         seconds.append(clock.seconds)
     return Measured(value=sum(seconds[1:]) / QUARTERS)
 

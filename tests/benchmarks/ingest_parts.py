@@ -54,7 +54,7 @@ def points(port, count):
     """Send what the points of a site are, and values of them, a second after another."""
     say("ready")
     site = sites.load_site(SITE)
-    listed = [one for one in list_points(site) if not one.meaning.is_ours]
+    listed = [one for one in list_points(site) if not one.meaning.is_writable]
     pipe = load.Pipe(int(port), "plant")
     packets = [encode(one.metadata) for one in listed]
     start = np.datetime64("now", "s") - np.timedelta64(int(count) // len(listed) + 30, "s")

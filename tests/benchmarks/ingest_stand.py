@@ -121,7 +121,7 @@ def want(url, name, *topics):
 
 def forget(url, name):
     """Have the broker forget a client, and the newest message that it keeps for it."""
-    client = Client(url, client_id=name, is_clean=True)
+    client = Client(url, client_id=name, clean_session=True)
     client.connect()
     client.stop()
 

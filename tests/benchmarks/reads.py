@@ -86,8 +86,8 @@ def _hour(root):
         )
         archive.advance(JournalPosition(1, second + 1))
         if second % 60 == 59:
-            archive.commit(everything=True)
-    archive.keep_up(is_whole=True)
+            archive.commit(include_open=True)
+    archive.maintain(is_whole=True)
     values = RACKS * CHIPS * len(CHIP_VARIABLES) * HOUR_S
     return {"bytes_a_value": _chunks(root) / values, "values_of_the_hour": values}
 
@@ -110,7 +110,7 @@ def _day(root):
     """Lay the objects of the hour's power down for the other hours of the day too."""
     with commit_lock(root / "archive"):
         store, _ = open_or_recover(root / "archive", SITE)
-        draft = store.begin()
+        draft = store.begin_transaction()
         session = draft.session.store
         period = str(np.datetime64(START, "s"))[:10].replace("-", "")
         power = f"racks/raw/{period}/power"
@@ -120,8 +120,8 @@ def _day(root):
             data = sync(session.get(key, default_buffer_prototype()))
             for hour in range(1, DAY_S // HOUR_S):
                 sync(session.set(key.replace("/c/0/", f"/c/{hour}/", 1), data))
-        draft.hear("racks", range(START, START + DAY_S))
-        store.end(draft, "hours laid down", store.mark)
+        draft.mark_seconds("racks", range(START, START + DAY_S))
+        store.commit(draft, "hours laid down", store.mark)
     return {"bytes": _chunks(root), "laid": LAID}
 
 

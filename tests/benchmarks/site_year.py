@@ -47,7 +47,7 @@ def operation(site: Site, days: int, *, step: np.timedelta64 = time_axes.MINUTE)
     moved = rng.uniform(-0.1, 0.1, 400 * 96)[quarter]
     share = 0.7 + 0.2 * np.sin(2 * np.pi * quarter / 96.0) + moved
     day = np.cos(2 * np.pi * hour / DAY)
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     idle, full = np.array([(hall.idle_power, hall.full_power) for hall in halls]).T
     air = 10.5 - 9.5 * np.cos(2 * np.pi * hour / SEASON) - 4.0 * day + chance
     return variables.tag_dataset(
@@ -92,7 +92,7 @@ def limit(place: Place, days: int = DAYS) -> Measured:
 def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, list[behind.Pieces]]:
     """Write packed arrays of all racks and units, and return them and the site's power. [MW]"""
     hours, rest = told["duration"].to_numpy(), state.initial_state(site, START)
-    racks = behind.Racks(RackLayout.of(site), hours[0], folder, packed(site))
+    racks = behind.Racks(RackLayout.from_site(site), hours[0], folder, packed(site))
     power = np.empty(len(hours))
     for part, found in simulate_arrays_in_chunks(site, rest, told, span=SPAN):
         power[part] = found.flows["facility_power", ""]
@@ -103,8 +103,8 @@ def run_bare(site: Site, told: xr.Dataset, folder: Path) -> tuple[np.ndarray, li
 
 def packed(site: Site) -> dict[str, tuple[type, int]]:
     """Return how each variable is stored: its numbers, and how many a step has."""
-    layout = RackLayout.of(site)
-    widths = {"rack": layout.racks, "unit": layout.units, "": 1}
+    layout = RackLayout.from_site(site)
+    widths = {"rack": layout.rack_count, "unit": layout.cdu_count, "": 1}
     return {name: (kind, widths[axis]) for name, (kind, axis) in (STORED | CLOSURE).items()}
 
 

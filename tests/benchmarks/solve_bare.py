@@ -57,7 +57,7 @@ class Bare:
         n, site = self.steps, self.site
         column, row, add = self.layout.column, self.layout.row, self.layout.add
         self.segments, self.lids, self.stores, self.trades = {}, {}, {}, {}
-        for c in site.converts:
+        for c in site.conversions:
             pieces = inputs.curves[c.owner].width.shape[1]
             s = self.segments[c.owner] = column(n, pieces)
             add(self.balance[c.output][:, None], s, 1.0)
@@ -107,8 +107,8 @@ class Bare:
         add(self.jobs[:, :, None], self.racks, 1.0)
         add(self.within[:, None, None], self.racks, 1.0)
         self.shares = defaultdict(float)
-        racks = sum(work.racks for work in self.site.works)
-        for work in self.site.works:
+        racks = sum(work.racks for work in self.site.flexible_loads)
+        for work in self.site.flexible_loads:
             for carrier, share in {work.carrier: 1.0, **work.heat}.items():
                 self.shares[carrier] += share * work.racks / racks
         for carrier, share in self.shares.items():
@@ -147,7 +147,7 @@ class Bare:
         self.row_high[:] = self.row_low[:] = 0.0
         weight, fed = problem.weights, {}
         rest = {carrier: np.zeros(n) for carrier in self.balance}
-        for c in self.site.converts:
+        for c in self.site.conversions:
             curve, s = inputs.curves[c.owner], self.segments[c.owner]
             high[s] = curve.width
             rest[c.output] += curve.low
@@ -171,9 +171,9 @@ class Bare:
             worth = max(inputs.worth.get(s.carrier, 0.0) - s.wear_price, 0.0)
             cost[level[-1]] = -worth * s.discharge_efficiency
         self._trade(inputs, fed)
-        pool = RackPool.of(self.site)
+        pool = RackPool.from_site(self.site)
         kinds = [self.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-        power = np.array([pool.power(cap_levels(kind)) for kind in kinds])
+        power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds])
         work = pool.rack_power * np.array(
             [kind.throughput.work(cap_levels(kind)) for kind in kinds]
         )
@@ -186,7 +186,7 @@ class Bare:
         self.row_low[self.jobs], self.row_high[self.jobs] = -np.inf, limit
         self.row_low[self.within] = -np.inf
         self.row_high[self.within] = pool.racks - problem.service
-        always = pool.racks * pool.rack_idle_power + problem.service * pool.power(1.0)
+        always = pool.racks * pool.rack_idle_power + problem.service * pool.power_above_idle(1.0)
         worth = sum(inputs.worth.get(c, 0.0) * share for c, share in self.shares.items())
         value = worth * (power / work).min(axis=1)
         cost[self.late[1:]] = weight["lateness"] * hours[:, None]

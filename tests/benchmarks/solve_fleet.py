@@ -66,7 +66,7 @@ class Fleet:
         return tuple(
             (
                 _with_kinds(site),
-                read_run_inputs(site, SeriesFiles(**data), start=START, days=DAYS).record,
+                read_run_inputs(site, SeriesFiles(**data), start=START, days=DAYS).series,
             )
             for site in map(sites.load_site, SITES)
         )
@@ -85,7 +85,7 @@ class Fleet:
         revised = self._revised(place, cycle)
         now = time_axes.to_utc(START) + cycle * time_axes.QUARTER_HOUR
         grid = time_axes.horizon_axes(now, [(0.25 * self.steps, 15.0)])
-        ahead = outlook(site, record, now, axes=grid, foresight=True)
+        ahead = outlook(site, record, now, axes=grid, has_perfect_foresight=True)
         for number, (name, size) in enumerate(REVISIONS.items()):
             known = max(KNOWN - cycle, 0) if name == "electricity_price" else 0
             ahead[name] = ahead[name] + size * np.where(
@@ -127,7 +127,7 @@ def _labelled(ahead):
 
 def _work(site: Site, ahead, cycle: int):
     """Return the envelope of work that comes steadily, more by day, and may wait for its time."""
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     free = (pool.racks - ahead["service_racks"].to_numpy()).min() * FREE_SHARE / len(KINDS)
     edges = 0.25 * (cycle + np.arange(ahead.sizes["instant"]))
     least, most = np.zeros((2, len(edges), len(KINDS)))

@@ -45,8 +45,8 @@ def _written(inputs: ModelData, file: Path) -> Path:
     """Write a site's model as its forms know it: their shapes and arrays, and the prices."""
     shape = signature_of(inputs)
     (site,) = shape.sites
-    parts = [(name, PEER_METHODS[type(part)], asdict(part)) for name, part in site.parts]
-    about = {"steps": shape.steps, "parts": parts, "prices": prices_of(inputs)}
+    parts = [(name, PEER_METHODS[type(part)], asdict(part)) for name, part in site.components]
+    about = {"steps": shape.interval_count, "parts": parts, "prices": prices_of(inputs)}
     np.savez(file, about=json.dumps(about), **parameter_values(inputs))
     return file
 

@@ -89,10 +89,10 @@ def ours(place: Place, *, cases: int = CASES, hours: int = HOURS, is_next=False)
             solution = solve_problem(problem(price), last)
             schedule = build_schedule(solution)
         assert schedule["battery_charge"].shape == (hours, COUNT)
-        last = solution.warm if is_next else None
+        last = solution.warm_start if is_next else None
         seconds.append(clock.seconds)
         found.append(solution.objective)
-        export_problem(place, f"ten_batteries-{seed}-ours", solution.inputs)
+        export_problem(place, f"ten_batteries-{seed}-ours", solution.data)
     return _told(seconds, found, is_next=is_next)
 
 

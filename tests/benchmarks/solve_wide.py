@@ -74,7 +74,11 @@ class Wide:
         site = site.model_copy(update={"name": f"site_{place:02d}"})
         now = time_axes.to_utc(START)
         ahead = outlook(
-            site, record, now, axes=time_axes.horizon_axes(now, list(self.horizon)), foresight=True
+            site,
+            record,
+            now,
+            axes=time_axes.horizon_axes(now, list(self.horizon)),
+            has_perfect_foresight=True,
         )
         price, shift = ahead["electricity_price"], int(rng.integers(-4, 5))
         other = np.roll(price.to_numpy(), shift) * rng.uniform(1.0 - SPREAD, 1.0 + SPREAD)
@@ -94,7 +98,7 @@ class Wide:
 def _base(name: str) -> tuple[Site, xr.Dataset]:
     site = sites.load_site(name)
     data = {word: sites.series_file(word) for word in ("prices", "weather", "jobs")}
-    return site, read_run_inputs(site, SeriesFiles(**data), start=START, days=DAYS).record
+    return site, read_run_inputs(site, SeriesFiles(**data), start=START, days=DAYS).series
 
 
 def _smaller(site: Site, share_of_racks: float) -> Site:
@@ -110,7 +114,7 @@ def _smaller(site: Site, share_of_racks: float) -> Site:
 
 def _work(site: Site, ahead: xr.Dataset) -> dict[str, object]:
     """Return the envelope of work that comes steadily, more by day, and may wait for its time."""
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     free = (pool.racks - ahead["service_racks"].to_numpy()).min() * FREE_SHARE / len(KINDS)
     edges = np.concatenate([[0.0], np.cumsum(ahead["duration"].to_numpy())])
     least, most = np.zeros((2, len(edges), len(KINDS)))

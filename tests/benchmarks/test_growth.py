@@ -17,7 +17,7 @@ def test_sites_of_a_wide_fleet_are_all_different():
         len({problem.outlook["electricity_price"].to_numpy().tobytes() for problem in problems})
         == 6
     )
-    assert all(len(problem.moves.lanes) == len(MOVABLE) for problem in problems)
+    assert all(len(problem.migration.migration_routes) == len(MOVABLE) for problem in problems)
     assert [bench.name for bench in BENCHES] == [f"solve.fleet_{count}" for count in COUNTS]
 
 

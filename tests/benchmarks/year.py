@@ -99,7 +99,7 @@ def table(
 
 def _sum(many: list[PolicySummary]) -> PolicySummary:
     """Return sums over pieces; of the peaks the greatest."""
-    total = PolicySummary.over(many)
+    total = PolicySummary.averaged(many)
     sums = {
         name: getattr(total, name) * len(many)
         for name in ("objective", "cost_eur", "carbon_kg", "water_m3", "lateness_h")

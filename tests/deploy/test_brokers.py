@@ -35,18 +35,18 @@ RACKS = {
     for kind in (
         TopicKind.RACK_BATCH,
         TopicKind.RACK_BATCH_JSON,
-        TopicKind.HELD,
+        TopicKind.SENDER_REPORT,
         TopicKind.CAP_STATUS,
     )
 }
-DURABLE = {of_site(TopicKind.DURABLE)}
+DURABLE = {of_site(TopicKind.SELECTIVE_ACK)}
 JOBS = {
     of_site(kind) for kind in (TopicKind.JOB_QUEUE, TopicKind.JOB_HISTORY, TopicKind.JOB_STATUS)
 }
 POINTS = {topics.value_topic(TAG), topics.metadata_topic(TAG)}
 REQUESTS = {topics.value_topic(TAG, "GIGATWIN")}
 CAPS, ORDERS = {of_site(TopicKind.CAP_ORDER)}, {of_site(TopicKind.JOB_ORDERS)}
-TICK, DECIDED = {of_site(TopicKind.TICK)}, {of_site(TopicKind.DECIDED)}
+TICK, DECIDED = {of_site(TopicKind.TICK)}, {of_site(TopicKind.DECISION)}
 
 
 def feed(partner, *kinds):

@@ -59,14 +59,14 @@ def test_a_full_disk_is_told_survived_and_forgotten(tmp_path, small_disk, embedd
         before = acknowledged(stage)
         ear.until(lambda: _steps(ear, since) > 3)
         assert acknowledged(stage) == before
-        assert any("make room" in a["mend"] + a["text"] for a in _alarms(stage))
+        assert any("make room" in a["remedy"] + a["text"] for a in _alarms(stage))
         ballast.unlink()
         emptied = ear.now()
         ear.until(lambda: schedules(ear, emptied, "optimum"))
         stage.until(lambda: not stage.missing())
         assert acknowledged(stage) > before
         assert stage.finish()["violations"] == {}
-        stage.service.end()
+        stage.service.terminate()
         assert stage.service.code == 0
         assert not list(small_disk.rglob("*.draft"))
 

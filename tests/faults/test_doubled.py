@@ -24,7 +24,7 @@ class Echo:
         self.said = 0
         self._rng = np.random.default_rng(11)
         self._heard, self._held, self._receipts = set(), [], []
-        self._client = Client(broker, client_id="echo", is_clean=True)
+        self._client = Client(broker, client_id="echo", clean_session=True)
         self._client.subscribe(
             topics.topic_filter(TopicKind.RACK_BATCH, site=SITE), f"BMS/v1/PUB/Value/+/+/{SITE}/#"
         )
@@ -32,7 +32,7 @@ class Echo:
 
     def speak(self):
         """Hear what has come, and say a part of all that is held back."""
-        messages = self._client.take(timeout=0.2)
+        messages = self._client.poll(timeout=0.2)
         self._client.acknowledge(messages)
         new = {(one.topic, one.payload) for one in messages} - self._heard
         self._heard |= new
@@ -53,7 +53,7 @@ class Echo:
         self._client.stop()
 
     def _is_taken(self):
-        self._client.acknowledge(self._client.take(timeout=0.2))
+        self._client.acknowledge(self._client.poll(timeout=0.2))
         return all(receipt.wait(0.0) for receipt in self._receipts)
 
 

@@ -80,7 +80,7 @@ def test_junk_on_every_topic_is_counted_and_survived(stage, ear):
     stage.attend()
     stage.play(STEPS)
     stage.until_ready()
-    rogue = Client(stage.broker, client_id="rogue", is_clean=True)
+    rogue = Client(stage.broker, client_id="rogue", clean_session=True)
     rogue.connect()
     sent = [(topic, payload) for topic in TOPICS for payload in payloads()] + likely()
     receipts = [rogue.publish(topic, payload, qos=1) for topic, payload in sent]

@@ -40,7 +40,7 @@ class Operator:
     def __init__(self, stage):
         self.key = private_key_from_jwk(json.loads(stage.keys.read_bytes())["key"])
         self.site = json.loads(stage.keys.read_bytes())["site"]
-        self.client = Client(stage.broker, client_id="operator", is_clean=True)
+        self.client = Client(stage.broker, client_id="operator", clean_session=True)
         self.client.connect(DEADLINE)
         assert self.client.subscribe(STATUS).wait(DEADLINE)
         self.heard = []
@@ -53,7 +53,7 @@ class Operator:
 
     def states(self):
         """Return all power states so far: envelope and feed, each with a signature that fits."""
-        messages = self.client.take(timeout=0.05)
+        messages = self.client.poll(timeout=0.05)
         self.client.acknowledge(messages)
         for message in messages:
             told = json.loads(message.payload)

@@ -28,7 +28,7 @@ def test_a_battery_out_of_service_is_planned_without(tmp_path, embedded):
         assert result["undecided"] == 0
         assert result["messages"].get("refused", 0) == 0
         assert schedules(ear, 0.0, "optimum")
-        stage.service.end()
+        stage.service.terminate()
 
 
 def alarms(stage):

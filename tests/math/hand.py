@@ -60,8 +60,8 @@ class Vessel(ChilledWaterTank):
         store = Store(
             owner=self.name,
             carrier="air",
-            low=0.0,
-            high=self.capacity_given,
+            min_level=0.0,
+            max_level=self.capacity_given,
             charge_limit=self.power,
             discharge_limit=self.power,
         )
@@ -73,14 +73,14 @@ def machine(name, output, *, draws, limit=1000.0, units=None):
 
     def physics(q, _):
         drawn = {carrier: np.asarray(draw(q), dtype=float) for carrier, draw in draws.items()}
-        return ConversionFlows(draws=drawn, heat=0.0 * q)
+        return ConversionFlows(inputs=drawn, heat=0.0 * q)
 
     convert = Convert(
         owner=name,
         output=output,
-        lead=next(iter(draws)),
-        draws=tuple(draws),
-        limit=lambda weather: np.full(len(weather), limit),
+        primary_input=next(iter(draws)),
+        inputs=tuple(draws),
+        max_output=lambda weather: np.full(len(weather), limit),
         physics=physics,
         units=units,
     )
@@ -99,7 +99,7 @@ def units(count=1, *, least=0.0, most, free=0.0, spare_draw=0.0, short_draw=0.0,
             **{name: np.full(len(weather), value) for name, value in given.items()}
         )
 
-    return SwitchableUnits(count=count, running=running, **rules)
+    return SwitchableUnits(count=count, characteristics=running, **rules)
 
 
 def through(q):
@@ -111,7 +111,7 @@ def source(name="sun", *, power=100.0, price=0.0):
         owner=name,
         carrier="medium_voltage",
         import_limit=power,
-        available="renewable_available_power",
+        availability_variable="renewable_available_power",
         import_fee=price,
     )
     return Given(name=name, given=(exchange,))
@@ -225,7 +225,7 @@ def problem(
 ):
     now = ahead["instant"].to_numpy()[0]
     start = state.initial_state(
-        where, now, level=level, peak_power=peak, usual_power=usual, grid_import_power=before
+        where, now, level=level, peak_power=peak, mean_weekly_import=usual, grid_import_power=before
     )
     return Problem(where, start, ahead, weights=weights, past_units=past_units or {})
 

@@ -88,7 +88,7 @@ def test_a_kilogram_more_of_a_budget_is_one_of_each_window(window, worth, unit):
     plan = solved(site(budget), outlook([10.0, 10.0], service=1.0, carbon=1.0, hours=24.0))
     (told,) = limit_values(plan)
     assert (told.limit, told.unit) == ("load target or budget (cap)", unit)
-    assert told.worth == pytest.approx(worth)
+    assert told.marginal_value == pytest.approx(worth)
 
 
 def test_a_water_budget_moves_work_to_dry_hours():

@@ -17,15 +17,15 @@ NEAR = 0.05
 def pump(*, price, demand=4.0, draw=lambda q: 0.25 * q):
     def physics(q, _):
         power = np.asarray(draw(q), dtype=float)
-        return ConversionFlows(draws={"medium_voltage": power, "warm": power - q}, heat=0.0 * q)
+        return ConversionFlows(inputs={"medium_voltage": power, "warm": power - q}, heat=0.0 * q)
 
     convert = Convert(
         owner="pump",
         output="heat",
-        lead="medium_voltage",
-        draws=("medium_voltage", "warm"),
-        relieves="warm",
-        limit=lambda weather: np.full(len(weather), demand),
+        primary_input="medium_voltage",
+        inputs=("medium_voltage", "warm"),
+        heat_source="warm",
+        max_output=lambda weather: np.full(len(weather), demand),
         physics=physics,
     )
     sale = Exchange(

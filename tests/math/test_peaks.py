@@ -98,5 +98,5 @@ def test_the_shape_is_the_same_within_a_month_and_across_its_end():
         structure.arrays(parameter_values(inputs[0])).row_high.shape
     )
     first = solve_problem(asked[0])
-    warm = solve_problem(asked[1], first.warm)
+    warm = solve_problem(asked[1], first.warm_start)
     assert warm.objective == pytest.approx(solve_problem(asked[1]).objective, rel=1e-9)

@@ -41,7 +41,7 @@ def test_the_tail_of_known_costs(level, tail):
     """
     found = solve_two_stage(priced(), risk=RiskPreference(level=level, weight=1.0, violations=0.0))
     assert found.objective == pytest.approx(tail, rel=1e-9)
-    assert found.tail == pytest.approx(tail, rel=1e-9)
+    assert found.cvar_cost == pytest.approx(tail, rel=1e-9)
     assert found.mean == pytest.approx(26.0, rel=1e-9)
     assert cvar(COSTS, CHANCES, level) == pytest.approx(tail, rel=1e-12)
 

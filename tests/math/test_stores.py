@@ -119,7 +119,7 @@ def test_a_store_is_brought_back_by_what_room_there_is():
     (told,) = soft_constraint_report(plan)
     assert told.target == "way of the store back to its window (battery)"
     assert (told.below, told.unit) == (pytest.approx(0.6), "MWh")
-    assert told.paid == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
+    assert told.cost == pytest.approx(1e4 * (0.15 + 0.3 + 0.45 + 0.6))
 
 
 def test_a_store_above_its_ceiling_waits_for_whoever_takes_what_it_gives():
@@ -277,7 +277,7 @@ def test_what_a_larger_battery_is_worth_counts_the_ways_that_are_held():
         ahead = outlook([-100.0, -100.0], service=1.0)
         return solved(site(store, connection=grid(import_limit=100.0)), ahead, level=1.0 / capacity)
 
-    worth = {one.limit: one.worth for one in limit_values(plan())}
+    worth = {one.limit: one.marginal_value for one in limit_values(plan())}
     more = 1e-4
     larger = (plan().objective - plan(capacity=1.0 + more).objective) / more
     stronger = (plan().objective - plan(power=1.0 + more).objective) / more

@@ -205,7 +205,7 @@ def test_a_discount_that_holds_no_more_is_not_counted_with(
     billed = compute_bill(
         where.tariffs["sample"], starts, np.full(len(starts), 3.0), time_zone="UTC"
     )
-    assert (table in [branch.name for branch in billed.branches]) == is_held
+    assert (table in [branch.name for branch in billed.charge_options]) == is_held
 
 
 def test_only_what_a_tariff_declares_is_in_the_model():
@@ -213,7 +213,7 @@ def test_only_what_a_tariff_declares_is_in_the_model():
 
     def charges(where):
         inputs = build_model_data(problem(where, outlook([20.0, 10.0], jobs=MOVABLE)))
-        ((own,),) = ([s.parts for s in signature_of(inputs).sites],)
+        ((own,),) = ([s.components for s in signature_of(inputs).sites],)
         return [name for name, part in own if name.startswith("grid_")]
 
     assert charges(site()) == ["grid_peak"]

@@ -48,7 +48,7 @@ def test_what_is_left_is_worth_the_same_however_the_horizon_is_cut():
     whole = outlook([10.0] * 4, service=2.0, terminal=50.0)
     parts = cut(outlook([10.0] * 7, service=2.0, terminal=50.0), [15] * 4 + [60] * 3)
     for ahead in (whole, parts):
-        assert build_model_data(problem(where, ahead)).worth["grid"] == pytest.approx(60.0)
+        assert build_model_data(problem(where, ahead)).terminal_value["grid"] == pytest.approx(60.0)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_load_target_is_worth_what_one_more_megawatt_saves(minutes):
     found = limit_values(solve_problem(problem(site(target), ahead)))
     (told,) = (one for one in found if "target" in one.limit)
     assert told.unit == "MW"
-    assert told.worth == pytest.approx(100.0 * sum(minutes) / 60.0)
+    assert told.marginal_value == pytest.approx(100.0 * sum(minutes) / 60.0)
     assert told.hours == pytest.approx(sum(minutes) / 60.0)
 
 
@@ -147,7 +147,12 @@ def test_what_units_did_is_remembered_by_the_clock():
     later = outlook([50.0] * 4)
     times = {name: later[name] + np.timedelta64(2, "h") for name in ("time", "instant")}
     asked = problem(where, later.assign_coords(times))
-    assert solve_problem(asked, plan.warm).values["cooler.on"].tolist() == [2.0, 0.0, 0.0, 0.0]
+    assert solve_problem(asked, plan.warm_start).values["cooler.on"].tolist() == [
+        2.0,
+        0.0,
+        0.0,
+        0.0,
+    ]
 
 
 def test_work_left_undone_is_worth_the_same_where_service_ends_at_all_racks():

@@ -168,11 +168,11 @@ def test_the_guard_keeps_the_units_of_the_last_plan():
     assert once.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
     dear = plant("coal", 90.0, limit=1.0, least=1.0)
     later = replace(before, site=site(plant("gas", 70.0), line=dear, connection=where.grid))
-    kept = solve_problem(later, once.warm, keep_units=True)
+    kept = solve_problem(later, once.warm_start, keep_units=True)
     assert kept.values["coal.on"].tolist() == [1.0, 1.0, 1.0]
     assert kept.objective == pytest.approx(3 * (90.0 + 70.0))
-    assert solve_problem(later, once.warm).objective == pytest.approx(3 * 2 * 70.0)
-    assert set(once.warm.units) == {"coal", "gas"}
+    assert solve_problem(later, once.warm_start).objective == pytest.approx(3 * 2 * 70.0)
+    assert set(once.warm_start.units) == {"coal", "gas"}
 
 
 def test_a_unit_that_nothing_needs_any_more_stops():
@@ -188,7 +188,7 @@ def test_a_unit_that_nothing_needs_any_more_stops():
         problem(site(line=line), cut(outlook([50.0] * 114, service=load), minutes))
         for load in (7.0, 3.0)
     )
-    plan = solve_problem(now, solve_problem(last).warm)
+    plan = solve_problem(now, solve_problem(last).warm_start)
     assert plan.values["line.on"][:24].tolist() == [1.0] * 24
     assert plan.objective == pytest.approx(25_200.0 + 6.0 * 0.25 * 0.02 * 50.0)
 

@@ -114,7 +114,7 @@ def test_slots_give_what_a_fresh_compile_gives(request, given, seed):
     np.testing.assert_array_equal(arrays.column_high, bounds[:, 1])
     book = arrays.accounts
     paid = np.zeros_like(costs)
-    paid[book.which, book.column] = book.cost
+    paid[book.account, book.column] = book.cost
     np.testing.assert_array_equal(paid, costs)
     np.testing.assert_array_equal(book.offset, offset)
     assert set(book.names) <= set(ACCOUNTS)

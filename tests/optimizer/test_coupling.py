@@ -35,7 +35,7 @@ def cap(block, shape, ledger, *, sites):
         model.time,
         rule=lambda b, t: one.import_power[t] + other.import_power[t] - b.over[t] <= b.most,
     )
-    ledger.pay("peak", lambda t: block.price * block.over[t])
+    ledger.add_cost("peak", lambda t: block.price * block.over[t])
 
 
 @pytest.fixture

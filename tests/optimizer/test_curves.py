@@ -14,14 +14,14 @@ from tests import small_days
 from tests.math.hand import battery, grid, machine, outlook, problem, site, source
 from twin.weather import Weather
 
-OUTSIDE = Weather.of(outlook([0.0]))
+OUTSIDE = Weather.from_dataset(outlook([0.0]))
 
 
 def laid(draw, low=0.0, high=12.0):
     (convert,) = machine("one", "rack", draws={"medium_voltage": draw}).given
     ends = np.array([low]), np.array([high])
-    asked = (CurveSamples.of(convert, OUTSIDE, ends),)
-    return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], asked=asked))
+    asked = (CurveSamples.sample(convert, OUTSIDE, ends),)
+    return fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=asked))
 
 
 def test_a_line_is_one_segment():
@@ -119,7 +119,7 @@ def test_curves_laid_at_once_are_those_of_each(choice):
             for carrier in curve.slope:
                 least = np.abs(curve.draw(carrier, middle) - other.draw(carrier, middle))
                 assert (least <= curve.error[carrier] + other.error[carrier] + 1e-9).all()
-        assert together.worth == pytest.approx(alone.worth, rel=1e-3)
+        assert together.terminal_value == pytest.approx(alone.terminal_value, rel=1e-3)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
@@ -134,7 +134,7 @@ def test_a_machine_gives_all_that_it_may_be_asked_for(share):
     most = busy.copy(data=np.full(busy.shape, share * asked.site.racks))
     full = replace(asked, outlook=asked.outlook.assign(service_racks=most))
     inputs = build_model_data(full)
-    for convert in full.site.converts:
+    for convert in full.site.conversions:
         found = parameters(convert, inputs)
         lid = (found["steepness"] * found["width"]).sum(axis=1)
         assert lid == pytest.approx(np.zeros(len(lid)), abs=1e-9)
@@ -145,10 +145,10 @@ def test_lines_that_are_cut_stay_where_they_are():
     """Proves: of lines over -12 to 12 those from -2 to 4 are left, and one without width."""
     (convert,) = machine("one", "rack", draws={"medium_voltage": lambda q: q**2}).given
     ends = np.array([-12.0]), np.array([12.0])
-    asked = (CurveSamples.of(convert, OUTSIDE, ends),)
-    whole = fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], asked=asked))
+    asked = (CurveSamples.sample(convert, OUTSIDE, ends),)
+    whole = fit_piecewise_linear(convert, OperatingRange(low=ends[0], high=ends[1], samples=asked))
     cut = fit_piecewise_linear(
-        convert, OperatingRange(low=np.array([-2.0]), high=np.array([4.0]), asked=asked)
+        convert, OperatingRange(low=np.array([-2.0]), high=np.array([4.0]), samples=asked)
     )
     assert cut.width == pytest.approx(np.array([[2.0, 4.0, 0.0]]))
     for output in (-2.0, 0.0, 3.0, 4.0):

@@ -35,7 +35,7 @@ def judged(monkeypatch, refusals):
             breach = Violation(
                 limit="a bad day", time=schedule["time"].to_numpy()[3], count=2, excess=7
             )
-            return ScheduleVerdict(breaches=(breach,), replay=None, power_error=0.0)
+            return ScheduleVerdict(violations=(breach,), replay=None, power_error=0.0)
         return verify(site, state, schedule)
 
     monkeypatch.setattr(room, "solve_problem", solving)
@@ -102,12 +102,12 @@ def test_a_plan_that_stays_refused_is_told_with_the_refusals(problem, monkeypatc
         NoScheduleError, match=r"a bad day: 2 intervals from 2026-06-16T00:45Z"
     ) as told:
         decide(problem)
-    assert "mend" in str(told.value)
+    assert "remedy" in str(told.value)
 
 
 def test_an_impossible_connection_is_refused_in_words(problem):
     weak = problem.site.replace("grid_1", import_limit=0.4)  # 28 idle racks draw 0.67 MW
-    with pytest.raises(NoScheduleError, match=r"small, 2026-06-16T00:00Z.*(?s:.*)mend"):
+    with pytest.raises(NoScheduleError, match=r"small, 2026-06-16T00:00Z.*(?s:.*)remedy"):
         decide(replace(problem, site=weak))
 
 
@@ -151,7 +151,7 @@ def test_the_same_plan_again_has_no_news(problem):
 
 def test_a_decision_kept_on_says_why_and_stays_the_same(problem):
     decision = decide(problem)
-    kept = decision.degraded("last plan kept: the solver failed")
+    kept = decision.with_degradation("last plan kept: the solver failed")
     assert kept.explanation.degraded == "last plan kept: the solver failed"
     assert kept.schedule is decision.schedule
     assert decision.explanation.degraded == ""
@@ -179,10 +179,10 @@ def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
     """
     decision = decide(replace(problem, site=problem.site.replace("grid_1", import_limit=0.9)))
     assert decision.verdict.is_safe
-    assert [str(one) for one in decision.verdict.forced] == [
+    assert [str(one) for one in decision.verdict.unavoidable_violations] == [
         "ramp of grid_import_power: 1 interval from 2026-06-16T00:00Z, worst 1.05 where 1 is borne"
     ]
-    assert decision.explanation.softened[0].target == "ramp of the connection (grid_1)"
+    assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
 
 
 def test_a_site_that_may_export_nothing_is_planned_with_sun_and_battery(problem):

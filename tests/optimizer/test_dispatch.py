@@ -29,8 +29,8 @@ GANG = WorkKind(
 )
 BATCH = WorkKind(name="batch", slack=4.0, tolerance=0.4, throughput=CURVE)
 POOL = RackPool(kinds=(GANG, BATCH), racks=100.0, rack_power=0.1, rack_idle_power=0.02)
-ROOM = Headroom(racks=100.0, work_power=8.0, calm_power=8.0)
-WINDY = replace(ROOM, base_power=15.0, own_power=20.0, export_limit=3.0)
+ROOM = Headroom(racks=100.0, work_power=8.0, peak_safe_power=8.0)
+WINDY = replace(ROOM, base_power=15.0, onsite_power=20.0, export_limit=3.0)
 """The room of a site whose own 20 MW are more than it draws."""
 
 
@@ -39,7 +39,7 @@ def queue_of(*rows, running=()):
     kind, length, racks, laxity = np.array(rows, dtype=float).T
     jobs = Jobs(
         number=np.arange(len(rows)) + 10,
-        kind=kind.astype(np.int64),
+        kind_index=kind.astype(np.int64),
         arrival=np.full(len(rows), NOW),
         deadline=NOW + ((length + laxity) * 3.6e9).astype("timedelta64[us]"),
         length=length,
@@ -53,7 +53,7 @@ def queue_of(*rows, running=()):
 def plan(gang=(0.0, 1.0), batch=(0.0, 1.0)):
     """Return a step of a schedule from (racks, cap) by kind."""
     racks = np.array([[gang[0]], [batch[0]]])
-    power = [n * float(POOL.power(cap)) for n, cap in (gang, batch)]
+    power = [n * float(POOL.power_above_idle(cap)) for n, cap in (gang, batch)]
     return xr.Dataset(
         {
             "work_racks": (("cohort", "level"), racks),
@@ -85,11 +85,11 @@ def test_what_reserves_count_on_runs_whatever_is_left_over():
     """
     queue, step = queue_of((1, 2, 20, 9), (1, 2, 20, 3)), plan(batch=(6.0, 1.0))
     assert ordered(queue, step)[0].jobs == {}
-    sold = replace(ROOM, work_kept={"batch": 3.0 * float(POOL.power(1.0))})
+    sold = replace(ROOM, committed_work={"batch": 3.0 * float(POOL.power_above_idle(1.0))})
     orders, carry = ordered(queue, step, sold)
     assert list(orders.jobs) == [11]
     caps = np.array([0.0, orders.jobs[11]])
-    assert running_power(queue, caps) >= 3.0 * float(POOL.power(1.0))
+    assert running_power(queue, caps) >= 3.0 * float(POOL.power_above_idle(1.0))
     again, _ = ordered(queue, step, sold, carry)
     assert list(again.jobs) == [11]
 
@@ -102,7 +102,7 @@ def test_what_reserves_count_on_comes_before_work_that_a_pause_throws_back():
     queue = queue_of((0, 9, 20, 20), (1, 2, 10, 9), running=[10])
     step, few = plan(gang=(20.0, 1.0), batch=(5.0, 1.0)), replace(ROOM, racks=20.0)
     assert list(ordered(queue, step, few)[0].jobs) == [10]
-    sold = replace(few, work_kept={"batch": float(POOL.power(1.0))})
+    sold = replace(few, committed_work={"batch": float(POOL.power_above_idle(1.0))})
     assert list(ordered(queue, step, sold)[0].jobs) == [11]
 
 
@@ -110,11 +110,11 @@ def test_nothing_starts_that_would_have_to_run_on_into_a_target():
     """Proves: of 20 racks planned 4 are left to the kind when a target begins, less than half a
     gang: it waits, and one that runs already goes on. Sensitivity: it starts, and may not pause.
     """
-    step, soon = plan(gang=(20.0, 1.0)), replace(ROOM, lasting={"gang": 4.0})
+    step, soon = plan(gang=(20.0, 1.0)), replace(ROOM, start_limits={"gang": 4.0})
     waits = queue_of((0, 9, 10, 20))
     assert list(ordered(waits, step)[0].jobs) == [10]
     assert ordered(waits, step, soon)[0].jobs == {}
-    assert list(ordered(waits, step, replace(soon, lasting={"gang": 6.0}))[0].jobs) == [10]
+    assert list(ordered(waits, step, replace(soon, start_limits={"gang": 6.0}))[0].jobs) == [10]
     assert list(ordered(queue_of((0, 9, 10, 20), running=[10]), step, soon)[0].jobs) == [10]
     assert list(ordered(queue_of((0, 9, 10, 0.1)), step, soon)[0].jobs) == [10]  # it must
 
@@ -138,7 +138,7 @@ def test_fewer_racks_keep_the_cap_of_the_plan():
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(batch=(15, 0.8)))
     assert orders.jobs == pytest.approx({10: 0.8})
     orders, _ = ordered(queue_of((1, 2, 20, 9)), plan(batch=(15, 0.8)))
-    each = 15 * float(POOL.power(0.8)) / 20 + POOL.rack_idle_power
+    each = 15 * float(POOL.power_above_idle(0.8)) / 20 + POOL.rack_idle_power
     assert orders.jobs == pytest.approx({10: each / POOL.rack_power})
 
 
@@ -153,7 +153,7 @@ def test_a_job_starts_while_it_can_run_capped_to_its_deadline():
 
 def test_what_is_due_capped_raises_no_peak():
     queue = queue_of((0, 9, 50, 1.2))
-    calm = Headroom(racks=100.0, work_power=8.0, calm_power=0.5)
+    calm = Headroom(racks=100.0, work_power=8.0, peak_safe_power=0.5)
     assert ordered(queue, plan(), room=calm)[0].jobs == {}
 
 
@@ -213,11 +213,13 @@ def test_never_more_racks_than_free():
     for _ in range(30):
         rows = [(k % 2, 5, rng.uniform(1, 40), rng.uniform(-1, 9)) for k in range(12)]
         queue = queue_of(*rows)
-        room = Headroom(racks=60.0, work_power=3.0, calm_power=2.0)
+        room = Headroom(racks=60.0, work_power=3.0, peak_safe_power=2.0)
         orders, _ = ordered(queue, plan(gang=(80, 1.0), batch=(50, 0.7)), room)
         racks = dict(zip(queue.jobs.number.tolist(), queue.jobs.racks.tolist(), strict=True))
         assert sum(racks[job] for job in orders.jobs) <= 60
-        drawn = sum(racks[job] * float(POOL.power(cap)) for job, cap in orders.jobs.items())
+        drawn = sum(
+            racks[job] * float(POOL.power_above_idle(cap)) for job, cap in orders.jobs.items()
+        )
         assert drawn <= 3.0 + 1e-9
 
 
@@ -242,7 +244,7 @@ def test_where_not_all_find_racks_no_other_order_is_less_late(lengths, laxities)
     while len(queue.jobs):
         orders, _ = ordered(queue, plan(), replace(ROOM, racks=20.0))
         queue, done = advance_queue(queue, orders.jobs, hours=0.25)
-        late += done.late_energy
+        late += done.overdue_energy
     assert late == pytest.approx(min(lateness_of(order) for order in permutations(rows)))
 
 
@@ -283,11 +285,11 @@ def test_caps_are_lowered_before_jobs_are_dropped():
     """20 racks draw 1.6 MW uncapped, 0.8 MW at the 0.6 that batch tolerates."""
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
     must = np.array([False, False])
-    room = Headroom(racks=100, work_power=1.2, calm_power=1.2)
+    room = Headroom(racks=100, work_power=1.2, peak_safe_power=1.2)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=must)
     assert running_power(queue, caps) == pytest.approx(1.2)
     assert (caps > 0).all()
-    room = Headroom(racks=100, work_power=0.5, calm_power=0.5)
+    room = Headroom(racks=100, work_power=0.5, peak_safe_power=0.5)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=must)
     assert caps[0] == 0
     assert running_power(queue, caps) == pytest.approx(0.5)
@@ -295,14 +297,16 @@ def test_caps_are_lowered_before_jobs_are_dropped():
 
 def test_only_what_must_run_raises_the_peak():
     queue = queue_of((1, 2, 10, 9), (1, 2, 10, 3))
-    room = Headroom(racks=100, work_power=8.0, calm_power=0.5)
+    room = Headroom(racks=100, work_power=8.0, peak_safe_power=0.5)
     caps = limit_caps(queue, np.ones(2), headroom=room, must=np.array([False, True]))
     assert caps.tolist() == [0.0, 1.0]
 
 
 def test_stores_and_renewables_follow_the_plan():
     """Wind is curtailed by plan; of sun the site may take 1 MW of import and 3 of export more."""
-    room = Headroom(racks=100, work_power=8.0, calm_power=8.0, base_power=1.0, export_limit=3.0)
+    room = Headroom(
+        racks=100, work_power=8.0, peak_safe_power=8.0, base_power=1.0, export_limit=3.0
+    )
     orders, _ = ordered(queue_of((1, 2, 10, 9)), plan(), room)
     assert orders.battery_charge == {"b": 3.0}
     assert orders.tank_charge == {}
@@ -340,7 +344,7 @@ def test_renewables_are_capped_for_the_load_that_lasts():
     """
     orders, _ = ordered(queue_of((1, 2, 10, 9), (1, 0.1, 10, 9)), plan(batch=(20, 1.0)), WINDY)
     assert len(orders.jobs) == 2
-    lasting = 10 * float(POOL.power(1.0))
+    lasting = 10 * float(POOL.power_above_idle(1.0))
     share = 1.0 + (15.0 + lasting - 20.0 + 3.0) / 14.0
     assert share < 1.0
     assert orders.renewable_cap == pytest.approx({"sun": 5.0 * share, "wind": 9.0 * share})

@@ -53,9 +53,9 @@ def test_another_kind_is_refused_by_name(place, call, bad):
     """Proves: the fault names what was handed in; it had been an attribute that None lacks."""
     with pytest.raises(ProblemError) as caught:
         call(bad)
-    (fault,) = caught.value.faults
-    assert fault.place == place
-    assert fault.value == repr(bad)
+    (fault,) = caught.value.issues
+    assert fault.location == place
+    assert fault.found == repr(bad)
 
 
 @pytest.mark.parametrize("word", ["previous", "warm", "first", "export", "moves"])
@@ -68,7 +68,7 @@ def test_what_may_be_left_out_is_of_its_kind_if_it_is_there(word):
 
 
 def test_a_schedule_of_another_kind_is_a_refused_one():
-    (breach,) = verify(asked().site, asked().state, None).breaches
+    (breach,) = verify(asked().site, asked().state, None).violations
     assert "schedule = None: must be an xarray.Dataset" in breach.limit
 
 

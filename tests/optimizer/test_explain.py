@@ -252,17 +252,17 @@ def test_a_limit_of_work_whose_price_is_not_believed_is_told_without_it():
     }
     plan = hours_of([50.0] * 4, [0.0] * 4)
     told = explain_schedule(answer(duals), plan)
-    assert told.doubtful == ("deadlines of the work",)
+    assert told.uncertain == ("deadlines of the work",)
     assert told.binding == ()
     assert told.as_json()["doubtful"] == ["deadlines of the work"]
-    assert explain_schedule(answer({"work.met": duals["work.met"] / 5.0}), plan).doubtful == ()
+    assert explain_schedule(answer({"work.met": duals["work.met"] / 5.0}), plan).uncertain == ()
     few = {"work.within_jobs": np.full((4, 1), -8.0), "work.met": np.full((5, 1), -8.0)}
     told = explain_schedule(answer(few), plan)
-    assert told.doubtful == ("racks that the waiting jobs can use", "work that has arrived")
+    assert told.uncertain == ("racks that the waiting jobs can use", "work that has arrived")
     assert told.binding == ()
     assert (
         explain_schedule(
             answer({name: 0.0 * prices for name, prices in few.items()}), plan
-        ).doubtful
+        ).uncertain
         == ()
     )

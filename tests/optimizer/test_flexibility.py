@@ -21,8 +21,10 @@ def site():
     exact = sites.load_site("small").with_margins(
         SafetyMargins(power=0.0, temperature="0 K", level=0.0)
     )
-    wide = exact.replace("grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min")
-    return wide.replace(
+    wide = exact.with_parameters(
+        "grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min"
+    )
+    return wide.with_parameters(
         "battery_1",
         capacity="40 MWh",
         power="10 MW",
@@ -178,17 +180,17 @@ def worked(racks, least, *, cohort="batch/2", kind="batch"):
 
 
 def test_work_that_is_ahead_of_its_deadlines_can_be_put_off(site):
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     found = offer(site, *worked(10.0, 0.0))
-    assert found["reserve_up_power"][:13] == pytest.approx(10.0 * pool.power(1.0))
+    assert found["reserve_up_power"][:13] == pytest.approx(10.0 * pool.power_above_idle(1.0))
     # 10 racks do 40 rack-hours in four hours; with 37 due by then, three may wait for an hour
     due = 37.0 * pool.rack_power * np.append(np.zeros(16), 1.0)
     found = offer(site, *worked(10.0, due))
-    assert found["reserve_up_power"][:13] == pytest.approx(3.0 * pool.power(1.0))
+    assert found["reserve_up_power"][:13] == pytest.approx(3.0 * pool.power_above_idle(1.0))
 
 
 def test_work_that_is_due_is_not_put_off(site):
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     due = 10.0 * pool.rack_power * np.arange(17) / 4.0
     assert offer(site, *worked(10.0, due))["reserve_up_power"] == pytest.approx(0.0)
     due[-4:] -= 1.0  # what is late is no slack either

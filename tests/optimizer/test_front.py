@@ -26,7 +26,7 @@ def problem():
 
 def test_dearer_carbon_means_less_of_it(problem):
     told = []
-    found = pareto_front(problem, PRICES, listen=lambda *done: told.append(done))
+    found = pareto_front(problem, PRICES, on_progress=lambda *done: told.append(done))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert (np.diff(found["carbon"]) < 0.0).all()
     assert (np.diff(found["cost"]) > 0.0).all()
@@ -92,7 +92,7 @@ def test_one_more_unit_is_worth_what_it_says(problem):
     assert peak.unit == "MW"
     saved = solve_problem(low).objective - solve_problem(peaked(2.2 + more)).objective
     assert problem.margins.peak > 0.02  # which is none of what one more unit brings
-    assert saved == pytest.approx(more * peak.worth, rel=0.01)
+    assert saved == pytest.approx(more * peak.marginal_value, rel=0.01)
 
 
 def test_a_machine_at_its_most_is_told_and_worth_what_a_larger_one_saves():
@@ -108,8 +108,10 @@ def test_a_machine_at_its_most_is_told_and_worth_what_a_larger_one_saves():
     (one,) = limit_values(plan)
     assert bound.limit == one.limit == "most that the machine can give (line)"
     assert (bound.first, bound.count) == (hand.START, 1)
-    assert one.worth == pytest.approx((plan.objective - limited(3.0 + more).objective) / more, 0.05)
-    assert 40.0 < one.worth < 60.0
+    assert one.marginal_value == pytest.approx(
+        (plan.objective - limited(3.0 + more).objective) / more, 0.05
+    )
+    assert 40.0 < one.marginal_value < 60.0
 
 
 def test_a_heat_pump_that_the_network_holds_back_is_not_told_as_one_too_small():
@@ -126,12 +128,12 @@ def test_a_heat_pump_that_the_network_holds_back_is_not_told_as_one_too_small():
 @pytest.fixture(scope="module")
 def week():
     """Return a week with work on the small site, and its plan."""
-    asked = small_days.setting(24).question()
+    asked = small_days.setting(24).build_problem()
     return asked, solve_problem(asked)
 
 
 def told(plan):
-    return {one.limit: one.worth for one in limit_values(plan)}
+    return {one.limit: one.marginal_value for one in limit_values(plan)}
 
 
 def saved(week, other):
@@ -145,7 +147,7 @@ def test_a_battery_is_worth_what_a_larger_one_saves(week):
 
     def larger(asked):
         battery = asked.site.equipment["battery_1"]
-        grown = 1.0 + more / battery.usable
+        grown = 1.0 + more / battery.usable_capacity
         reserve, capacity = battery.reserve / grown, battery.capacity * grown
         site = asked.site.replace("battery_1", capacity=capacity, reserve=reserve)
         return replace(asked, site=site)
@@ -177,5 +179,5 @@ def test_racks_of_jobs_that_take_one_cap_are_a_limit_too():
     """Proves: a rack more does 1 MWh at 10 instead of 50 EUR; an explanation names it alone."""
     plan = hand.solved(hand.site(), hand.outlook([10.0, 50.0], jobs=[RACKS]))
     (limit,) = [one for one in limit_values(plan) if "jobs" in one.limit]
-    assert (limit.worth, limit.unit) == (pytest.approx(40.0), "rack")
-    assert explain_schedule(plan, build_schedule(plan)).doubtful == (limit.limit,)
+    assert (limit.marginal_value, limit.unit) == (pytest.approx(40.0), "rack")
+    assert explain_schedule(plan, build_schedule(plan)).uncertain == (limit.limit,)

@@ -37,7 +37,7 @@ def ahead():
 def faults(where, ahead, **settings):
     with pytest.raises(ProblemError) as caught:
         problem(where, ahead, **settings)
-    return [str(fault) for fault in caught.value.faults]
+    return [str(fault) for fault in caught.value.issues]
 
 
 def test_a_sound_problem_has_the_weights_of_its_site(ahead):
@@ -261,7 +261,7 @@ def test_a_level_far_outside_its_window_is_refused(ahead):
 
 
 def test_the_state_of_another_moment_is_refused(ahead):
-    """Sensitivity: the twin refused every plan, and the mend was to lower the service."""
+    """Sensitivity: the twin refused every plan, and the remedy was to lower the service."""
     with pytest.raises(ProblemError, match=r"state, instant = 2026-06-30.* must be the first"):
         Problem(site(), state.initial_state(site(), "2026-06-30T23:00"), ahead)
 

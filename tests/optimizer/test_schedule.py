@@ -63,15 +63,15 @@ def test_the_twin_makes_of_it_what_it_promises(decision, schedule):
 
 
 def test_halls_draw_what_idles_serves_and_works(schedule):
-    pool = RackPool.of(small_days.problem().site)
+    pool = RackPool.from_site(small_days.problem().site)
     idle = pool.racks * pool.rack_idle_power
-    serving = schedule["service_racks"] * float(pool.power(1.0))
+    serving = schedule["service_racks"] * float(pool.power_above_idle(1.0))
     total = idle + serving + schedule["work_power"].sum("cohort")
     np.testing.assert_allclose(schedule["hall_power"].sum("hall"), total)
 
 
 def test_racks_at_their_caps_draw_the_power_of_the_work(schedule):
-    pool = RackPool.of(small_days.problem().site)
+    pool = RackPool.from_site(small_days.problem().site)
     each = pool.rack_power * schedule["level_power"] - pool.rack_idle_power
     drawn = (schedule["work_racks"] * each).sum("level")
     np.testing.assert_allclose(drawn, schedule["work_power"], atol=1e-9)

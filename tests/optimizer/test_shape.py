@@ -11,7 +11,9 @@ from optimizer.model.signature import ModelSignature, SiteSignature
 from optimizer.planner.planner import decide
 from tests import moments
 
-SHAPE = ModelSignature(steps=4, sites=(SiteSignature(name="a", parts=(("work", 1),)),))
+SHAPE = ModelSignature(
+    interval_count=4, sites=(SiteSignature(name="a", components=(("work", 1),)),)
+)
 
 LOADING = """
 import pickle, sys
@@ -32,7 +34,7 @@ def test_a_service_that_gets_a_decision_loads_no_pyomo():
         [sys.executable, "-c", LOADING], input=pickle.dumps(made), capture_output=True, check=True
     )
     back = pickle.loads(told.stdout)
-    assert back.warm.shape == made.warm.shape
+    assert back.warm.shape == made.warm_start.shape
     assert back.warm.shape.couplings == ()
 
 

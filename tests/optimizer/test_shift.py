@@ -34,14 +34,16 @@ def test_a_window_rolled_one_step_has_the_same_optimum(prices):
     before = solve_problem(asked(prices[:8]))
     later = asked(prices[1:], level=0.3)
     cold = solve_problem(later)
-    assert solve_problem(later, before.warm).objective == pytest.approx(cold.objective, rel=1e-9)
+    assert solve_problem(later, before.warm_start).objective == pytest.approx(
+        cold.objective, rel=1e-9
+    )
 
 
 def test_an_optimum_is_begun_from_and_kept():
     """Proves: the same question again, from its own answer, has that very answer."""
     question = small_days.problem(4)
     once = solve_problem(question)
-    again = solve_problem(question, once.warm)
+    again = solve_problem(question, once.warm_start)
     for name, values in once.values.items():
         np.testing.assert_allclose(again.values[name], values, atol=1e-9)
 
@@ -49,7 +51,7 @@ def test_an_optimum_is_begun_from_and_kept():
 def test_another_shape_is_begun_from_nothing(prices):
     before = solve_problem(asked(prices[:8]))
     other = asked(prices[:8], ramp=0.0)
-    assert solve_problem(other, before.warm).objective == solve_problem(other).objective
+    assert solve_problem(other, before.warm_start).objective == solve_problem(other).objective
 
 
 def test_a_week_keeps_its_shape_over_midnight():
@@ -67,7 +69,7 @@ def test_a_week_keeps_its_shape_over_midnight():
         problem(where, whole.isel(time=slice(*span), instant=slice(span[0], span[1] + 1)))
         for span in spans
     )
-    warm = solve_problem(late).warm
+    warm = solve_problem(late).warm_start
     assert warm.shape == signature_of(build_model_data(midnight))
     cold = solve_problem(midnight)
     assert solve_problem(midnight, warm).objective == pytest.approx(cold.objective, rel=1e-9)
@@ -92,7 +94,7 @@ def test_statuses_move_with_their_instants(prices):
 
 
 def test_a_basis_that_is_none_is_mended(prices):
-    """Proves: whatever stands in a basis, the solver mends it and finds the optimum."""
+    """Proves: whatever stands in a basis, the solver remedies it and finds the optimum."""
     inputs = build_model_data(asked(prices[:8]))
     arrays = compile_model(signature_of(inputs)).arrays(parameter_values(inputs))
     rng = np.random.default_rng(0)

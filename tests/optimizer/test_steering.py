@@ -31,7 +31,7 @@ def drawing(state, power, peak=1.0):
     return state.assign(
         grid_import_power=state["grid_import_power"] * 0.0 + power,
         peak_power=state["peak_power"] * 0.0 + peak,
-        usual_power=state["usual_power"] * 0.0 + peak,
+        mean_weekly_import=state["usual_power"] * 0.0 + peak,
     )
 
 
@@ -60,7 +60,7 @@ def test_the_question_begins_now_whatever_the_quarter():
 
 def test_a_record_that_ends_too_soon_is_refused():
     here, known = small_days.setting(), moments.facts()
-    short = here.world.record.isel(time=slice(96), instant=slice(97))
+    short = here.inputs.record.isel(time=slice(96), instant=slice(97))
     with pytest.raises(SeriesError):
         moments.build_problem(here.site, short, here.begin, queue=known.queue, past=known.past)
 
@@ -100,7 +100,11 @@ def followed(site, plan, *, short, quarters=6):
         queue, state = at(quarter)
         orders = steering.orders(plan, drawing(state, net), queue)
         caps.append(sum(orders.renewable_cap.values()))
-        net = steering.guard.settled - steering.guard.least - short(quarter, caps[-1])
+        net = (
+            steering.interval_control.expected_import
+            - steering.interval_control.initial_shed
+            - short(quarter, caps[-1])
+        )
     return np.array(caps)
 
 
@@ -137,7 +141,7 @@ def test_what_nobody_can_mend_is_no_reason_to_take_more_and_more():
     for quarter in range(6):
         queue, state = at(quarter)
         steering.orders(night, drawing(state, 0.9), queue)
-        assert steering.guard.export_limit == pytest.approx(max_export(wide))
+        assert steering.interval_control.export_limit == pytest.approx(max_export(wide))
 
 
 def test_sun_beyond_the_forecast_is_no_load_that_fell_short():
@@ -181,16 +185,16 @@ def test_a_quarter_hour_decided_twice_rises_once():
     Sensitivity: each decision within a quarter-hour had the whole rise of the valves to itself.
     """
     steering, queue = RealtimeController(moments.site()), small_days.queue()
-    room = Headroom(racks=28.0, work_power=9.0, calm_power=9.0, rise_power=0.5)
-    assert steering.within_rise(room, queue).rise_power == 0.5
+    room = Headroom(racks=28.0, work_power=9.0, peak_safe_power=9.0, max_load_step=0.5)
+    assert steering.within_rise(room, queue).max_load_step == 0.5
     ran = np.where(np.arange(len(queue.jobs)) < 2, 1.0, 0.0)
     on = replace(queue, caps=ran)
     rose = running_power(queue, ran)
     assert 0.2 < rose < 0.5
-    assert steering.within_rise(room, on).rise_power == pytest.approx(0.5 - rose)
-    assert steering.within_rise(room, replace(on, caps=0.0 * ran)).rise_power == 0.5
+    assert steering.within_rise(room, on).max_load_step == pytest.approx(0.5 - rose)
+    assert steering.within_rise(room, replace(on, caps=0.0 * ran)).max_load_step == 0.5
     later = replace(on, instant=on.instant + QUARTER_HOUR)
-    assert steering.within_rise(room, later).rise_power == 0.5
+    assert steering.within_rise(room, later).max_load_step == 0.5
 
 
 def test_the_same_quarter_hour_twice_is_no_drift():
@@ -212,7 +216,7 @@ def test_a_plant_on_its_way_is_no_surprise(meter, begin):
     """Proves: a turn of 10 of 15 minutes, up or down, is foreseen however the meter reads it."""
     steering, (queue, state) = RealtimeController(moments.site()), at(0)
     first = steering.orders(plan(), drawing(state, begin), queue)
-    settled = _expected(plan(), state, queue, first) - steering.guard.least
+    settled = _expected(plan(), state, queue, first) - steering.interval_control.initial_shed
     queue, state = at(1)
     calm = given(RealtimeController(moments.site()).orders(plan(), drawing(state, begin), queue))
     mean = begin + (settled - begin) * (1.0 - 10.0 / 30.0)
@@ -231,14 +235,18 @@ def test_what_batteries_cannot_make_good_is_taken_from_jobs_that_may_wait():
     state = question().state
     charge, discharge = (float(step[f"battery_{way}"][0]) for way in ("charge", "discharge"))
     (battery,) = (store for store in site.stores if store.carrier == "medium_voltage")
-    full = available_shaving(site, step, state, spare={})
+    full = available_shaving(site, step, state, discharge_margin={})
     assert full == pytest.approx(charge - discharge + battery.discharge_limit)
     empty = state.assign(battery_level=state["battery_level"] * 0.0 + battery.low)
-    assert available_shaving(site, step, empty, spare={}) == pytest.approx(
+    assert available_shaving(site, step, empty, discharge_margin={}) == pytest.approx(
         charge - min(discharge, charge)
     )
-    assert available_shaving(site, step, state, spare={battery.owner: 0.1}) == pytest.approx(0.1)
+    assert available_shaving(
+        site, step, state, discharge_margin={battery.owner: 0.1}
+    ) == pytest.approx(0.1)
     room = compute_headroom(site, state, plan().isel(time=[0]))
-    assert room.without(0.5).calm_power == pytest.approx(room.calm_power - 0.5 / room.slope)
-    assert room.without(-1.0) == room
-    assert room.without(1e6).calm_power == 0.0
+    assert room.reduced_by(0.5).peak_safe_power == pytest.approx(
+        room.peak_safe_power - 0.5 / room.slope
+    )
+    assert room.reduced_by(-1.0) == room
+    assert room.reduced_by(1e6).peak_safe_power == 0.0

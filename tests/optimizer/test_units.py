@@ -45,7 +45,7 @@ def decision(asked):
 
 
 def test_without_rules_nothing_is_committed(plain):
-    (convert,) = (c for c in plain.site.converts if c.owner == PLANT)
+    (convert,) = (c for c in plain.site.conversions if c.owner == PLANT)
     assert convert.units is None
     assert "cooling_plant_units_on" not in build_schedule(solve_problem(plain))
 
@@ -82,7 +82,7 @@ def test_the_verdict_judges_the_units_of_the_plan_and_tells_where_more_must_run(
     needed = verdict.replay[word].sel(circuit=PLANT).to_numpy() > 0.0
     assert needed.any()
     assert verdict.is_safe
-    (called,) = verdict.called
+    (called,) = verdict.extra_units
     assert (called.count, called.excess) == (needed.sum(), 1.0)
     assert called.time == schedule["time"].to_numpy()[needed][0]
     assert str(called).startswith(f"more chillers of {PLANT} run than planned: ")
@@ -99,7 +99,7 @@ def test_chillers_that_are_switched_too_soon_are_refused(asked, decision):
     def told(times):
         spoilt = decision.schedule.copy(deep=True)
         spoilt[word].values[:, 0] = times
-        breaches = verify(asked.site, asked.state, spoilt).breaches
+        breaches = verify(asked.site, asked.state, spoilt).violations
         return {breach.limit: breach.time for breach in breaches}
 
     time = decision.schedule["time"].to_numpy()
@@ -111,15 +111,15 @@ def test_units_that_ran_are_no_order_of_a_schedule(asked, decision):
     """Proves: what a replay tells of its units is refused by name, where it raised a KeyError."""
     word = "cooling_plant_units_on"
     spoilt = decision.schedule.drop_vars(word).assign({word: decision.verdict.replay[word]})
-    assert any(word in b.limit for b in verify(asked.site, asked.state, spoilt).breaches)
+    assert any(word in b.limit for b in verify(asked.site, asked.state, spoilt).violations)
 
 
 def test_units_carry_what_is_asked_of_them(asked):
     """Proves: output is at most what needs no unit and what the units on can give."""
     plan = solve_problem(asked)
-    (convert,) = (c for c in asked.site.converts if c.owner == PLANT)
-    running = convert.units.running(Weather.of(asked.outlook))
-    output = plan.inputs.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
+    (convert,) = (c for c in asked.site.conversions if c.owner == PLANT)
+    running = convert.units.running(Weather.from_dataset(asked.outlook))
+    output = plan.data.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
     on = plan.values[f"{PLANT}.on"]
     assert (output <= running.free + running.most * on + 1e-6).all()
     assert plan.values[f"{PLANT}.short"] == pytest.approx(
@@ -137,7 +137,7 @@ def test_rules_cost_and_never_save(plain, asked):
 def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
     """Proves: the number called at the most is that which the plant itself would run."""
     plant = plain.site.equipment[PLANT]
-    weather = Weather.of(plain.outlook)
+    weather = Weather.from_dataset(plain.outlook)
     ruled_plant = ruled(plain, **RULES).site.equipment[PLANT]
     (convert,) = ruled_plant.relations()
     running, most = convert.units.running(weather), plant.limit(weather)
@@ -145,7 +145,7 @@ def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
     called = (most - running.free) / running.best
     assert called[on > 0] == pytest.approx(on[on > 0])
     assert (running.free + running.most * plant.chillers.count >= most - 1e-9).all()
-    assert (running.spare_draw > 0.0).all()
+    assert (running.power_one_unit_more > 0.0).all()
 
 
 def test_the_guard_searches_nothing(asked, decision, monkeypatch):
@@ -223,4 +223,4 @@ def test_more_units_than_there_are_cannot_be_told(asked, decision):
     spoilt = decision.schedule.copy(deep=True)
     spoilt["cooling_plant_units_on"].values[3] = 99.0
     verdict = verify(asked.site, asked.state, spoilt)
-    assert [breach.limit for breach in verdict.breaches] == [f"units of {PLANT} beyond its bank"]
+    assert [breach.limit for breach in verdict.violations] == [f"units of {PLANT} beyond its bank"]

@@ -40,19 +40,19 @@ def honest(problem, schedule):
 def test_what_breaks_a_limit_is_refused_by_name(problem, schedule, spoil, told):
     verdict = verify(problem.site, problem.state, honest(problem, spoil(schedule)))
     assert not verdict.is_safe
-    assert any(told in breach.limit for breach in verdict.breaches), verdict.breaches
+    assert any(told in breach.limit for breach in verdict.violations), verdict.violations
 
 
 @pytest.mark.parametrize("spoil", FORM, ids=lambda spoil: spoil.__name__)
 def test_what_is_no_honest_schedule_is_refused_without_an_error(problem, schedule, spoil):
     verdict = verify(problem.site, problem.state, spoil(schedule))
     assert not verdict.is_safe
-    assert all(str(breach) for breach in verdict.breaches)
+    assert all(str(breach) for breach in verdict.violations)
 
 
 def test_a_good_schedule_may_leave(problem, schedule):
     verdict = verify(problem.site, problem.state, schedule)
-    assert verdict.breaches == ()
+    assert verdict.violations == ()
     assert verdict.power_error < 0.02 * problem.site.grid.import_limit
     assert verdict.replay.sizes["time"] == schedule.sizes["time"]
 
@@ -62,13 +62,13 @@ def test_an_honest_quiet_schedule_may_leave(problem, schedule):
         schedule[name].values[:] = 0.0
     schedule["work_racks"].values[:] = 0.0
     quiet = honest(problem, worked(schedule, 0.4))
-    assert verify(problem.site, problem.state, quiet).breaches == ()
+    assert verify(problem.site, problem.state, quiet).violations == ()
 
 
 def test_orders_without_racks_and_stores_may_leave_too(problem, schedule):
     names = ["work_racks", "work_power", "battery_charge", "battery_discharge"]
     bare = honest(problem, worked(schedule, 0.5).drop_vars(names))
-    assert verify(problem.site, problem.state, bare).breaches == ()
+    assert verify(problem.site, problem.state, bare).violations == ()
 
 
 def test_half_of_the_margin_is_asked_for(problem, schedule):
@@ -77,7 +77,7 @@ def test_half_of_the_margin_is_asked_for(problem, schedule):
     for share in (0.985, 0.995):
         limit = float(honest(problem, schedule)["grid_import_power"].max()) / share
         narrow = problem.site.replace("grid_1", import_limit=limit)
-        verdicts[share] = [b.limit for b in verify(narrow, problem.state, schedule).breaches]
+        verdicts[share] = [b.limit for b in verify(narrow, problem.state, schedule).violations]
     assert verdicts[0.985] == []
     assert verdicts[0.995] == ["grid_import_power"]
 
@@ -89,7 +89,7 @@ def test_what_the_state_already_breaks_must_not_get_worse(problem, schedule):
         schedule[name].values[:] = 0.0
     site = problem.site.replace("battery_1", standing_loss=0.0)
     asked = replace(problem, state=empty, site=site)
-    assert verify(site, empty, honest(asked, schedule)).breaches == ()
+    assert verify(site, empty, honest(asked, schedule)).violations == ()
 
 
 def test_a_breach_tells_where_when_and_how_far(problem, schedule):
@@ -98,7 +98,7 @@ def test_a_breach_tells_where_when_and_how_far(problem, schedule):
     schedule["grid_import_power"].values[4:6] = 0.0
     (breach,) = [
         breach
-        for breach in verify(problem.site, problem.state, schedule).breaches
+        for breach in verify(problem.site, problem.state, schedule).violations
         if "promise" in breach.limit
     ]
     assert breach.count >= 2
@@ -120,13 +120,13 @@ def test_a_schedule_that_no_chiller_may_fail_in_is_refused(problem, schedule):
     # never at 0.1 MW; by default it has to bear that for 5 min only
     wanted = tight(problem, 0.7, chiller_start=600.0, least_time=LONG)
     verdict = verify(wanted.site, wanted.state, hot(wanted, schedule, 2.2))
-    assert verdict.breaches == ()
-    assert [b.limit for b in verdict.exposed] == [
+    assert verdict.violations == ()
+    assert [b.limit for b in verdict.uncovered_failures] == [
         "inlet limit of hall_air_1 too soon after chilled_plant/chiller_1 fails"
     ]
     assert not verdict.is_safe
     calm = verify(wanted.site, wanted.state, hot(wanted, schedule, 0.3))
-    assert calm.exposed == ()
+    assert calm.uncovered_failures == ()
     usual = tight(problem, 0.7, chiller_start=600.0)
     assert verify(usual.site, usual.state, hot(usual, schedule, 2.2)).is_safe
 
@@ -141,7 +141,7 @@ def test_what_no_schedule_could_endure_is_told_and_not_refused(problem, schedule
     assert not rows["chilled_plant/cooling_tower_1"]["must"]  # there is only one
     soonest = [row["worst_minutes"] for row in rows.values() if row["worst_minutes"] is not None]
     assert soonest == sorted(soonest)
-    assert verdict.coverage.least.shape == (schedule.sizes["time"],)
+    assert verdict.coverage.min_minutes.shape == (schedule.sizes["time"],)
 
 
 def test_a_failure_that_less_work_does_not_ease_is_told_only(problem, schedule):

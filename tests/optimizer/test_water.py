@@ -40,7 +40,7 @@ def decision(choice):
 
 
 def test_declared_set_points_are_no_part_of_a_plan():
-    assert build_model_data(question("declared")).points is None
+    assert build_model_data(question("declared")).setpoints is None
     assert not set(setpoints.SET_POINT_VARIABLES) & set(decision("declared").schedule)
 
 
@@ -54,7 +54,7 @@ def test_a_plan_tells_them_and_keeps_the_ramp(choice):
     site = question(choice).site
     verdict = verify(site, question(choice).state, plan)
     assert (consistency.supply_ramp_ratio(site, plan, verdict.replay) <= 1.0).all()
-    assert verdict.breaches == ()
+    assert verdict.violations == ()
     supply = plan[setpoints.SUPPLY_SET_POINT].sel(circuit="warm_plant")
     assert float(supply.max()) > 38.0  # warmer than declared
 
@@ -62,12 +62,16 @@ def test_a_plan_tells_them_and_keeps_the_ramp(choice):
 def test_curves_are_laid_at_the_chosen_points():
     """At the same heat the machines of the plan are those at its set points."""
     inputs = build_model_data(question("cheapest"))
-    for plant in inputs.problem.site.of(CoolingPlant):
-        (convert,) = (c for c in inputs.problem.site.converts if c.owner == plant.name)
+    for plant in inputs.problem.site.machines_of(CoolingPlant):
+        (convert,) = (c for c in inputs.problem.site.conversions if c.owner == plant.name)
         curve = inputs.curves[plant.name]
-        weather = Weather.of(inputs.problem.outlook)
+        weather = Weather.from_dataset(inputs.problem.outlook)
         middle = 0.5 * curve.width.sum(axis=1) + curve.low
-        here = convert.at(inputs.points).physics(middle, weather).draws["medium_voltage"]
+        here = (
+            convert.with_set_points(inputs.setpoints)
+            .physics(middle, weather)
+            .inputs["medium_voltage"]
+        )
         laid = curve.draw("medium_voltage", middle)
         assert (laid >= here - 1e-6).all()
         assert (laid <= here + curve.error["medium_voltage"] + 1e-6).all()
@@ -111,7 +115,7 @@ def test_the_service_asks_every_unit_for_the_coolant_that_follows():
 def test_haste_and_wet_halls_are_refused_by_name():
     problem, plan = question("cheapest"), decision("cheapest").schedule.copy(deep=True)
     plan[setpoints.SUPPLY_SET_POINT][3:] -= 5.0  # 5 K in a quarter-hour, where 1.5 K are allowed
-    told = {breach.limit for breach in verify(problem.site, problem.state, plan).breaches}
+    told = {breach.limit for breach in verify(problem.site, problem.state, plan).violations}
     assert "ramp of the supply temperatures" in told
     wet = problem.site.model_copy(
         update={"set_points": SetPointRules.model_validate({"hall_dew_point": "29 degC"})}
@@ -119,7 +123,7 @@ def test_haste_and_wet_halls_are_refused_by_name():
     cold = decision("cheapest").schedule.copy(deep=True)
     cold["air_temperature"][:] = 2.0  # in hot air the water would not get so cold
     cold[setpoints.SUPPLY_SET_POINT][:] = xr.where(cold["circuit"] == "warm_plant", 20.0, 18.0)
-    told = {breach.limit for breach in verify(wet, problem.state, cold).breaches}
+    told = {breach.limit for breach in verify(wet, problem.state, cold).violations}
     assert "coolant near the dew point of the halls" in told
 
 
@@ -130,7 +134,7 @@ def test_a_closed_loop_breaks_nothing(choice):
     usual = small_days.setting(6)
     site = usual.site.model_copy(update={"set_points": SetPointRules(choice=choice)})
     trial = run_backtest_policy(
-        replace(usual, site=site), "optimal", seed=0, listen=lambda *_: None
+        replace(usual, site=site), "optimal", seed=0, on_progress=lambda *_: None
     )
     assert int(trial.violations.sum()) == 0
     assert all(setpoints.SUPPLY_SET_POINT in made.schedule for made in trial.decisions)

@@ -59,5 +59,5 @@ def test_own_sun_bears_the_loss_at_no_load_where_nothing_may_be_sold():
 
 def test_what_may_be_sold_is_worth_its_price_without_any_margin():
     """Proves: a MW more earns 2 x 100 EUR. Sensitivity: nothing, where the line binds with it."""
-    worth = {one.limit: one.worth for one in limit_values(sold())}
+    worth = {one.limit: one.marginal_value for one in limit_values(sold())}
     assert worth == {"power or heat sold (grid)": pytest.approx(200.0)}

@@ -21,7 +21,7 @@ def told():
         try:
             build_site(table, "spoilt", source="spoilt.toml")
         except SiteError as error:
-            return [str(fault) for fault in error.faults]
+            return [str(fault) for fault in error.issues]
         return []
 
     return faults

@@ -31,7 +31,7 @@ def refusal(path, content):
     path.write_bytes(content)
     with pytest.raises(SiteError) as caught:
         catalogue.read_toml(path)
-    (fault,) = caught.value.faults
+    (fault,) = caught.value.issues
     return str(fault)
 
 
@@ -60,7 +60,7 @@ def test_a_fault_of_the_grammar_names_the_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "mend"),
+    ("line", "remedy"),
     [
         ("limit = 60 MW", '; texts and numbers with units stand in quotes: write limit = "60 MW"'),
         ("share = 5 %  # of it", 'write share = "5 %"'),
@@ -76,10 +76,10 @@ def test_a_fault_of_the_grammar_names_the_line(tmp_path):
         ),
     ],
 )
-def test_the_parsers_words_are_followed_by_the_mend(tmp_path, line, mend):
+def test_the_parsers_words_are_followed_by_the_mend(tmp_path, line, remedy):
     told = refusal(tmp_path / "site.toml", f"a = 1\n{line}\n".encode())
     assert "(at line 2" in told
-    assert mend in told
+    assert remedy in told
 
 
 @pytest.mark.parametrize("line", ["a = 2", 'b = "open', "[b", "b = [1 MW]"])
@@ -106,7 +106,7 @@ def test_a_site_that_is_not_declared():
 
 def test_a_site_wins_over_its_standard():
     own = {"kind": "cdu", "standard": "row_1300_kw", "approach": "5 K"}
-    filled, faults = catalogue.apply_standards(own, "", place="")
+    filled, faults = catalogue.apply_standards(own, "", location="")
     assert faults == []
     assert filled["approach"] == "5 K"
     assert filled["rated_heat"] == "1300 kW"
@@ -115,7 +115,7 @@ def test_a_site_wins_over_its_standard():
 
 def test_inner_tables_take_standards_too():
     own = {"throughput": {"standard": "blackwell_training"}}
-    filled, _ = catalogue.apply_standards(own, "", place="")
+    filled, _ = catalogue.apply_standards(own, "", location="")
     assert filled["throughput"]["power_points"][-1] == 1.0
 
 
@@ -167,7 +167,7 @@ RATED = [
 @pytest.mark.parametrize("name", RATED)
 def test_at_full_work_a_part_draws_its_rated_power(name):
     entry, _ = catalogue.apply_standards(
-        {"standard": name, "racks": 1}, "accelerators", place="hall"
+        {"standard": name, "racks": 1}, "accelerators", location="hall"
     )
     hall = EQUIPMENT_KINDS["accelerators"].model_validate(entry | {"name": "hall"})
     assert hall.chip_draw(hall.rack_power) == pytest.approx(hall.chip_power, rel=0.01)
@@ -176,7 +176,7 @@ def test_at_full_work_a_part_draws_its_rated_power(name):
 @pytest.mark.parametrize("name", RATED)
 def test_a_part_keeps_its_case_limit_in_the_warmest_allowed_air_or_water(name):
     entry, _ = catalogue.apply_standards(
-        {"standard": name, "racks": 1}, "accelerators", place="hall"
+        {"standard": name, "racks": 1}, "accelerators", location="hall"
     )
     hall = EQUIPMENT_KINDS["accelerators"].model_validate(entry | {"name": "hall"})
     cold = hall.inlet_temperature_limit if hall.is_air_cooled else 40.0

@@ -37,7 +37,7 @@ def test_every_carrier_has_its_kinds():
     assert set(SUPPLIER_KINDS) == set(CARRIER_ENERGY_SIGN) - EXTERNAL_CARRIERS
     loaded = [sites.load_site(name) for home in SITE_DIRS for name in sites.site_names(home)]
     for site in loaded:
-        for convert in site.converts:
+        for convert in site.conversions:
             assert site.equipment[convert.owner].kind in SUPPLIER_KINDS[convert.output].split()
 
 
@@ -228,9 +228,9 @@ def test_two_kinds_for_the_same_jobs(table, told):
 
 def test_a_market_may_keep_another_day(table, told):
     """Proves: the clock of the market is declared if it is not the usual one, and checked."""
-    assert build_site(table, "sound", source="sound.toml").market_day_zone == "Europe/Brussels"
+    assert build_site(table, "sound", source="sound.toml").market_zone == "Europe/Brussels"
     table["market_time_zone"] = "Europe/Athens"
-    assert build_site(table, "sound", source="sound.toml").market_day_zone == "Europe/Athens"
+    assert build_site(table, "sound", source="sound.toml").market_zone == "Europe/Athens"
     table["market_time_zone"] = "Europe/Athen"
     assert told(table)[0].startswith('market_time_zone = "Europe/Athen": write an IANA name')
 

@@ -25,7 +25,7 @@ def test_all_of_them_may_stand_together(table):
     found = build_site(with_contracts(table, ALL, carbon="matched"), "mine", source="mine.toml")
     assert found.equipment["cap"].amount == pytest.approx(9e6)  # kg
     assert found.equipment["tso_1"].issuer == "tso-1"
-    assert [one.owner for one in found.commitments] == ["market", "cap", "well", "ppa"]
+    assert [one.owner for one in found.obligations] == ["market", "cap", "well", "ppa"]
 
 
 @pytest.mark.parametrize(

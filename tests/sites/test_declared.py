@@ -27,7 +27,7 @@ def test_a_gigafactory_has_about_100_000_accelerators(name):
 
 def test_small_is_a_fiftieth_of_rhine():
     small, rhine = (
-        sites.design_loads(sites.load_site(name), busy=1.0) for name in ("small", "rhine")
+        sites.design_loads(sites.load_site(name), busy_share=1.0) for name in ("small", "rhine")
     )
     for carrier in ("grid", "critical", "warm", "chilled"):
         assert small[carrier] * 50 == pytest.approx(rhine[carrier], rel=0.03)
@@ -55,14 +55,14 @@ def test_plants_carry_full_halls_in_the_hottest_hour(name, temperature, humidity
         ),
         air_pressure=np.array([pressure]),
     )
-    full = sites.design_loads(site, busy=1.0)
-    for plant in site.of(CoolingPlant):
-        assert plant.limit(hottest)[0] > full[plant.serves]
+    full = sites.design_loads(site, busy_share=1.0)
+    for plant in site.machines_of(CoolingPlant):
+        assert plant.max_output(hottest)[0] > full[plant.serves]
 
 
 def test_demand_by_hand():
     """28 racks of 132 kW are 3.696 MW; the busway of 4 MW loses 1.5 % x 4 x 0.924^2 = 51.2 kW."""
-    asked = sites.design_loads(sites.load_site("small"), busy=1.0)
+    asked = sites.design_loads(sites.load_site("small"), busy_share=1.0)
     assert asked["rack"] == pytest.approx(3.696)
     assert asked["liquid"] == pytest.approx(0.868 * 3.696)
     assert asked["air"] == pytest.approx(0.132 * 3.696 + 0.0512, abs=1e-4)

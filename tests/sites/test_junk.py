@@ -51,7 +51,7 @@ def answer():
         try:
             build_site(table, "junk", source="junk.toml")
         except SiteError as error:
-            return error.faults
+            return error.issues
         return ()
 
     return faults
@@ -68,4 +68,4 @@ def test_junk_in_any_place(answer, junk):
         for step in path:
             inside = inside[step]
         inside[key] = junk
-        assert all(fault.place and fault.mend for fault in answer(table))
+        assert all(fault.place and fault.remedy for fault in answer(table))

@@ -1,4 +1,4 @@
-"""Faults of site files: each with place, value and mend, and all of them together."""
+"""Faults of site files: each with place, value and remedy, and all of them together."""
 
 import pytest
 
@@ -229,7 +229,7 @@ def test_a_standard_of_a_network_is_told_alone(told):
 
 
 @pytest.mark.parametrize(
-    ("place", "mend"),
+    ("place", "remedy"),
     [
         ("equipment.hall_1.shelf_load_points", "shelf_load_points = [...] with numbers"),
         ("equipment.warm_plant.serves", 'serves = "warm" or "chilled"'),
@@ -241,15 +241,15 @@ def test_a_standard_of_a_network_is_told_alone(told):
         ),
     ],
 )
-def test_every_parameter_that_is_missing_has_its_mend(told, place, mend):
+def test_every_parameter_that_is_missing_has_its_mend(told, place, remedy):
     table = catalogue.read_toml(catalogue.find_site_file("rhine"))
     *path, key = place.split(".")
-    full, _ = catalogue.apply_standards(table, "", place="")
+    full, _ = catalogue.apply_standards(table, "", location="")
     inner = full
     for step in path:
         inner = inner[step]
     del inner[key]
-    assert told(full) == [f"[{'.'.join(path)}] {key}: is missing; write {mend}"]
+    assert told(full) == [f"[{'.'.join(path)}] {key}: is missing; write {remedy}"]
 
 
 def test_the_day_that_something_begins_is_written_as_one(table, told):

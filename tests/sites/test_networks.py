@@ -23,8 +23,8 @@ def test_a_cable_joins_nodes_of_one_voltage(table, told):
     table["network"]["cables"]["coupler_1"]["ends"] = ["connection", "section_1"]
     assert told(table) == [
         '[network.cables.coupler_1] ends = ["connection", "section_1"]: a cable joins nodes of one '
-        "voltage, but connection has 110 kV and section_1 has 20 kV; mend an end or a voltage, or "
-        "use a transformer"
+        "voltage, but connection has 110 kV and section_1 has 20 kV; correct an end or a voltage, "
+        "or use a transformer"
     ]
 
 
@@ -46,12 +46,12 @@ def test_the_source_stands_before_the_transformers(table, told, source):
 def test_a_transformer_stands_as_its_windings_do(table, told):
     """Proves: high and low exchanged is told of both, and not of the source too."""
     table["network"]["transformers"]["main_1"] |= {"high": "section_1", "low": "connection"}
-    mend = "are high and low exchanged? name the node of that side, or mend a voltage"
+    remedy = "are high and low exchanged? name the node of that side, or correct a voltage"
     assert told(table) == [
         '[network.transformers.main_1] high = "section_1": section_1 has 20 kV, but high_voltage '
-        f"is 110 kV; {mend}",
+        f"is 110 kV; {remedy}",
         '[network.transformers.main_1] low = "connection": connection has 110 kV, but low_voltage '
-        f"is 20.6 kV; {mend}",
+        f"is 20.6 kV; {remedy}",
     ]
 
 

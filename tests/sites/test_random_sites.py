@@ -12,7 +12,7 @@ from twin.relations import CARRIER_ENERGY_SIGN
 @pytest.mark.parametrize("seed", seeds(range(8)))
 def test_energy_closes_at_every_machine(seed):
     site = random_site(seed)
-    for convert in site.converts:
+    for convert in site.conversions:
         output = np.linspace(0.0, 1.0, 9)[:, None] * convert.limit(mild_weather(site))
         flows = convert.physics(output, mild_weather(site))
         drawn = sum(CARRIER_ENERGY_SIGN[carrier] * draw for carrier, draw in flows.draws.items())

@@ -30,7 +30,7 @@ def test_an_example_bills_a_year_and_says_what_is_assumed(name):
     )
     (found,) = bills_by_year(rules, YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin")
     assert 1e6 < float(found.total) < 1e8
-    assert found.hours == pytest.approx(8760.0)
+    assert found.utilisation_hours == pytest.approx(8760.0)
 
 
 def test_the_german_example_takes_the_cheapest_branch():
@@ -38,7 +38,7 @@ def test_the_german_example_takes_the_cheapest_branch():
     (found,) = bills_by_year(
         sites.load_tariffs("germany"), YEAR, np.full(len(YEAR), 150.0), time_zone="Europe/Berlin"
     )
-    assert found.branch == "band_load"
+    assert found.charge_option == "band_load"
     network = sum(float(line.money) for line in found.lines if line.group == "network")
     assert network == pytest.approx(1_875_600.0)
 
@@ -103,7 +103,7 @@ def test_a_file_is_refused_for_what_a_site_is_refused_for(tmp_path, text, told):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(SiteError, match=told) as caught:
         sites.load_tariffs(path)
-    assert len(caught.value.faults) == 1
+    assert len(caught.value.issues) == 1
 
 
 def test_every_table_of_a_tariff_can_stand_in_a_file():

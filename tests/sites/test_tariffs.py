@@ -50,7 +50,7 @@ def test_tariffs_are_read_with_their_units_and_days(with_tariffs):
     assert (first.name, first.valid_from) == ("first", date(2026, 1, 1))
     assert first.energy[0].price == pytest.approx(12.0)
     assert first.peaks[0].price == pytest.approx(15_600.0)
-    assert first.billing == second.billing == "year"
+    assert first.peak_span == second.peak_span == "year"
     assert second.valid_to is None
 
 
@@ -80,8 +80,8 @@ def test_a_tariff_without_peaks_goes_with_any(with_tariffs, told):
     del with_tariffs["tariffs"]["first"]["peaks"]
     assert not told(with_tariffs)
     site = build_site(with_tariffs, "small", source="small.toml")
-    assert site.tariffs["first"].billing is None
-    assert site.billing.span == "year"
+    assert site.tariffs["first"].peak_span is None
+    assert site.billing_rules.span == "year"
 
 
 @pytest.mark.parametrize(("day", "count"), [("2026-06-16", 1), ("2026-06-01", 0)])

@@ -75,12 +75,14 @@ def test_hosts_draw_their_published_greatest_power(name, low, high):
 
 def test_hosts_have_their_published_size_and_water():
     chips = {
-        name: sum(hall.racks * hall.chips_per_rack for hall in sites.load_site(name).of(ITHall))
+        name: sum(
+            hall.racks * hall.chips_per_rack for hall in sites.load_site(name).machines_of(ITHall)
+        )
         for name in ("jupiter", "leonardo", "frontier")
     }
     assert chips["jupiter"] == pytest.approx(24_000, rel=0.02)  # about 24,000 in 125 racks
     assert chips["leonardo"] == pytest.approx(4 * 3_456, rel=0.01)
     assert chips["frontier"] == 37_888
-    warm, chilled = sites.load_site("leonardo").of(CoolingPlant)
+    warm, chilled = sites.load_site("leonardo").machines_of(CoolingPlant)
     assert (warm.supply_temperature, warm.temperature_range) == (37.0, 10.0)  # 37 to 47 degC
     assert (chilled.supply_temperature, chilled.temperature_range) == (19.0, 7.0)  # 19 to 26 degC

@@ -111,13 +111,13 @@ def write(folder: Path) -> None:
                 if at >= START:
                     _add(archive, [labels[r] for r in racks[which]], at, racks[which], position)
             archive.advance(JournalPosition(1, position))
-        archive.commit(everything=True)
+        archive.commit(include_open=True)
         second += HOUR
         draft = told.with_suffix(".draft")
         draft.write_text(json.dumps({"second": second}))
         draft.replace(told)
         _say("compacting")
-        archive.keep_up(is_whole=bool(second // HOUR % 2))
+        archive.maintain(is_whole=bool(second // HOUR % 2))
         _say("compacted")
 
 

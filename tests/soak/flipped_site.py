@@ -40,23 +40,23 @@ def make(folder: Path) -> None:
         _append(journal, second)
         while archiver.step():
             pass
-    archiver.commit(everything=True)
-    archive.keep_up()
+    archiver.commit(include_open=True)
+    archive.maintain()
     _append(journal, *WAITING)
     journal.close()
-    kept = LastMessageStore(archive.kept)
+    kept = LastMessageStore(archive.last_messages_path)
     for item in KEPT:
-        kept.put(*item)
-    kept.write()
+        kept.update(*item)
+    kept.save()
 
 
 def recall(folder: Path) -> list[str]:
     """Take up what is said once; return what does not hold."""
     kept = LastMessageStore(folder / "archive" / "kept.jsonl")
     found = []
-    for item in kept.read():
+    for item in kept.load():
         found.append(item)
-        kept.put(*item)
+        kept.update(*item)
     if wrong := [item for item in found if item not in KEPT]:
         return [f"what is said once lies: {wrong[0]}"]
     is_told = any(one.get("group") == "kept" for one in loss_log.read_losses(folder / "archive"))
@@ -79,9 +79,9 @@ def write(folder: Path, *, is_whole: bool) -> frozenset[str]:
     archiver.stop()
     archiver.run()
     if is_whole:
-        archive.keep_up(is_whole=True)
+        archive.maintain(is_whole=True)
     journal.close()
-    told = {"repaired"} if journal.repairs else set()
+    told = {"repaired"} if journal.corruptions else set()
     told |= {"torn"} if archiver.counters["torn"] else set()
     return frozenset(told)
 
@@ -93,7 +93,7 @@ def again(folder: Path) -> list[str]:
     archiver = _archiver(archive, folder)
     archiver.stop()
     archiver.run()
-    faults = ["it is set aside again and again"] if archive.set_aside else []
+    faults = ["it is set aside again and again"] if archive.corrupt_copies else []
     if before and _lines(folder) != before:
         faults.append("it loses something at each start")
     return faults

@@ -156,7 +156,7 @@ def _broken(
     ran = ran.isel(time=slice(RUN_IN, None), instant=slice(RUN_IN, None))
     is_called = isinstance(plant, ReserveFacility)
     spared = plant.spared()[RUN_IN:] if is_called else 0.0
-    minutes = found(here.site, ran, called=spared).to_series()
+    minutes = found(here.site, ran, called_reserve_power=spared).to_series()
     missed = _missed(plant) if is_called else pd.Series(dtype=int)
     return pd.concat([minutes[minutes > 0], missed[missed > 0]])
 
@@ -164,10 +164,10 @@ def _broken(
 def _missed(plant: ReserveFacility) -> pd.Series:
     """Return the minutes in which what was called was not given, by product or batteries. [1]"""
     least = NOT_GIVEN * plant.site.grid.import_limit
-    told = plant.called()["reserve_missed"]
+    told = plant.activation()["reserve_missed"]
     ordered = METERING_PERIOD_MIN * (told.to_numpy() > least).sum(axis=0)
     words = [f"call of {name}" for name in told["product"].to_numpy()]
-    batteries = pd.Series({"call of batteries": int((plant.missed() > least).sum())})
+    batteries = pd.Series({"call of batteries": int((plant.missed_power() > least).sum())})
     return pd.concat([pd.Series(ordered, index=words), batteries])
 
 

@@ -45,7 +45,7 @@ HEARD = (
     TopicKind.FEED_STATUS,
     TopicKind.RACK_BATCH,
     TopicKind.TICK,
-    TopicKind.DECIDED,
+    TopicKind.DECISION,
 )
 
 type Say = Callable[[str], None]
@@ -158,7 +158,7 @@ def _day(
             say(f"  ready after {restarts.wall[-1]:.2f} s, {restarts.cpu[-1]:.2f} s of processors")
         result = stage.result(UNHURRIED)
         stage.settle()
-        stage.service.end()
+        stage.service.terminate()
         broken = list(broken_promises(stage, ear, result, steps=steps))
     for promise in broken:
         say(f"BROKEN: {promise}")

@@ -78,7 +78,7 @@ def _live(archive: Archive, hour: int, dice: np.random.Generator) -> None:
         archive.add(value(second, float(second)), JournalPosition(1, 30))
         if archive.is_due:
             archive.commit()
-    archive.keep_up(is_whole=True)
+    archive.maintain(is_whole=True)
 
 
 def _held() -> float:

@@ -115,7 +115,7 @@ def setting(seed: int) -> BacktestCase:
 def world_of(told: xr.Dataset, start: np.datetime64, end: np.datetime64) -> RunInputs:
     """Return a world of some series, with the jobs of the synthetic month."""
     jobs = read_trace(small_days.files().jobs, start=start - FORECAST_HISTORY, end=end)
-    return RunInputs(record=told, jobs=jobs, start=start, end=end, gaps=(), notes=())
+    return RunInputs(series=told, jobs=jobs, start=start, end=end, gaps=(), notes=())
 
 
 def month(

@@ -78,7 +78,7 @@ def read_numbers(path):
 def main(url, folder):
     """Publish until the standard input ends."""
     folder = Path(folder)
-    client = Client(url, client_id="source", is_clean=True)
+    client = Client(url, client_id="source", clean_session=True)
     outbox = SpoolStore(folder / "outbox")
     publisher = LosslessPublisher(client, outbox, period=ASKED)
     ended = threading.Event()
@@ -95,7 +95,7 @@ def main(url, folder):
         reading = PointValue(point=POINT, time=START + second * SECOND, value=float(second))
         waiting[second] = client.publish(*encode(reading), qos=1)
         points.add(*[at for at, one in waiting.items() if one.wait(0.0)])
-        waiting = {at: one for at, one in waiting.items() if not one.is_settled}
+        waiting = {at: one for at, one in waiting.items() if not one.is_complete}
         second += 1
         ahead = (second - first) / PACE - (time.monotonic() - begun)
         ended.wait(max(ahead, 0.0))
@@ -106,7 +106,7 @@ def main(url, folder):
             reached, since = now_at, time.monotonic()
         time.sleep(0.05)
         points.add(*[at for at, one in waiting.items() if one.wait(0.0)])
-        waiting = {at: one for at, one in waiting.items() if not one.is_settled}
+        waiting = {at: one for at, one in waiting.items() if not one.is_complete}
     publisher.stop()
     client.stop()
     (folder / "left").write_text(f"{outbox.size} {publisher.counters['again']}")

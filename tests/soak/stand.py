@@ -130,7 +130,7 @@ class Stand:
         code = self.recorder.await_end(PATIENCE)
         faults = [f"the source still holds {left} B that never became durable"] * bool(left)
         if code:
-            faults.append(f"the recording ended with code {code}: {self.recorder.last_words}")
+            faults.append(f"the recording ended with code {code}: {self.recorder.log_tail}")
         return faults
 
     # --- processes
@@ -206,7 +206,7 @@ class Stand:
                 return True
             for one in (self.recorder, self.source):
                 if one.is_started and one.code is not None:
-                    message = f"{one.name} ended by itself: {one.last_words}"
+                    message = f"{one.name} ended by itself: {one.log_tail}"
                     raise AssertionError(message)
             return False
 

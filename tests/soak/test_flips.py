@@ -54,7 +54,7 @@ def test_what_is_absent_without_a_word_is_a_fault(copy):
 def test_a_lie_is_a_fault(copy):
     archive = Archive(copy / "archive", flips.SITE)
     archive.add(batch("r0001", 101, value=7.0), archive.positions["a"], journal="b")
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     assert "racks clock lies in [101]" in read(copy, [*flips.ARCHIVED, 101])
 
 

@@ -37,7 +37,7 @@ def archive(stand, seconds, *, change=None, points=range(10)):
     for second in points:
         one = PointValue(point=source.POINT, time=START + second * SECOND, value=float(second))
         kept.add(one, JournalPosition(1, second + 1))
-    kept.commit(everything=True)
+    kept.commit(include_open=True)
 
 
 def faults(stand):

@@ -84,9 +84,9 @@ def fill(folder, seconds, *, is_compacted=False):
         archive.add(batch("r0002", second, value=1.0), JournalPosition(1, 30))
         archive.add(value(second, float(second)), JournalPosition(1, 30))
     archive.add(value(99, None), JournalPosition(1, 30), flag=QualityFlag.BAD_SOURCE)
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     if is_compacted:
-        archive.keep_up(is_whole=True)
+        archive.maintain(is_whole=True)
     return folder / "archive"
 
 
@@ -114,7 +114,7 @@ def write(folder, seconds):
             archive.advance(position)
             if archive.is_due:
                 archive.commit()
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     journal.close()
 
 

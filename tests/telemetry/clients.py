@@ -15,7 +15,7 @@ def taken(client, count, *, acknowledge=True):
     def are_enough():
         fresh = client.take(timeout=0.5)
         for one in fresh:
-            if not (one.is_again and (one.topic, one.payload) in seen):
+            if not (one.dup and (one.topic, one.payload) in seen):
                 messages.append(one)
             seen.add((one.topic, one.payload))
         if acknowledge:

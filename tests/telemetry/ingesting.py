@@ -69,7 +69,7 @@ class Service:
             is_simulated=is_simulated,
         )
         self.heard = []
-        self.ingester.listen(self.heard.append)
+        self.ingester.add_listener(self.heard.append)
 
     def __enter__(self):
         self.ingester.recover()
@@ -106,7 +106,9 @@ def main(url, folder):
     archive = Archive(folder / "archive", "rhine")
     ingester = IngestPipeline(client, journal, window=window, archive=archive, is_simulated=True)
     ended = threading.Event()
-    ingester.listen(lambda sample: ended.set() if isinstance(sample, SimulationTick) else None)
+    ingester.add_listener(
+        lambda sample: ended.set() if isinstance(sample, SimulationTick) else None
+    )
     ingester.recover()
     client.connect()
     ingester.start()

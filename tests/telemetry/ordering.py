@@ -11,8 +11,8 @@ from twin import time_axes
 SITE = sites.load_site("small")
 NOW = time_axes.to_utc("2026-06-16T08:00")
 WANTED = PlantCommands(
-    jobs={7: 0.75, 12: 1.0},
-    halls={"hall_1": 1.25, "hall_2": 0.5},
+    job_caps={7: 0.75, 12: 1.0},
+    hall_caps={"hall_1": 1.25, "hall_2": 0.5},
     requests={
         ("battery_request", "battery_1"): -0.3,
         ("technology_supply_request", "cdu_1/002"): 38.5,
@@ -47,7 +47,7 @@ class Wire:
 def bound():
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
-        binder.learn(metadata)
+        binder.register(metadata)
     return binder
 
 

@@ -52,7 +52,7 @@ def test_requests_are_in_the_units_of_the_wire(made, wire):
 def test_a_plant_that_speaks_another_unit_is_told_in_it(made, wire):
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
-        binder.learn(replace(metadata, unit="MW") if metadata.unit == "kW" else metadata)
+        binder.register(replace(metadata, unit="MW") if metadata.unit == "kW" else metadata)
     made(binder).act(WANTED, NOW)
     assert wire.requests()[point(binder, "battery_request", "battery_1")] == pytest.approx(-0.3)
 
@@ -63,9 +63,9 @@ def test_only_points_that_name_us_are_written(made, wire):
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
         if "battery" in metadata.point and metadata.integration:
-            binder.learn(replace(metadata, integration="SOMEBODY"))
+            binder.register(replace(metadata, integration="SOMEBODY"))
         elif "tank" not in metadata.point:
-            binder.learn(metadata)
+            binder.register(metadata)
     made = made(binder)
     made.act(replace(WANTED, requests={**WANTED.requests, ("tank_request", "tank_1"): 0.1}), NOW)
     made.withdraw(NOW)
@@ -82,7 +82,7 @@ def handed_over(binder, *key, **changes):
     """Let the plant announce anew what a point is; return the point."""
     where = point(binder, *key)
     known = next(metadata for metadata in announced_metadata(SITE) if metadata.point == where)
-    assert binder.learn(replace(known, **changes)) is None
+    assert binder.register(replace(known, **changes)) is None
     return where
 
 
@@ -106,7 +106,9 @@ def test_a_point_that_comes_back_waits_for_a_person(made, wire):
     binder = bound()
     lost = handed_over(binder, *WATER, integration="MEPAI")
     assert "integration was 'GIGATWIN' and is 'MEPAI'" in binder.unknown[lost]
-    binder.learn(next(metadata for metadata in announced_metadata(SITE) if metadata.point == lost))
+    binder.register(
+        next(metadata for metadata in announced_metadata(SITE) if metadata.point == lost)
+    )
     made(binder).act(WANTED, NOW)
     assert lost not in wire.requests()
     binder.accept(lost)

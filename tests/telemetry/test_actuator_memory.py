@@ -44,11 +44,13 @@ def test_the_caps_of_halls_follow_inference_up_to_what_was_frozen(made, wire):
     frozen.act(WANTED, NOW)
     for power in (None, 0.8, None, 1.1, 2.0):
         wire.sent.clear()
-        eased = None if power is None else replace(WANTED, halls={"hall_1": power, "hall_2": 0.5})
+        eased = (
+            None if power is None else replace(WANTED, hall_caps={"hall_1": power, "hall_2": 0.5})
+        )
         frozen.freeze(NOW, eased)
         told += [cap.power_cap for cap in wire.of(CapOrder) if cap.hall == "hall_1"]
     assert told == [1.25, 0.8, 0.8, 1.1, 1.25]
-    assert frozen.last.jobs == WANTED.jobs
+    assert frozen.last.jobs == WANTED.job_caps
 
 
 def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
@@ -64,7 +66,7 @@ def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
     assert receipts
     assert not actuator.is_taken(0.0)
     for receipt in receipts:
-        receipt.settle(is_granted=True)
+        receipt.complete(is_granted=True)
     assert actuator.is_taken(0.0)
 
 
@@ -114,7 +116,7 @@ def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
     """Proves: one bit that makes 9.5 MW of a cap of 1.5 MW reaches no node under HOLD."""
     made().act(WANTED, NOW)
     path = tmp_path / "orders.json"
-    cap = WANTED.halls["hall_1"]
+    cap = WANTED.hall_caps["hall_1"]
     path.write_text(path.read_text().replace(f'"hall_1": {cap}', f'"hall_1": {cap + 8.0}'))
     wire.sent.clear()
     assert made().freeze(NOW) == -1
@@ -159,7 +161,7 @@ def test_a_broken_file_orders_nothing(made, tmp_path, content):
     assert broken.last == PlantCommands()
     assert broken.freeze(NOW) == -1
     assert broken.act(WANTED, NOW) > 0
-    assert made().last.jobs == WANTED.jobs
+    assert made().last.jobs == WANTED.job_caps
 
 
 def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
@@ -170,7 +172,7 @@ def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
     full = made()
     assert full.act(WANTED, NOW) > 0
     assert full.freeze(NOW) > 0
-    assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.jobs] * 2
+    assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.job_caps] * 2
 
 
 def test_sequences_rise_within_a_millisecond(made, monkeypatch):

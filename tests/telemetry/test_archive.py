@@ -70,7 +70,7 @@ def test_the_position_goes_no_further_than_what_is_still_open(heard):
     heard.hear(*(batch("r0001", second) for second in range(0, 120)))
     heard.archive.commit()
     assert heard.archive.position == JournalPosition(1, 20 + 60 * 10)  # the 60 first seconds
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     assert heard.archive.position == JournalPosition(1, 20 + 120 * 10)
 
 
@@ -125,7 +125,7 @@ def test_of_two_points_of_one_quantity_the_second_is_read_while_the_first_is_sil
     heard.hear(value(11, 39.0, point=renamed), value(310, 30.0, point=renamed))
     heard.hear(value(311, 29.0, point=renamed), value(700, 20.0, point=renamed))
     heard.hear(value(701, 50.0), value(702, 19.0, point=renamed))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     level = heard.open()["battery_level"].sel(battery="battery_1") * 100.0 / capacity
     believed = [50.0, 40.0, np.nan, np.nan, 29.0, 20.0, 50.0, np.nan]
     np.testing.assert_allclose(level.values, believed)
@@ -148,7 +148,7 @@ def test_bad_readings_are_kept_and_not_believed(heard):
     heard.hear(value(1, 99.0), flag=QualityFlag.RANGE)
     heard.hear(value(2, None), flag=QualityFlag.BAD_SOURCE)
     heard.hear(value(3, 40.0), flag=QualityFlag.LATE)
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     points = heard.open("points")
     assert points["quality"].values[:, 0].tolist() == [1, 2, 0, 5]
     assert points["value"].values[1, 0] == 99.0
@@ -162,7 +162,7 @@ def test_bad_readings_are_kept_and_not_believed(heard):
 
 def test_a_span_is_half_open(heard):
     heard.hear(*(batch("r0001", second) for second in range(5)))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     chips = heard.open("racks", start=START + np.timedelta64(1, "s"), end="2026-07-01T00:00:03")
     assert seconds_of(chips) == [1, 2]
     assert chips["power"].isel(time=-1, rack=0, chip=0).item() == 2.0
@@ -191,7 +191,7 @@ def test_what_was_committed_is_passed_over_when_it_comes_again(tmp_path):
     archive.commit()
     again = Archive(tmp_path / "archive", "rhine")
     archives.replay(again, journal)
-    again.commit(everything=True)
+    again.commit(include_open=True)
     assert again.counters["late"] == 0
     assert_whole(tmp_path, 100)
 
@@ -211,13 +211,13 @@ def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
     heard = Heard(tmp_path)
     heard.hear(batch("r0001", 0), tick(0))
     heard.archive.commit()
-    Archive(tmp_path / "archive", "rhine").keep_up(is_whole=True)
+    Archive(tmp_path / "archive", "rhine").maintain(is_whole=True)
     heard.hear(batch("r0001", 900), tick(900))
     with pytest.raises(ArchiveError, match="another process writes it; end it"):
         heard.archive.commit()
-    assert "another process writes it" in heard.archive.trouble
+    assert "another process writes it" in heard.archive.error
     assert heard.archive.commit()
-    assert heard.archive.trouble == ""
+    assert heard.archive.error == ""
     assert seconds_of(heard.open("racks")) == [0, 900]
 
 
@@ -230,7 +230,7 @@ def test_a_commit_that_fails_loses_nothing(heard, monkeypatch):
             heard.archive.commit()
         assert "no room" in heard.archive.trouble
     heard.hear(batch("r0002", 0))
-    assert heard.archive.commit(everything=True)
+    assert heard.archive.commit(include_open=True)
     assert heard.archive.trouble == ""
     assert heard.open("racks").sizes["rack"] == 2
     assert heard.open("points")["unit"].values.tolist() == ["%"]
@@ -247,8 +247,8 @@ def test_too_many_readings_in_memory_are_left_to_the_journal(tmp_path):
         racks += 1
         heard.hear(batch(f"r{racks:04d}", 0))
     assert racks == 22  # of 60 bytes, and what keeping them takes
-    assert "behind the journal" in heard.archive.trouble
-    assert not heard.archive.commit(everything=True)
+    assert "behind the journal" in heard.archive.error
+    assert not heard.archive.commit(include_open=True)
 
 
 def test_what_cannot_be_opened_says_why(tmp_path):

@@ -24,8 +24,8 @@ def made(level, *, name="power", columns=5, chips=3):
         level=level,
         period="20260701",
         name=name,
-        kind=kind,
-        absent=absent,
+        dtype=kind,
+        fill_value=absent,
         columns=columns,
         chips=chips,
     )

@@ -101,8 +101,8 @@ def fill(folder, url=None, *, seconds=SECONDS):
         journal.append([*racks, encode(value(second, float(second)))])
         while archiver.step():
             pass
-    archiver.commit(everything=True)
-    archive.keep_up(is_whole=True)
+    archiver.commit(include_open=True)
+    archive.maintain(is_whole=True)
     journal.append([encode(batch("r0003", 5))])
     archiver.stop()
     archiver.run()
@@ -139,7 +139,7 @@ def test_who_starts_again_goes_on_where_he_was(bucket, tmp_path):
     assert again.position is None
     assert str(again.positions["a"]) == str(Archive(tmp_path / "archive", SITE).positions["a"])
     again.add(value(3900, 7.0), again.positions["a"], journal="b")
-    again.commit(everything=True)
+    again.commit(include_open=True)
     points = open_archive(SITE, group="points", root=bucket)
     assert points["value"].sel(point=POINT).values[-1] == 7.0
 
@@ -151,9 +151,9 @@ def test_of_two_that_write_one_is_refused(bucket, tmp_path):
     position = first.positions["a"]
     for number, one in enumerate((first, second)):
         one.add(value(3900 + number, 7.0), position, journal="b")
-    first.commit(everything=True)
+    first.commit(include_open=True)
     with pytest.raises(ArchiveError, match=r"cannot be written|another process"):
-        second.commit(everything=True)
+        second.commit(include_open=True)
     points = open_archive(SITE, group="points", root=bucket)
     assert points["value"].sel(point=POINT).dropna("time").sizes["time"] == len(SECONDS) + 1
 
@@ -166,7 +166,7 @@ def test_a_store_that_stands_still_for_a_while_loses_nothing(bucket, server, tmp
     archive.add(value(3900, 7.0), position, journal="b")
     process.send_signal(signal.SIGSTOP)
     resumed = subprocess.Popen(["sh", "-c", f"sleep {HASTY}; kill -CONT {process.pid}"])
-    archive.commit(everything=True)  # waits, or fails and is tried again
+    archive.commit(include_open=True)  # waits, or fails and is tried again
     resumed.wait()
     points = open_archive(SITE, group="points", root=bucket)
     assert points["value"].sel(point=POINT).values[-1] == 7.0
@@ -216,8 +216,8 @@ def test_a_bucket_that_was_emptied_is_told_and_begun_anew(bucket, server, tmp_pa
         asked = urllib.request.Request(f"{endpoint}/{path}", method=method)
         urllib.request.urlopen(asked, timeout=DEADLINE).close()
     with pytest.raises(ArchiveError, match="see to the object store"):
-        again.commit(everything=True)
-    assert "has no archive any more" in again.trouble
+        again.commit(include_open=True)
+    assert "has no archive any more" in again.error
     (lost,) = verify(tmp_path / "archive").lost
     assert "has no archive any more" in lost["reason"]
 
@@ -239,8 +239,8 @@ def test_a_recording_begins_without_its_bucket_and_says_so(tmp_path, monkeypatch
     url = f"mqtt://127.0.0.1:{brokers.free_port()}"
     task = IngesterConfig(url=url, client_id="", topics={}, folder="")
     with RecorderSupervisor(SITE, task, folder=tmp_path) as running:
-        until(lambda: "archive" in running.troubles, deadline=4 * DEADLINE)
-        assert "see to the object store" in running.troubles["archive"]
+        until(lambda: "archive" in running.errors, deadline=4 * DEADLINE)
+        assert "see to the object store" in running.errors["archive"]
         assert running.counters["commits"] == 0
         assert all(one.process.poll() is None for one in running._ingesters.values())
 
@@ -258,8 +258,8 @@ def test_a_store_that_may_be_read_only_is_told_as_that(bucket, tmp_path, monkeyp
     with monkeypatch.context() as denied:
         denied.setattr("telemetry.archive.repository.ArchiveRepository.write", refuse)
         with pytest.raises(ArchiveError, match=r"^s3://.*AccessDenied; see to the object store"):
-            archive.commit(everything=True)
+            archive.commit(include_open=True)
     assert "see to the object store" in archive.trouble
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     points = open_archive(SITE, group="points", root=bucket)
     assert points["value"].sel(point=POINT).values[-1] == 7.0

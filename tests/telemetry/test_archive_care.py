@@ -206,5 +206,5 @@ def test_what_commits_leave_does_not_pile_up(tmp_path, monkeypatch):
     assert files["transactions"] == files["snapshots"]
     assert verify(folder).lost == []
     shutil.copyfile(folder / "store" / "seals", folder / "store" / "repo")  # heads that are none
-    assert Archive(folder, "rhine").set_aside
+    assert Archive(folder, "rhine").corrupt_copies
     assert len(open_archive("rhine", group="racks", root=tmp_path)["time"]) == 4 * 60

@@ -25,16 +25,16 @@ def test_a_clock_that_is_set_back_spoils_nothing(tmp_path, monkeypatch):
     """Proves: a minute behind, a commit is refused in words; what it had is in the next one."""
     archive = Archive(tmp_path, SITE)
     add(archive, 1)
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     set_back(monkeypatch, 60.0)
     add(archive, 2)
     with pytest.raises(ArchiveError, match=r"the clock is (5\d|60) s behind the last commit; set"):
-        archive.commit(everything=True)
-    assert "the clock is" in archive.trouble
-    assert archive.set_aside == []
+        archive.commit(include_open=True)
+    assert "the clock is" in archive.error
+    assert archive.corrupt_copies == []
     set_back(monkeypatch, 0.0)
-    assert archive.commit(everything=True)
-    assert archive.trouble == ""
+    assert archive.commit(include_open=True)
+    assert archive.error == ""
     assert verify(tmp_path).points == 2 * 3 * 5
 
 
@@ -64,7 +64,7 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
     """
     archive = Archive(tmp_path, SITE)
     add(archive, 1)
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     moment = [0.0]
     archive._keeper._doubt = repository.ClockLagConfirmation(lambda: moment[0])
     set_back(monkeypatch, 9.0 * repository.ROLLBACK_CLOCK_LAG_S)
@@ -75,11 +75,11 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
         repository.ROLLBACK_CONFIRMATION_S + 1.0,
     ):
         with pytest.raises(ArchiveError, match=r"behind the last commit; set it right, or wait"):
-            archive.commit(everything=True)
-    assert archive.set_aside == []
+            archive.commit(include_open=True)
+    assert archive.corrupt_copies == []
     assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["store"]
     set_back(monkeypatch, 0.0)
-    assert archive.commit(everything=True)
+    assert archive.commit(include_open=True)
     assert verify(tmp_path).points == 2 * 3 * 5
 
 
@@ -90,10 +90,10 @@ def test_a_clock_is_believed_once_it_has_been_far_behind_for_a_while():
         repository.ClockLagError(repository.ROLLBACK_CLOCK_LAG_S + 1.0),
         repository.ClockLagError(60.0),
     )
-    assert not doubt.is_over(far)
+    assert not doubt.is_confirmed(far)
     moment[0] = repository.ROLLBACK_CONFIRMATION_S
-    assert doubt.is_over(far)
-    assert not doubt.is_over(near)  # it was set, and counts anew
-    assert not doubt.is_over(far)
+    assert doubt.is_confirmed(far)
+    assert not doubt.is_confirmed(near)  # it was set, and counts anew
+    assert not doubt.is_confirmed(far)
     moment[0] = 3.0 * repository.ROLLBACK_CONFIRMATION_S
-    assert not doubt.is_over(None)
+    assert not doubt.is_confirmed(None)

@@ -18,40 +18,40 @@ HOUR = 3600
 def fill(heard, seconds):
     for second in seconds:
         heard.hear(batch("r0001", second), batch("r0002", second, value=1.0), value(second, second))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
 
 
 @pytest.mark.slow
 def test_compaction_changes_nothing_that_is_read(heard):
     fill(heard, range(0, 4000, 17))
     before = {group: heard.open(group).load() for group in ("racks", "points")}
-    assert heard.archive.keep_up(is_whole=True) == 4  # two hours of two groups
+    assert heard.archive.maintain(is_whole=True) == 4  # two hours of two groups
     for group, dataset in before.items():
         assert heard.open(group).load().identical(dataset)
     store = heard.folder / "archive" / "store"
-    assert heard.archive.keep_up(is_whole=True) == 0
+    assert heard.archive.maintain(is_whole=True) == 0
     assert store.is_dir()
 
 
 @pytest.mark.slow
 def test_an_hour_is_compacted_once_its_late_readings_have_had_their_time(heard):
     fill(heard, range(0, HOUR + 30, 30))
-    assert heard.archive.keep_up() == 0
+    assert heard.archive.maintain() == 0
     fill(heard, range(HOUR + 30, HOUR + 2000, 30))
-    assert heard.archive.keep_up() == 2
-    assert heard.archive.keep_up() == 0
+    assert heard.archive.maintain() == 2
+    assert heard.archive.maintain() == 0
     assert seconds_of(heard.open("racks")) == list(range(0, HOUR + 2000, 30))
 
 
 @pytest.mark.slow
 def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neighbours(heard):
     fill(heard, range(0, 4000, 10))
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.maintain(is_whole=True)
     heard.hear(batch("r0002", 125, value=7.0), batch("r0001", 131, value=8.0))
     heard.hear(batch("r0001", 130, value=9.0))  # in the place of another
     heard.hear(value(130, None), flag=QualityFlag.BAD_SOURCE)  # in the place of a good one
     heard.hear(value(131, None), flag=QualityFlag.BAD_SOURCE)
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     for _ in range(2):  # before and after the next compaction
         chips = heard.open("racks")["power"].isel(chip=0)
         assert chips.sel(time=START + np.timedelta64(125, "s")).values[1] == 7.0
@@ -63,7 +63,7 @@ def test_late_readings_of_a_compacted_hour_find_their_place_and_spare_their_neig
         points = heard.open("points").sel(point=POINT, time=moments)
         assert points["quality"].values.tolist() == [1, 0]
         assert np.array_equal(points["value"].values, [130.0, np.nan], equal_nan=True)
-        heard.archive.keep_up(is_whole=True)
+        heard.archive.maintain(is_whole=True)
     minute = heard.open("racks", resolution="1min").isel(time=2, chip=0)
     assert minute["power_max"].values.tolist() == [170.0, 7.0]
     assert minute["power_count"].values.tolist() == [7, 7]
@@ -75,8 +75,8 @@ def test_roll_ups_by_hand(heard):
     heard.hear(metadata())
     fill(heard, range(120))
     heard.hear(value(120, 1e9), flag=QualityFlag.RANGE)  # kept, and not believed
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     points = heard.open("points", resolution="1min").sel(point=POINT)
     assert seconds_of(points) == [0, 60, 120]
     assert points["value_min"].values[:2].tolist() == [0.0, 60.0]
@@ -100,8 +100,8 @@ def test_the_greatest_numbers_roll_up(heard):
     great = float(np.finfo(np.float64).max)
     heard.hear(*(value(second, great) for second in range(3600)))
     heard.hear(*(value(second, -great / 2) for second in range(3600, 3605)))
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     for resolution in ("1min", "15min", "1h"):
         points = heard.open("points", resolution=resolution).isel(point=0)
         for mean in points["value_mean"].values.tolist():
@@ -114,7 +114,7 @@ def test_sparse_plants_are_rolled_up_by_the_hour(heard):
     for step in range(9):
         heard.hear(batch("r0001", 900 * step, interval=np.timedelta64(900, "s")), tick(900 * step))
         heard.archive.commit()
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.maintain(is_whole=True)
     hours = heard.open("racks", resolution="1h").isel(rack=0, chip=0)
     assert seconds_of(hours) == [0, 3600, 7200]
     assert hours["power_mean"].values.tolist() == [1350.0, 4950.0, 7200.0]
@@ -139,8 +139,8 @@ def test_one_wrong_interval_makes_no_day_sparse(heard, way):
         )
         assert heard.archive.add_racks(wrong, JournalPosition(1, 9999)) == []
     heard.hear(tick(119))  # of a plant that closes quarters of an hour and speaks in between
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     for group, name in (("racks", "power_count"), ("points", "value_count")):
         counts = heard.open(group, resolution="1min")[name].values
         assert (counts == 3).all()
@@ -151,8 +151,8 @@ def test_points_that_are_heard_often_are_not_sparse_though_racks_are(heard):
     for rack in range(3):
         heard.hear(batch(f"r000{rack}", 0, interval=np.timedelta64(900, "s")))
     heard.hear(*(value(second, 1.0) for second in range(0, 60, 20)))
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     assert heard.open("points", resolution="1min")["value_count"].values.tolist() == [[3]]
     assert heard.open("racks", resolution="1h")["power_count"].values[0, :, 0].tolist() == [1] * 3
 
@@ -163,7 +163,7 @@ def test_each_level_is_kept_for_its_time(tmp_path):
     day = 86_400
     for first in range(0, 4 * day, day):
         fill(heard, range(first, first + 120, 30))
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.maintain(is_whole=True)
     assert seconds_of(heard.open("racks")) == [
         first + second for first in (2 * day, 3 * day) for second in range(0, 120, 30)
     ]
@@ -183,8 +183,8 @@ def test_one_wrong_stamp_lets_nothing_grow_old(heard, wrong):
     fill(heard, range(0, 120, 30))
     far = 72 * 365 * 86_400
     heard.hear(tick(far) if wrong == "tick" else value(far, 20.0))
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     assert seconds_of(heard.open("racks")) == [0, 30, 60, 90]
 
 
@@ -192,7 +192,7 @@ def test_one_wrong_stamp_lets_nothing_grow_old(heard, wrong):
 def test_a_reader_sees_an_hour_whole_while_it_is_compacted(heard):
     fill(heard, range(0, 4000, 10))
     opened = heard.open("racks")
-    heard.archive.keep_up(is_whole=False)
+    heard.archive.maintain(is_whole=False)
     assert opened["power"].isel(rack=1, chip=0).values.tolist() == [1.0] * 400
 
 
@@ -207,9 +207,9 @@ def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("telemetry.archive.maintenance.compact_hours", fail)
         with pytest.raises(ArchiveError, match=r"cannot be compacted: .*no room"):
-            heard.archive.keep_up(is_whole=True)
+            heard.archive.maintain(is_whole=True)
     assert heard.open("racks").load().identical(before)
-    assert heard.archive.keep_up(is_whole=True) == 4
+    assert heard.archive.maintain(is_whole=True) == 4
     assert heard.open("racks").load().identical(before)
 
 
@@ -217,7 +217,7 @@ def test_a_compaction_that_fails_changes_nothing(heard, monkeypatch):
 def test_a_view_that_is_too_old_says_so(heard):
     fill(heard, range(0, 4000, 100))
     opened = heard.open("racks")
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.maintain(is_whole=True)
     with pytest.raises(ArchiveError, match=r"open the archive again"):
         opened["power"].load()
     assert heard.open("racks")["power"].load().sizes["time"] == 40

@@ -25,7 +25,7 @@ def written(folder, *samples):
     archive = Archive(folder / "archive", "rhine")
     for sample in samples:
         archive.add(sample, PLACE)
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
 
 
 def levels(folder):
@@ -78,7 +78,7 @@ def test_a_change_after_the_end_of_the_minute_that_is_written_is_none_of_the_nex
         archive.add(value(second, 50.0 if second < 130 else 0.5), PLACE)
         if archive.is_due:
             archive.commit()
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     found = levels(tmp_path)
     assert found[:60] + found[180:] == [40.0] * 120
     assert set(found) - {40.0} == {one for one in found if np.isnan(one)}
@@ -149,8 +149,8 @@ def test_changes_are_kept_as_long_as_values_and_no_longer(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine", retention={"raw": timedelta(days=1)})
     for second in range(3):
         archive.add(value(3 * 86_400 + second, 0.5), PLACE)
-    archive.commit(everything=True)
-    archive.keep_up(is_whole=True)
+    archive.commit(include_open=True)
+    archive.maintain(is_whole=True)
     assert read_changes(open_snapshot(tmp_path / "archive").root) == {}
     assert levels(tmp_path) == [0.4] * 3
 

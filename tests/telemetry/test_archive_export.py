@@ -78,7 +78,7 @@ def test_roll_ups_that_are_not_made_yet_are_no_rows(tmp_path, ending):
     ],
 )
 def test_a_wrong_question_is_no_fault_of_the_archive(tmp_path, asked, told):
-    """It was said to be spoilt, and that the service would mend it."""
+    """It was said to be spoilt, and that the service would remedy it."""
     fill(tmp_path, range(0, 100, 5))
     with pytest.raises(ArchiveError, match=re.escape(told)):
         open_archive("rhine", root=tmp_path, **asked)
@@ -103,7 +103,7 @@ def test_what_fits_in_no_table_says_what_to_type(tmp_path):
     archive = Archive(folder, "rhine")
     for listed in list_points(sites.load_site("rhine")):
         archive.add(listed.metadata, JournalPosition(1, 31))
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     file = tmp_path / "a.csv"
     for words, reason in (
         ((), f"type `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),

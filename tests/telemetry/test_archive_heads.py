@@ -109,7 +109,7 @@ def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypa
     ):
         verify(folder)
     archive = Archive(folder, "rhine")
-    assert len(archive.set_aside) == 1
+    assert len(archive.corrupt_copies) == 1
     assert "gone back to" in verify(folder).lost[0]["reason"]
 
 
@@ -124,7 +124,7 @@ def test_heads_that_are_none_are_told(folder, data):
 @pytest.mark.slow
 def test_heads_that_can_be_read_and_not_written_are_mended_at_the_start(half_spoilt, tmp_path):
     archive = Archive(shutil.copytree(half_spoilt[0], tmp_path / "archive"), "rhine")
-    assert len(archive.set_aside) == 1
+    assert len(archive.corrupt_copies) == 1
 
 
 @pytest.mark.slow
@@ -135,16 +135,16 @@ def test_heads_that_spoil_while_they_are_written_are_mended(half_spoilt, tmp_pat
     bad = path.read_bytes()
     path.write_bytes(sound)
     archive = Archive(folder, "rhine")
-    assert not archive.set_aside
+    assert not archive.corrupt_copies
     path.write_bytes(bad)
     archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
     with pytest.raises(ArchiveError, match="behind the journal; it is being read again"):
-        archive.commit(everything=True)
-    assert len(archive.set_aside) == 1
+        archive.commit(include_open=True)
+    assert len(archive.corrupt_copies) == 1
     archive.rewind()
-    archive.caught_up()
+    archive.mark_caught_up()
     archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
-    assert archive.commit(everything=True)
+    assert archive.commit(include_open=True)
     assert "gone back to" in verify(folder).lost[0]["reason"]
     held = open_archive("rhine", group="racks", root=tmp_path)
     assert held.time.values[-1] == (START + 300 * SECOND).astype("datetime64[ns]")

@@ -21,7 +21,7 @@ def test_late_readings_find_their_place_and_spare_their_neighbours(heard):
     heard.hear(batch("r0001", 200))
     heard.archive.commit()
     heard.hear(batch("r0002", 10), batch("r0001", 7), value(0, 51.0, point="A/B/c"))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     assert heard.archive.counters["late"] == 3
     chips = heard.open("racks")
     assert seconds_of(chips) == [0, 7, 10, 200]
@@ -36,29 +36,29 @@ def test_what_is_too_old_is_refused_and_listed_among_the_losses(heard):
     """Points say it again; who keeps batches may send them for as long as seconds are kept."""
     days = 86_400
     heard.hear(batch("r0001", 40 * days))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     heard.hear(batch("r0001", 10 * days))
     reason = heard.archive.add(value(39 * days - 1, 1.0), JournalPosition(1, 900))
     assert f"more than {MAX_BACKFILL_S} s older" in reason
     assert "2678400 s older" in heard.archive.add(batch("r0001", 8 * days), JournalPosition(1, 900))
     assert heard.archive.counters["too_late"] == 2
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     assert seconds_of(heard.open("racks")) == [10 * days, 40 * days]
     lost = [(one["group"], one["columns"], one["from"]) for one in loss_log.read_losses(heard.lost)]
     assert lost == [
         ("points", POINT, "2026-08-08T23:59:59Z"),
         ("racks", "hall_1/r0001", "2026-07-09T00:00:00Z"),
     ]
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     assert len(loss_log.read_losses(heard.lost)) == 2
 
 
 def test_of_many_labels_the_losses_name_some(heard):
     heard.hear(batch("r0001", 40 * 86_400))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     for number in range(MAX_LABELS_LISTED + 50):
         heard.archive.add(value(0, 1.0, point=f"A/B/{number}"), JournalPosition(1, 900))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     lost = loss_log.read_losses(heard.lost)
     assert len(lost) == MAX_LABELS_LISTED + 1
     assert lost[-1]["columns"] == "others"
@@ -76,13 +76,13 @@ def test_of_one_second_the_newest_good_value_stays(heard, is_late):
     """The last to come stayed, a null of a broken sensor too, and nobody counted it."""
     if is_late:
         heard.hear(value(500, 1.0))
-        heard.archive.commit(everything=True)
+        heard.archive.commit(include_open=True)
     heard.hear(within(0, 900, 1.0), within(0, 100, 2.0), within(1, 0, 3.0), within(1, 600, 4.0))
     heard.hear(within(2, 0, 5.0))
     for second in (2, 3):
         heard.hear(within(second, 900, None, quality=0), flag=QualityFlag.BAD_SOURCE)
     heard.hear(within(3, 100, 6.0))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     points = heard.open("points")
     assert points["value"].values[:4, 0].tolist() == [1.0, 4.0, 5.0, 6.0]
     assert points["quality"].values[:4, 0].tolist() == [1] * 4
@@ -94,10 +94,10 @@ def test_nothing_takes_no_place_of_a_value_whatever_its_quality(heard, is_late):
     """A null of quality 1 of a point that had not said what it is stayed, and was called good."""
     if is_late:
         heard.hear(value(500, 1.0))
-        heard.archive.commit(everything=True)
+        heard.archive.commit(include_open=True)
     heard.hear(value(0, 5.0), within(0, 500, None), within(1, 0, None), within(2, 0, None))
     heard.hear(within(2, 100, 6.0))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     points = heard.open("points").isel(time=slice(3), point=0)
     assert np.array_equal(points["value"].values, [5.0, np.nan, 6.0], equal_nan=True)
     assert points["quality"].values.tolist() == [1, 0, 1]
@@ -109,9 +109,9 @@ def test_a_double_leaves_the_verdict_as_it_was(heard, is_committed):
     heard.hear(value(0, 60.0), flag=QualityFlag.RATE)
     heard.hear(value(1, None), flag=QualityFlag.BAD_SOURCE)
     if is_committed:
-        heard.archive.commit(everything=True)
+        heard.archive.commit(include_open=True)
     heard.hear(value(0, 60.0), value(1, 40.0))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     points = heard.open("points")
     assert points["quality"].values[:, 0].tolist() == [3, 1]
     assert points["value"].values[:, 0].tolist() == [60.0, 40.0]
@@ -123,7 +123,7 @@ def racks(milliseconds, labels, numbers):
     return RackBatchBlock(
         labels=[f"hall_1/{label}" for label in labels],
         seconds=np.full(len(labels), int(START.astype("datetime64[s]").astype(int))),
-        stamps=np.array(milliseconds, dtype=np.int16),
+        subsecond_offsets=np.array(milliseconds, dtype=np.int16),
         values=np.tile(np.array(numbers, dtype=np.float32)[:, None, None], (1, 5, 3)),
         intervals=np.ones(len(labels)),
     )
@@ -137,7 +137,7 @@ def test_of_one_second_the_newest_batch_of_a_rack_stays(heard):
     )
     for number, batches in enumerate(pieces):
         assert heard.archive.add_racks(batches, JournalPosition(1, 100 + number)) == []
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     chips = heard.open("racks")["power"].isel(time=0, chip=2)
     assert chips.values.tolist() == [4, 6, 7, 8]
     assert heard.archive.counters["merged"] == 4
@@ -151,7 +151,7 @@ def chips_of(heard, chips, milliseconds, *, is_last=True):
     heard.hear(replace(one, time=time, values=np.tile(number, (5, 1))))
     if not is_last:
         return None
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     return heard.open("racks")["power"].values[0, 0].tolist()
 
 
@@ -161,11 +161,11 @@ def test_a_late_batch_takes_no_place_that_is_filled(heard, is_compacted):
     """It overwrote what was there, and where it lacked a chip it was mixed with it."""
     first = chips_of(heard, [200, np.nan, 202], 900)
     if is_compacted:
-        heard.archive.keep_up(is_whole=True)
+        heard.archive.maintain(is_whole=True)
     for chips, milliseconds in (([100, 101, 102], 400), ([300, 301, np.nan, 303], 950)):
         found = chips_of(heard, chips, milliseconds)
         assert np.array_equal(found[:3], first, equal_nan=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.maintain(is_whole=True)
     hour = heard.open("racks", resolution="1h")["power_max"].values[0, 0, :3]
     assert np.array_equal(hour, first, equal_nan=True)
 
@@ -184,18 +184,18 @@ def test_what_waits_for_a_commit_is_the_newest_batch_too(heard, monkeypatch):
         patch.setattr("telemetry.archive.repository.ArchiveRepository.write", fail)
         chips_of(heard, [1, 2, 3], 500, is_last=False)
         with pytest.raises(ArchiveError):
-            heard.archive.commit(everything=True)
+            heard.archive.commit(include_open=True)
     chips_of(heard, [4, np.nan, 5], 100, is_last=False)  # of before, though it came later
     assert chips_of(heard, [6, np.nan, 7], 200) == [1.0, 2.0, 3.0]
 
 
 def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
     heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     heard.hear(*(batch("r0199", second) for second in range(100)))
     assert heard.archive._gathered.minutes.size == 100 * (5 * 3 * 4 + BLOCK_OVERHEAD_BYTES)
     heard.hear(batch("r0002", 7))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     chips = heard.open("racks")["power"].isel(chip=0)
     assert chips.sel(rack="hall_1/r0199").values[:100].tolist() == list(range(100))
     assert np.flatnonzero(np.isfinite(chips.sel(rack="hall_1/r0002").values)).tolist() == [7, 100]
@@ -204,7 +204,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
 def test_much_that_came_late_waits_for_no_minute(heard, monkeypatch):
     monkeypatch.setattr("telemetry.archive.buffer.MAX_LATE_BYTES", 1000)
     heard.hear(batch("r0001", 500))
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     heard.hear(*(batch("r0001", second) for second in range(17)))
     assert heard.archive.is_due
     assert heard.archive.commit()

@@ -93,13 +93,13 @@ def test_late_readings_between_compactions(heard, group):
     for second in range(0, HOURS * 3600, 60):
         half = model.names[second // 60 % 2 :: 2]  # places stay free for what is late
         model.hear(half, second)
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     for _ in range(2):
         for _ in range(2):
             model.late(25)
-            heard.archive.commit(everything=True)
-        heard.archive.keep_up(is_whole=True)
+            heard.archive.commit(include_open=True)
+        heard.archive.maintain(is_whole=True)
         model.check()
 
 
@@ -108,11 +108,11 @@ def test_late_readings_between_compactions(heard, group):
 def test_what_is_late_hides_nothing_until_the_next_compaction(heard, group):
     model = Model(heard, group, np.random.default_rng(0))
     model.hear(model.names, 10)
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     model.hear(model.names[:1], 20, chips=1)
     model.hear(model.names[1:2], 10)  # a double with another value
-    heard.archive.commit(everything=True)
+    heard.archive.commit(include_open=True)
     opened = heard.open(group).load()
     values = opened["value"] if group == "points" else opened["power"]
     before = values.sel(time=START + np.timedelta64(10, "s"))
@@ -127,16 +127,16 @@ def test_an_archive_with_hidden_neighbours_shows_them_again(heard, group, monkey
     model = Model(heard, group, np.random.default_rng(1))
     for second in range(0, 3600, 60):
         model.hear(model.names, second)
-    heard.archive.commit(everything=True)
-    heard.archive.keep_up(is_whole=True)
+    heard.archive.commit(include_open=True)
+    heard.archive.maintain(is_whole=True)
     with monkeypatch.context() as patch:
         patch.setattr(MinuteWriter, "_over", lambda *given: given[-1])
         model.hear(model.names[:1], 610)
-        heard.archive.commit(everything=True)
+        heard.archive.commit(include_open=True)
     for _ in range(2):
         opened = heard.open(group).load()
         assert np.isfinite(opened["value" if group == "points" else "power"].values).sum() == (
             60 * len(POINTS) + 1 if group == "points" else 3 * (60 * len(RACKS) + 1)
         )
-        heard.archive.keep_up(is_whole=True)
+        heard.archive.maintain(is_whole=True)
     model.check()

@@ -84,7 +84,7 @@ def test_a_replay_becomes_the_archive_that_it_came_from(tmp_path):
             flag = QualityFlag.BAD_SOURCE if is_bad else QualityFlag.GOOD
             assert encode(sample) == (topic, payload)
             again.add(sample, JournalPosition(1, 30), flag=flag)
-    again.commit(everything=True)
+    again.commit(include_open=True)
     for group in ("racks", "points"):
         first, second = (
             open_archive("rhine", group=group, root=root) for root in (tmp_path, tmp_path / "again")

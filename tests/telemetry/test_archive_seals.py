@@ -28,7 +28,7 @@ def store(tmp_path):
         (tmp_path / "snapshots" / name).write_bytes(name.encode() * 3)
         for one in NAMES[4 + 2 * number : 6 + 2 * number]:
             (tmp_path / "manifests" / one).write_bytes(one.encode() * 3)
-        ManifestChecksums(tmp_path).renew(name)
+        ManifestChecksums(tmp_path).update(name)
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_a_head_is_the_last_or_a_later_one(store):
     later = "9" * 20
     (store / "snapshots" / later).write_bytes(b"committed, and not sealed yet")
     seals.check_head(later)
-    seals.renew(NAMES[1])  # gone back to
+    seals.update(NAMES[1])  # gone back to
     ManifestChecksums(store).check_head(NAMES[1])
 
 
@@ -69,7 +69,7 @@ def test_a_torn_record_is_no_seal_and_the_next_stands_in_its_place(store):
     seals = ManifestChecksums(store)
     assert seals.snapshots[-1] != NAMES[3]
     seals.check_head(NAMES[3])  # as if it had just been committed
-    seals.renew(NAMES[3])
+    seals.update(NAMES[3])
     assert ManifestChecksums(store).snapshots[-1] == NAMES[3]
     assert len(path.read_bytes()) == len(whole)
 
@@ -91,7 +91,7 @@ def test_what_is_gone_is_forgotten_and_the_order_of_commits_kept(store):
         (store / "snapshots" / name).unlink()
     for name in NAMES[4:8]:
         (store / "manifests" / name).unlink()
-    ManifestChecksums(store).renew(NAMES[3])
+    ManifestChecksums(store).update(NAMES[3])
     after = ManifestChecksums(store)
     assert after.snapshots == NAMES[2:4]
     assert (store / CHECKSUM_FILE).stat().st_size == 33 * (2 + 4)
@@ -123,7 +123,7 @@ def test_only_arrays_of_a_period_can_be_spared():
 
 def test_a_changed_note_lets_go_of_nothing(tmp_path):
     journal = Journal(tmp_path)
-    JournalFollower(tmp_path, None).archived(JournalPosition(12, 345))
+    JournalFollower(tmp_path, None).write_archived(JournalPosition(12, 345))
     assert read_archived(tmp_path) == JournalPosition(12, 345)
     path = tmp_path / ARCHIVED_FILE
     whole = path.read_bytes()
@@ -140,7 +140,7 @@ def test_a_journal_that_begins_after_the_archive_is_noticed(tmp_path):
     journal = Journal(tmp_path)
     journal.append([("a", b"b")])
     end = journal.end
-    assert not JournalFollower(tmp_path, None).is_cut
-    assert not JournalFollower(tmp_path, end).is_cut
-    assert JournalFollower(tmp_path, JournalPosition(end.segment - 1, 16)).is_cut
+    assert not JournalFollower(tmp_path, None).is_truncated
+    assert not JournalFollower(tmp_path, end).is_truncated
+    assert JournalFollower(tmp_path, JournalPosition(end.segment - 1, 16)).is_truncated
     journal.close()

@@ -25,18 +25,18 @@ def test_a_spoilt_variable_takes_no_other_along_into_its_hour(tmp_path, is_late)
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     if is_late:
-        archive.keep_up(is_whole=True)
+        archive.maintain(is_whole=True)
     snapshot = open_snapshot(tmp_path / "archive")
     level = "raw" if is_late else "open"
-    for name in snapshot.guard._nodes[f"racks/{level}/20260701/power"]:
+    for name in snapshot.manifest_checker._nodes[f"racks/{level}/20260701/power"]:
         path = tmp_path / "archive" / "store" / "manifests" / name
         path.write_bytes(path.read_bytes()[:-1])
     archive = Archive(tmp_path / "archive", "rhine")
     archive.add(batch("r0001", 5), JournalPosition(1, 200))
-    archive.commit(everything=True)
-    archive.keep_up(is_whole=True)
+    archive.commit(include_open=True)
+    archive.maintain(is_whole=True)
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
     told = sorted([*range(0, 120, 10), 5])
     assert chips["clock"].values.tolist() == told
@@ -49,35 +49,39 @@ def test_an_hour_is_compacted_without_the_variable_that_was_given_up(tmp_path):
     archive = Archive(tmp_path / "archive", "rhine")
     for second in range(0, 120, 10):
         archive.add(batch("r0001", second), JournalPosition(1, second + 1))
-    archive.commit(everything=True)
-    for name in open_snapshot(tmp_path / "archive").guard._nodes["racks/open/20260701/memory"]:
+    archive.commit(include_open=True)
+    for name in open_snapshot(tmp_path / "archive").manifest_checker._nodes[
+        "racks/open/20260701/memory"
+    ]:
         path = tmp_path / "archive" / "store" / "manifests" / name
         path.write_bytes(path.read_bytes()[:-1])
     archive = Archive(tmp_path / "archive", "rhine")
-    archive.keep_up(is_whole=True)
+    archive.maintain(is_whole=True)
     chips = open_archive("rhine", group="racks", root=tmp_path).isel(rack=0, chip=0)
     assert chips["clock"].values.tolist() == [*range(0, 120, 10)]
     assert {one["variable"] for one in verify(tmp_path / "archive").lost} == {"memory"}
-    assert "spoilt and given up: racks open memory 2026-07-01T00:00:00Z" in archive.trouble
-    assert Archive(tmp_path / "archive", "rhine").trouble == ""  # it is told until the next start
+    assert "spoilt and given up: racks open memory 2026-07-01T00:00:00Z" in archive.error
+    assert Archive(tmp_path / "archive", "rhine").error == ""  # it is told until the next start
 
 
 def test_a_wrong_reach_is_noticed():
     told = Checkpoint(
-        position={"a": JournalPosition(7, 100)}, seen={"a": JournalPosition(7, 120)}, closed=60
-    ).told()
-    assert Checkpoint.read(told).closed == 60
+        replay_from={"a": JournalPosition(7, 100)},
+        received={"a": JournalPosition(7, 120)},
+        closed=60,
+    ).to_metadata()
+    assert Checkpoint.from_metadata(told).closed == 60
     with pytest.raises(ValueError, match="not what was written"):
-        Checkpoint.read({**told, "position": "a@7:900"})
+        Checkpoint.from_metadata({**told, "position": "a@7:900"})
     del told["checksum"]  # as commits had none
-    assert Checkpoint.read(told).position == {"a": JournalPosition(7, 100)}
+    assert Checkpoint.from_metadata(told).replay_from == {"a": JournalPosition(7, 100)}
 
 
 def test_an_archive_of_another_site_is_refused_and_left_alone(tmp_path):
     Archive(tmp_path / "archive", "rhine")
     with pytest.raises(ArchiveError, match="archive of rhine, not of gallia"):
         Archive(tmp_path / "archive", "gallia")
-    assert Archive(tmp_path / "archive", "rhine").set_aside == []
+    assert Archive(tmp_path / "archive", "rhine").corrupt_copies == []
 
 
 @pytest.mark.parametrize("part", ["snapshots", "manifests"])
@@ -86,7 +90,7 @@ def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
     heard.archive.commit()
     halve(heard, part)
     again = Heard(heard.folder)
-    (aside,) = again.archive.set_aside
+    (aside,) = again.archive.corrupt_copies
     assert "spoilt" in aside.name
     assert aside.is_dir()
     assert again.archive.position is None
@@ -94,7 +98,7 @@ def test_a_spoilt_archive_is_kept_aside_and_made_anew(heard, part):
     again.hear(batch("r0001", 0), tick(0))
     again.archive.commit()
     assert seconds_of(again.open("racks")) == [0]
-    assert Heard(heard.folder).archive.set_aside == []
+    assert Heard(heard.folder).archive.corrupt_copies == []
 
 
 @pytest.mark.slow
@@ -108,9 +112,9 @@ def test_a_spoilt_first_commit_keeps_nothing_from_being_forgotten(heard):
     first.write_bytes(first.read_bytes()[:40])
     again = Heard(heard.folder)
     before = {path.name for path in commits.iterdir()}
-    again.archive.keep_up(is_whole=True)
+    again.archive.maintain(is_whole=True)
     assert before - {path.name for path in commits.iterdir()}
-    assert again.archive.set_aside == []
+    assert again.archive.corrupt_copies == []
     assert seconds_of(again.open("racks")) == [0, 60]
     assert verify(heard.folder / "archive").lost == []
 
@@ -134,7 +138,7 @@ def test_an_archive_whose_head_is_spoilt_goes_back_a_commit(heard):
         heard.archive.commit()
     halve(heard, "repo")
     again = Heard(heard.folder)
-    assert len(again.archive.set_aside) == 1
+    assert len(again.archive.corrupt_copies) == 1
     assert seconds_of(again.open("racks"))[:1] == [0]
     before = again.archive.position
     again.hear(batch("r0001", 60), tick(60))
@@ -162,7 +166,7 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
         heard.hear(batch("r0001", second, interval=QUARTER), tick(second))
         heard.archive.commit()
     snapshot = open_snapshot(heard.folder / "archive")
-    (name,) = snapshot.guard._nodes["racks/sparse/20260701/power"]
+    (name,) = snapshot.manifest_checker._nodes["racks/sparse/20260701/power"]
     path = heard.folder / "archive" / "store" / "manifests" / name
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -176,7 +180,7 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
     again = Heard(heard.folder)  # who writes gives it up, and goes on
     again.hear(batch("r0001", 3), tick(3))
     again.archive.commit()
-    assert again.archive.set_aside == []
+    assert again.archive.corrupt_copies == []
     power = again.open("racks")["power"].isel(chip=0, rack=0).values
     assert power[3] == 3
     assert np.isnan(power[:3]).all()
@@ -186,7 +190,7 @@ def test_one_changed_bit_of_a_manifest_costs_one_array_and_is_told(heard):
 
 def test_a_headless_archive_is_set_aside(heard):
     (heard.folder / "archive" / "store" / "repo").unlink()
-    assert len(Heard(heard.folder).archive.set_aside) == 1
+    assert len(Heard(heard.folder).archive.corrupt_copies) == 1
 
 
 def test_a_repository_that_was_hardly_begun_is_finished(tmp_path):

@@ -38,7 +38,7 @@ from twin.errors import BrokerError, MessageError
 def test_a_url_that_is_none_is_refused(url, reason):
     with pytest.raises(BrokerError, match=reason) as told:
         Client(url, client_id="c")
-    assert "mqtt" in told.value.mend
+    assert "mqtt" in told.value.remedy
 
 
 def test_passwords_are_never_told():
@@ -95,11 +95,11 @@ def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
     client = made("mqtt://127.0.0.1:1", depth=2)
     assert not client.publish("a", b"").wait(0.0)
     kept = [client.publish("a", b"", qos=1) for _ in range(3)]
-    assert [receipt.is_settled for receipt in kept] == [False, False, True]
+    assert [receipt.is_complete for receipt in kept] == [False, False, True]
     assert client.counters["unsent"] == 1
     assert client.counters["overflowed"] == 1
     client.stop(timeout=0.0)
-    assert all(receipt.is_settled and not receipt.wait(0.0) for receipt in kept)
+    assert all(receipt.is_complete and not receipt.wait(0.0) for receipt in kept)
 
 
 def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
@@ -107,12 +107,12 @@ def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
     old, other, kept = (client.publish(t, b"", qos=1, is_newest=t != "k") for t in ("a", "b", "k"))
     last = client.publish("a", b"now", qos=1, is_newest=True)  # takes no more room
     assert not client.publish("c", b"", qos=1, is_newest=True).wait(0.0)
-    assert old.is_settled
+    assert old.is_complete
     assert not old.wait(0.0)
-    assert not any(receipt.is_settled for receipt in (other, kept, last))
+    assert not any(receipt.is_complete for receipt in (other, kept, last))
     assert (client.counters["replaced"], client.counters["overflowed"]) == (1, 1)
     client.stop(timeout=0.0)
-    assert all(receipt.is_settled and not receipt.wait(0.0) for receipt in (other, kept, last))
+    assert all(receipt.is_complete and not receipt.wait(0.0) for receipt in (other, kept, last))
 
 
 def test_what_found_no_room_is_told_for_a_while(made, monkeypatch):
@@ -132,8 +132,8 @@ def letter(topic, payload=b"", *, is_newest=True):
 def test_letters_go_in_the_order_of_the_last_on_each_topic():
     outbox = OutgoingQueue(10)
     for topic, payload in (("a", b"1"), ("b", b"1"), ("a", b"2")):
-        outbox.post(letter(topic, payload))
-    outbox.post(letter("b", b"x", is_newest=False))
+        outbox.put(letter(topic, payload))
+    outbox.put(letter("b", b"x", is_newest=False))
     assert len(outbox) == 3
     went = [(one.topic, one.payload) for one in iter(outbox.take, None)]
     assert went == [("b", b"1"), ("a", b"2"), ("b", b"x")]
@@ -142,13 +142,13 @@ def test_letters_go_in_the_order_of_the_last_on_each_topic():
 def test_a_letter_that_could_not_go_is_first_again_unless_a_newer_one_came():
     outbox = OutgoingQueue(10)
     for one in (letter("a"), letter("b", is_newest=False)):
-        outbox.post(one)
+        outbox.put(one)
     first, second = outbox.take(), outbox.take()
-    outbox.post(letter("a", b"newer"))
+    outbox.put(letter("a", b"newer"))
     outbox.put_back(second)
     outbox.put_back(first)
-    assert first.receipt.is_settled
-    assert not first.receipt.wait(0.0)
+    assert first.token.is_complete
+    assert not first.token.wait(0.0)
     assert outbox.take() is second
     assert outbox.take().payload == b"newer"
 
@@ -232,7 +232,7 @@ def test_an_inbox_counts_bytes_too():
 
 def test_a_receipt_waits_for_all_answers():
     receipt = PublishToken(2)
-    receipt.settle(is_granted=True)
+    receipt.complete(is_granted=True)
     assert not receipt.wait(0.0)
-    receipt.settle(is_granted=True)
+    receipt.complete(is_granted=True)
     assert receipt.wait(0.0)

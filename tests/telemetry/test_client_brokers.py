@@ -24,7 +24,7 @@ def test_messages_go_both_ways(request, connected, kind, protocol):
         pytest.skip(f"{kind} speaks MQTT 3.1.1 only")
     url = request.getfixturevalue(kind).url
     client = connected(url, "a/#", "b/+/c", protocol=protocol)
-    other = connected(url, protocol=protocol, is_clean=True)
+    other = connected(url, protocol=protocol, clean_session=True)
     sent = [("a", b""), ("a/b", bytes(40_000)), ("b/x/c", b"1"), ("a/ä", bytes(256 * 1024))]
     for topic, payload in sent:
         assert other.publish(topic, payload, qos=1).wait(LONG)
@@ -247,7 +247,7 @@ def test_a_refused_login_is_told_at_once(run, tmp_path, made, protocol):
         with pytest.raises(BrokerError, match="Not authorized") as told:
             client.connect(LONG)
         assert time.monotonic() - began < LONG / 2
-        assert "user and password" in told.value.mend
+        assert "user and password" in told.value.remedy
         assert "wrong" not in str(told.value)
 
 

@@ -166,8 +166,8 @@ def test_an_acknowledgement_of_the_feed_passes_for_no_target():
 def test_a_power_state_fits_the_contract(contract):
     asked = LoadTarget(start=NOON, end=NOON + HOUR, feeds=(), power=90.0, is_best_effort=False)
     state = PowerFeedState(
-        least=60.0,
-        most=150.0,
+        min_target=60.0,
+        max_power=150.0,
         targets=[FeedTarget(target=asked, is_active=True, correlation=event()["id"])],
         load=88.0,
         is_in_flight=True,

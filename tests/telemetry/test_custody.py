@@ -21,7 +21,7 @@ from twin.errors import MessageError
 def test_words_are_read_as_they_were_told():
     held = [SenderReport(boot=1, first=4, last=9), SenderReport(boot=2, first=1, last=0)]
     assert protocol.decode_report(SOURCE, protocol.encode_report(held)) == held
-    durable = [SelectiveAck(boot=2, through=7, missing=((9, 9), (11, 20)))]
+    durable = [SelectiveAck(boot=2, contiguous_through=7, missing=((9, 9), (11, 20)))]
     assert protocol.decode_ack(SOURCE, protocol.encode_ack(durable)) == durable
 
 
@@ -70,10 +70,10 @@ def test_any_payload_is_read_or_refused(payload):
 def test_gaps_are_those_of_a_plain_set(sequences, last):
     boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
-        boot.take(sequence)
+        boot.add(sequence)
     missing = {n for first, end in boot.missing(last) for n in range(first, end + 1)}
     assert missing == set(range(last + 1)) - seen
-    assert boot.through == min(set(range(42)) - seen) - 1
+    assert boot.contiguous_through == min(set(range(42)) - seen) - 1
 
 
 @given(st.lists(st.integers(0, 40)), st.integers(0, 45))
@@ -81,8 +81,8 @@ def test_gaps_are_those_of_a_plain_set(sequences, last):
 def test_what_a_source_let_go_of_is_counted_as_lost(sequences, first):
     boot, seen = BootProgress(-1), set(sequences)
     for sequence in sequences:
-        boot.take(sequence)
-    assert boot.let_go(first) == len(set(range(first)) - seen)
+        boot.add(sequence)
+    assert boot.release_before(first) == len(set(range(first)) - seen)
     assert not [one for one in boot.missing(45) if one[0] < first]
 
 
@@ -103,34 +103,34 @@ def test_a_word_that_somebody_else_forged_lasts_until_the_source_speaks(tmp_path
     """All that it would ever send was told to be durable."""
     progress = DeliveryTracker(tmp_path)
     told(progress, SenderReport(boot=1, first=1, last=0))
-    progress.note(batches(1, 2))
+    progress.add_durable(batches(1, 2))
     told(progress, SenderReport(boot=1, first=protocol.MAX_SEQUENCE, last=protocol.MAX_SEQUENCE))
     assert told(progress, SenderReport(boot=1, first=1, last=3)) == [
-        SelectiveAck(boot=1, through=0)
+        SelectiveAck(boot=1, contiguous_through=0)
     ]
-    progress.note(batches(1, 2, 3))
+    progress.add_durable(batches(1, 2, 3))
     assert told(progress, SenderReport(boot=1, first=1, last=3)) == [
-        SelectiveAck(boot=1, through=3)
+        SelectiveAck(boot=1, contiguous_through=3)
     ]
 
 
 def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    progress.note(batches(1))  # nobody has asked yet: not even remembered
+    progress.add_durable(batches(1))  # nobody has asked yet: not even remembered
     assert told(progress, SenderReport(boot=1, first=1, last=0)) == [
-        SelectiveAck(boot=1, through=0)
+        SelectiveAck(boot=1, contiguous_through=0)
     ]
-    progress.note(batches(1, 2, 5))
+    progress.add_durable(batches(1, 2, 5))
     assert told(progress, SenderReport(boot=1, first=1, last=6)) == [
-        SelectiveAck(boot=1, through=2)
+        SelectiveAck(boot=1, contiguous_through=2)
     ]
     again = told(
         progress, SenderReport(boot=1, first=1, last=8)
     )  # 3, 4 and 6 should be here by now
-    assert again == [SelectiveAck(boot=1, through=2, missing=((3, 4), (6, 6)))]
-    progress.note(batches(3, 4, 6, 7, 8))
+    assert again == [SelectiveAck(boot=1, contiguous_through=2, missing=((3, 4), (6, 6)))]
+    progress.add_durable(batches(3, 4, 6, 7, 8))
     assert told(progress, SenderReport(boot=1, first=3, last=8)) == [
-        SelectiveAck(boot=1, through=8)
+        SelectiveAck(boot=1, contiguous_through=8)
     ]
     assert progress.lost == 0
 
@@ -138,9 +138,9 @@ def test_a_gap_is_asked_for_once_its_time_has_come(tmp_path):
 def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
     progress = DeliveryTracker(tmp_path)
     told(progress, SenderReport(boot=1, first=1, last=0))
-    progress.note(batches(1, 2, 5))
+    progress.add_durable(batches(1, 2, 5))
     assert told(progress, SenderReport(boot=1, first=5, last=5)) == [
-        SelectiveAck(boot=1, through=5)
+        SelectiveAck(boot=1, contiguous_through=5)
     ]
     assert progress.lost == 2
 
@@ -148,22 +148,22 @@ def test_what_a_source_no_longer_holds_is_lost_and_said(tmp_path):
 def test_what_is_gone_in_the_middle_is_asked_for_no_more(tmp_path):
     progress = DeliveryTracker(tmp_path)
     told(progress, SenderReport(boot=1, first=1, last=0))
-    progress.note(batches(1, 2, 5, 9))
+    progress.add_durable(batches(1, 2, 5, 9))
     told(progress, SenderReport(boot=1, first=1, last=9))
     (answer,) = told(progress, SenderReport(boot=1, first=1, last=9))
     assert answer.missing == ((3, 4), (6, 8))
-    (answer,) = told(progress, SenderReport(boot=1, first=1, last=9, gone=((3, 6),)))
-    assert answer == SelectiveAck(boot=1, through=6, missing=((7, 8),))
+    (answer,) = told(progress, SenderReport(boot=1, first=1, last=9, dropped=((3, 6),)))
+    assert answer == SelectiveAck(boot=1, contiguous_through=6, missing=((7, 8),))
     assert progress.lost == 3
 
 
 def test_a_boot_that_holds_nothing_more_is_forgotten(tmp_path):
     progress = DeliveryTracker(tmp_path)
     told(progress, SenderReport(boot=1, first=1, last=0))
-    progress.note(batches(1, 2))
+    progress.add_durable(batches(1, 2))
     told(progress, SenderReport(boot=2, first=1, last=0))
     assert told(progress, SenderReport(boot=1, first=1, last=2)) == [
-        SelectiveAck(boot=1, through=0)
+        SelectiveAck(boot=1, contiguous_through=0)
     ]
 
 
@@ -171,20 +171,22 @@ def test_batches_as_json_count_too(tmp_path):
     progress = DeliveryTracker(tmp_path)
     told(progress, SenderReport(boot=1, first=0, last=0))
     topic, payload = encode_batch_json(batch("r0001", 0, sequence=0))
-    progress.note(
+    progress.add_durable(
         [
             ReceivedMessage(topic, payload, 1),
             ReceivedMessage(topic, b'{"boot":1,"sequence":"x"}', 1),
         ]
     )
     assert told(progress, SenderReport(boot=1, first=0, last=0)) == [
-        SelectiveAck(boot=1, through=0)
+        SelectiveAck(boot=1, contiguous_through=0)
     ]
 
 
 def test_questions_are_no_messages_of_the_journal(tmp_path):
     progress = DeliveryTracker(tmp_path)
-    data, questions = progress.sift([*batches(1), asked(SenderReport(boot=1, first=1, last=1))])
+    data, questions = progress.split_reports(
+        [*batches(1), asked(SenderReport(boot=1, first=1, last=1))]
+    )
     assert [one.topic for one in data] == [SOURCE]
     assert len(questions) == 1
     progress.answer([ReceivedMessage(SOURCE + REPORT_SUFFIX, b"nonsense")], print)
@@ -210,11 +212,11 @@ def test_questions_are_no_messages_of_the_journal(tmp_path):
 def test_only_what_asks_is_sifted(tmp_path, topic):
     """A point whose path ends like that was taken for a question: never durable, never answered."""
     try:
-        is_question = parse_topic(topic).kind is TopicKind.HELD
+        is_question = parse_topic(topic).kind is TopicKind.SENDER_REPORT
     except MessageError:
         is_question = False
     message = ReceivedMessage(topic, b"", 1)
-    data, questions = DeliveryTracker(tmp_path).sift([message])
+    data, questions = DeliveryTracker(tmp_path).split_reports([message])
     assert (data, questions) == (([], [message]) if is_question else ([message], []))
 
 
@@ -223,7 +225,7 @@ def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
     told(progress, SenderReport(boot=1, first=1, last=0))
     for part in (batches(1, 2), batches(4)):
         end = journal.append([(one.topic, one.payload) for one in part])
-        progress.note(part)
+        progress.add_durable(part)
         if end.offset and part[0] == batches(1)[0]:
             progress.save(end)
     journal.close()
@@ -231,7 +233,7 @@ def test_a_killed_ingester_knows_again_what_it_had_made_durable(tmp_path):
     after.recover(journal)
     told(after, SenderReport(boot=1, first=1, last=4))
     assert told(after, SenderReport(boot=1, first=1, last=4)) == [
-        SelectiveAck(boot=1, through=2, missing=((3, 3),))
+        SelectiveAck(boot=1, contiguous_through=2, missing=((3, 3),))
     ]
 
 

@@ -149,7 +149,7 @@ def test_exporters_become_batches_on_a_broker(tmp_path):
         messages = []
 
         def are_two():
-            messages.extend(client.take())
+            messages.extend(client.poll())
             return sum(one.topic.endswith("/tele") for one in messages) >= 2
 
         until(are_two)

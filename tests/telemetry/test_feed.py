@@ -153,7 +153,7 @@ def test_a_flush_has_one_time_for_all(bench):
 def test_an_answer_before_any_status_is_confirmed_with_the_first(bench):
     bench.feed.publish(plan())
     bench.answer(1)
-    bench.feed.confirm("tso-1", START)
+    bench.feed.confirm_answer("tso-1", START)
     assert bench.states() == []
     bench.feed.status("ok", reason="fresh optimum", now=START)
     assert [state["in_force"] for state in bench.states()] == [1]
@@ -164,7 +164,7 @@ def test_a_confirmation_is_no_older_than_the_status_before_it(bench):
     bench.feed.publish(plan())
     bench.feed.status("hold", reason="maintenance", now=START + MINUTE)
     bench.answer(1)
-    bench.feed.confirm("tso-1", START)
+    bench.feed.confirm_answer("tso-1", START)
     told = [(state["state"], state["in_force"], state["time"]) for state in bench.states()]
     assert [row[:2] for row in told] == [("hold", None), ("hold", 1)]
     assert told[0][2] == told[1][2]

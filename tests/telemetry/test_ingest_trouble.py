@@ -76,12 +76,12 @@ def test_on_a_full_disk_only_what_comes_again_is_held(service, monkeypatch):
 
 @pytest.mark.slow
 def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
-    archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
+    archive = Archive(tmp_path / "archive", "rhine", max_bytes=20_000)
     with Service(tmp_path, archive=archive) as service:
         for second in range(300):
             service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
         until(lambda: len(service.wire.acknowledged) == 1500)
-        until(lambda: archive.complete == service.journal.end and not archive.is_behind)
+        until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
     assert archive.counters["commits"] >= 1
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
@@ -89,13 +89,13 @@ def test_an_archive_that_cannot_keep_up_reads_the_journal_later(tmp_path):
 @pytest.mark.slow
 def test_an_archive_catches_up_over_what_no_decoder_should_do(tmp_path, monkeypatch):
     monkeypatch.setitem(DECODERS, TopicKind.JOB_STATUS, fail)
-    archive = Archive(tmp_path / "archive", "rhine", most_bytes=20_000)
+    archive = Archive(tmp_path / "archive", "rhine", max_bytes=20_000)
     with Service(tmp_path, archive=archive) as service:
         for second in range(300):
             service.wire.send(*(batch(f"r{rack:04d}", second) for rack in range(5)))
         service.wire.send(JobStatus(site="rhine", sequence=7, is_applied=True))
         until(lambda: len(service.wire.acknowledged) == 1501)
-        until(lambda: archive.complete == service.journal.end and not archive.is_behind)
+        until(lambda: archive.added_position == service.journal.end and not archive.is_behind)
         assert service.ingester.trouble == ""
     assert service.racks()["power"].isel(chip=0).values.tolist() == [[s] * 5 for s in range(300)]
 
@@ -123,12 +123,12 @@ def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
 @pytest.mark.parametrize(("part", "name"), [("archive", "keep_up"), ("wire", "take")])
 def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
     service = Service(tmp_path)
-    assert service.ingester.trouble == ""
+    assert service.ingester.error == ""
     monkeypatch.setattr(getattr(service, part), name, fail)
     with service:
         thread = {"archive": "archiver", "wire": "ingester"}[part]
-        until(lambda: f"the {thread} ended by itself" in service.ingester.trouble)
-    assert service.ingester.trouble == ""  # it is meant to have ended
+        until(lambda: f"the {thread} ended by itself" in service.ingester.error)
+    assert service.ingester.error == ""  # it is meant to have ended
 
 
 @pytest.mark.slow
@@ -155,7 +155,7 @@ def test_a_journal_that_ends_before_the_archive_is_written_on_behind_it(tmp_path
         service.wire.send(batch("r0001", 1000))
         until(lambda: len(service.wire.acknowledged) == 1)
         service.die()
-    assert [repair.position.offset for repair in service.journal.repairs] == [HEADER_BYTES]
+    assert [repair.position.offset for repair in service.journal.corruptions] == [HEADER_BYTES]
     with Service(tmp_path) as service:
         pass
     assert service.racks().sizes["time"] == 3

@@ -47,7 +47,7 @@ def test_goes_on_after_a_restart(folder):
     assert contents(second) == [("a", b"1"), ("b", b"2")]
     assert contents(second, after=middle) == [("b", b"2")]
     assert len(segments(folder)) == 2
-    assert second.repairs == []
+    assert second.corruptions == []
     second.close()
 
 
@@ -65,8 +65,8 @@ def test_an_older_copy_put_back_goes_on_behind_all_that_was_there(folder, tmp_pa
     third = Journal(folder, clock=lambda: (NOW + 120) * SECOND)
     third.append([("b", b"1")])
     assert contents(third, after=last) == [("b", b"1")]
-    assert third.go_behind(last)
-    assert not third.go_behind(third.end)
+    assert third.skip_past(last)
+    assert not third.skip_past(third.end)
     third.close()
 
 
@@ -153,4 +153,4 @@ def test_reads_beside_a_writer(journal):
             position = frame.position
     thread.join()
     assert seen == [str(i) for i in range(200)]
-    assert journal.repairs == []
+    assert journal.corruptions == []

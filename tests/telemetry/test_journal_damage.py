@@ -47,14 +47,14 @@ def test_a_file_cut_anywhere_keeps_all_whole_frames(batches, data):
             torn = torn[sound:] if cut >= format.HEADER_BYTES else torn
             again = opened(folder)
             assert list(again.read()) == whole
-            assert [repair.aside.read_bytes() for repair in again.repairs] == (
+            assert [repair.aside.read_bytes() for repair in again.corruptions] == (
                 [] if cut == sound else [torn]
             )
             assert again.append([("new", b"")]) > JournalPosition(NOW, cut)
             assert contents(again)[-1] == ("new", b"")
             again.close()
             third = opened(folder)
-            assert third.repairs == []
+            assert third.corruptions == []
             third.close()
 
 
@@ -80,10 +80,10 @@ def test_a_flipped_bit_sets_the_rest_of_its_segment_aside(place, bit):
         else:
             expected = kept if place >= format.HEADER_BYTES else []
             assert read == expected + others
-            assert len(journal.repairs) == 1
-            assert journal.repairs[0].aside.exists()
+            assert len(journal.corruptions) == 1
+            assert journal.corruptions[0].aside.exists()
             assert list(journal.read()) == read
-            assert len(journal.repairs) == 1
+            assert len(journal.corruptions) == 1
         journal.close()
 
 
@@ -107,7 +107,7 @@ def test_zeros_at_the_end_are_no_frames(folder):
         file.write(bytes(4096))
     again = opened(folder)
     assert contents(again) == [("a", b"1")]
-    assert again.repairs[0].size == 4096
+    assert again.corruptions[0].size == 4096
     again.close()
 
 
@@ -125,7 +125,7 @@ def test_a_full_disk_is_told_cut_and_survived(folder):
     journal.append([("c", bytes(20_000))])
     assert [topic for topic, _ in contents(journal)] == ["a", "c"]
     assert [topic for topic, _ in contents(journal, after=end)] == ["c"]
-    assert journal.repairs == []
+    assert journal.corruptions == []
     assert len(segments(folder)) == 2  # none of attempts that failed
     journal.close()
 
@@ -164,19 +164,19 @@ def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(fol
     data, start = tail.read()
     tail.advance(start.offset + format.intact_length(format.segment_header(NOW) + data, NOW) - 16)
     assert tail.read()[0] == whole[:50]
-    assert not tail.pass_over()
+    assert not tail.skip_segment()
     with path.open("ab") as file:
         file.write(whole[50:])
     format.segment_path(folder, NOW + 1).write_bytes(format.segment_header(NOW + 1))
     before = tail.position
-    assert tail.pass_over()
+    assert tail.skip_segment()
     assert tail.position == before
     assert tail.read()[0] == whole
     with path.open("ab") as file:
         file.write(b"torn")
     tail.advance(before.offset + len(whole))
     assert tail.read()[0] == b"torn"
-    assert tail.pass_over()
+    assert tail.skip_segment()
     assert tail.position.segment == NOW + 1
     journal.close()
 
@@ -272,11 +272,11 @@ def test_a_journal_that_lost_what_is_archived_goes_on_behind_it(tmp_path):
     kept = journal.append([("a", b"1")])
     end = journal.append([("a", b"22")])
     journal.close()
-    JournalFollower(tmp_path, None).archived(end)
+    JournalFollower(tmp_path, None).write_archived(end)
     (path,) = segments(tmp_path)
     os.truncate(path, kept.offset)
     again = opened(tmp_path)
-    assert [repair.size for repair in again.repairs] == [end.offset - kept.offset]
+    assert [repair.size for repair in again.corruptions] == [end.offset - kept.offset]
     assert again.append([("b", b"3")]) > end
     assert contents(again, end) == [("b", b"3")]
     again.close()

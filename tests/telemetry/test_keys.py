@@ -42,14 +42,14 @@ def test_a_key_that_was_published_counts_beside_the_new_one(tmp_path):
             published == signing.public_jwk_set(now) == {"keys": [following.public, first.public]}
         )
     (tmp_path / "feed.jwks.json").write_text(json.dumps({"keys": [following.public]}))
-    assert signing.load_or_create_key(tmp_path).others == ()
+    assert signing.load_or_create_key(tmp_path).other_public_keys == ()
 
 
 def test_a_key_that_is_added_to_the_published_set_stays_in_it_without_its_private_half(tmp_path):
     first, later = signing.load_or_create_key(tmp_path), signing.generate_key()
     public = tmp_path / "feed.jwks.json"
     public.write_text(json.dumps({"keys": [first.public, later.private]}))
-    assert signing.load_or_create_key(tmp_path).others == (later.public,)
+    assert signing.load_or_create_key(tmp_path).other_public_keys == (later.public,)
     assert later.private["d"] not in public.read_text()
 
 
@@ -98,7 +98,7 @@ def test_a_private_key_that_is_gone_is_not_replaced_in_silence(tmp_path):
     (tmp_path / "feed.private.json").unlink()
     with structlog.testing.capture_logs() as logs:
         assert signing.load_or_create_key(tmp_path).kid != old.kid
-    assert "partners do not know it" in logs[0]["mend"]
+    assert "partners do not know it" in logs[0]["remedy"]
     with structlog.testing.capture_logs() as logs:
         signing.load_or_create_key(tmp_path)
     assert logs == []

@@ -112,7 +112,7 @@ def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung
 
     def hear(is_enough):
         def take():
-            for message in client.take():
+            for message in client.poll():
                 samples.append(decode(message.topic, message.payload))
                 window.add(samples[-1])
             return is_enough()
@@ -143,7 +143,7 @@ def test_the_bridge_of_the_docs_brings_a_meter_to_the_window_again_after_it_hung
     assert not work.is_alive()
     assert sum(isinstance(one, PointMetadata) for one in samples) == 2
     now = max(one.time for one in samples if isinstance(one, PointValue))
-    seen = window.observed(now)
+    seen = window.present(now)
     assert seen["grid_import_power"] == pytest.approx(2.0)
     assert seen["battery_level"].sel(battery="battery_1") == pytest.approx(0.5 * 1.6)
 
@@ -199,7 +199,7 @@ def test_the_lossless_agent_of_the_docs_sends_what_an_ingester_misses(tmp_path, 
         (topic, question) = agent.bus.sent.pop()
         assert topic == source + REPORT_SUFFIX
         sent = {decode(*one).sequence: one for one in agent.bus.sent}
-        progress.note([ReceivedMessage(*sent[sequence], 1) for sequence in arrived])
+        progress.add_durable([ReceivedMessage(*sent[sequence], 1) for sequence in arrived])
         agent.bus.sent.clear()
         said = []
         progress.answer([ReceivedMessage(topic, question)], lambda *words: said.append(words))
@@ -247,11 +247,11 @@ def test_the_lossless_agent_of_the_docs_outlives_an_answer_that_cannot_be_read(
     agent.bus.connect("127.0.0.1", embedded.port)
     agent.bus.loop_start()
     try:
-        until(lambda: ear.take())  # it hears answers now
+        until(lambda: ear.poll())  # it hears answers now
         ear.publish(source + ACK_SUFFIX, b'{"v": 2}', qos=1)
         ear.publish(
             source + ACK_SUFFIX,
-            protocol.encode_ack([SelectiveAck(boot=agent.boot, through=1)]),
+            protocol.encode_ack([SelectiveAck(boot=agent.boot, contiguous_through=1)]),
             qos=1,
         )
         until(lambda: not agent.run("select * from batches"))

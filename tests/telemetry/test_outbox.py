@@ -36,7 +36,7 @@ def test_an_outbox_holds_until_it_may_let_go(box):
 
 
 def test_an_outbox_that_is_full_lets_the_oldest_go_and_counts_them(box):
-    outbox = box(most_bytes=1000)
+    outbox = box(max_bytes=1000)
     for sequence in range(1, 21):
         outbox.put(letters(sequence))
     (held,) = outbox.held(SOURCE)
@@ -70,7 +70,7 @@ def test_a_full_disk_leaves_an_outbox_as_it_was(box):
 
 @pytest.mark.parametrize("table", ["batches", "boots"])
 def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
-    outbox = box(most_bytes=250)
+    outbox = box(max_bytes=250)
     outbox.put(letters(1, 2))
     base = outbox._base
     base.execute(f"alter table {table} rename to aside")
@@ -87,7 +87,7 @@ def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
 
 
 def test_an_outbox_that_cannot_make_room_is_left_as_it_was(box):
-    outbox = box(most_bytes=250)
+    outbox = box(max_bytes=250)
     outbox.put(letters(1, 2))
     outbox._base.execute(
         "create trigger no before delete on batches begin select raise(abort, 'spoilt'); end"
@@ -128,7 +128,7 @@ def test_random_losses_are_made_good(tmp_path, box):
         )
         for topic, payload in said[: dice.random() < 0.7]:
             for one in protocol.decode_ack(topic, payload):
-                outbox.let_go(SOURCE, one.boot, one.through)
+                outbox.let_go(SOURCE, one.boot, one.contiguous_through)
                 for span in one.missing:
                     for letter in outbox.read(SOURCE, one.boot, span, limit=50):
                         receive(dice, progress, journal, letter.sequence)

@@ -44,7 +44,9 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
 
     def hear(*missing, through=1):
         wire.sent.clear()
-        answer = protocol.encode_ack([SelectiveAck(boot=1, through=through, missing=missing)])
+        answer = protocol.encode_ack(
+            [SelectiveAck(boot=1, contiguous_through=through, missing=missing)]
+        )
         publisher._hear(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
         return [decode(*one).sequence for one in wire.sent]
 
@@ -55,7 +57,7 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
     outbox._base.execute("delete from batches where sequence = 3")
     assert hear((2, 3)) == []
     publisher._ask()
-    assert protocol.decode_report(*wire.sent[-1])[0].gone == ((3, 3),)
+    assert protocol.decode_report(*wire.sent[-1])[0].dropped == ((3, 3),)
 
 
 def test_a_publisher_that_nobody_answers_says_so(box):
@@ -67,17 +69,17 @@ def test_a_publisher_that_nobody_answers_says_so(box):
     publisher = LosslessPublisher(wire, outbox)
     publisher.publish([batch("r0001", 1, sequence=1)])
     for _ in range(MAX_UNANSWERED_REPORTS):
-        assert publisher.trouble == ""
+        assert publisher.error == ""
         publisher._ask()
-    assert "does a recording or the service of this site run" in publisher.trouble
-    answer = protocol.encode_ack([SelectiveAck(boot=1, through=0, missing=())])
+    assert "does a recording or the service of this site run" in publisher.error
+    answer = protocol.encode_ack([SelectiveAck(boot=1, contiguous_through=0, missing=())])
     publisher._hear(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
-    assert publisher.trouble == ""
+    assert publisher.error == ""
     for _ in range(MAX_UNANSWERED_REPORTS):
         publisher._ask()
-    assert publisher.trouble
+    assert publisher.error
     wire.is_connected = False
-    assert publisher.trouble == ""  # the client tells
+    assert publisher.error == ""  # the client tells
 
 
 def test_one_bad_batch_keeps_no_other_from_being_held(box):
@@ -91,7 +93,7 @@ def test_one_bad_batch_keeps_no_other_from_being_held(box):
 
 
 class Mending(Wire):
-    """A wire that has an answer, then mends the disk, and then ends the publisher."""
+    """A wire that has an answer, then remedies the disk, and then ends the publisher."""
 
     def __init__(self, outbox):
         super().__init__()
@@ -100,7 +102,9 @@ class Mending(Wire):
     def take(self, timeout):
         self.turns.append(len(self.sent))
         if len(self.turns) == 1:
-            answer = protocol.encode_ack([SelectiveAck(boot=1, through=1, missing=((2, 2),))])
+            answer = protocol.encode_ack(
+                [SelectiveAck(boot=1, contiguous_through=1, missing=((2, 2),))]
+            )
             return [ReceivedMessage(SOURCE + ACK_SUFFIX, answer)]
         if len(self.turns) == 2:
             self._outbox._base.execute("alter table aside rename to batches")

@@ -104,7 +104,7 @@ def test_one_reading_that_comes_three_times_is_no_step():
     for _ in range(3):
         assert check_reading(leap, None, history, limits=SUPPLY) is QualityFlag.RATE
         history = history.after(leap, QualityFlag.RATE, SUPPLY)
-    assert history.doubts == 1
+    assert history.candidate_count == 1
 
 
 def test_a_sensor_that_shows_one_number_for_two_hours_is_stuck():
@@ -205,13 +205,13 @@ def test_a_first_number_that_is_a_thousand_times_too_large_is_of_another_unit():
 
 
 def test_a_sensor_that_hardly_moves_for_six_hours_is_flat():
-    limits = PlausibleRange(low=0.0, high=100.0, flat=0.01)
+    limits = PlausibleRange(low=0.0, high=100.0, min_change=0.01)
     history, flags = NO_HISTORY, []
     for quarter in range(28):
         value = 50.0 + 0.001 * (quarter % 7)
         reading = PointReading(value=value, time=NOON + quarter * 900 * SECOND)
         flags.append(check_reading(reading, None, history, limits=limits))
-        history = history.then(reading, limits.flat)
+        history = history.then(reading, limits.min_change)
     # since 12:00; the first after 18:00 is 18:15, number 25
     assert flags == [QualityFlag.GOOD] * 25 + [QualityFlag.FLAT] * 3
     live = PointReading(value=50.02, time=NOON + 28 * 900 * SECOND)
@@ -225,7 +225,7 @@ def test_a_site_sets_thresholds_of_its_own(tmp_path):
     limits = read_site_limits(path)
     found = apply_site_limits(plausible_range("air_temperature"), limits, "air_temperature", "a/b")
     assert (found.low, found.high) == (-60.0, 40.0)
-    assert found.stuck == np.timedelta64(1, "h")
+    assert found.stuck_period == np.timedelta64(1, "h")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def fill(folder, seconds):
         archive.add(batch("r0001", second, value=0.5), JournalPosition(1, 30))
         archive.add(batch("r0002", second, value=0.5), JournalPosition(1, 30))
         archive.add(value(second, 50.0), JournalPosition(1, 30))
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     return folder / "archive"
 
 
@@ -61,7 +61,7 @@ def test_a_value_is_given_back_with_the_unit_of_its_time(tmp_path):
     for second, unit, number in [(0, "%", 50.0), (900, "1", 0.5), (1800, "1", 0.25)]:
         archive.add(metadata(unit=unit), JournalPosition(1, 30))
         archive.add(value(second, number), JournalPosition(1, 30))
-        archive.commit(everything=True)
+        archive.commit(include_open=True)
     broker = Broker()
     stretch = read_messages(tmp_path / "archive", "rhine", start=START, end=START + 4 * QUARTER)
     publish_replay(stretch, broker, speed=0.0)
@@ -109,7 +109,7 @@ def test_chips_keep_their_places_in_a_replay(tmp_path):
     values = whole.values.copy()
     values[:, 2] = np.nan
     archive.add(replace(whole, values=values), JournalPosition(1, 30))
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     broker = Broker()
     publish_replay(
         read_messages(tmp_path / "archive", "rhine", start="2026-07-01", end="2026-07-02"),
@@ -169,11 +169,11 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
             for message in service.take(timeout=0.05):
                 sample = decode(message.topic, message.payload)
                 window.add(sample)
-                clock.listen(sample)
+                clock.on_sample(sample)
 
     def decide():
-        for now in clock.cycles(stop):
-            level = window.observed(now)["battery_level_age"].sel(battery="battery_1")
+        for now in clock.intervals(stop):
+            level = window.present(now)["battery_level_age"].sel(battery="battery_1")
             cycles.append((now, float(level)))
             service.publish(*encode(DecisionNotice(site="rhine", time=now, sequence=-1)), qos=1)
 
@@ -205,12 +205,12 @@ def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
         take=lambda *_: [word],
         acknowledge=lambda _: None,
     )
-    assert replay.DecisionWaiter(client, "x", patience=30.0).wait(TICK) is None
+    assert replay.DecisionWaiter(client, "x", timeout=30.0).wait(TICK) is None
 
 
 def test_a_replay_that_nobody_decides_says_so(embedded, made):
     client = made(embedded.url)
-    decisions = DecisionWaiter(client, "x", patience=0.0)
+    decisions = DecisionWaiter(client, "x", timeout=0.0)
     client.connect(LONG)
     with pytest.raises(BrokerError, match=r"gigatwin run x --clock simulated"):
         decisions.wait(TICK)

@@ -76,7 +76,7 @@ class Cluster:
     def running(self):
         """Return the numbers of the jobs that run, by the queue that is believed."""
         self.hear()
-        queue = self.window.cluster.queue
+        queue = self.window.scheduler.queue
         return None if queue is None else set(queue.jobs.number[queue.running].tolist())
 
     def status(self, sequence):
@@ -153,24 +153,24 @@ def test_the_agent_of_the_docs_obeys_the_orders_of_the_service(
     actuator = making(connected(mosquitto.url), tmp_path)()
     with cluster.agent():
         until(lambda: cluster.running() == set())
-        jobs = cluster.window.cluster.queue.jobs
+        jobs = cluster.window.scheduler.queue.jobs
         racks = dict(zip(jobs.number.tolist(), jobs.racks.tolist(), strict=True))
         tasks = [(task + 1 << 32) + 13 for task in range(3)]
         assert racks == {11: 1.0, 12: 2.0} | dict.fromkeys(tasks, 0.5)
-        history = until(lambda: cluster.hear() or cluster.window.cluster.history).jobs
+        history = until(lambda: cluster.hear() or cluster.window.scheduler.history).jobs
         assert set(jobs.number.tolist()) == set(history.number.tolist())
         until(
             lambda: {one["state_reason"] for one in cluster.told()["jobs"][:4]} == {"JobHeldAdmin"}
         )
 
-        sequence = actuator.act(PlantCommands(jobs={11: 0.8, TASK: 1.0, 999: 1.0}), now())
+        sequence = actuator.act(PlantCommands(job_caps={11: 0.8, TASK: 1.0, 999: 1.0}), now())
         assert cluster.status(sequence) == JobStatus(
             site="small", sequence=sequence, is_applied=True
         )
         until(lambda: cluster.running() == {11, TASK})
         until(lambda: cluster.caps() == "r11 0.8\n")
 
-        cluster.status(actuator.act(PlantCommands(jobs={TASK: 1.0}), now()))
+        cluster.status(actuator.act(PlantCommands(job_caps={TASK: 1.0}), now()))
         until(lambda: cluster.running() == {TASK})
         assert cluster.told()["said"][-2:] == ["hold 11", "requeue 11"]
 
@@ -210,8 +210,8 @@ def test_without_orders_nothing_starts_and_nothing_stops(cluster):
     cluster.expire()
     with cluster.agent():
         until(lambda: cluster.told()["said"][-1] == "hold 12")
-        last = cluster.window.cluster.queue.time
-        until(lambda: cluster.running() == {11} and cluster.window.cluster.queue.time > last)
+        last = cluster.window.scheduler.queue.time
+        until(lambda: cluster.running() == {11} and cluster.window.scheduler.queue.time > last)
 
 
 @pytest.mark.slow
@@ -220,11 +220,13 @@ def test_after_a_restart_orders_and_work_are_remembered(cluster):
         until(lambda: cluster.running() == set())
         last = cluster.order(j11=1.0)
         until(lambda: cluster.running() == {11})
-    before = cluster.window.cluster.queue
+    before = cluster.window.scheduler.queue
     with cluster.agent():
-        until(lambda: cluster.running() == {11} and cluster.window.cluster.queue.time > before.time)
+        until(
+            lambda: cluster.running() == {11} and cluster.window.scheduler.queue.time > before.time
+        )
         assert cluster.order(sequence=last.sequence, j12=1.0).reason.startswith("stale")
-    after = cluster.window.cluster.queue
+    after = cluster.window.scheduler.queue
     assert after.done[after.jobs.number == 11] >= before.done[before.jobs.number == 11]
     assert "release 12" not in cluster.told()["said"]
 
@@ -264,7 +266,7 @@ def test_work_is_counted_at_the_pace_of_its_cap_and_a_pause_falls_back(
     agent = module.Agent("small", tmp_path / "agent.json")
 
     def look(hours, *, start):
-        monkeypatch.setattr(module.cluster, "jobs", lambda: iter([job(7, start=start)]))
+        monkeypatch.setattr(module.scheduler, "jobs", lambda: iter([job(7, start=start)]))
         agent.look(NOON + 3600.0 * hours)
         return agent.known["7"]
 
@@ -281,7 +283,7 @@ def test_more_jobs_than_fit_are_told_running_and_due_first(module, tmp_path, mon
     rng = np.random.default_rng(3)
     hours = rng.uniform(0.1, 90.0, 9000).tolist()
     live = [job(n, hours=h, start=NOON if n > 8990 else 0) for n, h in enumerate(hours)]
-    monkeypatch.setattr(module.cluster, "jobs", lambda: iter(live))
+    monkeypatch.setattr(module.scheduler, "jobs", lambda: iter(live))
     agent = module.Agent("small", tmp_path / "agent.json")
     agent.look(NOON + 77.7)
     lists = agent.lists(NOON + 77.7)
@@ -294,5 +296,5 @@ def test_more_jobs_than_fit_are_told_running_and_due_first(module, tmp_path, mon
 
 
 def test_tasks_of_an_array_are_told_as_slurm_writes_them(module):
-    assert list(module.cluster.tasks("0-3,7-9:2%4")) == [0, 1, 2, 3, 7, 9]
-    assert list(module.cluster.tasks("5")) == [5]
+    assert list(module.scheduler.tasks("0-3,7-9:2%4")) == [0, 1, 2, 3, 7, 9]
+    assert list(module.scheduler.tasks("5")) == [5]

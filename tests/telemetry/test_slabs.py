@@ -29,7 +29,7 @@ def test_one_odd_rack_deepens_no_other():
     before = slab.size
     slab.put(1000, values(4096, 7.0))
     assert slab.size - before == 5 * 4096 * 4 + BLOCK_OVERHEAD_BYTES
-    assert slab.deep == 4096
+    assert slab.max_chips == 4096
     block = written(slab, 1001)
     assert block[:1000, 0].tolist() == list(range(1000))
     assert np.isnan(block[:1000, 72:]).all()

@@ -82,9 +82,9 @@ def test_other_seeds_are_other_plants(plant):
 def test_no_machine_is_better_than_its_data_sheet(small):
     for seed in range(20):
         real = worn_facility(small, np.random.default_rng(seed))
-        assert 1.0 <= real.of(UpsBank)[0].loss_factor <= 1.1
-        assert 0.9 <= real.of(CduBank)[0].fouling <= 1.0
-        for plant in real.of(CoolingPlant):
+        assert 1.0 <= real.machines_of(UpsBank)[0].loss_factor <= 1.1
+        assert 0.9 <= real.machines_of(CduBank)[0].fouling <= 1.0
+        for plant in real.machines_of(CoolingPlant):
             assert 60.0 <= plant.loop.valve_lag <= 120.0
         assert 1.0 <= real.equipment["chilled_plant"].chillers.eir_factor <= 1.12
     assert small == sites.load_site("small")
@@ -191,7 +191,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
 def test_warmer_water_is_given_when_it_is_asked_for(plant):
     machine = plant(0, SILENT)
     machine.follow(points())
-    machine.hold_supply("warm_plant", 40.0)
+    machine.set_supply_temperature("warm_plant", 40.0)
     machine.follow(points(), minutes=45)
     supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
     assert float(supply[QUARTER_MINUTES]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
@@ -254,12 +254,12 @@ def test_a_month_begins_without_a_peak(small, outdoors):
         time=outdoors["time"] - START + start, instant=outdoors["instant"] - START + start
     )
     begin = state.initial_state(
-        small, start, peak_power=9.0, usual_power=1.0, grid_import_power=1.0
+        small, start, peak_power=9.0, mean_weekly_import=1.0, grid_import_power=1.0
     )
     machine = SimulatedFacility(small, around, begin, seed=0)
     told = []
     for hall in (1.2, 1.2, 0.4, 0.3):
-        machine.follow(points(hall))
+        machine.run_with(points(hall))
         told.append(float(machine.observe()["peak_power"]))
     means = (
         machine.record()["grid_import_power"].to_numpy().reshape(-1, QUARTER_MINUTES).mean(axis=1)
@@ -319,7 +319,7 @@ def test_hours_become_a_smooth_course_of_minutes():
 
 
 def test_restlessness_has_its_size_and_its_memory():
-    noise = FacilityNoise(load=0.02, load_memory=10.0)
+    noise = FacilityNoise(load=0.02, load_time_constant=10.0)
     course = load_fluctuation(noise, 200_000, np.random.default_rng(1))
     assert course.std() == pytest.approx(0.02, rel=0.03)
     later = np.corrcoef(course[:-10], course[10:])[0, 1]

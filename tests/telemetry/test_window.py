@@ -28,7 +28,7 @@ LATER = NOON + 60 * MINUTE
 
 
 def test_nothing_heard_is_nan_and_infinitely_old():
-    seen = LiveState(site()).observed(NOON)
+    seen = LiveState(site()).present(NOON)
     for name in ("battery_level", "grid_import_power", "chip_temperature", "rack_power"):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
@@ -130,7 +130,7 @@ def test_the_past_is_told_in_intervals(window):
         window.add(value_of("grid_import_power", power, time=NOON + second * SECOND))
     for sequence, (second, temperature) in enumerate(((50, 51.0), (100, 53.0))):
         window.add(batch(sequence=sequence, time=NOON + second * SECOND, temperature=temperature))
-    past = window.dataset(NOON, NOON + 400 * SECOND)
+    past = window.recent(NOON, NOON + 400 * SECOND)
     assert past["time"].to_numpy()[0] == NOON
     assert past["duration"][0] == pytest.approx(100 / 3600)
     # stamped after the start and not after the end of (0, 100], (100, 200], (200, 300]
@@ -148,7 +148,7 @@ def test_the_past_is_bounded():
     for minute in range(0, 180, 10):
         time = NOON + minute * 60 * SECOND
         window.add(value_of("grid_import_power", 1000.0 + minute, time=time))
-    past = window.dataset(NOON - QUARTER, NOON + np.timedelta64(3, "h"))["grid_import_power"]
+    past = window.recent(NOON - QUARTER, NOON + np.timedelta64(3, "h"))["grid_import_power"]
     heard = past["time"].to_numpy()[np.isfinite(past.to_numpy())]
     # the last reading, at 14:50, closes the interval from 14:48:20
     assert heard.min() == NOON + np.timedelta64(108 * 60 + 20, "s")
@@ -181,11 +181,11 @@ def test_the_newest_queue_and_history_are_kept(window):
     window.add(newest)
     window.add(snapshot(NOON - SECOND))
     window.add(snapshot(NOON + SECOND, kind="astrology"))
-    assert window.cluster.queue is newest
-    assert window.cluster.queue.queue(site()).rest.tolist() == [0.1]
+    assert window.scheduler.queue is newest
+    assert window.scheduler.queue.queue(site()).rest.tolist() == [0.1]
     history = JobHistory(site="small", time=NOON, jobs=columns())
     window.add(history)
-    assert window.cluster.history is history
+    assert window.scheduler.history is history
     assert window.counters == {"old jobs": 1, "unknown kind of work": 1}
 
 
@@ -194,10 +194,10 @@ def test_a_queue_of_the_future_is_refused(window):
     window.add(snapshot(), NOON)
     window.add(snapshot(NOON + 60 * MINUTE), NOON + MINUTE)
     window.add(JobHistory(site="small", time=NOON + 60 * MINUTE, jobs=columns()), NOON + MINUTE)
-    assert window.cluster.history is None
+    assert window.scheduler.history is None
     newest = snapshot(NOON + 2 * MINUTE)
     window.add(newest, NOON + 2 * MINUTE)
-    assert window.cluster.queue is newest
+    assert window.scheduler.queue is newest
     assert window.counters == {"future jobs": 2}
 
 
@@ -205,26 +205,26 @@ def test_a_queue_of_a_clock_that_was_set_back_is_in_nobody_s_way(window):
     """The clock of all was an hour ahead. Sensitivity: all queues were refused for that hour."""
     window.add(snapshot(LATER), LATER)
     window.add(JobHistory(site="small", time=LATER, jobs=columns()), LATER)
-    assert "13:00Z, 59 min ahead of the clock: plans" in window.cluster.trouble(NOON + MINUTE)
+    assert "13:00Z, 59 min ahead of the clock: plans" in window.scheduler.trouble(NOON + MINUTE)
     newest = snapshot(NOON + 2 * MINUTE)
     history = JobHistory(site="small", time=NOON + 2 * MINUTE, jobs=columns())
     for sample in (newest, history):
         window.add(sample, NOON + 2 * MINUTE)
-    assert (window.cluster.queue, window.cluster.history) == (newest, history)
-    assert window.cluster.trouble(NOON + 2 * MINUTE) == ""
+    assert (window.scheduler.queue, window.scheduler.history) == (newest, history)
+    assert window.scheduler.trouble(NOON + 2 * MINUTE) == ""
 
 
 def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):
-    assert window.cluster.trouble(NOON) == ""  # a site may have no jobs at all
+    assert window.scheduler.trouble(NOON) == ""  # a site may have no jobs at all
     window.add(snapshot(), NOON)
-    assert window.cluster.trouble(NOON + 30 * MINUTE) == ""
+    assert window.scheduler.trouble(NOON + 30 * MINUTE) == ""
     old = "the queue of jobs is of 2026-06-16T12:00Z, 31 min old: plans count on jobs as they were"
-    assert window.cluster.trouble(NOON + 31 * MINUTE) == old
+    assert window.scheduler.trouble(NOON + 31 * MINUTE) == old
     window.add(snapshot(NOON + 90 * MINUTE), NOON + 30 * MINUTE)
     refused = "one was refused, stamped 60 min ahead of the clock"
-    assert window.cluster.trouble(NOON + 31 * MINUTE) == f"{old}; {refused}"
+    assert window.scheduler.trouble(NOON + 31 * MINUTE) == f"{old}; {refused}"
     window.add(snapshot(NOON + 31 * MINUTE), NOON + 31 * MINUTE)
-    assert window.cluster.trouble(NOON + 31 * MINUTE) == ""
+    assert window.scheduler.trouble(NOON + 31 * MINUTE) == ""
 
 
 def test_answers_of_the_plant_are_kept(window):

@@ -16,9 +16,9 @@ def test_a_value_before_its_metadata_waits_for_it():
     window = LiveState(site())
     for value in (2000.0, 2500.0):
         assert window.add(value_of("grid_import_power", value)) is None
-    assert np.isnan(window.observed(NOON)["grid_import_power"])
+    assert np.isnan(window.present(NOON)["grid_import_power"])
     window.add(metadata_of("grid_import_power"))
-    assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.5)
+    assert window.present(NOON)["grid_import_power"] == pytest.approx(2.5)
     assert window.counters == {"before metadata": 2, "good": 1}
 
 
@@ -28,7 +28,7 @@ def test_waiting_values_cannot_fill_the_memory():
     for number in range(MAX_WAITING_POINTS):
         window.add(PointValue(point=f"CDU/Status/small/{number}", time=NOON, value=1.0))
     window.add(metadata_of("grid_import_power"))
-    assert np.isnan(window.observed(NOON)["grid_import_power"])  # the oldest had to go
+    assert np.isnan(window.present(NOON)["grid_import_power"])  # the oldest had to go
     assert window.counters["before metadata"] == MAX_WAITING_POINTS + 1
 
 
@@ -128,7 +128,7 @@ def test_a_point_that_is_never_heard_hides_no_other(window):
     (renamed,) = spares(window, 1)
     window.add(PointValue(point=renamed, time=NOON, value=2100.0))
     assert window.observed(NOON)["grid_import_power"] == pytest.approx(2.1)
-    assert window.dataset(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(2.1)
+    assert window.recent(NOON - REPEAT_PERIOD, NOON)["grid_import_power"] == pytest.approx(2.1)
 
 
 def test_a_spare_is_read_once_the_sensor_has_been_silent_for_three_periods(window):

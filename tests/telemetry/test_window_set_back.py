@@ -27,9 +27,9 @@ def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
         assert np.isnan(seen[name]).all()
         assert np.isinf(seen[f"{name}_age"]).all()
     assert (seen["racks_heard"] == 0.0).all()
-    told = window.ahead(MENDED)
+    told = window.describe_future_values(MENDED)
     assert told.startswith("3 points or racks were heard last by a clock that was up to ")
-    assert window.ahead(later) == ""
+    assert window.describe_future_values(later) == ""
 
 
 @pytest.mark.usefixtures("later")
@@ -42,16 +42,16 @@ def test_the_next_reading_counts_at_once(window):
     assert seen["grid_import_power"] == pytest.approx(0.9)
     assert seen["grid_import_power_age"] == 1.0
     assert seen["racks_heard"].sum() > 0.0
-    assert window.ahead(when).startswith("1 points or racks")
+    assert window.describe_future_values(when).startswith("1 points or racks")
     assert window.counters["out of order"] == 0
-    past = window.dataset(NOON, NOON + 300 * SECOND)
+    past = window.recent(NOON, NOON + 300 * SECOND)
     assert past["grid_import_power"].max() == pytest.approx(0.9)
 
 
 def test_the_past_forgets_what_was_ahead(window, later):
     """What that clock said of an hour to come is no part of the mean of that hour."""
     window.add(value_of("grid_import_power", 900.0, time=MENDED), MENDED)
-    past = window.dataset(later - QUARTER_HOUR, later)
+    past = window.recent(later - QUARTER_HOUR, later)
     assert np.isnan(past["grid_import_power"]).all()
 
 
@@ -75,4 +75,4 @@ def test_in_simulated_time_what_belongs_to_the_tick_to_come_is_of_now(window):
     window.add(tick)
     window.add(value_of("grid_import_power", 900.0, time=NOON + QUARTER_HOUR))
     assert window.observed(NOON)["grid_import_power"] == pytest.approx(0.9)
-    assert window.ahead(NOON) == ""
+    assert window.describe_future_values(NOON) == ""

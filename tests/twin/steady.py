@@ -26,7 +26,7 @@ def heat_of(site, shares=SHARES):
     rated = {plant.name: plant.rated_cooling for plant in site.of(CoolingPlant)}
     rated |= {cdu.name: cdu.rated for cdu in site.of(CduBank)}
     rated |= {air.name: air.rated_heat for air in site.of(CrahBank)}
-    return HeatLoadRange.steady({name: shares * most for name, most in rated.items()})
+    return HeatLoadRange.certain({name: shares * most for name, most in rated.items()})
 
 
 def ruled(site, **rules):

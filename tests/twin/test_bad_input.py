@@ -95,7 +95,7 @@ def test_an_operation_out_of_time_or_of_another_unit_is_refused(spoil, told):
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
 def test_a_tank_gives_no_more_than_its_circuit_asks_for(share):
     """Proves: no water below its set point, and what is not taken stays in the tank."""
-    (tank,) = SITE.of(ChilledWaterTank)
+    (tank,) = SITE.machines_of(ChilledWaterTank)
     operation = steady(SITE, share=share, count=16)
     operation = ordered(operation, "tank_discharge", "tank", **{tank.name: tank.power})
     result = simulate(SITE, state.initial_state(SITE, level=1.0), operation)
@@ -146,7 +146,7 @@ def test_weather_within_the_correlations_is_not_flagged():
 
 @pytest.mark.parametrize("share", [0.0, 1e-6, 0.01, 0.05, 0.1, 1.0, 1.3, 3.0])
 def test_loads_far_below_and_above_the_rating_close(share):
-    full = SITE.of(ITHall)[0].full_power
+    full = SITE.machines_of(ITHall)[0].full_power
     result = simulate(SITE, state.initial_state(SITE), even(hall_power=share * full))
     assert np.isfinite(numbers(result)).all()
     assert result["closure"].max() < 1e-9
@@ -155,7 +155,7 @@ def test_loads_far_below_and_above_the_rating_close(share):
 
 
 def test_import_rises_with_the_load_from_nothing_to_thrice_the_rating():
-    full = SITE.of(ITHall)[0].full_power
+    full = SITE.machines_of(ITHall)[0].full_power
     drawn = [
         total(
             simulate(SITE, state.initial_state(SITE), even(hall_power=share * full)),

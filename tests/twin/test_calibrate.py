@@ -16,7 +16,7 @@ from twin.errors import StateError, UnitError
 
 SITE = sites.load_site("small")
 DAY = 1440
-EXACT = SensorModel(power=0.0, level=0.0, temperature=0.0, missing=0.0)
+EXACT = SensorModel(power=0.0, level=0.0, temperature=0.0, missing_share=0.0)
 
 
 def trial(seed=3, *, days=2, sensing=None):
@@ -52,7 +52,7 @@ def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
 
 
 def test_what_is_identified_is_right(noisy, calibration):
-    named = [e for e in calibration.estimates if e.grade is Identifiability.IDENTIFIED]
+    named = [e for e in calibration.estimates if e.identifiability is Identifiability.IDENTIFIED]
     assert len(named) > 8
     for estimate in named:
         true = truth(noisy, estimate.parameter)
@@ -64,7 +64,7 @@ def test_errors_are_honest(noisy, calibration):
     z = [
         (e.value - truth(noisy, e.parameter)) / e.error
         for e in calibration.estimates
-        if e.grade is not Identifiability.UNKNOWN
+        if e.identifiability is not Identifiability.UNKNOWN
     ]
     assert np.sqrt(np.mean(np.square(z))) < 2.5
     assert np.max(np.abs(z)) < 6.0
@@ -83,7 +83,7 @@ def test_a_plant_as_its_file_says_stays_as_it_is():
     told = calibrate(SITE, plant.readings)
     for estimate in told.estimates:
         parameter = estimate.parameter
-        if estimate.grade is Identifiability.IDENTIFIED and parameter.path[0] in {
+        if estimate.identifiability is Identifiability.IDENTIFIED and parameter.path[0] in {
             "loss_factor",
             "fouling",
         }:
@@ -102,7 +102,7 @@ def test_what_no_meter_tells_stays_and_is_named(noisy):
     )
     told = calibrate(SITE, deaf)
     loss, fouling = found(told, "ups_1.loss_factor"), found(told, "cdu_1.fouling")
-    assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(told.unknown)
+    assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(told.unidentified)
     assert (loss.value, fouling.value) == (1.0, 1.0)
     assert loss.error == pytest.approx(loss.parameter.doubt)
     assert told.site.equipment["ups_1"] == SITE.equipment["ups_1"]
@@ -150,7 +150,9 @@ def test_bounds_are_kept_and_said(noisy):
     wild["hall_air_draw"] = 3.0 * wild["hall_air_draw"]
     told = calibrate(SITE, wild)
     assert found(told, "hall_air_1.fan_power").is_at_bound
-    assert all(e.parameter.low <= e.value <= e.parameter.high for e in told.estimates)
+    assert all(
+        e.parameter.lower_bound <= e.value <= e.parameter.upper_bound for e in told.estimates
+    )
 
 
 def test_only_what_is_asked_for_moves(noisy):
@@ -194,7 +196,7 @@ def test_a_history_that_is_too_short_or_in_other_units_is_refused(noisy):
     kilowatts["air_temperature"] += 273.15
     with pytest.raises(StateError) as caught:
         calibrate(SITE, kilowatts)
-    places = [fault.place for fault in caught.value.faults]
+    places = [fault.location for fault in caught.value.issues]
     assert places == ["hall_power of hall_1", "hall_power of hall_2", "air_temperature"]
 
 
@@ -214,13 +216,15 @@ def test_air_that_cannot_be_is_refused_and_single_readings_left_out(noisy, calib
     percent["air_pressure"] = "time", hectopascals, {"units": "kPa"}
     with pytest.raises(StateError) as caught:
         calibrate(SITE, percent)
-    mends = {fault.place: fault.mend for fault in caught.value.faults}
-    assert sorted(mends) == ["air_pressure", "relative_humidity"]
-    assert mends["relative_humidity"] == "must be a share, from 0 to 1; convert it"
+    remedies = {fault.location: fault.remedy for fault in caught.value.issues}
+    assert sorted(remedies) == ["air_pressure", "relative_humidity"]
+    assert remedies["relative_humidity"] == "must be a share, from 0 to 1; convert it"
     wild = noisy.readings.copy(deep=True)
     wild["relative_humidity"][600:630] *= 100.0
     told = calibrate(SITE, wild)
-    assert "relative_humidity cannot have been what was read: 2 quarter-hours" in told.said[0]
+    assert (
+        "relative_humidity cannot have been what was read: 2 quarter-hours" in told.data_quality[0]
+    )
     name = "chilled_plant.rejection.approach_factor"
     was, now = found(calibration, name), found(told, name)
     assert now.value == pytest.approx(was.value, abs=now.error)
@@ -231,7 +235,7 @@ def test_a_sensor_that_stands_still_is_left_out_and_said(noisy, calibration):
     stuck["cooling_plant_draw"][600:1300, 1] = float(stuck["cooling_plant_draw"][599, 1])
     told = calibrate(SITE, stuck)
     assert calibration.said == ()
-    (said,) = told.said
+    (said,) = told.data_quality
     assert "cooling_plant_draw of chilled_plant stood still" in said
     name = "chilled_plant.chillers.eir_factor"
     was, now = found(calibration, name), found(told, name)
@@ -262,9 +266,11 @@ def test_a_sensor_that_drifts_is_said():
         end=5 * DAY,
         drift=0.2 / 24.0,
     )
-    told = calibrate(SITE, trial(days=5, sensing=SensorModel(failing=[drift])).readings)
-    assert any("facility_supply_temperature.chilled_plant moved by +" in t for t in told.said)
-    assert not any("warm_plant" in text for text in told.said)
+    told = calibrate(SITE, trial(days=5, sensing=SensorModel(faults=[drift])).readings)
+    assert any(
+        "facility_supply_temperature.chilled_plant moved by +" in t for t in told.data_quality
+    )
+    assert not any("warm_plant" in text for text in told.data_quality)
 
 
 @pytest.mark.slow
@@ -279,7 +285,10 @@ def test_a_week_of_telemetry_foretells_the_next(seed):
     assert abs(score.nmbe) <= 0.01
     assert score.temperature_rmse <= 0.5
     for estimate in told.estimates:
-        if estimate.grade is Identifiability.IDENTIFIED and not estimate.parameter.is_offset:
+        if (
+            estimate.identifiability is Identifiability.IDENTIFIED
+            and not estimate.parameter.is_offset
+        ):
             true = truth(plant, estimate.parameter)
             assert estimate.value == pytest.approx(true, rel=0.02), estimate.parameter.name
 
@@ -295,5 +304,5 @@ def test_air_of_two_days_that_nobody_read_is_none_to_judge_by():
     told = {e.parameter.name: e for e in calibrate(SITE, read).estimates}
     for name in ("rejection.approach_factor", "chillers.eir_factor"):
         estimate = told[f"chilled_plant.{name}"]
-        assert estimate.grade is Identifiability.IDENTIFIED
+        assert estimate.identifiability is Identifiability.IDENTIFIED
         assert estimate.value == pytest.approx(1.0, abs=3.0 * estimate.error)

@@ -80,10 +80,10 @@ def test_a_site_that_exports_is_no_other():
     Sensitivity: the loss of the transformers was taken for all of what went out.
     """
     operation = operation_of(SITE)
-    idle = np.array([hall.idle_power for hall in SITE.of(ITHall)])
+    idle = np.array([hall.idle_power for hall in SITE.machines_of(ITHall)])
     operation["hall_power"][:] = np.broadcast_to(idle, operation["hall_power"].shape)
     operation["accelerator_utilisation"][:] = 0.0
-    (battery,) = SITE.of(Battery)
+    (battery,) = SITE.machines_of(Battery)
     big = battery.model_copy(update={"capacity": 1000.0, "power": 8.0})
     site = SITE.with_equipment(SITE.equipment | {battery.name: big})
     operation = ordered(operation, "battery_discharge", "battery", **{battery.name: 4.0})
@@ -105,5 +105,5 @@ def test_what_nobody_meters_is_no_loss_of_the_ups(name, owner):
     (dim,) = (dim for dim in read[name].dims if dim != "time")
     others = read[name].isel({dim: np.flatnonzero(read[dim] != owner)}).rename({dim: "metered"})
     (loss,) = calibrate(SITE, read.assign({name: others}), parameters=LOSS).estimates
-    assert loss.grade is Identifiability.UNKNOWN
+    assert loss.identifiability is Identifiability.UNKNOWN
     assert loss.value == 1.0

@@ -31,8 +31,8 @@ def test_a_supply_that_slides_is_followed(air, supply):
     """
     site = heated(mild_supply_temperature="62 degC")
     history = TelemetryHistory(site, readings(air))
-    channels = thermal_channels(site, history, AppliedSetPoints.of(site, history))
+    channels = thermal_channels(site, history, AppliedSetPoints.from_history(site, history))
     (channel,) = (c for c in channels if "pump" in c.machines)
     steady = heated(supply_temperature=supply).equipment["pump"]
     expected = float(steady.power(np.array([0.5]))[0])
-    assert channel.expect(site, {}) == pytest.approx(np.full(96, expected), rel=1e-9)
+    assert channel.predict(site, {}) == pytest.approx(np.full(96, expected), rel=1e-9)

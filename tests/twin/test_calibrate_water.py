@@ -32,7 +32,7 @@ def moved():
 
 def assert_sound(told):
     """No parameter that the history tells is off, and many are told."""
-    shares = [e for e in told.estimates if e.grade is not Identifiability.UNKNOWN]
+    shares = [e for e in told.estimates if e.identifiability is not Identifiability.UNKNOWN]
     shares = [e for e in shares if not e.parameter.is_offset]
     assert len(shares) > 10
     for estimate in shares:
@@ -46,7 +46,7 @@ def test_machines_at_moved_set_points_are_not_worn(moved):
     Sensitivity: at the declared ones the pumps of the warm plant have lost half of their power.
     """
     told = calibrate(SITE, moved)
-    assert told.said == ()
+    assert told.data_quality == ()
     assert_sound(told)
 
 
@@ -57,33 +57,35 @@ def test_what_a_plant_says_it_applies_is_as_good_as_orders(moved):
 
 def test_moved_set_points_that_nobody_tells_are_seen_and_left_out(moved):
     told = calibrate(SITE, moved.drop_vars(WORDS))
-    assert {text.split()[0] for text in told.said} == LEFT
-    assert "warm_plant is left out: the history does not tell its set points" in told.said[0]
+    assert {text.split()[0] for text in told.data_quality} == LEFT
+    assert (
+        "warm_plant is left out: the history does not tell its set points" in told.data_quality[0]
+    )
     for estimate in told.estimates:
         if estimate.parameter.machine in LEFT:
-            assert estimate.grade is Identifiability.UNKNOWN
+            assert estimate.identifiability is Identifiability.UNKNOWN
     assert told.site.equipment["warm_plant"] == SITE.equipment["warm_plant"]
 
 
 def test_quarters_in_which_a_set_point_is_not_heard_are_left_out(moved):
     deaf = moved.copy(deep=True)
     deaf["facility_supply_set_point"][8:16, 0] = np.nan
-    held = AppliedSetPoints.of(SITE, TelemetryHistory(SITE, deaf))
+    held = AppliedSetPoints.from_history(SITE, TelemetryHistory(SITE, deaf))
     assert list(np.flatnonzero(held.unknown["warm_plant"])) == list(range(8, 16))
     assert "chilled_plant" not in held.unknown
 
 
 def test_water_that_stays_as_declared_is_told_nothing():
-    held = AppliedSetPoints.of(
+    held = AppliedSetPoints.from_history(
         SITE, TelemetryHistory(SITE, history_of(SITE, operation_of(SITE, days=1)))
     )
-    assert (held.points, held.unknown, held.said) == (None, {}, ())
+    assert (held.set_points, held.unknown, held.exclusions) == (None, {}, ())
 
 
 def test_a_set_point_that_rests_at_its_limit_is_no_stuck_sensor(moved):
     calm = moved.copy(deep=True)
     calm["facility_supply_set_point"][50:90, 0] = 44.0
-    assert TelemetryHistory(SITE, calm).stuck == {}
+    assert TelemetryHistory(SITE, calm).stuck_counts == {}
 
 
 def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
@@ -92,7 +94,7 @@ def test_a_machine_that_goes_on_running_is_no_stuck_sensor(moved):
     is_on = np.arange(calm.sizes["time"]) % 2.0
     is_on[50:90] = 1.0
     calm["tank_status"] = ("time", "tank"), is_on[:, np.newaxis]
-    assert TelemetryHistory(SITE, calm.assign_coords(tank=["tank_1"])).stuck == {}
+    assert TelemetryHistory(SITE, calm.assign_coords(tank=["tank_1"])).stuck_counts == {}
 
 
 def test_chillers_that_plans_commit_are_taken_as_they_ran():
@@ -103,7 +105,9 @@ def test_chillers_that_plans_commit_are_taken_as_they_ran():
     )
     history = history_of(site, operation_of(site, days=1))
     ran = history["cooling_plant_units_on"].sel(circuit="chilled_plant").to_numpy()
-    held = AppliedSetPoints.of(site, TelemetryHistory(site, history))
-    assert held.points.units["chilled_plant"] == pytest.approx(ran)
+    held = AppliedSetPoints.from_history(site, TelemetryHistory(site, history))
+    assert held.set_points.units_on["chilled_plant"] == pytest.approx(ran)
     history["cooling_plant_units_on"][5] = 1.5
-    assert AppliedSetPoints.of(site, TelemetryHistory(site, history)).unknown["chilled_plant"][5]
+    assert AppliedSetPoints.from_history(site, TelemetryHistory(site, history)).unknown[
+        "chilled_plant"
+    ][5]

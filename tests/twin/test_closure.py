@@ -156,8 +156,8 @@ class Fountain(UpsBank):
 
         def physics(output, weather):
             flows = convert.physics(output, weather)
-            draws = {**flows.draws, "medium_voltage": 0.9 * flows.draws["medium_voltage"]}
-            return replace(flows, draws=draws)
+            draws = {**flows.inputs, "medium_voltage": 0.9 * flows.inputs["medium_voltage"]}
+            return replace(flows, inputs=draws)
 
         return (replace(convert, physics=physics),)
 

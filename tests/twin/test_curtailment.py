@@ -53,10 +53,12 @@ def test_a_run_is_judged_by_what_its_schedule_was_told(taken, is_kept):
     where = site(connection=grid(import_limit=80.0, ramp=2.0))
     told = ahead([30.0] * 4)
     ran = told.assign(grid_import_power=("time", np.array(taken)))
-    over = connection.import_limit_excess(where, at(where, 70.0), told, ran=ran, keep=0.0)
+    over = connection.import_limit_excess(
+        where, at(where, 70.0), told, replay=ran, safety_margin=0.0
+    )
     assert bool((over <= 1.0).all()) == is_kept
     calm = connection.import_limit_excess(
-        where, at(where, 70.0), outlook([1.0] * 4), ran=ran, keep=0.0
+        where, at(where, 70.0), outlook([1.0] * 4), replay=ran, safety_margin=0.0
     )
     assert calm.tolist() == [0.0] * 4
 
@@ -65,5 +67,15 @@ def test_a_share_of_the_limit_is_kept_free():
     where = site(connection=grid(import_limit=80.0))
     told = ahead([50.0])
     ran = told.assign(grid_import_power=("time", np.array([49.5])))
-    assert connection.import_limit_excess(where, at(where, 0.0), told, ran=ran, keep=0.02)[0] > 1.0
-    assert connection.import_limit_excess(where, at(where, 0.0), told, ran=ran, keep=0.01)[0] <= 1.0
+    assert (
+        connection.import_limit_excess(where, at(where, 0.0), told, replay=ran, safety_margin=0.02)[
+            0
+        ]
+        > 1.0
+    )
+    assert (
+        connection.import_limit_excess(where, at(where, 0.0), told, replay=ran, safety_margin=0.01)[
+            0
+        ]
+        <= 1.0
+    )

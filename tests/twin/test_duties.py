@@ -29,7 +29,11 @@ def told(start, opened, **words):
         sites.load_site("small"), run(start, **words), GERMANY.duties.values(), opened=opened
     )
     return {
-        (one.duty.figure, one.duty.limit): (str(one.binds_from), one.is_binding, one.is_kept)
+        (one.national_limit.figure, one.national_limit.limit): (
+            str(one.applies_from),
+            one.applies,
+            one.is_met,
+        )
         for one in found
     }
 
@@ -77,7 +81,7 @@ def test_own_renewables_reach_the_share_or_leave_it_open():
 
 def test_electricity_that_lifts_waste_heat_does_not_count_in_pue():
     site = sites.load_site("baltica")
-    pump = site.of(HeatReuse)[0]
+    pump = site.machines_of(HeatReuse)[0]
     heat = 0.5 * pump.rated_heat
     words = {
         "heat_reuse_power": owned(heat, "heat_reuse", pump.name),

@@ -13,7 +13,7 @@ from twin.errors import (
     ValidationIssue,
 )
 
-FAULT = ValidationIssue(place="here", value="3 MW", mend="write 4 MW")
+FAULT = ValidationIssue(location="here", found="3 MW", remedy="write 4 MW")
 
 
 @pytest.mark.parametrize(

@@ -85,8 +85,10 @@ def test_the_first_estimate_is_what_the_sensors_say():
     believed = first()
     assert believed.state.equals(begin())
     assert believed.said == ()
-    assert not believed.is_useless
-    assert believed.spread[BATTERY] == pytest.approx(NOISE_PRIORS["battery_level"].sensor * SIZE)
+    assert not believed.is_unusable
+    assert believed.spread[BATTERY] == pytest.approx(
+        NOISE_PRIORS["battery_level"].measurement_std * SIZE
+    )
 
 
 @pytest.mark.parametrize("name", [*LABELS, "grid_import_power", "grid_export_power", "peak_power"])
@@ -98,11 +100,11 @@ def test_without_any_sensor_the_first_estimate_names_what_is_missing(name):
 def test_everything_that_is_missing_is_told_at_once():
     with pytest.raises(StateError) as caught:
         estimate_state(SITE, seen(begin(), without=[*LABELS, "peak_power"]))
-    assert len(caught.value.faults) == 7  # battery, tank, twice two circuits, peak
+    assert len(caught.value.issues) == 7  # battery, tank, twice two circuits, peak
 
 
 def test_noise_comes_closer_than_the_sensor_alone():
-    sensor = NOISE_PRIORS["battery_level"].sensor * SIZE
+    sensor = NOISE_PRIORS["battery_level"].measurement_std * SIZE
     noise = np.random.default_rng(7).normal(0.0, sensor, 16)
     believed, truth = followed(run(16, charge=0.02), noise=noise)
     errors = np.array([level(b) for b in believed]) - truth["battery_level"].to_numpy()[:, 0]
@@ -132,7 +134,7 @@ def test_four_quarter_hours_are_as_uncertain_as_one_hour():
     quarters, _ = followed(run(4), without=["battery_level"])
     hour, _ = followed(run(1, minutes=60), without=["battery_level"])
     assert quarters[-1].spread[BATTERY] == pytest.approx(hour[-1].spread[BATTERY], rel=1e-3)
-    drift = NOISE_PRIORS["battery_level"].drift * SIZE
+    drift = NOISE_PRIORS["battery_level"].process_std * SIZE
     assert 0.005 * SIZE < hour[-1].spread[BATTERY] < np.hypot(0.005 * SIZE, drift)
 
 
@@ -140,7 +142,7 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
     """Nobody believes a model alone for longer than nine hours."""
     operation = run(11, minutes=60, charge=0.01)
     believed, truth = followed(operation, without=LABELS, steps=10)
-    assert [b.is_useless for b in believed].index(True) in {9, 10}
+    assert [b.is_unusable for b in believed].index(True) in {9, 10}
     lost = [text for text in believed[-1].said if "unknown for too long" in text]
     assert len(lost) == 6  # battery, tank, twice two circuits
     back = estimate_state(
@@ -150,14 +152,14 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
         operation=operation.isel(time=[10], instant=[10, 11]),
     )
     assert level(back) == pytest.approx(float(truth["battery_level"][11, 0]), abs=0.02)
-    assert not back.is_useless
+    assert not back.is_unusable
 
 
 def test_a_leap_of_a_sensor_is_said():
     observed = seen(later(begin(), 0.25), battery_level=1.3)
     believed = estimate_state(SITE, observed, last=first(), operation=run(1))
-    assert any("battery_level of battery_1 is 1.3 MWh, but" in text for text in believed.said)
-    assert believed.said[0].endswith("one of them is wrong")
+    assert any("battery_level of battery_1 is 1.3 MWh, but" in text for text in believed.messages)
+    assert believed.messages[0].endswith("one of them is wrong")
 
 
 def test_without_an_operation_only_sensors_count():
@@ -179,15 +181,15 @@ def test_without_an_operation_a_battery_at_full_power_is_believed(power, minutes
     truth = later(last.state, minutes / 60.0)
     at = 0.5 * SIZE + power * minutes / 60.0
     found = estimate_state(SITE, seen(truth, battery_level=at), last=last)
-    assert not found.is_useless
-    assert found.said == ()
+    assert not found.is_unusable
+    assert found.messages == ()
     assert level(found) == pytest.approx(at, abs=0.01 * SIZE)
 
 
 def test_without_an_operation_a_missing_sensor_is_soon_useless():
     observed = seen(later(begin(), 0.5), without=["battery_level"])
     believed = estimate_state(SITE, observed, last=first())
-    assert believed.is_useless
+    assert believed.is_unusable
     assert level(believed) == level(first())
 
 
@@ -210,24 +212,24 @@ def test_a_silent_meter_leaves_its_last_word_and_says_so():
     (_, believed), _ = followed(run(1), without=["grid_import_power", "grid_export_power"])
     assert float(believed.state["grid_import_power"]) == 2.0
     assert "grid_import_power is not measured: the last one counts" in believed.said
-    assert not believed.is_useless
+    assert not believed.is_unusable
 
 
 def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
     operation = run(8)
     believed, truth = followed(operation, without=["grid_import_power"])
-    assert [b.is_useless for b in believed] == [False] * 5 + [True] * 4
+    assert [b.is_unusable for b in believed] == [False] * 5 + [True] * 4
     assert any("silent for 2 h" in text for text in believed[-1].said)
     spoken = estimate_state(SITE, later(shown(truth, 7), 0.25), last=believed[-1])
-    assert not spoken.is_useless
-    assert spoken.silence == 0.0
+    assert not spoken.is_unusable
+    assert spoken.meter_silence == 0.0
 
 
 def test_a_peak_that_is_not_measured_follows_the_import():
     observed = seen(later(begin(), 0.25), without=["peak_power"], grid_import_power=3.7)
     believed = estimate_state(SITE, observed, last=first(), operation=run(1))
     assert float(believed.state["peak_power"]) == 3.7
-    assert believed.silence == 0.0
+    assert believed.meter_silence == 0.0
 
 
 TURN = np.datetime64("2026-07-31T22:00", "us")
@@ -306,7 +308,8 @@ def test_what_was_learned_goes_on_from_estimate_to_estimate():
     noise = np.random.default_rng(10).normal(0.0, 0.001, 60)
     believed, _ = followed(run(60, charge=0.01), noise=noise)
     assert (
-        believed[-1].memory[BATTERY].bank.noise < 0.5 * NOISE_PRIORS["battery_level"].sensor * SIZE
+        believed[-1].memory[BATTERY].filter_bank.noise
+        < 0.5 * NOISE_PRIORS["battery_level"].measurement_std * SIZE
     )
 
 

@@ -29,7 +29,7 @@ def test_a_day_too_hot_is_told_with_limit_value_and_time():
     water = told["facility_supply_temperature of warm_plant"]
     reached = run["facility_supply_temperature"].sel(circuit="warm_plant").to_numpy()
     assert water.reached == pytest.approx(reached[1:].max())
-    assert (water.bound, water.unit, water.of) == (45.0, "degC", 8)
+    assert (water.bound, water.unit, water.interval_count) == (45.0, "degC", 8)
     assert water.count == (reached[1:] > 45.05).sum()
     assert water.first == run["time"].to_numpy()[np.argmax(reached[1:] > 45.05)]
 
@@ -45,7 +45,7 @@ def test_what_lies_below_its_limit_is_told_too():
 
 def test_coolant_on_which_the_air_of_halls_condenses_is_told():
     """Proves: coolant of water at 8 degC is colder than 2 K above a dew point of 15 degC."""
-    site = sites.load_site("small").replace("warm_plant", supply_temperature="8 degC")
+    site = sites.load_site("small").with_parameters("warm_plant", supply_temperature="8 degC")
     run = simulate(site, state.initial_state(site), steady(site, air=-5.0, share=0.2))
     (told,) = run_violations(site, limit_excess(site, run))
     coolant = run["technology_supply_temperature"].to_numpy()

@@ -15,7 +15,7 @@ GRID = time_axes.regular_axes(time_axes.to_utc("2026-01-05"), 3, time_axes.HOUR)
 
 def weather(*temperatures):
     count = len(temperatures)
-    return Weather.by_word(
+    return Weather.from_arrays(
         {
             "air_temperature": np.array(temperatures),
             "relative_humidity": np.full(count, 0.8),
@@ -41,7 +41,7 @@ def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
     small = sites.load_site("small")
     what = run("warm_plant", heat=0.4, flow=20.0)
     (told,) = freeze_risks(small, what, weather(-1.0, -30.0, -40.0))
-    assert (told.plant, told.count, told.of) == ("warm_plant", 2, 3)
+    assert (told.plant, told.count, told.interval_count) == ("warm_plant", 2, 3)
     assert told.first == GRID["time"].to_numpy()[1]
     assert freeze_risks(small, what, weather(-1.0, 5.0, 30.0)) == ()
     lift = told.reached + 40.0
@@ -55,7 +55,7 @@ def test_water_that_leaves_below_zero_is_told_with_its_first_hour():
 def test_glycol_freezes_later():
     small = sites.load_site("small")
     loop = small.equipment["warm_plant"].loop.model_copy(update={"fluid": "pg25"})
-    mixed = small.replace("warm_plant", loop=loop.model_dump())
+    mixed = small.with_parameters("warm_plant", loop=loop.model_dump())
     rate = capacity_rate(20.0) / capacity_rate(1.0, PG25)  # of the same heat in a kelvin
     (water,) = freeze_risks(
         small, run("warm_plant", heat=0.4, flow=20.0), weather(-1.0, -30.0, -40.0)

@@ -40,9 +40,9 @@ def test_the_doors_of_the_twin_refuse_another_kind(place, call, bad):
     """Proves: the fault names what was handed in; it had been an attribute that None lacks."""
     with pytest.raises(ProblemError) as caught:
         call(bad)
-    (fault,) = caught.value.faults
-    assert fault.place == place
-    assert fault.value == repr(bad)
+    (fault,) = caught.value.issues
+    assert fault.location == place
+    assert fault.found == repr(bad)
 
 
 @pytest.mark.parametrize("bad", [None, 3])

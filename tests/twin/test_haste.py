@@ -31,8 +31,8 @@ def judged(before, after, *, level=2.0, work=0.0, sun=(0.0, 0.0), **flows):
         | {"battery_level": (("instant", "battery"), [[level], [level]])}
     ).assign_coords(battery=["battery"])
     state = xr.Dataset({"grid_import_power": max(before, 0.0), "grid_export_power": 0.0})
-    found = check_ramp(PLACE, state, ahead, ran=ran, floor=np.array([3.0]))
-    return float(found.steepness[0]), float(found.needless[0])
+    found = check_ramp(PLACE, state, ahead, replay=ran, floor=np.array([3.0]))
+    return float(found.ramp_ratio[0]), float(found.avoidable_ratio[0])
 
 
 def test_a_ramp_that_is_kept_is_no_haste():

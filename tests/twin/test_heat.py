@@ -61,7 +61,7 @@ def test_the_place_in_the_file_changes_nothing():
     turned = site.with_equipment(dict(reversed(list(site.equipment.items()))))
     one, other = run(site, 5.0), run(turned, 5.0)
     assert last(one, "grid_import_power") == pytest.approx(last(other, "grid_import_power"))
-    owners = [convert.owner for convert in turned.converts]
+    owners = [convert.owner for convert in turned.conversions]
     assert owners.index("cdu_1") < owners.index("pump") < owners.index("warm_plant")
 
 
@@ -80,12 +80,12 @@ def test_water_warmer_than_the_circuit_returns_is_no_source():
     pump = {"source_inlet_temperature": "55 degC", "source_outlet_temperature": "45 degC"}
     site = heated(**pump)
     (fault,) = site_issues(site)
-    assert "48 degC" in fault.mend
-    assert fault.place == "[equipment.pump] source_inlet_temperature"
+    assert "48 degC" in fault.remedy
+    assert fault.location == "[equipment.pump] source_inlet_temperature"
 
 
 def test_two_pumps_are_one_machine():
     site = heated()
     twin = site.equipment["pump"].model_copy(update={"name": "other"})
     faults = site_issues(site.with_equipment({**site.equipment, "other": twin}))
-    assert any("write them as one machine" in fault.mend for fault in faults)
+    assert any("write them as one machine" in fault.remedy for fault in faults)

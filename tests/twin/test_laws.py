@@ -39,12 +39,12 @@ def weather(rng, count):
 def test_more_load_never_loses_less(seed):
     site, rng = random_site(seed), np.random.default_rng(seed)
     outside = weather(rng, 8)
-    for convert in site.converts:
+    for convert in site.conversions:
         output = LOADS * convert.limit(outside)
         flows = convert.physics(output, outside)
         # what goes in beside what comes out: of electricity, and of heat that must be carried on
         for carrier, draw in flows.draws.items():
-            if carrier in (convert.relieves, "water"):  # with less air goes less vapour
+            if carrier in (convert.heat_source, "water"):  # with less air goes less vapour
                 continue
             lost = draw - output if carrier == convert.lead and gives(convert) else draw
             dip = np.diff(lost, axis=0).min(initial=0.0)
@@ -56,7 +56,7 @@ def gives(convert):
     """Return whether a machine passes its lead on: power in, power out."""
     return (
         CARRIER_ENERGY_SIGN[convert.output] == CARRIER_ENERGY_SIGN[convert.lead]
-        and not convert.relieves
+        and not convert.heat_source
     )
 
 

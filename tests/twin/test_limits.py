@@ -28,40 +28,48 @@ def run_of(name, *values, dim="time"):
 
 
 def test_a_power_may_lie_a_thousandth_beyond():
-    limit = OperatingLimit(variable="grid_import_power", high=100.0, margin="power")
-    beyond = limit.beyond(run_of("grid_import_power", 99.0, 100.1, 100.2))
+    limit = OperatingLimit(variable="grid_import_power", upper=100.0, margin_kind="power")
+    beyond = limit.excess_ratio(run_of("grid_import_power", 99.0, 100.1, 100.2))
     assert beyond == pytest.approx([-10.0, 1.0, 2.0])
 
 
 def test_a_kept_share_lowers_the_limit():
-    limit = OperatingLimit(variable="grid_import_power", high=100.0, margin="power")
-    assert limit.beyond(run_of("grid_import_power", 98.2), keep=0.02) == pytest.approx([2.0])
+    limit = OperatingLimit(variable="grid_import_power", upper=100.0, margin_kind="power")
+    assert limit.excess_ratio(
+        run_of("grid_import_power", 98.2), safety_margin=0.02
+    ) == pytest.approx([2.0])
 
 
 def test_a_temperature_may_lie_a_twentieth_kelvin_beyond_and_keeps_kelvins():
-    limit = OperatingLimit(variable="facility_supply_temperature", high=42.0, margin="temperature")
+    limit = OperatingLimit(
+        variable="facility_supply_temperature", upper=42.0, margin_kind="temperature"
+    )
     run = run_of("facility_supply_temperature", 50.0, 42.1, 41.1, dim="instant")
-    assert limit.beyond(run) == pytest.approx([2.0, -18.0])  # the first edge is given, not done
-    assert limit.beyond(run, keep=1.0) == pytest.approx([22.0, 2.0])
+    assert limit.excess_ratio(run) == pytest.approx(
+        [2.0, -18.0]
+    )  # the first edge is given, not done
+    assert limit.excess_ratio(run, safety_margin=1.0) == pytest.approx([22.0, 2.0])
 
 
 def test_a_level_has_two_ends():
-    limit = OperatingLimit(variable="battery_level", low=2.0, high=10.0, margin="level")
+    limit = OperatingLimit(variable="battery_level", lower=2.0, upper=10.0, margin_kind="level")
     run = run_of("battery_level", 5.0, 1.98, 10.02, 6.0, dim="instant")
-    assert limit.beyond(run) == pytest.approx([2.0, 2.0, -400.0])
+    assert limit.excess_ratio(run) == pytest.approx([2.0, 2.0, -400.0])
 
 
 def test_a_transformer_is_loaded_backwards_too(small):
     """Proves: as much export as it may carry and half of it more: 500 tolerances beyond."""
     (limit,) = (one for one in operating_limits(small) if one.variable == "transformer_loading")
     loading = np.array([[-1.0], [-1.5]])
-    run = xr.Dataset({limit.variable: (("time", limit.dim), loading)}, {limit.dim: [limit.owner]})
-    assert limit.beyond(run) == pytest.approx([0.0, 500.0])
+    run = xr.Dataset(
+        {limit.variable: (("time", limit.dimension), loading)}, {limit.dimension: [limit.owner]}
+    )
+    assert limit.excess_ratio(run) == pytest.approx([0.0, 500.0])
 
 
 def test_where_nothing_may_be_exported_rounding_is_no_violation():
-    limit = OperatingLimit(variable="grid_export_power", high=0.0, margin="power")
-    beyond = limit.beyond(run_of("grid_export_power", 1e-9, 1e-3))
+    limit = OperatingLimit(variable="grid_export_power", upper=0.0, margin_kind="power")
+    beyond = limit.excess_ratio(run_of("grid_export_power", 1e-9, 1e-3))
     assert beyond[0] < 1.0 < beyond[1]
 
 
@@ -140,4 +148,4 @@ def test_a_leap_that_the_grid_called_for_breaks_no_ramp(small, record):
     spared[3:6], spared[10:15] = 0.5, -0.5
     record["grid_import_power"] -= xr.DataArray(spared, dims="time")
     assert count_violations(small, record).sel(limit="ramp of grid_import_power") == 4
-    assert count_violations(small, record, called=spared).sum() == 0
+    assert count_violations(small, record, called_reserve_power=spared).sum() == 0

@@ -13,8 +13,8 @@ from twin.simulation import state
 from twin.simulation.simulate import simulate
 
 SITE = sites.load_site("small")
-BANK = SITE.of(CduBank)[0]
-HALL = SITE.of(ITHall)[0]
+BANK = SITE.machines_of(CduBank)[0]
+HALL = SITE.machines_of(ITHall)[0]
 
 CALM = 30.46
 """1,198 W of a chip at half of 1.8 l/min, where R is .02543 K/W (.02086 at 1.8: 24.99). [K]"""
@@ -55,7 +55,9 @@ def test_the_view_of_racks_and_chips_has_that_flow_too():
     assert float(racks["cdu_output"].max()) < BANK.minimum_flow * BANK.rated_heat
     supply = racks["technology_supply_temperature"].sel(unit=racks["serving"])
     above = (racks["chip_temperature"] - supply).to_numpy()
-    busy = HALL.chip_draw(racks["rack_power"].to_numpy()) / HALL.chip_draw(HALL.rack_power)
+    busy = HALL.accelerator_power(racks["rack_power"].to_numpy()) / HALL.accelerator_power(
+        HALL.rack_power
+    )
     assert above == pytest.approx(CALM * busy, abs=0.02)
     late = view(SITE, run, level="chip", step=np.timedelta64(60, "s")).isel(time=-1)
     assert late["chip_temperature"].mean("chip").to_numpy() == pytest.approx(
@@ -66,6 +68,6 @@ def test_the_view_of_racks_and_chips_has_that_flow_too():
 def test_a_site_is_checked_at_the_least_flow_too():
     """Proves: 71.9 degC at the least flow and a margin of 0.5 K pass 73, and not 72."""
     for limit, faults in ((73.0, 0), (72.0, 1)):
-        site = SITE.replace(HALL.name, chip_temperature_limit=limit)
-        found = [f for f in site_issues(site) if "chip_temperature_limit" in f.place]
+        site = SITE.with_parameters(HALL.name, chip_temperature_limit=limit)
+        found = [f for f in site_issues(site) if "chip_temperature_limit" in f.location]
         assert len(found) == faults

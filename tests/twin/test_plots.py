@@ -42,13 +42,13 @@ def run(site) -> xr.Dataset:
     run["renewable_used_power"] = ("time", "renewable"), np.full((COUNT, 1), 0.4)
     run["cooling_plant_draw"] = ("time", "circuit"), np.full((COUNT, 2), 0.05)
     for limit in operating_limits(site):
-        if limit.margin == "temperature":
+        if limit.margin_kind == "temperature":
             owners = [
                 other.owner for other in operating_limits(site) if other.variable == limit.variable
             ]
-            levels = np.full((COUNT + 1, len(owners)), limit.high - 3.0)
-            run[limit.variable] = ("instant", limit.dim), levels
-            run = run.assign_coords({limit.dim: owners})
+            levels = np.full((COUNT + 1, len(owners)), limit.upper - 3.0)
+            run[limit.variable] = ("instant", limit.dimension), levels
+            run = run.assign_coords({limit.dimension: owners})
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         run = run.assign_coords({kind: [store.owner]})
@@ -119,7 +119,7 @@ def test_comparison_names_the_differences():
         "threshold": {"cost_eur": 1000e3, "carbon_kg": 100e3, "peak_mw": 200.0},
         "sunny": {"cost_eur": -500e3, "carbon_kg": 0.0, "peak_mw": 0.0},
     }
-    figure = plot_comparison(table, beside="threshold")
+    figure = plot_comparison(table, reference="threshold")
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert {"900 (-10.0 %)", "1,000", "-500 (-150.0 %)", "80 (-20.0 %)", "200"} <= set(texts)
     assert drawn(figure)[0] == 1200

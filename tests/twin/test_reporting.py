@@ -66,7 +66,7 @@ def test_what_is_installed_comes_from_the_site():
     site = sites.load_site("small")
     assert told(site, run())["P_IT"].value == pytest.approx(28 * 132.0)
     assert told(site, run())["C_BtG"].value == 0.0
-    alone = site.replace("battery_1", local_controller=True)
+    alone = site.with_parameters("battery_1", local_controller=True)
     capacity = 1e3 * alone.equipment["battery_1"].capacity
     assert told(alone, run())["C_BtG"].value == pytest.approx(capacity)
 

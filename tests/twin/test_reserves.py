@@ -132,13 +132,13 @@ def test_a_product_has_dates():
     ("capacity", "bid"), [(0.99, 0.0), (1.0 - 1e-9, 1.0), (1.6, 1.0), (3.2, 3.0), (0.0, 0.0)]
 )
 def test_bids_are_whole(capacity, bid):
-    assert float(product().bid(np.array(capacity))) == pytest.approx(bid)
+    assert float(product().sellable_capacity(np.array(capacity))) == pytest.approx(bid)
 
 
 def test_a_least_bid_of_several_steps():
     """Of 0.1 MW from 1 MW on: 0.95 is none, 1.27 is 1.2."""
     told = product(bid_step="0.1 MW")
-    assert told.bid(np.array([0.95, 1.27])) == pytest.approx([0.0, 1.2])
+    assert told.sellable_capacity(np.array([0.95, 1.27])) == pytest.approx([0.0, 1.2])
 
 
 def test_activations_that_end_with_an_interval():

@@ -45,7 +45,7 @@ def week(site):
     (hall,) = site.of(ITHall)
     swing = 0.5 - 0.5 * np.cos(np.arange(HOURS) * 2.0 * np.pi / 12.0)
     power = hall.idle_power + swing * (hall.full_power - hall.idle_power)
-    return compare_control_strategies(site, {"hall_1": power}, june(7), hours=np.ones(HOURS))
+    return compare_control_strategies(site, {"hall_1": power}, june(7), durations=np.ones(HOURS))
 
 
 def test_fixed_flow_by_hand(week):
@@ -96,8 +96,8 @@ def test_a_run_begins_at_its_first_set_points(site, week):
 def test_stores_and_sources_rest():
     """A site with battery, tank, sun, wind and district heat has its courses too."""
     baltica = sites.load_site("baltica")
-    halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.of(ITHall)}
-    found = compare_control_strategies(baltica, halls, june(1), hours=np.ones(24))
+    halls = {hall.name: np.full(24, 0.7 * hall.full_power) for hall in baltica.machines_of(ITHall)}
+    found = compare_control_strategies(baltica, halls, june(1), durations=np.ones(24))
     assert found[RATE_LIMITED].cooling_power.sum() < found[FIXED_FLOW].cooling_power.sum()
 
 
@@ -118,6 +118,6 @@ def test_a_site_that_air_alone_cools_is_told_of_its_only_circuit():
     """Proves: at 0.6 MW of its 0.84 the chilled plant's pumps at rating move the rated flow."""
     small = airy(sites.load_site("small"))
     halls = {hall.name: np.full(24, 0.3) for hall in small.of(ITHall)}
-    found = compare_control_strategies(small, halls, june(1), hours=np.ones(24))
+    found = compare_control_strategies(small, halls, june(1), durations=np.ones(24))
     assert found[FIXED_FLOW].flow == pytest.approx(1.0)
     assert found[FIXED_FLOW].supply_temperature == pytest.approx(18.0)

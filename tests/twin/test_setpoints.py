@@ -27,12 +27,12 @@ def cost(site, heat, weather, points):
     price = site.weights.water / site.set_points.electricity_price
     total = np.zeros(len(weather))
     for plant in site.of(CoolingPlant):
-        load = heat.likely[plant.name]
+        load = heat.expected[plant.name]
         if plant.serves == "warm":
             for cdu in site.of(CduBank):
-                liquid = heat.likely[cdu.name]
-                total = total + cdu.pumping(liquid, points)
-                load = load + cdu.pumping(liquid, points) - cdu.pumping(liquid)
+                liquid = heat.expected[cdu.name]
+                total = total + cdu.pump_power_at(liquid, points)
+                load = load + cdu.pump_power_at(liquid, points) - cdu.pump_power_at(liquid)
         draws = plant.operate(np.maximum(load, 0.0), weather, points).draws
         total = total + draws["medium_voltage"] + price * draws["water"]
     return total
@@ -42,12 +42,12 @@ def cost(site, heat, weather, points):
 def test_more_freedom_never_costs_more(name):
     site = sites.load_site(name)
     heat, weather = heat_of(site), sky(air=26.0, wet=18.0)
-    declared = SetPoints(least_flow=minimum_flows(site))
+    declared = SetPoints(minimum_flow=minimum_flows(site))
     spent = [
         cost(site, heat, weather, points)
         for points in (
             declared,
-            cheapest_set_points(site, heat, weather, freedom=SetPointOptions(temperature=False)),
+            cheapest_set_points(site, heat, weather, options=SetPointOptions(temperature=False)),
             cheapest_set_points(site, heat, weather),
         )
     ]
@@ -92,11 +92,11 @@ def test_no_limit_is_broken_at_random_sites(seed):
     rng = np.random.default_rng(seed)
     site = random_site(seed)
     shares = rng.uniform(0.05, 1.0, 6)
-    likely = heat_of(site, shares).likely
+    likely = heat_of(site, shares).expected
     heat = HeatLoadRange(
-        likely=likely,
-        least={name: 0.8 * values for name, values in likely.items()},
-        most={name: np.minimum(1.15, 1.0 / shares) * values for name, values in likely.items()},
+        expected=likely,
+        minimum={name: 0.8 * values for name, values in likely.items()},
+        maximum={name: np.minimum(1.15, 1.0 / shares) * values for name, values in likely.items()},
     )
     weather = sky(rng.uniform(-10.0, 35.0), 5.0, count=len(shares))
     points = cheapest_set_points(site, heat, weather)
@@ -108,8 +108,8 @@ def test_no_limit_is_broken_at_random_sites(seed):
     for plant in (warm, chilled):
         assert (points.supply_temperature[plant.name] <= plant.supply_limit - kept + 1e-9).all()
     for cdu in site.of(CduBank):
-        flow = np.minimum(cdu.flow(heat.least[cdu.name], points), 1.0)
-        for load, is_hot in ((heat.most, True), (heat.least, False)):
+        flow = np.minimum(cdu.flow(heat.minimum[cdu.name], points), 1.0)
+        for load, is_hot in ((heat.maximum, True), (heat.minimum, False)):
             water = warm.share(
                 load[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
             )
@@ -129,13 +129,13 @@ def test_no_limit_is_broken_at_random_sites(seed):
                 assert coolant.min() >= 17.0 - 1e-6  # 15 degC of dew point and 2 K
     for hall_air in site.of(CrahBank):
         water = chilled.share(
-            heat.most[hall_air.name],
+            heat.maximum[hall_air.name],
             rated_heat=hall_air.rated_heat,
             rated_range=hall_air.water_range,
             points=points,
         )
         inlet = hall_air.rack_inlet_temperature(
-            heat.most[hall_air.name],
+            heat.maximum[hall_air.name],
             points.supply_temperature[chilled.name],
             chilled_flow=water,
         )
@@ -152,7 +152,7 @@ def test_no_heat_gives_finite_set_points():
 
 def test_where_nothing_is_safe_the_warmest_safe_water_is_told():
     """Chips of 31 degC cannot be had with water of 30: the declared flow, and colder water."""
-    site = sites.load_site("frontier").replace("hall_1", chip_temperature_limit=31.0)
+    site = sites.load_site("frontier").with_parameters("hall_1", chip_temperature_limit=31.0)
     found = cheapest_set_points(site, heat_of(site), sky())
     assert (found.supply_temperature["warm_plant"] < 20.0).all()
     np.testing.assert_array_equal(found.temperature_range["warm_plant"], 16.0)
@@ -168,12 +168,14 @@ def test_the_answer_is_the_same_each_time():
 def test_towers_are_compared_too():
     """A plant on towers pays for water: dearer water moves its set points, or leaves them."""
     site = sites.load_site("frontier")
-    assert isinstance(site.of(CoolingPlant)[0].rejection, CoolingTower)
+    assert isinstance(site.machines_of(CoolingPlant)[0].rejection, CoolingTower)
     dear = site.model_copy(update={"weights": site.weights.model_copy(update={"water": 50.0})})
     heat, weather = heat_of(site), sky(air=30.0, wet=22.0)
     free, paid = (cheapest_set_points(s, heat, weather) for s in (site, dear))
     used = [
-        site.of(CoolingPlant)[0].operate(heat.likely["warm_plant"], weather, points).draws["water"]
+        site.machines_of(CoolingPlant)[0]
+        .operate(heat.expected["warm_plant"], weather, points)
+        .inputs["water"]
         for points in (free, paid)
     ]
     assert used[1].sum() <= used[0].sum() * (1 + 1e-9)

@@ -27,7 +27,9 @@ def test_least_flows_by_hand():
 
 
 def test_a_single_cdu_is_never_turned_down():
-    site = sites.load_site("frontier").replace("cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4)
+    site = sites.load_site("frontier").with_parameters(
+        "cdu_1", count=1, rated_heat=30.0, minimum_flow=0.4
+    )
     assert minimum_flows(site)["cdu_1"] == 1.0
 
 
@@ -46,10 +48,10 @@ def test_chips_hold_the_water_down():
     site = sites.load_site("frontier")
     cooler = [
         cheapest_set_points(
-            site.replace("hall_1", chip_temperature_limit=limit),
+            site.with_parameters("hall_1", chip_temperature_limit=limit),
             heat_of(site),
             sky(air=36.0, wet=27.0),
-            freedom=SetPointOptions(flow=False),
+            options=SetPointOptions(flow=False),
         ).supply_temperature["warm_plant"][-1]
         for limit in (50.0, 48.0)
     ]
@@ -64,10 +66,10 @@ def without_one(site, heat):
     points = SetPoints(
         temperature_range={plant.name: np.full(1, plant.temperature_range)},
         technology_range={bank.name: np.full(1, bank.technology_range)},
-        least_flow=minimum_flows(site),
+        minimum_flow=minimum_flows(site),
     )
     return max_supply_temperature_n_minus_1(
-        site, plant, bank, heat=np.array([heat]), points=points
+        site, plant, bank, heat=np.array([heat]), set_points=points
     ).item()
 
 
@@ -75,10 +77,10 @@ def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
     # 3 CDUs never pump less than 0.75; without one 0.5 flows through the plates. Without heat the
     # coolant is the water, and chips slow down 2 K below 80 degC, the margin before that
     site = sites.load_site("small")
-    (bank,) = site.of(CduBank)
+    (bank,) = site.machines_of(CduBank)
     bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
     site = site.with_equipment({**site.equipment, bank.name: bank})
-    hall = site.of(ITHall)[0]
+    hall = site.machines_of(ITHall)[0]
     rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
     expected = 80.0 - 2.0 - site.margins.temperature - rise
     assert without_one(site, 0.0) == pytest.approx(expected, abs=1e-9)
@@ -90,17 +92,17 @@ def test_water_is_held_down_for_a_cdu_that_trips_by_hand():
 def test_the_dew_point_holds_the_water_up():
     """26 degC in the halls and 2 K above: the coolant is not let below 28 degC, at any heat."""
     site = ruled(
-        sites.load_site("frontier").replace("warm_plant", supply_temperature=20.0),
+        sites.load_site("frontier").with_parameters("warm_plant", supply_temperature=20.0),
         hall_dew_point="26 degC",
     )
     heat = heat_of(site)
     found = cheapest_set_points(site, heat, sky(air=0.0, wet=-1.0))
     (cdu,), (plant, _) = site.of(CduBank), site.of(CoolingPlant)
     water = plant.share(
-        heat.likely[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
+        heat.expected[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
     )
     coolant = cdu.technology_supply_temperature(
-        heat.likely[cdu.name],
+        heat.expected[cdu.name],
         found.supply_temperature["warm_plant"],
         points=found,
         facility_flow=water,
@@ -111,9 +113,9 @@ def test_the_dew_point_holds_the_water_up():
 
 def test_temperature_alone_tells_no_flow():
     site = sites.load_site("frontier")
-    found = cheapest_set_points(site, heat_of(site), sky(), freedom=SetPointOptions(flow=False))
+    found = cheapest_set_points(site, heat_of(site), sky(), options=SetPointOptions(flow=False))
     assert set(found.supply_temperature) == {"warm_plant", "chilled_plant"}
-    assert (found.temperature_range, found.technology_range, found.least_flow) == ({}, {}, {})
+    assert (found.temperature_range, found.technology_range, found.minimum_flow) == ({}, {}, {})
 
 
 def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_themselves():
@@ -121,14 +123,14 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
 
     Sensitivity: 3 K warmer with 0.75 of the flow, which only a plant keeps that is told ranges.
     """
-    site = sites.load_site("small").replace("hall_1", chip_temperature_limit=66.0)
-    (bank,), hall = site.of(CduBank), site.of(ITHall)[0]
+    site = sites.load_site("small").with_parameters("hall_1", chip_temperature_limit=66.0)
+    (bank,), hall = site.machines_of(CduBank), site.machines_of(ITHall)[0]
     bank = bank.model_copy(update={"pump_power": 0.0})  # whose heat is another
     site = site.with_equipment({**site.equipment, bank.name: bank})
     heat = heat_of(site)
-    calm = HeatLoadRange.steady({name: 0.0 * load for name, load in heat.likely.items()})
+    calm = HeatLoadRange.certain({name: 0.0 * load for name, load in heat.expected.items()})
     found = cheapest_set_points(
-        site, calm, sky(air=36.0, wet=27.0), freedom=SetPointOptions(flow=False)
+        site, calm, sky(air=36.0, wet=27.0), options=SetPointOptions(flow=False)
     )
     rise = float(hall.chip_temperature(hall.rack_power, 0.0, flow_share=0.5))
     rules = site.set_points
@@ -140,7 +142,7 @@ def test_temperature_alone_counts_on_the_least_flow_that_the_units_keep_by_thems
 def test_flow_alone_never_warms_the_water():
     site = sites.load_site("frontier")
     found = cheapest_set_points(
-        site, heat_of(site), sky(), freedom=SetPointOptions(temperature=False)
+        site, heat_of(site), sky(), options=SetPointOptions(temperature=False)
     )
     assert found.supply_temperature["warm_plant"].max() <= 30.0
 
@@ -148,7 +150,7 @@ def test_flow_alone_never_warms_the_water():
 def test_a_heat_pump_keeps_its_source_warm():
     """The pump counts on the declared range: less flow is chosen, more is not."""
     site = sites.load_site("lumi")
-    assert site.of(HeatReuse)
+    assert site.machines_of(HeatReuse)
     found = cheapest_set_points(site, heat_of(site), sky())
     assert found.temperature_range["warm_plant"].min() >= 10.0 - 1e-9
 

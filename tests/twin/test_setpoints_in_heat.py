@@ -27,9 +27,9 @@ def test_less_flow_is_never_chosen_where_chips_need_it(way, air, share):
     and 0.7 of the load the cheapest flow left them at 80.1 degC, the declared at 77.1.
     """
     site = sites.load_site("small")
-    halls = {hall.name: np.full(1, share * hall.full_power) for hall in site.of(ITHall)}
+    halls = {hall.name: np.full(1, share * hall.full_power) for hall in site.machines_of(ITHall)}
     found = compare_control_strategies(
-        site, halls, sky(air=air, wet=20.0, count=1), hours=np.full(1, 12.0)
+        site, halls, sky(air=air, wet=20.0, count=1), durations=np.full(1, 12.0)
     )
     chosen, declared = (found[one].chip_temperature[0] for one in (way, DECLARED_RANGE))
     assert chosen < max(79.0, declared + 0.01)
@@ -38,8 +38,8 @@ def test_less_flow_is_never_chosen_where_chips_need_it(way, air, share):
 def test_the_coldest_water_that_coolers_hold_is_where_the_run_ends():
     site = sites.load_site("small")
     plant, weather = site.equipment["warm_plant"], sky(air=42.0, wet=20.0, count=1)
-    halls = {hall.name: np.full(1, hall.full_power) for hall in site.of(ITHall)}
-    found = compare_control_strategies(site, halls, weather, hours=np.full(1, 500.0))[
+    halls = {hall.name: np.full(1, hall.full_power) for hall in site.machines_of(ITHall)}
+    found = compare_control_strategies(site, halls, weather, durations=np.full(1, 500.0))[
         DECLARED_RANGE
     ]
     heat = np.full(1, 0.8 * plant.rated_cooling)

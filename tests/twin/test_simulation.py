@@ -94,7 +94,7 @@ def halved(machine, names):
 
 def test_two_halves_of_a_bank_of_stores_do_what_the_whole_does():
     site = sites.load_site("small")
-    tank, battery = site.of(ChilledWaterTank)[0], site.of(Battery)[0]
+    tank, battery = site.machines_of(ChilledWaterTank)[0], site.machines_of(Battery)[0]
     machines = {
         n: m for n, m in site.equipment.items() if not isinstance(m, ChilledWaterTank | Battery)
     }
@@ -207,7 +207,7 @@ def test_orders_that_are_no_power_are_refused_with_machine_and_time(nonsense):
     operation["hall_power"][3, 1] = nonsense
     with pytest.raises(StateError, match=r"hall_power, hall_2.*2026-07-01T00:45") as refused:
         simulate(site, state.initial_state(site), operation)
-    assert len(refused.value.faults) == 1
+    assert len(refused.value.issues) == 1
 
 
 def test_a_missing_hall_is_refused_by_name():

@@ -20,7 +20,7 @@ def small():
 @pytest.mark.parametrize("seed", seeds(range(6)))
 def test_what_draws_a_carrier_runs_before_what_delivers_it(seed):
     delivered = set()
-    for convert in random_site(seed).converts:
+    for convert in random_site(seed).conversions:
         assert not delivered & set(convert.draws)
         delivered.add(convert.output)
 
@@ -28,7 +28,7 @@ def test_what_draws_a_carrier_runs_before_what_delivers_it(seed):
 def test_the_order_of_the_file_does_not_matter(small):
     turned = small.with_equipment(dict(reversed(small.equipment.items())))
     for site in (small, turned):
-        outputs = [convert.output for convert in site.converts]
+        outputs = [convert.output for convert in site.conversions]
         assert outputs.index("rack") < outputs.index("critical") < outputs.index("medium_voltage")
 
 
@@ -42,13 +42,13 @@ def test_machines_that_draw_on_one_another_are_refused(small):
 
     circle = small.with_equipment({**small.equipment, "ups_1": Circle.model_construct(**dict(ups))})
     with pytest.raises(SiteError, match=r"busway_1.*ups_1.*circle"):
-        _ = circle.converts
+        _ = circle.conversions
 
 
 def test_relations_stand_by_kind(small):
     assert [exchange.owner for exchange in small.exchanges] == ["grid_1", "solar_1", "wind_1"]
     assert [store.owner for store in small.stores] == ["battery_1", "tank_1"]
-    assert [work.owner for work in small.works] == ["hall_1", "hall_2"]
+    assert [work.owner for work in small.flexible_loads] == ["hall_1", "hall_2"]
     assert small.peaks[0].price == 1300.0
     assert small.racks == 28
     assert small.of(GridConnection) == (small.grid,)
@@ -105,7 +105,7 @@ def test_a_change_without_sense_is_refused_by_its_place(small, machine, values, 
 
 def test_a_site_travels_without_what_follows_from_it():
     here = sites.load_site("small")
-    assert here.converts  # holds functions that no pickle takes
+    assert here.conversions  # holds functions that no pickle takes
     there = pickle.loads(pickle.dumps(here))
     assert there == here
-    assert [convert.owner for convert in there.converts] == [c.owner for c in here.converts]
+    assert [convert.owner for convert in there.conversions] == [c.owner for c in here.conversions]

@@ -7,8 +7,8 @@ from twin.simulation.limits import StagingCounts, breaks_minimum_times, unit_com
 
 
 def staging(on, *, count=2, step=0.25, **rules):
-    units = SwitchableUnits(count=count, running=lambda _: None, **rules)
-    return StagingCounts.of(units, np.array(on, dtype=float), np.full(len(on), step))
+    units = SwitchableUnits(count=count, characteristics=lambda _: None, **rules)
+    return StagingCounts.count(units, np.array(on, dtype=float), np.full(len(on), step))
 
 
 def test_starts_and_stops_are_counted_unit_by_unit():
@@ -30,7 +30,7 @@ def test_first_starts_break_nothing():
     """Proves: before the run all rested for long enough; what runs from its begin started then."""
     rules = {"minimum_up": 9.0, "minimum_down": 9.0, "restart": 9.0}
     assert staging([1, 2], **rules) == StagingCounts(starts=2)
-    assert staging([1, 0], **rules) == StagingCounts(starts=1, stops=1, short_runs=1)
+    assert staging([1, 0], **rules) == StagingCounts(starts=1, stops=1, min_up_violations=1)
 
 
 def test_units_take_turns():
@@ -62,7 +62,7 @@ def test_a_bank_that_rests_does_nothing():
 
 
 def too_soon(on, *, count=2, **rules):
-    units = SwitchableUnits(count=count, running=lambda _: None, **rules)
+    units = SwitchableUnits(count=count, characteristics=lambda _: None, **rules)
     return np.flatnonzero(
         breaks_minimum_times(units, np.array(on, float), np.full(len(on), 0.25))
     ).tolist()
@@ -88,6 +88,8 @@ def test_plans_keep_whole_units_in_equal_intervals():
 
 
 def test_banks_are_added():
-    one, other = StagingCounts(starts=2, short_runs=1), StagingCounts(starts=3, stops=4)
-    assert StagingCounts.over([one, other]) == StagingCounts(starts=5, stops=4, short_runs=1)
-    assert StagingCounts.over([]) == StagingCounts()
+    one, other = StagingCounts(starts=2, min_up_violations=1), StagingCounts(starts=3, stops=4)
+    assert StagingCounts.total([one, other]) == StagingCounts(
+        starts=5, stops=4, min_up_violations=1
+    )
+    assert StagingCounts.total([]) == StagingCounts()

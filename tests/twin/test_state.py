@@ -82,5 +82,5 @@ def test_all_that_is_not_finite_is_told_at_once(small, nonsense):
     broken["peak_power"].values = np.array(nonsense)
     with pytest.raises(StateError) as refused:
         state.check_state(small, broken)
-    places = {fault.place for fault in refused.value.faults}
+    places = {fault.location for fault in refused.value.issues}
     assert places == {"state, battery_level, battery_1", "state, peak_power"}

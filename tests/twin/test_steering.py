@@ -26,7 +26,7 @@ def points(*temperatures):
 
 
 def calm(site, *temperatures, **present):
-    found = setpoints.rate_limited(site, points(*temperatures), QUARTERS, present=present)
+    found = setpoints.rate_limited(site, points(*temperatures), QUARTERS, current_supply=present)
     return found.supply_temperature["warm_plant"]
 
 
@@ -46,9 +46,9 @@ def test_calmed_water_rises_from_what_it_is(site):
 def test_calmed_water_is_never_warmer_and_keeps_the_ramp(site):
     rng = np.random.default_rng(4)
     wild, hours = rng.uniform(25.0, 34.0, 50), rng.choice([0.25, 1.0], 50)
-    found = setpoints.rate_limited(site, points(*wild), hours, present={}).supply_temperature[
-        "warm_plant"
-    ]
+    found = setpoints.rate_limited(
+        site, points(*wild), hours, current_supply={}
+    ).supply_temperature["warm_plant"]
     assert (found <= wild + 1e-9).all()
     assert (np.abs(np.diff(found)) <= 6.0 * hours[1:] + 1e-9).all()
 
@@ -66,7 +66,7 @@ def test_written_and_read_back(site):
         np.testing.assert_array_equal(found[key], values)
     again = setpoints.collect_set_points(site, found)
     np.testing.assert_array_equal(again.technology_range["cdu_1"], [14.0, 15.0])
-    assert again.least_flow["warm_plant"] == pytest.approx(0.4)
+    assert again.minimum_flow["warm_plant"] == pytest.approx(0.4)
     assert setpoints.collect_set_points(site, {("hall_power", "hall_1"): QUARTERS}) is None
 
 
@@ -96,7 +96,7 @@ def test_a_supply_temperature_alone_changes_no_flow():
     """
     small = sites.load_site("small")
     plain = steady(small, share=0.1, count=2)
-    declared = {p.name: np.full(2, p.supply_temperature) for p in small.of(CoolingPlant)}
+    declared = {p.name: np.full(2, p.supply_temperature) for p in small.machines_of(CoolingPlant)}
     told = plain.assign(setpoints.set_point_variables(SetPoints(supply_temperature=declared)))
     one, other = (
         simulate(small, state.initial_state(small), operation) for operation in (plain, told)

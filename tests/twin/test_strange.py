@@ -89,14 +89,16 @@ def test_nothing_is_identified_by_a_meter_that_errs_in_the_afternoon():
         )
     ))  # fmt: skip
     fouling = "warm_plant.rejection.fouling"
-    grades = [{e.parameter.name: e.grade for e in told.estimates} for told in (honest, bent)]
+    grades = [
+        {e.parameter.name: e.identifiability for e in told.estimates} for told in (honest, bent)
+    ]
     assert (grades[0][fouling], grades[1][fouling]) == (
         Identifiability.IDENTIFIED,
         Identifiability.WEAK,
     )
     assert grades[1]["ups_1.loss_factor"] is Identifiability.IDENTIFIED
-    assert not any("errs by the hour" in text for text in honest.said)
-    assert any(text.startswith("cooling_plant_draw.") for text in bent.said)
+    assert not any("errs by the hour" in text for text in honest.data_quality)
+    assert any(text.startswith("cooling_plant_draw.") for text in bent.data_quality)
 
 
 def test_a_sensor_that_is_not_there_leaves_no_warning_of_arithmetic(recwarn):
@@ -122,9 +124,9 @@ def test_readings_that_jump_away_and_back_bend_nothing(five_days):
     draw.values[wild] *= rng.uniform(2.0, 20.0, int(wild.sum()))
     site = sites.load_site("small")
     told = calibrate(site, five_days.readings.assign(cooling_plant_draw=draw))
-    assert [text for text in told.said if "jumped away and back" in text]
+    assert [text for text in told.data_quality if "jumped away and back" in text]
     for e in told.estimates:
-        if e.parameter.machine == "warm_plant" and e.grade is not Identifiability.UNKNOWN:
+        if e.parameter.machine == "warm_plant" and e.identifiability is not Identifiability.UNKNOWN:
             true = 0.0
             if not e.parameter.is_offset:
                 true = parameter_value(five_days.hidden.equipment["warm_plant"], e.parameter.path)
@@ -132,7 +134,7 @@ def test_readings_that_jump_away_and_back_bend_nothing(five_days):
 
 
 def test_a_plant_that_only_starts_and_stops_has_no_wild_readings(five_days):
-    assert TelemetryHistory(sites.load_site("small"), five_days.readings).wild == {}
+    assert TelemetryHistory(sites.load_site("small"), five_days.readings).outlier_counts == {}
     rng = np.random.default_rng(2)
     steps = np.repeat(rng.uniform(0.0, 1.0, 200), 7) + 0.005 * rng.standard_normal(1400)
     assert not find_spikes(steps).any()
@@ -154,5 +156,5 @@ def test_nothing_of_a_machine_with_a_parameter_at_its_bound_is_identified(five_d
     assert not [
         e.parameter.name
         for e in told.estimates
-        if e.parameter.machine in held and e.grade is Identifiability.IDENTIFIED
+        if e.parameter.machine in held and e.identifiability is Identifiability.IDENTIFIED
     ]

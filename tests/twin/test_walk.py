@@ -37,7 +37,7 @@ def store(**changed):
 def walked(kept, level, *, charge=0.0, discharge=0.0, hours=(1.0,)):
     hours = np.array(hours)
     into, out = (np.broadcast_to(power, hours.shape) for power in (charge, discharge))
-    return integrate_storage(kept, level, into, discharge=out, hours=hours)
+    return integrate_storage(kept, level, into, discharge=out, durations=hours)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_a_store_loses_by_hand():
     """Proves: 0.1 of 2 MW going in, 0.25 of 1 MW coming out, 0.1 of 5 MWh in an hour."""
     kept, hour = store(standing_loss=0.1), np.ones(1)
     into, out, levels = walked(kept, 5.0, charge=2.0, discharge=1.0)
-    loss = storage_losses(kept, into, discharge=out, levels=levels, hours=hour)
+    loss = storage_losses(kept, into, discharge=out, levels=levels, durations=hour)
     assert loss == pytest.approx([0.2 + 0.25 + 0.5])
     assert into - out - loss == pytest.approx(np.diff(levels))
 
@@ -99,7 +99,7 @@ def plant(*, lag=0.0, share=0.0):
 
 def circled(load, *, hours=1.0, base=100.0, rise=0.0, start=20.0, output=0.0, lag=0.0):
     walked = piped(load, hours=hours, base=base, rise=rise, start=(start, output), lag=lag)
-    assert (walked.arriving == walked.supply).all()
+    assert (walked.hall_supply == walked.supply).all()
     return walked.output, walked.supply
 
 
@@ -107,14 +107,14 @@ def piped(load, *, hours=1.0, base=100.0, rise=0.0, start=(20.0, 0.0), lag=0.0, 
     """Return the walk of a loop of which half may be on its way to the halls."""
     load = np.atleast_1d(np.asarray(load, float))
     whole = np.full(load.shape, 1.0)
-    ceiling = CoolingCapacity(flat=0.0 * whole, base=base * whole, rise=rise * whole)
+    ceiling = CoolingCapacity(chiller=0.0 * whole, dry_base=base * whole, slope=rise * whole)
     return integrate_loop(
         plant(lag=lag, share=0.0 if pipes is None else 0.5),
         load,
         ceiling,
-        hours=np.full(load.shape, hours),
+        durations=np.full(load.shape, hours),
         start=start,
-        pipes=pipes,
+        transport=pipes,
     )
 
 
@@ -157,7 +157,7 @@ def test_a_long_step_is_where_short_ones_end():
     pipes = on_its_way(1, rate=6.0, temperature=20.0)
     whole = piped([3.0], hours=1e6, base=1.0, rise=1.0, pipes=pipes)
     assert whole.supply[-1] == pytest.approx(22.0, abs=1e-4)
-    assert whole.arriving[-1] == pytest.approx(22.0, abs=1e-4)
+    assert whole.hall_supply[-1] == pytest.approx(22.0, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_steps_of_a_minute_follow_the_equation_of_a_slow_valve(lag):
     top = true[0].max()
     assert top < walked.supply.max() - 20.0 < 1.1 * top
     np.testing.assert_allclose(walked.supply - 20.0, true[0], atol=0.12 * top)
-    np.testing.assert_allclose(walked.valve, true[1], atol=0.12 * 2.0)
+    np.testing.assert_allclose(walked.valve_output, true[1], atol=0.12 * 2.0)
 
 
 def test_a_valve_that_has_caught_up_takes_what_came():
@@ -242,7 +242,7 @@ def _air(temperature, wet_bulb_below=3.0):
 
 def _plants(site="small"):
     """Return the warm and the chilled plant of a site."""
-    return sorted(sites.load_site(site).of(CoolingPlant), key=lambda p: -p.rated_cooling)
+    return sorted(sites.load_site(site).machines_of(CoolingPlant), key=lambda p: -p.rated_cooling)
 
 
 @pytest.mark.parametrize("air", [20.0, 30.0, 36.0, 37.5, 39.5, 41.0, 44.0, 50.0])
@@ -250,11 +250,11 @@ def test_a_ceiling_is_the_capacity_at_any_temperature_in_any_air(air):
     """Proves: also in air hotter than the set point of 38 degC, where the capacity there is 0."""
     warm, _ = _plants()
     weather, water = _air([air]), air + np.array([3.0, 5.0, 7.0])
-    ceiling = CoolingCapacity.of(warm, weather)
-    line = ceiling.base + ceiling.rise * (water - warm.supply_temperature)
+    ceiling = CoolingCapacity.from_plant(warm, weather)
+    line = ceiling.dry_base + ceiling.slope * (water - warm.supply_temperature)
     exact = [warm.capacity(weather, float(one))[0] for one in water]
     np.testing.assert_allclose(line, exact, rtol=1e-4)
-    assert ceiling.flat == 0.0
+    assert ceiling.chiller == 0.0
 
 
 def test_coolers_without_end_have_a_finite_line():
@@ -264,22 +264,22 @@ def test_coolers_without_end_have_a_finite_line():
     """
     warm, _ = _plants()
     rejection = warm.rejection.model_copy(update={"count": 1000})
-    ceiling = CoolingCapacity.of(
+    ceiling = CoolingCapacity.from_plant(
         warm.model_copy(update={"rejection": rejection}), _air([20.0, 38.0])
     )
-    assert np.isfinite(ceiling.base).all()
-    assert np.isfinite(ceiling.rise).all()
-    assert np.isfinite(ceiling.limit(warm)).all()
+    assert np.isfinite(ceiling.dry_base).all()
+    assert np.isfinite(ceiling.slope).all()
+    assert np.isfinite(ceiling.plannable(warm)).all()
 
 
 def test_chillers_give_no_more_when_warmer_but_coolers_alone_do():
     _, chilled = _plants()
-    ceiling = CoolingCapacity.of(chilled, _air([5.0, 30.0]))
-    np.testing.assert_array_equal(ceiling.flat, chilled.capacity(_air([5.0, 30.0]), 18.0))
-    assert (ceiling.rise > 0.0).all()
-    assert ceiling.take(slice(1, 2)).base == ceiling.base[1:]
+    ceiling = CoolingCapacity.from_plant(chilled, _air([5.0, 30.0]))
+    np.testing.assert_array_equal(ceiling.chiller, chilled.capacity(_air([5.0, 30.0]), 18.0))
+    assert (ceiling.slope > 0.0).all()
+    assert ceiling.select(slice(1, 2)).dry_base == ceiling.dry_base[1:]
     dry = chilled.model_copy(update={"economiser_approach": None})
-    assert (CoolingCapacity.of(dry, _air([5.0])).rise == 0.0).all()
+    assert (CoolingCapacity.from_plant(dry, _air([5.0])).slope == 0.0).all()
 
 
 @pytest.mark.parametrize(("circuit", "site", "hot"), [(0, "rhine", 41.0), (1, "gallia", 29.0)])
@@ -290,7 +290,11 @@ def test_a_plant_beyond_its_capacity_finds_a_balance(circuit, site, hot):
     load = np.full(count, 0.8 * plant.rated_cooling)
     begin = plant.supply_temperature, 0.0
     output, supply, *_ = integrate_loop(
-        plant, load, CoolingCapacity.of(plant, weather), hours=np.ones(count), start=begin
+        plant,
+        load,
+        CoolingCapacity.from_plant(plant, weather),
+        durations=np.ones(count),
+        start=begin,
     )
     assert output[-1] == pytest.approx(load[-1], rel=1e-6)
     assert hot < supply[-1] < hot + 12.0

@@ -19,26 +19,26 @@ def outlook():
 
 
 def test_wet_bulb_and_humidity_of_the_chart(outlook):
-    weather = Weather.of(outlook)
+    weather = Weather.from_dataset(outlook)
     # ASHRAE chart No. 1 at 30 degC, 50 %: wet bulb 22.0 degC, 13.3 g/kg
     assert weather.wet_bulb_temperature[0] == pytest.approx(22.0, abs=0.1)
     assert weather.humidity_ratio[0] == pytest.approx(0.0133, abs=1e-4)
 
 
 def test_more_than_saturated_is_saturated(outlook):
-    weather = Weather.of(outlook)
+    weather = Weather.from_dataset(outlook)
     assert weather.wet_bulb_temperature[1] == pytest.approx(10.0, abs=0.01)
 
 
 def test_the_wet_bulb_is_never_above_the_dry_one(outlook):
-    weather = Weather.of(outlook)
+    weather = Weather.from_dataset(outlook)
     assert (weather.wet_bulb_temperature <= weather.air_temperature + 1e-9).all()
 
 
 def test_a_stretch_is_cut_from_every_array(outlook):
-    weather = Weather.of(outlook).take(slice(1, 3))
+    weather = Weather.from_dataset(outlook).select(slice(1, 3))
     assert len(weather) == 2
-    whole = Weather.of(outlook)
+    whole = Weather.from_dataset(outlook)
     for name in ("air_temperature", "wet_bulb_temperature", "humidity_ratio", "air_pressure"):
         np.testing.assert_array_equal(getattr(weather, name), getattr(whole, name)[1:])
 
@@ -47,16 +47,16 @@ def test_a_stretch_is_cut_from_every_array(outlook):
 def test_pressure_in_another_unit_is_refused(outlook, unit):
     outlook["air_pressure"].attrs["units"] = unit
     with pytest.raises(UnitError, match="air_pressure"):
-        Weather.of(outlook)
+        Weather.from_dataset(outlook)
 
 
 def test_missing_humidity_is_named(outlook):
     with pytest.raises(UnitError, match=r"relative_humidity.*missing"):
-        Weather.of(outlook.drop_vars("relative_humidity"))
+        Weather.from_dataset(outlook.drop_vars("relative_humidity"))
 
 
 def test_air_told_roughly_is_nowhere_cooler_or_drier(outlook):
-    rough, exact = Weather.roughly(outlook), Weather.of(outlook)
+    rough, exact = Weather.from_rounded(outlook), Weather.from_dataset(outlook)
     least = {"air_temperature": -1e-9, "wet_bulb_temperature": -0.005, "humidity_ratio": -1e-9}
     for name, low in least.items():
         assert (getattr(rough, name) - getattr(exact, name) >= low).all()
@@ -66,7 +66,9 @@ def test_air_told_roughly_is_nowhere_cooler_or_drier(outlook):
 
 def test_air_on_the_grid_stays_there(outlook):
     tenths = np.array([26.7, 0.3, -10.1])
-    rough = Weather.roughly(variables.tag_dataset(outlook.assign(air_temperature=("time", tenths))))
+    rough = Weather.from_rounded(
+        variables.tag_dataset(outlook.assign(air_temperature=("time", tenths)))
+    )
     np.testing.assert_allclose(rough.air_temperature, tenths)
 
 
@@ -74,5 +76,5 @@ def test_hours_that_hardly_differ_are_the_same_roughly(outlook):
     near = outlook.assign(air_temperature=outlook["air_temperature"] - [0.01, 0.02, 0.0])
     near["air_temperature"].attrs = outlook["air_temperature"].attrs
     for name in ("air_temperature", "wet_bulb_temperature", "humidity_ratio", "air_pressure"):
-        first, second = (getattr(Weather.roughly(air), name)[:2] for air in (outlook, near))
+        first, second = (getattr(Weather.from_rounded(air), name)[:2] for air in (outlook, near))
         np.testing.assert_array_equal(first, second)

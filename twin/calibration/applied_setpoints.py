@@ -47,20 +47,20 @@ class AppliedSetPoints:
 
     Attributes
     ----------
-    points
+    set_points
         Set points on quarter-hours; None where all are as declared.
     unknown
         Cooling plant or bank of CDUs -> quarter-hours in which it is not known what it was held at.
-    said
+    exclusions
         What is left out, in words.
     """
 
-    points: SetPoints | None = None
+    set_points: SetPoints | None = None
     unknown: dict[str, BoolArray] = field(default_factory=dict)
-    said: tuple[str, ...] = ()
+    exclusions: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, site: Site, history: TelemetryHistory) -> Self:
+    def from_history(cls, site: Site, history: TelemetryHistory) -> Self:
         """Return what the water was held at, as far as a history tells it.
 
         Parameters
@@ -77,7 +77,7 @@ class AppliedSetPoints:
             Set points, and where they are not known.
         """
         found = _Found(site, history)
-        plants, banks = site.of(CoolingPlant), site.of(CduBank)
+        plants, banks = site.machines_of(CoolingPlant), site.machines_of(CduBank)
         supply = found.told(
             {plant.name: plant.supply_temperature for plant in plants}, SUPPLY_VARIABLES
         )
@@ -98,13 +98,15 @@ class AppliedSetPoints:
             supply_temperature=supply,
             temperature_range=wide,
             technology_range=warm,
-            least_flow={n: least for n, least in minimum_flows(site).items() if n in wide | warm},
-            units=units,
+            minimum_flow={n: least for n, least in minimum_flows(site).items() if n in wide | warm},
+            units_on=units,
         )
         is_told = bool(supply or wide or warm or units)
-        return cls(points=points if is_told else None, unknown=found.unknown, said=found.said)
+        return cls(
+            set_points=points if is_told else None, unknown=found.unknown, exclusions=found.said
+        )
 
-    def known(self, values: FloatArray, machines: Iterable[str]) -> FloatArray:
+    def mask_unknown(self, values: FloatArray, machines: Iterable[str]) -> FloatArray:
         """Return readings with NaN where it is not known what one of some machines was held at."""
         values = np.asarray(values)
         for name in machines:
@@ -177,7 +179,7 @@ class _Found:
     def units(self) -> dict[str, FloatArray]:
         """Return the chillers that ran, of plants whose chillers are committed by plans."""
         found = {}
-        for name in self._site.committed:
+        for name in self._site.switchable_units:
             ran = self._first(UNITS_VARIABLES, name)
             if np.isfinite(ran).any():
                 whole = np.round(np.nan_to_num(ran))
@@ -213,8 +215,8 @@ class _Found:
             return
         history = self._history
         heat = rack_liquid_heat(self._site, history)
-        flow = bank.flow(np.nan_to_num(heat))
-        declared = bank.technology_range * heat / bank.rated / flow
+        flow = bank.coolant_flow(np.nan_to_num(heat))
+        declared = bank.technology_range * heat / bank.rated_heat_total / flow
         cold, warm = (
             history.get(f"technology_{way}_temperature", bank.name) for way in ("supply", "return")
         )

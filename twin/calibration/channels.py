@@ -60,7 +60,7 @@ class CalibrationChannel:
         What was read, ``(time,)``; NaN where nothing was.
     error
         First guess at its standard error, the errors of what is taken as measured included.
-    expect
+    predict
         (site, offsets) -> what it should show.
     """
 
@@ -68,7 +68,7 @@ class CalibrationChannel:
     machines: tuple[str, ...]
     observed: FloatArray
     error: FloatArray
-    expect: Callable[[Site, SensorOffsets], FloatArray]
+    predict: Callable[[Site, SensorOffsets], FloatArray]
 
 
 def machine_draw(
@@ -77,7 +77,7 @@ def machine_draw(
     history: TelemetryHistory,
     *,
     carrier: str,
-    points: SetPoints | None = None,
+    set_points: SetPoints | None = None,
 ) -> FloatArray:
     """Return what a machine draws of a carrier to deliver a measured output.
 
@@ -91,7 +91,7 @@ def machine_draw(
         Gives the weather.
     carrier
         What is drawn.
-    points
+    set_points
         What the water was held at; by default the declared set points.
 
     Returns
@@ -106,13 +106,13 @@ def machine_draw(
         convert.output not in BIDIRECTIONAL_CARRIERS
     ):  # what reaches the grid bears power backwards too
         asked = np.maximum(asked, 0.0)
-    draws = convert.at(points).physics(asked, history.weather).draws
+    draws = convert.with_set_points(set_points).physics(asked, history.weather).inputs
     return np.where(is_known, draws[carrier], np.nan)
 
 
 def find_machine[T: Equipment](site: Site, name: str, kind: type[T]) -> T:
     """Return a machine of a kind by its name."""
-    return next(machine for machine in site.of(kind) if machine.name == name)
+    return next(machine for machine in site.machines_of(kind) if machine.name == name)
 
 
 LEVEL_SENSOR_ERROR: Final = 0.003
@@ -126,14 +126,14 @@ INTERVAL_HOURS: Final = 0.25
 
 
 def electrical_channels(
-    site: Site, history: TelemetryHistory, held: AppliedSetPoints
+    site: Site, history: TelemetryHistory, applied: AppliedSetPoints
 ) -> Iterator[CalibrationChannel]:
     """Yield the channels of the electrical chain, at what the water was held at."""
-    for hall in site.of(ITHall):
+    for hall in site.machines_of(ITHall):
         yield _hall(hall, history)
     yield _busbar(site, history)
-    yield _critical(site, history, held)
-    for battery in site.of(Battery):
+    yield _critical(site, history, applied)
+    for battery in site.machines_of(Battery):
         yield _battery(battery, history)
 
 
@@ -153,22 +153,22 @@ def _hall(hall: ITHall, history: TelemetryHistory) -> CalibrationChannel:
         machines=(name,),
         observed=np.where(np.isfinite(use), observed, np.nan),
         error=POWER_METER_ERROR * (observed + hall.idle_power),
-        expect=expect,
+        predict=expect,
     )
 
 
 def _busbar(site: Site, history: TelemetryHistory) -> CalibrationChannel:
     """Return the medium-voltage bus: what comes in and is not measured is lost in the UPS."""
-    banks = site.of(UpsBank)
+    banks = site.machines_of(UpsBank)
     outputs = {bank.name: history.get("ups_output", bank.name) for bank in banks}
-    into = history.total("cooling_plant_draw", site.of(CoolingPlant))
-    into = into + history.total("heat_reuse_draw", site.of(HeatReuse))
-    into = into + history.total("battery_charge", site.of(Battery))
-    out = history.total("battery_discharge", site.of(Battery))
-    out = out + history.total("renewable_used_power", site.of(Renewable))
+    into = history.total("cooling_plant_draw", site.machines_of(CoolingPlant))
+    into = into + history.total("heat_reuse_draw", site.machines_of(HeatReuse))
+    into = into + history.total("battery_charge", site.machines_of(Battery))
+    out = history.total("battery_discharge", site.machines_of(Battery))
+    out = out + history.total("renewable_used_power", site.machines_of(Renewable))
     told = "genset_output" if history.owners("genset_output") else "genset_power"
     metered = history.owners(told)  # gensets that nobody meters are taken to rest
-    out = out + history.total(told, (g for g in site.of(Genset) if g.name in metered))
+    out = out + history.total(told, (g for g in site.machines_of(Genset) if g.name in metered))
     given = sum(outputs.values(), np.zeros(history.count))
     observed = _behind_feeds(site, history)
 
@@ -187,7 +187,7 @@ def _busbar(site: Site, history: TelemetryHistory) -> CalibrationChannel:
         machines=tuple(outputs),
         observed=observed,
         error=POWER_METER_ERROR * np.sqrt(squares),
-        expect=expect,
+        predict=expect,
     )
 
 
@@ -195,8 +195,8 @@ def _behind_feeds(site: Site, history: TelemetryHistory) -> FloatArray:
     """Return the power that reaches the bus, by the meters nearest to it or the connection's."""
     feeds: list[Equipment] = []
     for name, machines in (
-        ("switchgear_output", site.of(Switchgear)),
-        ("transformer_output", site.of(TransformerBank)),
+        ("switchgear_output", site.machines_of(Switchgear)),
+        ("transformer_output", site.machines_of(TransformerBank)),
     ):
         measured = history.total(name, machines)
         if machines and np.isfinite(measured).any():
@@ -213,35 +213,37 @@ def _behind(feeds: Sequence[Equipment], given: FloatArray, history: TelemetryHis
         (convert,) = (r for r in machine.relations() if isinstance(r, Convert))
         output = given
         for _ in range(LOSS_ITERATIONS):
-            output = given - (machine_draw(machine, output, history, carrier=convert.lead) - output)
+            output = given - (
+                machine_draw(machine, output, history, carrier=convert.primary_input) - output
+            )
         given = output
     return given
 
 
 def _critical(site: Site, history: TelemetryHistory, held: AppliedSetPoints) -> CalibrationChannel:
     """Return the critical bus: what the UPS gives beside the racks is for the CDUs' pumps."""
-    observed = history.total("ups_output", site.of(UpsBank))
-    halls = history.total("hall_power", site.of(ITHall))
-    fans = history.total("hall_air_draw", site.of(CrahBank))
+    observed = history.total("ups_output", site.machines_of(UpsBank))
+    halls = history.total("hall_power", site.machines_of(ITHall))
+    fans = history.total("hall_air_draw", site.machines_of(CrahBank))
     liquid = rack_liquid_heat(site, history)
 
     def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
         power = halls
-        for machine in tuned.of(Busway):
+        for machine in tuned.machines_of(Busway):
             power = machine_draw(machine, power, history, carrier="critical")
         pumps = [
-            machine_draw(bank, liquid, history, carrier="critical", points=held.points)
-            for bank in tuned.of(CduBank)
+            machine_draw(bank, liquid, history, carrier="critical", set_points=held.set_points)
+            for bank in tuned.machines_of(CduBank)
         ]
         return np.asarray(power + fans + sum(pumps, np.zeros(history.count)))
 
-    banks = tuple(bank.name for bank in site.of(CduBank))
+    banks = tuple(bank.name for bank in site.machines_of(CduBank))
     return CalibrationChannel(
         name="critical",
         machines=banks,
-        observed=held.known(observed, banks),
+        observed=held.mask_unknown(observed, banks),
         error=POWER_METER_ERROR * np.hypot(observed, halls),
-        expect=expect,
+        predict=expect,
     )
 
 
@@ -263,7 +265,7 @@ def _battery(battery: Battery, history: TelemetryHistory) -> CalibrationChannel:
         machines=(name,),
         observed=level,
         error=np.full(history.count, LEVEL_SENSOR_ERROR * battery.capacity),
-        expect=expect,
+        predict=expect,
     )
 
 
@@ -285,16 +287,16 @@ def _anchored(gain: FloatArray, level: FloatArray, days: NDArray[np.int64]) -> F
 
 
 def thermal_channels(
-    site: Site, history: TelemetryHistory, held: AppliedSetPoints
+    site: Site, history: TelemetryHistory, applied: AppliedSetPoints
 ) -> Iterator[CalibrationChannel]:
     """Yield the channels of heat, at what the water was held at."""
-    for plant in site.of(CoolingPlant):
-        yield from _plant(plant, history, held)
-    for bank in site.of(CduBank):
-        yield _coolant(site, bank, history, held=held)
-    for air in site.of(CrahBank):
+    for plant in site.machines_of(CoolingPlant):
+        yield from _plant(plant, history, applied)
+    for bank in site.machines_of(CduBank):
+        yield _coolant(site, bank, history, held=applied)
+    for air in site.machines_of(CrahBank):
         yield _fans(site, air, history)
-    for pump in site.of(HeatReuse):
+    for pump in site.machines_of(HeatReuse):
         yield _pump(pump, history)
 
 
@@ -305,11 +307,13 @@ def _plant(
     name = plant.name
     output = history.get("cooling_plant_output", name)
     observed = history.get("cooling_plant_draw", name)
-    told = held.points.supply_temperature if held.points else {}
+    told = held.set_points.supply_temperature if held.set_points else {}
 
     def draw(tuned: Site, _: SensorOffsets) -> FloatArray:
         machine = find_machine(tuned, name, CoolingPlant)
-        return machine_draw(machine, output, history, carrier="medium_voltage", points=held.points)
+        return machine_draw(
+            machine, output, history, carrier="medium_voltage", set_points=held.set_points
+        )
 
     def supply(tuned: Site, offsets: SensorOffsets) -> FloatArray:
         declared = find_machine(tuned, name, CoolingPlant).supply_temperature
@@ -319,18 +323,18 @@ def _plant(
     yield CalibrationChannel(
         name=f"cooling_plant_draw.{name}",
         machines=(name,),
-        observed=held.known(
-            np.where(np.isfinite(output) & history.is_aired, observed, np.nan), [name]
+        observed=held.mask_unknown(
+            np.where(np.isfinite(output) & history.has_weather, observed, np.nan), [name]
         ),
         error=POWER_METER_ERROR * (observed + plant.pump_power),
-        expect=draw,
+        predict=draw,
     )
     yield CalibrationChannel(
         name=f"facility_supply_temperature.{name}",
         machines=(name,),
-        observed=held.known(history.get("facility_supply_temperature", name), [name]),
+        observed=held.mask_unknown(history.get("facility_supply_temperature", name), [name]),
         error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
-        expect=supply,
+        predict=supply,
     )
 
 
@@ -338,36 +342,39 @@ def _coolant(
     site: Site, bank: CduBank, history: TelemetryHistory, *, held: AppliedSetPoints
 ) -> CalibrationChannel:
     """Return the coolant at the racks: above the water by what the exchangers need."""
-    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    plant = next(plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm")
     warm = plant.name
     water = history.get("facility_supply_temperature", warm)
     heat = rack_liquid_heat(site, history)
-    through = plant.share(
-        heat, rated_heat=bank.rated, rated_range=bank.facility_range, points=held.points
+    through = plant.consumer_flow(
+        heat,
+        rated_heat=bank.rated_heat_total,
+        rated_range=bank.facility_range,
+        set_points=held.set_points,
     )
 
     def expect(tuned: Site, offsets: SensorOffsets) -> FloatArray:
         true = water - offsets.get(f"{warm}.facility_supply_temperature.offset", 0.0)
         machine = find_machine(tuned, bank.name, CduBank)
         read = machine.technology_supply_temperature(
-            heat, true, points=held.points, facility_flow=through
+            heat, true, set_points=held.set_points, facility_flow=through
         )
         return read + offsets.get(f"{bank.name}.technology_supply_temperature.offset", 0.0)
 
     return CalibrationChannel(
         name=f"technology_supply_temperature.{bank.name}",
         machines=(bank.name, warm),
-        observed=held.known(
+        observed=held.mask_unknown(
             history.get("technology_supply_temperature", bank.name), [bank.name, warm]
         ),
         error=np.full(history.count, TEMPERATURE_SENSOR_ERROR_K),
-        expect=expect,
+        predict=expect,
     )
 
 
 def _fans(site: Site, air: CrahBank, history: TelemetryHistory) -> CalibrationChannel:
     """Return the fans of the halls."""
-    halls = history.total("hall_power", site.of(ITHall))
+    halls = history.total("hall_power", site.machines_of(ITHall))
     observed = history.get("hall_air_draw", air.name)
 
     def expect(tuned: Site, _: SensorOffsets) -> FloatArray:
@@ -381,17 +388,20 @@ def _fans(site: Site, air: CrahBank, history: TelemetryHistory) -> CalibrationCh
         machines=(air.name,),
         observed=np.where(np.isfinite(halls), observed, np.nan),
         error=POWER_METER_ERROR * (observed + air.fan_power),
-        expect=expect,
+        predict=expect,
     )
 
 
 def _air_heat(site: Site, history: TelemetryHistory) -> FloatArray:
     """Return the heat that racks and busways leave to the air of the halls. [MW]"""
-    halls = history.total("hall_power", site.of(ITHall))
+    halls = history.total("hall_power", site.machines_of(ITHall))
     parts = [
-        (1.0 - hall.liquid_share) * history.get("hall_power", hall.name) for hall in site.of(ITHall)
+        (1.0 - hall.liquid_share) * history.get("hall_power", hall.name)
+        for hall in site.machines_of(ITHall)
     ]
-    lost = [machine_draw(machine, halls, history, carrier="air") for machine in site.of(Busway)]
+    lost = [
+        machine_draw(machine, halls, history, carrier="air") for machine in site.machines_of(Busway)
+    ]
     return np.asarray(np.sum([*parts, *lost], axis=0))
 
 
@@ -407,7 +417,7 @@ def _pump(pump: HeatReuse, history: TelemetryHistory) -> CalibrationChannel:
     return CalibrationChannel(
         name=f"heat_reuse_draw.{pump.name}",
         machines=(pump.name,),
-        observed=np.where(np.isfinite(heat) & history.is_aired, observed, np.nan),
+        observed=np.where(np.isfinite(heat) & history.has_weather, observed, np.nan),
         error=POWER_METER_ERROR * (observed + pump.rated_heat / pump.rated_cop),
-        expect=expect,
+        predict=expect,
     )

@@ -62,12 +62,12 @@ class CalibrationSummary:
     points: Mapping[str, EstimatePoint]
 
     @classmethod
-    def of(cls, calibration: CalibrationResult) -> "CalibrationSummary":
+    def from_calibration(cls, calibration: CalibrationResult) -> "CalibrationSummary":
         """Return what is kept of a calibration."""
         points = {
             e.parameter.name: EstimatePoint(value=e.value, error=e.error)
             for e in calibration.estimates
-            if e.grade is not Identifiability.UNKNOWN and not e.is_at_bound
+            if e.identifiability is not Identifiability.UNKNOWN and not e.is_at_bound
         }
         return cls(start=calibration.start, end=calibration.end, points=points)
 
@@ -103,7 +103,7 @@ class ParameterDrift:
     text: str
 
     @property
-    def is_grave(self) -> bool:
+    def is_severe(self) -> bool:
         """Whether somebody should look soon."""
         return self.loss >= SEVERE_LOSS and not self.parameter.endswith(".offset")
 

@@ -81,14 +81,14 @@ class FitResult:
     ----------
     values
         Estimates, ``(parameter,)``, in their units.
-    slopes
+    jacobian
         Change of the weighted residuals for a doubt of each parameter, ``(row, parameter)``.
     residuals
         Channel -> what was read less what was expected; NaN where nothing was.
     """
 
     values: FloatArray
-    slopes: FloatArray
+    jacobian: FloatArray
     residuals: dict[str, FloatArray]
 
 
@@ -104,9 +104,9 @@ class CalibrationParameter:
         Names of the inner tables and of the parameter; for an offset, the sensor's variable.
     prior
         What the site file says; zero for an offset. [unit]
-    doubt
+    prior_std
         Standard deviation before anything is heard. [unit]
-    low, high
+    lower_bound, upper_bound
         Bounds of any estimate. [unit]
     unit
         Of the value.
@@ -117,9 +117,9 @@ class CalibrationParameter:
     machine: str
     path: tuple[str, ...]
     prior: float
-    doubt: float
-    low: float
-    high: float
+    prior_std: float
+    lower_bound: float
+    upper_bound: float
     unit: str = "1"
     is_offset: bool = False
 
@@ -154,24 +154,24 @@ class ParameterFit:
     ) -> None:
         self._site, self._parameters = site, parameters
         self._prior = np.array([p.prior for p in parameters])
-        self._doubt = np.array([p.doubt for p in parameters])
+        self._doubt = np.array([p.prior_std for p in parameters])
         self._channels: list[tuple[CalibrationChannel, BoolArray, FloatArray]] = []
         for channel in channels:
-            expected = channel.expect(site, {})
+            expected = channel.predict(site, {})
             is_read = np.isfinite(channel.observed) & np.isfinite(expected)
             is_read &= np.isfinite(channel.error) & (channel.error > 0.0)
             if np.count_nonzero(is_read) >= MIN_READINGS:
                 error = channel.error[is_read] * errors.get(channel.name, 1.0)
                 self._channels.append((channel, is_read, error))
 
-    def solve(self, free: BoolArray, begin: FloatArray | None = None) -> FitResult:
+    def solve(self, free: BoolArray, start: FloatArray | None = None) -> FitResult:
         """Return the best values of the free parameters; all others stay where they are.
 
         Parameters
         ----------
         free
             Which parameters may move, ``(parameter,)``.
-        begin
+        start
             Values to begin with, in their units; by default those of the site file.
 
         Returns
@@ -185,8 +185,8 @@ class ParameterFit:
         that makes the sum no smaller is halved.
         """
         x = np.zeros(len(self._prior))
-        if begin is not None:
-            x = np.where(free, (begin - self._prior) / self._doubt, 0.0)
+        if start is not None:
+            x = np.where(free, (start - self._prior) / self._doubt, 0.0)
         rows = np.concatenate(self._rows(x))
         slopes = self._slopes(x, rows)
         for _ in range(MAX_STEPS):
@@ -202,7 +202,7 @@ class ParameterFit:
             if np.max(np.abs(step)) < CONVERGED_STEP:
                 break
         return FitResult(
-            values=self._prior + self._doubt * x, slopes=slopes, residuals=self._residuals(x)
+            values=self._prior + self._doubt * x, jacobian=slopes, residuals=self._residuals(x)
         )
 
     def _step(
@@ -227,8 +227,8 @@ class ParameterFit:
         return np.clip(x + step, low, high) - x
 
     def _bounds(self) -> tuple[FloatArray, FloatArray]:
-        low = np.array([p.low for p in self._parameters])
-        high = np.array([p.high for p in self._parameters])
+        low = np.array([p.lower_bound for p in self._parameters])
+        high = np.array([p.upper_bound for p in self._parameters])
         return (low - self._prior) / self._doubt, (high - self._prior) / self._doubt
 
     def _tuned(self, x: FloatArray) -> tuple[Site, dict[str, float]]:
@@ -240,7 +240,7 @@ class ParameterFit:
     def _rows(self, x: FloatArray) -> list[FloatArray]:
         tuned, offsets = self._tuned(x)
         return [
-            (channel.expect(tuned, offsets) - channel.observed)[is_read] / error
+            (channel.predict(tuned, offsets) - channel.observed)[is_read] / error
             for channel, is_read, error in self._channels
         ]
 
@@ -257,7 +257,7 @@ class ParameterFit:
             tuned, offsets = self._tuned(moved)
             for which, (channel, is_read, error) in enumerate(self._channels):
                 if parameter.machine in channel.machines:
-                    there = (channel.expect(tuned, offsets) - channel.observed)[is_read] / error
+                    there = (channel.predict(tuned, offsets) - channel.observed)[is_read] / error
                     span = slice(starts[which], starts[which + 1])
                     table[span, column] = (there - rows[span]) / (moved[column] - x[column])
         return table
@@ -266,7 +266,7 @@ class ParameterFit:
         tuned, offsets = self._tuned(x)
         found = {}
         for channel, is_read, _ in self._channels:
-            residual = channel.observed - channel.expect(tuned, offsets)
+            residual = channel.observed - channel.predict(tuned, offsets)
             found[channel.name] = np.where(is_read, residual, np.nan)
         return found
 
@@ -285,7 +285,7 @@ def error_factors(
     channels: Sequence[CalibrationChannel],
     residuals: dict[str, FloatArray],
     *,
-    held: Collection[str] = (),
+    at_bound: Collection[str] = (),
 ) -> dict[str, float]:
     """Return by what factor each channel's errors are larger than was guessed at first.
 
@@ -295,7 +295,7 @@ def error_factors(
         The channels.
     residuals
         What is left of each after a first fit.
-    held
+    at_bound
         Machines of which a parameter is at its bound.
 
     Returns
@@ -321,7 +321,7 @@ def error_factors(
         if size > 0.0:
             memory = _memory(np.clip(scaled / size, -ROBUST_SCALE, ROBUST_SCALE))
             factor = max(size * float(np.sqrt((1.0 + memory) / (1.0 - memory))), MIN_ERROR_FACTOR)
-            is_held = not set(held).isdisjoint(channel.machines)
+            is_held = not set(at_bound).isdisjoint(channel.machines)
             found[channel.name] = min(factor, MAX_BOUND_FACTOR) if is_held else factor
     return found
 
@@ -399,9 +399,9 @@ def _share(
         machine=machine.name,
         path=path,
         prior=prior,
-        doubt=width,
-        low=prior - BOUND_SIGMAS * width,
-        high=min(high, most) if most else high,
+        prior_std=width,
+        lower_bound=prior - BOUND_SIGMAS * width,
+        upper_bound=min(high, most) if most else high,
         unit="MW" if path[-1].endswith("_power") else "1",
     )
 
@@ -412,9 +412,9 @@ def _offset(machine: Equipment, variable: str) -> CalibrationParameter:
         machine=machine.name,
         path=(variable,),
         prior=0.0,
-        doubt=OFFSET_PRIOR_STD_K,
-        low=-width,
-        high=width,
+        prior_std=OFFSET_PRIOR_STD_K,
+        lower_bound=-width,
+        upper_bound=width,
         unit="K",
         is_offset=True,
     )

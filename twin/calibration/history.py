@@ -102,9 +102,9 @@ class TelemetryHistory:
 
     def __init__(self, site: Site, telemetry: xr.Dataset) -> None:
         times = np.asarray(telemetry["time"].to_numpy(), dtype="datetime64[us]")
-        self.stuck: dict[tuple[str, str], int] = {}
-        self.wild: dict[tuple[str, str], int] = {}
-        self.impossible: dict[str, int] = {}
+        self.stuck_counts: dict[tuple[str, str], int] = {}
+        self.outlier_counts: dict[tuple[str, str], int] = {}
+        self.implausible_counts: dict[str, int] = {}
         self._values: dict[tuple[str, str], FloatArray] = {}
         if not len(times):
             raise StateError(site.name, [_empty("time")])
@@ -124,10 +124,10 @@ class TelemetryHistory:
             if array.ndim in {1, 2} and array.dims[0] in {"time", "instant"}:
                 self._enter(VARIABLE_ALIASES.get(str(name), str(name)), array)
         wanted = ("air_temperature", "relative_humidity")
-        faults = [_empty(name) for name in wanted if np.isnan(self.get(name)).all()]
-        faults += self._absurd(site)
-        if faults:
-            raise StateError(site.name, faults)
+        issues = [_empty(name) for name in wanted if np.isnan(self.get(name)).all()]
+        issues += self._absurd(site)
+        if issues:
+            raise StateError(site.name, issues)
         self.weather = self._weather(site)
 
     def get(self, name: str, owner: str = "") -> FloatArray:
@@ -163,11 +163,11 @@ class TelemetryHistory:
             known = column.astype(float)
             stuck = _stuck(known) & (not name.endswith(CONSTANT_SUFFIXES))
             if stuck.any():
-                self.stuck[name, label] = int(np.count_nonzero(stuck))
+                self.stuck_counts[name, label] = int(np.count_nonzero(stuck))
             known = np.where(stuck, np.nan, known)
             wild = self._wild(known) & (not name.endswith(CONSTANT_SUFFIXES))
             if wild.any():
-                self.wild[name, label] = int(np.count_nonzero(wild))
+                self.outlier_counts[name, label] = int(np.count_nonzero(wild))
             self._values[name, label] = self._mean(np.where(wild, np.nan, known))
 
     def _wild(self, column: FloatArray) -> NDArray[np.bool_]:
@@ -198,8 +198,8 @@ class TelemetryHistory:
     def _absurd(self, site: Site) -> list[ValidationIssue]:
         """Return faults of values that must be in another unit."""
         most = {("grid_import_power", ""): site.grid.import_limit}
-        most |= {("hall_power", hall.name): hall.full_power for hall in site.of(ITHall)}
-        faults = []
+        most |= {("hall_power", hall.name): hall.full_power for hall in site.machines_of(ITHall)}
+        issues = []
         for (name, owner), values in self._values.items():
             middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
             low, high = -np.inf, UNIT_ERROR_RATIO * most.get((name, owner), np.inf)
@@ -209,40 +209,40 @@ class TelemetryHistory:
             if not low <= middle <= high:
                 unit = variables.variable_definition(name).unit
                 place = f"{name} of {owner}" if owner else name
-                mend = f"cannot be in {unit} on this site; convert it"
+                remedy = f"cannot be in {unit} on this site; convert it"
                 if unit == "1":
-                    mend = "must be a share, from 0 to 1; convert it"
-                faults.append(ValidationIssue(place=place, value=f"{middle:.4g}", mend=mend))
-        return faults
+                    remedy = "must be a share, from 0 to 1; convert it"
+                issues.append(ValidationIssue(location=place, found=f"{middle:.4g}", remedy=remedy))
+        return issues
 
     def _weather(self, site: Site) -> Weather:
         """Return the air of every quarter-hour; gaps are bridged, and held at the ends."""
         places = np.arange(self.count)
-        self.is_aired = np.ones(self.count, dtype=bool)
+        self.has_weather = np.ones(self.count, dtype=bool)
         rows = {}
         for name, (low, high) in PLAUSIBLE_AIR.items():
             values = self.get(name)
             is_read = (values >= low) & (values <= high)
             left_out = int(np.count_nonzero(np.isfinite(values) & ~is_read))
             if left_out:
-                self.impossible[name] = left_out
+                self.implausible_counts[name] = left_out
             if name == "air_pressure" and not is_read.any():
                 values = np.full(
                     self.count, float(psychrometrics.standard_pressure(site.elevation))
                 )
                 is_read = np.ones(self.count, dtype=bool)
             rows[name] = np.interp(places, places[is_read], values[is_read])
-            self.is_aired &= ~_far(is_read)
+            self.has_weather &= ~_far(is_read)
         data = {
             name: ("time", row, {"units": unit})
             for (name, row), unit in zip(rows.items(), ("degC", "1", "kPa"), strict=True)
         }
-        return Weather.of(xr.Dataset(data))
+        return Weather.from_dataset(xr.Dataset(data))
 
 
 def _empty(name: str) -> ValidationIssue:
     return ValidationIssue(
-        place=name, value="", mend="the history has none of it; name another time"
+        location=name, found="", remedy="the history has none of it; name another time"
     )
 
 
@@ -250,10 +250,10 @@ def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
     """Return the fault of a history that is too short or too long, with both its ends."""
     first, last = times.min(), times.max()
     span = f"{count / 4:g} h from {units.format_minute(first)} to {units.format_minute(last)}"
-    mend = f"a calibration needs at least {MIN_QUARTERS / 4:g} h; name another time"
+    remedy = f"a calibration needs at least {MIN_QUARTERS / 4:g} h; name another time"
     if count > MAX_QUARTERS:
-        mend = "one of these stamps must be wrong; name another time"
-    return ValidationIssue(place="history", value=span, mend=mend)
+        remedy = "one of these stamps must be wrong; name another time"
+    return ValidationIssue(location="history", found=span, remedy=remedy)
 
 
 def _check_units(telemetry: xr.Dataset) -> None:
@@ -311,7 +311,7 @@ def _stuck(column: FloatArray) -> NDArray[np.bool_]:
 
 def rack_liquid_heat(site: Site, history: TelemetryHistory) -> FloatArray:
     """Return the measured power of the racks that goes into their coolant, ``(time,)``. [MW]"""
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     return np.sum([h.liquid_share * history.get("hall_power", h.name) for h in halls], axis=0)
 
 

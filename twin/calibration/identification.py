@@ -70,7 +70,7 @@ class ParameterEstimate:
         Its estimate; what the site file says if the history does not tell it. [unit]
     error
         Standard error; that of the doubt if the history does not tell it. [unit]
-    grade
+    identifiability
         How well the history tells it.
     is_at_bound
         Whether a bound holds it: then something else is wrong.
@@ -79,7 +79,7 @@ class ParameterEstimate:
     parameter: CalibrationParameter
     value: float
     error: float
-    grade: Identifiability
+    identifiability: Identifiability
     is_at_bound: bool
 
 
@@ -102,7 +102,7 @@ class CalibrationResult:
         history. [1]
     noise
         Channel -> standard deviation of what is left. [as the channel]
-    said
+    data_quality
         What is strange about the history, in words.
     """
 
@@ -113,7 +113,7 @@ class CalibrationResult:
     correlation: FloatArray
     singular_values: FloatArray
     noise: Mapping[str, float]
-    said: tuple[str, ...] = ()
+    data_quality: tuple[str, ...] = ()
 
     @cached_property
     def offsets(self) -> Mapping[tuple[str, str], float]:
@@ -125,12 +125,14 @@ class CalibrationResult:
         }
 
     @property
-    def unknown(self) -> tuple[str, ...]:
+    def unidentified(self) -> tuple[str, ...]:
         """Names of what the history does not tell; it stays where the site file has it."""
-        return tuple(e.parameter.name for e in self.estimates if e.grade is Identifiability.UNKNOWN)
+        return tuple(
+            e.parameter.name for e in self.estimates if e.identifiability is Identifiability.UNKNOWN
+        )
 
     @property
-    def alike(self) -> tuple[tuple[str, str, float], ...]:
+    def correlated_pairs(self) -> tuple[tuple[str, str, float], ...]:
         """Pairs of parameters whose estimates stand for one another, with the correlation. [1]"""
         names = [e.parameter.name for e in self.estimates]
         rows, columns = np.nonzero(np.triu(np.abs(self.correlation), 1) > CORRELATION_LIMIT)
@@ -146,10 +148,10 @@ class CalibrationResult:
             "value": [e.value for e in self.estimates],
             "standard_error": [e.error for e in self.estimates],
             "prior": [e.parameter.prior for e in self.estimates],
-            "low": [e.parameter.low for e in self.estimates],
-            "high": [e.parameter.high for e in self.estimates],
+            "low": [e.parameter.lower_bound for e in self.estimates],
+            "high": [e.parameter.upper_bound for e in self.estimates],
             "unit": [e.parameter.unit for e in self.estimates],
-            "grade": [e.grade.value for e in self.estimates],
+            "grade": [e.identifiability.value for e in self.estimates],
             "is_at_bound": [e.is_at_bound for e in self.estimates],
         }
         table = xr.Dataset(
@@ -198,7 +200,7 @@ def calibrate(
     machine of which a bound holds a parameter: something else is wrong there.
     """
     known = TelemetryHistory(site, history)
-    water = AppliedSetPoints.of(site, known)
+    water = AppliedSetPoints.from_history(site, known)
     channels = [
         channel
         for channel in (
@@ -209,18 +211,20 @@ def calibrate(
     ]
     wanted = tuple(calibration_parameters(site) if parameters is None else parameters)
     if not channels:
-        mend = "the history holds no meter that the twin can be held against"
-        raise StateError(site.name, [ValidationIssue(place="history", value="", mend=mend)])
+        remedy = "the history holds no meter that the twin can be held against"
+        raise StateError(site.name, [ValidationIssue(location="history", found="", remedy=remedy)])
     everything = np.ones(len(wanted), dtype=bool)
     first = ParameterFit(site, channels, parameters=wanted, errors={}).solve(everything)
     held = {p.machine for p, x in zip(wanted, first.values, strict=True) if _is_at_bound(p, x)}
-    errors = error_factors(channels, first.residuals, held=held)
+    errors = error_factors(channels, first.residuals, at_bound=held)
     fit = ParameterFit(site, channels, parameters=wanted, errors=errors)
     second = fit.solve(everything, first.values)
     told = _spread(second) <= MAX_REMAINING_PRIOR
     last = second if told.all() else fit.solve(told, second.values)
     found = _calibration(site, known, wanted, fitted=last, told=told)
-    return _doubted(replace(found, said=(*water.said, *found.said)), channels, last)
+    return _doubted(
+        replace(found, data_quality=(*water.exclusions, *found.data_quality)), channels, last
+    )
 
 
 def _doubted(
@@ -236,18 +240,18 @@ def _doubted(
     bent = {name for channel in channels if channel.name in clocked for name in channel.machines}
     bent |= {e.parameter.machine for e in found.estimates if e.is_at_bound}
     estimates = tuple(
-        replace(e, grade=Identifiability.WEAK)
-        if e.grade is Identifiability.IDENTIFIED and e.parameter.machine in bent
+        replace(e, identifiability=Identifiability.WEAK)
+        if e.identifiability is Identifiability.IDENTIFIED and e.parameter.machine in bent
         else e
         for e in found.estimates
     )
-    said = (*found.said, *residual_trends(last.residuals, least), *clocked.values())
-    return replace(found, estimates=estimates, said=said)
+    said = (*found.data_quality, *residual_trends(last.residuals, least), *clocked.values())
+    return replace(found, estimates=estimates, data_quality=said)
 
 
 def _covariance(fitted: FitResult) -> FloatArray:
     """Return the covariance of all estimates, in doubts: those that stay are as before."""
-    information = fitted.slopes.T @ fitted.slopes
+    information = fitted.jacobian.T @ fitted.jacobian
     return np.asarray(np.linalg.inv(information + np.eye(len(information))))
 
 
@@ -272,7 +276,9 @@ def _calibration(
             parameters, fitted.values.tolist(), spread.tolist(), told, strict=True
         )
     )
-    values = {e.parameter: e.value for e in estimates if e.grade is not Identifiability.UNKNOWN}
+    values = {
+        e.parameter: e.value for e in estimates if e.identifiability is not Identifiability.UNKNOWN
+    }
     noise = {name: float(np.nanstd(rows)) for name, rows in fitted.residuals.items()}
     return CalibrationResult(
         start=known.time[0],
@@ -280,9 +286,9 @@ def _calibration(
         site=with_parameters(site, values),
         estimates=estimates,
         correlation=covariance / np.outer(spread, spread),
-        singular_values=np.linalg.svd(fitted.slopes, compute_uv=False),
+        singular_values=np.linalg.svd(fitted.jacobian, compute_uv=False),
         noise=noise,
-        said=tuple(excluded_readings(known)),
+        data_quality=tuple(excluded_readings(known)),
     )
 
 
@@ -290,9 +296,9 @@ def _estimated(
     parameter: CalibrationParameter, value: float, *, share: float, is_told: bool
 ) -> ParameterEstimate:
     scale = 1.0 if parameter.is_offset else abs(value)
-    error = share * parameter.doubt
+    error = share * parameter.prior_std
     if is_told and not parameter.is_offset:
-        error = min(float(np.hypot(error, AVERAGING_ERROR_SHARE * scale)), parameter.doubt)
+        error = min(float(np.hypot(error, AVERAGING_ERROR_SHARE * scale)), parameter.prior_std)
     grade = Identifiability.UNKNOWN
     if is_told:
         grade = (
@@ -304,13 +310,16 @@ def _estimated(
         parameter=parameter,
         value=value if is_told else parameter.prior,
         error=error,
-        grade=grade,
+        identifiability=grade,
         is_at_bound=is_told and _is_at_bound(parameter, value),
     )
 
 
 def _is_at_bound(parameter: CalibrationParameter, value: float) -> bool:
-    return min(value - parameter.low, parameter.high - value) < BOUND_TOLERANCE * parameter.doubt
+    return (
+        min(value - parameter.lower_bound, parameter.upper_bound - value)
+        < BOUND_TOLERANCE * parameter.prior_std
+    )
 
 
 TREND_SIGNIFICANCE: Final = 5.0
@@ -340,21 +349,21 @@ def excluded_readings(history: TelemetryHistory) -> Iterator[str]:
 
 def stuck_sensors(history: TelemetryHistory) -> Iterator[str]:
     """Yield sensors whose readings were left out since they stood still."""
-    for (name, owner), count in sorted(history.stuck.items()):
+    for (name, owner), count in sorted(history.stuck_counts.items()):
         what = f"{name} of {owner}" if owner else name
         yield f"the sensor of {what} stood still: {count} readings are left out"
 
 
 def outlier_readings(history: TelemetryHistory) -> Iterator[str]:
     """Yield sensors of which some readings were left out since they jump away and back."""
-    for (name, owner), count in sorted(history.wild.items()):
+    for (name, owner), count in sorted(history.outlier_counts.items()):
         what = f"{name} of {owner}" if owner else name
         yield f"the sensor of {what} jumped away and back: {count} readings are left out"
 
 
 def implausible_weather(history: TelemetryHistory) -> Iterator[str]:
     """Yield words of the weather of which some was left out since no air is so."""
-    for name, count in sorted(history.impossible.items()):
+    for name, count in sorted(history.implausible_counts.items()):
         yield f"{name} cannot have been what was read: {count} quarter-hours are left out"
 
 

@@ -39,7 +39,7 @@ class PrefaultPlant:
         Heat that enters the circuit over the interval. [MW]
     flow
         Flow over the rated one. [1]
-    free
+    economiser_heat
         Heat that the economiser takes; all of it without chillers. [MW]
     units_on
         Chillers that run. [1]
@@ -51,7 +51,7 @@ class PrefaultPlant:
     output: FloatArray
     load: FloatArray
     flow: FloatArray
-    free: FloatArray
+    economiser_heat: FloatArray
     units_on: FloatArray
 
 
@@ -67,14 +67,14 @@ class PrefaultState:
         Outdoor air on ``time``.
     result
         What :func:`twin.simulate` returned for it.
-    points
+    set_points
         Set points of the water; None where all are the declared ones.
     """
 
     site: Site
     weather: Weather
     result: xr.Dataset
-    points: SetPoints | None = None
+    set_points: SetPoints | None = None
 
     def __len__(self) -> int:
         """Return the number of intervals."""
@@ -83,50 +83,50 @@ class PrefaultState:
     @property
     def halls(self) -> tuple[ITHall, ...]:
         """The halls."""
-        return self.site.of(ITHall)
+        return self.site.machines_of(ITHall)
 
     @property
     def cdu(self) -> CduBank:
         """The bank of CDUs."""
-        return self.site.of(CduBank)[0]
+        return self.site.machines_of(CduBank)[0]
 
     @property
     def air(self) -> CrahBank:
         """The air handlers."""
-        return self.site.of(CrahBank)[0]
+        return self.site.machines_of(CrahBank)[0]
 
-    def flow(self, name: str, owner: str) -> FloatArray:
+    def values(self, name: str, owner: str) -> FloatArray:
         """Return a flow of one machine on ``time``, or a stock on ``instant``, in its unit."""
         return machine_values(self.result, name, owner)
 
     @cached_property
     def plants(self) -> Mapping[str, PrefaultPlant]:
         """Circuit -> its plant: warm, chilled."""
-        return {plant.serves: self._plant(plant) for plant in self.site.of(CoolingPlant)}
+        return {plant.serves: self._plant(plant) for plant in self.site.machines_of(CoolingPlant)}
 
     def _plant(self, plant: CoolingPlant) -> PrefaultPlant:
         name = plant.name
-        held = self.points.supply_temperature if self.points else {}
+        held = self.set_points.supply_temperature if self.set_points else {}
         target = held.get(name, np.full(len(self), plant.supply_temperature))
         per_flow = fluid_flow.capacity_rate(1.0, plant.loop.liquid, temperature=target)
         rated = plant.rated_cooling / plant.temperature_range
-        output = self.flow("cooling_plant_output", name)
-        temperature = self.flow("facility_supply_temperature", name)
+        output = self.values("cooling_plant_output", name)
+        temperature = self.values("facility_supply_temperature", name)
         return PrefaultPlant(
             machine=plant,
             target=np.asarray(target, dtype=np.float64),
             temperature=temperature[:-1],
             output=output,
-            load=self.flow("cooling_load", name),
-            flow=self.flow("cooling_plant_flow", name) * per_flow / rated,
-            free=self.flow("cooling_plant_free_share", name) * output,
-            units_on=self.flow("cooling_plant_units_on", name),
+            load=self.values("cooling_load", name),
+            flow=self.values("cooling_plant_flow", name) * per_flow / rated,
+            economiser_heat=self.values("cooling_plant_free_share", name) * output,
+            units_on=self.values("cooling_plant_units_on", name),
         )
 
     @property
     def tanks(self) -> tuple[Store, ...]:
         """The tanks, as stores."""
-        names = {tank.name for tank in self.site.of(ChilledWaterTank)}
+        names = {tank.name for tank in self.site.machines_of(ChilledWaterTank)}
         return tuple(store for store in self.site.stores if store.owner in names)
 
 
@@ -147,28 +147,33 @@ class CapacityCurve:
 
     Attributes
     ----------
-    flat
+    chiller
         What compressors take with the economiser, at any temperature; 0 without. [MW]
     temperature, heat
         Nodes of what the coolers take alone, first axis: water [degC] and heat [MW]. The ends go
         on straight.
-    at_target
+    heat_at_set_point
         What it takes at the set point. [MW]
     """
 
-    flat: FloatArray
+    chiller: FloatArray
     temperature: FloatArray
     heat: FloatArray
-    at_target: FloatArray
+    heat_at_set_point: FloatArray
 
     @classmethod
-    def of(cls, flat: FloatArray, nodes: CurveNodes, *, target: FloatArray) -> Self:
+    def from_nodes(cls, flat: FloatArray, nodes: CurveNodes, *, target: FloatArray) -> Self:
         """Return a ceiling, with its value at a set point."""
         temperature, heat = nodes
         intercept, slope = line_segments(temperature, heat)
         place = segment_index(target, temperature)
         alone = (intercept + slope * target)[place, np.arange(len(flat))]
-        return cls(flat=flat, temperature=temperature, heat=heat, at_target=np.maximum(flat, alone))
+        return cls(
+            chiller=flat,
+            temperature=temperature,
+            heat=heat,
+            heat_at_set_point=np.maximum(flat, alone),
+        )
 
 
 def line_segments(temperature: FloatArray, heat: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -200,7 +205,7 @@ class CapacityCurves:
         self._alone: dict[tuple[int, bytes], CurveNodes] = {}
         self._found: dict[tuple[bytes, int, bytes | None], CapacityCurve] = {}
 
-    def most(
+    def curve(
         self, *, flow: FloatArray, coolers_out: int = 0, chillers: FloatArray | float | None = None
     ) -> CapacityCurve:
         """Return what the plant takes at most with some of its machines out.
@@ -240,19 +245,21 @@ class CapacityCurves:
         if bank is None:
             rate = np.maximum(flow, _LEAST_FLOW) * machine.rated_cooling / machine.temperature_range
             nodes = self._free(rate, approach=None, coolers_out=coolers_out)
-            return CapacityCurve.of(none, nodes, target=target)
+            return CapacityCurve.from_nodes(none, nodes, target=target)
         units = np.asarray(bank.count if chillers is None else chillers, dtype=np.float64)
         most = self._compressed(coolers_out)
         left = 1.0 - coolers_out / machine.rejection.count
-        free = self._plant.free * left
+        free = self._plant.economiser_heat * left
         running = np.maximum(self._plant.units_on, 1.0)
-        unit = np.maximum(most / bank.count, (self._plant.output - self._plant.free) / running)
+        unit = np.maximum(
+            most / bank.count, (self._plant.output - self._plant.economiser_heat) / running
+        )
         compressed = np.minimum(free + units * unit, np.maximum(most, self._plant.output * left))
         nodes = _never(len(none))
         if machine.economiser_approach is not None:
             rate = np.full(len(none), bank.rated_rejection / bank.condenser_range)
             nodes = self._free(rate, approach=machine.economiser_approach, coolers_out=coolers_out)
-        return CapacityCurve.of(compressed, nodes, target=target)
+        return CapacityCurve.from_nodes(compressed, nodes, target=target)
 
     def _compressed(self, coolers_out: int) -> FloatArray:
         """Return what all chillers take with some coolers out. [MW]"""
@@ -263,10 +270,10 @@ class CapacityCurves:
             self._compressors[coolers_out] = most if is_any else np.zeros_like(most)
         return self._compressors[coolers_out]
 
-    def nothing(self) -> CapacityCurve:
+    def zero(self) -> CapacityCurve:
         """Return the ceiling of a plant that stands still."""
         none = np.zeros(len(self._weather))
-        return CapacityCurve.of(none, _never(len(none)), target=self._plant.target)
+        return CapacityCurve.from_nodes(none, _never(len(none)), target=self._plant.target)
 
     def _free(self, rate: FloatArray, *, approach: float | None, coolers_out: int) -> CurveNodes:
         """Return what leaves by the coolers alone, through water of some capacity rate."""

@@ -52,31 +52,31 @@ class Contingency:
         What it is called, as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
     owner
         Id of the machine in the site file.
-    part
+    failed_part
         What of it fails.
-    alike
+    equivalent_units
         Number of units of which any one may be it; all have the same consequences. [1]
     """
 
     name: str
     owner: str
-    part: FailedPart
-    alike: int = 1
+    failed_part: FailedPart
+    equivalent_units: int = 1
 
     @property
-    def is_total(self) -> bool:
+    def is_total_supply_loss(self) -> bool:
         """Whether the only transformer is lost, and all plants with it."""
-        return self.part is FailedPart.TRANSFORMER and self.alike == 1
+        return self.failed_part is FailedPart.TRANSFORMER and self.equivalent_units == 1
 
     @property
     def title(self) -> str:
         """What it is in words."""
-        if self.part in _WHOLE:
-            back = ", which comes back" if self.part is FailedPart.POWER else ""
-            return f"{self.part} of {self.owner}{back}"
-        if self.part in _MACHINES:
-            return f"{self.part} {self.owner}"
-        return f"one {self.part} of {self.owner} ({self.alike} alike)"
+        if self.failed_part in _WHOLE:
+            back = ", which comes back" if self.failed_part is FailedPart.POWER else ""
+            return f"{self.failed_part} of {self.owner}{back}"
+        if self.failed_part in _MACHINES:
+            return f"{self.failed_part} {self.owner}"
+        return f"one {self.failed_part} of {self.owner} ({self.equivalent_units} alike)"
 
 
 def single_contingencies(site: Site) -> tuple[Contingency, ...]:
@@ -125,16 +125,16 @@ def find_contingency(site: Site, name: str) -> Contingency:
         trip, unit = exact[0]
         return replace(trip, name=unit)
     if exact:
-        mend = f"say which: {' or '.join(unit for _, unit in exact)}"
+        remedy = f"say which: {' or '.join(unit for _, unit in exact)}"
     else:
-        mend = _hint(plain, [unit for _, unit in units])
-        mend += f"there are {', '.join(trip.name for trip in every)}"
-    raise ProblemError(site.name, [ValidationIssue(place="trip", value=name, mend=mend)])
+        remedy = _hint(plain, [unit for _, unit in units])
+        remedy += f"there are {', '.join(trip.name for trip in every)}"
+    raise ProblemError(site.name, [ValidationIssue(location="trip", found=name, remedy=remedy)])
 
 
 def _said(site: Site, trip: Contingency, unit: str) -> str:
     """Return how people call a unit of a bank by its kind and number, as ``cdu_17``."""
-    if trip.part not in {FailedPart.CDU, FailedPart.TRANSFORMER}:
+    if trip.failed_part not in {FailedPart.CDU, FailedPart.TRANSFORMER}:
         return ""
     return f"{site.equipment[trip.owner].kind}_{_plain(_NUMBER.findall(unit)[-1])}"
 
@@ -158,41 +158,59 @@ def _of(site: Site, owner: str) -> Iterator[Contingency]:
     match machine:
         case CduBank():
             first = f"{owner}/001"
-            yield Contingency(name=first, owner=owner, part=FailedPart.CDU, alike=machine.count)
             yield Contingency(
-                name=f"{first}/pump", owner=owner, part=FailedPart.CDU_PUMP, alike=machine.count
+                name=first, owner=owner, failed_part=FailedPart.CDU, equivalent_units=machine.count
+            )
+            yield Contingency(
+                name=f"{first}/pump",
+                owner=owner,
+                failed_part=FailedPart.CDU_PUMP,
+                equivalent_units=machine.count,
             )
         case CoolingPlant():
             yield from _of_plant(site, machine)
         case UpsBank():
             blocks = ups_blocks(site, machine)
             yield Contingency(
-                name=f"{owner}/block_1", owner=owner, part=FailedPart.BLOCK, alike=blocks
+                name=f"{owner}/block_1",
+                owner=owner,
+                failed_part=FailedPart.BLOCK,
+                equivalent_units=blocks,
             )
         case TransformerBank():
             name = f"{owner}/unit_1"
             yield Contingency(
-                name=name, owner=owner, part=FailedPart.TRANSFORMER, alike=machine.count
+                name=name,
+                owner=owner,
+                failed_part=FailedPart.TRANSFORMER,
+                equivalent_units=machine.count,
             )
         case HeatReuse():
-            yield Contingency(name=owner, owner=owner, part=FailedPart.HEAT_PUMP)
+            yield Contingency(name=owner, owner=owner, failed_part=FailedPart.HEAT_PUMP)
         case ChilledWaterTank():
-            yield Contingency(name=owner, owner=owner, part=FailedPart.TANK)
+            yield Contingency(name=owner, owner=owner, failed_part=FailedPart.TANK)
 
 
 def _of_plant(site: Site, plant: CoolingPlant) -> Iterator[Contingency]:
     owner, cooler = plant.name, plant.rejection
     pumps = site.contingency.pumps
-    yield Contingency(name=f"{owner}/pump_1", owner=owner, part=FailedPart.PUMP, alike=pumps)
+    yield Contingency(
+        name=f"{owner}/pump_1", owner=owner, failed_part=FailedPart.PUMP, equivalent_units=pumps
+    )
     if plant.chillers is not None:
         count = plant.chillers.count
         yield Contingency(
-            name=f"{owner}/chiller_1", owner=owner, part=FailedPart.CHILLER, alike=count
+            name=f"{owner}/chiller_1",
+            owner=owner,
+            failed_part=FailedPart.CHILLER,
+            equivalent_units=count,
         )
     name = f"{owner}/{cooler.kind}_1"
-    yield Contingency(name=name, owner=owner, part=FailedPart.REJECTION, alike=cooler.count)
-    yield Contingency(name=f"{owner}/power", owner=owner, part=FailedPart.POWER)
-    yield Contingency(name=owner, owner=owner, part=FailedPart.PLANT)
+    yield Contingency(
+        name=name, owner=owner, failed_part=FailedPart.REJECTION, equivalent_units=cooler.count
+    )
+    yield Contingency(name=f"{owner}/power", owner=owner, failed_part=FailedPart.POWER)
+    yield Contingency(name=owner, owner=owner, failed_part=FailedPart.PLANT)
 
 
 def ups_blocks(site: Site, ups: UpsBank) -> int:
@@ -204,6 +222,6 @@ def _names(trip: Contingency) -> Iterator[str]:
     """Yield the names of all units that are alike."""
     unit = trip.name.removeprefix(trip.owner)
     first = _NUMBER.search(unit)
-    for number in range(1, trip.alike + 1):
+    for number in range(1, trip.equivalent_units + 1):
         digits = f"{number:0{len(first[0])}d}" if first else ""
         yield trip.owner + _NUMBER.sub(digits, unit)

@@ -47,7 +47,7 @@ class ContingencyCoverage:
 
     Attributes
     ----------
-    failures
+    contingencies
         The failures.
     minutes
         Time from each to the first limit, on (failure, time); infinite if none is reached. [min]
@@ -58,37 +58,39 @@ class ContingencyCoverage:
         chips that throttle protect themselves and do not count.
     time
         Starts of the intervals.
-    least_time
+    required_minutes
         Time for which such failures must be endured. [min]
     """
 
-    failures: tuple[Contingency, ...]
+    contingencies: tuple[Contingency, ...]
     minutes: FloatArray
     limits: np.ndarray
     exposed: BoolArray
     time: np.ndarray
-    least_time: float
+    required_minutes: float
 
-    def beyond(self) -> Iterator[tuple[str, FloatArray]]:
+    def violations(self) -> Iterator[tuple[str, FloatArray]]:
         """Yield what is exposed in words, and how far beyond what is allowed, on ``time``. [1]"""
-        for place, trip in enumerate(self.failures):
+        for place, trip in enumerate(self.contingencies):
             short = self.exposed[place]
             if short.any():
                 name = f"{self.limits[place][short][0]} too soon after {trip.name} fails"
-                quick = self.least_time / np.maximum(self.minutes[place], _AT_ONCE)
+                quick = self.required_minutes / np.maximum(self.minutes[place], _AT_ONCE)
                 yield name, np.where(short, quick, 0.0)
 
     @property
-    def least(self) -> FloatArray:
+    def min_minutes(self) -> FloatArray:
         """Time to the first limit after the failure that is worst then, on ``time``. [min]"""
         return np.asarray(self.minutes.min(axis=0))
 
     @property
-    def names(self) -> list[str]:
+    def worst_contingencies(self) -> list[str]:
         """The failure that is worst then, on ``time``; "" where none reaches a limit."""
         worst = self.minutes.argmin(axis=0)
         return [
-            self.failures[place].name if np.isfinite(self.minutes[place, now]) else NO_LIMIT_REACHED
+            self.contingencies[place].name
+            if np.isfinite(self.minutes[place, now])
+            else NO_LIMIT_REACHED
             for now, place in enumerate(worst.tolist())
         ]
 
@@ -99,7 +101,7 @@ class ContingencyCoverage:
         ``limit`` at the first interval, ``worst_minutes``, ``worst_limit`` and ``worst_time``.
         """
         found = []
-        for place, trip in enumerate(self.failures):
+        for place, trip in enumerate(self.contingencies):
             worst = int(self.minutes[place].argmin())
             found.append(
                 {
@@ -116,7 +118,7 @@ class ContingencyCoverage:
         soonest = np.argsort(self.minutes.min(axis=1), kind="stable")
         return [found[place] for place in soonest.tolist()]
 
-    def reached(self) -> list[Mapping[str, object]]:
+    def limiting_rows(self) -> list[Mapping[str, object]]:
         """Return those of :meth:`rows` that lead to a limit somewhere."""
         return [row for row in self.rows() if row["worst_minutes"] is not None]
 
@@ -127,7 +129,9 @@ def is_required(trip: Contingency) -> bool:
     That of one of several units alike, and of a tank or a heat pump behind which a plant stands.
     No schedule short of idling saves a site that loses a whole plant; that is only told.
     """
-    return (trip.part in REDUNDANT_PARTS and trip.alike > 1) or trip.part in BACKED_UP_PARTS
+    return (
+        trip.failed_part in REDUNDANT_PARTS and trip.equivalent_units > 1
+    ) or trip.failed_part in BACKED_UP_PARTS
 
 
 def contingency_coverage(
@@ -171,25 +175,28 @@ def contingency_coverage(
         calm = _calm(site, operation, floor)
         tight = [every[row] for row in rows.tolist()]
         hard = partial(
-            time_to_limit_arrays, every=tight, is_throttling_told=False, growth=COARSE_STEP_GROWTH
+            time_to_limit_arrays,
+            contingencies=tight,
+            is_throttling_told=False,
+            growth=COARSE_STEP_GROWTH,
         )
         short[rows] &= hard(now)[0] < least
         short[rows] &= hard(prefault_state(site, state, calm))[0] >= least
     return ContingencyCoverage(
-        failures=every,
+        contingencies=every,
         minutes=minutes,
         limits=limits,
         exposed=short,
         time=operation["time"].to_numpy(),
-        least_time=least,
+        required_minutes=least,
     )
 
 
 def _calm(site: Site, operation: xr.Dataset, floor: FloatArray) -> xr.Dataset:
     """Return an operation without work that may move, its stores at rest."""
-    idle = sum(work.racks * work.idle_power for work in site.works)
+    idle = sum(work.racks * work.idle_power for work in site.flexible_loads)
     least = np.maximum(floor, idle)
-    shares = {work.owner: work.racks / site.racks for work in site.works}
+    shares = {work.owner: work.racks / site.racks for work in site.flexible_loads}
     rows = np.stack([least * shares[str(name)] for name in operation["hall"].to_numpy()], axis=-1)
     halls = xr.DataArray(rows, dims=("time", "hall"), coords={"hall": operation["hall"]})
     flows = ("tank_charge", "tank_discharge", "battery_charge", "battery_discharge")

@@ -86,7 +86,7 @@ class PostFaultPhase:
         The moment, after the failure. [s]
     conductance
         Heat between neighbours in the chain, for each kelvin. [MW K-1]
-    ceiling
+    capacity
         The most that the plant takes.
     resistance
         Of the cold plates, over that at their rated flow. [1]
@@ -94,7 +94,7 @@ class PostFaultPhase:
 
     start: float
     conductance: tuple[FloatArray, ...]
-    ceiling: CapacityCurve
+    capacity: CapacityCurve
     resistance: FloatArray
 
 
@@ -104,7 +104,7 @@ class PostFaultCircuit:
 
     Attributes
     ----------
-    trip
+    contingency
         The failure; None where nothing fails.
     capacity
         Heat that warms each store by a kelvin. [MWh K-1]
@@ -119,7 +119,7 @@ class PostFaultCircuit:
         (tank, time); None for no tanks.
     """
 
-    trip: Contingency | None
+    contingency: Contingency | None
     capacity: tuple[FloatArray, ...]
     heat: tuple[FloatArray, ...]
     temperature: tuple[FloatArray, ...]
@@ -144,7 +144,7 @@ class FaultedCircuit:
     """
 
     def __init__(self, situation: PrefaultState, serves: str) -> None:
-        self.situation, self.plant = situation, situation.plants[serves]
+        self.prefault, self.plant = situation, situation.plants[serves]
         self._ceilings = CapacityCurves(self.plant, situation.weather)
         self._plan = situation.site.contingency
         self._one = np.ones(len(situation))
@@ -156,11 +156,11 @@ class FaultedCircuit:
         raise NotImplementedError
 
     @property
-    def rises(self) -> tuple[FloatArray, ...]:
+    def chip_temperature_rises(self) -> tuple[FloatArray, ...]:
         """How far the hottest chip of each of these stands above what cools it, on ``time``. [K]"""
         raise NotImplementedError
 
-    def after(self, trip: Contingency | None) -> PostFaultCircuit:
+    def post_fault(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return what a failure, or none, does to the circuit."""
         raise NotImplementedError
 
@@ -183,7 +183,7 @@ class FaultedCircuit:
                 PostFaultPhase(
                     start=moment,
                     conductance=conductance,
-                    ceiling=self._ceiling(machines, water),
+                    capacity=self._ceiling(machines, water),
                     resistance=resistance,
                 )
             )
@@ -200,8 +200,8 @@ class FaultedCircuit:
     def _ceiling(self, machines: AvailableMachines, water: FloatArray) -> CapacityCurve:
         """Return the most that the machines take at a share of the facility flow before."""
         if not machines.has_supply:
-            return self._ceilings.nothing()
-        return self._ceilings.most(
+            return self._ceilings.zero()
+        return self._ceilings.curve(
             flow=self.plant.flow * water,
             coolers_out=machines.coolers_out,
             chillers=machines.chillers,
@@ -215,17 +215,19 @@ class FaultedCircuit:
         Dry coolers take more from a small, hot flow than from a large one.
         """
         is_short = (
-            trip is not None and trip.part is FailedPart.PUMP and not self._plan.standby_pumps
+            trip is not None
+            and trip.failed_part is FailedPart.PUMP
+            and not self._plan.standby_pumps
         )
         pumped = 1.0 - 1.0 / self._plan.pumps if is_short else 1.0
         most = np.maximum(pumped / np.maximum(self.plant.flow, LEAKAGE_FLOW_SHARE), water)
-        now = self._ceiling(machines, water).at_target
-        helps = (now < self.plant.load) & (self._ceiling(machines, most).at_target > now)
+        now = self._ceiling(machines, water).heat_at_set_point
+        helps = (now < self.plant.load) & (self._ceiling(machines, most).heat_at_set_point > now)
         return np.where(helps, most, water)
 
     def _machines(self, trip: Contingency | None) -> Iterator[AvailableMachines]:
         """Yield what of the plant may run, from when on."""
-        part, plan = trip.part if trip else None, self._plan
+        part, plan = trip.failed_part if trip else None, self._plan
         bank = self.plant.machine.chillers
         out = 1 if part is FailedPart.REJECTION else 0
         if part in {FailedPart.PLANT, FailedPart.POWER, FailedPart.TRANSFORMER}:
@@ -254,7 +256,7 @@ class FaultedCircuit:
 
     def _water(self, trip: Contingency | None) -> dict[float, FloatArray]:
         """Return moments [s], and the facility flow from then on over that before. [1]"""
-        part, plan, one = trip.part if trip else None, self._plan, self._one
+        part, plan, one = trip.failed_part if trip else None, self._plan, self._one
         if part is FailedPart.TRANSFORMER:
             return {0.0: plan.ride_through * one}
         if part is FailedPart.POWER:
@@ -280,16 +282,21 @@ class FacilityWaterCircuit(FaultedCircuit):
     def __init__(self, situation: PrefaultState) -> None:
         super().__init__(situation, "warm")
         cdu = situation.cdu
-        self._heat = situation.flow("cdu_output", cdu.name)
-        self._pump = situation.flow("cdu_pump_power", cdu.name)
-        points = situation.points
+        self._heat = situation.values("cdu_output", cdu.name)
+        self._pump = situation.values("cdu_pump_power", cdu.name)
+        points = situation.set_points
         taken = self._heat + self._pump
-        self._asked = cdu.flow(taken, points)
-        water = self.plant.machine.share(
-            self._heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+        self._asked = cdu.coolant_flow(taken, points)
+        water = self.plant.machine.consumer_flow(
+            self._heat,
+            rated_heat=cdu.rated_heat_total,
+            rated_range=cdu.facility_range,
+            set_points=points,
         )
-        self._drawn = np.maximum(taken / cdu.rated, cdu.minimum_flow) if water is None else water
-        through = self._through = cdu.plate_flow(self._heat, points)
+        self._drawn = (
+            np.maximum(taken / cdu.rated_heat_total, cdu.minimum_flow) if water is None else water
+        )
+        through = self._through = cdu.cold_plate_flow(self._heat, points)
         self._rises = tuple(
             hall.chip_temperature(np.asarray(hall.rack_power), 0.0 * through, flow_share=through)
             for hall in self.halls
@@ -302,17 +309,17 @@ class FacilityWaterCircuit(FaultedCircuit):
     @property
     def halls(self) -> tuple[ITHall, ...]:
         """The halls whose chips the coolant cools."""
-        return tuple(hall for hall in self.situation.halls if hall.chip_flow)
+        return tuple(hall for hall in self.prefault.halls if hall.chip_flow)
 
     @property
-    def rises(self) -> tuple[FloatArray, ...]:
+    def chip_temperature_rises(self) -> tuple[FloatArray, ...]:
         """How far the hottest chip of each of these stands above the coolant, on ``time``. [K]"""
         return self._rises
 
-    def after(self, trip: Contingency | None) -> PostFaultCircuit:
+    def post_fault(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return what a failure does to the racks that it touches, and to the water of all."""
-        part = trip.part if trip else None
-        cdu, plan, one = self.situation.cdu, self._plan, self._one
+        part = trip.failed_part if trip else None
+        cdu, plan, one = self.prefault.cdu, self._plan, self._one
         group = min(plan.cdu_group, cdu.count)
         share = group / cdu.count if part in {FailedPart.CDU, FailedPart.CDU_PUMP} else 1.0
         units = (group - 1.0) / group if part is FailedPart.CDU else 1.0
@@ -324,7 +331,7 @@ class FacilityWaterCircuit(FaultedCircuit):
         water = self.plant.temperature
         coolant = water + heat / calm[1]
         return PostFaultCircuit(
-            trip=trip,
+            contingency=trip,
             capacity=(
                 plates * plan.plate_lag / SECONDS_PER_HOUR * one,
                 rate * plan.coolant_residence / SECONDS_PER_HOUR * one,
@@ -349,14 +356,14 @@ class FacilityWaterCircuit(FaultedCircuit):
     def _unsold(self, trip: Contingency | None) -> FloatArray:
         """Return the heat that heat pumps take no more. [MW]"""
         lost = 0.0 * self._one
-        for pump in self.situation.site.of(HeatReuse):
-            if trip is not None and (trip.is_total or trip.owner == pump.name):
-                lost += self.situation.flow("heat_reuse_source_heat", pump.name)
+        for pump in self.prefault.site.machines_of(HeatReuse):
+            if trip is not None and (trip.is_total_supply_loss or trip.owner == pump.name):
+                lost += self.prefault.values("heat_reuse_source_heat", pump.name)
         return lost
 
     def _flows(self, trip: Contingency | None, group: int) -> Iterator[PumpedFlows]:
         """Yield the flows of coolant and water; the pumps left give more after their ramp."""
-        part = trip.part if trip else None
+        part = trip.failed_part if trip else None
         water, coolant = self._water(trip), {0.0: self._asked}
         if part in {FailedPart.CDU, FailedPart.CDU_PUMP}:
             lost = 1.0 if part is FailedPart.CDU else 1.0 - self._plan.cdu_pump_flow
@@ -375,7 +382,7 @@ class FacilityWaterCircuit(FaultedCircuit):
         The racks touched have a share of all CDUs, of which a share of units is left; a unit takes
         no more facility water than it is rated for.
         """
-        cdu, left = self.situation.cdu, max(units, LEAKAGE_FLOW_SHARE)
+        cdu, left = self.prefault.cdu, max(units, LEAKAGE_FLOW_SHARE)
         approach = part_load_approach(
             self._one,
             rated_heat=left * share * cdu.count * cdu.rated_heat,
@@ -383,7 +390,7 @@ class FacilityWaterCircuit(FaultedCircuit):
             ranges=(cdu.technology_range, cdu.facility_range),
             minimum_flow=cdu.minimum_flow,
             fouling=cdu.fouling,
-            shares=(
+            flow_shares=(
                 np.maximum(flows.coolant / left, LEAKAGE_FLOW_SHARE),
                 np.clip(
                     self._drawn * flows.water / left,
@@ -417,23 +424,23 @@ class ChilledWaterCircuit(FaultedCircuit):
     def __init__(self, situation: PrefaultState) -> None:
         super().__init__(situation, "chilled")
         name = situation.air.name
-        fans = situation.flow("hall_air_fan_power", name)
-        self._heat = situation.flow("hall_air_output", name) + fans
+        fans = situation.values("hall_air_fan_power", name)
+        self._heat = situation.values("hall_air_output", name) + fans
 
     @property
     def halls(self) -> tuple[ITHall, ...]:
         """The halls whose chips the air cools."""
-        return tuple(hall for hall in self.situation.halls if not hall.chip_flow)
+        return tuple(hall for hall in self.prefault.halls if not hall.chip_flow)
 
     @property
-    def rises(self) -> tuple[FloatArray, ...]:
+    def chip_temperature_rises(self) -> tuple[FloatArray, ...]:
         """How far the hottest chip of each of these stands above the air, on ``time``. [K]"""
-        cold = np.zeros(len(self.situation))
+        cold = np.zeros(len(self.prefault))
         return tuple(
             hall.chip_temperature(np.asarray(hall.rack_power), cold) for hall in self.halls
         )
 
-    def after(self, trip: Contingency | None) -> PostFaultCircuit:
+    def post_fault(self, trip: Contingency | None) -> PostFaultCircuit:
         """Return what a failure does to air and water; tanks stop charging then."""
         one, water = self._one, self.plant.temperature
         flows = tuple(
@@ -441,12 +448,12 @@ class ChilledWaterCircuit(FaultedCircuit):
             for moment, ratio in self._water(trip).items()
         )
         (calm,), _ = self._coils(PumpedFlows(start=0.0, coolant=one, water=one))
-        air = self.situation.site.racks * self._plan.hall_volume * AIR_HEAT_CAPACITY_MWH_M3_K
+        air = self.prefault.site.racks * self._plan.hall_volume * AIR_HEAT_CAPACITY_MWH_M3_K
         beside = self.plant.load - self._heat + self._tanks("discharge")
         if trip is not None:
             beside = beside - self._tanks("charge")
         return PostFaultCircuit(
-            trip=trip,
+            contingency=trip,
             capacity=(
                 air * self._plan.hall_mass_factor * one,
                 self.plant.machine.loop.heat_capacity * one,
@@ -459,28 +466,28 @@ class ChilledWaterCircuit(FaultedCircuit):
 
     def _tank(self, trip: Contingency | None) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return what each tank can give, and gives now [MW], and what it keeps [MWh]."""
-        stores = self.situation.tanks
-        power, given, kept = np.zeros((3, len(stores), len(self.situation)))
+        stores = self.prefault.tanks
+        power, given, kept = np.zeros((3, len(stores), len(self.prefault)))
         for row, store in enumerate(stores):
             if trip is None or trip.owner != store.owner:
-                level = self.situation.flow("tank_level", store.owner)[:-1]
+                level = self.prefault.values("tank_level", store.owner)[:-1]
                 power[row] = store.discharge_limit
-                given[row] = self.situation.flow("tank_discharge", store.owner)
-                kept[row] = np.maximum(level - store.low, 0.0) * store.discharge_efficiency
+                given[row] = self.prefault.values("tank_discharge", store.owner)
+                kept[row] = np.maximum(level - store.min_level, 0.0) * store.discharge_efficiency
         return power, given, kept
 
     def _tanks(self, way: str) -> FloatArray:
         """Return what all tanks take or give before the failure. [MW]"""
-        none = np.zeros(len(self.situation))
-        owners = [store.owner for store in self.situation.tanks]
-        return sum((self.situation.flow(f"tank_{way}", owner) for owner in owners), none)
+        none = np.zeros(len(self.prefault))
+        owners = [store.owner for store in self.prefault.tanks]
+        return sum((self.prefault.values(f"tank_{way}", owner) for owner in owners), none)
 
     def _coils(self, flows: PumpedFlows) -> CircuitConductances:
         """Return the conductance of the coils; there are no cold plates here."""
         return self._once(flows.key, lambda: self._conduct(flows))
 
     def _conduct(self, flows: PumpedFlows) -> CircuitConductances:
-        handlers = self.situation.air
+        handlers = self.prefault.air
         own = np.maximum(self._heat / handlers.rated_heat, handlers.minimum_flow)
         approach = part_load_approach(
             self._one,
@@ -489,6 +496,6 @@ class ChilledWaterCircuit(FaultedCircuit):
             ranges=(handlers.air_range, handlers.water_range),
             minimum_flow=handlers.minimum_flow,
             fouling=handlers.fouling,
-            shares=(own, np.maximum(own * flows.water, LEAKAGE_FLOW_SHARE)),
+            flow_shares=(own, np.maximum(own * flows.water, LEAKAGE_FLOW_SHARE)),
         )
         return (1.0 / np.maximum(approach, MIN_APPROACH_K_PER_MW),), self._one

@@ -61,22 +61,22 @@ class TemperatureBound:
     ----------
     name
         What is reached then.
-    high
+    limit
         The temperature. [degC]
-    store, chip
+    store_index, hall_index
         Place of what is bounded: in the chain, or among the halls.
     """
 
     name: str
-    high: float
-    store: int | None = None
-    chip: int | None = None
+    limit: float
+    store_index: int | None = None
+    hall_index: int | None = None
 
     def value(self, moment: TransientState) -> FloatArray:
         """Return the bounded temperature. [degC]"""
-        if self.chip is not None:
-            return moment.chips[self.chip]
-        return moment.course.temperature[self.store or 0]
+        if self.hall_index is not None:
+            return moment.chips[self.hall_index]
+        return moment.chain.temperature[self.store_index or 0]
 
 
 def time_to_limit(
@@ -84,9 +84,9 @@ def time_to_limit(
     state: xr.Dataset,
     operation: xr.Dataset,
     *,
-    failures: Sequence[Contingency] | None = None,
+    contingencies: Sequence[Contingency] | None = None,
     result: xr.Dataset | None = None,
-    is_throttling_told: bool = True,
+    counts_throttling: bool = True,
     growth: float = STEP_GROWTH,
 ) -> xr.Dataset:
     """Return how long a site endures after each failure, wherever in an operation it happens.
@@ -98,13 +98,13 @@ def time_to_limit(
     state
         Its state at the first edge.
     operation
-        As :func:`twin.simulate` wants it; the failures happen at the starts of its intervals, and
-        load and weather stay as they are in that interval.
-    failures
+        As :func:`twin.simulate` wants it; the contingencies happen at the starts of its intervals,
+        and load and weather stay as they are in that interval.
+    contingencies
         The failures; by default :func:`twin.contingency.contingencies.single_contingencies`.
     result
         What the twin did with state and operation, if that is known.
-    is_throttling_told
+    counts_throttling
         Whether throttling of chips counts as a limit.
     growth
         A step is at most the time gone by over this: less is quicker and less exact. [1]
@@ -121,17 +121,17 @@ def time_to_limit(
     StateError
         If state or operation do not fit the site.
     """
-    every = single_contingencies(site) if failures is None else tuple(failures)
+    every = single_contingencies(site) if contingencies is None else tuple(contingencies)
     situation = prefault_state(site, state, operation, result=result)
     minutes, names = time_to_limit_arrays(
-        situation, every, is_throttling_told=is_throttling_told, growth=growth
+        situation, every, is_throttling_told=counts_throttling, growth=growth
     )
     return _labelled(every, operation["time"].to_numpy(), minutes=minutes, names=names)
 
 
 def time_to_limit_arrays(
     situation: PrefaultState,
-    every: Sequence[Contingency],
+    contingencies: Sequence[Contingency],
     *,
     is_throttling_told: bool,
     growth: float,
@@ -142,7 +142,7 @@ def time_to_limit_arrays(
     ----------
     situation
         A site at work.
-    every
+    contingencies
         The failures.
     is_throttling_told, growth
         As there.
@@ -152,18 +152,18 @@ def time_to_limit_arrays(
     tuple of numpy.ndarray
         Minutes, infinite where nothing is reached, and names of what is reached first.
     """
-    minutes = np.full((len(every), len(situation)), np.inf)
+    minutes = np.full((len(contingencies), len(situation)), np.inf)
     names = np.full(minutes.shape, NO_LIMIT_REACHED, dtype=object)
     for circuit in faulted_circuits(situation):
-        rows = [row for row, trip in enumerate(every) if affects(trip, circuit)]
+        rows = [row for row, trip in enumerate(contingencies) if affects(trip, circuit)]
         if rows:
-            afters = [circuit.after(every[row]) for row in rows]
+            afters = [circuit.post_fault(contingencies[row]) for row in rows]
             bounds = [
-                b for b in temperature_bounds(circuit) if is_throttling_told or b.chip is None
+                b for b in temperature_bounds(circuit) if is_throttling_told or b.hall_index is None
             ]
             _enter(minutes, names, rows, *_first(circuit, afters, bounds, growth=growth))
-    for row, trip in enumerate(every):
-        if trip.part in _SUPPLY:
+    for row, trip in enumerate(contingencies):
+        if trip.failed_part in _SUPPLY:
             time, name = supply_ride_through(situation, trip)
             _enter(minutes, names, [row], time[None], np.full((1, len(situation)), name, object))
     return minutes, names
@@ -179,7 +179,7 @@ def _labelled(
         },
         coords={
             "trip": [trip.name for trip in every],
-            "alike": ("trip", [trip.alike for trip in every]),
+            "alike": ("trip", [trip.equivalent_units for trip in every]),
             "time": time,
         },
     )
@@ -208,51 +208,55 @@ def prefault_state(
     if result is None:
         result = simulate(site, state, operation)
     if result.sizes["time"] != operation.sizes["time"]:
-        mend = "give the result of this very operation"
+        remedy = "give the result of this very operation"
         value = f"{result.sizes['time']} intervals"
-        raise StateError(site.name, [ValidationIssue(place="result", value=value, mend=mend)])
+        raise StateError(
+            site.name, [ValidationIssue(location="result", found=value, remedy=remedy)]
+        )
     points = collect_set_points(site, read_set_points(site, operation))
-    return PrefaultState(site=site, weather=Weather.of(operation), result=result, points=points)
+    return PrefaultState(
+        site=site, weather=Weather.from_dataset(operation), result=result, set_points=points
+    )
 
 
 def faulted_circuits(situation: PrefaultState) -> tuple[FaultedCircuit, ...]:
     """Return the circuits that a site has: the warm one with CDUs, the chilled one with air."""
     found: list[FaultedCircuit] = []
-    if "warm" in situation.plants and situation.site.of(CduBank):
+    if "warm" in situation.plants and situation.site.machines_of(CduBank):
         found.append(FacilityWaterCircuit(situation))
-    if "chilled" in situation.plants and situation.site.of(CrahBank):
+    if "chilled" in situation.plants and situation.site.machines_of(CrahBank):
         found.append(ChilledWaterCircuit(situation))
     return tuple(found)
 
 
 def temperature_bounds(circuit: FaultedCircuit) -> tuple[TemperatureBound, ...]:
     """Return what must not be reached in a circuit."""
-    site, plant = circuit.situation.site, circuit.plant.machine
+    site, plant = circuit.prefault.site, circuit.plant.machine
     supply = TemperatureBound(
-        name=f"supply limit of {plant.name}", high=plant.supply_limit, store=-1
+        name=f"supply limit of {plant.name}", limit=plant.supply_limit, store_index=-1
     )
     margin = site.contingency.throttle_margin
     chips: dict[tuple[bytes, float], TemperatureBound] = {}
     for place, hall in enumerate(circuit.halls):
-        alike = circuit.rises[place].tobytes(), hall.chip_temperature_limit
+        alike = circuit.chip_temperature_rises[place].tobytes(), hall.chip_temperature_limit
         high = hall.chip_temperature_limit - margin
         chips.setdefault(
-            alike, TemperatureBound(name=f"throttling in {hall.name}", high=high, chip=place)
+            alike, TemperatureBound(name=f"throttling in {hall.name}", limit=high, hall_index=place)
         )
     if not isinstance(circuit, ChilledWaterCircuit):
         return supply, *chips.values()
-    coolest = min(hall.inlet_temperature_limit for hall in circuit.situation.halls)
-    name = f"inlet limit of {circuit.situation.air.name}"
-    return supply, TemperatureBound(name=name, high=coolest, store=0), *chips.values()
+    coolest = min(hall.inlet_temperature_limit for hall in circuit.prefault.halls)
+    name = f"inlet limit of {circuit.prefault.air.name}"
+    return supply, TemperatureBound(name=name, limit=coolest, store_index=0), *chips.values()
 
 
 def affects(trip: Contingency, circuit: FaultedCircuit) -> bool:
     """Return whether a failure changes a circuit."""
-    if trip.part in _SUPPLY:
-        return trip.is_total
-    if trip.part in _OF_WARM:
+    if trip.failed_part in _SUPPLY:
+        return trip.is_total_supply_loss
+    if trip.failed_part in _OF_WARM:
         return isinstance(circuit, FacilityWaterCircuit)
-    if trip.part is FailedPart.TANK:
+    if trip.failed_part is FailedPart.TANK:
         return isinstance(circuit, ChilledWaterCircuit)
     return bool(trip.owner == circuit.plant.machine.name)
 
@@ -266,23 +270,23 @@ def _first(
 ) -> tuple[FloatArray, np.ndarray]:
     """Return when the first bound is reached [min], and its name, on (trip, time)."""
     march = TransientSolver(circuit, afters)
-    shape = len(afters), len(circuit.situation)
+    shape = len(afters), len(circuit.prefault)
     reached, which = np.full(shape, np.inf), np.full(shape, len(bounds))
     places = np.arange(reached.size).reshape(shape)
     last: TransientState | None = None
-    edges = step_edges(RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR, march.moments, growth=growth)
-    for count, moment in enumerate(march.run(edges)):
+    edges = step_edges(RIDE_THROUGH_HORIZON_H * SECONDS_PER_HOUR, march.change_times, growth=growth)
+    for count, moment in enumerate(march.solve(edges)):
         before = last or moment
         seconds, bound = _crossing(last, moment, bounds)
         is_new = np.isfinite(seconds) & np.isinf(reached.ravel()[places])
         reached.ravel()[places[is_new]] = seconds[is_new]
         which.ravel()[places[is_new]] = bound[is_new]
         last = moment
-        if moment.seconds > max(march.moments) and count % _THINNED == 0:
+        if moment.seconds > max(march.change_times) and count % _THINNED == 0:
             going = np.isinf(reached.ravel()[places]) & _may_reach(before, moment, bounds)
             if not going.any():
                 break
-            march.thin(going)
+            march.restrict(going)
             places, last = places[going], march.moment
     names = np.array([*(bound.name for bound in bounds), NO_LIMIT_REACHED], dtype=object)
     return reached / SECONDS_PER_MINUTE, names[which]
@@ -296,13 +300,13 @@ def _crossing(
     for bound in bounds:
         value = bound.value(now)
         if last is None:
-            times.append(np.where(value >= bound.high, 0.0, np.inf))
+            times.append(np.where(value >= bound.limit, 0.0, np.inf))
             continue
         before = bound.value(last)
         rise = np.where(value > before, value - before, 1.0)
-        share = clip((bound.high - before) / rise, 0.0, 1.0)
+        share = clip((bound.limit - before) / rise, 0.0, 1.0)
         moment = last.seconds + share * (now.seconds - last.seconds)
-        times.append(np.where(value >= bound.high, moment, np.inf))
+        times.append(np.where(value >= bound.limit, moment, np.inf))
     stacked = np.stack(times)
     return stacked.min(axis=0), stacked.argmin(axis=0)
 
@@ -316,7 +320,7 @@ def _may_reach(
     may = (now.discharge * ahead / SECONDS_PER_HOUR > now.level).any(axis=0)
     for bound in bounds:
         value = bound.value(now)
-        may = may | (value + pace * (value - bound.value(last)) >= bound.high)
+        may = may | (value + pace * (value - bound.value(last)) >= bound.limit)
     return np.asarray(may)
 
 
@@ -336,16 +340,16 @@ def supply_ride_through(situation: PrefaultState, trip: Contingency) -> tuple[Fl
         On ``time``; where no unit is left, a UPS gives no time, and a transformer that of the UPS.
     """
     machine = situation.site.equipment[trip.owner]
-    left = 1.0 - 1.0 / trip.alike
+    left = 1.0 - 1.0 / trip.equivalent_units
     name = f"overload of {trip.owner}"
     if isinstance(machine, UpsBank):
         if not left:
             return np.zeros(len(situation)), name
-        return ups_overload_time(situation.flow("ups_loading", machine.name) / left), name
+        return ups_overload_time(situation.values("ups_loading", machine.name) / left), name
     if not isinstance(machine, TransformerBank) or not left:
         autonomy = situation.site.contingency.ups_autonomy / SECONDS_PER_MINUTE
         return np.full(len(situation), autonomy), "autonomy of the UPS"
-    before = situation.flow("transformer_loading", machine.name)
+    before = situation.values("transformer_loading", machine.name)
     minutes = transformer_overload_time(
         before / left,
         before,
@@ -382,9 +386,9 @@ def contingency_trajectory(
     state: xr.Dataset,
     operation: xr.Dataset,
     *,
-    trip: Contingency | None,
+    contingency: Contingency | None,
     minutes: int,
-    at: int = 0,
+    interval: int = 0,
     result: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Return what the temperatures of a site do after a failure.
@@ -397,11 +401,11 @@ def contingency_trajectory(
         Its state at the first edge.
     operation
         As :func:`twin.simulate` wants it.
-    trip
+    contingency
         The failure; None shows the site without any.
     minutes
         How long it is followed. [min]
-    at
+    interval
         Place of the interval at whose start it fails; its load and weather last. [1]
     result
         What the twin did with state and operation, if that is known.
@@ -413,18 +417,20 @@ def contingency_trajectory(
         ``technology_supply_temperature(cdu)`` of the racks that the failure touches,
         ``facility_supply_temperature`` and ``cooling_plant_output(circuit)``,
         ``rack_inlet_temperature(hall_air)``, ``tank_level(tank)``, and ``tank_discharge(tank)``,
-        which tanks share as they can give. Attributes ``trip``, ``time_to_limit`` [min] and
+        which tanks share as they can give. Attributes ``contingency``, ``time_to_limit`` [min] and
         ``limit``.
     """
     whole = prefault_state(site, state, operation, result=result).result
-    span = {"time": [at], "instant": [at, at + 1]}
+    span = {"time": [interval], "instant": [interval, interval + 1]}
     first, result = operation.isel(span), whole.isel(span)
     situation = prefault_state(site, state, first, result=result)
-    path = _path(situation, trip, SECONDS_PER_MINUTE * np.arange(minutes + 1, dtype=np.float64))
-    if trip is not None:
-        found = time_to_limit(site, state, first, failures=[trip], result=result)
+    path = _path(
+        situation, contingency, SECONDS_PER_MINUTE * np.arange(minutes + 1, dtype=np.float64)
+    )
+    if contingency is not None:
+        found = time_to_limit(site, state, first, contingencies=[contingency], result=result)
         path.attrs = {
-            "trip": trip.name,
+            "trip": contingency.name,
             "time_to_limit": float(found["time_to_limit"][0, 0]),
             "limit": str(found["limit"][0, 0].to_numpy()),
         }
@@ -436,9 +442,11 @@ def _path(situation: PrefaultState, trip: Contingency | None, edges: FloatArray)
     courses: list[tuple[FaultedCircuit, list[TransientState]]] = []
     for circuit in faulted_circuits(situation):
         own = trip if trip is not None and affects(trip, circuit) else None
-        march = TransientSolver(circuit, [circuit.after(own)])
-        fine = step_edges(float(edges[-1]), [*march.moments, *edges.tolist()])
-        seen = [moment for moment in march.run(fine) if moment.seconds % SECONDS_PER_MINUTE == 0.0]
+        march = TransientSolver(circuit, [circuit.post_fault(own)])
+        fine = step_edges(float(edges[-1]), [*march.change_times, *edges.tolist()])
+        seen = [
+            moment for moment in march.solve(fine) if moment.seconds % SECONDS_PER_MINUTE == 0.0
+        ]
         courses.append((circuit, seen))
     begun = situation.result["instant"].to_numpy()[0]
     instants = begun + (edges * MS_PER_SECOND).astype("timedelta64[ms]")
@@ -461,12 +469,12 @@ def temperature_limits(site: Site) -> dict[tuple[str, str], float]:
     """Return what the temperatures of a path must not reach, by name and owner. [degC]"""
     margin = site.contingency.throttle_margin
     found = {}
-    for hall in site.of(ITHall):
+    for hall in site.machines_of(ITHall):
         found["chip_temperature", hall.name] = hall.chip_temperature_limit - margin
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         found["facility_supply_temperature", plant.name] = plant.supply_limit
-    coolest = min(hall.inlet_temperature_limit for hall in site.of(ITHall))
-    for air in site.of(CrahBank):
+    coolest = min(hall.inlet_temperature_limit for hall in site.machines_of(ITHall))
+    for air in site.machines_of(CrahBank):
         found["rack_inlet_temperature", air.name] = coolest
     return found
 
@@ -483,22 +491,22 @@ def _chips(courses: CircuitTrajectories) -> MachineColumns:
         for circuit, seen in courses
         for place, hall in enumerate(circuit.halls)
     }
-    return {hall.name: found[hall.name] for hall in courses[0][0].situation.halls}
+    return {hall.name: found[hall.name] for hall in courses[0][0].prefault.halls}
 
 
 def _of_warm(circuit: FaultedCircuit, seen: Sequence[TransientState]) -> dict[str, MachineColumns]:
-    coolant = _column([moment.course.temperature[1] for moment in seen])
-    return {"technology_supply_temperature": {circuit.situation.cdu.name: coolant}}
+    coolant = _column([moment.chain.temperature[1] for moment in seen])
+    return {"technology_supply_temperature": {circuit.prefault.cdu.name: coolant}}
 
 
 def _of_air(circuit: FaultedCircuit, seen: Sequence[TransientState]) -> dict[str, MachineColumns]:
     """Return the air, and the tanks."""
-    situation = circuit.situation
-    air = _column([moment.course.temperature[0] for moment in seen])
+    situation = circuit.prefault
+    air = _column([moment.chain.temperature[0] for moment in seen])
     found = {"rack_inlet_temperature": {situation.air.name: air}}
     for place, store in enumerate(situation.tanks):
         level = _column([moment.level[place] for moment in seen])
-        kept = store.low + level / store.discharge_efficiency
+        kept = store.min_level + level / store.discharge_efficiency
         found.setdefault("tank_level", {})[store.owner] = kept
         given = _column([moment.discharge[place] for moment in seen])
         found.setdefault("tank_discharge", {})[store.owner] = given
@@ -510,6 +518,6 @@ def _of_plants(courses: CircuitTrajectories) -> dict[str, MachineColumns]:
     water, output = {}, {}
     for circuit, seen in courses:
         name = circuit.plant.machine.name
-        water[name] = _column([moment.course.temperature[-1] for moment in seen])
-        output[name] = _column([moment.course.output for moment in seen])
+        water[name] = _column([moment.chain.temperature[-1] for moment in seen])
+        output[name] = _column([moment.chain.output for moment in seen])
     return {"facility_supply_temperature": water, "cooling_plant_output": output}

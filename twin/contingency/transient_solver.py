@@ -37,7 +37,7 @@ class TransientState:
     ----------
     seconds
         Time since the failures. [s]
-    course
+    chain
         Temperatures of the stores, and what the plant takes.
     chips
         Hottest chip of each hall; none in the chilled circuit. [degC]
@@ -47,7 +47,7 @@ class TransientState:
     """
 
     seconds: float
-    course: ChainState
+    chain: ChainState
     chips: tuple[FloatArray, ...]
     discharge: FloatArray
     level: FloatArray
@@ -87,13 +87,13 @@ class TransientSolver:
     """
 
     def __init__(self, circuit: FaultedCircuit, aftermaths: Sequence[PostFaultCircuit]) -> None:
-        plan, machine = circuit.situation.site.contingency, circuit.plant.machine
+        plan, machine = circuit.prefault.site.contingency, circuit.plant.machine
         self._afters = aftermaths
-        self._lag = np.asarray(plan.lag_of(machine.loop))
+        self._lag = np.asarray(plan.valve_time_constant(machine.loop))
         self._plate_lag = plan.plate_lag / SECONDS_PER_HOUR
-        shape = len(aftermaths), len(circuit.situation)
+        shape = len(aftermaths), len(circuit.prefault)
         self._target = np.broadcast_to(circuit.plant.target, shape)
-        self._rises = tuple(np.broadcast_to(rise, shape) for rise in circuit.rises)
+        self._rises = tuple(np.broadcast_to(rise, shape) for rise in circuit.chip_temperature_rises)
         none = np.zeros((0, shape[1]))
         tanks = [after.tank or (none, none, none) for after in aftermaths]
         self._power, self._discharge, kept = (
@@ -113,9 +113,9 @@ class TransientSolver:
         self._conductance = tuple(
             np.stack([a.phases[0].conductance[i] for a in afters]) for i in depth[:-1]
         )
-        ceilings = [a.phases[0].ceiling for a in afters]
-        self._flat = np.stack([most.flat for most in ceilings])
-        self._most = np.stack([most.at_target for most in ceilings])
+        ceilings = [a.phases[0].capacity for a in afters]
+        self._flat = np.stack([most.chiller for most in ceilings])
+        self._most = np.stack([most.heat_at_set_point for most in ceilings])
         self._nodes = np.stack([most.temperature for most in ceilings], axis=1)
         lines = [line_segments(most.temperature, most.heat) for most in ceilings]
         self._intercept, self._slope = (np.stack(part, axis=1) for part in zip(*lines, strict=True))
@@ -123,10 +123,10 @@ class TransientSolver:
         coolant = begun[-2]
         self.moment = TransientState(
             seconds=0.0,
-            course=ChainState(
+            chain=ChainState(
                 temperature=begun,
                 output=output,
-                taken=output,
+                mean_output=output,
             ),
             chips=tuple(coolant + rise for rise in self._rises),
             discharge=self._discharge,
@@ -134,12 +134,12 @@ class TransientSolver:
         )
 
     @property
-    def moments(self) -> tuple[float, ...]:
+    def change_times(self) -> tuple[float, ...]:
         """All moments at which something changes. [s]"""
         found = {phase.start for after in self._afters for phase in after.phases}
         return tuple(sorted(found | {self._tank_start}))
 
-    def run(self, edges: FloatArray) -> Iterator[TransientState]:
+    def solve(self, edges: FloatArray) -> Iterator[TransientState]:
         """Yield where the march is at each edge, the first one included.
 
         Parameters
@@ -148,36 +148,36 @@ class TransientSolver:
             Edges of the steps; all of :attr:`moments` before the last are among them. [s]
         """
         yield self.moment
-        changes = set(self.moments)
+        changes = set(self.change_times)
         for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if start in changes:
                 self._change(start)
             self._step((end - start) / SECONDS_PER_HOUR, end)
             yield self.moment
 
-    def thin(self, kept: BoolArray) -> None:
+    def restrict(self, active: BoolArray) -> None:
         """Go on with some of the failures and intervals only; nothing may change any more."""
 
         def take(array: FloatArray) -> FloatArray:
-            return np.asarray(np.broadcast_to(array, kept.shape)[kept])
+            return np.asarray(np.broadcast_to(array, active.shape)[active])
 
-        now, course = self.moment, self.moment.course
+        now, course = self.moment, self.moment.chain
         for name in ("_flat", "_resistance", "_wanted", "_target"):
             setattr(self, name, take(getattr(self, name)))
         for name in ("_nodes", "_intercept", "_slope", "_power", "_discharge"):
-            setattr(self, name, getattr(self, name)[:, kept])
+            setattr(self, name, getattr(self, name)[:, active])
         for name in ("_capacity", "_heat", "_conductance", "_rises"):
             setattr(self, name, tuple(take(array) for array in getattr(self, name)))
         self.moment = TransientState(
             seconds=now.seconds,
-            course=ChainState(
+            chain=ChainState(
                 temperature=tuple(take(t) for t in course.temperature),
                 output=take(course.output),
-                taken=take(course.taken),
+                mean_output=take(course.mean_output),
             ),
             chips=tuple(take(chip) for chip in now.chips),
-            discharge=now.discharge[:, kept],
-            level=now.level[:, kept],
+            discharge=now.discharge[:, active],
+            level=now.level[:, active],
         )
 
     def _change(self, seconds: float) -> None:
@@ -188,15 +188,15 @@ class TransientSolver:
                     self._enter(row, phase)
         if seconds >= self._tank_start:
             lacking = np.maximum(sum(self._heat) - self._most, 0.0)
-            is_calm = np.array([after.trip is None for after in self._afters])[:, None]
+            is_calm = np.array([after.contingency is None for after in self._afters])[:, None]
             self._wanted = np.where(is_calm, self._wanted, lacking)
             self._discharge = np.where(is_calm, self._discharge, self._power)
 
     def _enter(self, row: int, phase: PostFaultPhase) -> None:
         for stacked, conductance in zip(self._conductance, phase.conductance, strict=True):
             stacked[row] = conductance
-        most = phase.ceiling
-        self._flat[row], self._most[row] = most.flat, most.at_target
+        most = phase.capacity
+        self._flat[row], self._most[row] = most.chiller, most.heat_at_set_point
         self._nodes[:, row] = most.temperature
         self._intercept[:, row], self._slope[:, row] = line_segments(most.temperature, most.heat)
         self._resistance[row] = phase.resistance
@@ -210,7 +210,7 @@ class TransientSolver:
         most = np.minimum(self._discharge, now.level / hours)
         together = most.sum(axis=0)
         given = most * (np.minimum(self._wanted, together) / np.maximum(together, _LEAST_POWER))
-        place = segment_index(now.course.temperature[-1], self._nodes)
+        place = segment_index(now.chain.temperature[-1], self._nodes)
         rise, intercept = (
             take_per_column(self._slope, place),
             take_per_column(self._intercept, place),
@@ -220,17 +220,17 @@ class TransientSolver:
             conductance=self._conductance,
             heat=(*self._heat[:-1], self._heat[-1] - given.sum(axis=0)),
             target=self._target,
-            flat=self._flat,
-            base=intercept + rise * self._target,
-            rise=rise,
-            lag=self._lag,
+            chiller_capacity=self._flat,
+            dry_base=intercept + rise * self._target,
+            capacity_slope=rise,
+            valve_time_constant=self._lag,
         )
-        course = step_chain(chain, now.course, hours)
+        course = step_chain(chain, now.chain, hours)
         pace = hours / (self._plate_lag * self._resistance)
         coolant = course.temperature[-2]
         self.moment = TransientState(
             seconds=end,
-            course=course,
+            chain=course,
             chips=tuple(
                 (chip + pace * (coolant + rise * self._resistance)) / (1.0 + pace)
                 for chip, rise in zip(now.chips, self._rises, strict=True)

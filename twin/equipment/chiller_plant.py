@@ -151,7 +151,7 @@ class ChillerBank(Declaration):
         *,
         supply_temperature: FloatArray | float,
         condenser_temperature: FloatArray,
-        told: FloatArray | None = None,
+        units_on: FloatArray | None = None,
     ) -> tuple[FloatArray, FloatArray]:
         """Return the least power that carries a load, and the number of units that run then.
 
@@ -163,7 +163,7 @@ class ChillerBank(Declaration):
             Chilled water that leaves the units. [degC]
         condenser_temperature
             Condenser water that leaves the units, on the axes of the load. [degC]
-        told
+        units_on
             Units that shall run, whole and on the last axes of the load; by default those with the
             least power do. [1]
 
@@ -188,14 +188,14 @@ class ChillerBank(Declaration):
         power *= 1.0 + _FEWER_FIRST * units
         overloaded = load / units > unit_limit
         overloaded[-1] = False
-        if told is None:
+        if units_on is None:
             best = np.argmin(np.where(overloaded, np.inf, power), axis=0)
         else:
             needed = np.argmin(overloaded, axis=0) + 1
-            best = np.clip(told, needed, self.count).astype(needed.dtype) - 1
+            best = np.clip(units_on, needed, self.count).astype(needed.dtype) - 1
         return take_per_column(power, best), np.where(load > 0.0, best + 1.0, 0.0)
 
-    def units(
+    def switchable_units(
         self,
         operate: Callable[[FloatArray, Weather], ConversionFlows],
         limit: Callable[[Weather], FloatArray],
@@ -220,9 +220,9 @@ class ChillerBank(Declaration):
             count=self.count,
             minimum_up=self.minimum_up,
             minimum_down=self.minimum_down,
-            restart=self.restart,
+            minimum_restart_time=self.restart,
             start_cost=self.start_cost,
-            running=lambda weather: self._running(operate, limit(weather), weather),
+            characteristics=lambda weather: self._running(operate, limit(weather), weather),
         )
 
     def _running(
@@ -250,7 +250,7 @@ class ChillerBank(Declaration):
         chilled, warm = 0.5 * (self.chilled_low + self.chilled_high), temperature[_LOADS // 2]
         middle = np.maximum(carried / best, 1.0)
         others = np.where(carried > 0.0, middle, 0.0) + 1.0
-        held = np.clip(others * self.least(chilled, warm), carried, carried + free)
+        held = np.clip(others * self.min_unit_cooling(chilled, warm), carried, carried + free)
         alone, more = (
             self._shared(load, units, warm, supply_temperature=chilled)
             for load, units in ((carried, middle), (held, others))
@@ -264,12 +264,12 @@ class ChillerBank(Declaration):
         )
         spare = np.maximum(more - alone, 0.0) + pump
         return UnitCharacteristics(
-            free=free,
-            least=np.zeros_like(free),
-            best=best,
-            most=np.maximum((most - free) / self.count, np.maximum(best, self.rated_cooling)),
-            spare_draw=spare,
-            short_draw=np.zeros_like(free),
+            economiser_output=free,
+            min_output=np.zeros_like(free),
+            optimal_output=best,
+            max_output=np.maximum((most - free) / self.count, np.maximum(best, self.rated_cooling)),
+            power_one_unit_more=spare,
+            power_one_unit_less=np.zeros_like(free),
         )
 
     def _shared(
@@ -281,7 +281,7 @@ class ChillerBank(Declaration):
         supply_temperature: FloatArray | float,
     ) -> FloatArray:
         """Return the power of some units, which may be a broken number, that share a load. [MW]"""
-        least = self.least(supply_temperature, condenser_temperature)
+        least = self.min_unit_cooling(supply_temperature, condenser_temperature)
         each = load / units
         power = refrigeration.chiller_power(
             np.maximum(each, least),
@@ -295,12 +295,12 @@ class ChillerBank(Declaration):
         worn = max(self.eir_factor, 1.0)
         return np.asarray(np.maximum(running * self.eir_factor * power, worn * bound))
 
-    def least(
+    def min_unit_cooling(
         self, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
     ) -> FloatArray:
         """Return the cooling of one unit below which it cycles, on the axes of its water. [MW]"""
         available = self.capacity(supply_temperature, condenser_temperature) / self.count
-        return available * self._sound.least(supply_temperature, condenser_temperature)
+        return available * self._sound.minimum(supply_temperature, condenser_temperature)
 
     @cached_property
     def _sound(self) -> ValidPartLoads:
@@ -357,11 +357,11 @@ class PlantOperatingPoint:
         Fan speed, share of full speed. [1]
     compressor_power, fan_power, pump_power
         Electric powers; the pumps are those of the condenser water. [MW]
-    free
+    economiser_heat
         Heat taken by the economiser. [MW]
     units_on
         Chillers that run. [1]
-    temperature
+    condenser_temperature
         Water leaving the condensers. [degC]
     """
 
@@ -369,9 +369,9 @@ class PlantOperatingPoint:
     compressor_power: FloatArray
     fan_power: FloatArray
     pump_power: FloatArray
-    free: FloatArray
+    economiser_heat: FloatArray
     units_on: FloatArray
-    temperature: FloatArray
+    condenser_temperature: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,7 +386,7 @@ class ChillerPlant:
         Chilled water that leaves, one number or on the axes of the load. [degC]
     economiser_approach
         Least difference of the streams in the economiser; None without one. [K]
-    units
+    units_on
         Chillers that are told to run, on the last axes of the load; by default as many as take the
         least power. [1]
     """
@@ -395,9 +395,9 @@ class ChillerPlant:
     rejection: DryCooler | CoolingTower
     supply_temperature: FloatArray | float
     economiser_approach: float | None
-    units: FloatArray | None = None
+    units_on: FloatArray | None = None
 
-    def cheapest(
+    def min_power_point(
         self, load: FloatArray, weather: Weather, *, capacity_rate: FloatArray
     ) -> PlantOperatingPoint:
         """Return the fan speed with the least power of fans and compressors, and what follows.
@@ -449,18 +449,18 @@ class ChillerPlant:
             compressor_power=take_per_column(power, best),
             fan_power=take_per_column(fan, best),
             pump_power=pump,
-            free=take_per_column(free, best),
+            economiser_heat=take_per_column(free, best),
             units_on=take_per_column(units, best),
-            temperature=np.maximum(
+            condenser_temperature=np.maximum(
                 take_per_column(temperature, best), self.chillers.condenser_minimum
             ),
         )
 
     def _obeys(self, units: FloatArray, is_open: BoolArray) -> BoolArray:
         """Return which trials come nearest to the units that are told, of those that are open."""
-        if self.units is None:
+        if self.units_on is None:
             return is_open
-        more = np.where(is_open, np.maximum(units, self.units) - self.units, np.inf)
+        more = np.where(is_open, np.maximum(units, self.units_on) - self.units_on, np.inf)
         return np.asarray(more <= more.min(axis=0))
 
     def _trials(
@@ -474,12 +474,12 @@ class ChillerPlant:
         spaced = np.linspace(self.rejection.minimum_speed, 1.0, _SPEEDS)
         spaced = spaced.reshape(-1, *(1,) * water_rate.ndim)
         heat, target = (np.stack(part) for part in zip(*kinks, strict=True))
-        found = self.rejection.slowest_speed(
+        found = self.rejection.min_fan_speed(
             heat, target, capacity_rate=water_rate, weather=weather
         )
         return np.concatenate([np.broadcast_to(spaced, (_SPEEDS, *found.shape[1:])), found])
 
-    def greatest_load(self, weather: Weather) -> FloatArray:
+    def max_load(self, weather: Weather) -> FloatArray:
         """Return the most that the chillers carry with fans at full speed. [MW]"""
         bank, full = self.chillers, np.ones(len(weather))
 
@@ -555,16 +555,16 @@ class ChillerPlant:
 
     def _spared(self, load: FloatArray, temperature: FloatArray) -> FloatArray:
         """Return what the economiser may take: not the least load of units that are told. [MW]"""
-        if self.units is None:
+        if self.units_on is None:
             return load
         warm = np.maximum(temperature, self.chillers.condenser_minimum)
-        each = self.chillers.least(self.supply_temperature, warm)
-        return np.maximum(load - np.minimum(self.units, self.chillers.count) * each, 0.0)
+        each = self.chillers.min_unit_cooling(self.supply_temperature, warm)
+        return np.maximum(load - np.minimum(self.units_on, self.chillers.count) * each, 0.0)
 
     def _compress(self, load: FloatArray, temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
         return self.chillers.power(
             load,
             supply_temperature=self.supply_temperature,
             condenser_temperature=temperature,
-            told=self.units,
+            units_on=self.units_on,
         )

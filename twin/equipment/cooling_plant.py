@@ -111,16 +111,18 @@ class CoolingPlant(Equipment):
             Convert(
                 owner=self.name,
                 output=self.serves,
-                lead="medium_voltage",
-                draws=("medium_voltage", "water"),
-                limit=self.limit,
+                primary_input="medium_voltage",
+                inputs=("medium_voltage", "water"),
+                max_output=self.max_output,
                 physics=self.operate,
-                steered=lambda points: partial(self.operate, points=points),
-                units=self.chillers.units(self.operate, self.limit) if self.chillers else None,
+                physics_at=lambda points: partial(self.operate, set_points=points),
+                units=self.chillers.switchable_units(self.operate, self.max_output)
+                if self.chillers
+                else None,
             ),
         )
 
-    def limit(self, weather: Weather) -> FloatArray:
+    def max_output(self, weather: Weather) -> FloatArray:
         """Return the most that plans may ask for, by the pumps and by the air. [MW]"""
         warmest = self.supply_limit - self.supply_margin
         return np.minimum(self.capacity(weather, warmest), self.rated_cooling)
@@ -147,21 +149,21 @@ class CoolingPlant(Equipment):
         """
         condenser = self._condenser(self.supply_temperature)
         if condenser is not None:
-            return np.maximum(condenser.greatest_load(weather) - self.pump_power, 0.0)
-        heat = self.rejection.greatest_heat(
+            return np.maximum(condenser.max_load(weather) - self.pump_power, 0.0)
+        heat = self.rejection.max_heat(
             supply_temperature,
             capacity_rate=self._rated_capacity_rate,
             weather=weather,
-            most=_MOST_OVERLOAD * self.rated_cooling,
+            search_limit=_MOST_OVERLOAD * self.rated_cooling,
         )
         return np.maximum(heat - self.pump_power, 0.0)
 
-    def extrapolates(self, weather: Weather) -> BoolArray:
+    def is_extrapolated(self, weather: Weather) -> BoolArray:
         """Return where the weather lies outside a correlation, which is then held at its end."""
-        return self.rejection.extrapolates(weather)
+        return self.rejection.is_extrapolated(weather)
 
     def operate(
-        self, load: FloatArray, weather: Weather, points: SetPoints | None = None
+        self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None
     ) -> ConversionFlows:
         """Return what the plant draws to carry a load at its best operating point.
 
@@ -171,7 +173,7 @@ class CoolingPlant(Equipment):
             Heat that the circuit brings, ``time`` last. [MW]
         weather
             Outdoor air on ``time``.
-        points
+        set_points
             Set points of the water, on axes that fit the load, and chillers that shall run; by
             default the declared ones, and as many chillers as take the least power.
 
@@ -187,9 +189,9 @@ class CoolingPlant(Equipment):
         water gets warmer, which the walk through time accounts for.
         """
         load = np.maximum(np.asarray(load, dtype=np.float64), 0.0)
-        points = points or SetPoints()
-        target = points.supply_temperature.get(self.name, self.supply_temperature)
-        capacity_rate = self.capacity_rate(load, weather, points)
+        set_points = set_points or SetPoints()
+        target = set_points.supply_temperature.get(self.name, self.supply_temperature)
+        capacity_rate = self.capacity_rate(load, weather, set_points)
         flow = capacity_rate / self._rated_capacity_rate
         pump = np.asarray(
             fluid_flow.pump_power(
@@ -197,10 +199,10 @@ class CoolingPlant(Equipment):
                 1.0,
                 rated_power=self.pump_power,
                 static_head_share=self.static_head_share,
-                minimum_flow_share=points.least_flow.get(self.name, self.minimum_flow),
+                minimum_flow_share=set_points.minimum_flow.get(self.name, self.minimum_flow),
             )
         )
-        point = self._point(load + pump, capacity_rate, weather, target=target, points=points)
+        point = self._point(load + pump, capacity_rate, weather, target=target, points=set_points)
         pumps = pump + point.pump_power
         rejected = load + pumps + point.compressor_power
         draw = pumps + point.compressor_power + point.fan_power
@@ -211,20 +213,21 @@ class CoolingPlant(Equipment):
             "cooling_plant_fan_power": point.fan_power,
             "cooling_plant_pump_power": pumps,
             "cooling_plant_compressor_power": point.compressor_power,
-            "cooling_plant_free_share": point.free / np.maximum(load + pump, _LEAST_LOAD),
+            "cooling_plant_free_share": point.economiser_heat
+            / np.maximum(load + pump, _LEAST_LOAD),
             "cooling_plant_units_on": point.units_on,
-            "cooling_plant_extrapolated": np.where(self.extrapolates(weather), 1.0, 0.0 * draw),
-            "cooling_plant_condenser_temperature": point.temperature,
+            "cooling_plant_extrapolated": np.where(self.is_extrapolated(weather), 1.0, 0.0 * draw),
+            "cooling_plant_condenser_temperature": point.condenser_temperature,
             "cooling_plant_rejected_heat": rejected,
             "cooling_plant_blow_down": used / self.rejection.cycles_of_concentration,
             "cooling_plant_flow": capacity_rate
             / fluid_flow.capacity_rate(1.0, self.loop.liquid, temperature=target),
         }
         draws = {"medium_voltage": draw, "water": used}
-        return ConversionFlows(draws=draws, heat=load + draw, details=details)
+        return ConversionFlows(inputs=draws, heat=load + draw, details=details)
 
     def capacity_rate(
-        self, load: FloatArray, weather: Weather, points: SetPoints | None = None
+        self, load: FloatArray, weather: Weather, set_points: SetPoints | None = None
     ) -> FloatArray:
         """Return the heat that the water of the circuit carries per kelvin.
 
@@ -234,7 +237,7 @@ class CoolingPlant(Equipment):
             Heat that the circuit brings. [MW]
         weather
             Outdoor air.
-        points
+        set_points
             Set points of the water; by default the declared ones.
 
         Returns
@@ -242,9 +245,9 @@ class CoolingPlant(Equipment):
         numpy.ndarray
             Capacity rate, from the least flow (that of frost, too) to the rated. [MW K-1]
         """
-        points = points or SetPoints()
-        least = points.least_flow.get(self.name, self.minimum_flow)
-        share = np.minimum(load / self.rated_cooling * self._narrowing(points), 1.0)
+        set_points = set_points or SetPoints()
+        least = set_points.minimum_flow.get(self.name, self.minimum_flow)
+        share = np.minimum(load / self.rated_cooling * self._narrowing(set_points), 1.0)
         frost = np.where(weather.air_temperature < self.frost_temperature, self.frost_flow, 0.0)
         return np.asarray(np.maximum(share, np.maximum(frost, least)) * self._rated_capacity_rate)
 
@@ -260,8 +263,13 @@ class CoolingPlant(Equipment):
     def _rated_capacity_rate(self) -> float:
         return self.rated_cooling / self.temperature_range
 
-    def share(
-        self, heat: FloatArray, *, rated_heat: float, rated_range: float, points: SetPoints | None
+    def consumer_flow(
+        self,
+        heat: FloatArray,
+        *,
+        rated_heat: float,
+        rated_range: float,
+        set_points: SetPoints | None,
     ) -> FloatArray | None:
         """Return the water that a consumer of the circuit gets, over its rated flow.
 
@@ -271,7 +279,7 @@ class CoolingPlant(Equipment):
             Heat that the consumer gives to the water. [MW]
         rated_heat, rated_range
             Its heat [MW] and the warming of the water at rating [K].
-        points
+        set_points
             Set points of the circuit.
 
         Returns
@@ -279,11 +287,11 @@ class CoolingPlant(Equipment):
         numpy.ndarray or None
             Share of its rated flow [1]; None where the range is the declared one, as laid out.
         """
-        if points is None or self.name not in points.temperature_range:
+        if set_points is None or self.name not in set_points.temperature_range:
             return None
-        rate = np.asarray(heat) / points.temperature_range[self.name]
+        rate = np.asarray(heat) / set_points.temperature_range[self.name]
         wanted = np.minimum(rate, self._rated_capacity_rate) * (rated_range / rated_heat)
-        return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
+        return np.maximum(wanted, set_points.minimum_flow.get(self.name, self.minimum_flow))
 
     def _narrowing(self, points: SetPoints) -> FloatArray | float:
         """Return the declared range over that of the set points. [1]"""
@@ -301,7 +309,7 @@ class CoolingPlant(Equipment):
             rejection=self.rejection,
             supply_temperature=supply_temperature,
             economiser_approach=self.economiser_approach,
-            units=units,
+            units_on=units,
         )
 
     def _point(
@@ -314,10 +322,10 @@ class CoolingPlant(Equipment):
         points: SetPoints,
     ) -> PlantOperatingPoint:
         """Return the best operating point for the heat that the water brings."""
-        condenser = self._condenser(target, points.units.get(self.name))
+        condenser = self._condenser(target, points.units_on.get(self.name))
         if condenser is not None:
-            return condenser.cheapest(heat, weather, capacity_rate=capacity_rate)
-        speed = self.rejection.slowest_speed(
+            return condenser.min_power_point(heat, weather, capacity_rate=capacity_rate)
+        speed = self.rejection.min_fan_speed(
             heat, target, capacity_rate=capacity_rate, weather=weather
         )
         none = 0.0 * heat
@@ -326,9 +334,9 @@ class CoolingPlant(Equipment):
             compressor_power=none,
             fan_power=self.rejection.power(speed, weather),
             pump_power=none,
-            free=heat,
+            economiser_heat=heat,
             units_on=none,
-            temperature=target + heat / capacity_rate,
+            condenser_temperature=target + heat / capacity_rate,
         )
 
 

@@ -66,7 +66,9 @@ class Genset(Equipment):
 
     @model_validator(mode="after")
     def _runs(self) -> Self:
-        check_efficiency_points(self.load_points, self.efficiency_points, most=_MOST_EFFICIENCY)
+        check_efficiency_points(
+            self.load_points, self.efficiency_points, max_efficiency=_MOST_EFFICIENCY
+        )
         if self.spare >= self.count:
             message = "spare must be below count"
             raise ValueError(message)
@@ -83,7 +85,7 @@ class Genset(Equipment):
         return ()
 
     @property
-    def limit(self) -> float:
+    def firm_power(self) -> float:
         """Power of the sets that are sure to start. [MW]"""
         return (self.count - self.spare) * self.rating
 
@@ -103,7 +105,7 @@ class Genset(Equipment):
         """Time without supply that must be bridged: failed attempts, start and transfer. [s]"""
         return self.failed_starts * self.attempt_time + self.start_time + self.transfer_time
 
-    def charge_floor(self, critical_power: float) -> float:
+    def bridging_energy(self, critical_power: float) -> float:
         """Return what batteries and UPS must always hold: the critical load until sets carry it.
 
         Parameters
@@ -117,10 +119,10 @@ class Genset(Equipment):
             Energy at the load, never for trade: all of it until the last block is taken, of more
             than the sets carry until they are full. [MWh]
         """
-        taken = min(critical_power, self.limit)
-        return critical_power * float(self.takes_over(taken)) / _SECONDS
+        taken = min(critical_power, self.firm_power)
+        return critical_power * float(self.load_pickup_time(taken)) / _SECONDS
 
-    def takes_over(self, load: FloatArray | float) -> FloatArray:
+    def load_pickup_time(self, load: FloatArray | float) -> FloatArray:
         """Return when the sets carry a load, from the loss of supply on.
 
         Parameters
@@ -135,9 +137,9 @@ class Genset(Equipment):
             the limit. [s]
         """
         load = np.asarray(load, dtype=np.float64)
-        steps = np.ceil(np.round(load / (self.block * self.limit), 9))
+        steps = np.ceil(np.round(load / (self.block * self.firm_power), 9))
         later = self.block_interval * np.maximum(steps - 1.0, 0.0)
-        return np.where(load <= self.limit, self.bridge_time + later, np.inf)
+        return np.where(load <= self.firm_power, self.bridge_time + later, np.inf)
 
     def units_on(self, output: FloatArray) -> FloatArray:
         """Return how many sets run: no more than carry the load.
@@ -181,18 +183,18 @@ class Genset(Equipment):
         loss = electrical_equipment.loss_from_efficiency(share, points)
         return np.asarray(units * self.rating * (share + loss))
 
-    def endurance(self, output: FloatArray) -> FloatArray:
+    def fuel_autonomy(self, output: FloatArray) -> FloatArray:
         """Return the time until the fuel of the site is burnt, infinite without output. [h]"""
         burnt = self.fuel(output)
         held = self.fuel_volume * self.heating_value
         return np.asarray(np.where(burnt > 0.0, held / np.maximum(burnt, 1e-300), np.inf))
 
-    def run(self, asked: FloatArray, load: FloatArray) -> ConversionFlows:
+    def supply(self, requested_power: FloatArray, load: FloatArray) -> ConversionFlows:
         """Return what the sets give to a bus, and what they burn for it.
 
         Parameters
         ----------
-        asked
+        requested_power
             Power that an operation wants of them. [MW]
         load
             What the bus can take. [MW]
@@ -204,7 +206,7 @@ class Genset(Equipment):
             is heat.
         """
         most = np.minimum(np.maximum(load, 0.0), self.count * self.rating)
-        output = np.minimum(np.asarray(asked, dtype=np.float64), most)
+        output = np.minimum(np.asarray(requested_power, dtype=np.float64), most)
         burnt = self.fuel(output)
         details = {
             "genset_output": output,
@@ -212,7 +214,7 @@ class Genset(Equipment):
             "genset_units_on": self.units_on(output),
             "genset_loading": self._share(output),
         }
-        return ConversionFlows(draws={"fuel": burnt}, heat=burnt - output, details=details)
+        return ConversionFlows(inputs={"fuel": burnt}, heat=burnt - output, details=details)
 
     def _share(self, output: FloatArray) -> FloatArray:
         """Return the load of each running set, share of its rating. [1]"""

@@ -56,11 +56,11 @@ class CduBank(Equipment):
             Convert(
                 owner=self.name,
                 output="liquid",
-                lead="critical",
-                draws=("warm", "critical"),
-                limit=self._limit,
+                primary_input="critical",
+                inputs=("warm", "critical"),
+                max_output=self._limit,
                 physics=self._flows,
-                steered=lambda points: partial(self._flows, points=points),
+                physics_at=lambda points: partial(self._flows, points=points),
             ),
         )
 
@@ -69,7 +69,7 @@ class CduBank(Equipment):
         heat: FloatArray,
         facility_supply_temperature: FloatArray,
         *,
-        points: SetPoints | None = None,
+        set_points: SetPoints | None = None,
         facility_flow: FloatArray | None = None,
     ) -> FloatArray:
         """Return the temperature of the coolant that goes to the racks.
@@ -80,7 +80,7 @@ class CduBank(Equipment):
             Heat that the racks give to the coolant. [MW]
         facility_supply_temperature
             Temperature of the facility water that comes in. [degC]
-        points
+        set_points
             Set points of the coolant; by default its flow follows the heat as declared.
         facility_flow
             Facility water over the rated one; by default it follows the heat. [1]
@@ -90,35 +90,38 @@ class CduBank(Equipment):
         numpy.ndarray
             Temperature of the coolant. [degC]
         """
-        taken = np.asarray(heat) + self.pumping(heat, points)
+        taken = np.asarray(heat) + self.pump_power_at(heat, set_points)
         shares = None
-        if points is not None:
-            own = np.maximum(taken / self.rated, self.minimum_flow)
-            shares = self.flow(taken, points), own if facility_flow is None else facility_flow
+        if set_points is not None:
+            own = np.maximum(taken / self.rated_heat_total, self.minimum_flow)
+            shares = (
+                self.coolant_flow(taken, set_points),
+                own if facility_flow is None else facility_flow,
+            )
         above = part_load_approach(
             taken,
-            rated_heat=self.rated,
+            rated_heat=self.rated_heat_total,
             rated_approach=self.approach,
             ranges=(self.technology_range, self.facility_range),
             minimum_flow=self.minimum_flow,
             fouling=self.fouling,
-            shares=shares,
+            flow_shares=shares,
         )
         return np.asarray(facility_supply_temperature + above)
 
     @property
-    def rated(self) -> float:
+    def rated_heat_total(self) -> float:
         """Heat carried by all units at rating. [MW]"""
         return self.count * self.rated_heat
 
-    def flow(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+    def coolant_flow(self, heat: FloatArray, set_points: SetPoints | None = None) -> FloatArray:
         """Return the coolant's flow over the rated one at some heat of the racks.
 
         Parameters
         ----------
         heat
             Heat that the racks give to the coolant. [MW]
-        points
+        set_points
             Set points; by default the declared range and least flow.
 
         Returns
@@ -126,12 +129,16 @@ class CduBank(Equipment):
         numpy.ndarray
             Share of the rated flow. [1]
         """
-        points = points or SetPoints()
-        span = points.technology_range.get(self.name, np.asarray(self.technology_range))
-        wanted = np.asarray(heat, dtype=np.float64) / self.rated * (self.technology_range / span)
-        return np.maximum(wanted, points.least_flow.get(self.name, self.minimum_flow))
+        set_points = set_points or SetPoints()
+        span = set_points.technology_range.get(self.name, np.asarray(self.technology_range))
+        wanted = (
+            np.asarray(heat, dtype=np.float64)
+            / self.rated_heat_total
+            * (self.technology_range / span)
+        )
+        return np.maximum(wanted, set_points.minimum_flow.get(self.name, self.minimum_flow))
 
-    def plate_flow(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+    def cold_plate_flow(self, heat: FloatArray, set_points: SetPoints | None = None) -> FloatArray:
         """Return the coolant through the racks' cold plates over their declared flow.
 
         It is that of the units, and never more than declared.
@@ -140,7 +147,7 @@ class CduBank(Equipment):
         ----------
         heat
             Heat that the racks give to the coolant. [MW]
-        points
+        set_points
             Set points; by default the declared range and least flow.
 
         Returns
@@ -148,27 +155,29 @@ class CduBank(Equipment):
         numpy.ndarray
             Share of the declared flow. [1]
         """
-        return np.minimum(self.flow(heat, points), 1.0)
+        return np.minimum(self.coolant_flow(heat, set_points), 1.0)
 
-    def pumping(self, heat: FloatArray, points: SetPoints | None = None) -> FloatArray:
+    def pump_power_at(self, heat: FloatArray, set_points: SetPoints | None = None) -> FloatArray:
         """Return the power of all pumps at some heat of the racks, and some set points. [MW]"""
         rated = self.count * self.pump_power
-        return np.asarray(fluid_flow.pump_power(self.flow(heat, points), 1.0, rated_power=rated))
+        return np.asarray(
+            fluid_flow.pump_power(self.coolant_flow(heat, set_points), 1.0, rated_power=rated)
+        )
 
     def _limit(self, weather: Weather) -> FloatArray:
-        return np.full(len(weather), self.rated)
+        return np.full(len(weather), self.rated_heat_total)
 
     def _flows(
         self, output: FloatArray, weather: Weather, points: SetPoints | None = None
     ) -> ConversionFlows:
-        pump = self.pumping(output, points)
+        pump = self.pump_power_at(output, points)
         details = {
             "cdu_output": np.asarray(output),
             "cdu_pump_power": pump,
-            "cdu_loading": np.asarray(output) / self.rated,
+            "cdu_loading": np.asarray(output) / self.rated_heat_total,
         }
         draws = {"warm": output + pump, "critical": pump}
-        return ConversionFlows(draws=draws, heat=np.zeros_like(pump), details=details)
+        return ConversionFlows(inputs=draws, heat=np.zeros_like(pump), details=details)
 
 
 class CrahBank(Equipment):
@@ -210,9 +219,9 @@ class CrahBank(Equipment):
             Convert(
                 owner=self.name,
                 output="air",
-                lead="critical",
-                draws=("chilled", "critical"),
-                limit=self._limit,
+                primary_input="critical",
+                inputs=("chilled", "critical"),
+                max_output=self._limit,
                 physics=self._flows,
             ),
         )
@@ -251,7 +260,7 @@ class CrahBank(Equipment):
             ranges=(self.air_range, self.water_range),
             minimum_flow=self.minimum_flow,
             fouling=self.fouling,
-            shares=shares,
+            flow_shares=shares,
         )
         return np.asarray(chilled_supply_temperature + above)
 
@@ -266,7 +275,7 @@ class CrahBank(Equipment):
             "hall_air_loading": np.asarray(output) / self.rated_heat,
         }
         draws = {"chilled": output + fan, "critical": fan}
-        return ConversionFlows(draws=draws, heat=np.zeros_like(fan), details=details)
+        return ConversionFlows(inputs=draws, heat=np.zeros_like(fan), details=details)
 
     def _fan_power(self, heat: FloatArray) -> FloatArray:
         power = fluid_flow.fan_power(

@@ -70,9 +70,9 @@ class HeatRejectionBank(Declaration):
         """Return the power of all fans at a share of full speed, at rating or in some air. [MW]"""
         rated = self.count * self.fan_power
         power = np.asarray(fluid_flow.fan_power(speed, rated, exponent=self.fan_exponent))
-        return power if weather is None else power * self.thinness(weather)
+        return power if weather is None else power * self.air_density_ratio(weather)
 
-    def thinness(self, weather: Weather) -> FloatArray | float:
+    def air_density_ratio(self, weather: Weather) -> FloatArray | float:
         """Return the density of the air by its pressure, over that at which fans are rated. [1]
 
         Fans move a volume: as much less mass, at as much less power, as the air is thinner. What
@@ -82,7 +82,7 @@ class HeatRejectionBank(Declaration):
             return 1.0
         return weather.air_pressure / self.rated_air_pressure
 
-    def slowest_speed(
+    def min_fan_speed(
         self,
         heat: FloatArray,
         target: FloatArray | float,
@@ -116,8 +116,13 @@ class HeatRejectionBank(Declaration):
         full = np.ones(shape)
         return last_feasible(excess, full, full * self.minimum_speed, tolerance=_SPEED_TOLERANCE)
 
-    def greatest_heat(
-        self, target: FloatArray | float, *, capacity_rate: float, weather: Weather, most: float
+    def max_heat(
+        self,
+        target: FloatArray | float,
+        *,
+        capacity_rate: float,
+        weather: Weather,
+        search_limit: float,
     ) -> FloatArray:
         """Return the most heat with which the water leaves no warmer than a target at full speed.
 
@@ -129,7 +134,7 @@ class HeatRejectionBank(Declaration):
             Capacity rate of the water through all units. [MW K-1]
         weather
             Outdoor air.
-        most
+        search_limit
             The widest that it is searched. [MW]
 
         Returns
@@ -142,7 +147,7 @@ class HeatRejectionBank(Declaration):
         def excess(heat: FloatArray) -> FloatArray:
             return self._excess(heat, target, rate=rate, weather=weather, speed=full)
 
-        return last_feasible(excess, 0.0 * full, most * full, tolerance=_HEAT_TOLERANCE)
+        return last_feasible(excess, 0.0 * full, search_limit * full, tolerance=_HEAT_TOLERANCE)
 
     def _excess(
         self,
@@ -179,7 +184,7 @@ class DryCooler(HeatRejectionBank):
         float, Quantity("degC", "air temperature above which pads are wetted", above=5)
     ] = 30.0
 
-    def worn(self, share: float) -> "DryCooler":
+    def degraded(self, share: float) -> "DryCooler":
         """Return the same coolers with a share of their conductance lost."""
         return self.model_copy(update={"fouling": self.fouling * (1.0 - share)})
 
@@ -190,7 +195,7 @@ class DryCooler(HeatRejectionBank):
         leaving = heat_rejection.dry_cooler_outlet(
             heat,
             self._entering_air(weather),
-            fan_speed_share=speed * self.thinness(weather),
+            fan_speed_share=speed * self.air_density_ratio(weather),
             capacity_rate=capacity_rate,
             rated_air_capacity_rate=self.count * self.air_flow * _AIR_HEAT,
             rated_conductance=self.count * self.conductance * self.fouling,
@@ -204,7 +209,7 @@ class DryCooler(HeatRejectionBank):
             behind,
             weather.wet_bulb_temperature,
             humidity_ratio=weather.humidity_ratio,
-            air_flow=self.count * self.air_flow * speed * self.thinness(weather),
+            air_flow=self.count * self.air_flow * speed * self.air_density_ratio(weather),
             pressure=weather.air_pressure,
         )
         evaporation = np.where(behind < weather.air_temperature, wetted, 0.0)
@@ -212,7 +217,7 @@ class DryCooler(HeatRejectionBank):
             _HOURLY * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
         )
 
-    def extrapolates(self, weather: Weather) -> BoolArray:
+    def is_extrapolated(self, weather: Weather) -> BoolArray:
         """Return where the weather lies outside the model; a dry cooler's has no such place."""
         return np.zeros(len(weather), dtype=bool)
 
@@ -237,7 +242,7 @@ class CoolingTower(HeatRejectionBank):
         float, Quantity("1", "approach beside that of the clean cell", above=0.5, below=2)
     ] = 1.0
 
-    def worn(self, share: float) -> "CoolingTower":
+    def degraded(self, share: float) -> "CoolingTower":
         """Return the same cells with an approach that is larger by a share."""
         return self.model_copy(update={"approach_factor": self.approach_factor * (1.0 + share)})
 
@@ -249,7 +254,7 @@ class CoolingTower(HeatRejectionBank):
         return heat_rejection.tower_outlet(
             heat / capacity_rate,
             weather.wet_bulb_temperature,
-            liquid_gas_ratio=capacity_rate / rated_rate / (speed * self.thinness(weather)),
+            liquid_gas_ratio=capacity_rate / rated_rate / (speed * self.air_density_ratio(weather)),
             water_per_air=self.water_flow / self.air_flow,
             approach_factor=self.approach_factor,
             pressure=weather.air_pressure,
@@ -264,14 +269,14 @@ class CoolingTower(HeatRejectionBank):
             heat,
             weather.air_temperature,
             relative_humidity=humidity,
-            air_flow=self.count * self.air_flow * speed * self.thinness(weather),
+            air_flow=self.count * self.air_flow * speed * self.air_density_ratio(weather),
             pressure=weather.air_pressure,
         )
         return np.asarray(
             _HOURLY * heat_rejection.make_up_water(evaporation, self.cycles_of_concentration)
         )
 
-    def extrapolates(self, weather: Weather) -> BoolArray:
+    def is_extrapolated(self, weather: Weather) -> BoolArray:
         """Return where the wet bulb lies outside the correlation and is held at its end."""
         low, high = heat_rejection.WET_BULB_LIMITS_C
         bulb = weather.wet_bulb_temperature

@@ -105,10 +105,10 @@ class HeatReuse(Equipment):
             Convert(
                 owner=self.name,
                 output="heat",
-                lead="medium_voltage",
-                draws=("medium_voltage", "warm"),
-                relieves="warm",
-                limit=self.limit,
+                primary_input="medium_voltage",
+                inputs=("medium_voltage", "warm"),
+                heat_source="warm",
+                max_output=self.max_output,
                 physics=self._flows,
             ),
             Exchange(
@@ -121,7 +121,7 @@ class HeatReuse(Equipment):
             ),
         )
 
-    def demand(self, air_temperature: FloatArray) -> FloatArray:
+    def network_demand(self, air_temperature: FloatArray) -> FloatArray:
         """Return the heat that the network takes.
 
         Parameters
@@ -137,11 +137,11 @@ class HeatReuse(Equipment):
         cold = self._cold(air_temperature)
         return np.asarray(self.contract_power * (self.base_share + (1.0 - self.base_share) * cold))
 
-    def limit(self, weather: Weather) -> FloatArray:
+    def max_output(self, weather: Weather) -> FloatArray:
         """Return the most heat that network and machines allow. [MW]"""
-        return np.minimum(self.demand(weather.air_temperature), self.rated_heat)
+        return np.minimum(self.network_demand(weather.air_temperature), self.rated_heat)
 
-    def supply_to(self, air_temperature: FloatArray) -> FloatArray:
+    def network_supply_temperature(self, air_temperature: FloatArray) -> FloatArray:
         """Return the temperature at which the network wants its water in some outdoor air. [degC]
 
         It slides on a line between the design temperature and the heating limit, if declared so.
@@ -182,7 +182,7 @@ class HeatReuse(Equipment):
         lift, cop = self._lifts(design if air_temperature is None else air_temperature)
         return np.asarray(heat / cop * (lift + self.approach * share) / (lift + self.approach))
 
-    def output_from(
+    def max_output_from_source(
         self, source_heat: FloatArray, air_temperature: FloatArray | None = None
     ) -> FloatArray:
         """Return the most heat that takes no more from the warm circuit than there is.
@@ -213,7 +213,7 @@ class HeatReuse(Equipment):
     def _lifts(self, air_temperature: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return lift [K] and COP at full load [1] in some outdoor air."""
         sink = refrigeration.thermodynamic_mean_temperature(
-            self.supply_to(air_temperature), np.asarray(self.return_temperature)
+            self.network_supply_temperature(air_temperature), np.asarray(self.return_temperature)
         )
         lift = np.asarray(sink - self._sink + self._lift)
         ideal = refrigeration.lorenz_cop(sink - lift, sink)
@@ -242,7 +242,7 @@ class HeatReuse(Equipment):
             "heat_reuse_draw": power,
             "heat_reuse_source_heat": taken,
             "heat_reuse_loading": output / self.rated_heat,
-            "heat_reuse_limit": np.broadcast_to(self.limit(weather), power.shape),
+            "heat_reuse_limit": np.broadcast_to(self.max_output(weather), power.shape),
         }
         draws = {"medium_voltage": power, "warm": -taken}
-        return ConversionFlows(draws=draws, heat=np.zeros_like(power), details=details)
+        return ConversionFlows(inputs=draws, heat=np.zeros_like(power), details=details)

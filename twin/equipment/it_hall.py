@@ -122,7 +122,7 @@ class PowerSmoothingSettings(Declaration):
     ] = 0.0
 
     @property
-    def ramps(self) -> tuple[float, float]:
+    def ramp_limits(self) -> tuple[float, float]:
         """Fastest rise and fall, infinite where none is declared. [MW s-1]"""
         up, down = self.ramp_up, self.ramp_down
         return math.inf if up is None else up, math.inf if down is None else down
@@ -222,25 +222,25 @@ class ITHall(Equipment):
         return self.air_resistance > 0.0
 
     @property
-    def least_cap(self) -> float | None:
+    def min_capped_power(self) -> float | None:
         """Power of a rack at full work whose accelerators stand at their least cap. [MW]"""
         if self.chip_power is None or self.chip_power_least is None:
             return None
         board = self.chip_share * self.chip_power_least / self.chip_power + 1.0 - self.chip_share
         return self.rack_power * board
 
-    def smoother(self, racks: float = 1.0) -> SmoothingModel:
+    def smoothing_model(self, racks: float = 1.0) -> SmoothingModel:
         """Return floor, ramps, hysteresis and store of some racks together. [1]"""
         smoothing = self.smoothing
-        up, down = smoothing.ramps
+        up, down = smoothing.ramp_limits
         return SmoothingModel(
-            idle=racks * self.rack_idle_power,
-            full=racks * self.rack_power,
-            floor=racks * self.rack_power * smoothing.floor,
+            idle_power=racks * self.rack_idle_power,
+            full_power=racks * self.rack_power,
+            power_floor=racks * self.rack_power * smoothing.floor,
             ramp_up=racks * up,
             ramp_down=racks * down,
             hysteresis=smoothing.hysteresis,
-            storage=racks * smoothing.storage,
+            storage_energy=racks * smoothing.storage,
         )
 
     @property
@@ -292,7 +292,7 @@ class ITHall(Equipment):
         )
         return np.asarray((hall_power - loss) * self.board_efficiency)
 
-    def chip_draw(self, busy_power: FloatArray | float) -> FloatArray:
+    def accelerator_power(self, busy_power: FloatArray | float) -> FloatArray:
         """Return the power of one accelerator.
 
         Parameters
@@ -331,7 +331,7 @@ class ITHall(Equipment):
         numpy.ndarray
             Case temperature. [degC]
         """
-        chip = self.chip_draw(busy_power) * W_PER_MW
+        chip = self.accelerator_power(busy_power) * W_PER_MW
         if self.is_air_cooled:
             return np.asarray(technology_supply_temperature + self.air_resistance * chip)
         litres = self.chip_flow * L_MIN_PER_M3_H * flow_share

@@ -29,7 +29,7 @@ class Equipment(Declaration):
         """Return what this machine may do to which carriers."""
         raise NotImplementedError
 
-    def changed(self, **values: object) -> "Equipment":
+    def with_values(self, **values: object) -> "Equipment":
         """Return a copy with some parameters set, in canonical units, checked as in a file."""
         data = self.model_dump() | values
         return type(self).model_validate(data, context={"canonical": True})
@@ -40,7 +40,11 @@ MIN_CURVE_POINTS: Final = 2
 
 
 def check_efficiency_points(
-    load: Sequence[float], efficiency: Sequence[float], prefix: str = "", *, most: float = 1.0
+    load: Sequence[float],
+    efficiency: Sequence[float],
+    prefix: str = "",
+    *,
+    max_efficiency: float = 1.0,
 ) -> None:
     """Refuse points of an efficiency over the load through which no curve of losses goes.
 
@@ -50,7 +54,7 @@ def check_efficiency_points(
         Load over rating, and output over input there. [1]
     prefix
         Before ``load_points`` and ``efficiency_points`` in the names of the parameters.
-    most
+    max_efficiency
         Greatest efficiency. [1]
 
     Raises
@@ -65,6 +69,6 @@ def check_efficiency_points(
     if load[0] <= 0.0 or any(b <= a for a, b in pairwise(load)):
         message = f"{loads} must rise from above 0"
         raise ValueError(message)
-    if not all(0.0 < share <= most for share in efficiency):
+    if not all(0.0 < share <= max_efficiency for share in efficiency):
         message = f"{efficiencies} must lie between 0 and 1"
         raise ValueError(message)

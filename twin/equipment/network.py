@@ -152,20 +152,22 @@ class MediumVoltageNetwork(Declaration):
         for node in sorted(self.nodes.keys() - reachable_nodes(self.source, ends)):
             yield f"no closed branch leads from the source to {node}"
 
-    def keeping(self, machines: Container[str]) -> Self:
+    def restricted_to(self, machines: Container[str]) -> Self:
         """Return a copy with the feeds of these machines only."""
         feeds = {name: feed for name, feed in self.feeds.items() if name in machines}
         return self.model_copy(update={"feeds": feeds})
 
 
-def radial_network(banks: Mapping[str, int], most: Mapping[str, float]) -> MediumVoltageNetwork:
+def radial_network(
+    banks: Mapping[str, int], max_power: Mapping[str, float]
+) -> MediumVoltageNetwork:
     """Return the simplest network: all transformers on one busbar, and from there to each machine.
 
     Parameters
     ----------
     banks
         Transformer bank -> units in service.
-    most
+    max_power
         Machine -> greatest power of either direction. [MW]
 
     Returns
@@ -185,7 +187,7 @@ def radial_network(banks: Mapping[str, int], most: Mapping[str, float]) -> Mediu
         "source": "connection",
         "nodes": {
             "connection": {"voltage": DEFAULT_HIGH_VOLTAGE_KV},
-            **{name: {"voltage": DEFAULT_MEDIUM_VOLTAGE_KV} for name in ("busbar", *most)},
+            **{name: {"voltage": DEFAULT_MEDIUM_VOLTAGE_KV} for name in ("busbar", *max_power)},
         },
         "cables": {
             f"feeder_{name}": {
@@ -193,12 +195,12 @@ def radial_network(banks: Mapping[str, int], most: Mapping[str, float]) -> Mediu
                 "count": math.ceil(power / one) + 1,
                 **feeder,
             }
-            for name, power in most.items()
+            for name, power in max_power.items()
         },
         "transformers": {
             name: {"machine": name, "count": count, **bank} for name, count in banks.items()
         },
-        "feeds": {name: {"nodes": {name: 1.0}} for name in most},
+        "feeds": {name: {"nodes": {name: 1.0}} for name in max_power},
     }
     return MediumVoltageNetwork.model_validate(declared, context={"canonical": True})
 

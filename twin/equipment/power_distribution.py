@@ -53,11 +53,11 @@ class GridConnection(Equipment):
                 carrier="grid",
                 import_limit=self.import_limit,
                 export_limit=self.export_limit,
-                price="electricity_price",
+                price_variable="electricity_price",
                 import_fee=self.import_fee,
                 export_fee=self.export_fee,
-                carbon="carbon_intensity" if self.carbon == "average" else "",
-                ramp=self.ramp,
+                carbon_variable="carbon_intensity" if self.carbon == "average" else "",
+                ramp_limit=self.ramp,
             ),
             DemandCharge(owner=self.name, quantity="grid_import_power", price=self.peak_price),
         )
@@ -88,9 +88,9 @@ class TransformerBank(Equipment):
             Convert(
                 owner=self.name,
                 output=self.delivers,
-                lead="grid",
-                draws=("grid",),
-                limit=self._limit,
+                primary_input="grid",
+                inputs=("grid",),
+                max_output=self._limit,
                 physics=self._flows,
             ),
         )
@@ -113,7 +113,7 @@ class TransformerBank(Equipment):
             "transformer_loading": apparent / (self.count * self.rating),
         }
         return ConversionFlows(
-            draws={"grid": output + loss}, heat=np.asarray(loss), details=details
+            inputs={"grid": output + loss}, heat=np.asarray(loss), details=details
         )
 
 
@@ -142,9 +142,9 @@ class Switchgear(Equipment):
             Convert(
                 owner=self.name,
                 output="medium_voltage",
-                lead="busbar",
-                draws=("busbar",),
-                limit=self._limit,
+                primary_input="busbar",
+                inputs=("busbar",),
+                max_output=self._limit,
                 physics=self._flows,
             ),
         )
@@ -164,7 +164,7 @@ class Switchgear(Equipment):
             "switchgear_loss": loss,
             "switchgear_loading": loading,
         }
-        return ConversionFlows(draws={"busbar": output + loss}, heat=loss, details=details)
+        return ConversionFlows(inputs={"busbar": output + loss}, heat=loss, details=details)
 
 
 class UpsBank(Equipment):
@@ -198,9 +198,9 @@ class UpsBank(Equipment):
             Convert(
                 owner=self.name,
                 output="critical",
-                lead="medium_voltage",
-                draws=("medium_voltage", "chilled"),
-                limit=self._limit,
+                primary_input="medium_voltage",
+                inputs=("medium_voltage", "chilled"),
+                max_output=self._limit,
                 physics=self._flows,
             ),
         )
@@ -222,7 +222,7 @@ class UpsBank(Equipment):
             "ups_loading": np.asarray(output) / self.rating,
         }
         draws = {"medium_voltage": output + loss, "chilled": np.asarray(loss)}
-        return ConversionFlows(draws=draws, heat=np.zeros_like(loss), details=details)
+        return ConversionFlows(inputs=draws, heat=np.zeros_like(loss), details=details)
 
 
 class Busway(Equipment):
@@ -241,9 +241,9 @@ class Busway(Equipment):
             Convert(
                 owner=self.name,
                 output="rack",
-                lead="critical",
-                draws=("critical", "air"),
-                limit=self._limit,
+                primary_input="critical",
+                inputs=("critical", "air"),
+                max_output=self._limit,
                 physics=self._flows,
             ),
         )
@@ -259,4 +259,4 @@ class Busway(Equipment):
         )
         draws = {"critical": output + loss, "air": loss}
         details = {"distribution_loss": loss}
-        return ConversionFlows(draws=draws, heat=np.zeros_like(loss), details=details)
+        return ConversionFlows(inputs=draws, heat=np.zeros_like(loss), details=details)

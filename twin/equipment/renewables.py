@@ -37,7 +37,7 @@ class Renewable(Equipment):
                 owner=self.name,
                 carrier="medium_voltage",
                 import_limit=self.power,
-                available="renewable_available_power",
+                availability_variable="renewable_available_power",
                 import_fee=self.price,
                 account="renewables",
             ),

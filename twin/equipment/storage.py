@@ -77,17 +77,21 @@ class Battery(Equipment):
         return self
 
     @property
-    def usable(self) -> float:
+    def usable_capacity(self) -> float:
         """Energy that the cells still hold. [MWh]"""
         return self.health * self.capacity
 
     @property
-    def limit(self) -> float:
+    def max_power(self) -> float:
         """Most charge or discharge at the bus: of the converters, and of the cells. [MW]"""
-        return self.power if self.c_rate is None else min(self.power, self.c_rate * self.usable)
+        return (
+            self.power
+            if self.c_rate is None
+            else min(self.power, self.c_rate * self.usable_capacity)
+        )
 
     @property
-    def wear(self) -> float:
+    def wear_cost(self) -> float:
         """Cost of wear for each MWh discharged, of which the cells give more. [EUR MWh-1]"""
         if self.cell_price is None:
             return self.wear_price
@@ -99,14 +103,14 @@ class Battery(Equipment):
             Store(
                 owner=self.name,
                 carrier="medium_voltage",
-                low=self.reserve * self.usable,
-                high=self.ceiling * self.usable,
-                charge_limit=self.limit,
-                discharge_limit=self.limit,
+                min_level=self.reserve * self.usable_capacity,
+                max_level=self.ceiling * self.usable_capacity,
+                charge_limit=self.max_power,
+                discharge_limit=self.max_power,
                 charge_efficiency=self.charge_efficiency,
                 discharge_efficiency=self.discharge_efficiency,
                 standing_loss=self.standing_loss,
-                wear_price=self.wear,
+                wear_cost=self.wear_cost,
             ),
         )
 
@@ -151,8 +155,8 @@ class ChilledWaterTank(Equipment):
             Store(
                 owner=self.name,
                 carrier="chilled",
-                low=0.0,
-                high=self.capacity,
+                min_level=0.0,
+                max_level=self.capacity,
                 charge_limit=self.power,
                 discharge_limit=self.power,
                 standing_loss=self.standing_loss,

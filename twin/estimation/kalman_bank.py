@@ -68,30 +68,32 @@ class NoisePrior:
 
     Attributes
     ----------
-    sensor
+    measurement_std
         Standard error of the sensor. [1 or K]
-    drift
+    process_std
         Standard error that the model gathers in an hour; it grows with the root of time.
         [h-1/2 or K h-1/2]
-    useless
+    unusable_std
         Spread beyond which nothing may be planned on the stock. [1 or K]
-    is_held
+    is_controlled
         Whether a controller holds it, so that it soon forgets where it was.
     """
 
-    sensor: float
-    drift: float
-    useless: float
-    is_held: bool = False
+    measurement_std: float
+    process_std: float
+    unusable_std: float
+    is_controlled: bool = False
 
     def scaled(self, size: float) -> "NoisePrior":
         """Return the trust in the unit of a stock, of which the shares are shares of a size."""
-        sensor, drift, useless = (part * size for part in (self.sensor, self.drift, self.useless))
-        return replace(self, sensor=sensor, drift=drift, useless=useless)
+        sensor, drift, useless = (
+            part * size for part in (self.measurement_std, self.process_std, self.unusable_std)
+        )
+        return replace(self, measurement_std=sensor, process_std=drift, unusable_std=useless)
 
-    def hastened(self, factor: float) -> "NoisePrior":
+    def with_process_factor(self, factor: float) -> "NoisePrior":
         """Return the trust in a model that gathers errors faster by a factor. [1]"""
-        return replace(self, drift=self.drift * factor)
+        return replace(self, process_std=self.process_std * factor)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -107,9 +109,9 @@ class KalmanFilterBank:
         and an hour]
     covariances
         How far they may be off, ``(..., 4, 4)``. [variances of the sensor's noise, and an hour]
-    sensor
+    sensor_variance
         Variance of the sensor's noise now, beside what it usually is, ``(noise,)``. [1]
-    count, squares
+    noise_shape, noise_scale
         Readings that taught the size of the noise, in pairs [1], and half the sum of their squares
         [unit of the stock, squared]: an inverse gamma distribution of its variance.
     """
@@ -117,18 +119,18 @@ class KalmanFilterBank:
     weight: FloatArray
     means: FloatArray
     covariances: FloatArray
-    sensor: FloatArray
-    count: FloatArray
-    squares: FloatArray
+    sensor_variance: FloatArray
+    noise_shape: FloatArray
+    noise_scale: FloatArray
 
     @classmethod
-    def at(
+    def start_at(
         cls,
         value: float,
         spread: float,
         trust: NoisePrior,
         *,
-        like: "KalmanFilterBank | None" = None,
+        learned_from: "KalmanFilterBank | None" = None,
     ) -> Self:
         """Return filters that all stand at a value.
 
@@ -138,13 +140,21 @@ class KalmanFilterBank:
             The stock, and its standard deviation. [unit of the stock]
         trust
             Of the stock.
-        like
+        learned_from
             Filters that have learned the noises; None to begin with what is believed beforehand.
         """
-        weight = PRIOR_SENSOR_HEALTH[:, None] * noise_prior(trust) if like is None else like.weight
-        count = np.full(weight.shape, PRIOR_READING_PAIRS) if like is None else like.count
-        squares = (PRIOR_READING_PAIRS - 1.0) * trust.sensor**2 * np.ones(weight.shape)
-        squares = squares if like is None else like.squares
+        weight = (
+            PRIOR_SENSOR_HEALTH[:, None] * noise_prior(trust)
+            if learned_from is None
+            else learned_from.weight
+        )
+        count = (
+            np.full(weight.shape, PRIOR_READING_PAIRS)
+            if learned_from is None
+            else learned_from.noise_shape
+        )
+        squares = (PRIOR_READING_PAIRS - 1.0) * trust.measurement_std**2 * np.ones(weight.shape)
+        squares = squares if learned_from is None else learned_from.noise_scale
         means = np.zeros((*weight.shape, len(OBSERVATION_VECTOR)))
         covariances = np.zeros((*weight.shape, len(OBSERVATION_VECTOR), len(OBSERVATION_VECTOR)))
         means[..., 0], covariances[..., 0, 0] = value, spread**2 * (count - 1.0) / squares
@@ -153,9 +163,9 @@ class KalmanFilterBank:
             weight=weight,
             means=means,
             covariances=covariances,
-            sensor=np.ones(weight.shape[1]),
-            count=count,
-            squares=squares,
+            sensor_variance=np.ones(weight.shape[1]),
+            noise_shape=count,
+            noise_scale=squares,
         )
 
     @property
@@ -187,14 +197,14 @@ class KalmanFilterBank:
         return (high - low) / (2.0 * BOUND_STANDARD_ERRORS)
 
     @property
-    def foretold(self) -> float:
+    def predicted_measurement(self) -> float:
         """What the sensor is to show. [unit of the stock]"""
         return float(np.sum(self.weight * (self.means @ OBSERVATION_VECTOR)))
 
     @property
-    def expected(self) -> float:
+    def predicted_standard_error(self) -> float:
         """Standard deviation of what the sensor is to show. [unit of the stock]"""
-        off = self.means @ OBSERVATION_VECTOR - self.foretold
+        off = self.means @ OBSERVATION_VECTOR - self.predicted_measurement
         return float(np.sqrt(np.sum(self.weight * (self._variance * self._innovation + off**2))))
 
     @property
@@ -203,12 +213,12 @@ class KalmanFilterBank:
         return float(np.sqrt(np.sum(self.weight * self._variance)))
 
     @property
-    def drifting(self) -> float:
+    def drift_probability(self) -> float:
         """Probability that the sensor drifts. [1]"""
         return float(self.weight[1].sum())
 
     @property
-    def drift(self) -> float:
+    def drift_offset(self) -> float:
         """What a sensor that drifts shows beside the stock. [unit of the stock]"""
         weight = self.weight[1]
         return float(np.sum(weight * self.means[1, ..., 1]) / max(weight.sum(), MIN_WEIGHT))
@@ -216,15 +226,23 @@ class KalmanFilterBank:
     @property
     def _variance(self) -> FloatArray:
         """Mean of the variance of the sensor's noise. [unit of the stock, squared]"""
-        return self.squares / (self.count - 1.0)
+        return self.noise_scale / (self.noise_shape - 1.0)
 
     @property
     def _innovation(self) -> FloatArray:
         """Variance of the next reading for each filter. [variances of the sensor's noise]"""
-        return np.asarray(self.covariances @ OBSERVATION_VECTOR @ OBSERVATION_VECTOR + self.sensor)
+        return np.asarray(
+            self.covariances @ OBSERVATION_VECTOR @ OBSERVATION_VECTOR + self.sensor_variance
+        )
 
-    def carried(
-        self, value: float, slope: float, *, stir: float, trust: NoisePrior, hours: float
+    def predicted(
+        self,
+        value: float,
+        slope: float,
+        *,
+        process_noise_scale: float,
+        noise_prior: NoisePrior,
+        elapsed: float,
     ) -> "KalmanFilterBank":
         """Return the filters after some time.
 
@@ -234,39 +252,43 @@ class KalmanFilterBank:
             Where the model takes :attr:`mean`. [unit of the stock]
         slope
             Change of that for a change of the mean. [1]
-        stir
+        process_noise_scale
             Square of how far things have moved, beside what is usual. [1]
-        trust
+        noise_prior
             Of the stock, as wide as the model is now believed.
-        hours
+        elapsed
             How long it took. [h]
         """
-        mixed = self._mixed(trust, hours)
+        mixed = self._mixed(noise_prior, elapsed)
         step = np.eye(len(OBSERVATION_VECTOR))
-        step[0, 0], step[0, 3], step[1, 2] = slope, 1.0 - slope, hours
-        step[3, 3] = kept = np.exp(-hours / BIAS_TIME_H)
+        step[0, 0], step[0, 3], step[1, 2] = slope, 1.0 - slope, elapsed
+        step[3, 3] = kept = np.exp(-elapsed / BIAS_TIME_H)
         means = mixed.means @ step.T
         means[..., 0] += value - slope * mixed.mean
         covariances = step @ mixed.covariances @ step.T
         covariances[..., 0, 0] += process_variance(
-            trust, stir, slope * hours + (1.0 - slope) * CONTROLLED_NOISE_TIME_H
+            noise_prior,
+            process_noise_scale,
+            slope * elapsed + (1.0 - slope) * CONTROLLED_NOISE_TIME_H,
         )
-        covariances[1, ..., 2, 2] += DRIFT_RATE_CHANGE_STD**2 * hours
+        covariances[1, ..., 2, 2] += DRIFT_RATE_CHANGE_STD**2 * elapsed
         covariances[..., 3, 3] += MODEL_BIAS_STD**2 * (1.0 - kept**2)
-        sensor = measurement_variance(trust, stir)
-        return replace(mixed, means=means, covariances=covariances, sensor=sensor)
+        sensor = measurement_variance(noise_prior, process_noise_scale)
+        return replace(mixed, means=means, covariances=covariances, sensor_variance=sensor)
 
-    def strayed(self, way: float) -> "KalmanFilterBank":
+    def inflated(self, distance: float) -> "KalmanFilterBank":
         """Return the filters of a stock that may have gone some way unseen. [unit of the stock]"""
         covariances = self.covariances.copy()
-        covariances[..., 0, 0] += way**2 / self._variance
+        covariances[..., 0, 0] += distance**2 / self._variance
         return replace(self, covariances=covariances)
 
-    def read(self, seen: float, trust: NoisePrior) -> "KalmanFilterBank":
+    def updated(self, measurement: float, noise_prior: NoisePrior) -> "KalmanFilterBank":
         """Return the filters after a reading; each by the probability that it is no wild one."""
-        size, off = self._innovation, seen - self.means @ OBSERVATION_VECTOR
-        fits = (1.0 - OUTLIER_SHARE) * student_density(off, self.count, self.squares * size)
-        either = fits + OUTLIER_SHARE / (OUTLIER_RANGE * trust.useless)
+        size, off = self._innovation, measurement - self.means @ OBSERVATION_VECTOR
+        fits = (1.0 - OUTLIER_SHARE) * student_density(
+            off, self.noise_shape, self.noise_scale * size
+        )
+        either = fits + OUTLIER_SHARE / (OUTLIER_RANGE * noise_prior.unusable_std)
         share = fits / either
         weight = self.weight * either
         gain = (self.covariances @ OBSERVATION_VECTOR) / size[..., None]
@@ -278,8 +300,8 @@ class KalmanFilterBank:
             weight=weight / weight.sum(),
             means=self.means + gain * (share * off)[..., None],
             covariances=self.covariances - outer * shrunk[..., None, None],
-            count=self.count + 0.5 * share,
-            squares=self.squares
+            noise_shape=self.noise_shape + 0.5 * share,
+            noise_scale=self.noise_scale
             + 0.5 * share * np.minimum(off**2 / size, MAX_SQUARED_ERROR * self._variance),
         )
 
@@ -294,11 +316,11 @@ class KalmanFilterBank:
         kept = np.exp(-hours / NOISE_MEMORY_H)
         comes = (1.0 - kept) * mixed.weight.sum(axis=1, keepdims=True) * noise_prior(trust)
         mixed = _joined(mixed, _averaged(mixed, 1), kept, comes)
-        first = (PRIOR_READING_PAIRS - 1.0) * trust.sensor**2
+        first = (PRIOR_READING_PAIRS - 1.0) * trust.measurement_std**2
         return replace(
             mixed,
-            count=PRIOR_READING_PAIRS + kept * (mixed.count - PRIOR_READING_PAIRS),
-            squares=first + kept * (mixed.squares - first),
+            noise_shape=PRIOR_READING_PAIRS + kept * (mixed.noise_shape - PRIOR_READING_PAIRS),
+            noise_scale=first + kept * (mixed.noise_scale - first),
         )
 
     def _forgotten(self) -> "KalmanFilterBank":
@@ -316,7 +338,7 @@ def _averaged(bank: KalmanFilterBank, axis: int) -> KalmanFilterBank:
     weight = bank.weight / np.maximum(bank.weight.sum(axis=axis, keepdims=True), MIN_WEIGHT)
     means = np.sum(weight[..., None] * bank.means, axis=axis, keepdims=True)
     off = bank.means - means
-    variance = (bank.squares / (bank.count - 1.0))[..., None, None]
+    variance = (bank.noise_scale / (bank.noise_shape - 1.0))[..., None, None]
     inner = variance * bank.covariances + off[..., :, None] * off[..., None, :]
     covariances = np.sum(weight[..., None, None] * inner, axis=axis, keepdims=True)
     return replace(
@@ -333,7 +355,7 @@ def _joined(
     whole = kept * stays.weight + weight
     new = np.divide(weight, whole, out=np.zeros_like(whole), where=whole > 0.0)[..., None]
     off = comes.means - stays.means
-    variance = stays.squares / (stays.count - 1.0)
+    variance = stays.noise_scale / (stays.noise_shape - 1.0)
     squares = off[..., :, None] * off[..., None, :] / variance[..., None, None]
     new_square, old_square = new[..., None], 1.0 - new[..., None]
     return replace(
@@ -394,31 +416,31 @@ CALM_NOISE_SHARES: Final = np.array([0.003, 0.03, 0.2, 0.6, 1.0])
 """Share of the noise, squared, that is there though nothing moves. [1]"""
 
 
-def noise_prior(trust: NoisePrior) -> FloatArray:
+def noise_prior(noise_prior: NoisePrior) -> FloatArray:
     """Return how likely each noise is before anything is read, ``(noise,)``. [1]"""
-    bell = np.exp(-0.5 * (_ratios(trust) / NOISE_RATIO_STD) ** 2)
+    bell = np.exp(-0.5 * (_ratios(noise_prior) / NOISE_RATIO_STD) ** 2)
     return np.tile(bell / bell.sum(), len(CALM_NOISE_SHARES)) / len(CALM_NOISE_SHARES)
 
 
-def process_variance(trust: NoisePrior, stir: float, hours: float) -> FloatArray:
+def process_variance(trust: NoisePrior, process_noise_scale: float, elapsed: float) -> FloatArray:
     """Return the variance that a model gathers, beside the sensor's, ``(noise,)``. [1]
 
     Parameters
     ----------
     trust
         Its mean is what this says, before anything is read.
-    stir
+    process_noise_scale
         Square of how far things have moved, beside what is usual. [1]
-    hours
+    elapsed
         Over which it gathers. [h]
     """
     squares = np.tile(4.0 ** _ratios(trust), len(CALM_NOISE_SHARES))
     squares = squares / np.sum(noise_prior(trust) * squares)
-    beside = (trust.drift / trust.sensor) ** 2 * hours
-    return np.asarray(beside * squares * _stirred(trust, stir))
+    beside = (trust.process_std / trust.measurement_std) ** 2 * elapsed
+    return np.asarray(beside * squares * _stirred(trust, process_noise_scale))
 
 
-def measurement_variance(trust: NoisePrior, stir: float) -> FloatArray:
+def measurement_variance(noise_prior: NoisePrior, process_noise_scale: float) -> FloatArray:
     """Return the variance of a sensor's noise beside what it usually is, ``(noise,)``. [1]
 
     A sensor errs as it always does; that of a held stock by as much as its model does, since
@@ -426,29 +448,33 @@ def measurement_variance(trust: NoisePrior, stir: float) -> FloatArray:
 
     Parameters
     ----------
-    trust
+    noise_prior
         Of the stock.
-    stir
+    process_noise_scale
         Square of how far things have moved, beside what is usual. [1]
     """
-    factor = _stirred(trust, stir)
-    return factor if trust.is_held else np.ones(len(factor))
+    factor = _stirred(noise_prior, process_noise_scale)
+    return factor if noise_prior.is_controlled else np.ones(len(factor))
 
 
-def _ratios(trust: NoisePrior) -> FloatArray:
-    return np.zeros(1) if trust.is_held else NOISE_RATIO_DOUBLINGS
+def _ratios(noise_prior: NoisePrior) -> FloatArray:
+    return np.zeros(1) if noise_prior.is_controlled else NOISE_RATIO_DOUBLINGS
 
 
-def _stirred(trust: NoisePrior, stir: float) -> FloatArray:
-    calm = np.repeat(CALM_NOISE_SHARES, len(_ratios(trust)))
+def _stirred(noise_prior: NoisePrior, stir: float) -> FloatArray:
+    calm = np.repeat(CALM_NOISE_SHARES, len(_ratios(noise_prior)))
     return np.asarray(calm + (1.0 - calm) * stir)
 
 
 NOISE_PRIORS: Final[Mapping[str, NoisePrior]] = {
-    "battery_level": NoisePrior(sensor=0.005, drift=0.01, useless=0.03),
-    "tank_level": NoisePrior(sensor=0.005, drift=0.02, useless=0.06),
-    "facility_supply_temperature": NoisePrior(sensor=0.15, drift=0.3, useless=1.5, is_held=True),
-    "cooling_plant_output": NoisePrior(sensor=0.01, drift=0.02, useless=0.3, is_held=True),
+    "battery_level": NoisePrior(measurement_std=0.005, process_std=0.01, unusable_std=0.03),
+    "tank_level": NoisePrior(measurement_std=0.005, process_std=0.02, unusable_std=0.06),
+    "facility_supply_temperature": NoisePrior(
+        measurement_std=0.15, process_std=0.3, unusable_std=1.5, is_controlled=True
+    ),
+    "cooling_plant_output": NoisePrior(
+        measurement_std=0.01, process_std=0.02, unusable_std=0.3, is_controlled=True
+    ),
 }
 """By variable of the state; standard errors of sensors are those of good plant instruments, the
 others are ours. Models of what is held err as their sensors do, in a quarter-hour. A plant catches

@@ -37,49 +37,59 @@ class StockFilter:
 
     Attributes
     ----------
-    bank
+    filter_bank
         The filters of the stock.
-    habit
+    stuck_detector
         What its sensor has shown.
     contradictions
         Readings one after another that contradict the model. [1]
-    unseen
+    unseen_time
         How long no reading has counted. [h]
-    stir
+    mean_excitation
         Mean square of how far what moves the stock has moved from one estimate to the next; None
         before there were two. [its unit, squared]
     """
 
-    bank: KalmanFilterBank
-    habit: StuckDetector = field(default_factory=StuckDetector)
+    filter_bank: KalmanFilterBank
+    stuck_detector: StuckDetector = field(default_factory=StuckDetector)
     contradictions: int = 0
-    unseen: float = 0.0
-    stir: float | None = None
+    unseen_time: float = 0.0
+    mean_excitation: float | None = None
 
-    def carried(
-        self, value: float, slope: float, *, stirred: float, trust: NoisePrior, hours: float
+    def predicted(
+        self,
+        value: float,
+        slope: float,
+        *,
+        excitation: float,
+        noise_prior: NoisePrior,
+        elapsed: float,
     ) -> "PredictedStock":
         """Return where the model takes the stock.
 
         Parameters
         ----------
-        value, slope, hours
+        value, slope, elapsed
             See :meth:`twin.estimation.kalman_bank.KalmanFilterBank.carried`.
-        stirred
+        excitation
             How far what moves the stock has moved, as shares of its sensor's errors. [1]
-        trust
+        noise_prior
             In the unit of the stock.
 
         Notes
         -----
         A model errs most where things change: its noise follows the square of how far they do.
         """
-        usual = stirred**2 if self.stir is None else self.stir
-        usual += (1.0 - np.exp(-hours / EXCITATION_TIME_H)) * (stirred**2 - usual)
-        stir = (1.0 + stirred**2) / (1.0 + usual)
-        bank = self.bank.carried(value, slope, stir=stir, trust=trust, hours=hours)
-        memory = replace(self, stir=usual, unseen=self.unseen + hours)
-        return PredictedStock(memory=memory, bank=bank, moved=value - self.bank.mean)
+        usual = excitation**2 if self.mean_excitation is None else self.mean_excitation
+        usual += (1.0 - np.exp(-elapsed / EXCITATION_TIME_H)) * (excitation**2 - usual)
+        stir = (1.0 + excitation**2) / (1.0 + usual)
+        bank = self.filter_bank.predicted(
+            value, slope, process_noise_scale=stir, noise_prior=noise_prior, elapsed=elapsed
+        )
+        memory = replace(self, mean_excitation=usual, unseen_time=self.unseen_time + elapsed)
+        return PredictedStock(
+            prior=memory, filter_bank=bank, predicted_change=value - self.filter_bank.mean
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,40 +98,40 @@ class PredictedStock:
 
     Attributes
     ----------
-    memory
+    prior
         What was known.
-    bank
+    filter_bank
         Its filters now.
-    moved
+    predicted_change
         How far it moved. [unit of the stock]
     """
 
-    memory: StockFilter
-    bank: KalmanFilterBank
-    moved: float
+    prior: StockFilter
+    filter_bank: KalmanFilterBank
+    predicted_change: float
 
 
 def update_stock(
-    carried: PredictedStock | None,
-    seen: float,
+    predicted: PredictedStock | None,
+    measurement: float,
     *,
     now: np.datetime64,
-    trust: NoisePrior,
-    size: float,
+    noise_prior: NoisePrior,
+    max_value: float,
 ) -> StockFilter | None:
     """Return what is known of a stock after a reading.
 
     Parameters
     ----------
-    carried
+    predicted
         Where the model takes it; None if nothing is known.
-    seen
+    measurement
         The reading; NaN if there is none. [unit of the stock]
     now
         When.
-    trust
+    noise_prior
         In the unit of the stock.
-    size
+    max_value
         What it can be at most; infinite if there is no such thing. [unit of the stock]
 
     Returns
@@ -129,35 +139,49 @@ def update_stock(
     StockFilter or None
         Where model and sensor meet; None where there is neither.
     """
-    if carried is None:
-        if np.isnan(seen):
+    if predicted is None:
+        if np.isnan(measurement):
             return None
-        habit = StuckDetector().then(seen, now, is_moving=False)
-        return StockFilter(bank=KalmanFilterBank.at(seen, trust.sensor, trust), habit=habit)
-    memory, bank = carried.memory, carried.bank
-    if _is_at_end(memory, bank, seen, size=size):
-        read = bank.read(seen, trust)
-        kept = replace(read, weight=bank.weight, count=bank.count, squares=bank.squares)
-        return replace(memory, bank=kept, contradictions=0, unseen=0.0)
-    is_moving = abs(carried.moved) > memory.bank.noise
-    habit = memory.habit.then(seen, now, is_moving=is_moving)
-    if np.isnan(seen) or habit.is_stuck:
-        return replace(memory, bank=bank, habit=habit)
-    count = memory.contradictions + 1 if _is_far(bank, seen) else 0
+        habit = StuckDetector().updated(measurement, now, is_moving=False)
+        return StockFilter(
+            filter_bank=KalmanFilterBank.start_at(
+                measurement, noise_prior.measurement_std, noise_prior
+            ),
+            stuck_detector=habit,
+        )
+    memory, bank = predicted.prior, predicted.filter_bank
+    if _is_at_end(memory, bank, measurement, size=max_value):
+        read = bank.updated(measurement, noise_prior)
+        kept = replace(
+            read, weight=bank.weight, noise_shape=bank.noise_shape, noise_scale=bank.noise_scale
+        )
+        return replace(memory, filter_bank=kept, contradictions=0, unseen_time=0.0)
+    is_moving = abs(predicted.predicted_change) > memory.filter_bank.noise
+    habit = memory.stuck_detector.updated(measurement, now, is_moving=is_moving)
+    if np.isnan(measurement) or habit.is_stuck:
+        return replace(memory, filter_bank=bank, stuck_detector=habit)
+    count = memory.contradictions + 1 if _is_far(bank, measurement) else 0
     if count >= MAX_CONTRADICTIONS:
-        bank, count = KalmanFilterBank.at(seen, trust.useless, trust, like=bank), 0
-    bank = bank.read(seen, trust)
-    return replace(memory, bank=bank, habit=habit, contradictions=count, unseen=0.0)
+        bank, count = (
+            KalmanFilterBank.start_at(
+                measurement, noise_prior.unusable_std, noise_prior, learned_from=bank
+            ),
+            0,
+        )
+    bank = bank.updated(measurement, noise_prior)
+    return replace(
+        memory, filter_bank=bank, stuck_detector=habit, contradictions=count, unseen_time=0.0
+    )
 
 
 def diagnostics(
     what: str,
-    carried: PredictedStock | None,
+    predicted: PredictedStock | None,
     found: StockFilter,
     *,
-    seen: float,
+    measurement: float,
     unit: str,
-    size: float,
+    max_value: float,
 ) -> Iterator[str]:
     """Yield what is to be said of a stock whose sensor is silent, stuck, drifting or contradicts.
 
@@ -165,31 +189,33 @@ def diagnostics(
     ----------
     what
         Its name.
-    carried, seen
+    predicted, measurement
         As :func:`update_stock` has them.
     found
         What it returned.
     unit
         Of the stock, as the vocabulary has it.
-    size
+    max_value
         What it can be at most; infinite if there is no such thing.
     """
-    if carried is None:
+    if predicted is None:
         return
-    bank = found.bank
+    bank = found.filter_bank
     model = f"{bank.mean:.4g} {unit} by the model, give or take {bank.spread:.2g}"
-    if bank.spread >= size:
-        model = f"anything from 0 to {size:.4g} {unit} by the model"
-    if np.isnan(seen):
+    if bank.spread >= max_value:
+        model = f"anything from 0 to {max_value:.4g} {unit} by the model"
+    if np.isnan(measurement):
         yield f"{what} is not measured: {model}"
-    elif found.habit.is_stuck:
-        shown = f"{what} stands at {seen:.4g} {unit} without a change"
+    elif found.stuck_detector.is_stuck:
+        shown = f"{what} stands at {measurement:.4g} {unit} without a change"
         yield f"{shown}: {model}; its sensor is left out"
-    elif _is_far(carried.bank, seen):
-        told = carried.bank.mean
-        yield f"{what} is {seen:.4g} {unit}, but {told:.4g} by the model: one of them is wrong"
-    elif bank.drifting > DRIFT_PROBABILITY_LIMIT:
-        shown = f"it shows {bank.drift:+.2g} {unit} beside the model"
+    elif _is_far(predicted.filter_bank, measurement):
+        told = predicted.filter_bank.mean
+        yield (
+            f"{what} is {measurement:.4g} {unit}, but {told:.4g} by the model: one of them is wrong"
+        )
+    elif bank.drift_probability > DRIFT_PROBABILITY_LIMIT:
+        shown = f"it shows {bank.drift_offset:+.2g} {unit} beside the model"
         # one sensor cannot tell which
         yield f"the sensor of {what} drifts, or its machine is not as declared: {shown}"
 
@@ -200,46 +226,51 @@ def _is_at_end(memory: StockFilter, bank: KalmanFilterBank, seen: float, *, size
     There it says one number again and again, as of an empty tank, and tells nothing of its noise.
     """
     is_end = np.isfinite(size) and not 0.0 < seen < size
-    is_same = seen == memory.habit.reading and not memory.habit.is_stuck
+    is_same = seen == memory.stuck_detector.reading and not memory.stuck_detector.is_stuck
     return bool(
-        is_end and is_same and abs(seen - bank.foretold) <= CONTRADICTION_SIGMAS * bank.noise
+        is_end
+        and is_same
+        and abs(seen - bank.predicted_measurement) <= CONTRADICTION_SIGMAS * bank.noise
     )
 
 
 def _is_far(bank: KalmanFilterBank, seen: float) -> bool:
-    return abs(seen - bank.foretold) > CONTRADICTION_SIGMAS * bank.expected
+    return (
+        abs(seen - bank.predicted_measurement)
+        > CONTRADICTION_SIGMAS * bank.predicted_standard_error
+    )
 
 
 FILTER_ARRAYS: Final = ("weight", "means", "covariances", "sensor", "count", "squares")
 """Parts of a bank."""
 
 
-def serialise_filter(memory: StockFilter) -> dict[str, object]:
+def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
     """Return a memory as what JSON can hold."""
-    habit = memory.habit
+    habit = stock_filter.stuck_detector
     return {
-        "bank": {name: getattr(memory.bank, name).tolist() for name in FILTER_ARRAYS},
+        "bank": {name: getattr(stock_filter.filter_bank, name).tolist() for name in FILTER_ARRAYS},
         "habit": {
             "reading": None if np.isnan(habit.reading) else habit.reading,
             "since": str(habit.since),
-            "run": list(habit.run),
-            "pairs": list(habit.pairs),
-            "again": list(habit.again),
+            "run": list(habit.repeats),
+            "pairs": list(habit.reading_pairs),
+            "again": list(habit.repeated_pairs),
         },
-        "contradictions": memory.contradictions,
-        "unseen": memory.unseen,
-        "stir": memory.stir,
+        "contradictions": stock_filter.contradictions,
+        "unseen": stock_filter.unseen_time,
+        "stir": stock_filter.mean_excitation,
     }
 
 
-def restore_filter(content: object, trust: NoisePrior) -> StockFilter:
+def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
     """Return a memory from what :func:`told` made of it.
 
     Parameters
     ----------
     content
         As it was read.
-    trust
+    noise_prior
         Of the stock.
 
     Raises
@@ -260,11 +291,11 @@ def restore_filter(content: object, trust: NoisePrior) -> StockFilter:
             message = "no memory of a stock"
             raise ValueError(message)
     return StockFilter(
-        bank=_bank(arrays, trust),
-        habit=_habit(shown),
+        filter_bank=_bank(arrays, noise_prior),
+        stuck_detector=_habit(shown),
         contradictions=contradictions,
-        unseen=unseen,
-        stir=None if stir is None else float(stir),
+        unseen_time=unseen,
+        mean_excitation=None if stir is None else float(stir),
     )
 
 
@@ -294,7 +325,7 @@ def _habit(shown: Mapping[str, object]) -> StuckDetector:
     return StuckDetector(
         reading=np.nan if reading is None else float(cast("float", reading)),
         since=np.datetime64(str(shown["since"]), "us"),
-        run=pair("run"),
-        pairs=pair("pairs"),
-        again=pair("again"),
+        repeats=pair("run"),
+        reading_pairs=pair("pairs"),
+        repeated_pairs=pair("again"),
     )

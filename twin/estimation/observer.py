@@ -40,7 +40,7 @@ MAX_UNSEEN_H: Final = 9.0
 """Longest time that a model is believed without any reading: the plant may have a fault. [h]"""
 
 NEVER_MEASURED: Final = "no sensor has shown it yet"
-"""How the mend of a fault begins that is about something which has never been measured."""
+"""How the remedy of a fault begins that is about something which has never been measured."""
 
 DRIVING_VARIABLES: Final = {"facility_supply_temperature": "cooling_plant_output"}
 """What a stock is moved by, where that is not itself: held water strays when its load changes."""
@@ -59,38 +59,38 @@ class StateEstimate:
     ----------
     state
         As :func:`twin.simulation.state.initial_state` describes.
-    spread
+    standard_error
         (name, machine) -> half of the way between the 95 % bounds, as standard errors, in the
         unit of the name.
-    said
+    messages
         What is stale or doubtful, in words.
-    is_useless
+    is_unusable
         Whether a spread is too wide for a plan, or the meter has been silent too long.
-    silence
+    meter_silence
         How long the meter has not been heard. [h]
-    memory
+    filters
         (name, machine) -> what has been learned of the stock and its sensor.
     """
 
     state: xr.Dataset
-    spread: Mapping[VariableKey, float]
-    said: tuple[str, ...]
-    is_useless: bool
-    silence: float = 0.0
-    memory: Mapping[VariableKey, StockFilter] = field(default_factory=dict)
+    standard_error: Mapping[VariableKey, float]
+    messages: tuple[str, ...]
+    is_unusable: bool
+    meter_silence: float = 0.0
+    filters: Mapping[VariableKey, StockFilter] = field(default_factory=dict)
 
     def bounds(self, name: str, owner: str) -> tuple[float, float]:
         """Return between what a stock lies with a probability of 95 %. [unit of the stock]"""
-        if (name, owner) in self.memory:
-            return self.memory[name, owner].bank.bounds
+        if (name, owner) in self.filters:
+            return self.filters[name, owner].filter_bank.bounds
         value = float(self.state[name].sel({str(self.state[name].dims[0]): owner}))
-        reach = BOUND_STANDARD_ERRORS * self.spread[name, owner]
+        reach = BOUND_STANDARD_ERRORS * self.standard_error[name, owner]
         return value - reach, value + reach
 
 
 def estimate_state(
     site: Site,
-    observed: xr.Dataset,
+    measurements: xr.Dataset,
     *,
     last: StateEstimate | None = None,
     operation: xr.Dataset | None = None,
@@ -101,7 +101,7 @@ def estimate_state(
     ----------
     site
         The site.
-    observed
+    measurements
         Newest good values under the names of the state, NaN where there is none, with the scalar
         coordinate ``instant``, which is now.
     last
@@ -120,32 +120,32 @@ def estimate_state(
     StateError
         If something has neither been measured nor estimated before.
     """
-    now = np.datetime64(str(observed["instant"].to_numpy()), "us")
+    now = np.datetime64(str(measurements["instant"].to_numpy()), "us")
     if last is not None and last.state["instant"].to_numpy() > now:
         last = None
     state, sizes = states.initial_state(site, now), state_scales(site)
     told = _carried(site, now, last=last, operation=operation)
-    memory, said, faults = _met(observed, told, sizes=sizes, now=now)
+    memory, said, issues = _met(measurements, told, sizes=sizes, now=now)
     for (name, owner), found in memory.items():
-        state[name].loc[{str(state[name].dims[0]): owner}] = found.bank.mean
-    silent = _exchange(state, observed, last)
-    _enter_peak(site, state, observed, last=last, is_silent="peak_power" in silent)
+        state[name].loc[{str(state[name].dims[0]): owner}] = found.filter_bank.mean
+    silent = _exchange(state, measurements, last)
+    _enter_peak(site, state, measurements, last=last, is_silent="peak_power" in silent)
     if last is None:
-        faults += [_unknown(name, "") for name in silent]
-    if faults:
+        issues += [_unknown(name, "") for name in silent]
+    if issues:
         source = f"state of {site.name}"
-        raise StateError(source, faults)
+        raise StateError(source, issues)
     silence = _silence(silent, now, last)
-    spread = {key: found.bank.spread for key, found in memory.items()}
+    spread = {key: found.filter_bank.spread for key, found in memory.items()}
     said += [f"{name} is not measured: the last one counts" for name in silent]
     lost = list(_lost(memory, sizes, silence))
     return StateEstimate(
         state=state,
-        spread=spread,
-        said=(*said, *lost),
-        is_useless=bool(lost),
-        silence=silence,
-        memory=memory,
+        standard_error=spread,
+        messages=(*said, *lost),
+        is_unusable=bool(lost),
+        meter_silence=silence,
+        filters=memory,
     )
 
 
@@ -159,21 +159,23 @@ def _met(
     """Return where model and sensor of every stock meet, doubts, and what nobody knows."""
     memory: dict[VariableKey, StockFilter] = {}
     said: list[str] = []
-    faults: list[ValidationIssue] = []
+    issues: list[ValidationIssue] = []
     for (name, owner), size in sizes.items():
         seen = float(observed[name].sel({str(observed[name].dims[0]): owner}))
         carried = told.get((name, owner))
         unit = variables.variable_definition(name).unit
         most = np.inf if unit == "degC" else size
         found = update_stock(
-            carried, seen, now=now, trust=NOISE_PRIORS[name].scaled(size), size=most
+            carried, seen, now=now, noise_prior=NOISE_PRIORS[name].scaled(size), max_value=most
         )
         if found is None:
-            faults.append(_unknown(name, owner))
+            issues.append(_unknown(name, owner))
             continue
         memory[name, owner] = found
-        said += diagnostics(f"{name} of {owner}", carried, found, seen=seen, unit=unit, size=most)
-    return memory, said, faults
+        said += diagnostics(
+            f"{name} of {owner}", carried, found, measurement=seen, unit=unit, max_value=most
+        )
+    return memory, said, issues
 
 
 def _lost(
@@ -181,8 +183,8 @@ def _lost(
 ) -> Iterator[str]:
     """Yield what nothing may be planned on any more; the meter is silent for some time [h]."""
     for (name, owner), found in memory.items():
-        useless = NOISE_PRIORS[name].useless * sizes[name, owner]
-        if found.bank.spread > useless or found.unseen > MAX_UNSEEN_H:
+        useless = NOISE_PRIORS[name].unusable_std * sizes[name, owner]
+        if found.filter_bank.spread > useless or found.unseen_time > MAX_UNSEEN_H:
             yield f"{name} of {owner} has been unknown for too long"
     if silence > MAX_PREDICTION_H:
         yield f"the meter of the connection has been silent for {silence:.3g} h"
@@ -190,8 +192,8 @@ def _lost(
 
 def state_scales(site: Site) -> dict[VariableKey, float]:
     """Return every stock of a site, and what its shares are shares of. [unit of the stock]"""
-    sizes = {key: store.high for key, store in _levels(site).items()}
-    for plant in site.of(CoolingPlant):
+    sizes = {key: store.max_level for key, store in _levels(site).items()}
+    for plant in site.machines_of(CoolingPlant):
         sizes["facility_supply_temperature", plant.name] = 1.0
         sizes["cooling_plant_output", plant.name] = plant.rated_cooling
     return sizes
@@ -208,26 +210,28 @@ def _carried(
         BLIND_SPREAD_FACTOR,
         {key: _speed(store) for key, store in _levels(site).items()},
     )
-    stocks: Mapping[VariableKey, float] = simulate.state_values(last.state)
+    states: Mapping[VariableKey, float] = simulate.state_values(last.state)
     slopes: Mapping[VariableKey, float] = dict.fromkeys(sizes, 1.0)
     if 0.0 < hours <= MAX_PREDICTION_H and operation is not None:
-        stocks, slopes = propagate_with_sensitivity(site, last.state, operation, spread=last.spread)
+        states, slopes = propagate_with_sensitivity(
+            site, last.state, operation, spread=last.standard_error
+        )
         haste, speeds = 1.0, {}
     begin = simulate.state_values(last.state)
     told = {}
     for (name, owner), size in sizes.items():
         memory = _remembered(last, (name, owner), size)
         mover = DRIVING_VARIABLES.get(name, name), owner
-        moved = stocks[mover] - begin[mover]
-        carried = memory.carried(
-            stocks[name, owner],
+        moved = states[mover] - begin[mover]
+        carried = memory.predicted(
+            states[name, owner],
             slopes[name, owner],
-            stirred=moved / (NOISE_PRIORS[mover[0]].sensor * sizes[mover]),
-            trust=NOISE_PRIORS[name].scaled(size).hastened(haste),
-            hours=hours,
+            excitation=moved / (NOISE_PRIORS[mover[0]].measurement_std * sizes[mover]),
+            noise_prior=NOISE_PRIORS[name].scaled(size).with_process_factor(haste),
+            elapsed=hours,
         )
-        bank = carried.bank.strayed(speeds.get((name, owner), 0.0) * hours)
-        told[name, owner] = replace(carried, bank=bank)
+        bank = carried.filter_bank.inflated(speeds.get((name, owner), 0.0) * hours)
+        told[name, owner] = replace(carried, filter_bank=bank)
     return told
 
 
@@ -243,12 +247,14 @@ def _speed(store: Store) -> float:
 
 def _remembered(last: StateEstimate, key: VariableKey, size: float) -> StockFilter:
     """Return what is known of a stock, at the least where it stands and how far that is so."""
-    if key in last.memory:
-        return last.memory[key]
+    if key in last.filters:
+        return last.filters[key]
     name, owner = key
     value = float(last.state[name].sel({str(last.state[name].dims[0]): owner}))
-    trust = NOISE_PRIORS[name].scaled(size)
-    return StockFilter(bank=KalmanFilterBank.at(value, last.spread[key], trust))
+    noise_prior = NOISE_PRIORS[name].scaled(size)
+    return StockFilter(
+        filter_bank=KalmanFilterBank.start_at(value, last.standard_error[key], noise_prior)
+    )
 
 
 def _since(last: StateEstimate, now: np.datetime64) -> float:
@@ -281,14 +287,15 @@ def _enter_peak(
     What the meter said before the period began is about the one before.
     """
     now = np.datetime64(str(state["instant"].to_numpy()), "us")
-    begin = site.billing.start(now)
+    begin = site.billing_rules.start(now)
     age = float(observed["peak_power_age"]) if "peak_power_age" in observed else 0.0
     taken = float(state["grid_import_power"])
     if is_silent or (now - begin) / ONE_SECOND < age:
         is_same = last is not None and last.state["instant"].to_numpy() >= begin
         before = float(last.state["peak_power"]) if last and is_same else 0.0
         is_new = (
-            now - begin >= QUARTER_HOUR and site.billing.counts(np.array([now - QUARTER_HOUR]))[0]
+            now - begin >= QUARTER_HOUR
+            and site.billing_rules.counts_in_peak(np.array([now - QUARTER_HOUR]))[0]
         )
         net = taken if is_new else 0.0
         state["peak_power"].values = np.array(max(before, net))
@@ -302,12 +309,14 @@ def _silence(silent: list[str], now: np.datetime64, last: StateEstimate | None) 
     """Return how long the power at the connection has not been heard; its peak follows it. [h]"""
     if last is None or set(silent) <= {"peak_power"}:
         return 0.0
-    return last.silence + _since(last, now)
+    return last.meter_silence + _since(last, now)
 
 
 def _unknown(name: str, owner: str) -> ValidationIssue:
-    mend = f"{NEVER_MEASURED}; see the points that the plant publishes"
-    return ValidationIssue(place=f"{name} of {owner}" if owner else name, value="", mend=mend)
+    remedy = f"{NEVER_MEASURED}; see the points that the plant publishes"
+    return ValidationIssue(
+        location=f"{name} of {owner}" if owner else name, found="", remedy=remedy
+    )
 
 
 MIN_PERTURBATION: Final = 1e-6
@@ -342,13 +351,18 @@ def propagate_with_sensitivity(
         (name, machine) -> value at the end [unit of the stock], and slope [1].
     """
     states.check_state(site, state)
-    orders = simulate.dispatch_arrays(site, operation)
-    weather, hours = Weather.of(operation), operation["duration"].to_numpy()
-    ceilings = {plant.name: CoolingCapacity.of(plant, weather) for plant in site.of(CoolingPlant)}
+    dispatch = simulate.dispatch_arrays(site, operation)
+    weather, hours = Weather.from_dataset(operation), operation["duration"].to_numpy()
+    ceilings = {
+        plant.name: CoolingCapacity.from_plant(plant, weather)
+        for plant in site.machines_of(CoolingPlant)
+    }
 
     def end(begin: Mapping[VariableKey, float]) -> dict[VariableKey, float]:
-        done = simulate_arrays(site, begin, orders, weather=weather, hours=hours, ceilings=ceilings)
-        return {key: float(done.stocks[key][-1]) for key in begin}
+        done = simulate_arrays(
+            site, begin, dispatch, weather=weather, durations=hours, capacities=ceilings
+        )
+        return {key: float(done.states[key][-1]) for key in begin}
 
     begin = simulate.state_values(state)
     there = end(begin)
@@ -366,6 +380,6 @@ def propagate_with_sensitivity(
 
 def _step(site: Site, key: VariableKey, value: float, size: float) -> float:
     """Return a change of a stock that stays within its window. [unit of the stock]"""
-    middles = {store.owner: 0.5 * (store.low + store.high) for store in site.stores}
+    middles = {store.owner: 0.5 * (store.min_level + store.max_level) for store in site.stores}
     away = 1.0 if value <= middles.get(key[1], np.inf) else -1.0
     return away * max(size, MIN_PERTURBATION)

@@ -27,34 +27,36 @@ class StuckDetector:
         The last one. [unit of the stock]
     since
         When it was shown first.
-    run
+    repeats
         How often it came again since, while the stock (stood still, moved). [1]
-    pairs, again
+    reading_pairs, repeated_pairs
         Readings of before that had one before them, and those of them that were the same, while
         the stock (stood still, moved). [1]
     """
 
     reading: float = np.nan
     since: np.datetime64 = field(default_factory=lambda: np.datetime64("NaT", "us"))
-    run: tuple[int, int] = (0, 0)
-    pairs: tuple[int, int] = (0, 0)
-    again: tuple[int, int] = (0, 0)
+    repeats: tuple[int, int] = (0, 0)
+    reading_pairs: tuple[int, int] = (0, 0)
+    repeated_pairs: tuple[int, int] = (0, 0)
 
     @property
     def is_stuck(self) -> bool:
         """Whether the run of repeated readings is too long to be its habit."""
         chance = 1.0
-        for run, pairs, again in zip(self.run, self.pairs, self.again, strict=True):
+        for run, pairs, again in zip(
+            self.repeats, self.reading_pairs, self.repeated_pairs, strict=True
+        ):
             if pairs >= MIN_READINGS:
                 chance *= ((1.0 + again) / (2.0 + pairs)) ** run
         return chance < STUCK_PROBABILITY
 
-    def then(self, seen: float, now: np.datetime64, *, is_moving: bool) -> Self:
+    def updated(self, measurement: float, now: np.datetime64, *, is_moving: bool) -> Self:
         """Return the habit after a reading; of a missing one nothing is learned.
 
         Parameters
         ----------
-        seen
+        measurement
             The reading. [unit of the stock]
         now
             When.
@@ -62,18 +64,23 @@ class StuckDetector:
             Whether the stock has moved since the reading before, by the model, further than the
             sensor errs.
         """
-        if np.isnan(seen):
+        if np.isnan(measurement):
             return self
         if np.isnan(self.reading):
-            return replace(self, reading=seen, since=now)
-        if seen == self.reading:
-            return replace(self, run=_plus(self.run, is_moving))
-        pairs = (self.pairs[0] + self.run[0], self.pairs[1] + self.run[1])
-        again = (self.again[0] + self.run[0], self.again[1] + self.run[1])
+            return replace(self, reading=measurement, since=now)
+        if measurement == self.reading:
+            return replace(self, repeats=_plus(self.repeats, is_moving))
+        pairs = (self.reading_pairs[0] + self.repeats[0], self.reading_pairs[1] + self.repeats[1])
+        again = (self.repeated_pairs[0] + self.repeats[0], self.repeated_pairs[1] + self.repeats[1])
         if self.is_stuck:  # what a fault shows is no habit
-            pairs, again = self.pairs, self.again
+            pairs, again = self.reading_pairs, self.repeated_pairs
         return replace(
-            self, reading=seen, since=now, run=(0, 0), pairs=_plus(pairs, is_moving), again=again
+            self,
+            reading=measurement,
+            since=now,
+            repeats=(0, 0),
+            reading_pairs=_plus(pairs, is_moving),
+            repeated_pairs=again,
         )
 
 

@@ -56,14 +56,14 @@ class ConnectionVerdict:
 
     Attributes
     ----------
-    refused
+    avoidable
         Where it could be.
-    forced
+    total
         Everywhere, whether it could be or not.
     """
 
-    refused: tuple[Violation, ...]
-    forced: tuple[Violation, ...]
+    avoidable: tuple[Violation, ...]
+    total: tuple[Violation, ...]
 
 
 def check_connection(
@@ -71,9 +71,9 @@ def check_connection(
     state: xr.Dataset,
     schedule: xr.Dataset,
     *,
-    ran: xr.Dataset,
+    replay: xr.Dataset,
     floor: FloatArray,
-    keep: float,
+    safety_margin: float,
 ) -> ConnectionVerdict:
     """Judge what a schedule does to the connection.
 
@@ -83,11 +83,11 @@ def check_connection(
         The site and its state at the start.
     schedule
         The schedule.
-    ran
+    replay
         What the twin did.
     floor
         Power of all halls while they serve inference and do no work, ``(time,)``. [MW]
-    keep
+    safety_margin
         Share of what is left to be kept free. [1]
 
     Returns
@@ -96,18 +96,20 @@ def check_connection(
         What is to be refused, and all that is to be told.
     """
     time = schedule["time"].to_numpy()
-    turned = check_ramp(site, state, schedule, ran=ran, floor=floor)
-    beyond = partial(import_limit_excess, site, state, schedule, ran=ran, keep=keep)
+    turned = check_ramp(site, state, schedule, replay=replay, floor=floor)
+    beyond = partial(
+        import_limit_excess, site, state, schedule, replay=replay, safety_margin=safety_margin
+    )
     least = minimum_import(site, state, schedule)
     refused = (
-        *find_violation(RAMP_LIMIT_NAME, turned.needless, time),
-        *find_violation(IMPORT_LIMIT_NAME, beyond(least=least), time),
+        *find_violation(RAMP_LIMIT_NAME, turned.avoidable_ratio, time),
+        *find_violation(IMPORT_LIMIT_NAME, beyond(unavoidable_import=least), time),
     )
     forced = (
-        *find_violation(RAMP_LIMIT_NAME, turned.steepness, time),
+        *find_violation(RAMP_LIMIT_NAME, turned.ramp_ratio, time),
         *find_violation(IMPORT_LIMIT_NAME, beyond(), time),
     )
-    return ConnectionVerdict(refused=refused, forced=forced)
+    return ConnectionVerdict(avoidable=refused, total=forced)
 
 
 MODEL_TOLERANCE: Final = 0.02
@@ -120,18 +122,18 @@ class RampCheck:
 
     Attributes
     ----------
-    steepness
+    ramp_ratio
         Change over what the ramp allows, ``(time,)``; up to 1 it is kept. [1]
-    needless
+    avoidable_ratio
         The same where something could still have made it gentler, else at most 1, ``(time,)``. [1]
     """
 
-    steepness: FloatArray
-    needless: FloatArray
+    ramp_ratio: FloatArray
+    avoidable_ratio: FloatArray
 
 
 def check_ramp(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, ran: xr.Dataset, floor: FloatArray
+    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset, floor: FloatArray
 ) -> RampCheck:
     """Return how fast the promised net import changes, and where it need not.
 
@@ -141,7 +143,7 @@ def check_ramp(
         The site and its state at the start.
     schedule
         What is promised at the connection, with the operation behind it.
-    ran
+    replay
         What the twin did.
     floor
         Power of all halls while they serve inference and do no work, ``(time,)``. [MW]
@@ -157,14 +159,14 @@ def check_ramp(
     step = np.diff(np.concatenate([[float(net_import(state))], net]))
     over = schedule["duration"].to_numpy() * 60.0 * min(limits.SET_POINT_TRANSITION_MIN / 15.0, 1.0)
     steepness = np.abs(step) / over / site.grid.ramp
-    less, more = _battery_room(site, ran)
+    less, more = _battery_room(site, replay)
     used, unused = _sun_and_wind(site, schedule)
     work = schedule["hall_power"].sum("hall").to_numpy() - floor
     room = site.grid.import_limit * (1.0 - site.margins.power) - net
     gentler = np.where(step > 0.0, work + less + unused, np.minimum(more + used, room))
     could = gentler > MODEL_TOLERANCE * site.grid.import_limit
     return RampCheck(
-        steepness=steepness, needless=np.where(could, steepness, np.minimum(steepness, 1.0))
+        ramp_ratio=steepness, avoidable_ratio=np.where(could, steepness, np.minimum(steepness, 1.0))
     )
 
 
@@ -177,8 +179,8 @@ def _battery_room(site: Site, ran: xr.Dataset) -> tuple[FloatArray, FloatArray]:
             machine_values(ran, f"battery_{word}", store.owner)
             for word in ("charge", "discharge", "level")
         )
-        margin = store.margin(site.margins.level)
-        above, below = level[:-1] - store.low - margin, store.high - margin - level[:-1]
+        margin = store.level_margin(site.margins.level)
+        above, below = level[:-1] - store.min_level - margin, store.max_level - margin - level[:-1]
         give = np.clip(above * store.discharge_efficiency / hours, 0.0, store.discharge_limit)
         take = np.clip(below / store.charge_efficiency / hours, 0.0, store.charge_limit)
         less += charge + np.maximum(give - discharge, 0.0)
@@ -190,9 +192,9 @@ def _sun_and_wind(site: Site, schedule: xr.Dataset) -> tuple[FloatArray, FloatAr
     """Return what is used of sun and wind, and what is left unused, ``(time,)``. [MW]"""
     used, unused = np.zeros(schedule.sizes["time"]), np.zeros(schedule.sizes["time"])
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
-        for source in (one for one in site.exchanges if one.available):
+        for source in (one for one in site.exchanges if one.availability_variable):
             taken = machine_values(schedule, "renewable_used_power", source.owner)
-            given = machine_values(schedule, source.available, source.owner)
+            given = machine_values(schedule, source.availability_variable, source.owner)
             used += taken
             unused += np.minimum(given, source.import_limit) - taken
     return used, unused
@@ -209,7 +211,11 @@ VERIFIED_RAMP_SHARE: Final = 0.4
 
 
 def plannable_import_limit(
-    site: Site, state: xr.Dataset, outlook: xr.Dataset, *, least: FloatArray | float = 0.0
+    site: Site,
+    state: xr.Dataset,
+    outlook: xr.Dataset,
+    *,
+    unavoidable_import: FloatArray | float = 0.0,
 ) -> FloatArray:
     """Return the most import that a plan may count on, before its margin.
 
@@ -221,7 +227,7 @@ def plannable_import_limit(
         Its state, with the import of now.
     outlook
         ``grid_import_limit`` on ``time``, if there is one.
-    least
+    unavoidable_import
         Import that no plan avoids. [MW]
 
     Returns
@@ -232,7 +238,7 @@ def plannable_import_limit(
     most = site.grid.import_limit
     if IMPORT_LIMIT not in outlook:
         return np.full(outlook.sizes["time"], most)
-    room = np.maximum(_reached(site, state, outlook, share=PLANNED_RAMP_SHARE), least)
+    room = np.maximum(_reached(site, state, outlook, share=PLANNED_RAMP_SHARE), unavoidable_import)
     room = room / (1.0 - site.margins.power)
     return np.minimum(np.maximum(partner_import_limit(outlook), room), most)
 
@@ -242,9 +248,9 @@ def import_limit_excess(
     state: xr.Dataset,
     schedule: xr.Dataset,
     *,
-    ran: xr.Dataset,
-    keep: float,
-    least: FloatArray | float = 0.0,
+    replay: xr.Dataset,
+    safety_margin: float,
+    unavoidable_import: FloatArray | float = 0.0,
 ) -> FloatArray:
     """Return by how much a run lies beyond the limit that its schedule was made for.
 
@@ -254,11 +260,11 @@ def import_limit_excess(
         The site and its state at the start.
     schedule
         ``grid_import_limit`` on ``time``; without it nothing is beyond.
-    ran
+    replay
         What the twin did.
-    keep
+    safety_margin
         Share of the limit to be kept free. [1]
-    least
+    unavoidable_import
         Import that no plan avoids. [MW]
 
     Returns
@@ -269,10 +275,10 @@ def import_limit_excess(
     most = site.grid.import_limit
     if IMPORT_LIMIT not in schedule:
         return np.zeros(schedule.sizes["time"])
-    limit = np.minimum(partner_import_limit(schedule), most) * (1.0 - keep)
+    limit = np.minimum(partner_import_limit(schedule), most) * (1.0 - safety_margin)
     allowed = np.maximum(limit, _reached(site, state, schedule, share=VERIFIED_RAMP_SHARE))
-    allowed = np.maximum(allowed, least)
-    taken = ran["grid_import_power"].to_numpy()
+    allowed = np.maximum(allowed, unavoidable_import)
+    taken = replay["grid_import_power"].to_numpy()
     return np.asarray((taken - allowed) / (LIMIT_TOLERANCE * most))
 
 
@@ -328,7 +334,7 @@ def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatA
     idle = outlook[
         [*PLAUSIBLE_AIR, *([AVAILABLE_RENEWABLES] if AVAILABLE_RENEWABLES in outlook else [])]
     ]
-    racks = RackPool.of(site).draw(outlook["service_racks"])
+    racks = RackPool.from_site(site).total_power(outlook["service_racks"])
     idle = idle.assign_coords(instant=outlook["instant"]).assign(
         hall_power=split_over_halls(site, racks)
     )
@@ -350,10 +356,10 @@ def _given_by_batteries(
     flow = np.zeros_like(lack)
     for store in (one for one in site.stores if one.carrier == "medium_voltage"):
         level = float(machine_values(state, "battery_level", store.owner))
-        margin = store.margin(site.margins.level)
+        margin = store.level_margin(site.margins.level)
         for t, (short, length) in enumerate(zip(lack - flow, hours, strict=True)):
-            above = max(level - store.low - margin, 0.0) * store.discharge_efficiency / length
-            below = max(store.high - margin - level, 0.0) / store.charge_efficiency / length
+            above = max(level - store.min_level - margin, 0.0) * store.discharge_efficiency / length
+            below = max(store.max_level - margin - level, 0.0) / store.charge_efficiency / length
             most, least = min(store.discharge_limit, above), -min(store.charge_limit, below)
             given_now = float(np.clip(short, least, most))
             flow[t] += given_now

@@ -27,14 +27,14 @@ from twin.variables import machine_values
 from twin.workload.queue import RackPool
 
 
-def dew_point_excess(site: Site, replay: xr.Dataset) -> FloatArray:
+def dew_point_excess(site: Site, result: xr.Dataset) -> FloatArray:
     """Return by how much the coolant comes too near to the dew point of the halls.
 
     Parameters
     ----------
     site
         The site with its rules.
-    replay
+    result
         A run of the twin.
 
     Returns
@@ -44,7 +44,7 @@ def dew_point_excess(site: Site, replay: xr.Dataset) -> FloatArray:
     """
     rules = site.set_points
     least = rules.hall_dew_point + rules.dew_point_distance
-    coldest = replay["technology_supply_temperature"].min("cdu").to_numpy()
+    coldest = result["technology_supply_temperature"].min("cdu").to_numpy()
     return np.asarray((least - coldest) / TEMPERATURE_TOLERANCE_K)
 
 
@@ -145,12 +145,12 @@ def service_only_power(site: Site, schedule: xr.Dataset) -> FloatArray:
     schedule
         ``service_racks`` on ``time``.
     """
-    return RackPool.of(site).draw(schedule["service_racks"].to_numpy())
+    return RackPool.from_site(site).total_power(schedule["service_racks"].to_numpy())
 
 
 def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset) -> FloatArray:
     """Return by how many tolerances each level differs from the one before and its orders."""
-    hours, window = schedule["duration"].to_numpy(), store.high - store.low
+    hours, window = schedule["duration"].to_numpy(), store.max_level - store.min_level
     if store.owner not in schedule[kind].to_numpy():
         return np.full_like(hours, np.inf)
     level = machine_values(schedule, f"{kind}_level", store.owner)
@@ -163,7 +163,7 @@ def _level_off(store: Store, kind: str, state: xr.Dataset, schedule: xr.Dataset)
     gained = store.charge_efficiency * charge - discharge / store.discharge_efficiency
     follows = (1.0 - store.standing_loss) ** hours * level[:-1] + hours * gained
     # what was measured outside the window, or loses at its low end, the twin keeps at that end
-    within = np.clip(follows, store.low, store.high)
+    within = np.clip(follows, store.min_level, store.max_level)
     off = np.minimum(np.abs(level[1:] - follows), np.abs(level[1:] - within)) / (
         LEVEL_TOLERANCE_SHARE * window
     )
@@ -178,7 +178,7 @@ def _units(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     """Yield more units than a bank has, and units that are switched before a least time is over."""
     hours = schedule["duration"].to_numpy()
     near = np.arange(len(hours)) < unit_commitment_steps(hours, MINIMUM_TIME_HORIZON_H)
-    for owner, units in site.committed.items():
+    for owner, units in site.switchable_units.items():
         if owner not in schedule["cooling_plant"].to_numpy():
             continue
         on = machine_values(schedule, UNITS_ON, owner)
@@ -198,7 +198,7 @@ def _anywhere(wrong: BoolArray, steps: int) -> FloatArray:
 
 def _work(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     """Yield racks that are not there, and work that draws other power than its racks or halls."""
-    tolerance = LIMIT_TOLERANCE * site.racks * site.works[0].full_power
+    tolerance = LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
     racks = schedule["work_racks"].transpose("time", "cohort", "level").to_numpy()
     power = schedule["work_power"].transpose("time", "cohort").to_numpy()
     used = racks.sum(axis=(1, 2)) + schedule["service_racks"].to_numpy()
@@ -208,5 +208,5 @@ def _work(site: Site, schedule: xr.Dataset) -> Iterator[Finding]:
     yield "hall_power differs from its service and work", np.abs(given - wanted) / tolerance
     if "level_power" in schedule.coords:
         caps = schedule["level_power"].transpose("cohort", "level").to_numpy()
-        off = power - (racks * RackPool.of(site).power(caps)).sum(axis=2)
+        off = power - (racks * RackPool.from_site(site).power_above_idle(caps)).sum(axis=2)
         yield "work_power differs from its racks", np.abs(off).max(axis=1, initial=0.0) / tolerance

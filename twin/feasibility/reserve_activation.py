@@ -27,7 +27,7 @@ NEGLIGIBLE_TIME_H: Final = 1e-9
 
 
 def activation_power(
-    products: Mapping[str, ReserveProduct], held: Mapping[str, FloatArray]
+    products: Mapping[str, ReserveProduct], capacities: Mapping[str, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the power kept free upwards and downwards for some capacities, ``(time,)``. [MW]
 
@@ -35,23 +35,25 @@ def activation_power(
     ----------
     products
         Products by name.
-    held
+    capacities
         Capacity by product. [MW]
     """
-    up = sum((products[name].power_up * values for name, values in held.items()), np.zeros(1))
-    down = sum((products[name].power_down * values for name, values in held.items()), np.zeros(1))
+    up = sum((products[name].power_up * values for name, values in capacities.items()), np.zeros(1))
+    down = sum(
+        (products[name].power_down * values for name, values in capacities.items()), np.zeros(1)
+    )
     return np.asarray(up), np.asarray(down)
 
 
 def extreme_levels(
     store: Store,
     products: Mapping[str, ReserveProduct],
-    held: Mapping[str, FloatArray],
+    capacities: Mapping[str, FloatArray],
     *,
     level: FloatArray,
     net: FloatArray,
-    hours: FloatArray,
-    fading: float = STORAGE_TAPER_TIME_H,
+    durations: FloatArray,
+    taper_time: float = STORAGE_TAPER_TIME_H,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the levels that full activation upwards, and downwards, leads to at its worst.
 
@@ -61,15 +63,15 @@ def extreme_levels(
         What holds the capacity.
     products
         Products by name.
-    held
+    capacities
         Capacity by product, ``(time,)``. [MW]
     level
         Level by plan, ``(instant,)``. [MWh]
     net
         Charge less discharge by plan, ``(time,)``. [MW]
-    hours
+    durations
         Lengths of the intervals. [h]
-    fading
+    taper_time
         Time constant with which power fades near an end of the window. [h]
 
     Returns
@@ -86,9 +88,9 @@ def extreme_levels(
     start of each interval, whatever the plan does after it. What full power needs beyond the end of
     the window, so that it does not fade, counts as used.
     """
-    up = [(products[n].duration, row) for n, row in held.items() if products[n].goes_up]
-    down = [(products[n].duration, row) for n, row in held.items() if products[n].goes_down]
-    plan = partial(_worst, store, level=level, net=net, hours=hours, fading=fading)
+    up = [(products[n].duration, row) for n, row in capacities.items() if products[n].is_upward]
+    down = [(products[n].duration, row) for n, row in capacities.items() if products[n].is_downward]
+    plan = partial(_worst, store, level=level, net=net, hours=durations, fading=taper_time)
     return plan(up, sign=-1.0), plan(down, sign=1.0)
 
 
@@ -126,7 +128,7 @@ def _worst(
         recent = last
     ended = np.interp(points, ends, level) + change + full[step]
     worst.at(by_step, step, np.where(used > NEGLIGIBLE_TIME_H, ended, np.nan))
-    return np.where(np.isnan(by_step), 0.5 * (store.low + store.high), by_step)
+    return np.where(np.isnan(by_step), 0.5 * (store.min_level + store.max_level), by_step)
 
 
 def _more(held: FloatArray, planned: FloatArray) -> FloatArray:
@@ -141,7 +143,7 @@ def _stored(store: Store, power: FloatArray) -> FloatArray:
 
 
 def deferred_work(
-    product: ReserveProduct, held: FloatArray, pause_loss: float, *, hours: FloatArray
+    product: ReserveProduct, capacity: FloatArray, pause_loss: float, *, durations: FloatArray
 ) -> FloatArray:
     """Return the energy that work has not used when it is activated until the end of an interval.
 
@@ -149,11 +151,11 @@ def deferred_work(
     ----------
     product
         The product.
-    held
+    capacity
         Capacity held by the work, ``(time,)``. [MW]
     pause_loss
         Time lost by a pause. [h]
-    hours
+    durations
         Lengths of the intervals. [h]
 
     Returns
@@ -161,22 +163,22 @@ def deferred_work(
     numpy.ndarray
         What a pause loses is counted at once, ``(time,)``. [MWh]
     """
-    count = len(hours)
-    spans = activation_overlap(hours, product.duration, count)
+    count = len(durations)
+    spans = activation_overlap(durations, product.duration, count)
     rows = np.arange(count)[:, None] - np.arange(count)[::-1]
-    return np.asarray((spans * held[np.maximum(rows, 0)]).sum(axis=1) + pause_loss * held)
+    return np.asarray((spans * capacity[np.maximum(rows, 0)]).sum(axis=1) + pause_loss * capacity)
 
 
 WINDOW_TOLERANCE_H: Final = 1e-6
 """Time that is none. [h]"""
 
 
-def activation_ends(hours: FloatArray, durations: Sequence[float]) -> FloatArray:
+def activation_ends(interval_lengths: FloatArray, durations: Sequence[float]) -> FloatArray:
     """Return the moments at which activations that begin or end at an edge may end.
 
     Parameters
     ----------
-    hours
+    interval_lengths
         Lengths of the intervals, ``(time,)``. [h]
     durations
         Lengths of the activations. [h]
@@ -187,46 +189,46 @@ def activation_ends(hours: FloatArray, durations: Sequence[float]) -> FloatArray
         Time since the start of the interval, ``(time, moment)``: its end, then the moments inside
         that lie a duration after an edge; NaN where there are fewer. [h]
     """
-    edges = np.concatenate([[0.0], np.cumsum(hours)])
+    edges = np.concatenate([[0.0], np.cumsum(interval_lengths)])
     every = np.unique(np.add.outer(edges, np.asarray(durations, dtype=float)).round(9))
-    place = np.clip(np.searchsorted(edges, every, side="right") - 1, 0, len(hours) - 1)
+    place = np.clip(np.searchsorted(edges, every, side="right") - 1, 0, len(interval_lengths) - 1)
     is_inside = (every > edges[place] + WINDOW_TOLERANCE_H) & (
         every < edges[place + 1] - WINDOW_TOLERANCE_H
     )
     every, place = every[is_inside], place[is_inside]
     order = 1 + np.arange(len(place)) - np.searchsorted(place, place)
-    found = np.full((len(hours), 1 + order.max(initial=0)), np.nan)
-    found[:, 0] = hours
+    found = np.full((len(interval_lengths), 1 + order.max(initial=0)), np.nan)
+    found[:, 0] = interval_lengths
     found[place, order] = every - edges[place]
     return found
 
 
 def max_touched_intervals(
-    hours: FloatArray, duration: float, until: FloatArray | None = None
+    durations: FloatArray, duration: float, until: FloatArray | None = None
 ) -> int:
     """Return the most intervals that a full activation can touch, the one it ends in included. [1]
 
     Parameters
     ----------
-    hours
+    durations
         Lengths of the intervals. [h]
     duration
         Length of the activation. [h]
     until
         As for :func:`activation_overlap`.
     """
-    touched = activation_overlap(hours, duration, len(hours), until=until) > 0.0
+    touched = activation_overlap(durations, duration, len(durations), until=until) > 0.0
     return int(touched.sum(axis=-1).max())
 
 
 def activation_overlap(
-    hours: FloatArray, duration: float, count: int, *, until: FloatArray | None = None
+    durations: FloatArray, duration: float, count: int, *, until: FloatArray | None = None
 ) -> FloatArray:
     """Return for how long a full activation lasts in the interval it ends in, and in those before.
 
     Parameters
     ----------
-    hours
+    durations
         Lengths of the intervals, ``(time,)``. [h]
     duration
         Length of the activation. [h]
@@ -241,12 +243,12 @@ def activation_overlap(
     numpy.ndarray
         ``(time, ..., count)``; the interval itself stands last, before it the ones before. [h]
     """
-    stop = hours if until is None else until
-    edges = np.concatenate([[0.0], np.cumsum(hours)]).reshape(-1, *(1,) * (stop.ndim - 1))
+    stop = durations if until is None else until
+    edges = np.concatenate([[0.0], np.cumsum(durations)]).reshape(-1, *(1,) * (stop.ndim - 1))
     last = edges[:-1] + stop
     found = np.zeros((*stop.shape, count))
     for back in range(count):
-        rows = np.arange(back, len(hours))
+        rows = np.arange(back, len(durations))
         begin = np.maximum(edges[rows - back], last[rows] - duration)
         end = np.minimum(edges[rows - back + 1], last[rows])
         found[rows, ..., count - 1 - back] = np.maximum(end - begin, 0.0)
@@ -259,16 +261,16 @@ class ReserveHeadroom:
 
     Attributes
     ----------
-    up, down
+    power_up, power_down
         Power kept upwards and downwards, ``(time,)``. [MW]
-    behind, room
+    required_energy, required_room
         Energy that must be in it, and room that must be left, at the edges, ``(instant,)``. [MWh]
     """
 
-    up: FloatArray
-    down: FloatArray
-    behind: FloatArray
-    room: FloatArray
+    power_up: FloatArray
+    power_down: FloatArray
+    required_energy: FloatArray
+    required_room: FloatArray
 
 
 def storage_headroom(site: Site, schedule: xr.Dataset, store: Store) -> ReserveHeadroom:
@@ -292,13 +294,13 @@ def storage_headroom(site: Site, schedule: xr.Dataset, store: Store) -> ReserveH
     for name, values in held.items():
         product = site.reserves[name]
         spent = (product.duration + STORAGE_TAPER_TIME_H) * values / store.discharge_efficiency
-        energy[True] += spent * product.goes_up
-        energy[False] += spent * product.goes_down
+        energy[True] += spent * product.is_upward
+        energy[False] += spent * product.is_downward
     return ReserveHeadroom(
-        up=np.broadcast_to(up, count),
-        down=np.broadcast_to(down, count),
-        behind=_at_edges(energy[True]),
-        room=_at_edges(energy[False]),
+        power_up=np.broadcast_to(up, count),
+        power_down=np.broadcast_to(down, count),
+        required_energy=_at_edges(energy[True]),
+        required_room=_at_edges(energy[False]),
     )
 
 

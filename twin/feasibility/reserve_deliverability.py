@@ -54,7 +54,7 @@ def may_pause(product: ReserveProduct, kind: WorkKind) -> bool:
 
 def eligible_stores(site: Site, product: ReserveProduct) -> tuple[Store, ...]:
     """Return the stores that may hold a product."""
-    names = {b.name for b in site.of(Battery) if may_hold(product, b)}
+    names = {b.name for b in site.machines_of(Battery) if may_hold(product, b)}
     return tuple(store for store in site.stores if store.owner in names)
 
 
@@ -81,7 +81,7 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
         values, wanted = schedule[word], axes_of[word]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
             yield ValidationIssue(
-                place=word, value="", mend=f"must stand on {', '.join(sorted(wanted))}"
+                location=word, found="", remedy=f"must stand on {', '.join(sorted(wanted))}"
             )
             continue
         yield from negative_value_issues(values, of="schedule")
@@ -123,7 +123,12 @@ class _Plan:
 
 
 def check_reserves(
-    site: Site, state: xr.Dataset, schedule: xr.Dataset, *, replay: xr.Dataset, keep: float = 0.0
+    site: Site,
+    state: xr.Dataset,
+    schedule: xr.Dataset,
+    *,
+    replay: xr.Dataset,
+    safety_margin: float = 0.0,
 ) -> Iterator[Finding]:
     """Yield what of the reserve capacity that a schedule promises is not sound, or not there.
 
@@ -137,7 +142,7 @@ def check_reserves(
         nothing to judge.
     replay
         What the twin did with it.
-    keep
+    safety_margin
         Share of the limits of connection and transformers that stays free. [1]
 
     Yields
@@ -161,10 +166,10 @@ def check_reserves(
     )
     for product in plan.products.values():
         yield from _sold(plan, product)
-    for battery in site.of(Battery):
+    for battery in site.machines_of(Battery):
         yield from _battery(plan, battery)
     yield from _work(plan)
-    yield from _connection(plan, state, keep)
+    yield from _connection(plan, state, safety_margin)
 
 
 def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
@@ -173,7 +178,10 @@ def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
     capacity, short, before = (plan.of(word, name) for word in RESERVE_VARIABLES)
     more = capacity + short - before
     yield f"{name} falls short of what is sold and does not say so", -more / MIN_CAPACITY_MW
-    yield f"{name} is no bid of the market", np.abs(more - product.bid(more)) / MIN_CAPACITY_MW
+    yield (
+        f"{name} is no bid of the market",
+        np.abs(more - product.sellable_capacity(more)) / MIN_CAPACITY_MW,
+    )
     shut = ~is_gate_open(product, instants)
     yield (
         f"{name} is offered after its gate has closed",
@@ -224,13 +232,16 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
         )
     level = plan.replay["battery_level"].sel(battery=battery.name).to_numpy()
     lowest, highest = extreme_levels(
-        store, plan.products, held, level=level, net=net, hours=plan.hours
+        store, plan.products, held, level=level, net=net, durations=plan.hours
     )
-    tolerance = limits.LIMIT_TOLERANCE * store.high
-    yield f"energy in {battery.name} behind its reserves, upwards", (store.low - lowest) / tolerance
+    tolerance = limits.LIMIT_TOLERANCE * store.max_level
+    yield (
+        f"energy in {battery.name} behind its reserves, upwards",
+        (store.min_level - lowest) / tolerance,
+    )
     yield (
         f"room in {battery.name} behind its reserves, downwards",
-        (highest - store.high) / tolerance,
+        (highest - store.max_level) / tolerance,
     )
 
 
@@ -245,14 +256,14 @@ def _work(plan: _Plan) -> Iterator[Finding]:
 
 
 def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator[Finding]:
-    one, pool = plan.schedule.sel(cohort=label), RackPool.of(plan.site)
+    one, pool = plan.schedule.sel(cohort=label), RackPool.from_site(plan.site)
     kind = plan.site.work[str(one["kind"].item())]
     for name, values in held.items():
         if label.endswith(EXPECTED_COHORT_SUFFIX) or not may_pause(plan.products[name], kind):
             yield f"{name} is held by {label}, which may not pause for it", values / MIN_CAPACITY_MW
     racks = one["work_racks"].transpose("time", "level").to_numpy()
     levels = one["level_power"].to_numpy()
-    power = racks @ pool.power(levels)
+    power = racks @ pool.power_above_idle(levels)
     each = pool.rack_power * kind.throughput.work(levels)
     up, _ = activation_power(plan.products, held)
     yield f"power of {label} behind its reserves", (up - power) / MIN_CAPACITY_MW
@@ -261,9 +272,9 @@ def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator
         return
     done = np.cumsum(racks @ each * plan.hours)
     late, least = (one[word].to_numpy()[1:] for word in ("work_late", "work_least"))
-    rate = float((each / pool.power(levels)).max())
+    rate = float((each / pool.power_above_idle(levels)).max())
     debt = sum(
-        rate * deferred_work(plan.products[name], values, kind.pause_loss, hours=plan.hours)
+        rate * deferred_work(plan.products[name], values, kind.pause_loss, durations=plan.hours)
         for name, values in held.items()
     )
     beyond = (debt - (done + late - least)) / (MIN_CAPACITY_MW * max(1.0, float(least[-1])))
@@ -281,12 +292,14 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     tolerance = limits.LIMIT_TOLERANCE * grid.import_limit
     beyond = (net + down - (1.0 - keep) * grid.import_limit) / tolerance
     more = replay.assign(grid_import_power=("time", np.maximum(net + down, 0.0)))
-    left = connection.import_limit_excess(plan.site, state, plan.schedule, ran=more, keep=keep)
+    left = connection.import_limit_excess(
+        plan.site, state, plan.schedule, replay=more, safety_margin=keep
+    )
     beyond = np.where(down > MIN_CAPACITY_MW, np.maximum(beyond, left), 0.0)
     yield "import with all reserves activated downwards", beyond
     beyond = (up - net - (1.0 - keep) * grid.export_limit) / tolerance
     yield "export with all reserves activated upwards", np.where(up > MIN_CAPACITY_MW, beyond, 0.0)
-    for machine in plan.site.of(TransformerBank):
+    for machine in plan.site.machines_of(TransformerBank):
         loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
         rated = machine.power_factor * machine.count * machine.rating
         for word, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):

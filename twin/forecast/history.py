@@ -149,8 +149,8 @@ def _holder(name: str, series: tuple[xr.Dataset, ...]) -> xr.Dataset:
     for dataset in series:
         if name in dataset:
             return variables.check_variables(dataset, name)
-    mend = "no series holds it; give a file that does"
-    raise SeriesError("series", [ValidationIssue(place=name, value="", mend=mend)])
+    remedy = "no series holds it; give a file that does"
+    raise SeriesError("series", [ValidationIssue(location=name, found="", remedy=remedy)])
 
 
 def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray:
@@ -158,11 +158,11 @@ def _renewable_power(site: Site, sources: dict[str, xr.Dataset]) -> xr.DataArray
     weather = sources["air_temperature"][["time", "duration", "instant"]]
     for name in WEATHER_VARIABLES:
         if not sources[name]["instant"].equals(weather["instant"]):
-            mend = "all weather must come from one file, on one axis"
-            raise SeriesError("series", [ValidationIssue(place=name, value="", mend=mend)])
+            remedy = "all weather must come from one file, on one axis"
+            raise SeriesError("series", [ValidationIssue(location=name, found="", remedy=remedy)])
         weather = weather.assign({name: sources[name][name].astype(float)})
     weather = weather.assign_attrs(latitude=site.latitude, longitude=site.longitude)
-    machines = site.of(Renewable)
+    machines = site.machines_of(Renewable)
     powers = np.empty((len(machines), weather.sizes["time"]))
     is_blank = np.any([np.isnan(weather[name].to_numpy()) for name in WEATHER_VARIABLES], axis=0)
     for row, machine in enumerate(machines):

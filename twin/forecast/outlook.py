@@ -39,7 +39,7 @@ def outlook(
     now: np.datetime64,
     *,
     axes: xr.Dataset,
-    foresight: bool = False,
+    has_perfect_foresight: bool = False,
 ) -> xr.Dataset:
     """Return prices, carbon, weather, renewables and service over a horizon.
 
@@ -53,7 +53,7 @@ def outlook(
         The moment, UTC.
     axes
         The horizon, from ``now`` or later; see :func:`twin.time_axes.horizon_axes`.
-    foresight
+    has_perfect_foresight
         Know all of the record, whatever ``now`` is: for the yardstick of perfect foresight and
         for the true weather of a plant.
 
@@ -89,8 +89,8 @@ def outlook(
         now=(now, np.datetime64),
         axes=(axes, xr.Dataset),
     )
-    found = quarter_hour_forecast(site, record, now, axes=axes, foresight=foresight)
-    return outlook_dataset(site, axes, found, rows=found.rows)
+    found = quarter_hour_forecast(site, record, now, axes=axes, foresight=has_perfect_foresight)
+    return outlook_dataset(site, axes, found, rows=found.values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,18 +101,18 @@ class QuarterHourForecast:
     ----------
     span
         Where they stand in the record.
-    rows
+    values
         Word, or name of a renewable, -> values, in the word's unit.
-    ends
+    known_ends
         The same -> row of the record where the known ones end.
-    seen
+    expected_ends
         The same -> row up to which they should be known.
     """
 
     span: "ForecastSpan"
-    rows: dict[str, FloatArray]
-    ends: dict[str, int]
-    seen: dict[str, int]
+    values: dict[str, FloatArray]
+    known_ends: dict[str, int]
+    expected_ends: dict[str, int]
 
 
 def outlook_dataset(
@@ -138,7 +138,7 @@ def outlook_dataset(
     """
     span = found.span
     whole = {**rows, "service_racks": service_racks(site.service, span.local[span.start :])}
-    means = regrid(np.stack(list(whole.values())), span.edges, span.wanted)
+    means = regrid(np.stack(list(whole.values())), span.edges, span.horizon_edges)
     result = _dataset(site, axes, dict(zip(whole, means, strict=True)))
     result["terminal_price"] = ((), whole["electricity_price"][-QUARTERS_PER_DAY:].mean())
     return variables.tag_dataset(result.assign_attrs(_notes(found)))
@@ -174,11 +174,11 @@ def service_racks(service: InferenceService, local: np.ndarray) -> FloatArray:
 
 def _notes(found: QuarterHourForecast) -> dict[str, str]:
     """Return where the known prices end, and which words end before they should."""
-    span, ends = found.span, found.ends
+    span, ends = found.span, found.known_ends
     lacking = [
         name
         for name in EXTRAPOLATION_RULES
-        if ends[name] < min(found.seen[name], span.stop - QUARTERS_PER_DAY)
+        if ends[name] < min(found.expected_ends[name], span.stop - QUARTERS_PER_DAY)
     ]
     words = (f"{name}: nothing from {span.stamp(ends[name])} on, so forecast" for name in lacking)
     return {
@@ -189,7 +189,7 @@ def _notes(found: QuarterHourForecast) -> dict[str, str]:
 
 def _dataset(site: Site, axes: xr.Dataset, means: dict[str, FloatArray]) -> xr.Dataset:
     """Return means with labels, those of the renewables on an axis of their own."""
-    names = [machine.name for machine in site.of(Renewable)]
+    names = [machine.name for machine in site.machines_of(Renewable)]
     powers = [means.pop(name) for name in names]
     stacked = np.stack(powers, axis=-1) if powers else np.empty((axes.sizes["time"], 0))
     return xr.Dataset(
@@ -224,31 +224,31 @@ class ExtrapolationRule:
     ----------
     days
         Latest days that count.
-    fading
+    daily_weight_factor
         Weight of a day beside the next younger one. [1]
     is_hourly
         Each hour from the same local hour; otherwise all from the mean of the days.
-    is_alike
+    matches_day_type
         Working days from working days, weekends from weekends.
-    window
+    deviation_window
         Latest stretch whose deviation from this rule is carried on, 1 or more. [h]
-    memory
+    deviation_decay_time
         Time in which that deviation fades to 1/e. [h]
     is_scaled
         The deviation is a ratio, not a difference.
     """
 
     days: int
-    window: int
-    memory: float
-    fading: float = 1.0
+    deviation_window: int
+    deviation_decay_time: float
+    daily_weight_factor: float = 1.0
     is_hourly: bool = True
-    is_alike: bool = False
+    matches_day_type: bool = False
     is_scaled: bool = False
 
 
 def extrapolate(
-    past: FloatArray, local: np.ndarray, *, recipe: ExtrapolationRule, ahead: np.ndarray
+    past: FloatArray, local: np.ndarray, *, rule: ExtrapolationRule, ahead: np.ndarray
 ) -> FloatArray:
     r"""Return what a series may be in the quarter-hours ahead.
 
@@ -258,7 +258,7 @@ def extrapolate(
         The known quarter-hours, oldest first; NaN where nothing is known.
     local
         Local wall time of each of them. [datetime64]
-    recipe
+    rule
         How to continue.
     ahead
         Local wall times of the quarter-hours that follow the past without a hole. [datetime64]
@@ -276,16 +276,16 @@ def extrapolate(
     heeded: 08:00 follows 08:00, be it 23 or 25 hours before.
     """
     known = len(past)
-    recent = min(recipe.window * 4, known)
-    base = _analogue(past, local, recipe, wanted=ahead)
+    recent = min(rule.deviation_window * 4, known)
+    base = _analogue(past, local, rule, wanted=ahead)
     before = known - recent
-    expected = _analogue(past[:before], local[:before], recipe, wanted=local[before:])
+    expected = _analogue(past[:before], local[:before], rule, wanted=local[before:])
     actual = past[before:]
     is_seen = np.isfinite(actual) & np.isfinite(expected)
-    fade = np.exp(-(np.arange(len(ahead)) + 0.5) / (4.0 * recipe.memory))
+    fade = np.exp(-(np.arange(len(ahead)) + 0.5) / (4.0 * rule.deviation_decay_time))
     if not is_seen.any():
         return base
-    if recipe.is_scaled:
+    if rule.is_scaled:
         whole = expected[is_seen].sum()
         ratio = actual[is_seen].sum() / whole if whole > 0.0 else 1.0
         return np.asarray(base * (1.0 + (np.clip(ratio, *RATIO_BOUNDS) - 1.0) * fade))
@@ -306,8 +306,8 @@ def _analogue(
     ages = np.arange(recipe.days)[:, None]
     rows = _same_hour(local, wanted, ages)
     values = past[np.maximum(rows, 0)]
-    weights = recipe.fading**ages * ((rows >= 0) & np.isfinite(values))
-    if recipe.is_alike:
+    weights = recipe.daily_weight_factor**ages * ((rows >= 0) & np.isfinite(values))
+    if recipe.matches_day_type:
         is_alike = _is_weekend(local[np.maximum(rows, 0)]) == _is_weekend(wanted)
         weights = weights * np.where(is_alike, 1.0, OTHER_DAY_WEIGHT)
     total = weights.sum(axis=0)
@@ -336,16 +336,30 @@ def _is_weekend(local: np.ndarray) -> np.ndarray:
 
 EXTRAPOLATION_RULES: Final = {
     "electricity_price": ExtrapolationRule(
-        days=28, fading=0.9, is_alike=True, window=12, memory=48.0
+        days=28,
+        daily_weight_factor=0.9,
+        matches_day_type=True,
+        deviation_window=12,
+        deviation_decay_time=48.0,
     ),
     "carbon_intensity": ExtrapolationRule(
-        days=28, fading=0.9, is_alike=True, window=2, memory=48.0
+        days=28,
+        daily_weight_factor=0.9,
+        matches_day_type=True,
+        deviation_window=2,
+        deviation_decay_time=48.0,
     ),
-    "air_temperature": ExtrapolationRule(days=3, window=1, memory=24.0),
-    "relative_humidity": ExtrapolationRule(days=5, window=1, memory=12.0),
-    "air_pressure": ExtrapolationRule(days=1, is_hourly=False, window=1, memory=48.0),
-    "wind_speed": ExtrapolationRule(days=7, is_hourly=False, window=1, memory=24.0),
-    "global_irradiance": ExtrapolationRule(days=7, window=2, memory=4.0, is_scaled=True),
+    "air_temperature": ExtrapolationRule(days=3, deviation_window=1, deviation_decay_time=24.0),
+    "relative_humidity": ExtrapolationRule(days=5, deviation_window=1, deviation_decay_time=12.0),
+    "air_pressure": ExtrapolationRule(
+        days=1, is_hourly=False, deviation_window=1, deviation_decay_time=48.0
+    ),
+    "wind_speed": ExtrapolationRule(
+        days=7, is_hourly=False, deviation_window=1, deviation_decay_time=24.0
+    ),
+    "global_irradiance": ExtrapolationRule(
+        days=7, deviation_window=2, deviation_decay_time=4.0, is_scaled=True
+    ),
 }
 """How each word is continued.
 
@@ -406,20 +420,22 @@ def quarter_hour_forecast(
     SeriesError
         If the record does not reach the horizon, or holds nothing to forecast from.
     """
-    span = ForecastSpan.of(record, axes)
+    span = ForecastSpan.from_axes(record, axes)
     seen = _seen(site, record, now, foresight=foresight)
     rows, ends = {}, {}
     for name, recipe in EXTRAPOLATION_RULES.items():
         series = record[name].to_numpy()
-        values, ends[name] = span.values(series, recipe, name=name, seen=seen[name])
+        values, ends[name] = span.values(series, recipe, name=name, expected_end=seen[name])
         rows[name] = np.clip(values, *FORECAST_BOUNDS.get(name, (-np.inf, np.inf)))
-    for machine in site.of(Renewable):
+    for machine in site.machines_of(Renewable):
         recipe = next(r for kind, r in RULES_BY_RENEWABLE.items() if isinstance(machine, kind))
         series = record[AVAILABLE_POWER].sel(renewable=machine.name).to_numpy()
         name, seen[machine.name] = machine.name, seen[AVAILABLE_POWER]
-        values, ends[name] = span.values(series, recipe, name=name, seen=seen[AVAILABLE_POWER])
+        values, ends[name] = span.values(
+            series, recipe, name=name, expected_end=seen[AVAILABLE_POWER]
+        )
         rows[name] = np.clip(values, 0.0, machine.power)
-    return QuarterHourForecast(span=span, rows=rows, ends=ends, seen=seen)
+    return QuarterHourForecast(span=span, values=rows, known_ends=ends, expected_ends=seen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -432,7 +448,7 @@ class ForecastSpan:
         First row and the one after the last.
     local
         Local time of all rows up to ``stop``.
-    edges, wanted
+    edges, horizon_edges
         Edges of these quarter-hours, and of the horizon.
     """
 
@@ -440,10 +456,10 @@ class ForecastSpan:
     stop: int
     local: np.ndarray
     edges: np.ndarray
-    wanted: np.ndarray
+    horizon_edges: np.ndarray
 
     @classmethod
-    def of(cls, record: xr.Dataset, axes: xr.Dataset) -> "ForecastSpan":
+    def from_axes(cls, record: xr.Dataset, axes: xr.Dataset) -> "ForecastSpan":
         """Find the horizon in the record."""
         first, wanted = record["time"].to_numpy()[0], axes["instant"].to_numpy()
         start = int((wanted[0] - first) // QUARTER_HOUR)
@@ -452,28 +468,28 @@ class ForecastSpan:
             last = record["instant"].to_numpy()[-1] - AXIS_EXTENSION
             place = f"horizon from {format_minute(wanted[0])} to {format_minute(wanted[-1])}"
             covered = f"{format_minute(first)} to {format_minute(last)}"
-            mend = f"the series cover {covered}; ask within, or give longer ones"
-            raise SeriesError("outlook", [ValidationIssue(place=place, value="", mend=mend)])
+            remedy = f"the series cover {covered}; ask within, or give longer ones"
+            raise SeriesError("outlook", [ValidationIssue(location=place, found="", remedy=remedy)])
         edges = first + np.arange(start, stop + 1) * QUARTER_HOUR
         local = record["local_time"].to_numpy()[:stop]
-        return cls(start=start, stop=stop, local=local, edges=edges, wanted=wanted)
+        return cls(start=start, stop=stop, local=local, edges=edges, horizon_edges=wanted)
 
     def values(
-        self, series: FloatArray, recipe: ExtrapolationRule, *, name: str, seen: int
+        self, series: FloatArray, recipe: ExtrapolationRule, *, name: str, expected_end: int
     ) -> tuple[FloatArray, int]:
         """Return the known values of the span, continued by forecast, and where the known end."""
-        end = min(seen, self.stop)
+        end = min(expected_end, self.stop)
         blank = np.flatnonzero(np.isnan(series[self.start : end]))
         if len(blank):
             end = self.start + int(blank[0])
         finite = np.flatnonzero(np.isfinite(series[:end]))
         end = int(finite[-1]) + 1 if len(finite) else 0
-        ahead = extrapolate(series[:end], self.local[:end], recipe=recipe, ahead=self.local[end:])
+        ahead = extrapolate(series[:end], self.local[:end], rule=recipe, ahead=self.local[end:])
         whole = np.concatenate([series[self.start : end], ahead[max(self.start - end, 0) :]])
         if not np.isfinite(whole).all():
             place = f"{name} from {self.stamp(max(end, self.start))}"
-            mend = "the days before hold nothing to forecast from; give longer series"
-            raise SeriesError("outlook", [ValidationIssue(place=place, value="", mend=mend)])
+            remedy = "the days before hold nothing to forecast from; give longer series"
+            raise SeriesError("outlook", [ValidationIssue(location=place, found="", remedy=remedy)])
         return whole, end
 
     def stamp(self, row: int) -> str:
@@ -484,7 +500,7 @@ class ForecastSpan:
 def _seen(site: Site, record: xr.Dataset, now: np.datetime64, *, foresight: bool) -> dict[str, int]:
     """Return how many quarter-hours of each variable are known."""
     until = dict.fromkeys((*MEASURED_VARIABLES, AVAILABLE_POWER), measured_until(now))
-    until["electricity_price"] = published_until(now, site.market_day_zone)
+    until["electricity_price"] = published_until(now, site.market_zone)
     if foresight:
         return dict.fromkeys(until, record.sizes["time"])
     return {name: known_quarters(record[name], moment) for name, moment in until.items()}

@@ -88,7 +88,7 @@ class ErrorBlock:
     stop: np.datetime64
     errors: Mapping[str, FloatArray]
 
-    def over(self, start: np.datetime64, stop: np.datetime64) -> Self:
+    def select(self, start: np.datetime64, stop: np.datetime64) -> Self:
         """Return the same over a part of the horizon and the day after that."""
         first, last = (
             int((start - self.start) // QUARTER_HOUR),
@@ -119,14 +119,14 @@ class ForecastErrors:
     """
 
     def __init__(self, site: Site, record: xr.Dataset) -> None:
-        self._site, self.record = site, record
+        self._site, self.history = site, record
         self._kept: dict[np.datetime64, ErrorBlock] = {}
 
     def __len__(self) -> int:
         """Return how many past forecasts are kept."""
         return len(self._kept)
 
-    def before(
+    def blocks_before(
         self, now: np.datetime64, axes: xr.Dataset, *, days: int = ERROR_HISTORY_DAYS
     ) -> list[ErrorBlock]:
         """Return the errors of the same hour of past days, the youngest first.
@@ -146,7 +146,7 @@ class ForecastErrors:
             Those whose whole course has been measured by now; fewer where the record is short.
         """
         until = min(
-            known_quarters(self.record[n], measured_until(now))
+            known_quarters(self.history[n], measured_until(now))
             for n in (*EXTRAPOLATION_RULES, AVAILABLE_POWER)
         )
         oldest = _full_hour(now - days * _DAY)
@@ -161,13 +161,13 @@ class ForecastErrors:
                     continue  # it goes on beyond what is known: perhaps tomorrow
                 block = self._kept[origin] = self._block(origin, then)
             if block.errors:
-                found.append(block.over(start, stop))
+                found.append(block.select(start, stop))
         return found
 
     def _ends(self, axes: xr.Dataset) -> int:
         """Return the row of the record after the last that a forecast needs; 0 before its first."""
         try:
-            return ForecastSpan.of(self.record, axes).stop
+            return ForecastSpan.from_axes(self.history, axes).stop
         except SeriesError:
             return 0
 
@@ -179,12 +179,12 @@ class ForecastErrors:
         start, stop = axes["instant"].to_numpy()
         errors = {}
         try:
-            seen = quarter_hour_forecast(self._site, self.record, origin, axes=axes)
+            seen = quarter_hour_forecast(self._site, self.history, origin, axes=axes)
         except SeriesError:
             return ErrorBlock(origin=origin, start=start, stop=stop, errors={})
-        for name, expected in seen.rows.items():
+        for name, expected in seen.values.items():
             array = (
-                self.record[name] if name in EXTRAPOLATION_RULES else self.record[AVAILABLE_POWER]
+                self.history[name] if name in EXTRAPOLATION_RULES else self.history[AVAILABLE_POWER]
             )
             series = array if name in EXTRAPOLATION_RULES else array.sel(renewable=name)
             errors[name] = series.to_numpy()[seen.span.start : seen.span.stop] - expected
@@ -233,9 +233,9 @@ def forecast_scenarios(
     kept = (
         ForecastErrors(site, record) if errors is None else errors
     )  # an empty one is to be filled
-    blocks = kept.before(now, axes)
+    blocks = kept.blocks_before(now, axes)
     if not blocks:
-        whole = outlook_dataset(site, axes, found, rows=found.rows)
+        whole = outlook_dataset(site, axes, found, rows=found.values)
         return (
             ForecastScenario(outlook=whole, probability=1.0, origin=np.datetime64("NaT", "us")),
         )
@@ -269,11 +269,11 @@ def with_forecast_errors(
     block
         The errors.
     """
-    powers = {machine.name: (0.0, machine.power) for machine in site.of(Renewable)}
+    powers = {machine.name: (0.0, machine.power) for machine in site.machines_of(Renewable)}
     bounds = {**FORECAST_BOUNDS, **powers}
     rows = {}
-    for name, expected in found.rows.items():
-        is_open = np.arange(len(expected)) >= found.ends[name] - found.span.start
+    for name, expected in found.values.items():
+        is_open = np.arange(len(expected)) >= found.known_ends[name] - found.span.start
         moved = expected + is_open * block.errors[name]
         rows[name] = np.clip(moved, *bounds.get(name, (-np.inf, np.inf)))
     return rows
@@ -285,7 +285,7 @@ def _points(site: Site, courses: Sequence[dict[str, FloatArray]], *, ahead: int)
     They are means of days: of whole courses nearly all are equally far apart, and the few that are
     kept would then be those in the middle.
     """
-    names = [machine.name for machine in site.of(Renewable)]
+    names = [machine.name for machine in site.machines_of(Renewable)]
     power = [
         sum((course[name] for name in names), np.zeros(ahead + QUARTERS_PER_DAY))
         for course in courses

@@ -79,10 +79,13 @@ def skill(
     for now in moments:
         axes = regular_axes(now, hours * 4)
         told = outlook(site, record, now, axes=axes)
-        came = outlook(site, record, now, axes=axes, foresight=True)
+        came = outlook(site, record, now, axes=axes, has_perfect_foresight=True)
         drawn = forecast_scenarios(site, record, now, axes=axes, errors=errors, count=count)
         probability = np.array([one.probability for one in drawn])
-        for name in (*EXTRAPOLATION_RULES, *(machine.name for machine in site.of(Renewable))):
+        for name in (
+            *EXTRAPOLATION_RULES,
+            *(machine.name for machine in site.machines_of(Renewable)),
+        ):
             members = np.stack([_course(one.outlook, name) for one in drawn])
             expected, truth = _course(told, name), _course(came, name)
             is_open = ~np.isclose(members, expected, atol=0.0, rtol=0.0).all(axis=0)

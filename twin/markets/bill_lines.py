@@ -59,7 +59,7 @@ class MeteredImport:
     ) -> None:
         check_quarter_hours(starts, power)
         self.tariff, self.time_zone = tariff, time_zone
-        self.starts, self.taken = starts, np.maximum(power, 0.0)
+        self.starts, self.import_power = starts, np.maximum(power, 0.0)
         self.clock = TariffCalendar(starts, time_zone, holidays=tariff.holidays)
 
     @cached_property
@@ -68,35 +68,35 @@ class MeteredImport:
         return np.datetime64(self.starts[-1] + QUARTER_HOUR, "us")
 
     @cached_property
-    def day(self) -> date:
+    def first_day(self) -> date:
         """First day of the site's calendar that is billed."""
         first: date = self.clock.days[0].item()
         return first
 
     @cached_property
-    def period(self) -> NDArray[np.int64]:
+    def time_class(self) -> NDArray[np.int64]:
         """Number of the time class of each quarter-hour. [1]"""
-        return self.clock.period(self.tariff.periods)
+        return self.clock.time_class(self.tariff.periods)
 
     @cached_property
-    def month(self) -> NDArray[np.int64]:
+    def month_number(self) -> NDArray[np.int64]:
         """Number of the month of each quarter-hour. [1]"""
         return month_numbers(self.starts, self.time_zone)
 
     def energy(self, where: BoolArray | None = None) -> float:
         """Return the energy taken, where it is asked for. [MWh]"""
-        chosen = self.taken if where is None else self.taken[where]
+        chosen = self.import_power if where is None else self.import_power[where]
         return float(chosen.sum()) * float(QUARTER_HOUR / HOUR)
 
     def peak(self, where: BoolArray | None = None) -> float:
         """Return the greatest import, where it is asked for. [MW]"""
-        chosen = self.taken if where is None else self.taken[where]
+        chosen = self.import_power if where is None else self.import_power[where]
         return float(chosen.max(initial=0.0))
 
     def by_month(self) -> Iterator[tuple[str, BoolArray]]:
         """Yield each month's name, ``YYYY-MM``, and which quarter-hours lie in it."""
-        for month in np.unique(self.month).tolist():
-            yield f"{month // 12}-{month % 12 + 1:02d}", self.month == month
+        for month in np.unique(self.month_number).tolist():
+            yield f"{month // 12}-{month % 12 + 1:02d}", self.month_number == month
 
     @cached_property
     def time_share(self) -> float:
@@ -148,37 +148,41 @@ def check_quarter_hours(starts: InstantArray, power: FloatArray, *, source: str 
         If there is none, one is missing or lies beside those of the clock, or a power is not finite
         or beyond all connections.
     """
-    mend = "a bill needs every quarter-hour once, in order"
-    faults = []
+    remedy = "a bill needs every quarter-hour once, in order"
+    issues = []
     steps = np.diff(starts)
     if not len(starts) or len(starts) != len(power):
-        faults.append(
-            ValidationIssue(place=source, value=f"{len(starts)} quarter-hours", mend=mend)
+        issues.append(
+            ValidationIssue(location=source, found=f"{len(starts)} quarter-hours", remedy=remedy)
         )
     elif (steps != QUARTER_HOUR).any():
         hole = starts[int(np.argmax(steps != QUARTER_HOUR))]
-        faults.append(
+        issues.append(
             ValidationIssue(
-                place=f"{source}, after {format_minute(hole)}", value="no quarter-hour", mend=mend
+                location=f"{source}, after {format_minute(hole)}",
+                found="no quarter-hour",
+                remedy=remedy,
             )
         )
     elif (starts[0] - starts[0].astype("datetime64[h]")) % QUARTER_HOUR:
-        mend = "a bill's quarter-hours begin at 00, 15, 30 and 45; write the start of each"
-        faults.append(ValidationIssue(place=source, value=format_minute(starts[0]), mend=mend))
+        remedy = "a bill's quarter-hours begin at 00, 15, 30 and 45; write the start of each"
+        issues.append(
+            ValidationIssue(location=source, found=format_minute(starts[0]), remedy=remedy)
+        )
     elif not np.isfinite(power).all():
         wrong = starts[int(np.argmin(np.isfinite(power)))]
-        faults.append(
+        issues.append(
             ValidationIssue(
-                place=f"{source}, {format_minute(wrong)}", value="not a number", mend=mend
+                location=f"{source}, {format_minute(wrong)}", found="not a number", remedy=remedy
             )
         )
     elif (np.abs(power) > MAX_IMPORT_POWER_MW).any():
         most = int(np.argmax(np.abs(power)))
-        mend = f"no connection carries more than {MAX_IMPORT_POWER_MW:,.0f} MW; look at the unit"
+        remedy = f"no connection carries more than {MAX_IMPORT_POWER_MW:,.0f} MW; look at the unit"
         place, value = f"{source}, {format_minute(starts[most])}", f"{power[most]:g} MW"
-        faults.append(ValidationIssue(place=place, value=value, mend=mend))
-    if faults:
-        raise SeriesError(source, faults)
+        issues.append(ValidationIssue(location=place, found=value, remedy=remedy))
+    if issues:
+        raise SeriesError(source, issues)
 
 
 CENT_EUR: Final = Decimal("0.01")
@@ -223,7 +227,7 @@ class BillLine:
         What is charged.
     quantity, unit
         How much of what.
-    price, per
+    price, price_unit
         Price of a unit, in words of the rule. [EUR]
     money
         What is charged: rounded where the tariff rounds every line. [EUR]
@@ -235,7 +239,7 @@ class BillLine:
     quantity: Decimal
     unit: str
     price: Decimal
-    per: str
+    price_unit: str
     money: Decimal
     group: LineGroup = "network"
 
@@ -267,7 +271,7 @@ class BillWriter:
             quantity=quantity,
             unit=unit,
             price=price,
-            per=per or f"EUR/{unit}",
+            price_unit=per or f"EUR/{unit}",
             money=round_to_cents(money) if self.rounds else money,
             group=group,
         )
@@ -277,7 +281,7 @@ class BillWriter:
         periods = self.metered.tariff.periods
         for price in self.metered.tariff.energy:
             numbers = [n for n, period in enumerate(periods) if period.name in price.periods]
-            where = np.isin(self.metered.period, numbers) if price.periods else None
+            where = np.isin(self.metered.time_class, numbers) if price.periods else None
             yield self.line(
                 price.name,
                 billed_quantity(self.metered.energy(where)),
@@ -289,7 +293,7 @@ class BillWriter:
     def peaks(self) -> Iterator[BillLine]:
         """Yield the charges on the peak of each month, or of the year."""
         for price in self.metered.tariff.peaks:
-            counts = self.metered.clock.within_any(price.windows)
+            counts = self.metered.clock.in_any_window(price.windows)
             if price.of == "year":
                 peak, share = self.metered.peak(counts), self.metered.year_share
                 yield self.line(
@@ -332,13 +336,13 @@ class BillWriter:
                 charge.name, Decimal(1), "year", price=price, share=share, group="standing"
             )
 
-    def taxes(self, so_far: Decimal) -> Iterator[BillLine]:
+    def taxes(self, subtotal: Decimal) -> Iterator[BillLine]:
         """Yield the taxes, each on all that stands above it. [EUR]"""
         for tax in self.metered.tariff.taxes:
             line = self.line(
-                tax.name, so_far, "EUR", price=declared_decimal(tax.share), group="tax"
+                tax.name, subtotal, "EUR", price=declared_decimal(tax.share), group="tax"
             )
-            so_far += line.money
+            subtotal += line.money
             yield line
 
 
@@ -356,7 +360,7 @@ def excess_charges(metered: MeteredImport) -> Iterator[tuple[str, float, float]]
         The rule, what the excess counts as [MW], and its price with the taxes above it. [EUR MW-1]
     """
     for rule, power, price in _excesses(metered):
-        yield rule, power, price * metered.tariff.taxed
+        yield rule, power, price * metered.tariff.tax_factor
 
 
 def _excesses(metered: MeteredImport) -> Iterator[tuple[str, float, float]]:
@@ -364,9 +368,9 @@ def _excesses(metered: MeteredImport) -> Iterator[tuple[str, float, float]]:
     tariff = metered.tariff
     for contract in tariff.contracted:
         numbers = [n for n, period in enumerate(tariff.periods) if period.name == contract.period]
-        inside = np.isin(metered.period, numbers)
+        inside = np.isin(metered.time_class, numbers)
         for month, of_month in metered.by_month():
-            over = np.maximum(metered.taken[inside & of_month] - contract.power, 0.0)
+            over = np.maximum(metered.import_power[inside & of_month] - contract.power, 0.0)
             if over.any():
                 is_greatest = tariff.excess == "greatest"
                 power = over.max() if is_greatest else np.sqrt((over**2).sum())

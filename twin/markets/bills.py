@@ -47,14 +47,14 @@ class NetworkChargeOption:
         Its lines.
     note
         Why it is open, or why not.
-    is_open
+    is_eligible
         Whether what was taken meets its conditions.
     """
 
     name: str
     lines: tuple[BillLine, ...]
     note: str
-    is_open: bool = True
+    is_eligible: bool = True
 
     @property
     def money(self) -> Decimal:
@@ -74,13 +74,13 @@ class NetworkBill:
         The span. [datetime64, UTC]
     lines
         What is charged, network first.
-    branches
+    charge_options
         Every way in which the network charge could be reckoned, open or not.
-    branch
+    charge_option
         The one that was taken: the cheapest that is open; empty if there is only one rule.
     energy, peak
         Energy taken [MWh] and greatest import [MW].
-    hours
+    utilisation_hours
         Hours of use of a year, those of a part of one projected. [h]
     notes
         What else is to be said.
@@ -90,11 +90,11 @@ class NetworkBill:
     start: np.datetime64
     end: np.datetime64
     lines: tuple[BillLine, ...]
-    branches: tuple[NetworkChargeOption, ...]
-    branch: str
+    charge_options: tuple[NetworkChargeOption, ...]
+    charge_option: str
     energy: float
     peak: float
-    hours: float
+    utilisation_hours: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -150,11 +150,11 @@ def network_charge_options(metered: MeteredImport) -> tuple[NetworkChargeOption,
     if prices is None:
         return ()
     found = [_published(metered, prices)]
-    day = metered.day
+    day = metered.first_day
     atypical, band = metered.tariff.atypical, metered.tariff.band_load
-    if atypical and atypical.holds_on(day):
+    if atypical and atypical.is_valid_on(day):
         found.append(_atypical(metered, prices, atypical, published=found[0].money))
-    if band and band.holds_on(day):
+    if band and band.is_valid_on(day):
         found.append(_band(metered, band, found[0]))
     return tuple(found)
 
@@ -244,7 +244,7 @@ def _lines(metered: MeteredImport, prices: UtilisationPrices, peak: float) -> tu
 def _atypical(
     metered: MeteredImport, prices: UtilisationPrices, rule: AtypicalUse, *, published: Decimal
 ) -> NetworkChargeOption:
-    inside = metered.clock.within_any(rule.windows)
+    inside = metered.clock.in_any_window(rule.windows)
     peak, low = metered.peak(), metered.peak(inside)
     whole, below = billed_quantity(peak), billed_quantity(peak) - billed_quantity(low)
     is_low = below >= max(
@@ -263,7 +263,7 @@ def _atypical(
     if not inside.any():
         note = "no quarter-hour lies in a window: nothing can be said"
     return NetworkChargeOption(
-        name="atypical", lines=lines, note=note, is_open=is_low and bool(inside.any())
+        name="atypical", lines=lines, note=note, is_eligible=is_low and bool(inside.any())
     )
 
 
@@ -278,7 +278,7 @@ def _band(
         first = min(band.classes, key=lambda one: one.hours)
         note += f"; needs {first.hours:,g} h and more than {band.least_energy:,.0f} MWh"
         return NetworkChargeOption(
-            name="band_load", lines=published.lines, note=note, is_open=False
+            name="band_load", lines=published.lines, note=note, is_eligible=False
         )
     words = f"band load of {reached.hours:g} h: {_percent(reached.share)} is paid"
     saved = declared_decimal(reached.share) - 1
@@ -327,7 +327,7 @@ def compute_bill(
     metered = MeteredImport(tariff, starts, power, time_zone=time_zone)
     writer = BillWriter(metered)
     ways = network_charge_options(metered)
-    taken = min((way for way in ways if way.is_open), key=lambda way: way.money, default=None)
+    taken = min((way for way in ways if way.is_eligible), key=lambda way: way.money, default=None)
     lines = [*(taken.lines if taken else ()), *writer.energy(), *writer.peaks()]
     lines += [*writer.contracted(), *writer.standing()]
     lines += writer.taxes(sum((line.money for line in lines), Decimal(0)))
@@ -346,11 +346,11 @@ def compute_bill(
         start=starts[0],
         end=metered.end,
         lines=tuple(lines),
-        branches=ways,
-        branch=taken.name if taken else "",
+        charge_options=ways,
+        charge_option=taken.name if taken else "",
         energy=metered.energy(),
         peak=metered.peak(),
-        hours=float(annual_utilisation_hours(metered)),
+        utilisation_hours=float(annual_utilisation_hours(metered)),
         notes=tuple(notes),
     )
 

@@ -78,7 +78,7 @@ class LoadTargetContract(Contract):
                 owner=self.name,
                 quantity="net_import",
                 account="targets",
-                needs=words,
+                required_variables=words,
                 terms=self._terms,
             ),
         )
@@ -90,9 +90,9 @@ class LoadTargetContract(Contract):
         least = self.least or -np.inf  # a target below zero asks for export
         return ObligationTerms(
             target=hours * np.maximum(power, least),
-            up_price=price,
-            down_price=np.zeros_like(hours),
-            window=np.arange(float(len(hours))),
+            price_above=price,
+            price_below=np.zeros_like(hours),
+            window_index=np.arange(float(len(hours))),
         )
 
 
@@ -131,7 +131,7 @@ class DayAheadPosition(Contract):
                 owner=self.name,
                 quantity="net_import",
                 account="imbalance",
-                needs=("day_ahead_position", "position_held"),
+                required_variables=("day_ahead_position", "position_held"),
                 terms=self._terms,
                 trades=self._trades if self.intraday_limit > 0.0 else None,
             ),
@@ -149,9 +149,9 @@ class DayAheadPosition(Contract):
             short = np.where(may, np.maximum(short, price), short)
         return ObligationTerms(
             target=np.where(held, hours * outlook["day_ahead_position"].to_numpy(), np.inf),
-            up_price=short - spot,
-            down_price=spot - long,
-            window=np.arange(float(len(hours))),
+            price_above=short - spot,
+            price_below=spot - long,
+            window_index=np.arange(float(len(hours))),
         )
 
     def _trades(self, outlook: xr.Dataset) -> IntradayTrades:
@@ -197,7 +197,7 @@ class HourlyMatching(Contract):
                 owner=self.name,
                 quantity="import",
                 account="carbon",
-                needs=(),
+                required_variables=(),
                 terms=self._terms,
             ),
         )
@@ -211,9 +211,9 @@ class HourlyMatching(Contract):
         hours = _hours(outlook)
         return ObligationTerms(
             target=hours * self.matched_power(outlook),
-            up_price=np.full_like(hours, self.residual_intensity),
-            down_price=np.zeros_like(hours),
-            window=np.arange(float(len(hours))),
+            price_above=np.full_like(hours, self.residual_intensity),
+            price_below=np.zeros_like(hours),
+            window_index=np.arange(float(len(hours))),
         )
 
 
@@ -255,9 +255,9 @@ class AnnualBudget(Contract):
             )
             return ObligationTerms(
                 target=np.where(shares > 0.0, amount * shares, np.inf),
-                up_price=np.full(count, price),
-                down_price=np.zeros(count),
-                window=window,
+                price_above=np.full(count, price),
+                price_below=np.zeros(count),
+                window_index=window,
             )
 
         return (
@@ -265,9 +265,9 @@ class AnnualBudget(Contract):
                 owner=self.name,
                 quantity=quantity,
                 account="budgets",
-                needs=(),
+                required_variables=(),
                 terms=terms,
-                windows=1 if is_whole else MAX_BUDGET_DAYS,
+                min_windows=1 if is_whole else MAX_BUDGET_DAYS,
             ),
         )
 

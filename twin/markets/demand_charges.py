@@ -55,38 +55,38 @@ class ConstantLoadStatus:
     ----------
     energy, peak
         Energy taken so far [MWh] and greatest import of the year [MW].
-    hours
+    utilisation_hours
         Hours of use so far: energy over peak. [h]
-    unseen
+    unmetered_hours
         Part of the year before the first quarter-hour, taken to be as the mean. [h]
-    left
+    remaining_hours
         Rest of the year. [h]
-    expected
+    expected_utilisation_hours
         Hours of use of the whole year if the rest is as the mean. [h]
-    needed
+    required_mean_import
         Hours of a class -> mean import of the rest that reaches it at the peak so far, and the
         least energy of the rule. [MW] Above the peak it cannot be reached.
-    most_peak
+    max_peak
         Hours of a class -> greatest peak at which the energy expected reaches it. [MW]
     charge
         Published network charge of the year expected. [EUR]
-    worth
+    rebate_value
         Hours of a class -> what its discount takes off that. [EUR]
-    reached
+    expected_class_hours
         Hours of the class that is expected; 0 if none is. [h]
     """
 
     energy: float
     peak: float
-    hours: float
-    unseen: float
-    left: float
-    expected: float
-    needed: Mapping[float, float]
-    most_peak: Mapping[float, float]
+    utilisation_hours: float
+    unmetered_hours: float
+    remaining_hours: float
+    expected_utilisation_hours: float
+    required_mean_import: Mapping[float, float]
+    max_peak: Mapping[float, float]
     charge: float
-    worth: Mapping[float, float]
-    reached: float
+    rebate_value: Mapping[float, float]
+    expected_class_hours: float
 
 
 def constant_load_status(
@@ -113,9 +113,9 @@ def constant_load_status(
     if tariff.band_load is None or tariff.utilisation is None:
         return None
     metered = MeteredImport(tariff, starts, power, time_zone=time_zone)
-    if not tariff.band_load.holds_on(metered.day):
+    if not tariff.band_load.is_valid_on(metered.first_day):
         return None
-    energy, peak, mean = metered.energy(), metered.peak(), float(metered.taken.mean())
+    energy, peak, mean = metered.energy(), metered.peak(), float(metered.import_power.mean())
     begin, end = year_bounds(starts[0], time_zone)
     unseen, left = (max(float(span / HOUR), 0.0) for span in (starts[0] - begin, end - metered.end))
     year = energy + mean * (unseen + left)
@@ -125,18 +125,18 @@ def constant_load_status(
     return ConstantLoadStatus(
         energy=energy,
         peak=peak,
-        hours=float(utilisation_hours(energy, peak)),
-        unseen=unseen,
-        left=left,
-        expected=float(utilisation_hours(year, peak)),
-        needed={
+        utilisation_hours=float(utilisation_hours(energy, peak)),
+        unmetered_hours=unseen,
+        remaining_hours=left,
+        expected_utilisation_hours=float(utilisation_hours(year, peak)),
+        required_mean_import={
             hours: _mean(max(hours * peak, least) - energy - mean * unseen, left)
             for hours in classes
         },
-        most_peak={hours: year / hours for hours in classes},
+        max_peak={hours: year / hours for hours in classes},
         charge=charge,
-        worth={one.hours: (1.0 - one.share) * charge for one in tariff.band_load.classes},
-        reached=reached.hours if reached else 0.0,
+        rebate_value={one.hours: (1.0 - one.share) * charge for one in tariff.band_load.classes},
+        expected_class_hours=reached.hours if reached else 0.0,
     )
 
 
@@ -177,7 +177,7 @@ def planned_energy_price(tariff: Tariff, clock: TariffCalendar) -> FloatArray:
     clock
         The intervals, with the tariff's holidays.
     """
-    period = clock.period(tariff.periods)
+    period = clock.time_class(tariff.periods)
     names = [one.name for one in tariff.periods]
     total = np.zeros(len(period))
     for price in tariff.energy:
@@ -186,7 +186,7 @@ def planned_energy_price(tariff: Tariff, clock: TariffCalendar) -> FloatArray:
     if tariff.utilisation:
         _, price_of_use = _prices(tariff.utilisation)
         total += planned_charge_share(tariff) * price_of_use
-    return total * tariff.taxed
+    return total * tariff.tax_factor
 
 
 def planned_peak_price(tariff: Tariff) -> float:
@@ -195,7 +195,7 @@ def planned_peak_price(tariff: Tariff) -> float:
     if tariff.utilisation:
         price_of_power, _ = _prices(tariff.utilisation)
         total += planned_charge_share(tariff) * price_of_power
-    return total * tariff.taxed
+    return total * tariff.tax_factor
 
 
 def planned_charge_share(tariff: Tariff) -> float:
@@ -221,13 +221,13 @@ class RebatePeakLimit:
 
     Attributes
     ----------
-    most
+    max_import
         Greatest import at which the energy expected of the year keeps its class. [MW]
     price
         Loss of the class, laid over a small share of that peak. [EUR MW-1]
     """
 
-    most: float
+    max_import: float
     price: float
 
 
@@ -245,7 +245,7 @@ def rebate_peak_limit(tariff: Tariff) -> RebatePeakLimit | None:
     lost = min(below, default=1.0) - reached.share
     charge = published_charge(prices, band.expected_energy, most)
     return RebatePeakLimit(
-        most=most, price=tariff.taxed * lost * charge / (REBATE_LOSS_SPREAD * most)
+        max_import=most, price=tariff.tax_factor * lost * charge / (REBATE_LOSS_SPREAD * most)
     )
 
 
@@ -271,10 +271,10 @@ class BillingRules:
     @property
     def span(self) -> Literal["month", "year"]:
         """Over what the peak is counted."""
-        spans = (tariff.billing for tariff in self.tariffs.values())
+        spans = (tariff.peak_span for tariff in self.tariffs.values())
         return next((span for span in spans if span is not None), "month")
 
-    def numbers(self, moments: InstantArray) -> NDArray[np.int64]:
+    def period_numbers(self, moments: InstantArray) -> NDArray[np.int64]:
         """Return the billing period in which each moment lies, as a number that rises by 1."""
         month = month_numbers(moments, self.time_zone)
         return month if self.span == "month" else np.asarray(month // MONTHS_PER_YEAR)
@@ -291,17 +291,17 @@ class BillingRules:
             return month_end(moment, self.time_zone)
         return year_bounds(moment, self.time_zone)[1]
 
-    def counts(self, moments: InstantArray) -> BoolArray:
+    def counts_in_peak(self, moments: InstantArray) -> BoolArray:
         """Return which quarter-hours count in the peak."""
         found = np.ones(len(moments), dtype=bool)
         for tariff, here, clock in self._parts(moments):
-            found[here] = clock.within_any(tariff.windows)
+            found[here] = clock.in_any_window(tariff.windows)
         return found
 
-    def count_within(self, instants: InstantArray) -> BoolArray:
+    def any_counts_in_peak(self, instants: InstantArray) -> BoolArray:
         """Return in which intervals between two instants some quarter-hour counts in the peak."""
         which, starts = _quarters(instants)
-        return np.asarray(np.bincount(which, self.counts(starts)) > 0.0)
+        return np.asarray(np.bincount(which, self.counts_in_peak(starts)) > 0.0)
 
     def energy_prices(self, moments: InstantArray) -> FloatArray:
         """Return what the tariffs charge for energy taken in each interval. [EUR MWh-1]"""
@@ -346,17 +346,17 @@ class BillingRules:
         power, price = np.full(len(moments), np.inf), np.zeros(len(moments))
         for tariff, here, clock in self._parts(moments):
             own = [period.name for period in tariff.periods]
-            period = clock.period(tariff.periods)
+            period = clock.time_class(tariff.periods)
             places = np.flatnonzero(here)
             for contract in tariff.contracted:
                 classes = [i for i, name in enumerate(own) if name == contract.period]
                 at = places[np.isin(period, classes)]
                 number[at] = names.index(contract.period)
                 power[at] = contract.power
-                price[at] = contract.excess_price * tariff.taxed
+                price[at] = contract.excess_price * tariff.tax_factor
         return number, power, price
 
-    def contracted_within(
+    def contracted_by_interval(
         self, instants: InstantArray
     ) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
         """Return the same of each interval between two instants: the least power within it."""
@@ -372,29 +372,29 @@ class BillingRules:
         found = [one.period for tariff in self.tariffs.values() for one in tariff.contracted]
         return list(dict.fromkeys(found))
 
-    def adds_squares(self, moment: InstantArray) -> BoolArray:
+    def uses_root_sum_square(self, moment: InstantArray) -> BoolArray:
         """Return whether powers beyond a contract count as the root of their squares' sum."""
         found = np.zeros(len(moment), dtype=bool)
         for tariff, here, _ in self._parts(moment):
             found[here] = tariff.excess == "root_of_squares"
         return found
 
-    def calm_import(self, moment: np.datetime64, *, peak: float, usual: float) -> float:
+    def uncharged_import(self, moment: np.datetime64, *, peak: float, mean_import: float) -> float:
         """Return the import that raises nothing at a moment; infinite where nothing is charged.
 
         Parameters
         ----------
         moment
             Start of the quarter-hour, UTC.
-        peak, usual
+        peak, mean_import
             Greatest import of the billing period so far, and the usual one. [MW]
         """
         if not self.tariffs:
-            return max(peak, usual)
+            return max(peak, mean_import)
         now = np.array([moment])
         contracted = float(self.contracted(now)[1][0])
-        is_charged = self.counts(now)[0] and self.peak_prices(now)[0] > 0.0
-        anyway = max(peak, usual, float(self.expected_peaks(now)[0]))
+        is_charged = self.counts_in_peak(now)[0] and self.peak_prices(now)[0] > 0.0
+        anyway = max(peak, mean_import, float(self.expected_peaks(now)[0]))
         return min(contracted, anyway) if is_charged else contracted
 
     def tariff_at(self, moment: np.datetime64) -> Tariff:
@@ -413,10 +413,10 @@ class BillingRules:
     def _planned(self, moments: InstantArray) -> Iterator[tuple[Tariff, BoolArray]]:
         """Yield the tariffs that plans count with, year by year of their bills, and when."""
         year = month_numbers(moments, self.time_zone) // MONTHS_PER_YEAR
-        for tariff, here in valid_tariffs(self.tariffs, moments, self.time_zone, goes_on=True):
+        for tariff, here in valid_tariffs(self.tariffs, moments, self.time_zone, extends_last=True):
             for one in np.unique(year[here]).tolist():
                 yield (
-                    tariff.planned_on(max(date(one, 1, 1), tariff.valid_from)),
+                    tariff.planned_from(max(date(one, 1, 1), tariff.valid_from)),
                     here & (year == one),
                 )
 
@@ -457,7 +457,9 @@ def site_demand_charges(peak: DemandCharge, billing: BillingRules) -> tuple[Dema
         adds = any(
             one.excess == ROOT_SUM_SQUARE_RULE for one in billing.tariffs.values() if one.contracted
         )
-        found.append(replace(peak, name="excess", account="excess", adds_squares=adds, terms=terms))
+        found.append(
+            replace(peak, name="excess", account="excess", may_be_root_sum_square=adds, terms=terms)
+        )
     if any(rebate_peak_limit(tariff) for tariff in billing.tariffs.values()):
         found.append(replace(peak, name="band", terms=partial(rebate_terms, billing)))
     return tuple(found)
@@ -480,7 +482,7 @@ def peak_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTer
     free, price = np.zeros(len(reached)), np.zeros(len(reached))
     free[: len(first)] = billing.expected_peaks(moments)[first]
     price[: len(first)] = billing.peak_prices(moments)[first]
-    return _of_periods(slot, free, price, counts=billing.count_within(instants))
+    return _of_periods(slot, free, price, counts=billing.any_counts_in_peak(instants))
 
 
 def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeTerms:
@@ -492,22 +494,22 @@ def excess_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     """
     moments = instants[:-1]
     month = month_numbers(moments, billing.time_zone)
-    number, power, price = billing.contracted_within(instants)
+    number, power, price = billing.contracted_by_interval(instants)
     classes = max(len(billing.classes), 1)
     count = classes * max(MIN_BILLING_PERIODS, int(month[-1] - month[0]) + 1)
     slot = np.where(number == NO_TIME_CLASS, NO_PEAK, classes * (month - month[0]) + number)
-    adds = billing.adds_squares(moments)
+    adds = billing.uses_root_sum_square(moments)
     free, prices, squares = np.zeros(count), np.zeros(count), np.zeros(count, dtype=bool)
     for one in np.unique(slot[slot != NO_PEAK]).tolist():
         first = int(np.argmax(slot == one))
         free[one], prices[one], squares[one] = power[first], price[first], adds[first]
     return DemandChargeTerms(
-        slot=slot,
-        free=free,
+        peak_index=slot,
+        free_power=free,
         price=prices,
-        squares=squares,
-        running=_peaked(billing, moments[0]),
-        usual=NO_PEAK,
+        is_root_sum_square=squares,
+        running_peak_index=_peaked(billing, moments[0]),
+        mean_import_index=NO_PEAK,
     )
 
 
@@ -520,7 +522,7 @@ def _peaked(billing: BillingRules, now: np.datetime64) -> int:
     if billing.start(now) != begin:
         return NO_PEAK
     past = np.arange(begin, now + QUARTER_HOUR, QUARTER_HOUR)
-    number = np.unique(billing.contracted(past)[0][billing.counts(past)])
+    number = np.unique(billing.contracted(past)[0][billing.counts_in_peak(past)])
     return int(number[0]) if len(number) == 1 else NO_PEAK
 
 
@@ -532,7 +534,7 @@ def rebate_terms(billing: BillingRules, instants: InstantArray) -> DemandChargeT
     for one in range(int(slot[-1]) + 1):
         limit = rebate_peak_limit(billing.tariff_at(moments[np.searchsorted(slot, one)]))
         if limit is not None:
-            free[one], price[one] = limit.most, limit.price
+            free[one], price[one] = limit.max_import, limit.price
     return _of_periods(slot, free, price)
 
 
@@ -541,17 +543,17 @@ def _of_periods(
 ) -> DemandChargeTerms:
     """Return peaks of billing periods, the running one in the first, from those that count."""
     return DemandChargeTerms(
-        slot=slot if counts is None else np.where(counts, slot, NO_PEAK),
-        free=free,
+        peak_index=slot if counts is None else np.where(counts, slot, NO_PEAK),
+        free_power=free,
         price=price,
-        squares=np.zeros(len(free), dtype=bool),
-        running=0,
-        usual=int(slot[-1]),
+        is_root_sum_square=np.zeros(len(free), dtype=bool),
+        running_peak_index=0,
+        mean_import_index=int(slot[-1]),
     )
 
 
 def _periods(billing: BillingRules, moments: InstantArray) -> tuple[NDArray[np.int64], BoolArray]:
     """Return the billing period of each interval, from 0 on, and which periods are reached."""
-    number = billing.numbers(moments)
+    number = billing.period_numbers(moments)
     slot = number - number[0]
     return slot, np.arange(max(MIN_BILLING_PERIODS, int(slot[-1]) + 1)) <= slot[-1]

@@ -115,26 +115,26 @@ class ReserveProduct(Declaration):
         return self
 
     @property
-    def goes_up(self) -> bool:
+    def is_upward(self) -> bool:
         """Whether net import is lowered."""
         return self.direction != "down"
 
     @property
-    def goes_down(self) -> bool:
+    def is_downward(self) -> bool:
         """Whether net import is raised."""
         return self.direction != "up"
 
     @property
     def power_up(self) -> float:
         """Power kept upwards for each MW sold. [1]"""
-        return self.power_share if self.goes_up else self.opposite_share
+        return self.power_share if self.is_upward else self.opposite_share
 
     @property
     def power_down(self) -> float:
         """Power kept downwards for each MW sold. [1]"""
-        return self.power_share if self.goes_down else self.opposite_share
+        return self.power_share if self.is_downward else self.opposite_share
 
-    def bid(self, capacity: FloatArray) -> FloatArray:
+    def sellable_capacity(self, capacity: FloatArray) -> FloatArray:
         """Return the most that can be sold of some capacity: whole steps, or nothing. [MW]"""
         whole = self.bid_step * np.floor(np.asarray(capacity) / self.bid_step + BID_TOLERANCE)
         return np.where(whole >= self.least_bid * (1.0 - BID_TOLERANCE), whole, 0.0)
@@ -240,7 +240,7 @@ def is_recovering(
     used: BoolArray,
     edges: np.ndarray,
     *,
-    ended: np.datetime64 | None = None,
+    last_use_end: np.datetime64 | None = None,
 ) -> BoolArray:
     """Return in which intervals a product is used, or still recovers from its last use.
 
@@ -252,7 +252,7 @@ def is_recovering(
         Intervals in which it is used, ``(time,)``.
     edges
         Edges of the intervals, ``(instant,)``. [datetime64]
-    ended
+    last_use_end
         When its last use before them ended, if there was one.
 
     Returns
@@ -260,7 +260,7 @@ def is_recovering(
     numpy.ndarray
         ``(time,)``; what is sold and not held then costs no penalty.
     """
-    never = edges[0] - np.timedelta64(10_000, "D") if ended is None else ended
+    never = edges[0] - np.timedelta64(10_000, "D") if last_use_end is None else last_use_end
     last = np.maximum.accumulate(np.where(used, edges[1:], never))
     return np.asarray(edges[:-1] < last + np.timedelta64(round(product.recovery * 3600), "s"))
 

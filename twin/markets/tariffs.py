@@ -119,7 +119,7 @@ class DatedRule(Declaration):
             raise ValueError(message)
         return self
 
-    def holds_on(self, day: date) -> bool:
+    def is_valid_on(self, day: date) -> bool:
         """Return whether it holds on a day."""
         return self.valid_from <= day and (self.valid_to is None or day < self.valid_to)
 
@@ -303,7 +303,7 @@ class Tariff(DatedRule):
         is_atypical = self.utilisation.plan_for == "atypical" and self.atypical is not None
         return self.atypical.windows if is_atypical and self.atypical else ()
 
-    def planned_on(self, day: date) -> Self:
+    def planned_from(self, day: date) -> Self:
         """Return the tariff as plans count with it in a bill that begins on a day.
 
         A discount whose table does not hold then is none, as on the bill.
@@ -316,12 +316,12 @@ class Tariff(DatedRule):
         return self.model_copy(update={"utilisation": plain})
 
     @property
-    def taxed(self) -> float:
+    def tax_factor(self) -> float:
         """What a EUR on a line comes to: each tax is on all that stands above it. [1]"""
         return math.prod(1.0 + tax.share for tax in self.taxes)
 
     @property
-    def billing(self) -> Literal["month", "year"] | None:
+    def peak_span(self) -> Literal["month", "year"] | None:
         """Over what the peak is counted; None if none is charged for."""
         return next(iter(self._spans), None)
 
@@ -359,7 +359,7 @@ class TariffCalendar:
             self.days, free
         )
 
-    def within(self, window: TimeWindow) -> BoolArray:
+    def in_window(self, window: TimeWindow) -> BoolArray:
         """Return which intervals begin in a window."""
         inside = np.isin(self.month, window.months)
         if window.days != "all":
@@ -370,17 +370,17 @@ class TariffCalendar:
             hours |= (begin <= self.minute) & (self.minute < end)
         return np.asarray(inside & hours)
 
-    def within_any(self, windows: Sequence[TimeWindow]) -> BoolArray:
+    def in_any_window(self, windows: Sequence[TimeWindow]) -> BoolArray:
         """Return which intervals begin in any of some windows; without any, all."""
         if not windows:
             return np.ones(len(self.month), dtype=bool)
-        return np.asarray(np.any([self.within(window) for window in windows], axis=0))
+        return np.asarray(np.any([self.in_window(window) for window in windows], axis=0))
 
-    def period(self, periods: Sequence[TimeClass]) -> NDArray[np.int64]:
+    def time_class(self, periods: Sequence[TimeClass]) -> NDArray[np.int64]:
         """Return the number of the first period that fits each interval; -1 if there is none."""
         found = np.full(len(self.month), NO_TIME_CLASS, dtype=np.int64)
         for number in reversed(range(len(periods))):
-            found[self.within(periods[number])] = number
+            found[self.in_window(periods[number])] = number
         return found
 
 
@@ -447,16 +447,16 @@ def year_bounds(moment: np.datetime64, time_zone: str) -> tuple[np.datetime64, n
     return to_utc(begin), to_utc(end)
 
 
-def running_mean_import(before: float, imported: float, hours: float) -> float:
+def running_mean_import(before: float, mean_import: float, elapsed: float) -> float:
     """Return the mean import of about the last week, some time later.
 
     Parameters
     ----------
     before
         What it was. [MW]
-    imported
+    mean_import
         Mean import since. [MW]
-    hours
+    elapsed
         How long since. [h]
 
     Returns
@@ -465,7 +465,7 @@ def running_mean_import(before: float, imported: float, hours: float) -> float:
         The mean in which what is a week old counts 1/e of what is new. [MW] It never exceeds the
         greatest of what went into it, so within one month it stays below the running peak.
     """
-    return before + (imported - before) * -float(np.expm1(-hours / MEAN_IMPORT_TIME_H))
+    return before + (mean_import - before) * -float(np.expm1(-elapsed / MEAN_IMPORT_TIME_H))
 
 
 MONTHS_PER_YEAR: Final = 12
@@ -473,7 +473,11 @@ MONTHS_PER_YEAR: Final = 12
 
 
 def valid_tariffs(
-    tariffs: Mapping[str, Tariff], moments: InstantArray, time_zone: str, *, goes_on: bool = False
+    tariffs: Mapping[str, Tariff],
+    moments: InstantArray,
+    time_zone: str,
+    *,
+    extends_last: bool = False,
 ) -> Iterator[tuple[Tariff, BoolArray]]:
     """Yield each tariff that is in force at some moments, and at which.
 
@@ -485,7 +489,7 @@ def valid_tariffs(
         Starts of intervals, UTC. [datetime64]
     time_zone
         IANA zone of the site.
-    goes_on
+    extends_last
         Whether a tariff goes on until another follows, and the first was always there: a plan must
         count with something, a bill must not.
 
@@ -495,31 +499,33 @@ def valid_tariffs(
         If at a moment none is in force, and none goes on.
     """
     if not tariffs:
-        mend = "none is declared: add a table [tariffs.NAME] to the site, or take one that ships"
-        raise SeriesError("bill", [ValidationIssue(place="tariffs", value="none", mend=mend)])
+        remedy = "none is declared: add a table [tariffs.NAME] to the site, or take one that ships"
+        raise SeriesError(
+            "bill", [ValidationIssue(location="tariffs", found="none", remedy=remedy)]
+        )
     days = TariffCalendar(moments, time_zone).days
     in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     begins = np.array([tariff.valid_from for tariff in in_order], dtype="datetime64[D]")
     which = np.maximum(np.searchsorted(begins, days, side="right") - 1, 0)
     for number in np.unique(which).tolist():
         tariff, here = in_order[number], which == number
-        if not goes_on:
+        if not extends_last:
             _check(tariff, days[here], in_order)
         yield tariff, here
 
 
 def _check(tariff: Tariff, days: InstantArray, in_order: Sequence[Tariff]) -> None:
     """Refuse days on which a tariff is not in force."""
-    wrong = [day for day in np.unique(days).tolist() if not tariff.holds_on(day)]
+    wrong = [day for day in np.unique(days).tolist() if not tariff.is_valid_on(day)]
     if wrong:
         spans = [
             f"from {one.valid_from} " + (f"to before {one.valid_to}" if one.valid_to else "on")
             for one in in_order
         ]
-        mend = f"declare a tariff that is in force then; there are those {', '.join(spans)}"
-        fault = ValidationIssue(place="tariffs", value=str(wrong[0]), mend=mend)
+        remedy = f"declare a tariff that is in force then; there are those {', '.join(spans)}"
+        issue = ValidationIssue(location="tariffs", found=str(wrong[0]), remedy=remedy)
         source = "tariffs"
-        raise SeriesError(source, [fault])
+        raise SeriesError(source, [issue])
 
 
 COUPLED_MARKET_ZONE: Final = "Europe/Brussels"

@@ -227,13 +227,13 @@ _UPS_MINUTES: Final = np.array([np.inf, 10.0, 1.0, 1.0 / 6.0, 0.0])
 
 
 def transformer_overload_time(
-    load: Numeric, before: Numeric, *, air_temperature: Numeric, loss_ratio: float
+    load: Numeric, initial_load: Numeric, *, air_temperature: Numeric, loss_ratio: float
 ) -> FloatArray:
     r"""Return how long an oil-immersed transformer bears a load.
 
     Parameters
     ----------
-    load, before
+    load, initial_load
         Apparent power over the rating, from now on and in the long time before, whichever way it
         flows. [1]
     air_temperature
@@ -270,7 +270,7 @@ def transformer_overload_time(
 
     spot = _HOT_SPOT_RISE * load**_WINDING_EXPONENT
     room = np.minimum(_TOP_OIL_LIMIT, _HOT_SPOT_LIMIT - spot) - air_temperature
-    begun, ended = oil(before), oil(load)
+    begun, ended = oil(initial_load), oil(load)
     span = np.where(ended > begun, ended - begun, 1.0)
     share = np.clip((room - begun) / span, 0.0, None)
     is_reached = (share < 1.0) & (ended > room)

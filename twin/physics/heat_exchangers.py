@@ -314,7 +314,7 @@ def part_load_approach(
     ranges: tuple[float, float],
     minimum_flow: float,
     fouling: float = 1.0,
-    shares: tuple[FloatArray, FloatArray] | None = None,
+    flow_shares: tuple[FloatArray, FloatArray] | None = None,
 ) -> FloatArray:
     r"""Return the hot outlet's temperature above the cold inlet's, away from the rating.
 
@@ -332,7 +332,7 @@ def part_load_approach(
         Share of the rated flows below which neither falls. [1]
     fouling
         Conductance left, beside that of the clean exchanger. [1]
-    shares
+    flow_shares
         Flow of the hot and of the cold stream over the rated one, where they do not both follow
         the heat. [1]
 
@@ -346,13 +346,13 @@ def part_load_approach(
     Counterflow. Both flows follow the heat, so their capacity rates are :math:`v C_h` and
     :math:`v C_c` with :math:`v = \max(Q / Q_r, v_{min})`, and the conductance is
     :math:`UA_r f v^{0.8}`; the approach is :math:`Q / (\varepsilon C_{min}) - Q / (v C_h)`. With
-    ``shares`` each stream has its own :math:`v`.
+    ``flow_shares`` each stream has its own :math:`v`.
     """
     heat = np.asarray(heat, dtype=np.float64)
-    if shares is None:
+    if flow_shares is None:
         share = np.maximum(heat / rated_heat, minimum_flow)
-        shares = share, share
-    hot_share, cold_share = shares
+        flow_shares = share, share
+    hot_share, cold_share = flow_shares
     hot_rate = hot_share * rated_heat / ranges[0]
     heat_per_kelvin = heat_exchanged(
         1.0,

@@ -31,30 +31,30 @@ class SmoothingModel:
 
     Attributes
     ----------
-    idle, full
+    idle_power, full_power
         Power of the racks that wait, and at full work. [MW]
-    floor
+    power_floor
         Power held while work runs and for the hysteresis after it. [MW]
     ramp_up, ramp_down
         Fastest rise and fall of the power; infinite without smoothing. [MW s-1]
     hysteresis
         Time for which the floor is held after work has stopped. [s]
-    storage
+    storage_energy
         Energy between a full and an empty store of the power shelves. [MJ]
     """
 
-    idle: float
-    full: float
-    floor: float = 0.0
+    idle_power: float
+    full_power: float
+    power_floor: float = 0.0
     ramp_up: float = math.inf
     ramp_down: float = math.inf
     hysteresis: float = 0.0
-    storage: float = 0.0
+    storage_energy: float = 0.0
 
     @property
-    def lag(self) -> float:
+    def time_constant(self) -> float:
         """Time constant of the store: its energy over the widest swing. [s]"""
-        return self.storage / (self.full - self.idle)
+        return self.storage_energy / (self.full_power - self.idle_power)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +63,23 @@ class SmoothedLoad:
 
     Attributes
     ----------
-    draw
+    accelerator_power
         Power that the accelerators draw, floor and ramps included. [MW]
-    connection
+    busway_power
         Power drawn from the busway, behind the store. [MW]
     level
         Energy in the store at the edges, one more than steps. [MJ]
-    burned
+    excess_energy
         Energy drawn above the load, which does no work. [MJ]
-    withheld
+    deferred_energy
         Energy of the load that ramps did not let through; its work is late. [MJ]
     """
 
-    draw: FloatArray
-    connection: FloatArray
+    accelerator_power: FloatArray
+    busway_power: FloatArray
     level: FloatArray
-    burned: float
-    withheld: float
+    excess_energy: float
+    deferred_energy: float
 
 
 def smooth_load(load: FloatArray, smoother: SmoothingModel, *, step: float) -> SmoothedLoad:
@@ -114,31 +114,31 @@ def smooth_load(load: FloatArray, smoother: SmoothingModel, *, step: float) -> S
     """
     target = _target(np.asarray(load, dtype=np.float64), smoother, step)
     draw = _follow(target, smoother, step)
-    lag = smoother.lag
+    lag = smoother.time_constant
     level = np.zeros(len(draw) + 1)
     if lag == 0.0:
         connection = draw
     else:
         edges = _lagged(draw, decay=math.exp(-step / lag))
         connection = draw - np.diff(edges) * lag / step
-        level = lag * (smoother.full - edges)
+        level = lag * (smoother.full_power - edges)
     above = draw - load
     return SmoothedLoad(
-        draw=draw,
-        connection=connection,
+        accelerator_power=draw,
+        busway_power=connection,
         level=level,
-        burned=float(np.maximum(above, 0.0).sum() * step),
-        withheld=float(np.maximum(-above, 0.0).sum() * step),
+        excess_energy=float(np.maximum(above, 0.0).sum() * step),
+        deferred_energy=float(np.maximum(-above, 0.0).sum() * step),
     )
 
 
 def _target(load: FloatArray, smoother: SmoothingModel, step: float) -> FloatArray:
     """Return the power that the firmware aims at in each step. [MW]"""
-    runs = load > smoother.idle
+    runs = load > smoother.idle_power
     last = np.maximum.accumulate(np.where(runs, np.arange(len(load)), -np.inf))
     since = (np.arange(len(load)) - last) * step
     is_held = since <= smoother.hysteresis * (1.0 + _SMOOTHING_ROUNDING)
-    return np.where(is_held, np.maximum(load, smoother.floor), load)
+    return np.where(is_held, np.maximum(load, smoother.power_floor), load)
 
 
 def _follow(target: FloatArray, smoother: SmoothingModel, step: float) -> FloatArray:
@@ -224,14 +224,14 @@ class LoadSwing:
         Length of a training step. [s]
     duty
         Share of it that computes. [1]
-    low, high
+    low_power, high_power
         Power while it waits and while it computes. [MW]
     """
 
     period: float
     duty: float
-    low: float
-    high: float
+    low_power: float
+    high_power: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,19 +242,19 @@ class SwingSpectrum:
     ----------
     frequency
         Of the lines: one over the period, and its multiples. [Hz]
-    load, draw, connection
+    load, accelerator_power, busway_power
         Amplitudes of what the work asks for, of what the accelerators draw, and of what comes from
         the busway behind the store. [MW]
-    burned_power, withheld_power
+    excess_power, deferred_power
         Means of what is drawn above the load and does no work, and of what ramps keep from it. [MW]
     """
 
     frequency: FloatArray
     load: FloatArray
-    draw: FloatArray
-    connection: FloatArray
-    burned_power: float
-    withheld_power: float
+    accelerator_power: FloatArray
+    busway_power: FloatArray
+    excess_power: float
+    deferred_power: float
 
 
 @dataclass(frozen=True)
@@ -303,30 +303,37 @@ def swing_spectrum(swing: LoadSwing, smoother: SmoothingModel, *, highest: float
     bare = [_Piece(begin, end, load, load, load) for begin, end, _, load in aims]
     drawn = _followed(aims, _beginning(aims, smoother), smoother)
     draw = _amplitude(drawn, frequency, swing.period)
-    passed = np.abs(1.0 / (1.0 + 2j * np.pi * frequency * smoother.lag))
+    passed = np.abs(1.0 / (1.0 + 2j * np.pi * frequency * smoother.time_constant))
     return SwingSpectrum(
         frequency=frequency,
         load=_amplitude(bare, frequency, swing.period),
-        draw=draw,
-        connection=draw * passed,
-        burned_power=sum(_above(piece, 1.0) for piece in drawn) / swing.period,
-        withheld_power=sum(_above(piece, -1.0) for piece in drawn) / swing.period,
+        accelerator_power=draw,
+        busway_power=draw * passed,
+        excess_power=sum(_above(piece, 1.0) for piece in drawn) / swing.period,
+        deferred_power=sum(_above(piece, -1.0) for piece in drawn) / swing.period,
     )
 
 
 def _aims(swing: LoadSwing, smoother: SmoothingModel) -> list[tuple[float, float, float, float]]:
     """Return begin, end [s], power aimed at and load [MW] of the parts of a cycle."""
     computing = swing.duty * swing.period
-    held = swing.period if swing.low > smoother.idle else computing + smoother.hysteresis
+    held = (
+        swing.period if swing.low_power > smoother.idle_power else computing + smoother.hysteresis
+    )
     held = min(held, swing.period)
 
     def aimed(load: float, is_held: bool) -> float:
-        return max(load, smoother.floor) if is_held else load
+        return max(load, smoother.power_floor) if is_held else load
 
     parts = [
-        (0.0, computing, aimed(swing.high, swing.high > smoother.idle), swing.high),
-        (computing, held, aimed(swing.low, True), swing.low),
-        (held, swing.period, swing.low, swing.low),
+        (
+            0.0,
+            computing,
+            aimed(swing.high_power, swing.high_power > smoother.idle_power),
+            swing.high_power,
+        ),
+        (computing, held, aimed(swing.low_power, True), swing.low_power),
+        (held, swing.period, swing.low_power, swing.low_power),
     ]
     return [part for part in parts if part[1] - part[0] > _FINEST]
 

@@ -80,8 +80,8 @@ _CHECKED: Final = 4  # trials after which the way must have shrunk as halving wo
 
 def last_feasible(
     excess: Callable[[FloatArray], FloatArray],
-    good: FloatArray,
-    bad: FloatArray,
+    feasible_end: FloatArray,
+    infeasible_end: FloatArray,
     *,
     tolerance: float,
 ) -> FloatArray:
@@ -91,7 +91,7 @@ def last_feasible(
     ----------
     excess
         Place -> excess, that never falls on the way; none where it is not above 0. [any unit]
-    good, bad
+    feasible_end, infeasible_end
         The ends of the way. [any unit]
     tolerance
         How near to the true last place, or as near as floats of that size lie. [unit of the places]
@@ -99,7 +99,8 @@ def last_feasible(
     Returns
     -------
     numpy.ndarray
-        A place that was tried and has no excess; ``good`` where there is none. [unit of the places]
+        A place that was tried and has no excess; ``feasible_end`` where there is none. [unit of the
+        places]
 
     Notes
     -----
@@ -113,31 +114,37 @@ def last_feasible(
     .. [1] N. Anderson, A. Bjorck, "A new high order method of Regula Falsi type for computing a
        root of an equation," BIT, vol. 13, pp. 253-264, 1973.
     """
-    at_good, at_bad = excess(good), excess(bad)
-    good, bad, at_good, at_bad = np.broadcast_arrays(good, bad, at_good, at_bad)
-    good = np.where(at_bad <= 0.0, bad, good)
-    near = np.maximum(tolerance, _FLOATS * np.spacing(np.maximum(np.abs(good), np.abs(bad))))
+    at_good, at_bad = excess(feasible_end), excess(infeasible_end)
+    feasible_end, infeasible_end, at_good, at_bad = np.broadcast_arrays(
+        feasible_end, infeasible_end, at_good, at_bad
+    )
+    feasible_end = np.where(at_bad <= 0.0, infeasible_end, feasible_end)
+    near = np.maximum(
+        tolerance, _FLOATS * np.spacing(np.maximum(np.abs(feasible_end), np.abs(infeasible_end)))
+    )
     is_open = (at_good < 0.0) & (at_bad > 0.0)
-    was_good, width = np.full(good.shape, -1), np.full(good.shape, np.inf)
+    was_good, width = np.full(feasible_end.shape, -1), np.full(feasible_end.shape, np.inf)
     for turn in range(_MOST_TRIALS):
-        is_open = is_open & (np.abs(bad - good) > near)
+        is_open = is_open & (np.abs(infeasible_end - feasible_end) > near)
         if not is_open.any():
             break
-        trial = _secant(good, bad, at_good, at_bad, near)
+        trial = _secant(feasible_end, infeasible_end, at_good, at_bad, near)
         if turn % _CHECKED == 0:
-            before, width = width, np.abs(bad - good)
-            trial = np.where(width > before / 2**_CHECKED, 0.5 * (good + bad), trial)
-        trial = np.where(is_open, trial, good)
+            before, width = width, np.abs(infeasible_end - feasible_end)
+            trial = np.where(
+                width > before / 2**_CHECKED, 0.5 * (feasible_end + infeasible_end), trial
+            )
+        trial = np.where(is_open, trial, feasible_end)
         found = excess(trial)
         is_good = found <= 0.0
         weight = _weight(found, np.where(is_good, at_good, at_bad))
         weight = np.where(is_good == was_good, weight, 1.0)
-        good = np.where(is_open & is_good, trial, good)
-        bad = np.where(is_open & ~is_good, trial, bad)
+        feasible_end = np.where(is_open & is_good, trial, feasible_end)
+        infeasible_end = np.where(is_open & ~is_good, trial, infeasible_end)
         at_good = np.where(is_good, found, at_good * weight)
         at_bad = np.where(is_good, at_bad * weight, found)
         was_good = is_good
-    return good
+    return feasible_end
 
 
 def _secant(

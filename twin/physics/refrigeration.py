@@ -261,7 +261,7 @@ class ValidPartLoads:
     condenser: FloatArray
     ratio: FloatArray
 
-    def least(
+    def minimum(
         self, supply_temperature: FloatArray | float, condenser_temperature: FloatArray
     ) -> FloatArray:
         """Return the least sound part-load ratio, between the points on straight lines. [1]"""

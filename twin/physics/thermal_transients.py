@@ -33,10 +33,10 @@ class ThermalChain:
         Heat that enters each store from outside. [MW]
     target
         Temperature that the plant holds in the last store. [degC]
-    flat, base, rise
+    chiller_capacity, dry_base, capacity_slope
         The most that the plant takes: the greater of a constant [MW] and a line, at the target
         [MW], and more for each kelvin [MW K-1].
-    lag
+    valve_time_constant
         Time constant of the plant's valve. [h]
 
     Notes
@@ -57,10 +57,10 @@ class ThermalChain:
     conductance: tuple[FloatArray, ...]
     heat: tuple[FloatArray, ...]
     target: FloatArray
-    flat: FloatArray
-    base: FloatArray
-    rise: FloatArray
-    lag: FloatArray
+    chiller_capacity: FloatArray
+    dry_base: FloatArray
+    capacity_slope: FloatArray
+    valve_time_constant: FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,25 +73,25 @@ class ChainState:
         Of each store. [degC]
     output
         What the plant takes now. [MW]
-    taken
+    mean_output
         What it took on average over the last step. [MW]
     """
 
     temperature: tuple[FloatArray, ...]
     output: FloatArray
-    taken: FloatArray
+    mean_output: FloatArray
 
 
-def step_chain(chain: ThermalChain, course: ChainState, hours: float) -> ChainState:
+def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainState:
     """Return where a chain is after a step of any length.
 
     Parameters
     ----------
     chain
         The chain, constant over the step.
-    course
+    state
         Where it is.
-    hours
+    step
         Length of the step. [h]
 
     Returns
@@ -109,20 +109,22 @@ def step_chain(chain: ThermalChain, course: ChainState, hours: float) -> ChainSt
     .. [1] R. Alexander, "Diagonally implicit Runge-Kutta methods for stiff O.D.E.'s," SIAM J.
        Numer. Anal., vol. 14, no. 6, pp. 1006-1021, 1977. doi:10.1137/0714068
     """
-    width = _DIAGONAL * hours
-    before = _held(chain, course.output, course.temperature[-1])
-    first, output = _stage(chain, course.temperature, before, width=width)
+    width = _DIAGONAL * step
+    before = _held(chain, state.output, state.temperature[-1])
+    first, output = _stage(chain, state.temperature, before, width=width)
     share = (1.0 - _DIAGONAL) / _DIAGONAL
-    begun = [t + share * (s - t) for t, s in zip(course.temperature, first, strict=True)]
+    begun = [t + share * (s - t) for t, s in zip(state.temperature, first, strict=True)]
     ahead = _held(chain, before + share * (output - before), begun[-1])
     second, last = _stage(chain, tuple(begun), ahead, width=width)
     taken = (1.0 - _DIAGONAL) * output + _DIAGONAL * last
-    return ChainState(temperature=second, output=last, taken=taken)
+    return ChainState(temperature=second, output=last, mean_output=taken)
 
 
 def _held(chain: ThermalChain, output: FloatArray, water: FloatArray) -> FloatArray:
     """Return an output within its bounds, which may just have changed."""
-    most = np.maximum(chain.flat, chain.base + chain.rise * (water - chain.target))
+    most = np.maximum(
+        chain.chiller_capacity, chain.dry_base + chain.capacity_slope * (water - chain.target)
+    )
     return clip(output, 0.0, most)
 
 
@@ -173,12 +175,14 @@ def _plant(
     the two that make the ceiling at the least of theirs.
     """
     stiffness = kept + back
-    pace = width / chain.lag
-    pull = chain.capacity[-1] / (RECOVERY_TIME_LAGS * chain.lag)
+    pace = width / chain.valve_time_constant
+    pull = chain.capacity[-1] / (RECOVERY_TIME_LAGS * chain.valve_time_constant)
     valve_slope = pace * (pull - back) / (1.0 + pace)
     valve_base = (output + pace * (entered - pull * chain.target)) / (1.0 + pace)
     valve_water = (known - valve_base) / (stiffness + valve_slope)
-    full_water = (known - chain.base + chain.rise * chain.target) / (stiffness + chain.rise)
-    full_water = np.minimum(full_water, (known - chain.flat) / stiffness)
+    full_water = (known - chain.dry_base + chain.capacity_slope * chain.target) / (
+        stiffness + chain.capacity_slope
+    )
+    full_water = np.minimum(full_water, (known - chain.chiller_capacity) / stiffness)
     water = np.minimum(np.maximum(valve_water, full_water), known / stiffness)
     return water, known - stiffness * water

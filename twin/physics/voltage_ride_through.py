@@ -45,15 +45,15 @@ class UpsRideThroughSettings:
 
     Attributes
     ----------
-    low, high
+    undervoltage, overvoltage
         Tolerances below and above nominal voltage.
-    band
+    normal_band
         Voltages between which the input counts as undisturbed. [1]
-    disturbances
-        So many within ``window`` lock the input out; 0 never does. [1]
-    window
+    max_disturbances
+        So many within ``counting_window`` lock the input out; 0 never does. [1]
+    counting_window
         Time in which disturbances are counted. [s]
-    delay
+    return_delay
         How long the input must be undisturbed before the load returns. [s]
     walk_in
         Time in which the load returns, on a straight ramp. [s]
@@ -62,12 +62,12 @@ class UpsRideThroughSettings:
         uncovered while the voltage is low the battery gives. [1]
     """
 
-    low: VoltageTolerances = ITIC_UNDERVOLTAGE
-    high: VoltageTolerances = ITIC_OVERVOLTAGE
-    band: tuple[float, float] = (0.90, 1.10)
-    disturbances: int = 3
-    window: float = 60.0
-    delay: float = 10.0
+    undervoltage: VoltageTolerances = ITIC_UNDERVOLTAGE
+    overvoltage: VoltageTolerances = ITIC_OVERVOLTAGE
+    normal_band: tuple[float, float] = (0.90, 1.10)
+    max_disturbances: int = 3
+    counting_window: float = 60.0
+    return_delay: float = 10.0
     walk_in: float = 15.0
     current_limit: float = 1.25
 
@@ -78,7 +78,7 @@ class VoltageRideThrough:
 
     Attributes
     ----------
-    share
+    grid_power_share
         Power taken from the grid, share of the load, a value a sample. [1]
     mode
         :class:`UpsMode` a sample.
@@ -90,7 +90,7 @@ class VoltageRideThrough:
         What the battery gave, as time at full load. [s]
     """
 
-    share: FloatArray
+    grid_power_share: FloatArray
     mode: NDArray[np.int8]
     transfers: int
     locked_after: float | None
@@ -142,7 +142,7 @@ def simulate_voltage_ride_through(
     shares, modes = zip(*(unit.follow(u) for u in course), strict=True) if course else ((), ())
     share = np.array(shares, dtype=np.float64)
     return VoltageRideThrough(
-        share=share,
+        grid_power_share=share,
         mode=np.array(modes, dtype=np.int8),
         transfers=unit.transfers,
         locked_after=unit.locked_after,
@@ -171,7 +171,7 @@ def ride_through_of(
     """
     taken = np.zeros(len(voltage))
     for load, settings in blocks:
-        taken += load * simulate_voltage_ride_through(voltage, step, settings).share
+        taken += load * simulate_voltage_ride_through(voltage, step, settings).grid_power_share
     return taken
 
 
@@ -181,7 +181,7 @@ class _Input:
     def __init__(self, settings: UpsRideThroughSettings, step: float) -> None:
         self.settings, self.step = settings, step
         self.mode = UpsMode.MAINS
-        self.clocks = [0.0] * (len(settings.low) + len(settings.high))
+        self.clocks = [0.0] * (len(settings.undervoltage) + len(settings.overvoltage))
         self.starts: list[float] = []
         self.now = 0.0
         self.calm = np.inf
@@ -190,7 +190,7 @@ class _Input:
 
     def follow(self, voltage: float) -> tuple[float, UpsMode]:
         """Return share and mode in the step that begins now with this voltage."""
-        low, high = self.settings.band
+        low, high = self.settings.normal_band
         is_calm = low <= voltage <= high
         if not is_calm and self.calm > 0.0:
             self._count()
@@ -206,8 +206,10 @@ class _Input:
     def _is_beyond(self, voltage: float) -> bool:
         """Advance the clock of each tolerance; return whether one has run out."""
         rules = self.settings
-        outside = [voltage < u for u, _ in rules.low] + [voltage > u for u, _ in rules.high]
-        times = [t for _, t in (*rules.low, *rules.high)]
+        outside = [voltage < u for u, _ in rules.undervoltage] + [
+            voltage > u for u, _ in rules.overvoltage
+        ]
+        times = [t for _, t in (*rules.undervoltage, *rules.overvoltage)]
         is_out = any(
             clock + TIME_TOLERANCE_S >= time and is_outside
             for clock, time, is_outside in zip(self.clocks, times, outside, strict=True)
@@ -220,11 +222,11 @@ class _Input:
 
     def _count(self) -> None:
         """Count a disturbance that begins, and lock the input out after too many."""
-        since = self.now - self.settings.window
+        since = self.now - self.settings.counting_window
         self.starts = [start for start in self.starts if start > since - TIME_TOLERANCE_S] + [
             self.now
         ]
-        most = self.settings.disturbances
+        most = self.settings.max_disturbances
         if most and len(self.starts) >= most and self.mode is not UpsMode.LOCKED:
             self.locked_after = self.now
             self._transfer(UpsMode.LOCKED)
@@ -236,7 +238,9 @@ class _Input:
     def _share(self, voltage: float) -> float:
         """Return the share of the load in this step, and let a calm input return."""
         rules = self.settings
-        back = self.calm - self.step - rules.delay  # of the begin of this step, since the delay
+        back = (
+            self.calm - self.step - rules.return_delay
+        )  # of the begin of this step, since the delay
         if self.mode is UpsMode.BATTERY and back > -TIME_TOLERANCE_S:
             self.mode = UpsMode.RETURN
         if self.mode is UpsMode.RETURN:

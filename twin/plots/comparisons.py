@@ -224,12 +224,12 @@ _SAVINGS_HEIGHT: Final = 9.0  # in
 _BARS: Final = 0.8  # of the distance of two months
 
 
-def plot_savings(courses: Mapping[str, CoolingProfile], grid: xr.Dataset, *, title: str) -> Figure:
+def plot_savings(profiles: Mapping[str, CoolingProfile], grid: xr.Dataset, *, title: str) -> Figure:
     """Draw the cooling energy of each month by way, and the set points behind it.
 
     Parameters
     ----------
-    courses
+    profiles
         Way -> course, as :func:`twin.reporting.setpoint_savings.compare_control_strategies` gives
         them.
     grid
@@ -246,7 +246,7 @@ def plot_savings(courses: Mapping[str, CoolingProfile], grid: xr.Dataset, *, tit
     bars, supply, flow = figure.subplots(3, 1, height_ratios=(2.0, 1.0, 1.0))
     width = _BARS / len(CONTROL_STRATEGIES)
     for i, way in enumerate(CONTROL_STRATEGIES):
-        power = xr.DataArray(courses[way].cooling_power, coords={"time": grid["time"]})
+        power = xr.DataArray(profiles[way].cooling_power, coords={"time": grid["time"]})
         energy = (power * grid["duration"]).resample(time="MS").sum()
         shift = (i - 0.5 * (len(CONTROL_STRATEGIES) - 1)) * width
         places = np.arange(energy.size) + shift
@@ -259,8 +259,8 @@ def plot_savings(courses: Mapping[str, CoolingProfile], grid: xr.Dataset, *, tit
     bars.set_title(title, loc="left", pad=28, fontsize=12, fontweight="bold")
     for way in (CONTROL_STRATEGIES[0], CHOSEN_FLOW_AND_TEMPERATURE, RATE_LIMITED):
         colour = COLOUR_CYCLE[CONTROL_STRATEGIES.index(way)]
-        _daily(supply, courses[way].supply_temperature, grid, label=way, colour=colour)
-        _daily(flow, courses[way].flow, grid, label=way, colour=colour)
+        _daily(supply, profiles[way].supply_temperature, grid, label=way, colour=colour)
+        _daily(flow, profiles[way].flow, grid, label=way, colour=colour)
     supply.set_ylabel("warm supply water\n[degC]")
     supply.sharex(flow)
     flow.set_ylabel("flow, share of rated\n[1]")
@@ -365,12 +365,12 @@ _ERRORS_ROW: Final = 0.28  # height of a case [in]
 _SPREAD: Final = 0.5  # of a row, over which its points are spread
 
 
-def plot_validation_errors(spent: Mapping[str, FloatArray], *, title: str) -> Figure:
+def plot_validation_errors(error_shares: Mapping[str, FloatArray], *, title: str) -> Figure:
     """Draw errors as shares of what is allowed, one row a case.
 
     Parameters
     ----------
-    spent
+    error_shares
         Title of a case -> errors of its points over its tolerance; above 1 a case fails. [1]
     title
         Title of the figure.
@@ -381,10 +381,12 @@ def plot_validation_errors(spent: Mapping[str, FloatArray], *, title: str) -> Fi
         Points on a logarithmic scale, 1200 pixels wide.
     """
     figure = Figure(
-        figsize=(FIGURE_WIDTH_IN, 1.3 + _ERRORS_ROW * len(spent)), dpi=100, layout="constrained"
+        figsize=(FIGURE_WIDTH_IN, 1.3 + _ERRORS_ROW * len(error_shares)),
+        dpi=100,
+        layout="constrained",
     )
     axes = figure.subplots()
-    for row, errors in enumerate(spent.values()):
+    for row, errors in enumerate(error_shares.values()):
         size = np.maximum(np.abs(np.asarray(errors, dtype=np.float64)), MIN_SHOWN_ERROR)
         places = row + _SPREAD * (np.linspace(-0.5, 0.5, len(size)) if len(size) > 1 else 0.0)
         colours = np.where(size <= 1.0, BLUE, RED)
@@ -393,8 +395,8 @@ def plot_validation_errors(spent: Mapping[str, FloatArray], *, title: str) -> Fi
     axes.text(1.05, -0.9, "tolerance", fontsize=9, va="center")
     axes.set_xscale("log")
     axes.set_xlim(0.7 * MIN_SHOWN_ERROR, 4.0)
-    axes.set_ylim(len(spent) - 0.4, -1.4)
-    axes.set_yticks(range(len(spent)), list(spent), fontsize=9)
+    axes.set_ylim(len(error_shares) - 0.4, -1.4)
+    axes.set_yticks(range(len(error_shares)), list(error_shares), fontsize=9)
     axes.set_xlabel(f"error, share of the tolerance; at the left all below {MIN_SHOWN_ERROR:g}")
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)

@@ -124,7 +124,7 @@ def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
         return np.maximum(power - sum(values for _, values, _ in users), 0.0)
 
     if "service_racks" in run:
-        hall = site.of(ITHall)[0]
+        hall = site.machines_of(ITHall)[0]
         busy = run["service_racks"].to_numpy() * (hall.rack_power - hall.rack_idle_power)
         users.append(("service", busy, SKY))
     if "work_power" in run:
@@ -157,8 +157,8 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
     """Draw how far every limited temperature stands from its limit, and the outdoor air."""
     alike: dict[tuple[str, str, float], list[str]] = {}
     for limit in operating_limits(site):
-        if limit.margin == "temperature" and limit.variable in run:
-            alike.setdefault((limit.variable, limit.dim, limit.high), []).append(limit.owner)
+        if limit.margin_kind == "temperature" and limit.variable in run:
+            alike.setdefault((limit.variable, limit.dimension, limit.upper), []).append(limit.owner)
     for ((variable, dim, high), owners), color in zip(
         alike.items(), COLOUR_CYCLE * 9, strict=False
     ):
@@ -179,13 +179,17 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
     """Draw the levels of all stores as shares of the full store, and the floor of their windows."""
     for store, color in zip(site.stores, COLOUR_CYCLE * 9, strict=False):
         kind = site.equipment[store.owner].kind
-        drawn = LineStyle(label=f"{store.owner} (full: {store.high:.3g} MWh)")
+        drawn = LineStyle(label=f"{store.owner} (full: {store.max_level:.3g} MWh)")
         for name, style in ((f"{kind}_level", drawn), (f"plan_{kind}_level", PLAN_STYLE)):
             if name in run:
                 level = run[name].sel({kind: store.owner})
-                draw_series(axes, 100.0 * level / store.high, **(style | LineStyle(color=color)))
-        if store.low > 0.0:
-            axes.axhline(100.0 * store.low / store.high, **(LIMIT_STYLE | LineStyle(color=color)))
+                draw_series(
+                    axes, 100.0 * level / store.max_level, **(style | LineStyle(color=color))
+                )
+        if store.min_level > 0.0:
+            axes.axhline(
+                100.0 * store.min_level / store.max_level, **(LIMIT_STYLE | LineStyle(color=color))
+            )
     axes.set_ylim(-3.0, 103.0)
     axes.set_ylabel("level\n[%]")
 
@@ -255,7 +259,7 @@ MIN_SHOWN_CHANGE: Final = 0.05
 
 
 def plot_contingency(
-    path: xr.Dataset, ceilings: Mapping[tuple[str, str], float], *, title: str
+    path: xr.Dataset, limits: Mapping[tuple[str, str], float], *, title: str
 ) -> Figure:
     """Draw the way of a site after a failure.
 
@@ -263,7 +267,7 @@ def plot_contingency(
     ----------
     path
         As :func:`twin.contingency.ride_through_time.contingency_trajectory` gives it.
-    ceilings
+    limits
         Name and owner -> temperature that must not be reached. [degC]
     title
         Title of the figure.
@@ -273,7 +277,7 @@ def plot_contingency(
     matplotlib.figure.ReportItem
         Up to three panels, 1200 pixels wide: coolant, water and air; chips; heat.
     """
-    groups = [row for row in (_rows(path, names, ceilings) for names in _FAILURES_PANELS) if row]
+    groups = [row for row in (_rows(path, names, limits) for names in _FAILURES_PANELS) if row]
     moving = [[line for line in rows if np.ptp(line[1]) >= MIN_SHOWN_CHANGE] for rows in groups]
     groups = [rows for rows in moving if rows] or groups
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _HEIGHT), dpi=100, layout="constrained")

@@ -69,13 +69,13 @@ class RackPlacement(NamedTuple):
 
     Attributes
     ----------
-    first
+    first_rack
         First rack of each unit, and the number of racks, ``(unit + 1,)``.
     hall
         Hall of each rack, ``(rack,)``.
     """
 
-    first: IntArray
+    first_rack: IntArray
     hall: IntArray
 
 
@@ -84,23 +84,23 @@ class HallTable(NamedTuple):
 
     Attributes
     ----------
-    idle, span
+    idle_power, power_span
         Power of a rack that waits; what full work adds, ``(hall,)``. [MW]
     liquid_share
         Share of the power that leaves by liquid, ``(hall,)``. [1]
-    knots
+    knots_per_mw
         Knots in a MW, the first at zero, ``(hall,)``. [MW-1]
-    rise
+    chip_temperature_rise
         Hottest chip above the coolant at the knots and the declared flow, ``(hall, knot)``. [K]
     resistance
         Of the plates over that at the declared flow, at the unit's knots, ``(hall, knot)``. [1]
     """
 
-    idle: FloatArray
-    span: FloatArray
+    idle_power: FloatArray
+    power_span: FloatArray
     liquid_share: FloatArray
-    knots: FloatArray
-    rise: FloatArray
+    knots_per_mw: FloatArray
+    chip_temperature_rise: FloatArray
     resistance: FloatArray
 
 
@@ -109,24 +109,24 @@ class CduTable(NamedTuple):
 
     Attributes
     ----------
-    knots
+    knots_per_mw
         Knots in a MW, the first at zero. [MW-1]
     pump_power
         Pump power at the knots. [MW]
-    rate
+    capacity_rate
         Capacity rate of the coolant at the knots. [MW K-1]
-    passing
+    heat_per_kelvin
         Heat passed on for each kelvin between the two inlets, at the knots. [MW K-1]
-    rack_capacity, unit_capacity
+    rack_capacity, cdu_capacity
         Heat that warms the coolant in one rack, and in the unit with its headers. [MWh K-1]
     """
 
-    knots: float
+    knots_per_mw: float
     pump_power: FloatArray
-    rate: FloatArray
-    passing: FloatArray
+    capacity_rate: FloatArray
+    heat_per_kelvin: FloatArray
     rack_capacity: float
-    unit_capacity: float
+    cdu_capacity: float
 
 
 class RackTable(NamedTuple):
@@ -134,7 +134,7 @@ class RackTable(NamedTuple):
 
     places: RackPlacement
     halls: HallTable
-    unit: CduTable
+    cdu: CduTable
 
 
 class RackInputs(NamedTuple):
@@ -142,30 +142,30 @@ class RackInputs(NamedTuple):
 
     Attributes
     ----------
-    share
+    work_share
         Mean work of a hall's racks, 0 waiting to 1 full, ``(time, hall)``. [1]
     deviation
         How much busier each rack is, mean zero over a hall, -1 to 1, ``(spell, rack)``. [1]
-    spell
+    work_interval
         Row of ``deviation`` that holds at each step, ``(time,)``.
-    water
+    facility_water
         Facility water into the units, ``(time,)``. [degC]
-    hours
+    step
         Length of a step. [h]
     """
 
-    share: FloatArray
+    work_share: FloatArray
     deviation: Float32Array
-    spell: IntArray
-    water: FloatArray
-    hours: float
+    work_interval: IntArray
+    facility_water: FloatArray
+    step: float
 
 
 class CoolantState(NamedTuple):
     """The state: temperatures of the coolant behind each rack and each unit. [degC]"""
 
     racks: FloatArray
-    units: FloatArray
+    cdus: FloatArray
 
 
 class RackOutputs(NamedTuple):
@@ -175,24 +175,24 @@ class RackOutputs(NamedTuple):
     ----------
     rack_power, rack_return, chip
         Power of racks [MW], coolant behind them and their hottest chips [degC], ``(time, rack)``.
-    unit_heat, unit_pump, unit_passed, unit_kept
+    cdu_heat, cdu_pump_power, cdu_transferred_heat, cdu_stored_heat
         Heat from the racks, pump power, heat given to the facility water, and heat kept in the
         coolant of the unit and its racks, ``(time, unit)``. [MW]
-    unit_supply
+    cdu_supply_temperature
         Coolant to the racks, ``(time, unit)``. [degC]
-    closure
+    balance_error
         Greatest error of the heat balance of a unit with its racks, relative, ``(time,)``. [1]
     """
 
     rack_power: Float32Array
     rack_return: Float32Array
     chip: Float32Array
-    unit_heat: FloatArray
-    unit_pump: FloatArray
-    unit_passed: FloatArray
-    unit_kept: FloatArray
-    unit_supply: FloatArray
-    closure: FloatArray
+    cdu_heat: FloatArray
+    cdu_pump_power: FloatArray
+    cdu_transferred_heat: FloatArray
+    cdu_stored_heat: FloatArray
+    cdu_supply_temperature: FloatArray
+    balance_error: FloatArray
 
 
 class _Bench(NamedTuple):
@@ -208,7 +208,7 @@ class _Bench(NamedTuple):
 
 
 def rack_kernel(
-    table: RackTable, drive: RackInputs, track: tuple[CoolantState, RackOutputs]
+    table: RackTable, drive: RackInputs, state_and_outputs: tuple[CoolantState, RackOutputs]
 ) -> None:
     r"""Follow the power and the coolant of all racks and units through time.
 
@@ -218,14 +218,14 @@ def rack_kernel(
         Who stands where, and tables of what they do.
     drive
         Work and facility water of each step.
-    track
+    state_and_outputs
         Coolant before the first step, which holds that after the last one on return [degC], and
         arrays to be filled [MW, degC].
 
     Returns
     -------
     None
-        ``track`` [MW, degC] is written.
+        ``state_and_outputs`` [MW, degC] is written.
 
     Notes
     -----
@@ -244,12 +244,12 @@ def rack_kernel(
     solved in closed form; all its coefficients are positive, so it is stable and monotone at any
     length, and what comes in equals what goes out and is kept.
     """
-    racks, units = len(table.places.hall), len(table.places.first) - 1
+    racks, units = len(table.places.hall), len(table.places.first_rack) - 1
     bench = _Bench(np.empty(racks), np.empty(units), np.empty(units))
-    for step in range(len(drive.water)):
-        _work(table, drive, step, bench, track[1])
-        _exchange(table, drive, step, bench, track)
-        _warm(table, drive, step, bench, track)
+    for step in range(len(drive.facility_water)):
+        _work(table, drive, step, bench, state_and_outputs[1])
+        _exchange(table, drive, step, bench, state_and_outputs)
+        _warm(table, drive, step, bench, state_and_outputs)
 
 
 def _work(
@@ -257,17 +257,17 @@ def _work(
 ) -> None:
     """Enter power and heat of all racks, and their chips above the coolant at declared flow."""
     halls, hall = table.halls, table.places.hall
-    deviation = drive.deviation[drive.spell[step]]
-    last_piece = halls.rise.shape[1] - 2
+    deviation = drive.deviation[drive.work_interval[step]]
+    last_piece = halls.chip_temperature_rise.shape[1] - 2
     for r in range(len(hall)):
         h = hall[r]
-        work = drive.share[step, h]
+        work = drive.work_share[step, h]
         room = max(min(work, 1.0 - work), 0.0)
-        power = halls.idle[h] + halls.span[h] * (work + room * deviation[r])
-        place = power * halls.knots[h]
+        power = halls.idle_power[h] + halls.power_span[h] * (work + room * deviation[r])
+        place = power * halls.knots_per_mw[h]
         k = min(int(place), last_piece)
-        low = halls.rise[h, k]
-        found.chip[step, r] = low + (place - k) * (halls.rise[h, k + 1] - low)
+        low = halls.chip_temperature_rise[h, k]
+        found.chip[step, r] = low + (place - k) * (halls.chip_temperature_rise[h, k + 1] - low)
         found.rack_power[step, r] = power
         bench.heats[r] = halls.liquid_share[h] * power
 
@@ -280,10 +280,10 @@ def _exchange(
     track: tuple[CoolantState, RackOutputs],
 ) -> None:
     """Step the coolant of all units, and enter what they take, pass on and keep themselves."""
-    unit, first = table.unit, table.places.first
+    unit, first = table.cdu, table.places.first_rack
     state, found = track
-    lag, slow = unit.rack_capacity / drive.hours, unit.unit_capacity / drive.hours
-    water = drive.water[step]
+    lag, slow = unit.rack_capacity / drive.step, unit.cdu_capacity / drive.step
+    water = drive.facility_water[step]
     for c in range(len(first) - 1):
         heat, warmth = 0.0, 0.0
         for r in range(first[c], first[c + 1]):
@@ -294,15 +294,15 @@ def _exchange(
         each = rate / count
         blend = 1.0 / (lag + each)
         mean, follow = blend * (lag * warmth + heat) / count, each * blend
-        supply = slow * state.units[c] + (rate - passing) * mean
+        supply = slow * state.cdus[c] + (rate - passing) * mean
         supply += pump * (1.0 - passing / rate) + passing * water
         supply /= slow + rate * (1.0 - follow) + passing * follow
         back = mean + follow * supply
-        found.unit_heat[step, c], found.unit_pump[step, c] = heat, pump
-        found.unit_passed[step, c] = passing * (back + pump / rate - water)
-        found.unit_kept[step, c] = slow * (supply - state.units[c])
-        found.unit_supply[step, c] = supply
-        state.units[c] = supply
+        found.cdu_heat[step, c], found.cdu_pump_power[step, c] = heat, pump
+        found.cdu_transferred_heat[step, c] = passing * (back + pump / rate - water)
+        found.cdu_stored_heat[step, c] = slow * (supply - state.cdus[c])
+        found.cdu_supply_temperature[step, c] = supply
+        state.cdus[c] = supply
         bench.blend[c], bench.brought[c] = blend, each * supply
 
 
@@ -314,13 +314,13 @@ def _warm(
     track: tuple[CoolantState, RackOutputs],
 ) -> None:
     """Step the coolant of all racks, and enter what it keeps and how hot their chips are."""
-    first, lag = table.places.first, table.unit.rack_capacity / drive.hours
+    first, lag = table.places.first_rack, table.cdu.rack_capacity / drive.step
     hall, resistance = table.places.hall, table.halls.resistance
     state, found = track
     worst = 0.0
     for c in range(len(first) - 1):
-        kept, supply = 0.0, state.units[c]
-        k, w = _place(table.unit, found.unit_heat[step, c])
+        kept, supply = 0.0, state.cdus[c]
+        k, w = _place(table.cdu, found.cdu_heat[step, c])
         for r in range(first[c], first[c + 1]):
             held = lag * state.racks[r] + bench.heats[r] + bench.brought[c]
             back = bench.blend[c] * held
@@ -330,11 +330,11 @@ def _warm(
             low = resistance[hall[r], k]
             plate = low + w * (resistance[hall[r], k + 1] - low)
             found.chip[step, r] = supply + plate * found.chip[step, r]
-        found.unit_kept[step, c] += lag * kept
-        taken = found.unit_heat[step, c] + found.unit_pump[step, c]
-        lost = taken - found.unit_passed[step, c] - found.unit_kept[step, c]
+        found.cdu_stored_heat[step, c] += lag * kept
+        taken = found.cdu_heat[step, c] + found.cdu_pump_power[step, c]
+        lost = taken - found.cdu_transferred_heat[step, c] - found.cdu_stored_heat[step, c]
         worst = max(worst, abs(lost) / max(taken, MIN_BALANCE_HEAT_MW))
-    found.closure[step] = worst
+    found.balance_error[step] = worst
 
 
 def _flow(unit: CduTable, heat: float) -> tuple[float, float, float]:
@@ -342,15 +342,15 @@ def _flow(unit: CduTable, heat: float) -> tuple[float, float, float]:
     k, w = _place(unit, heat)
     return (
         unit.pump_power[k] + w * (unit.pump_power[k + 1] - unit.pump_power[k]),
-        unit.rate[k] + w * (unit.rate[k + 1] - unit.rate[k]),
-        unit.passing[k] + w * (unit.passing[k + 1] - unit.passing[k]),
+        unit.capacity_rate[k] + w * (unit.capacity_rate[k + 1] - unit.capacity_rate[k]),
+        unit.heat_per_kelvin[k] + w * (unit.heat_per_kelvin[k + 1] - unit.heat_per_kelvin[k]),
     )
 
 
 def _place(unit: CduTable, heat: float) -> tuple[int, float]:
     """Return the piece of the unit's tables where a heat lies, and how far into it. [1]"""
-    place = heat * unit.knots
-    k = min(int(place), len(unit.rate) - 2)
+    place = heat * unit.knots_per_mw
+    k = min(int(place), len(unit.capacity_rate) - 2)
     return k, place - k
 
 
@@ -373,7 +373,7 @@ class ChipTable(NamedTuple):
         Mean power of a chip at the knots, ``(hall, knot)``. [W]
     factor
         Power of a chip over the mean of its rack, mean 1 over a rack, ``(rack, chip)``. [1]
-    kept
+    decay
         Share of a distance from the steady state that is left after a step. [1]
     """
 
@@ -382,7 +382,7 @@ class ChipTable(NamedTuple):
     knots: FloatArray
     power: FloatArray
     factor: Float32Array
-    kept: float
+    decay: float
 
 
 class ChipInputs(NamedTuple):
@@ -445,7 +445,7 @@ def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None
     coolant stand still over it.
     """
     state, powers, temperatures = track
-    last_piece, kept = table.power.shape[1] - 2, np.float32(table.kept)
+    last_piece, kept = table.power.shape[1] - 2, np.float32(table.decay)
     for t in range(drive.rack_power.shape[0]):
         for r in range(drive.rack_power.shape[1]):
             h = table.hall[r]

@@ -46,7 +46,7 @@ class RackLayout:
         Its bank of coolant units.
     halls
         Its halls.
-    places, hall_table, unit_table
+    places, hall_table, cdu_table
         Who stands where, and what they do.
     chip_power
         Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
@@ -57,11 +57,11 @@ class RackLayout:
     halls: tuple[ITHall, ...]
     places: RackPlacement
     hall_table: HallTable
-    unit_table: CduTable
+    cdu_table: CduTable
     chip_power: FloatArray
 
     @classmethod
-    def of(cls, site: Site) -> Self:
+    def from_site(cls, site: Site) -> Self:
         """Return the layout of a site.
 
         Racks stand hall after hall; each unit serves neighbours, in numbers as equal as can be.
@@ -72,23 +72,23 @@ class RackLayout:
             If the site has not exactly one bank of coolant units, or less racks than units, or if
             air cools the chips of a hall.
         """
-        halls, banks = site.of(ITHall), site.of(CduBank)
+        halls, banks = site.machines_of(ITHall), site.machines_of(CduBank)
         if len(banks) != 1 or banks[0].count > site.racks:
-            mend = "racks are viewed behind one bank of coolant units, each with a rack or more"
+            remedy = "racks are viewed behind one bank of coolant units, each with a rack or more"
             shown = ", ".join(bank.name for bank in banks)
             raise StateError(
-                site.name, [ValidationIssue(place="equipment, cdu", value=shown, mend=mend)]
+                site.name, [ValidationIssue(location="equipment, cdu", found=shown, remedy=remedy)]
             )
         airy = [hall.name for hall in halls if hall.is_air_cooled]
         if airy:
-            mend = "racks are viewed where coolant cools their chips"
+            remedy = "racks are viewed where coolant cools their chips"
             raise StateError(
-                site.name, [ValidationIssue(place="hall", value=", ".join(airy), mend=mend)]
+                site.name, [ValidationIssue(location="hall", found=", ".join(airy), remedy=remedy)]
             )
         cdu = banks[0]
         first = np.arange(cdu.count + 1) * site.racks // cdu.count
         hall = np.repeat(np.arange(len(halls)), [h.racks for h in halls])
-        places = RackPlacement(first=first.astype(np.int64), hall=hall.astype(np.int64))
+        places = RackPlacement(first_rack=first.astype(np.int64), hall=hall.astype(np.int64))
         most = _HEADROOM * _most_heat(halls, places)
         return cls(
             site=site,
@@ -96,40 +96,42 @@ class RackLayout:
             halls=halls,
             places=places,
             hall_table=_hall_table(halls, cdu, most),
-            unit_table=_unit_table(cdu, most, site.racks),
+            cdu_table=_unit_table(cdu, most, site.racks),
             chip_power=np.stack([_chip_power(h) for h in halls]),
         )
 
     @property
-    def warm(self) -> CoolingPlant:
+    def facility_plant(self) -> CoolingPlant:
         """The plant whose water goes to the units."""
-        return next(plant for plant in self.site.of(CoolingPlant) if plant.serves == "warm")
+        return next(
+            plant for plant in self.site.machines_of(CoolingPlant) if plant.serves == "warm"
+        )
 
-    def table(self, points: SetPoints | None = None) -> RackTable:
+    def rack_table(self, set_points: SetPoints | None = None) -> RackTable:
         """Return what racks and units do, for their kernel.
 
         Parameters
         ----------
-        points
+        set_points
             Set points of the water, each a single number; by default the declared ones.
         """
-        if points is None:
-            return RackTable(self.places, self.hall_table, self.unit_table)
-        most = (TABLE_POINTS - 1) / self.unit_table.knots
-        resistance = _resistances(self.halls, self.cdu, most, points)
+        if set_points is None:
+            return RackTable(self.places, self.hall_table, self.cdu_table)
+        most = (TABLE_POINTS - 1) / self.cdu_table.knots_per_mw
+        resistance = _resistances(self.halls, self.cdu, most, set_points)
         return RackTable(
             self.places,
             self.hall_table._replace(resistance=resistance),
-            _unit_table(self.cdu, most, self.racks, steered=(self.warm, points)),
+            _unit_table(self.cdu, most, self.rack_count, steered=(self.facility_plant, set_points)),
         )
 
     @property
-    def racks(self) -> int:
+    def rack_count(self) -> int:
         """Number of racks. [1]"""
         return len(self.places.hall)
 
     @property
-    def units(self) -> int:
+    def cdu_count(self) -> int:
         """Number of coolant units. [1]"""
         return self.cdu.count
 
@@ -139,14 +141,14 @@ class RackLayout:
         return np.array([f"{h.name}/r{r + 1:04d}" for h in self.halls for r in range(h.racks)])
 
     @cached_property
-    def unit_labels(self) -> NDArray[np.str_]:
+    def cdu_labels(self) -> NDArray[np.str_]:
         """Names of the coolant units."""
-        return np.array([f"{self.cdu.name}/u{unit + 1:03d}" for unit in range(self.units)])
+        return np.array([f"{self.cdu.name}/u{unit + 1:03d}" for unit in range(self.cdu_count)])
 
     @cached_property
-    def unit_of_rack(self) -> NDArray[np.int64]:
+    def cdu_of_rack(self) -> NDArray[np.int64]:
         """Index of the coolant unit of each rack, ``(rack,)``."""
-        return np.repeat(np.arange(self.units), np.diff(self.places.first))
+        return np.repeat(np.arange(self.cdu_count), np.diff(self.places.first_rack))
 
 
 def _knots(hall: ITHall) -> FloatArray:
@@ -162,11 +164,13 @@ def _chip_power(hall: ITHall) -> FloatArray:
 def _hall_table(halls: tuple[ITHall, ...], cdu: CduBank, most: float) -> HallTable:
     cold = np.zeros(TABLE_POINTS)
     return HallTable(
-        idle=np.array([h.rack_idle_power for h in halls]),
-        span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
+        idle_power=np.array([h.rack_idle_power for h in halls]),
+        power_span=np.array([h.rack_power - h.rack_idle_power for h in halls]),
         liquid_share=np.array([h.liquid_share for h in halls]),
-        knots=np.array([(TABLE_POINTS - 1) / h.rack_power for h in halls]),
-        rise=np.stack([np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]),
+        knots_per_mw=np.array([(TABLE_POINTS - 1) / h.rack_power for h in halls]),
+        chip_temperature_rise=np.stack(
+            [np.maximum(h.chip_temperature(_knots(h), cold), 0.0) for h in halls]
+        ),
         resistance=_resistances(halls, cdu, most),
     )
 
@@ -175,7 +179,7 @@ def _resistances(
     halls: tuple[ITHall, ...], cdu: CduBank, most: float, points: SetPoints | None = None
 ) -> FloatArray:
     """Return the resistance of all halls' plates at the knots of a unit, ``(hall, knot)``. [1]"""
-    flow = cdu.plate_flow(np.linspace(0.0, most, TABLE_POINTS) * cdu.count, points)
+    flow = cdu.cold_plate_flow(np.linspace(0.0, most, TABLE_POINTS) * cdu.count, points)
     return np.stack([_resistance(h, flow) for h in halls])
 
 
@@ -188,7 +192,7 @@ def _resistance(hall: ITHall, flow: FloatArray) -> FloatArray:
 def _most_heat(halls: tuple[ITHall, ...], places: RackPlacement) -> float:
     """Return the most heat that the racks of one unit bring. [MW]"""
     most = np.array([h.rack_power * h.liquid_share for h in halls])[places.hall]
-    return float(np.add.reduceat(most, places.first[:-1]).max())
+    return float(np.add.reduceat(most, places.first_rack[:-1]).max())
 
 
 def _unit_table(
@@ -202,24 +206,24 @@ def _unit_table(
     convert = next(r for r in cdu.relations() if isinstance(r, Convert))
     if steered is not None:
         plant, points = steered
-        through = plant.share(
-            bank, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+        through = plant.consumer_flow(
+            bank, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
         )
-    physics = convert.at(points).physics
-    pump = physics(bank, _calm(TABLE_POINTS)).draws["critical"] / cdu.count
+    physics = convert.with_set_points(points).physics
+    pump = physics(bank, _calm(TABLE_POINTS)).inputs["critical"] / cdu.count
     carried = heat + pump
     rated_rate = cdu.rated_heat / cdu.technology_range
-    rate = cdu.flow(carried * cdu.count, points) * rated_rate
+    rate = cdu.coolant_flow(carried * cdu.count, points) * rated_rate
     approach = cdu.technology_supply_temperature(
-        bank, np.zeros(TABLE_POINTS), points=points, facility_flow=through
+        bank, np.zeros(TABLE_POINTS), set_points=points, facility_flow=through
     )
     return CduTable(
-        knots=(TABLE_POINTS - 1) / most,
+        knots_per_mw=(TABLE_POINTS - 1) / most,
         pump_power=pump,
-        rate=rate,
-        passing=1.0 / (approach / carried + 1.0 / rate),
+        capacity_rate=rate,
+        heat_per_kelvin=1.0 / (approach / carried + 1.0 / rate),
         rack_capacity=rated_rate * cdu.count / racks * RACK_RESIDENCE_S / _HOUR,
-        unit_capacity=rated_rate * CDU_RESIDENCE_S / _HOUR,
+        cdu_capacity=rated_rate * CDU_RESIDENCE_S / _HOUR,
     )
 
 

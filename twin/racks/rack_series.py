@@ -68,7 +68,7 @@ class ViewWindow:
     step: np.timedelta64
 
     @classmethod
-    def of(cls, result: xr.Dataset, time: slice, step: np.timedelta64) -> Self:
+    def from_run(cls, result: xr.Dataset, time: slice, step: np.timedelta64) -> Self:
         """Return the window of a run that a slice of moments asks for, as wide as whole steps.
 
         Raises
@@ -77,13 +77,13 @@ class ViewWindow:
             If the window lies outside the run, or a step is not a part of every interval.
         """
         edges = time_axes.interval_edges(result)
-        start, stop, faults = window_bounds(edges, time)
+        start, stop, issues = window_bounds(edges, time)
         zero = np.timedelta64(0, "us")
         if step <= zero or (np.diff(edges) % step != zero).any():
-            mend = "choose a step that divides every interval of the run"
-            faults.append(ValidationIssue(place="step", value=str(step), mend=mend))
-        if faults:
-            raise StateError("view", faults)
+            remedy = "choose a step that divides every interval of the run"
+            issues.append(ValidationIssue(location="step", found=str(step), remedy=remedy))
+        if issues:
+            raise StateError("view", issues)
         start = edges[0] + (start - edges[0]) // step * step
         return cls(start=start, count=int(-((start - stop) // step)), step=step)
 
@@ -93,11 +93,11 @@ class ViewWindow:
         return np.asarray(self.start + np.arange(self.count + 1) * self.step, "datetime64[us]")
 
     @property
-    def hours(self) -> float:
+    def step_hours(self) -> float:
         """Length of a step. [h]"""
         return float(self.step / time_axes.HOUR)
 
-    def take(self, first: int, count: int) -> "ViewWindow":
+    def select(self, first: int, count: int) -> "ViewWindow":
         """Return some of the steps."""
         return ViewWindow(start=self.start + first * self.step, count=count, step=self.step)
 
@@ -106,10 +106,10 @@ class ViewWindow:
         """Its last edge. [datetime64, us]"""
         return self.start + self.count * self.step
 
-    def before(self, edge: np.datetime64, time: np.timedelta64) -> "ViewWindow":
+    def preceding(self, edge: np.datetime64, time: np.timedelta64) -> "ViewWindow":
         """Return the steps of some time before it, as far as there are any after an edge."""
         back = int(min(-(-time // self.step), (self.start - edge) // self.step))
-        return self.take(-back, back)
+        return self.select(-back, back)
 
 
 def window_bounds(
@@ -120,8 +120,12 @@ def window_bounds(
     stop = edges[-1] if time.stop is None else time_axes.to_utc(str(time.stop))
     if edges[0] <= start < stop <= edges[-1]:
         return start, stop, []
-    mend = f"choose a window inside {edges[0]} to {edges[-1]}"
-    return start, stop, [ValidationIssue(place="time", value=f"{start} to {stop}", mend=mend)]
+    remedy = f"choose a window inside {edges[0]} to {edges[-1]}"
+    return (
+        start,
+        stop,
+        [ValidationIssue(location="time", found=f"{start} to {stop}", remedy=remedy)],
+    )
 
 
 def simulate_racks(
@@ -153,12 +157,12 @@ def simulate_racks(
         What they did, and the coolant at the window's end.
     """
     if state is None:
-        lead = window.before(time_axes.interval_edges(result)[0], COOLANT_WARM_UP)
+        lead = window.preceding(time_axes.interval_edges(result)[0], COOLANT_WARM_UP)
         state = _racks_rest(layout, result, lead if lead.count else window, seed=seed)
         for first in range(0, lead.count, _PIECE):
-            piece = lead.take(first, min(_PIECE, lead.count - first))
+            piece = lead.select(first, min(_PIECE, lead.count - first))
             _, state = simulate_racks(layout, result, piece, seed=seed, state=state)
-    coolant = CoolantState(racks=state.racks.copy(), units=state.units.copy())
+    coolant = CoolantState(racks=state.racks.copy(), cdus=state.cdus.copy())
     found = _room(layout, window.count)
     first = 0
     for piece, points in _steady(layout, result, window):
@@ -166,7 +170,7 @@ def simulate_racks(
         part = RackOutputs._make(values[rows] for values in found)
         drive = _drive(layout, result, piece, seed=seed)
         compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
-            layout.table(points), drive, (coolant, part)
+            layout.rack_table(points), drive, (coolant, part)
         )
         first += piece.count
     return found, coolant
@@ -175,45 +179,45 @@ def simulate_racks(
 def rack_dataset(layout: RackLayout, window: ViewWindow, found: RackOutputs) -> xr.Dataset:
     """Return what racks and units did with labels, units and meanings."""
     whole = time_axes.interval_axes(window.edges)
-    labels = layout.unit_labels
+    labels = layout.cdu_labels
     names = [hall.name for hall in layout.halls]
     variables_ = {
         "rack_power": (("time", "rack"), found.rack_power),
         "rack_return_temperature": (("time", "rack"), found.rack_return),
         "chip_temperature": (("time", "rack"), found.chip),
-        "cdu_output": (("time", "unit"), found.unit_heat),
-        "cdu_pump_power": (("time", "unit"), found.unit_pump),
-        "cdu_passed_heat": (("time", "unit"), found.unit_passed),
-        "cdu_kept_heat": (("time", "unit"), found.unit_kept),
-        "technology_supply_temperature": (("time", "unit"), found.unit_supply),
-        "closure": (("time",), found.closure),
+        "cdu_output": (("time", "unit"), found.cdu_heat),
+        "cdu_pump_power": (("time", "unit"), found.cdu_pump_power),
+        "cdu_passed_heat": (("time", "unit"), found.cdu_transferred_heat),
+        "cdu_kept_heat": (("time", "unit"), found.cdu_stored_heat),
+        "technology_supply_temperature": (("time", "unit"), found.cdu_supply_temperature),
+        "closure": (("time",), found.balance_error),
     }
     coords = {
         "rack": layout.rack_labels,
         "unit": labels,
         "hall": ("rack", np.array(names)[layout.places.hall]),
-        "serving": ("rack", labels[layout.unit_of_rack]),
+        "serving": ("rack", labels[layout.cdu_of_rack]),
     }
     return variables.tag_dataset(xr.Dataset(variables_, coords={**whole.coords, **coords}))
 
 
 def rack_values_per_step(layout: RackLayout) -> int:
     """Return how many numbers of four bytes a step has. [1]"""
-    return _RACK_VARIABLES * layout.racks + 2 * _UNIT_VARIABLES * layout.units
+    return _RACK_VARIABLES * layout.rack_count + 2 * _UNIT_VARIABLES * layout.cdu_count
 
 
 def _room(layout: RackLayout, count: int) -> RackOutputs:
-    racks, units = (count, layout.racks), (count, layout.units)
+    racks, units = (count, layout.rack_count), (count, layout.cdu_count)
     return RackOutputs(
         rack_power=np.empty(racks, np.float32),
         rack_return=np.empty(racks, np.float32),
         chip=np.empty(racks, np.float32),
-        unit_heat=np.empty(units),
-        unit_pump=np.empty(units),
-        unit_passed=np.empty(units),
-        unit_kept=np.empty(units),
-        unit_supply=np.empty(units),
-        closure=np.empty(count),
+        cdu_heat=np.empty(units),
+        cdu_pump_power=np.empty(units),
+        cdu_transferred_heat=np.empty(units),
+        cdu_stored_heat=np.empty(units),
+        cdu_supply_temperature=np.empty(units),
+        balance_error=np.empty(count),
     )
 
 
@@ -221,12 +225,12 @@ def _racks_rest(
     layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int
 ) -> CoolantState:
     """Return the coolant as it would stand after the window's first step had lasted for ever."""
-    first = window.take(0, 1)
-    state = CoolantState(racks=np.zeros(layout.racks), units=np.zeros(layout.units))
-    drive = _drive(layout, result, first, seed=seed)._replace(hours=_ENDLESS)
+    first = window.select(0, 1)
+    state = CoolantState(racks=np.zeros(layout.rack_count), cdus=np.zeros(layout.cdu_count))
+    drive = _drive(layout, result, first, seed=seed)._replace(step=_ENDLESS)
     ((_, points),) = _steady(layout, result, first)
     compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
-        layout.table(points), drive, (state, _room(layout, 1))
+        layout.rack_table(points), drive, (state, _room(layout, 1))
     )
     return state
 
@@ -251,16 +255,16 @@ def _steady(
     starts = [0, *(np.flatnonzero(moves) + 1).tolist()]
     for begin, end in zip(starts, [*starts[1:], window.count], strict=True):
         at = int(interval[begin]) - low
-        yield window.take(begin, end - begin), _moment(points, at)
+        yield window.select(begin, end - begin), _moment(points, at)
 
 
 def _points(layout: RackLayout, result: xr.Dataset) -> SetPoints | None:
     """Return the set points that a run was told, if they stand beside it."""
-    orders: dict[tuple[str, str], FloatArray] = {}
+    dispatch: dict[tuple[str, str], FloatArray] = {}
     for word, (_, dim) in SET_POINT_VARIABLES.items():
         if word in result:  # machines that were told none have a gap beside those of the run
-            orders |= read_set_points(layout.site, result[[word]].dropna(dim, how="all"))
-    return collect_set_points(layout.site, orders)
+            dispatch |= read_set_points(layout.site, result[[word]].dropna(dim, how="all"))
+    return collect_set_points(layout.site, dispatch)
 
 
 def _moment(points: SetPoints, at: int) -> SetPoints:
@@ -278,19 +282,23 @@ def _refuse_untold(layout: RackLayout, result: xr.Dataset, points: SetPoints | N
     if word not in result or "cdu_output" not in result:
         return
     heat = result["cdu_output"].sel(cdu=cdu.name).to_numpy()
-    through = layout.warm.share(
-        heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+    through = layout.facility_plant.consumer_flow(
+        heat, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
     )
     water = _water(layout, result)[1:]
-    wanted = cdu.technology_supply_temperature(heat, water, points=points, facility_flow=through)
+    wanted = cdu.technology_supply_temperature(
+        heat, water, set_points=points, facility_flow=through
+    )
     off = np.abs(result[word].sel(cdu=cdu.name).to_numpy() - wanted).max()
     if off > _ALIKE:
-        mend = (
+        remedy = (
             "view the run with the site it was made of, and assign to it the set points that it "
             "was told, facility_range_set_point and technology_range_set_point"
         )
-        fault = ValidationIssue(place=f"{word} of {cdu.name}", value=f"{off:.3g} K off", mend=mend)
-        raise StateError("view", [fault])
+        issue = ValidationIssue(
+            location=f"{word} of {cdu.name}", found=f"{off:.3g} K off", remedy=remedy
+        )
+        raise StateError("view", [issue])
 
 
 def _drive(layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: int) -> RackInputs:
@@ -303,11 +311,13 @@ def _drive(layout: RackLayout, result: xr.Dataset, window: ViewWindow, *, seed: 
     spells = (fine[:-1] - np.datetime64(0, "us")) // WORK_INTERVAL
     first = int(spells[0])
     return RackInputs(
-        share=_shares(layout, part)[interval - low],
+        work_share=_shares(layout, part)[interval - low],
         deviation=work_deviations(layout.places, first, int(spells[-1]) - first + 1, seed=seed),
-        spell=spells - first,
-        water=np.interp((fine[1:] - fine[0]) / time_axes.HOUR, edges, _water(layout, part)),
-        hours=window.hours,
+        work_interval=spells - first,
+        facility_water=np.interp(
+            (fine[1:] - fine[0]) / time_axes.HOUR, edges, _water(layout, part)
+        ),
+        step=window.step_hours,
     )
 
 
@@ -315,8 +325,10 @@ def _shares(layout: RackLayout, result: xr.Dataset) -> FloatArray:
     """Return the mean work of the racks of each hall, ``(time, hall)``. [1]"""
     power = result["hall_power"].sel(hall=[hall.name for hall in layout.halls]).to_numpy()
     if not np.isfinite(power).all():  # a kernel would look up no place in its tables
-        mend = "view a run whose halls all have a power"
-        raise StateError("view", [ValidationIssue(place="hall_power", value="nan", mend=mend)])
+        remedy = "view a run whose halls all have a power"
+        raise StateError(
+            "view", [ValidationIssue(location="hall_power", found="nan", remedy=remedy)]
+        )
     idle = np.array([hall.idle_power for hall in layout.halls])
     full = np.array([hall.full_power for hall in layout.halls])
     return np.asarray((power - idle) / (full - idle))
@@ -325,7 +337,7 @@ def _shares(layout: RackLayout, result: xr.Dataset) -> FloatArray:
 def _water(layout: RackLayout, result: xr.Dataset) -> FloatArray:
     """Return the warm facility water at the run's edges, as it arrives at the halls. [degC]"""
     name = ARRIVING_TEMPERATURE if ARRIVING_TEMPERATURE in result else "facility_supply_temperature"
-    supply = result[name].sel(circuit=layout.warm.name)
+    supply = result[name].sel(circuit=layout.facility_plant.name)
     return np.asarray(supply.to_numpy(), dtype=np.float64)
 
 
@@ -341,12 +353,12 @@ MAX_WORK_DEVIATION: Final = 0.8
 _LENGTH, _PHASE, _WORK = np.uint64(1), np.uint64(2), np.uint64(3)  # what is drawn
 
 
-def work_deviations(places: RackPlacement, first: int, count: int, *, seed: int) -> Float32Array:
+def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: int) -> Float32Array:
     """Return how much busier each rack is than its hall, spell by spell.
 
     Parameters
     ----------
-    places
+    placement
         Where the racks stand.
     first
         The first spell, counted from 1970. [1]
@@ -366,7 +378,7 @@ def work_deviations(places: RackPlacement, first: int, count: int, *, seed: int)
     What a rack does in a spell follows from seed, rack and spell alone, so any window of a year
     can be looked at without what was before.
     """
-    rack = np.arange(len(places.hall), dtype=np.uint64)
+    rack = np.arange(len(placement.hall), dtype=np.uint64)
     root = np.uint64(seed)
     length = MIN_JOB_INTERVALS + (
         _draw(root, _LENGTH, rack) * (MAX_JOB_INTERVALS - MIN_JOB_INTERVALS + 1)
@@ -375,8 +387,8 @@ def work_deviations(places: RackPlacement, first: int, count: int, *, seed: int)
     spells = first + np.arange(count, dtype=np.int64)[:, None]
     job = ((spells + phase) // length).astype(np.uint64)
     work = 2.0 * _draw(root, _WORK, rack, job) - 1.0
-    for hall in range(int(places.hall[-1]) + 1):
-        mine = places.hall == hall
+    for hall in range(int(placement.hall[-1]) + 1):
+        mine = placement.hall == hall
         work[:, mine] -= work[:, mine].mean(axis=1, keepdims=True)
     return (0.5 * MAX_WORK_DEVIATION * work).astype(np.float32)
 
@@ -427,18 +439,18 @@ def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
     """
     counts = {hall.chips_per_rack for hall in layout.halls}
     if len(counts) != 1:
-        mend = "chips are viewed where all racks have equally many"
-        fault = ValidationIssue(place="chips_per_rack", value=str(sorted(counts)), mend=mend)
-        raise StateError(layout.site.name, [fault])
-    draw = np.random.default_rng(seed).standard_normal((layout.racks, counts.pop()))
+        remedy = "chips are viewed where all racks have equally many"
+        issue = ValidationIssue(location="chips_per_rack", found=str(sorted(counts)), remedy=remedy)
+        raise StateError(layout.site.name, [issue])
+    draw = np.random.default_rng(seed).standard_normal((layout.rack_count, counts.pop()))
     factor = 1.0 + CHIP_POWER_STD * (draw - draw.mean(axis=1, keepdims=True))
     return ChipTable(
         hall=layout.places.hall,
-        unit=layout.unit_of_rack,
-        knots=layout.hall_table.knots,
+        unit=layout.cdu_of_rack,
+        knots=layout.hall_table.knots_per_mw,
         power=layout.chip_power,
         factor=factor.astype(np.float32),
-        kept=math.exp(-hours * _SECONDS / PLATE_TIME_CONSTANT_S),
+        decay=math.exp(-hours * _SECONDS / PLATE_TIME_CONSTANT_S),
     )
 
 
@@ -473,7 +485,7 @@ def simulate_chips(
     tuple
         What they did, and how they stand at the window's end.
     """
-    lead = window.before(time_axes.interval_edges(result)[0], _WARM_UP)
+    lead = window.preceding(time_axes.interval_edges(result)[0], _WARM_UP)
     if state is not None:
         coolant, chips = state
     elif lead.count:
@@ -511,7 +523,7 @@ def _step(table: ChipTable, found: RackOutputs, chips: Float32Array) -> ChipArra
     shape = (len(found.rack_power), *chips.shape)
     track = ChipOutputs(chips, np.empty(shape, np.float32), np.empty(shape, np.float32))
     compile_kernel(chip_kernel)(
-        table, ChipInputs(found.rack_power, found.chip, found.unit_supply), track
+        table, ChipInputs(found.rack_power, found.chip, found.cdu_supply_temperature), track
     )
     return track.power, track.temperature
 
@@ -520,7 +532,9 @@ def _chips_rest(table: ChipTable, found: RackOutputs) -> Float32Array:
     """Return the chips as they would stand after the first step had lasted for ever. [degC]"""
     chips = np.zeros(table.factor.shape, np.float32)
     first = found._replace(
-        rack_power=found.rack_power[:1], chip=found.chip[:1], unit_supply=found.unit_supply[:1]
+        rack_power=found.rack_power[:1],
+        chip=found.chip[:1],
+        cdu_supply_temperature=found.cdu_supply_temperature[:1],
     )
-    _step(table._replace(kept=0.0), first, chips)
+    _step(table._replace(decay=0.0), first, chips)
     return chips

@@ -81,8 +81,8 @@ def view(
     if level in ("site", "hall") or _HOLDS[level] in result:
         part = _cut(result, time)
         return part[[n for n in part if "hall" in part[n].dims]] if level == "hall" else part
-    layout = RackLayout.of(site)
-    window = ViewWindow.of(result, time, DEFAULT_STEPS[level] if step is None else step)
+    layout = RackLayout.from_site(site)
+    window = ViewWindow.from_run(result, time, DEFAULT_STEPS[level] if step is None else step)
     count = _steps(layout, level)
     pieces = _pieces(window, count)
     if len(pieces) == 1:
@@ -98,7 +98,7 @@ def view_blocks(
     time: slice | None = None,
     step: np.timedelta64 | None = None,
     seed: int = 0,
-    done: np.datetime64 | None = None,
+    skip_until: np.datetime64 | None = None,
 ) -> Iterator[xr.Dataset]:
     """View a run, or consecutive runs, block after block.
 
@@ -110,7 +110,7 @@ def view_blocks(
         Part to look at, of a single run; all by default.
     results
         Runs that follow one another, as :func:`twin.simulation.simulate.simulate_in_chunks` yields.
-    done
+    skip_until
         Blocks that end by this instant are left out; the others do not change by it.
 
     Yields
@@ -120,14 +120,14 @@ def view_blocks(
         for the last of each run.
     """
     _check(level)
-    layout = RackLayout.of(site)
+    layout = RackLayout.from_site(site)
     follower = _Follower(layout, level, seed=seed)
     for result in results:
-        whole = ViewWindow.of(
+        whole = ViewWindow.from_run(
             result, time or slice(None), DEFAULT_STEPS[level] if step is None else step
         )
         for window in _pieces(whole, _steps(layout, level)):
-            if done is not None and window.end <= done:
+            if skip_until is not None and window.end <= skip_until:
                 follower.skip(result, window)
             else:
                 yield follower.follow(result, window)
@@ -135,7 +135,7 @@ def view_blocks(
 
 def block_steps(site: Site, level: ViewLevel) -> int:
     """Return how many steps a block of a view has."""
-    return _steps(RackLayout.of(site), level)
+    return _steps(RackLayout.from_site(site), level)
 
 
 class _Follower:
@@ -151,7 +151,9 @@ class _Follower:
         """Return what they did in a window."""
         if self.level == "chip":
             if self.table is None:
-                self.table = rack_series.chip_table(self.layout, hours=window.hours, seed=self.seed)
+                self.table = rack_series.chip_table(
+                    self.layout, hours=window.step_hours, seed=self.seed
+                )
             done, self.chips = rack_series.simulate_chips(
                 self.layout,
                 result,
@@ -169,7 +171,7 @@ class _Follower:
     def skip(self, result: xr.Dataset, window: ViewWindow) -> None:
         """Stand at the end of a window without having followed more than the end of it."""
         self.coolant = self.chips = None
-        self.follow(result, window.take(window.count - 1, 1))
+        self.follow(result, window.select(window.count - 1, 1))
 
 
 def _lazy(
@@ -180,14 +182,16 @@ def _lazy(
         import dask.array  # noqa: PLC0415  (heavy, and only in the planner's environment)
         from dask.delayed import delayed  # noqa: PLC0415
     except ImportError:
-        mend = "choose less of the run by time, go through blocks(), or install dask"
+        remedy = "choose less of the run by time, go through blocks(), or install dask"
         value = f"{sum(piece.count for piece in pieces)} steps"
-        raise StateError("view", [ValidationIssue(place="time", value=value, mend=mend)]) from None
+        raise StateError(
+            "view", [ValidationIssue(location="time", found=value, remedy=remedy)]
+        ) from None
 
     def work(piece: ViewWindow) -> xr.Dataset:
         return _Follower(layout, level, seed=seed).follow(result, piece)
 
-    sample = work(pieces[0].take(0, 1))
+    sample = work(pieces[0].select(0, 1))
     found = [delayed(work)(piece) for piece in pieces]
 
     def join(name: str) -> xr.DataArray:
@@ -208,7 +212,7 @@ def _lazy(
 
 def _pieces(window: ViewWindow, count: int) -> list[ViewWindow]:
     starts = range(0, window.count, count)
-    return [window.take(first, min(count, window.count - first)) for first in starts]
+    return [window.select(first, min(count, window.count - first)) for first in starts]
 
 
 def _steps(layout: RackLayout, level: ViewLevel) -> int:
@@ -224,9 +228,9 @@ def _steps(layout: RackLayout, level: ViewLevel) -> int:
 def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
     """Return the intervals of a dataset that touch a part, and their edges."""
     edges = time_axes.interval_edges(result)
-    start, stop, faults = rack_series.window_bounds(edges, time)
-    if faults:
-        raise StateError("view", faults)
+    start, stop, issues = rack_series.window_bounds(edges, time)
+    if issues:
+        raise StateError("view", issues)
     low = int(np.searchsorted(edges, start, side="right")) - 1
     high = int(np.searchsorted(edges, stop, side="left"))
     part = result.isel(time=slice(low, high))
@@ -235,5 +239,7 @@ def _cut(result: xr.Dataset, time: slice) -> xr.Dataset:
 
 def _check(level: str) -> None:
     if level not in VIEW_LEVELS:
-        mend = f"choose one of {', '.join(VIEW_LEVELS)}"
-        raise StateError("view", [ValidationIssue(place="level", value=str(level), mend=mend)])
+        remedy = f"choose one of {', '.join(VIEW_LEVELS)}"
+        raise StateError(
+            "view", [ValidationIssue(location="level", found=str(level), remedy=remedy)]
+        )

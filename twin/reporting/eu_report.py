@@ -96,14 +96,14 @@ def report_items(
     variables.check_variables(
         whole, *dict.fromkeys((*INDICATOR_VARIABLES, *report_variables(whole)))
     )
-    mend = "no figure can be told over it; leave the interval out, or tell it"
-    faults = [
-        ValidationIssue(place=_first(whole, name, is_lost), value="no number", mend=mend)
+    remedy = "no figure can be told over it; leave the interval out, or tell it"
+    issues = [
+        ValidationIssue(location=_first(whole, name, is_lost), found="no number", remedy=remedy)
         for name, is_lost in missing_values(whole).items()
         if is_lost.any()
     ]
-    if faults := [*faults, *negative_rate_issues(whole), *_more_than_all(whole)]:
-        raise ProblemError("run", faults)
+    if issues := [*issues, *negative_rate_issues(whole), *_more_than_all(whole)]:
+        raise ProblemError("run", issues)
     found = indicators(run, carbon_intensity=carbon_intensity)
     gone = missing_variables(site, run)
     return (
@@ -141,14 +141,14 @@ def missing_values(run: xr.Dataset) -> dict[str, np.ndarray]:
 
 def negative_rate_issues(run: xr.Dataset) -> list[ValidationIssue]:
     """Return the fault of each rate that is below 0, with the first time at which it is."""
-    mend = "a power, water or carbon is never below 0; look at the sign, or write 0"
+    remedy = "a power, water or carbon is never below 0; look at the sign, or write 0"
     return [
         ValidationIssue(
-            place=_first(run, name, is_below),
-            value=(
+            location=_first(run, name, is_below),
+            found=(
                 f"{float(run[name].min()):g} {format_unit(run[name].attrs['units'])} at the least"
             ),
-            mend=mend,
+            remedy=remedy,
         )
         for name in SUMMED_VARIABLES
         if name in run and (is_below := _anywhere(run[name] < -NEGATIVE_TOLERANCE)).any()
@@ -160,8 +160,8 @@ def _more_than_all(run: xr.Dataset) -> Iterator[ValidationIssue]:
     inner, whole = _sum(run, "it_power"), _sum(run, "facility_power")
     if inner > whole * (1.0 + NEGATIVE_TOLERANCE):
         value = f"{inner:,.6g} MWh, of {whole:,.6g} MWh of the whole site"
-        mend = "a part draws no more than the whole; look at both meters and their units"
-        yield ValidationIssue(place="it_power", value=value, mend=mend)
+        remedy = "a part draws no more than the whole; look at both meters and their units"
+        yield ValidationIssue(location="it_power", found=value, remedy=remedy)
 
 
 def _anywhere(holds: xr.DataArray) -> np.ndarray:
@@ -175,11 +175,11 @@ def _first(run: xr.Dataset, name: str, holds: np.ndarray) -> str:
 
 
 def _installed(site: Site) -> Iterator[ReportItem]:
-    power = sum(hall.full_power for hall in site.of(ITHall))
+    power = sum(hall.full_power for hall in site.machines_of(ITHall))
     yield ReportItem(
         "P_IT", "installed power demand of the IT", "kW", KW_PER_MW * power, "site file"
     )
-    batteries = [b.capacity for b in site.of(Battery) if b.local_controller]
+    batteries = [b.capacity for b in site.machines_of(Battery) if b.local_controller]
     meaning = "battery capacity that may serve the grid"
     yield ReportItem("C_BtG", meaning, "kWh", KW_PER_MW * sum(batteries, 0.0), "site file")
 
@@ -191,16 +191,16 @@ def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
     yield ReportItem("E_IT", "energy of the IT, at the outputs of the UPS", "kWh", inner, "run")
     backup = "energy of backup generators"
     yield metered_item(
-        "E_DC-BG", backup, KW_PER_MW * _sum(run, "genset_output"), gone={"genset_output"} & gone
+        "E_DC-BG", backup, KW_PER_MW * _sum(run, "genset_output"), missing={"genset_output"} & gone
     )
     cooling = KW_PER_MW * sum(_sum(run, name) for name in COOLING_POWER_VARIABLES)
     plants = "energy of cooling plants, CDU pumps and hall fans"
-    yield metered_item("cooling", plants, cooling, gone={*COOLING_POWER_VARIABLES} & gone)
+    yield metered_item("cooling", plants, cooling, missing={*COOLING_POWER_VARIABLES} & gone)
     yield ReportItem("W_IN", "water taken in", "m3", _sum(run, "water_use"), "run")
     yield unknown_item("W_IN-POT", "of it potable", "m3", to="the water contract")
     reused = _sum(run, "heat_reuse_power")
     yield metered_item(
-        "E_REUSE", "heat reused", KW_PER_MW * reused, gone={"heat_reuse_power"} & gone
+        "E_REUSE", "heat reused", KW_PER_MW * reused, missing={"heat_reuse_power"} & gone
     )
     if reused > 0.0:
         warmth, meaning = _temperature_of_heat(site, run), "mean temperature of that heat"
@@ -219,8 +219,8 @@ def _used(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
 def _renewable(site: Site, run: xr.Dataset, gone: Set[str]) -> Iterator[ReportItem]:
     own, meaning = used_renewable_power(run), "renewable energy made on site and used there"
     energy = KW_PER_MW * float(own @ run["duration"])
-    figure = metered_item("E_RES-OOS", meaning, energy, gone={"renewable_used_power"} & gone)
-    bought = [source.name for source in site.of(Renewable) if source.price > 0.0]
+    figure = metered_item("E_RES-OOS", meaning, energy, missing={"renewable_used_power"} & gone)
+    bought = [source.name for source in site.machines_of(Renewable) if source.price > 0.0]
     if bought and figure.value:  # no site file tells where they stand
         paid = f"with {', '.join(bought)}, paid by contract: E_RES-PPA if not on site"
         figure = replace(figure, basis=f"{figure.basis}; {paid}")
@@ -266,7 +266,7 @@ def _temperature_of_heat(site: Site, run: xr.Dataset) -> float | None:
 
     None where others than the site's machines, as meters of its customers, hand it over.
     """
-    pumps = {pump.name: pump for pump in site.of(HeatReuse)}
+    pumps = {pump.name: pump for pump in site.machines_of(HeatReuse)}
     names = run["heat_reuse_power"]["heat_reuse"].to_numpy().tolist()
     if not pumps.keys() >= set(names):
         return None
@@ -274,7 +274,7 @@ def _temperature_of_heat(site: Site, run: xr.Dataset) -> float | None:
     heat = warmth = 0.0
     for pump in (pumps[name] for name in names):
         given = (run["heat_reuse_power"].sel(heat_reuse=pump.name) * run["duration"]).to_numpy()
-        supply = pump.supply_temperature if air is None else pump.supply_to(air)
+        supply = pump.supply_temperature if air is None else pump.network_supply_temperature(air)
         heat += float(given.sum())
         warmth += float((given * supply).sum())
     return warmth / heat

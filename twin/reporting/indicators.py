@@ -132,7 +132,9 @@ def missing_variables(site: Site, result: xr.Dataset) -> frozenset[str]:
     What such a machine did is not known, and not 0.
     """
     return frozenset(
-        word for word, kind in REPORTING_KINDS.items() if word not in result and any(site.of(kind))
+        word
+        for word, kind in REPORTING_KINDS.items()
+        if word not in result and any(site.machines_of(kind))
     )
 
 
@@ -231,9 +233,9 @@ def unknown_item(key: str, meaning: str, unit: str, *, to: str) -> ReportItem:
     return ReportItem(key, meaning, unit, None, f"known by {to}")
 
 
-def metered_item(key: str, meaning: str, energy: float, *, gone: Set[str]) -> ReportItem:
+def metered_item(key: str, meaning: str, energy: float, *, missing: Set[str]) -> ReportItem:
     """Return a figure of machines: what none of them tells is not known, and not 0. [kWh]"""
-    if gone:
+    if missing:
         return unknown_item(key, meaning, "kWh", to=METER_OPERATOR)
     return ReportItem(key, meaning, "kWh", energy, "run")
 
@@ -263,7 +265,7 @@ def carbon_items(site: Site, run: xr.Dataset, *, is_own_known: bool = True) -> I
     if "carbon_intensity" in run:
         carbon = float((bought * run["carbon_intensity"]) @ hours)
         yield ReportItem("carbon", "carbon of the import", "kg", carbon, "run; location-based")
-    contracts = site.of(HourlyMatching)  # one at most
+    contracts = site.machines_of(HourlyMatching)  # one at most
     is_told = "matched_power" in run or all(one.band_power > 0.0 for one in contracts)
     matched = xr.zeros_like(bought)
     for contract in contracts:

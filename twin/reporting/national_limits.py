@@ -52,7 +52,7 @@ class NationalLimit(DatedRule):
         """Return what the figure must not exceed, or reach. [1]"""
         return float(self.at_least or self.at_most or 0.0)
 
-    def binds_from(self, opened: date) -> date | None:
+    def applies_from(self, opened: date) -> date | None:
         """Return the first day on which a site must keep it, None if it is for others.
 
         Parameters
@@ -83,23 +83,23 @@ class LimitAssessment:
 
     Attributes
     ----------
-    duty
+    national_limit
         The limit.
-    value
+    indicator_value
         The figure as the law counts it; NaN where it is not known, or the IT drew nothing. [1]
-    binds_from
+    applies_from
         First day on which the site must keep it.
-    is_binding
+    applies
         Whether that day is past as the run ends.
-    is_kept
+    is_met
         Whether the figure lies within its limit; None where that is not known from a run.
     """
 
-    duty: NationalLimit
-    value: float
-    binds_from: date
-    is_binding: bool
-    is_kept: bool | None
+    national_limit: NationalLimit
+    indicator_value: float
+    applies_from: date
+    applies: bool
+    is_met: bool | None
 
 
 def assess_limits(
@@ -127,19 +127,19 @@ def assess_limits(
     told = legal_indicators(site, run)
     found = []
     for duty in duties:
-        first = duty.binds_from(opened)
+        first = duty.applies_from(opened)
         if first is None or (duty.valid_to is not None and duty.valid_to <= begin):
             continue
         found.append(
             LimitAssessment(
-                duty=duty,
-                value=told[duty.figure],
-                binds_from=first,
-                is_binding=first < end,
-                is_kept=_is_kept(duty, told[duty.figure]),
+                national_limit=duty,
+                indicator_value=told[duty.figure],
+                applies_from=first,
+                applies=first < end,
+                is_met=_is_kept(duty, told[duty.figure]),
             )
         )
-    return tuple(sorted(found, key=lambda one: (one.binds_from, one.duty.paragraph)))
+    return tuple(sorted(found, key=lambda one: (one.applies_from, one.national_limit.paragraph)))
 
 
 def legal_indicators(site: Site, run: xr.Dataset) -> dict[str, float]:
@@ -174,7 +174,7 @@ def _lifting(site: Site, run: xr.Dataset) -> xr.DataArray:
     air = run["air_temperature"].to_numpy() if "air_temperature" in run else None
     return none + sum(
         pump.power(given.sel(heat_reuse=pump.name).to_numpy(), air)
-        for pump in site.of(HeatReuse)
+        for pump in site.machines_of(HeatReuse)
         if pump.name in given["heat_reuse"]
     )
 

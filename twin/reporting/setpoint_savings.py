@@ -64,7 +64,7 @@ class CoolingProfile:
 
 
 def compare_control_strategies(
-    site: Site, halls: Mapping[str, FloatArray], weather: Weather, *, hours: FloatArray
+    site: Site, halls: Mapping[str, FloatArray], weather: Weather, *, durations: FloatArray
 ) -> dict[str, CoolingProfile]:
     """Return how a site cools in each of the :data:`CONTROL_STRATEGIES`.
 
@@ -76,7 +76,7 @@ def compare_control_strategies(
         Power of each hall, ``(time,)``. [MW]
     weather
         Outdoor air on ``time``.
-    hours
+    durations
         Lengths of the intervals. [h]
 
     Returns
@@ -87,78 +87,83 @@ def compare_control_strategies(
         know, and supply temperatures move slowly. All ways but the first leave enough flow when a
         pump trips.
     """
-    orders: dict[VariableKey, FloatArray] = {
+    dispatch: dict[VariableKey, FloatArray] = {
         ("hall_power", name): power for name, power in halls.items()
     }
-    orders |= idle_dispatch(site, len(hours))
-    heat = _heat(site, _run(site, orders, weather, hours))
+    dispatch |= idle_dispatch(site, len(durations))
+    heat = _heat(site, _run(site, dispatch, weather, durations))
     points = {
         FIXED_FLOW: _fixed(site, heat),
-        DECLARED_RANGE: _declared(site, len(hours)),
+        DECLARED_RANGE: _declared(site, len(durations)),
         CHOSEN_FLOW: cheapest_set_points(
-            site, heat, weather, freedom=SetPointOptions(temperature=False)
+            site, heat, weather, options=SetPointOptions(temperature=False)
         ),
         CHOSEN_FLOW_AND_TEMPERATURE: cheapest_set_points(site, heat, weather),
-        RATE_LIMITED: _ramped(site, heat, weather, hours),
+        RATE_LIMITED: _ramped(site, heat, weather, durations),
     }
     return {
-        way: _course(site, _run(site, orders | set_point_dispatch(chosen), weather, hours))
+        way: _course(site, _run(site, dispatch | set_point_dispatch(chosen), weather, durations))
         for way, chosen in points.items()
     }
 
 
 def _run(
-    site: Site, orders: Mapping[VariableKey, FloatArray], weather: Weather, hours: FloatArray
+    site: Site, dispatch: Mapping[VariableKey, FloatArray], weather: Weather, hours: FloatArray
 ) -> dict[VariableKey, FloatArray]:
     """Run a site from its first set points on, so that nothing has to settle."""
-    stocks = state_values(initial_state(site))
-    for (name, plant), values in orders.items():
+    states = state_values(initial_state(site))
+    for (name, plant), values in dispatch.items():
         if name == "facility_supply_set_point":
-            stocks["facility_supply_temperature", plant] = float(values[0])
-    done = simulate_arrays(site, stocks, orders, weather=weather, hours=hours)
-    edges = {key: values[1:] for key, values in done.stocks.items()}
+            states["facility_supply_temperature", plant] = float(values[0])
+    done = simulate_arrays(site, states, dispatch, weather=weather, durations=hours)
+    edges = {key: values[1:] for key, values in done.states.items()}
     return {**done.flows, **edges}
 
 
 def _heat(site: Site, flows: Mapping[VariableKey, FloatArray]) -> HeatLoadRange:
     """Return the heat of all machines whose set points are sought."""
-    found = {plant.name: flows["cooling_load", plant.name] for plant in site.of(CoolingPlant)}
-    found |= {cdu.name: flows["cdu_output", cdu.name] for cdu in site.of(CduBank)}
-    found |= {air.name: flows["hall_air_output", air.name] for air in site.of(CrahBank)}
-    return HeatLoadRange.steady(found)
+    found = {
+        plant.name: flows["cooling_load", plant.name] for plant in site.machines_of(CoolingPlant)
+    }
+    found |= {cdu.name: flows["cdu_output", cdu.name] for cdu in site.machines_of(CduBank)}
+    found |= {air.name: flows["hall_air_output", air.name] for air in site.machines_of(CrahBank)}
+    return HeatLoadRange.certain(found)
 
 
 def _fixed(site: Site, heat: HeatLoadRange) -> SetPoints:
     """Return the ranges at which pumps stand at rating."""
     spans = {
         plant.name: plant.temperature_range
-        * np.maximum(heat.likely[plant.name] / plant.rated_cooling, _LEAST)
-        for plant in site.of(CoolingPlant)
+        * np.maximum(heat.expected[plant.name] / plant.rated_cooling, _LEAST)
+        for plant in site.machines_of(CoolingPlant)
     }
     return SetPoints(temperature_range=spans)
 
 
 def _declared(site: Site, count: int) -> SetPoints:
     """Return the declared ranges."""
-    spans = {plant.name: np.full(count, plant.temperature_range) for plant in site.of(CoolingPlant)}
+    spans = {
+        plant.name: np.full(count, plant.temperature_range)
+        for plant in site.machines_of(CoolingPlant)
+    }
     return SetPoints(temperature_range=spans)
 
 
 def _ramped(site: Site, heat: HeatLoadRange, weather: Weather, hours: FloatArray) -> SetPoints:
     """Return set points that a plant can follow: ready for a swing, and slow."""
     limits = {
-        **{plant.name: plant.rated_cooling for plant in site.of(CoolingPlant)},
-        **{cdu.name: cdu.rated for cdu in site.of(CduBank)},
-        **{air.name: air.rated_heat for air in site.of(CrahBank)},
+        **{plant.name: plant.rated_cooling for plant in site.machines_of(CoolingPlant)},
+        **{cdu.name: cdu.rated_heat_total for cdu in site.machines_of(CduBank)},
+        **{air.name: air.rated_heat for air in site.machines_of(CrahBank)},
     }
     swing = site.set_points.swing
     most = {
         name: np.maximum(load, np.minimum(load + swing * limits[name], limits[name]))
-        for name, load in heat.likely.items()
+        for name, load in heat.expected.items()
     }
-    ready = HeatLoadRange(likely=most, least=heat.least, most=most)
-    points = rate_limited(site, cheapest_set_points(site, ready, weather), hours, present={})
-    shares = {name: heat.likely[name] / np.maximum(most[name], _LEAST) for name in most}
+    ready = HeatLoadRange(expected=most, minimum=heat.minimum, maximum=most)
+    points = rate_limited(site, cheapest_set_points(site, ready, weather), hours, current_supply={})
+    shares = {name: heat.expected[name] / np.maximum(most[name], _LEAST) for name in most}
     spans = {name: span * shares[name] for name, span in points.temperature_range.items()}
     return SetPoints(
         supply_temperature=points.supply_temperature,
@@ -168,9 +173,9 @@ def _ramped(site: Site, heat: HeatLoadRange, weather: Weather, hours: FloatArray
 
 
 def _course(site: Site, flows: Mapping[VariableKey, FloatArray]) -> CoolingProfile:
-    plants = site.of(CoolingPlant)
+    plants = site.machines_of(CoolingPlant)
     warm = next((plant for plant in plants if plant.serves == "warm"), plants[0])
-    chips = [flows["chip_temperature", hall.name] for hall in site.of(ITHall)]
+    chips = [flows["chip_temperature", hall.name] for hall in site.machines_of(ITHall)]
     water_rate = flows["cooling_plant_flow", warm.name]
     return CoolingProfile(
         cooling_power=np.sum([v for (name, _), v in flows.items() if name in _COOLING], axis=0),

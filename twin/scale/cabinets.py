@@ -44,7 +44,7 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
     UnitError
         If a share or its unit is missing.
     """
-    halls, units = site.of(ITHall), site.of(CduBank)
+    halls, units = site.machines_of(ITHall), site.machines_of(CduBank)
     variables.check_variables(work, *SHARES)
     chassis = [_chassis(site, hall) for hall in halls]
     shape = (work.sizes.get("time", 0), site.racks, chassis[0].count)
@@ -66,7 +66,10 @@ def follow(site: Site, work: xr.Dataset) -> xr.Dataset:
             {
                 "rack_power": (("time", "rack"), racks),
                 "hall_power": (("time", "hall"), power),
-                "cdu_pump_power": (("time", "cdu"), np.stack([u.pumping(heat) for u in units], 1)),
+                "cdu_pump_power": (
+                    ("time", "cdu"),
+                    np.stack([u.pump_power_at(heat) for u in units], 1),
+                ),
             },
             coords={"time": work["time"], **names},
         )
@@ -96,11 +99,11 @@ def plane_of(chassis: Chassis, cpu_scale: float = 1.0, gpu_scale: float = 1.0) -
 
 def _chassis(site: Site, hall: ITHall) -> Chassis:
     """Return the chassis of a hall, which must be as many in each cabinet as in the first hall."""
-    first = site.of(ITHall)[0].chassis
+    first = site.machines_of(ITHall)[0].chassis
     if hall.chassis is None or first is None or hall.chassis.count != first.count:
-        mend = "cabinets are followed where all halls have chassis, equally many in a cabinet"
+        remedy = "cabinets are followed where all halls have chassis, equally many in a cabinet"
         raise StateError(
-            site.name, [ValidationIssue(place=f"{hall.name}, chassis", value="", mend=mend)]
+            site.name, [ValidationIssue(location=f"{hall.name}, chassis", found="", remedy=remedy)]
         )
     return hall.chassis
 
@@ -109,15 +112,15 @@ def _checked(site: Site, share: xr.DataArray, shape: tuple[int, int, int]) -> Wo
     """Return a share as the kernel wants it."""
     place = str(share.name)
     if share.dims != ("time", "rack", "chassis") or share.shape != shape:
-        mend = f"give it on (time, rack, chassis), {shape}"
+        remedy = f"give it on (time, rack, chassis), {shape}"
         raise StateError(
-            site.name, [ValidationIssue(place=place, value=str(share.shape), mend=mend)]
+            site.name, [ValidationIssue(location=place, found=str(share.shape), remedy=remedy)]
         )
     values = share.to_numpy()
     scale = float(share.attrs.get("scale_factor", 1.0))
     low, high = (scale * values.min(), scale * values.max()) if values.size else (0.0, 1.0)
     if not (low >= 0.0 and high <= 1.0 + STRAIGHT):  # NaN too
-        mend = "must be within 0 and 1"
+        remedy = "must be within 0 and 1"
         value = f"{low:g} to {high:g}"
-        raise StateError(site.name, [ValidationIssue(place=place, value=value, mend=mend)])
+        raise StateError(site.name, [ValidationIssue(location=place, found=value, remedy=remedy)])
     return values

@@ -36,30 +36,30 @@ class SimulationArrays:
     ----------
     flows
         (name, machine) -> means over the intervals.
-    stocks
+    states
         (name, machine) -> values at the edges, one more than intervals.
     """
 
     flows: Mapping[VariableKey, FloatArray]
-    stocks: Mapping[VariableKey, FloatArray]
+    states: Mapping[VariableKey, FloatArray]
 
-    def take(self, span: slice) -> "SimulationArrays":
+    def select(self, span: slice) -> "SimulationArrays":
         """Return what was done in some intervals on end, with the edges around them."""
         edges = slice(span.start, span.stop + 1)
         return SimulationArrays(
             flows={key: values[span] for key, values in self.flows.items()},
-            stocks={key: values[edges] for key, values in self.stocks.items()},
+            states={key: values[edges] for key, values in self.states.items()},
         )
 
 
 def simulate_arrays(
     site: Site,
-    stocks: Mapping[VariableKey, float],
-    orders: Mapping[VariableKey, FloatArray],
+    initial_states: Mapping[VariableKey, float],
+    dispatch: Mapping[VariableKey, FloatArray],
     *,
     weather: Weather,
-    hours: FloatArray,
-    ceilings: Mapping[str, CoolingCapacity] | None = None,
+    durations: FloatArray,
+    capacities: Mapping[str, CoolingCapacity] | None = None,
 ) -> SimulationArrays:
     """Run a site on bare arrays; ``twin.simulation.simulate.simulate`` is the same with labels and
     checks.
@@ -68,18 +68,18 @@ def simulate_arrays(
     ----------
     site
         The site.
-    stocks
+    initial_states
         Levels, supply temperatures and plant outputs at the first edge.
-    orders
+    dispatch
         ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
         ``heat_reuse_power`` by machine, on ``time`` [MW]; ``genset_power``, zero if left out; set
         points of the water and chillers that run by the words of :mod:`twin.simulation.setpoints`,
         where they are not the declared ones.
     weather
         Outdoor air on ``time``.
-    hours
+    durations
         Lengths of the intervals. [h]
-    ceilings
+    capacities
         Cooling plant -> what it can give at most in this weather; worked out if not given.
 
     Returns
@@ -87,17 +87,20 @@ def simulate_arrays(
     SimulationArrays
         All flows and stocks.
     """
-    if ceilings is None:
-        ceilings = {
-            plant.name: CoolingCapacity.of(plant, weather) for plant in site.of(CoolingPlant)
+    if capacities is None:
+        capacities = {
+            plant.name: CoolingCapacity.from_plant(plant, weather)
+            for plant in site.machines_of(CoolingPlant)
         }
-    walk = _Walk(site, stocks, orders, weather=weather, hours=hours, ceilings=ceilings)
+    walk = _Walk(
+        site, initial_states, dispatch, weather=weather, hours=durations, ceilings=capacities
+    )
     walk.halls()
-    for convert in site.converts:
+    for convert in site.conversions:
         walk.convert(convert)
     walk.fence()
     walk.temperatures()
-    return SimulationArrays(flows=walk.flows, stocks=walk.edges)
+    return SimulationArrays(flows=walk.flows, states=walk.edges)
 
 
 class _Walk:
@@ -106,16 +109,16 @@ class _Walk:
     def __init__(
         self,
         site: Site,
-        stocks: Mapping[VariableKey, float],
-        orders: Mapping[VariableKey, FloatArray],
+        states: Mapping[VariableKey, float],
+        dispatch: Mapping[VariableKey, FloatArray],
         *,
         weather: Weather,
         hours: FloatArray,
         ceilings: Mapping[str, CoolingCapacity],
     ) -> None:
-        self.site, self.stocks, self.orders, self.ceilings = site, stocks, orders, ceilings
+        self.site, self.stocks, self.orders, self.ceilings = site, states, dispatch, ceilings
         self.weather, self.hours = weather, hours
-        self.points = collect_set_points(site, orders)
+        self.points = collect_set_points(site, dispatch)
         self.flows: dict[VariableKey, FloatArray] = {}
         self.edges: dict[VariableKey, FloatArray] = {}
         self.demand = {carrier: np.zeros(len(hours)) for carrier in CARRIER_ENERGY_SIGN}
@@ -126,7 +129,7 @@ class _Walk:
 
     def halls(self) -> None:
         """Enter the power of the halls and the heat it becomes."""
-        for work in self.site.works:
+        for work in self.site.flexible_loads:
             power = self.orders["hall_power", work.owner]
             self.flows["hall_power", work.owner] = power
             self.demand[work.carrier] += power
@@ -139,7 +142,7 @@ class _Walk:
             if store.carrier == convert.output:
                 self._store(store)
         for exchange in self.site.exchanges:
-            if exchange.carrier == convert.output and exchange.available:
+            if exchange.carrier == convert.output and exchange.availability_variable:
                 self._renewable(exchange)
         machine = self.site.equipment[convert.owner]
         if isinstance(machine, HeatReuse):
@@ -149,13 +152,13 @@ class _Walk:
         output = asked = self.demand[convert.output]
         if isinstance(machine, CoolingPlant):
             output = self._circulate(machine, asked)
-        flows = convert.at(self.points).physics(output, self.weather)
-        for carrier, draw in flows.draws.items():
+        flows = convert.with_set_points(self.points).physics(output, self.weather)
+        for carrier, draw in flows.inputs.items():
             self.demand[carrier] += draw
         self.heat += flows.heat
         for name, values in flows.details.items():
             self.flows[name, convert.owner] = values
-        balance = sum(CARRIER_ENERGY_SIGN[c] * draw for c, draw in flows.draws.items())
+        balance = sum(CARRIER_ENERGY_SIGN[c] * draw for c, draw in flows.inputs.items())
         balance = balance - CARRIER_ENERGY_SIGN[convert.output] * output - flows.heat
         scale = np.maximum(np.abs(output), 1e-3)
         self.error = float(np.maximum(self.error, np.max(np.abs(balance) / scale)))  # NaN stays
@@ -170,13 +173,15 @@ class _Walk:
         ):  # a tank spares its plant work; it freezes no water
             discharge = np.minimum(discharge, np.maximum(self.demand[store.carrier], 0.0))
         charge, discharge, levels = integrate_storage(
-            store, level, charge, discharge=discharge, hours=self.hours
+            store, level, charge, discharge=discharge, durations=self.hours
         )
         self.flows[f"{kind}_charge", store.owner] = charge
         self.flows[f"{kind}_discharge", store.owner] = discharge
         self.edges[f"{kind}_level", store.owner] = levels
         self.demand[store.carrier] += charge - discharge
-        loss = storage_losses(store, charge, discharge=discharge, levels=levels, hours=self.hours)
+        loss = storage_losses(
+            store, charge, discharge=discharge, levels=levels, durations=self.hours
+        )
         self.heat += CARRIER_ENERGY_SIGN[store.carrier] * loss
 
     def _renewable(self, exchange: Exchange) -> None:
@@ -187,20 +192,22 @@ class _Walk:
     def _sell(self, pump: HeatReuse) -> None:
         """Let a network take heat: what is ordered, it needs, and the warm circuit has."""
         ordered = self.orders["heat_reuse_power", pump.name]
-        most = pump.output_from(np.maximum(self.demand["warm"], 0.0), self.weather.air_temperature)
-        sold = np.minimum(np.minimum(ordered, pump.limit(self.weather)), most)
+        most = pump.max_output_from_source(
+            np.maximum(self.demand["warm"], 0.0), self.weather.air_temperature
+        )
+        sold = np.minimum(np.minimum(ordered, pump.max_output(self.weather)), most)
         self.flows["heat_reuse_power", pump.name] = sold
         self.demand["heat"] += sold
 
     def _generate(self) -> None:
         """Let gensets carry what is ordered of the bus, and no more than it draws."""
-        for genset in self.site.of(Genset):
+        for genset in self.site.machines_of(Genset):
             ordered = self.orders.get(("genset_power", genset.name))
             asked = np.zeros(len(self.hours)) if ordered is None else ordered
-            flows = genset.run(asked, self.demand["medium_voltage"])
+            flows = genset.supply(asked, self.demand["medium_voltage"])
             self.flows |= {(name, genset.name): v for name, v in flows.details.items()}
             self.demand["medium_voltage"] -= flows.details["genset_output"]
-            self.fuel += flows.draws["fuel"]
+            self.fuel += flows.inputs["fuel"]
             self.heat += flows.heat
 
     def _circulate(self, plant: CoolingPlant, asked: FloatArray) -> FloatArray:
@@ -215,15 +222,15 @@ class _Walk:
             plant,
             asked,
             self.ceilings[plant.name],
-            hours=self.hours,
+            durations=self.hours,
             start=(begin, self.stocks["cooling_plant_output", plant.name]),
             target=self.points.supply_temperature.get(plant.name) if self.points else None,
-            pipes=pipes,
+            transport=pipes,
         )
         self.edges["facility_supply_temperature", plant.name] = walked.supply
-        if any(other.loop.supply_share for other in self.site.of(CoolingPlant)):
-            self.edges[arriving] = walked.arriving
-        self.edges["cooling_plant_output", plant.name] = walked.valve
+        if any(other.loop.supply_share for other in self.site.machines_of(CoolingPlant)):
+            self.edges[arriving] = walked.hall_supply
+        self.edges["cooling_plant_output", plant.name] = walked.valve_output
         self.flows["cooling_load", plant.name] = asked
         return walked.output
 
@@ -249,7 +256,7 @@ class _Walk:
             kind = self.kinds[store.owner]
             change = np.diff(self.edges[f"{kind}_level", store.owner])
             kept += CARRIER_ENERGY_SIGN[store.carrier] * change / self.hours
-        for plant in self.site.of(CoolingPlant):
+        for plant in self.site.machines_of(CoolingPlant):
             supply = self.edges["facility_supply_temperature", plant.name]
             arriving = self.edges.get(("facility_arriving_temperature", plant.name), supply)
             share = plant.loop.supply_share
@@ -260,7 +267,7 @@ class _Walk:
 
     def temperatures(self) -> None:
         """Follow the coolant from the circuits to the racks and the chips."""
-        plants = {plant.serves: plant for plant in self.site.of(CoolingPlant)}
+        plants = {plant.serves: plant for plant in self.site.machines_of(CoolingPlant)}
         supply = {
             serves: self.edges.get(
                 ("facility_arriving_temperature", plant.name),
@@ -268,21 +275,24 @@ class _Walk:
             )[1:]
             for serves, plant in plants.items()
         }
-        for cdu in self.site.of(CduBank):
+        for cdu in self.site.machines_of(CduBank):
             heat = self.demand["liquid"]
-            through = plants["warm"].share(
-                heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=self.points
+            through = plants["warm"].consumer_flow(
+                heat,
+                rated_heat=cdu.rated_heat_total,
+                rated_range=cdu.facility_range,
+                set_points=self.points,
             )
             liquid = cdu.technology_supply_temperature(
-                heat, supply["warm"], points=self.points, facility_flow=through
+                heat, supply["warm"], set_points=self.points, facility_flow=through
             )
             self.flows["technology_supply_temperature", cdu.name] = liquid
-            flow = cdu.plate_flow(heat, self.points)
+            flow = cdu.cold_plate_flow(heat, self.points)
             self._chips(liquid, flow_share=flow, is_air_cooled=False)
-        for air in self.site.of(CrahBank):
+        for air in self.site.machines_of(CrahBank):
             heat = self.demand["air"]
-            through = plants["chilled"].share(
-                heat, rated_heat=air.rated_heat, rated_range=air.water_range, points=self.points
+            through = plants["chilled"].consumer_flow(
+                heat, rated_heat=air.rated_heat, rated_range=air.water_range, set_points=self.points
             )
             inlet = air.rack_inlet_temperature(heat, supply["chilled"], chilled_flow=through)
             self.flows["rack_inlet_temperature", air.name] = inlet
@@ -292,7 +302,7 @@ class _Walk:
         self, cold: FloatArray, *, flow_share: FloatArray | float, is_air_cooled: bool
     ) -> None:
         """Enter the temperature of the chips that a coolant or the halls' air cools."""
-        for hall in self.site.of(ITHall):
+        for hall in self.site.machines_of(ITHall):
             if hall.is_air_cooled is is_air_cooled:
                 busy = np.full(len(self.hours), hall.rack_power)
                 warm = hall.chip_temperature(busy, cold, flow_share=flow_share)

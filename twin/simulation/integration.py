@@ -31,20 +31,20 @@ class CoolingCapacity:
 
     Attributes
     ----------
-    flat
+    chiller
         What chillers give, at any temperature of the supply water, ``(time,)``; 0 without. [MW]
-    base
+    dry_base
         What coolers alone give at the set point, ``(time,)``; negative in air that is warmer. [MW]
-    rise
+    slope
         What each kelvin above it adds, ``(time,)``. [MW K-1]
     """
 
-    flat: FloatArray
-    base: FloatArray
-    rise: FloatArray
+    chiller: FloatArray
+    dry_base: FloatArray
+    slope: FloatArray
 
     @classmethod
-    def of(cls, plant: CoolingPlant, weather: Weather) -> Self:
+    def from_plant(cls, plant: CoolingPlant, weather: Weather) -> Self:
         """Return the ceiling of a plant in some weather.
 
         The line of coolers goes through the heats that matter, wherever the set point lies: in air
@@ -55,13 +55,13 @@ class CoolingCapacity:
         target, none = plant.supply_temperature, np.zeros(len(weather))
         flat = plant.capacity(weather, target) if plant.chillers else none
         if plant.chillers and plant.economiser_approach is None:
-            return cls(flat=flat, base=none, rise=none)
+            return cls(chiller=flat, dry_base=none, slope=none)
         low, high = (share * plant.rated_cooling for share in CAPACITY_LINE_SHARES)
         cool, warm = (_free(plant, heat, weather) for heat in (low, high))
         rise = (high - low) / np.maximum(warm - cool, MIN_TEMPERATURE_RISE_K)
-        return cls(flat=flat, base=low + rise * (target - cool), rise=rise)
+        return cls(chiller=flat, dry_base=low + rise * (target - cool), slope=rise)
 
-    def limit(self, plant: CoolingPlant) -> FloatArray:
+    def plannable(self, plant: CoolingPlant) -> FloatArray:
         """Return the most that plans may ask for, as :meth:`CoolingPlant.limit`, by the line. [MW]
 
         Parameters
@@ -70,12 +70,16 @@ class CoolingCapacity:
             The plant whose ceiling it is.
         """
         warmer = plant.supply_limit - plant.supply_margin - plant.supply_temperature
-        most = self.flat if plant.chillers else np.maximum(self.base + self.rise * warmer, 0.0)
+        most = (
+            self.chiller if plant.chillers else np.maximum(self.dry_base + self.slope * warmer, 0.0)
+        )
         return np.minimum(most, plant.rated_cooling)
 
-    def take(self, span: slice | NDArray[np.int64]) -> "CoolingCapacity":
+    def select(self, span: slice | NDArray[np.int64]) -> "CoolingCapacity":
         """Return the ceiling of some of the intervals."""
-        return CoolingCapacity(flat=self.flat[span], base=self.base[span], rise=self.rise[span])
+        return CoolingCapacity(
+            chiller=self.chiller[span], dry_base=self.dry_base[span], slope=self.slope[span]
+        )
 
 
 def _free(plant: CoolingPlant, heat: float, weather: Weather) -> FloatArray:
@@ -93,7 +97,7 @@ def _free(plant: CoolingPlant, heat: float, weather: Weather) -> FloatArray:
 
 
 def integrate_storage(
-    store: Store, level: float, charge: FloatArray, *, discharge: FloatArray, hours: FloatArray
+    store: Store, level: float, charge: FloatArray, *, discharge: FloatArray, durations: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return what a store really takes and gives, and its levels.
 
@@ -105,7 +109,7 @@ def integrate_storage(
         Level at the first edge. [MWh]
     charge, discharge
         What is asked, ``(time,)``. [MW]
-    hours
+    durations
         Lengths of the intervals. [h]
 
     Returns
@@ -118,14 +122,14 @@ def integrate_storage(
     The store's own controller stops at rated power and at both ends of its window; a plan that
     counts on more is refused by the verdict, since it would not be obeyed.
     """
-    put, got = np.empty(len(hours)), np.empty(len(hours))
-    levels = np.empty(len(hours) + 1)
+    put, got = np.empty(len(durations)), np.empty(len(durations))
+    levels = np.empty(len(durations) + 1)
     levels[0] = level
-    for i, h in enumerate(hours.tolist()):
+    for i, h in enumerate(durations.tolist()):
         kept = level * (1.0 - store.standing_loss) ** h
         fading = max(h, STORAGE_TAPER_TIME_H)
-        room = max(store.high - kept, 0.0) / (store.charge_efficiency * fading)
-        stock = (kept - store.low) * store.discharge_efficiency / fading
+        room = max(store.max_level - kept, 0.0) / (store.charge_efficiency * fading)
+        stock = (kept - store.min_level) * store.discharge_efficiency / fading
         put[i] = min(float(charge[i]), store.charge_limit, room)
         got[i] = min(float(discharge[i]), store.discharge_limit, max(stock, 0.0))
         gain = store.charge_efficiency * put[i] - got[i] / store.discharge_efficiency
@@ -140,7 +144,7 @@ def storage_losses(
     *,
     discharge: FloatArray,
     levels: FloatArray,
-    hours: FloatArray,
+    durations: FloatArray,
 ) -> FloatArray:
     """Return what a store leaves in its surroundings: in charging, discharging and standing.
 
@@ -152,7 +156,7 @@ def storage_losses(
         What it takes and gives, ``(time,)``. [MW]
     levels
         Its levels, ``(instant,)``. [MWh]
-    hours
+    durations
         Lengths of the intervals. [h]
 
     Returns
@@ -160,7 +164,7 @@ def storage_losses(
     numpy.ndarray
         Loss of what it stores, ``(time,)``. [MW]
     """
-    standing = levels[:-1] * (1.0 - (1.0 - store.standing_loss) ** hours) / hours
+    standing = levels[:-1] * (1.0 - (1.0 - store.standing_loss) ** durations) / durations
     turned = (1.0 - store.charge_efficiency) * charge
     return np.asarray(turned + (1.0 / store.discharge_efficiency - 1.0) * discharge + standing)
 
@@ -190,27 +194,27 @@ class LoopTrajectory(NamedTuple):
         What the plant took in the mean, ``(time,)``. [MW]
     supply
         Temperatures of the water that leaves it, ``(instant,)``. [degC]
-    arriving
+    hall_supply
         Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
-    valve
+    valve_output
         What its valve let it take, ``(instant,)``. [MW]
     """
 
     output: FloatArray
     supply: FloatArray
-    arriving: FloatArray
-    valve: FloatArray
+    hall_supply: FloatArray
+    valve_output: FloatArray
 
 
 def integrate_loop(
     plant: CoolingPlant,
     load: FloatArray,
-    ceiling: CoolingCapacity,
+    capacity: CoolingCapacity,
     *,
-    hours: FloatArray,
+    durations: FloatArray,
     start: tuple[float, float],
     target: FloatArray | None = None,
-    pipes: LoopTransport | None = None,
+    transport: LoopTransport | None = None,
 ) -> LoopTrajectory:
     """Return the output of a plant that holds its loop at the set point, and the temperatures.
 
@@ -218,13 +222,13 @@ def integrate_loop(
     ----------
     plant, load
         The plant with its loop; heat that enters it, ``(time,)`` [MW].
-    ceiling
+    capacity
         What the plant can give at most, on ``time``.
-    hours, start
+    durations, start
         Lengths of the intervals [h]; supply temperature [degC] and output [MW] at the first edge.
     target
         Set point of the supply water, ``(time,)``; by default the declared one. [degC]
-    pipes
+    transport
         The water on its way to the halls, where the loop declares how much of it there is.
 
     Returns
@@ -239,13 +243,21 @@ def integrate_loop(
     with a lag follows as a first-order filter: in a short step the plant takes its mean, in a
     longer one it has caught up and brought back what it was late with.
     """
-    declared, count, water = plant.supply_temperature, len(hours), _Water(plant, pipes)
+    declared, count, water = plant.supply_temperature, len(durations), _Water(plant, transport)
     targets = np.full(count, declared) if target is None else target
     lag, (temperature, output) = plant.loop.valve_lag / 3600.0, start
-    pipes = pipes or LoopTransport(capacity_rate=np.zeros(count), temperature=temperature)
+    transport = transport or LoopTransport(capacity_rate=np.zeros(count), temperature=temperature)
     outputs, (supply, arriving, valve) = np.empty(count), np.empty((3, count + 1))
-    supply[0], arriving[0], valve[0] = temperature, (there := pipes.temperature), output
-    columns = hours, load, ceiling.flat, ceiling.base, ceiling.rise, targets, pipes.capacity_rate
+    supply[0], arriving[0], valve[0] = temperature, (there := transport.temperature), output
+    columns = (
+        durations,
+        load,
+        capacity.chiller,
+        capacity.dry_base,
+        capacity.slope,
+        targets,
+        transport.capacity_rate,
+    )
     rows = zip(*(one.tolist() for one in columns), strict=True)
     for i, (h, q, flat, base, rise, aim, rate) in enumerate(rows):
         pull = water.pull(h * rate)

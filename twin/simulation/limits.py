@@ -65,20 +65,20 @@ class OperatingLimit:
         Word of the vocabulary that is limited.
     owner
         Label of the machine, or "" for the site as a whole.
-    dim
+    dimension
         Axis of the owner, or "".
-    low, high
+    lower, upper
         The limit, in the variable's unit.
-    margin
+    margin_kind
         What a plan keeps free: ``power``, ``temperature`` or ``level`` of the site's margins.
     """
 
     variable: str
     owner: str = ""
-    dim: str = ""
-    low: float = -np.inf
-    high: float = np.inf
-    margin: Literal["power", "temperature", "level"]
+    dimension: str = ""
+    lower: float = -np.inf
+    upper: float = np.inf
+    margin_kind: Literal["power", "temperature", "level"]
 
     @property
     def name(self) -> str:
@@ -88,17 +88,21 @@ class OperatingLimit:
     def values(self, result: xr.Dataset) -> FloatArray:
         """Return the limited values of a run, stocks at the ends of the intervals."""
         array = result.variables[self.variable]
-        values = machine_values(result, self.variable, self.owner) if self.dim else array.to_numpy()
+        values = (
+            machine_values(result, self.variable, self.owner)
+            if self.dimension
+            else array.to_numpy()
+        )
         return np.asarray(values[1:] if "instant" in array.dims else values)
 
-    def beyond(self, result: xr.Dataset, *, keep: float = 0.0) -> FloatArray:
+    def excess_ratio(self, result: xr.Dataset, *, safety_margin: float = 0.0) -> FloatArray:
         """Return by how much each interval lies beyond the limit, in tolerances; 1 is a violation.
 
         Parameters
         ----------
         result
             A run of the twin or of a plant.
-        keep
+        safety_margin
             Distance to keep from the limit: K for temperatures, else a share of the limit.
 
         Returns
@@ -107,14 +111,14 @@ class OperatingLimit:
             Excess over the tolerance, ``(time,)``; at most 1 where the limit is kept. [1]
         """
         values = self.values(result)
-        span = max(abs(bound) for bound in (self.low, self.high) if np.isfinite(bound))
-        is_kelvin = self.margin == "temperature"
+        span = max(abs(bound) for bound in (self.lower, self.upper) if np.isfinite(bound))
+        is_kelvin = self.margin_kind == "temperature"
         tolerance = (
             TEMPERATURE_TOLERANCE_K if is_kelvin else LIMIT_TOLERANCE * max(span, MIN_LIMIT_SPAN_MW)
         )
-        held = keep if is_kelvin else keep * span
-        over = values - (self.high - held)
-        under = (self.low + held) - values
+        held = safety_margin if is_kelvin else safety_margin * span
+        over = values - (self.upper - held)
+        under = (self.lower + held) - values
         return np.asarray(np.maximum(over, under) / tolerance)
 
 
@@ -122,21 +126,25 @@ def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
     """Return every hard limit of a site but the ramp; see :func:`count_violations`."""
     grid = site.grid
     found = [
-        OperatingLimit(variable="grid_import_power", high=grid.import_limit, margin="power"),
-        OperatingLimit(variable="grid_export_power", high=grid.export_limit, margin="power"),
+        OperatingLimit(variable="grid_import_power", upper=grid.import_limit, margin_kind="power"),
+        OperatingLimit(variable="grid_export_power", upper=grid.export_limit, margin_kind="power"),
     ]
-    for machine in (*site.of(TransformerBank), *site.of(Switchgear), *site.of(UpsBank)):
+    for machine in (
+        *site.machines_of(TransformerBank),
+        *site.machines_of(Switchgear),
+        *site.machines_of(UpsBank),
+    ):
         kind = machine.kind
         one = _of(f"{kind}_loading", machine.name, kind, 1.0, "power")
-        found.append(replace(one, low=-1.0))  # what a site exports runs backwards
-    for plant in site.of(CoolingPlant):
+        found.append(replace(one, lower=-1.0))  # what a site exports runs backwards
+    for plant in site.machines_of(CoolingPlant):
         variable, high = "facility_supply_temperature", plant.supply_limit
         found.append(_of(variable, plant.name, "circuit", high, "temperature"))
-    for hall in site.of(ITHall):
+    for hall in site.machines_of(ITHall):
         high = hall.chip_temperature_limit
         found.append(_of("chip_temperature", hall.name, "hall", high, "temperature"))
         found.append(_of("hall_power", hall.name, "hall", hall.full_power, "power"))
-        for air in site.of(CrahBank):
+        for air in site.machines_of(CrahBank):
             high = hall.inlet_temperature_limit
             found.append(_of("rack_inlet_temperature", air.name, "hall_air", high, "temperature"))
     for store in site.stores:
@@ -145,10 +153,10 @@ def operating_limits(site: Site) -> tuple[OperatingLimit, ...]:
             OperatingLimit(
                 variable=f"{kind}_level",
                 owner=store.owner,
-                dim=kind,
-                low=store.low,
-                high=store.high,
-                margin="level",
+                dimension=kind,
+                lower=store.min_level,
+                upper=store.max_level,
+                margin_kind="level",
             )
         )
     return tuple(dict.fromkeys(found))
@@ -161,11 +169,13 @@ def _of(
     high: float,
     margin: Literal["power", "temperature", "level"],
 ) -> OperatingLimit:
-    return OperatingLimit(variable=variable, owner=owner, dim=dim, high=high, margin=margin)
+    return OperatingLimit(
+        variable=variable, owner=owner, dimension=dim, upper=high, margin_kind=margin
+    )
 
 
 def count_violations(
-    site: Site, record: xr.Dataset, *, called: FloatArray | float = 0.0
+    site: Site, record: xr.Dataset, *, called_reserve_power: FloatArray | float = 0.0
 ) -> xr.DataArray:
     """Count the violations of a record: one for each limit and minute beyond its tolerance.
 
@@ -175,7 +185,7 @@ def count_violations(
         The site with its limits.
     record
         What a plant did, in minutes.
-    called
+    called_reserve_power
         Import that reserves spared because the grid called them, below 0 what they took more:
         operators exempt it from the ramp limit, ``(time,)``. [MW]
 
@@ -195,13 +205,13 @@ def count_violations(
     if (steps != time_axes.MINUTE).any():
         first = int(np.argmax(steps != time_axes.MINUTE))
         place = f"record, {units.format_minute(record['time'].to_numpy()[first])}"
-        mend = "violations are counted by the minute; give a record of minutes, as plants keep"
-        fault = ValidationIssue(
-            place=place, value=f"{steps[first] / time_axes.MINUTE:g} min", mend=mend
+        remedy = "violations are counted by the minute; give a record of minutes, as plants keep"
+        issue = ValidationIssue(
+            location=place, found=f"{steps[first] / time_axes.MINUTE:g} min", remedy=remedy
         )
-        raise StateError(site.name, [fault])
-    found = {limit.name: ~(limit.beyond(record) <= 1.0) for limit in operating_limits(site)}
-    ramp = np.abs(np.diff(net_import(record).to_numpy() + called)) / site.grid.ramp
+        raise StateError(site.name, [issue])
+    found = {limit.name: ~(limit.excess_ratio(record) <= 1.0) for limit in operating_limits(site)}
+    ramp = np.abs(np.diff(net_import(record).to_numpy() + called_reserve_power)) / site.grid.ramp
     found[RAMP_LIMIT_NAME] = np.append(False, ~(ramp <= 1.0 + LIMIT_TOLERANCE))
     time, never = record["time"].to_numpy(), np.datetime64("NaT", "us")
     since = [time[np.argmax(one)] if one.any() else never for one in found.values()]
@@ -225,7 +235,7 @@ class LimitExceedance:
         Unit of the two numbers that follow.
     bound, reached
         The limit, and the value farthest beyond it.
-    count, of
+    count, interval_count
         Intervals beyond it, and all intervals. [1]
     first
         Start of the first of them. [datetime64, UTC]
@@ -236,7 +246,7 @@ class LimitExceedance:
     bound: float
     reached: float
     count: int
-    of: int
+    interval_count: int
     first: np.datetime64
 
 
@@ -284,7 +294,7 @@ def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedan
     by_name = {limit.name: limit for limit in _every(site)}
     for name in distance["limit"].to_numpy().tolist():
         limit, values = by_name[name], distance.sel(limit=name).to_numpy()
-        for bound, over in ((limit.high, values), (limit.low, -values)):
+        for bound, over in ((limit.upper, values), (limit.lower, -values)):
             if (is_over := over > 0.0).any():
                 far = float(values[np.argmax(over)])
                 yield LimitExceedance(
@@ -293,7 +303,7 @@ def run_violations(site: Site, distance: xr.DataArray) -> Iterator[LimitExceedan
                     bound=bound,
                     reached=bound + far,
                     count=int(is_over.sum()),
-                    of=len(values),
+                    interval_count=len(values),
                     first=distance["time"].to_numpy()[np.argmax(is_over)],
                 )
 
@@ -309,11 +319,11 @@ def _every(site: Site) -> tuple[OperatingLimit, ...]:
         OperatingLimit(
             variable="technology_supply_temperature",
             owner=cdu.name,
-            dim="cdu",
-            low=least,
-            margin="temperature",
+            dimension="cdu",
+            lower=least,
+            margin_kind="temperature",
         )
-        for cdu in site.of(CduBank)
+        for cdu in site.machines_of(CduBank)
     ]
     return (*operating_limits(site), *coolant)
 
@@ -321,8 +331,10 @@ def _every(site: Site) -> tuple[OperatingLimit, ...]:
 def _signed(limit: OperatingLimit, run: xr.Dataset) -> np.ndarray:
     """Return how far values lie above a limit, or below it with the other sign; else 0."""
     values = limit.values(run)
-    far = np.where(values > limit.high, values - limit.high, np.minimum(values - limit.low, 0.0))
-    return np.where(limit.beyond(run) > 1.0, far, 0.0)
+    far = np.where(
+        values > limit.upper, values - limit.upper, np.minimum(values - limit.lower, 0.0)
+    )
+    return np.where(limit.excess_ratio(run) > 1.0, far, 0.0)
 
 
 FREEZE_VARIABLES = ("cooling_plant_rejected_heat", "cooling_plant_flow")
@@ -339,7 +351,7 @@ class FreezeRisk:
         Whose circuit.
     reached, freezing_point
         The coldest water that leaves, and where its liquid begins to freeze. [degC]
-    count, of
+    count, interval_count
         Intervals in which it is colder, and all intervals. [1]
     first
         Start of the first of them. [datetime64, UTC]
@@ -349,7 +361,7 @@ class FreezeRisk:
     reached: float
     freezing_point: float
     count: int
-    of: int
+    interval_count: int
     first: np.datetime64
 
 
@@ -377,7 +389,7 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeR
     that as done, and this says where it must be.
     """
     found = []
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         if plant.chillers is not None or not isinstance(plant.rejection, DryCooler):
             continue
         leaving, least = _coldest(plant, run, weather), plant.loop.liquid.freezing_point
@@ -388,7 +400,7 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeR
                     reached=float(leaving.min()),
                     freezing_point=least,
                     count=int(is_frozen.sum()),
-                    of=len(is_frozen),
+                    interval_count=len(is_frozen),
                     first=run["time"].to_numpy()[int(np.argmax(is_frozen))],
                 )
             )
@@ -435,7 +447,7 @@ class Violation:
 
 
 def find_violation(
-    name: str, beyond: FloatArray, time: np.ndarray, *, allowed: float = 1.0
+    name: str, excess: FloatArray, time: np.ndarray, *, allowed: float = 1.0
 ) -> list[Violation]:
     """Return the breach of one limit, if there is any.
 
@@ -443,17 +455,17 @@ def find_violation(
     ----------
     name
         What is broken, in words.
-    beyond
+    excess
         Distance beyond the limit, ``(time,)``; what is no number breaks it. [1]
     time
         Starts of the intervals. [datetime64, UTC]
     allowed
         Distance up to which nothing is broken. [1]
     """
-    if not (bad := ~(beyond <= allowed)).any():
+    if not (bad := ~(excess <= allowed)).any():
         return []
     first = np.datetime64(time[bad][0], "us")
-    return [Violation(limit=name, time=first, count=int(bad.sum()), excess=float(beyond.max()))]
+    return [Violation(limit=name, time=first, count=int(bad.sum()), excess=float(excess.max()))]
 
 
 MIN_TIME_TOLERANCE_H: Final = 1e-6
@@ -468,28 +480,28 @@ class StagingCounts:
     ----------
     starts, stops
         Units that started and that stopped. [1]
-    short_runs, short_rests, early_starts
+    min_up_violations, min_down_violations, restart_violations
         Stops before ``minimum_up``, starts before ``minimum_down``, and starts before ``restart``
         since the last start. [1]
     """
 
     starts: int = 0
     stops: int = 0
-    short_runs: int = 0
-    short_rests: int = 0
-    early_starts: int = 0
+    min_up_violations: int = 0
+    min_down_violations: int = 0
+    restart_violations: int = 0
 
     @classmethod
-    def of(cls, units: SwitchableUnits, on: FloatArray, hours: FloatArray) -> Self:
+    def count(cls, units: SwitchableUnits, units_on: FloatArray, durations: FloatArray) -> Self:
         """Count what the units of a bank did.
 
         Parameters
         ----------
         units
             The units with their least times.
-        on
+        units_on
             How many ran in each interval, ``(time,)``. [1]
-        hours
+        durations
             Lengths of the intervals. [h]
 
         Returns
@@ -503,20 +515,24 @@ class StagingCounts:
         longest starts first. So the least times are broken by as few as can be, and by none where
         a plan keeps them (:mod:`optimizer.model.components.unit_commitment`).
         """
-        change = np.diff(np.round(on), prepend=0.0).astype(int)
-        moments = np.cumsum(hours) - hours
+        change = np.diff(np.round(units_on), prepend=0.0).astype(int)
+        moments = np.cumsum(durations) - durations
         started = np.repeat(moments, np.maximum(change, 0))
         stopped = np.repeat(moments, np.maximum(-change, 0))
         return cls(
             starts=len(started),
             stops=len(stopped),
-            short_runs=int(_too_soon(stopped, started, units.minimum_up).sum()),
-            short_rests=int(_too_soon(started[units.count :], stopped, units.minimum_down).sum()),
-            early_starts=int(_too_soon(started[units.count :], started, units.restart).sum()),
+            min_up_violations=int(_too_soon(stopped, started, units.minimum_up).sum()),
+            min_down_violations=int(
+                _too_soon(started[units.count :], stopped, units.minimum_down).sum()
+            ),
+            restart_violations=int(
+                _too_soon(started[units.count :], started, units.minimum_restart_time).sum()
+            ),
         )
 
     @classmethod
-    def over(cls, banks: Iterable["StagingCounts"]) -> Self:
+    def total(cls, banks: Iterable["StagingCounts"]) -> Self:
         """Return the sums over some banks."""
         found = list(banks)
         return cls(**{f.name: sum(getattr(one, f.name) for one in found) for f in fields(cls)})
@@ -534,36 +550,38 @@ def staging_by_bank(site: Site, record: xr.Dataset) -> list[tuple[SwitchableUnit
     """
     hours = record["duration"].to_numpy()
     return [
-        (units, StagingCounts.of(units, record[UNITS_ON].sel(circuit=owner).to_numpy(), hours))
-        for owner, units in site.committed.items()
+        (units, StagingCounts.count(units, record[UNITS_ON].sel(circuit=owner).to_numpy(), hours))
+        for owner, units in site.switchable_units.items()
     ]
 
 
-def unit_commitment_steps(hours: FloatArray, until: float) -> int:
+def unit_commitment_steps(durations: FloatArray, until: float) -> int:
     """Return the number of first intervals in which plans keep whole units and least times. [1]
 
     Parameters
     ----------
-    hours
+    durations
         Lengths of the intervals, ``(time,)``: those are equal, but the first may be cut short. [h]
     until
         How far ahead they end at the latest; the first counts in any case. [h]
     """
-    like = hours[1] if len(hours) > 1 and hours[0] < hours[1] else hours[0]
-    is_like = np.append(True, hours[1:] == like)
-    return max(int((is_like & (np.cumsum(hours) <= until + 1e-9)).cumprod().sum()), 1)
+    like = durations[1] if len(durations) > 1 and durations[0] < durations[1] else durations[0]
+    is_like = np.append(True, durations[1:] == like)
+    return max(int((is_like & (np.cumsum(durations) <= until + 1e-9)).cumprod().sum()), 1)
 
 
-def breaks_minimum_times(units: SwitchableUnits, on: FloatArray, hours: FloatArray) -> BoolArray:
+def breaks_minimum_times(
+    units: SwitchableUnits, units_on: FloatArray, durations: FloatArray
+) -> BoolArray:
     """Return in which intervals units are told to start or stop before a least time is over.
 
     Parameters
     ----------
     units
         The units with their least times.
-    on
+    units_on
         How many shall run in each interval, no more than there are, ``(time,)``. [1]
-    hours
+    durations
         Lengths of the intervals. [h]
 
     Returns
@@ -572,8 +590,8 @@ def breaks_minimum_times(units: SwitchableUnits, on: FloatArray, hours: FloatArr
         ``(time,)``. What runs in the first interval may have run for long, and what rests rested:
         that is not known here. Units take turns, as in :class:`StagingCounts`.
     """
-    count = np.round(on).astype(int)
-    change, begins = np.diff(count, prepend=count[0]), np.cumsum(hours) - hours
+    count = np.round(units_on).astype(int)
+    change, begins = np.diff(count, prepend=count[0]), np.cumsum(durations) - durations
     started = np.repeat(begins, np.maximum(change, 0))
     started = np.concatenate([np.full(count[0], -np.inf), started])
     stopped = np.repeat(begins, np.maximum(-change, 0))
@@ -581,7 +599,7 @@ def breaks_minimum_times(units: SwitchableUnits, on: FloatArray, hours: FloatArr
     found = [
         stopped[_too_soon(stopped, started, units.minimum_up)],
         again[_too_soon(again, stopped, units.minimum_down)],
-        again[_too_soon(again, started, units.restart)],
+        again[_too_soon(again, started, units.minimum_restart_time)],
     ]
     return np.isin(begins, np.concatenate(found))
 

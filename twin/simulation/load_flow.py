@@ -80,7 +80,7 @@ class BundledNetwork:
         (machine, share) of each load.
     bundles
         Bundle of each branch of the physics.
-    is_first
+    is_outage_unit
         Whether a branch of the physics is the one unit.
     """
 
@@ -89,7 +89,7 @@ class BundledNetwork:
     branches: tuple[str, ...]
     loads: tuple[tuple[str, float], ...]
     bundles: IntArray
-    is_first: BoolArray
+    is_outage_unit: BoolArray
 
     def in_service(self, network: MediumVoltageNetwork, outage: str = "") -> BoolArray:
         """Return which branches of the physics are closed while one unit of a bundle is out."""
@@ -98,7 +98,7 @@ class BundledNetwork:
             [not branches[n].closes_for or outage in branches[n].closes_for for n in self.branches]
         )
         is_out = np.array([name == outage for name in self.branches])
-        return np.asarray(is_closed[self.bundles] & ~(is_out[self.bundles] & self.is_first))
+        return np.asarray(is_closed[self.bundles] & ~(is_out[self.bundles] & self.is_outage_unit))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,16 +126,18 @@ class LoadFlowStudy:
     def of(cls, site: Site, result: xr.Dataset) -> Self:
         """Return the study of a site's network over a run."""
         draws = network_draws(site, result)
-        banks = {bank.name: bank for bank in site.of(TransformerBank)}
+        banks = {bank.name: bank for bank in site.machines_of(TransformerBank)}
         network = site.network or radial_network(
             {name: bank.count for name, bank in banks.items()},
             {name: float(np.abs(draw).max(initial=0.0)) for name, draw in draws.items()},
         )
         lost = sorted(draws.keys() - network.feeds.keys())
         if lost:
-            mend = f"say where it stands: [network.feeds.{lost[0]}]"
+            remedy = f"say where it stands: [network.feeds.{lost[0]}]"
             place = f"machine {lost[0]}"
-            raise NetworkError(site.name, [ValidationIssue(place=place, value="", mend=mend)])
+            raise NetworkError(
+                site.name, [ValidationIssue(location=place, found="", remedy=remedy)]
+            )
         units = bundle_network(network, banks)
         tangents = {name: _tangent(site, network, name) for name in draws}
         zero = np.zeros(result.sizes["time"])
@@ -166,8 +168,10 @@ class LoadFlowStudy:
         solved = self.solve_in(states, rows)
         if not solved.is_solved.all():
             first = str(self.time[~solved.is_solved][0])
-            mend = f"no voltages carry the loads at {first}; strengthen it, or draw less"
-            raise NetworkError(self.site, [ValidationIssue(place="network", value="", mend=mend)])
+            remedy = f"no voltages carry the loads at {first}; strengthen it, or draw less"
+            raise NetworkError(
+                self.site, [ValidationIssue(location="network", found="", remedy=remedy)]
+            )
         return solved
 
     def solve_in(self, states: BoolArray, rows: IntArray) -> LoadFlowArrays:
@@ -301,7 +305,7 @@ def bundle_network(
         branches=branches,
         loads=tuple((name, share) for name, _, share in feeds),
         bundles=np.array([branches.index(name) for name, *_ in parts], dtype=np.int64),
-        is_first=np.array([is_first for *_, is_first in parts], dtype=np.bool_),
+        is_outage_unit=np.array([is_first for *_, is_first in parts], dtype=np.bool_),
     )
 
 

@@ -49,11 +49,11 @@ COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units", "cooling_
 """All that the water side of a plant may be told; as :data:`WORDS`, which are its water's."""
 
 
-def set_point_variables(points: SetPoints) -> dict[str, xr.DataArray]:
+def set_point_variables(set_points: SetPoints) -> dict[str, xr.DataArray]:
     """Return set points as variables of a plan, on ``time`` and their machines."""
     found = {}
     for word, (field, dim) in COMMAND_VARIABLES.items():
-        table: Mapping[str, FloatArray] = getattr(points, field)
+        table: Mapping[str, FloatArray] = getattr(set_points, field)
         if table:
             values = np.stack(list(table.values()), axis=-1)
             array = xr.DataArray(values, dims=("time", dim), coords={dim: list(table)})
@@ -61,12 +61,12 @@ def set_point_variables(points: SetPoints) -> dict[str, xr.DataArray]:
     return found
 
 
-def set_point_dispatch(points: SetPoints) -> dict[tuple[str, str], FloatArray]:
+def set_point_dispatch(set_points: SetPoints) -> dict[tuple[str, str], FloatArray]:
     """Return set points as orders of a run, by word and machine."""
     return {
         (word, owner): values
         for word, (field, _) in COMMAND_VARIABLES.items()
-        for owner, values in getattr(points, field).items()
+        for owner, values in getattr(set_points, field).items()
     }
 
 
@@ -99,9 +99,9 @@ def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], 
     if UNITS_ON in held and COMMAND_VARIABLES[UNITS_ON][1] not in operation[UNITS_ON].dims:
         held.remove(UNITS_ON)  # what ran once is no order
     variables.check_variables(operation, *held)
-    faults = [fault for word in held for fault in _faults(site, operation[word], word)]
-    if faults:
-        raise StateError(site.name, faults)
+    issues = [fault for word in held for fault in _faults(site, operation[word], word)]
+    if issues:
+        raise StateError(site.name, issues)
     return {
         (word, str(name)): operation[word].sel({COMMAND_VARIABLES[word][1]: name}).to_numpy()
         for word in held
@@ -125,11 +125,11 @@ def collect_set_points(site: Site, table: Mapping[tuple[str, str], FloatArray]) 
         return None
     ranged = fields["temperature_range"].keys() | fields["technology_range"].keys()
     floors = {name: least for name, least in minimum_flows(site).items() if name in ranged}
-    return SetPoints(**fields, least_flow=floors)
+    return SetPoints(**fields, minimum_flow=floors)
 
 
 def rate_limited(
-    site: Site, points: SetPoints, hours: FloatArray, *, present: Mapping[str, float]
+    site: Site, set_points: SetPoints, durations: FloatArray, *, current_supply: Mapping[str, float]
 ) -> SetPoints:
     """Return set points whose supply temperatures keep the ramp, nowhere warmer than before.
 
@@ -137,11 +137,11 @@ def rate_limited(
     ----------
     site
         The site with its rules.
-    points
+    set_points
         Set points on ``time``.
-    hours
+    durations
         Lengths of the intervals. [h]
-    present
+    current_supply
         Cooling plant -> its supply water as it is, from which the first set points may rise. What
         is left out may begin anywhere. [degC]
 
@@ -150,39 +150,43 @@ def rate_limited(
     SetPoints
         Cooler where water must be brought down in time.
     """
-    allowed = site.set_points.temperature_ramp * 60.0 * hours
+    allowed = site.set_points.temperature_ramp * 60.0 * durations
     way = np.concatenate([[0.0], np.cumsum(allowed[1:])])
     supply = {}
-    for name, values in points.supply_temperature.items():
-        begun = np.minimum(values, present.get(name, np.inf) + allowed[0] + way)
+    for name, values in set_points.supply_temperature.items():
+        begun = np.minimum(values, current_supply.get(name, np.inf) + allowed[0] + way)
         risen = np.minimum.accumulate(begun - way) + way
         supply[name] = np.minimum.accumulate((risen + way)[::-1])[::-1] - way
-    return replace(points, supply_temperature=supply)
+    return replace(set_points, supply_temperature=supply)
 
 
 def _faults(site: Site, array: xr.DataArray, word: str) -> Iterator[ValidationIssue]:
     field, dim = COMMAND_VARIABLES[word]
-    known = [machine.name for machine in site.of(CduBank if dim == "cdu" else CoolingPlant)]
-    chilling = [plant.name for plant in site.of(CoolingPlant) if plant.chillers]
+    known = [
+        machine.name for machine in site.machines_of(CduBank if dim == "cdu" else CoolingPlant)
+    ]
+    chilling = [plant.name for plant in site.machines_of(CoolingPlant) if plant.chillers]
     for name in map(str, array[dim].to_numpy()):
         if name not in known:
             yield ValidationIssue(
-                place=word, value=name, mend=f"the site has no {dim} of this name"
+                location=word, found=name, remedy=f"the site has no {dim} of this name"
             )
         elif word == UNITS_ON and name not in chilling:
-            yield ValidationIssue(place=word, value=name, mend="it has no chillers")
+            yield ValidationIssue(location=word, found=name, remedy="it has no chillers")
     values = array.to_numpy()
     if word == UNITS_ON:
         if not ((values >= 0.0) & (values == np.round(values))).all():
-            yield ValidationIssue(place=word, value="", mend="must be a whole number, 0 or more")
+            yield ValidationIssue(
+                location=word, found="", remedy="must be a whole number, 0 or more"
+            )
         return
-    low, high, mend = 0.0, np.inf, "must be finite, and a range above 0"
+    low, high, remedy = 0.0, np.inf, "must be finite, and a range above 0"
     if field == "supply_temperature":
         low, high = MIN_LIQUID_TEMPERATURE_C, MAX_LIQUID_TEMPERATURE_C
-        mend = f"must be finite, and from {low:g} to {high:g} degC, as liquids are"
+        remedy = f"must be finite, and from {low:g} to {high:g} degC, as liquids are"
     is_sound = (values > low) & (values < high)
     if not is_sound.all():
-        yield ValidationIssue(place=word, value=f"{values[~is_sound][0]:g}", mend=mend)
+        yield ValidationIssue(location=word, found=f"{values[~is_sound][0]:g}", remedy=remedy)
 
 
 RANGE_TRIALS: Final = 7
@@ -206,20 +210,20 @@ class HeatLoadRange:
 
     Attributes
     ----------
-    likely
+    expected
         What is expected and paid for, ``(time,)``. [MW]
-    least, most
+    minimum, maximum
         Between which the set points must be safe. [MW]
     """
 
-    likely: Mapping[str, FloatArray]
-    least: Mapping[str, FloatArray]
-    most: Mapping[str, FloatArray]
+    expected: Mapping[str, FloatArray]
+    minimum: Mapping[str, FloatArray]
+    maximum: Mapping[str, FloatArray]
 
     @classmethod
-    def steady(cls, heat: Mapping[str, FloatArray]) -> "HeatLoadRange":
+    def certain(cls, heat: Mapping[str, FloatArray]) -> "HeatLoadRange":
         """Return a heat that is known."""
-        return cls(likely=heat, least=heat, most=heat)
+        return cls(expected=heat, minimum=heat, maximum=heat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,17 +248,17 @@ def minimum_flows(site: Site) -> dict[str, float]:
         Cooling plant or bank of CDUs -> share of its rated flow. [1]
     """
     found = {}
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         pumps = site.set_points.pumps
         found[plant.name] = min(plant.minimum_flow * pumps / (pumps - 1), 1.0)
-    for cdu in site.of(CduBank):
+    for cdu in site.machines_of(CduBank):
         spare = cdu.count / (cdu.count - 1) if cdu.count > 1 else np.inf
         found[cdu.name] = min(cdu.minimum_flow * spare, 1.0)
     return found
 
 
 def cheapest_set_points(
-    site: Site, heat: HeatLoadRange, weather: Weather, *, freedom: SetPointOptions | None = None
+    site: Site, heat: HeatLoadRange, weather: Weather, *, options: SetPointOptions | None = None
 ) -> SetPoints:
     """Return the cheapest safe set points of all circuits.
 
@@ -266,7 +270,7 @@ def cheapest_set_points(
         What the machines carry on ``time``.
     weather
         Outdoor air on ``time``.
-    freedom
+    options
         What may be chosen; by default flow and temperature.
 
     Returns
@@ -283,11 +287,11 @@ def cheapest_set_points(
     the coolant above the dew point of the halls. In air so hot that the coolers cannot hold so cold
     water, no choice keeps all limits.
     """
-    choice = freedom or SetPointOptions()
+    choice = options or SetPointOptions()
     supply: dict[str, FloatArray] = {}
     spans: dict[str, FloatArray] = {}
     coolant: dict[str, FloatArray] = {}
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         search = _Search(site, plant, heat=heat, weather=weather, freedom=choice)
         found = search.best()
         supply |= found.supply_temperature
@@ -297,7 +301,7 @@ def cheapest_set_points(
         supply_temperature=supply,
         temperature_range=spans,
         technology_range=coolant,
-        least_flow=minimum_flows(site) if choice.flow else {},
+        minimum_flow=minimum_flows(site) if choice.flow else {},
     )
 
 
@@ -318,9 +322,9 @@ class _Search:
         self.freedom = freedom
         self.floors = minimum_flows(site) if freedom.flow else {}
         is_warm = plant.serves == "warm"
-        self.cdus = site.of(CduBank) if is_warm else ()
-        self.airs = () if is_warm else site.of(CrahBank)
-        self.halls = [h for h in site.of(ITHall) if h.is_air_cooled is not is_warm]
+        self.cdus = site.machines_of(CduBank) if is_warm else ()
+        self.airs = () if is_warm else site.machines_of(CrahBank)
+        self.halls = [h for h in site.machines_of(ITHall) if h.is_air_cooled is not is_warm]
 
     def best(self) -> SetPoints:
         """Return the best point of every interval."""
@@ -331,7 +335,7 @@ class _Search:
             goals.append(warmest)
         costs = np.stack([self._cost(_held(trials, self.plant.name, goal)) for goal in goals])
         held = min_controllable_supply_temperature(
-            self.plant, self.heat.most[self.plant.name], self.weather
+            self.plant, self.heat.maximum[self.plant.name], self.weather
         )
         cost = np.where(warmest >= np.maximum(coldest, held), costs.min(axis=0), np.inf)
         cost[0] = np.where(np.isfinite(cost).any(axis=0), cost[0], 0.0)
@@ -339,7 +343,7 @@ class _Search:
         point = SetPoints(
             temperature_range=_taken(trials.temperature_range, chosen),
             technology_range=_taken(trials.technology_range, chosen),
-            least_flow=self.floors,
+            minimum_flow=self.floors,
         )
         bottom, top = (np.take_along_axis(g, chosen, axis=0)[0] for g in (goals[0], goals[-1]))
         return _held(point, self.plant.name, self._no_warmer_than_pays(point, bottom, top))
@@ -362,10 +366,10 @@ class _Search:
         if not self.freedom.flow:
             return SetPoints()
         declared = self.plant.temperature_range
-        full = self.heat.most[self.plant.name] / self.plant.rated_cooling * declared
+        full = self.heat.maximum[self.plant.name] / self.plant.rated_cooling * declared
         widest = self.rules.widest_range * declared
         low = np.clip(full, _LEAST, declared)
-        if any(self.site.of(HeatReuse)) and self.cdus:
+        if any(self.site.machines_of(HeatReuse)) and self.cdus:
             low = np.full_like(full, declared)  # a heat pump counts on its source
         steps = np.linspace(0.0, 1.0, RANGE_TRIALS)[:, None]
         spans = np.concatenate([np.full((1, len(full)), declared), low * (widest / low) ** steps])
@@ -380,22 +384,22 @@ class _Search:
         return SetPoints(
             temperature_range={self.plant.name: spans},
             technology_range=coolant,
-            least_flow=self.floors,
+            minimum_flow=self.floors,
         )
 
     def _cost(self, points: SetPoints) -> FloatArray:
         """Return power of the circuit and its CDUs, and water as power of the same cost. [MW]"""
         shape = points.supply_temperature[self.plant.name].shape
-        load = np.broadcast_to(self.heat.likely[self.plant.name], shape)
+        load = np.broadcast_to(self.heat.expected[self.plant.name], shape)
         pumping: FloatArray | float = 0.0
         for cdu in self.cdus:
-            liquid = self.heat.likely[cdu.name]
-            power = cdu.pumping(liquid, points)
+            liquid = self.heat.expected[cdu.name]
+            power = cdu.pump_power_at(liquid, points)
             pumping = pumping + power
-            load = load + (power - cdu.pumping(liquid))
+            load = load + (power - cdu.pump_power_at(liquid))
         flows = self.plant.operate(np.maximum(load, 0.0), self.weather, points)
         water = self.site.weights.water / self.rules.electricity_price
-        return np.asarray(flows.draws["medium_voltage"] + pumping + water * flows.draws["water"])
+        return np.asarray(flows.inputs["medium_voltage"] + pumping + water * flows.inputs["water"])
 
     def _warmest(self, points: SetPoints) -> FloatArray:
         """Return the warmest supply water that is safe. [degC]"""
@@ -405,25 +409,25 @@ class _Search:
         for cdu in self.cdus:
             heats = self._worst(cdu, points)
             above = np.maximum(*(self._above(cdu, heat, points) for heat in heats))
-            flow = cdu.plate_flow(self.heat.least[cdu.name], points)
+            flow = cdu.cold_plate_flow(self.heat.minimum[cdu.name], points)
             for hall in self.halls:
                 found = np.minimum(found, self._cold_enough(hall, flow) - above)
             spared = [
                 max_supply_temperature_n_minus_1(
-                    self.site, self.plant, cdu, heat=heat, points=points
+                    self.site, self.plant, cdu, heat=heat, set_points=points
                 )
-                for heat in (*heats, self.heat.least[cdu.name])
+                for heat in (*heats, self.heat.minimum[cdu.name])
             ]
             endured = np.broadcast_to(np.min(spared, axis=0), found.shape).copy()
             endured[0] = np.maximum(endured[0], self.plant.supply_temperature)  # as declared
             found = np.minimum(found, endured)
         for air in self.airs:
-            most = self.heat.most[air.name]
-            flow_of_water = self.plant.share(
-                most, rated_heat=air.rated_heat, rated_range=air.water_range, points=points
+            most = self.heat.maximum[air.name]
+            flow_of_water = self.plant.consumer_flow(
+                most, rated_heat=air.rated_heat, rated_range=air.water_range, set_points=points
             )
             above = air.rack_inlet_temperature(most, np.zeros(1), chilled_flow=flow_of_water)
-            for hall in self.site.of(ITHall):
+            for hall in self.site.machines_of(ITHall):
                 found = np.minimum(found, hall.inlet_temperature_limit - kept - above)
             for hall in self.halls:
                 found = np.minimum(found, self._cold_enough(hall, 1.0) - above)
@@ -440,10 +444,10 @@ class _Search:
 
         Where only the facility water follows the heat, the coolant falls as the heat rises.
         """
-        least, most = self.heat.least[cdu.name], self.heat.most[cdu.name]
+        least, most = self.heat.minimum[cdu.name], self.heat.maximum[cdu.name]
         declared = np.asarray(cdu.facility_range)  # which its water has where no range is told
         span = points.temperature_range.get(self.plant.name, declared) / cdu.facility_range
-        turn = self.floors.get(self.plant.name, cdu.minimum_flow) * span * cdu.rated
+        turn = self.floors.get(self.plant.name, cdu.minimum_flow) * span * cdu.rated_heat_total
         return most, np.minimum(np.maximum(turn, least), most)
 
     def _coldest(self, points: SetPoints) -> FloatArray:
@@ -451,21 +455,21 @@ class _Search:
         found = np.full(self._shape(points), -np.inf)
         dry = self.rules.hall_dew_point + self.rules.dew_point_distance
         for cdu in self.cdus:
-            found = np.maximum(found, dry - self._above(cdu, self.heat.least[cdu.name], points))
+            found = np.maximum(found, dry - self._above(cdu, self.heat.minimum[cdu.name], points))
         return found
 
     def _shape(self, points: SetPoints) -> tuple[int, ...]:
         """Return how many trials there are, and intervals; one where no flow is tried."""
-        alone = self.heat.most[self.plant.name][None]
+        alone = self.heat.maximum[self.plant.name][None]
         return points.temperature_range.get(self.plant.name, alone).shape
 
     def _above(self, cdu: CduBank, heat: FloatArray, points: SetPoints) -> FloatArray:
         """Return the coolant's temperature above that of the facility water. [K]"""
-        water = self.plant.share(
-            heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+        water = self.plant.consumer_flow(
+            heat, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
         )
         return cdu.technology_supply_temperature(
-            heat, np.zeros(1), points=points, facility_flow=water
+            heat, np.zeros(1), set_points=points, facility_flow=water
         )
 
 
@@ -478,7 +482,7 @@ def _taken(table: Mapping[str, FloatArray], chosen: NDArray[np.intp]) -> dict[st
 
 
 def max_supply_temperature_n_minus_1(
-    site: Site, plant: CoolingPlant, cdu: CduBank, *, heat: FloatArray, points: SetPoints
+    site: Site, plant: CoolingPlant, cdu: CduBank, *, heat: FloatArray, set_points: SetPoints
 ) -> FloatArray:
     """Return the warmest supply water at which no chip slows down after a CDU has tripped.
 
@@ -490,7 +494,7 @@ def max_supply_temperature_n_minus_1(
         The warm circuit and its bank of CDUs.
     heat
         Heat that the racks give to the coolant. [MW]
-    points
+    set_points
         Set points that are tried.
 
     Returns
@@ -509,21 +513,26 @@ def max_supply_temperature_n_minus_1(
     if group == 1 or site.contingency.least_time == 0.0:
         return found
     left = (group - 1) / group
-    taken = heat + cdu.pumping(heat, points)
-    drawn = plant.share(heat, rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points)
-    water = np.maximum(taken / cdu.rated, cdu.minimum_flow) if drawn is None else drawn
+    taken = heat + cdu.pump_power_at(heat, set_points)
+    drawn = plant.consumer_flow(
+        heat, rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=set_points
+    )
+    water = np.maximum(taken / cdu.rated_heat_total, cdu.minimum_flow) if drawn is None else drawn
     above = part_load_approach(
         taken,
-        rated_heat=left * cdu.rated,
+        rated_heat=left * cdu.rated_heat_total,
         rated_approach=cdu.approach,
         ranges=(cdu.technology_range, cdu.facility_range),
         minimum_flow=cdu.minimum_flow,
         fouling=cdu.fouling,
-        shares=(cdu.flow(taken, points), np.minimum(water / left, np.maximum(water, 1.0))),
+        flow_shares=(
+            cdu.coolant_flow(taken, set_points),
+            np.minimum(water / left, np.maximum(water, 1.0)),
+        ),
     )
-    flow = left * cdu.plate_flow(heat, points)
+    flow = left * cdu.cold_plate_flow(heat, set_points)
     kept = site.contingency.throttle_margin + site.margins.temperature
-    for hall in site.of(ITHall):
+    for hall in site.machines_of(ITHall):
         if not hall.is_air_cooled:
             busy = np.asarray(hall.rack_power)
             rise = hall.chip_temperature(busy, np.zeros(1), flow_share=flow)
@@ -552,5 +561,5 @@ def min_controllable_supply_temperature(
     """
     if plant.chillers is not None:
         return np.full(np.shape(heat), -np.inf)
-    ceiling = CoolingCapacity.of(plant, weather)
-    return np.asarray(plant.supply_temperature + (heat - ceiling.base) / ceiling.rise)
+    ceiling = CoolingCapacity.from_plant(plant, weather)
+    return np.asarray(plant.supply_temperature + (heat - ceiling.dry_base) / ceiling.slope)

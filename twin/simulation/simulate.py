@@ -79,10 +79,14 @@ def simulate(site: Site, state: xr.Dataset, operation: xr.Dataset) -> xr.Dataset
     check_argument_types("simulate", site=(site, Site), **given)
     states.check_state(site, state)
     check_operation(site, operation)
-    orders = dispatch_arrays(site, operation)
+    dispatch = dispatch_arrays(site, operation)
     hours = operation["duration"].to_numpy()
     result = simulate_arrays(
-        site, state_values(state), orders, weather=Weather.of(operation), hours=hours
+        site,
+        state_values(state),
+        dispatch,
+        weather=Weather.from_dataset(operation),
+        durations=hours,
     )
     return result_dataset(site, result, operation[["time", "duration", "instant"]])
 
@@ -103,7 +107,7 @@ def settled_state(site: Site, operation: xr.Dataset) -> xr.Dataset:
     """
     calm = states.initial_state(site, operation["time"].to_numpy()[0])
     first = simulate(site, calm, operation.isel(time=[0], instant=[0, 1]))
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         carried = first["cooling_load"].sel(circuit=plant.name).item()
         calm["cooling_plant_output"].loc[{"circuit": plant.name}] = carried
     return calm
@@ -126,48 +130,50 @@ def check_operation(site: Site, operation: xr.Dataset) -> None:
     if lost:
         raise SiteError(site.name, lost)
     variables.check_variables(operation, *PLAUSIBLE_AIR)
-    faults = [
+    issues = [
         *implausible_air_issues(operation),
         *time_axes.time_axis_issues(operation),
         *_beyond(site, operation),
     ]
-    if faults:
-        raise StateError(site.name, faults)
+    if issues:
+        raise StateError(site.name, issues)
 
 
 def _beyond(site: Site, operation: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield machines that would draw or give what they cannot: a slip of the unit, most likely."""
     used = [name for name in ("renewable_used_power",) if name in operation]
     variables.check_variables(operation, "hall_power", *used)
-    halls = [("hall_power", "hall", h.name, h.full_power) for h in site.of(ITHall)]
-    sources = [("renewable_used_power", "renewable", r.name, r.power) for r in site.of(Renewable)]
+    halls = [("hall_power", "hall", h.name, h.full_power) for h in site.machines_of(ITHall)]
+    sources = [
+        ("renewable_used_power", "renewable", r.name, r.power) for r in site.machines_of(Renewable)
+    ]
     for name, dim, owner, most in (*halls, *sources):
         if name not in operation or owner not in operation.coords.get(dim, ()):
             continue  # told by what reads the orders
         power = machine_values(operation, name, owner)
         if np.isfinite(power).all() and (power > UNIT_ERROR_RATIO * most).any():
-            mend = f"it is {most:g} MW at most; is the unit right?"
+            remedy = f"it is {most:g} MW at most; is the unit right?"
             place = f"operation, {name}, {owner}"
-            yield ValidationIssue(place=place, value=f"{power.max():g} MW", mend=mend)
+            yield ValidationIssue(location=place, found=f"{power.max():g} MW", remedy=remedy)
 
 
 def state_values(state: xr.Dataset) -> dict[VariableKey, float]:
     """Return a state as the bare numbers that :func:`run` wants."""
-    stocks: dict[VariableKey, float] = {}
+    states: dict[VariableKey, float] = {}
     for name in (
         "battery_level",
         "tank_level",
         "facility_supply_temperature",
         "cooling_plant_output",
     ):
-        stocks |= {(name, label): value for label, value in values_by_machine(state, name).items()}
+        states |= {(name, label): value for label, value in values_by_machine(state, name).items()}
     if ARRIVING_TEMPERATURE in state:
         variables.check_variables(state, ARRIVING_TEMPERATURE)
-        stocks |= {
+        states |= {
             (ARRIVING_TEMPERATURE, label): value
             for label, value in values_by_machine(state, ARRIVING_TEMPERATURE).items()
         }
-    return stocks
+    return states
 
 
 def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
@@ -181,16 +187,16 @@ def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
         Number of intervals. [1]
     """
     nothing = np.zeros(count)
-    orders: dict[VariableKey, FloatArray] = {}
+    dispatch: dict[VariableKey, FloatArray] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        orders |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
+        dispatch |= {(f"{kind}_{way}", store.owner): nothing for way in ("charge", "discharge")}
     for exchange in site.exchanges:
-        if exchange.available:
-            orders["renewable_used_power", exchange.owner] = nothing
+        if exchange.availability_variable:
+            dispatch["renewable_used_power", exchange.owner] = nothing
         if exchange.carrier == "heat":
-            orders["heat_reuse_power", exchange.owner] = nothing
-    return orders
+            dispatch["heat_reuse_power", exchange.owner] = nothing
+    return dispatch
 
 
 def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, FloatArray]:
@@ -205,36 +211,40 @@ def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, Floa
     """
     variables.check_variables(operation, "hall_power")
     count = operation.sizes["time"]
-    wanted = [("hall_power", work.owner, "hall") for work in site.works]
+    wanted = [("hall_power", work.owner, "hall") for work in site.flexible_loads]
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         wanted += [(f"{kind}_{way}", store.owner, kind) for way in ("charge", "discharge")]
     for exchange in site.exchanges:
-        if exchange.available:
+        if exchange.availability_variable:
             wanted.append(("renewable_used_power", exchange.owner, "renewable"))
-    wanted += [("heat_reuse_power", pump.name, "heat_reuse") for pump in site.of(HeatReuse)]
-    wanted += [("genset_power", genset.name, "genset") for genset in site.of(Genset)]
+    wanted += [
+        ("heat_reuse_power", pump.name, "heat_reuse") for pump in site.machines_of(HeatReuse)
+    ]
+    wanted += [("genset_power", genset.name, "genset") for genset in site.machines_of(Genset)]
     variables.check_variables(operation, *{name for name, *_ in wanted if name in operation})
-    orders, faults = {}, []
+    dispatch, issues = {}, []
     for name, owner, dim in wanted:
         values = np.zeros(count)
         if name in operation:
             if dim not in operation.coords or owner not in operation[dim].to_numpy():
-                mend = f"the operation has no {dim} of this name"
-                faults.append(ValidationIssue(place=f"operation, {name}", value=owner, mend=mend))
+                remedy = f"the operation has no {dim} of this name"
+                issues.append(
+                    ValidationIssue(location=f"operation, {name}", found=owner, remedy=remedy)
+                )
                 continue
             values = machine_values(operation, name, owner)
             given = operation[name].sel({dim: [owner]}).transpose(dim, "time")
-            faults += negative_value_issues(given, of="operation")
-        orders[name, owner] = values
-    if faults:
-        raise StateError(site.name, faults)
-    return orders | setpoints.read_set_points(site, operation)
+            issues += negative_value_issues(given, of="operation")
+        dispatch[name, owner] = values
+    if issues:
+        raise StateError(site.name, issues)
+    return dispatch | setpoints.read_set_points(site, operation)
 
 
 def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr.Dataset:
     """Return a run with labels, units and meanings; NaN where a machine has no such thing."""
-    tables = {"time": result.flows, "instant": result.stocks}
+    tables = {"time": result.flows, "instant": result.states}
     dims = {
         name: EQUIPMENT_DIMENSIONS.get(one.kind, one.kind) for name, one in site.equipment.items()
     }
@@ -258,7 +268,7 @@ def result_dataset(site: Site, result: SimulationArrays, grid: xr.Dataset) -> xr
 
 
 def simulate_in_chunks(
-    site: Site, state: xr.Dataset, operation: xr.Dataset, *, span: int
+    site: Site, state: xr.Dataset, operation: xr.Dataset, *, chunk_size: int
 ) -> Iterator[xr.Dataset]:
     """Simulate a site span after span, each from where the one before ended.
 
@@ -266,7 +276,7 @@ def simulate_in_chunks(
     ----------
     site, state, operation
         As for :func:`twin.simulate`; put together the spans are what it gives.
-    span
+    chunk_size
         Intervals of a span, the last one may have less. [1]
 
     Yields
@@ -283,7 +293,7 @@ def simulate_in_chunks(
     check_operation(site, operation)
     grid = operation[["time", "duration", "instant"]]
     told = {word: operation[word] for word in SET_POINT_VARIABLES if word in operation}
-    for part, result in simulate_arrays_in_chunks(site, state, operation, span=span):
+    for part, result in simulate_arrays_in_chunks(site, state, operation, span=chunk_size):
         whole = slice(part.start, part.stop + 1)
         done = result_dataset(site, result, grid.isel(time=part, instant=whole))
         yield done.assign({word: values.isel(time=part) for word, values in told.items()})
@@ -299,21 +309,21 @@ def simulate_arrays_in_chunks(
     site, state, operation, span
         As for :func:`simulate_in_chunks`.
     """
-    stocks, orders = state_values(state), dispatch_arrays(site, operation)
-    weather = Weather.of(operation)
+    states, dispatch = state_values(state), dispatch_arrays(site, operation)
+    weather = Weather.from_dataset(operation)
     hours = operation["duration"].to_numpy()
     for first in range(0, len(hours), span):
         part = slice(first, min(first + span, len(hours)))
-        air = weather.take(part)
+        air = weather.select(part)
         result = simulate_arrays(
             site,
-            stocks,
-            {key: values[part] for key, values in orders.items()},
+            states,
+            {key: values[part] for key, values in dispatch.items()},
             weather=air,
-            hours=hours[part],
-            ceilings=cooling_capacities(site, air),
+            durations=hours[part],
+            capacities=cooling_capacities(site, air),
         )
-        stocks = {key: float(values[-1]) for key, values in result.stocks.items()}
+        states = {key: float(values[-1]) for key, values in result.states.items()}
         yield part, result
 
 
@@ -322,8 +332,8 @@ def cooling_capacities(site: Site, weather: Weather) -> dict[str, CoolingCapacit
     rows = np.stack([weather.air_temperature, weather.humidity_ratio, weather.air_pressure])
     is_new = np.append(True, (np.diff(rows, axis=1) != 0.0).any(axis=0))
     seen, stretch = np.flatnonzero(is_new), np.cumsum(is_new) - 1
-    distinct = weather.take(seen)
+    distinct = weather.select(seen)
     return {
-        plant.name: CoolingCapacity.of(plant, distinct).take(stretch)
-        for plant in site.of(CoolingPlant)
+        plant.name: CoolingCapacity.from_plant(plant, distinct).select(stretch)
+        for plant in site.machines_of(CoolingPlant)
     }

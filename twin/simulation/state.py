@@ -43,7 +43,7 @@ def initial_state(
     *,
     level: float = 0.5,
     peak_power: float = 0.0,
-    usual_power: float = 0.0,
+    mean_weekly_import: float = 0.0,
     grid_import_power: float | None = None,
 ) -> xr.Dataset:
     """Return a calm state: stores part full, water at its set points.
@@ -58,7 +58,7 @@ def initial_state(
         Level of every store as a share of its window. [1]
     peak_power
         Greatest import of the billing period so far. [MW]
-    usual_power
+    mean_weekly_import
         Mean import of about the last week. [MW]
     grid_import_power
         Import of the last interval; by default that of the idle halls. [MW]
@@ -74,10 +74,10 @@ def initial_state(
         If it is no site.
     """
     check_argument_types("rest", site=(site, Site))
-    windows = {store.owner: (store.low, store.high) for store in site.stores}
+    windows = {store.owner: (store.min_level, store.max_level) for store in site.stores}
     labels = _labels(site)
-    supply = [float(plant.supply_temperature) for plant in site.of(CoolingPlant)]
-    idle = sum(work.racks * work.idle_power for work in site.works)
+    supply = [float(plant.supply_temperature) for plant in site.machines_of(CoolingPlant)]
+    idle = sum(work.racks * work.idle_power for work in site.flexible_loads)
     drawn = idle if grid_import_power is None else grid_import_power
 
     def levels(owners: list[str]) -> FloatArray:
@@ -90,7 +90,7 @@ def initial_state(
             "facility_supply_temperature": ("circuit", np.array(supply)),
             "cooling_plant_output": ("circuit", np.zeros(len(supply))),
             "peak_power": ((), peak_power),
-            "usual_power": ((), usual_power),
+            "usual_power": ((), mean_weekly_import),
             "grid_import_power": ((), drawn),
             "grid_export_power": ((), 0.0),
         },
@@ -102,9 +102,9 @@ def initial_state(
 def _labels(site: Site) -> dict[str, list[str]]:
     """Return the labels of a state's axes."""
     return {
-        "battery": [machine.name for machine in site.of(Battery)],
-        "tank": [machine.name for machine in site.of(ChilledWaterTank)],
-        "circuit": [machine.name for machine in site.of(CoolingPlant)],
+        "battery": [machine.name for machine in site.machines_of(Battery)],
+        "tank": [machine.name for machine in site.machines_of(ChilledWaterTank)],
+        "circuit": [machine.name for machine in site.machines_of(CoolingPlant)],
     }
 
 
@@ -119,44 +119,47 @@ def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
         If the axes or labels are not the site's, or a value is no number or not finite.
     """
     variables.check_variables(state, *STATE_VARIABLES)
-    faults = list(axis_issues(state, STATE_AXES, "state"))
+    issues = list(axis_issues(state, STATE_AXES, "state"))
     if "instant" not in state.coords or state["instant"].ndim:
-        mend = "needs the coordinate instant: the moment of which it tells"
-        faults.append(ValidationIssue(place="state, instant", value="", mend=mend))
-    if faults:
-        raise StateError(site.name, faults)
+        remedy = "needs the coordinate instant: the moment of which it tells"
+        issues.append(ValidationIssue(location="state, instant", found="", remedy=remedy))
+    if issues:
+        raise StateError(site.name, issues)
     for dim, wants in _labels(site).items():
         has = state[dim].to_numpy().tolist()
         if has != wants:
-            mend = f"the site has {wants}"
-            faults.append(ValidationIssue(place=f"state, {dim}", value=str(has), mend=mend))
+            remedy = f"the site has {wants}"
+            issues.append(ValidationIssue(location=f"state, {dim}", found=str(has), remedy=remedy))
     for name in STATE_VARIABLES:
         wrong = ~np.isfinite(state[name].to_numpy())
-        faults += value_issues(state[name], wrong, "must be finite", of="state")
-    if not faults:
-        faults = [*_impossible(site, state)]
-    if faults:
-        raise StateError(site.name, faults)
+        issues += value_issues(state[name], wrong, "must be finite", source="state")
+    if not issues:
+        issues = [*_impossible(site, state)]
+    if issues:
+        raise StateError(site.name, issues)
     return state
 
 
 def _impossible(site: Site, state: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield levels that no store can have, sensors' errors allowed for, and water that is none."""
-    for kind, machines in (("battery", site.of(Battery)), ("tank", site.of(ChilledWaterTank))):
+    for kind, machines in (
+        ("battery", site.machines_of(Battery)),
+        ("tank", site.machines_of(ChilledWaterTank)),
+    ):
         levels = values_by_machine(state, f"{kind}_level")
         for machine in machines:
             level = levels[machine.name]
             if not -LEVEL_TOLERANCE <= level / machine.capacity <= 1.0 + LEVEL_TOLERANCE:
-                mend = f"it holds from 0 to {machine.capacity:.4g} MWh"
+                remedy = f"it holds from 0 to {machine.capacity:.4g} MWh"
                 place = f"state, {kind}_level, {machine.name}"
-                yield ValidationIssue(place=place, value=f"{level:g} MWh", mend=mend)
+                yield ValidationIssue(location=place, found=f"{level:g} MWh", remedy=remedy)
     supply = values_by_machine(state, "facility_supply_temperature")
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         water = supply[plant.name]
         if not MIN_LIQUID_TEMPERATURE_C <= water <= MAX_LIQUID_TEMPERATURE_C:
             place = f"state, facility_supply_temperature, {plant.name}"
-            mend = (
+            remedy = (
                 f"water is liquid from {MIN_LIQUID_TEMPERATURE_C:g} to "
                 f"{MAX_LIQUID_TEMPERATURE_C:g} degC, glycol included"
             )
-            yield ValidationIssue(place=place, value=f"{water:g} degC", mend=mend)
+            yield ValidationIssue(location=place, found=f"{water:g} degC", remedy=remedy)

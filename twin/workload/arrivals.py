@@ -27,7 +27,7 @@ class ArrivalRates:
 
     Attributes
     ----------
-    kind
+    kind_index
         Place of the class's kind among the kinds of the site.
     length
         Mean length, weighted by racks. [h]
@@ -37,18 +37,18 @@ class ArrivalRates:
         Racks asked for by the jobs that arrive in an hour. [h-1]
     """
 
-    kind: IntArray
+    kind_index: IntArray
     length: FloatArray
     slack: FloatArray
     rate: FloatArray
 
     @property
-    def rows(self) -> IntArray:
+    def row_kinds(self) -> IntArray:
         """Place of each row's kind among the kinds of the site; here a row is a class."""
-        return self.kind
+        return self.kind_index
 
     @property
-    def asked(self) -> FloatArray:
+    def requested(self) -> FloatArray:
         """Racks asked for in an hour [h-1], and what they run [1]; ``(2, class)``."""
         return np.array([self.rate, self.rate * self.length])
 
@@ -56,12 +56,12 @@ class ArrivalRates:
         """Return the same stream with more or fewer racks, by a factor. [1]"""
         return replace(self, rate=share * self.rate)
 
-    def most(self, hours: FloatArray) -> FloatArray:
+    def max_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the work that jobs yet to arrive can have done by some hours from now.
 
         Parameters
         ----------
-        hours
+        time_from_now
             Hours from now. [h]
 
         Returns
@@ -75,14 +75,14 @@ class ArrivalRates:
         sum over all that came in :math:`t` hours is :math:`t^2/2`, and from :math:`t = l` on
         :math:`l t - l^2/2`.
         """
-        return self.rate[:, None] * _stayed(hours, self.length)
+        return self.rate[:, None] * _stayed(time_from_now, self.length)
 
-    def least(self, hours: FloatArray) -> FloatArray:
+    def min_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the work that jobs yet to arrive must have done by some hours from now.
 
         Parameters
         ----------
-        hours
+        time_from_now
             Hours from now. [h]
 
         Returns
@@ -91,9 +91,9 @@ class ArrivalRates:
             Rack-hours ``(class, hours)``: what could be done, later by the slack. [h]
         """
         wait = (self.length * self.slack)[:, None]
-        return self.rate[:, None] * _stayed(hours - wait, self.length)
+        return self.rate[:, None] * _stayed(time_from_now - wait, self.length)
 
-    def present(self, edges: FloatArray) -> FloatArray:
+    def racks_in_use(self, edges: FloatArray) -> FloatArray:
         """Return the racks that jobs yet to arrive can use.
 
         Parameters
@@ -110,12 +110,12 @@ class ArrivalRates:
         return self.rate[:, None] * np.diff(_stayed(edges, life), axis=1) / np.diff(edges)
 
 
-def occupancy_time(rest: FloatArray, wait: FloatArray) -> FloatArray:
+def occupancy_time(remaining: FloatArray, wait: FloatArray) -> FloatArray:
     """Return how long a job may use racks: until its deadline and, should it be late, its rest.
 
     Parameters
     ----------
-    rest
+    remaining
         Hours to run. [h]
     wait
         Hours it may wait; a job that is late already may wait none. [h]
@@ -125,7 +125,7 @@ def occupancy_time(rest: FloatArray, wait: FloatArray) -> FloatArray:
     numpy.ndarray
         Hours from now. [h]
     """
-    return 2.0 * rest + np.maximum(wait, 0.0)
+    return 2.0 * remaining + np.maximum(wait, 0.0)
 
 
 def expected_arrivals(
@@ -148,16 +148,16 @@ def expected_arrivals(
         Work of each kind at the mean rate of the past; no class where nothing arrived.
     """
     check_argument_types("expect", past=(past, Jobs), instant=(instant, np.datetime64))
-    past = past.between(instant - ARRIVAL_HISTORY, instant)
+    past = past.arriving_between(instant - ARRIVAL_HISTORY, instant)
     if not len(past):
         return ArrivalRates(
-            kind=np.array([], dtype=np.int64), **dict.fromkeys(_FLOATS, np.array([]))
+            kind_index=np.array([], dtype=np.int64), **dict.fromkeys(_FLOATS, np.array([]))
         )
     hours = max((instant - past.arrival[0]) / HOUR, 24.0)
     kind, length, rate = [], [], []
     for k in range(len(kinds)):
-        mine = past.take(past.kind == k)
-        mine = mine.take(np.argsort(mine.length, kind="stable"))
+        mine = past.select(past.kind_index == k)
+        mine = mine.select(np.argsort(mine.length, kind="stable"))
         work = mine.length * mine.racks
         place = np.ceil(LENGTH_CLASSES * np.cumsum(work) / max(work.sum(), 1e-12) - 1e-9) - 1
         for c in np.unique(place):
@@ -169,7 +169,7 @@ def expected_arrivals(
     slack = np.array([k.slack for k in kinds])
     kinds_of = np.array(kind, dtype=np.int64)
     return ArrivalRates(
-        kind=kinds_of, length=np.array(length), slack=slack[kinds_of], rate=np.array(rate)
+        kind_index=kinds_of, length=np.array(length), slack=slack[kinds_of], rate=np.array(rate)
     )
 
 
@@ -189,7 +189,7 @@ class ArrivalScenario:
 
     Attributes
     ----------
-    kind
+    kind_index
         Place of the job's kind among the kinds of the site.
     start
         When it arrives, from now. [h]
@@ -199,19 +199,19 @@ class ArrivalScenario:
         Hours that it may wait. [h]
     racks
         Racks that it uses while it runs. [1]
-    kinds
+    kind_count
         Number of kinds of the site. [1]
     """
 
-    kind: IntArray
+    kind_index: IntArray
     start: FloatArray
     length: FloatArray
     wait: FloatArray
     racks: FloatArray
-    kinds: int
+    kind_count: int
 
     @classmethod
-    def of(
+    def from_past(
         cls,
         past: Jobs,
         kinds: tuple[WorkKind, ...],
@@ -235,15 +235,15 @@ class ArrivalScenario:
         span
             How far ahead is looked.
         """
-        jobs = past.between(instant - lag, min(instant, instant - lag + span))
+        jobs = past.arriving_between(instant - lag, min(instant, instant - lag + span))
         slack = np.array([kind.slack for kind in kinds])
         return cls(
-            kind=jobs.kind,
+            kind_index=jobs.kind_index,
             start=(jobs.arrival - (instant - lag)) / HOUR,
             length=jobs.length,
-            wait=jobs.length * slack[jobs.kind] if len(jobs) else np.empty(0),
+            wait=jobs.length * slack[jobs.kind_index] if len(jobs) else np.empty(0),
             racks=jobs.racks,
-            kinds=len(kinds),
+            kind_count=len(kinds),
         )
 
     def scaled(self, share: float) -> Self:
@@ -251,25 +251,27 @@ class ArrivalScenario:
         return replace(self, racks=share * self.racks)
 
     @property
-    def rows(self) -> IntArray:
+    def row_kinds(self) -> IntArray:
         """Place of each row's kind among the kinds of the site; here there is one row a kind."""
-        return np.arange(self.kinds)
+        return np.arange(self.kind_count)
 
     @property
-    def asked(self) -> FloatArray:
+    def requested(self) -> FloatArray:
         """Racks asked for [1], and the rack-hours that they run [h]; ``(2, kind)``."""
         parts = self.racks, self.racks * self.length
-        return np.array([np.bincount(self.kind, part, minlength=self.kinds) for part in parts])
+        return np.array(
+            [np.bincount(self.kind_index, part, minlength=self.kind_count) for part in parts]
+        )
 
-    def most(self, hours: FloatArray) -> FloatArray:
+    def max_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the rack-hours that can be done by some hours from now, ``(kind, hours)``. [h]"""
-        return self._sum(hours, begin=self.start, length=self.length)
+        return self._sum(time_from_now, begin=self.start, length=self.length)
 
-    def least(self, hours: FloatArray) -> FloatArray:
+    def min_work(self, time_from_now: FloatArray) -> FloatArray:
         """Return the rack-hours that must be done by some hours from now, ``(kind, hours)``. [h]"""
-        return self._sum(hours, begin=self.start + self.wait, length=self.length)
+        return self._sum(time_from_now, begin=self.start + self.wait, length=self.length)
 
-    def present(self, edges: FloatArray) -> FloatArray:
+    def racks_in_use(self, edges: FloatArray) -> FloatArray:
         """Return the mean racks that the jobs can use between edges, ``(kind, intervals)``. [1]"""
         life = occupancy_time(self.length, self.wait)
         return mean_presence(self._sum(edges, begin=self.start, length=life), edges)
@@ -280,8 +282,8 @@ class ArrivalScenario:
             begin=begin,
             length=length,
             slope=self.racks,
-            place=self.kind,
-            count=self.kinds,
+            row=self.kind_index,
+            count=self.kind_count,
         )
 
 
@@ -291,7 +293,7 @@ def sum_of_ramps(
     begin: FloatArray,
     length: FloatArray,
     slope: FloatArray,
-    place: IntArray,
+    row: IntArray,
     count: int,
 ) -> FloatArray:
     r"""Return the sums of ramps that rise from a begin on for a length, and then stay.
@@ -304,7 +306,7 @@ def sum_of_ramps(
         Of each ramp. [h]
     slope
         Rise of each in an hour. [any unit per hour]
-    place
+    row
         Row of each.
     count
         Number of rows. [1]
@@ -324,7 +326,7 @@ def sum_of_ramps(
     edges = np.concatenate([begin, ends])
     slopes = np.concatenate([slope, -slope])
     columns = len(hours) + 1
-    cell = np.tile(place, 2) * columns + np.searchsorted(hours, edges)
+    cell = np.tile(row, 2) * columns + np.searchsorted(hours, edges)
     size = count * columns
 
     def begun(weight: FloatArray) -> FloatArray:

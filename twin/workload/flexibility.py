@@ -47,7 +47,7 @@ def work_flexibility(
     *,
     expected: ArrivalRates | ArrivalScenario | None = None,
     future: Jobs | None = None,
-    is_cautious: bool = True,
+    keeps_slack: bool = True,
 ) -> xr.Dataset:
     r"""Return the room in which the work of each cohort can be moved.
 
@@ -61,7 +61,7 @@ def work_flexibility(
         The stream of jobs to expect, or one course that it may take; left out, nothing is expected.
     future
         Jobs that will arrive, where they are known (perfect foresight).
-    is_cautious
+    keeps_slack
         Whether the latest course keeps something in hand, or bounds bare what is possible.
 
     Returns
@@ -81,14 +81,14 @@ def work_flexibility(
     The sums bound what any schedule can do; that gangs run whole is left to the dispatch.
     """
     check_argument_types("envelope", queue=(queue, JobQueue), axes=(axes, xr.Dataset))
-    room = _of_jobs(queue, axes, future=future, is_cautious=is_cautious)
+    room = _of_jobs(queue, axes, future=future, is_cautious=keeps_slack)
     if expected is not None:
         room = room + _of_arrivals(queue, axes, expected)
     return _labelled(queue, axes, room)
 
 
 def flexibility_by_scenario(
-    queue: JobQueue, axes: xr.Dataset, courses: Sequence[ArrivalRates | ArrivalScenario]
+    queue: JobQueue, axes: xr.Dataset, scenarios: Sequence[ArrivalRates | ArrivalScenario]
 ) -> list[xr.Dataset]:
     """Return the room of every course that arrivals may take, as :func:`work_flexibility` does of
     one.
@@ -99,11 +99,11 @@ def flexibility_by_scenario(
         The queue at the first instant of the axes; its part is the same in all.
     axes
         ``time`` and ``instant`` of the horizon.
-    courses
+    scenarios
         The courses.
     """
     here = _of_jobs(queue, axes, future=None, is_cautious=True)
-    return [_labelled(queue, axes, here + _of_arrivals(queue, axes, one)) for one in courses]
+    return [_labelled(queue, axes, here + _of_arrivals(queue, axes, one)) for one in scenarios]
 
 
 @dataclass(frozen=True)
@@ -138,15 +138,15 @@ def _of_jobs(queue: JobQueue, axes: xr.Dataset, *, future: Jobs | None, is_cauti
         is_kept = is_cautious and is_here
         pace, kept = _hand(queue.pool.kinds, jobs, rest, due - start) if is_kept else (1.0, 0.0)
         last = np.maximum(due - kept - rest / pace, start)
-        place = jobs.kind * (LAXITY_GROUP_COUNT + 1) + laxity_group(last - start)
-        sums = partial(sum_of_ramps, edges, place=place, count=count)
+        place = jobs.kind_index * (LAXITY_GROUP_COUNT + 1) + laxity_group(last - start)
+        sums = partial(sum_of_ramps, edges, row=place, count=count)
         most += sums(begin=start, length=rest, slope=jobs.racks).T
         least += sums(begin=last, length=rest / pace, slope=jobs.racks * pace).T
         life = occupancy_time(rest, last - start)
         there = sums(begin=start, length=life, slope=jobs.racks)
         limit += mean_presence(there, edges).T
         add = partial(np.bincount, place, minlength=count)
-        running += add(jobs.racks * queue.running) if is_here else 0.0
+        running += add(jobs.racks * queue.is_running) if is_here else 0.0
         racks += add(jobs.racks)
         left += add(jobs.racks * rest)
     return _Room(least, most, limit, running, racks, left)
@@ -157,14 +157,14 @@ def _of_arrivals(
 ) -> _Room:
     """Return the room of jobs that are expected."""
     edges = (axes["instant"].to_numpy() - queue.instant) / HOUR
-    place = expected.rows * (LAXITY_GROUP_COUNT + 1) + LAXITY_GROUP_COUNT
+    place = expected.row_kinds * (LAXITY_GROUP_COUNT + 1) + LAXITY_GROUP_COUNT
     sums = np.eye(len(queue.pool.kinds) * (LAXITY_GROUP_COUNT + 1))[place]
     return _Room(
-        expected.least(edges).T @ sums,
-        expected.most(edges).T @ sums,
-        expected.present(edges).T @ sums,
+        expected.min_work(edges).T @ sums,
+        expected.max_work(edges).T @ sums,
+        expected.racks_in_use(edges).T @ sums,
         np.zeros(sums.shape[1]),
-        *(expected.asked @ sums),
+        *(expected.requested @ sums),
     )
 
 
@@ -192,7 +192,7 @@ def _hand(
     tuple
         Share of the uncapped pace, by job [1], and hours. [h]
     """
-    tolerance = np.array([kind.tolerance for kind in kinds])[jobs.kind]
+    tolerance = np.array([kind.tolerance for kind in kinds])[jobs.kind_index]
     needed = rest / np.maximum(left, np.maximum(rest, 1e-9))
     return np.clip(needed, 1.0 - tolerance, 1.0), DEADLINE_SLACK_H
 
@@ -215,9 +215,9 @@ def _known(
 
     Of jobs to come plans keep nothing in hand, whether they are known or expected.
     """
-    known = [(queue.jobs, queue.rest, True)]
+    known = [(queue.jobs, queue.remaining_hours, True)]
     if future is not None:
-        coming = future.between(queue.instant, until)
+        coming = future.arriving_between(queue.instant, until)
         known.append((coming, coming.length, False))
     return known
 

@@ -36,7 +36,7 @@ class Jobs:
     ----------
     number
         Number of the job in its file; the name by which orders call it.
-    kind
+    kind_index
         Place of its kind among the kinds of the site.
     arrival, deadline
         From when on it may run, and when it should be done. [datetime64, UTC]
@@ -47,7 +47,7 @@ class Jobs:
     """
 
     number: IntArray
-    kind: IntArray
+    kind_index: IntArray
     arrival: TimeArray
     deadline: TimeArray
     length: FloatArray
@@ -57,19 +57,19 @@ class Jobs:
         """Return the number of jobs."""
         return len(self.number)
 
-    def take(self, which: NDArray[np.bool_] | IntArray | slice) -> Self:
+    def select(self, which: NDArray[np.bool_] | IntArray | slice) -> Self:
         """Return some of the jobs."""
         return type(self)(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
 
-    def then(self, later: "Jobs") -> Self:
+    def followed_by(self, later: "Jobs") -> Self:
         """Return these jobs followed by others."""
         pairs = {f.name: (getattr(self, f.name), getattr(later, f.name)) for f in fields(self)}
         return type(self)(**{name: np.concatenate(pair) for name, pair in pairs.items()})
 
-    def between(self, start: np.datetime64, end: np.datetime64) -> Self:
+    def arriving_between(self, start: np.datetime64, end: np.datetime64) -> Self:
         """Return the jobs that arrive after ``start`` and not after ``end``."""
         first, last = np.searchsorted(self.arrival, [start, end], side="right")
-        return self.take(slice(first, last))
+        return self.select(slice(first, last))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class Workload:
 
     def past(self, instant: np.datetime64) -> Jobs:
         """Return the arrivals of the two weeks before an instant: all that is known of them."""
-        return self.arrivals.between(instant - ARRIVAL_HISTORY, instant)
+        return self.arrivals.arriving_between(instant - ARRIVAL_HISTORY, instant)
 
 
 def workload_from_jobs(
@@ -99,7 +99,7 @@ def workload_from_jobs(
     start: np.datetime64,
     end: np.datetime64,
     load_scale: float,
-    close: bool = True,
+    is_closed: bool = True,
 ) -> Workload:
     """Return the work of a run, scaled from the jobs of a file to the racks of a site.
 
@@ -114,7 +114,7 @@ def workload_from_jobs(
         First and last instant of the run.
     load_scale
         Mean racks busy over all days of the file, as a share of the site's racks. [1]
-    close
+    is_closed
         Whether every job is due by the end, so that all policies do the same work.
 
     Returns
@@ -140,13 +140,13 @@ def workload_from_jobs(
     _check_frame(frame)
     racks = site.racks
     jobs = _scaled(frame, tuple(site.work.values()), racks=racks, load_scale=load_scale)
-    arrivals = jobs.between(start - ARRIVAL_HISTORY, end)
+    arrivals = jobs.arriving_between(start - ARRIVAL_HISTORY, end)
     run = _cut_begin(jobs, start, end)
-    run = _cut_end(run, start, end) if close else run
+    run = _cut_end(run, start, end) if is_closed else run
     if not len(run):
-        mend = "no job of the file falls into the run; choose another start or another file"
+        remedy = "no job of the file falls into the run; choose another start or another file"
         value = f"{format_minute(start)} to {format_minute(end)}"
-        raise ProblemError("jobs", [ValidationIssue(place="run", value=value, mend=mend)])
+        raise ProblemError("jobs", [ValidationIssue(location="run", found=value, remedy=remedy)])
     check_jobs(run, racks=racks)
     return Workload(jobs=run, arrivals=arrivals)
 
@@ -160,8 +160,8 @@ def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
         If a job has no length, needs too many racks, or is longer than its window.
     """
     window = (jobs.deadline - jobs.arrival) / HOUR
-    faults = []
-    for name, values, is_good, mend in (
+    issues = []
+    for name, values, is_good, remedy in (
         ("length", jobs.length, jobs.length > 0, "must be above 0 h"),
         ("racks", jobs.racks, (jobs.racks > 0) & (jobs.racks <= racks), f"the site has {racks}"),
         (
@@ -171,14 +171,14 @@ def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
             "is longer than its window; allow a later deadline or a shorter job",
         ),
     ):
-        faults += [
+        issues += [
             ValidationIssue(
-                place=f"job {jobs.number[row]}, {name}", value=f"{values[row]:g}", mend=mend
+                location=f"job {jobs.number[row]}, {name}", found=f"{values[row]:g}", remedy=remedy
             )
             for row in np.flatnonzero(~is_good)
         ]
-    if faults:
-        raise ProblemError("jobs", faults)
+    if issues:
+        raise ProblemError("jobs", issues)
     return jobs
 
 
@@ -223,19 +223,19 @@ def _scaled(
     seen = _next_quarter(arrival)
     jobs = Jobs(
         number=np.arange(len(frame)),
-        kind=kind,
+        kind_index=kind,
         arrival=seen,
         deadline=seen + _span(length * (1.0 + slack)),
         length=length,
         racks=width,
     )
-    return jobs.take(np.argsort(seen, kind="stable"))
+    return jobs.select(np.argsort(seen, kind="stable"))
 
 
 def _cut_begin(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
     """Return the jobs of a run, those begun before its start with the rest of their length."""
     stop = jobs.arrival + _span(jobs.length)
-    jobs = jobs.take((stop > start) & (jobs.arrival < end))
+    jobs = jobs.select((stop > start) & (jobs.arrival < end))
     begun = np.maximum((start - jobs.arrival) / HOUR, 0.0)
     return _with_length(jobs, jobs.length - begun)
 
@@ -249,7 +249,7 @@ def _cut_end(jobs: Jobs, start: np.datetime64, end: np.datetime64) -> Jobs:
 
 
 def _with_length(jobs: Jobs, length: FloatArray) -> Jobs:
-    return Jobs(**{**vars(jobs), "length": length}).take(length > _TINY)
+    return Jobs(**{**vars(jobs), "length": length}).select(length > _TINY)
 
 
 def _span(hours: FloatArray) -> NDArray[np.timedelta64]:
@@ -263,20 +263,22 @@ def _next_quarter(moments: TimeArray) -> TimeArray:
 
 def _check_frame(frame: pd.DataFrame) -> None:
     missing = [name for name in ("arrival", "length", "size") if name not in frame]
-    faults = [
-        ValidationIssue(place=name, value="", mend="the column is missing") for name in missing
+    issues = [
+        ValidationIssue(location=name, found="", remedy="the column is missing") for name in missing
     ]
     if not missing and frame.empty:
-        faults.append(
-            ValidationIssue(place="rows", value="0", mend="the file has no job; give one that has")
+        issues.append(
+            ValidationIssue(
+                location="rows", found="0", remedy="the file has no job; give one that has"
+            )
         )
     for name in {"length", "size"} - set(missing):
         values = frame[name].to_numpy(float)
-        faults += [
+        issues += [
             ValidationIssue(
-                place=f"job {row}, {name}", value=f"{values[row]:g}", mend="must be above 0"
+                location=f"job {row}, {name}", found=f"{values[row]:g}", remedy="must be above 0"
             )
             for row in np.flatnonzero(~((values > 0) & np.isfinite(values)))
         ]
-    if faults:
-        raise ProblemError("jobs", faults)
+    if issues:
+        raise ProblemError("jobs", issues)

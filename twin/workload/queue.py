@@ -46,9 +46,9 @@ class RackPool:
     rack_idle_power: float
 
     @classmethod
-    def of(cls, site: Site) -> Self:
+    def from_site(cls, site: Site) -> Self:
         """Return the pool of a site; its halls have equal racks."""
-        hall = site.of(ITHall)[0]
+        hall = site.machines_of(ITHall)[0]
         return cls(
             kinds=tuple(site.work.values()),
             racks=site.racks,
@@ -56,7 +56,7 @@ class RackPool:
             rack_idle_power=hall.rack_idle_power,
         )
 
-    def power(self, caps: FloatArray | float) -> FloatArray:
+    def power_above_idle(self, caps: FloatArray | float) -> FloatArray:
         """Return the draw above idle of a rack that works under a cap. [MW]
 
         Parameters
@@ -66,15 +66,15 @@ class RackPool:
         """
         return np.asarray(self.rack_power * np.asarray(caps) - self.rack_idle_power)
 
-    def draw[T: (FloatArray, xr.DataArray)](self, busy: T) -> T:
+    def total_power[T: (FloatArray, xr.DataArray)](self, busy_racks: T) -> T:
         """Return the draw of all racks while some work uncapped and the others wait. [MW]
 
         Parameters
         ----------
-        busy
+        busy_racks
             Racks that work. [1]
         """
-        return self.racks * self.rack_idle_power + busy * float(self.power(1.0))
+        return self.racks * self.rack_idle_power + busy_racks * float(self.power_above_idle(1.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +89,9 @@ class JobQueue:
         The racks they run on.
     jobs
         The jobs.
-    done
+    completed_hours
         Hours of their length that are done. [h]
-    ran
+    run_hours
         Hours since their last start; 0 for a job that waits. [h]
     caps
         Power of the racks of each running job, as a share of the uncapped rack; 0 for a job that
@@ -101,55 +101,55 @@ class JobQueue:
     instant: np.datetime64
     pool: RackPool
     jobs: Jobs
-    done: FloatArray
-    ran: FloatArray
+    completed_hours: FloatArray
+    run_hours: FloatArray
     caps: FloatArray
 
     @property
-    def running(self) -> NDArray[np.bool_]:
+    def is_running(self) -> NDArray[np.bool_]:
         """Whether each job runs."""
         return self.caps > 0.0
 
     @property
-    def rest(self) -> FloatArray:
+    def remaining_hours(self) -> FloatArray:
         """Hours still to run, uncapped. [h]"""
-        return self.jobs.length - self.done
+        return self.jobs.length - self.completed_hours
 
     @property
     def laxity(self) -> FloatArray:
         """Hours that a job may still wait and be done in time, uncapped. [h]"""
-        return (self.jobs.deadline - self.instant) / HOUR - self.rest
+        return (self.jobs.deadline - self.instant) / HOUR - self.remaining_hours
 
     @property
     def backlog(self) -> float:
         """Work not yet done. [MWh]"""
-        return float(self.jobs.racks @ self.rest) * self.pool.rack_power
+        return float(self.jobs.racks @ self.remaining_hours) * self.pool.rack_power
 
-    def take(self, which: NDArray[np.bool_]) -> Self:
+    def select(self, which: NDArray[np.bool_]) -> Self:
         """Return the queue of some of the jobs."""
         return replace(
             self,
-            jobs=self.jobs.take(which),
-            done=self.done[which],
-            ran=self.ran[which],
+            jobs=self.jobs.select(which),
+            completed_hours=self.completed_hours[which],
+            run_hours=self.run_hours[which],
             caps=self.caps[which],
         )
 
-    def joined(self, new: Jobs) -> Self:
+    def with_jobs(self, new: Jobs) -> Self:
         """Return the queue with more jobs, nothing of them done yet."""
         nothing = np.zeros(len(new))
         return replace(
             self,
-            jobs=self.jobs.then(new),
-            done=np.concatenate([self.done, nothing]),
-            ran=np.concatenate([self.ran, nothing]),
+            jobs=self.jobs.followed_by(new),
+            completed_hours=np.concatenate([self.completed_hours, nothing]),
+            run_hours=np.concatenate([self.run_hours, nothing]),
             caps=np.concatenate([self.caps, nothing]),
         )
 
-    def each(self, name: str) -> FloatArray:
+    def kind_values(self, name: str) -> FloatArray:
         """Return a property of its kind for each job, such as ``pause_loss``."""
         values = np.array([float(getattr(kind, name)) for kind in self.pool.kinds])
-        return np.asarray(values[self.jobs.kind])
+        return np.asarray(values[self.jobs.kind_index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,7 @@ class QueueProgress:
         Work lost by pauses, which has to be done again. [MWh]
     lateness
         Hours by which jobs were past their deadlines, done or not, summed. [h]
-    late_energy
+    overdue_energy
         The same, each job weighted by the uncapped power of its racks. [MWh]
     pauses
         Number of running jobs that were paused. [1]
@@ -181,21 +181,21 @@ class QueueProgress:
     work_done: FloatArray
     work_lost: FloatArray
     lateness: float
-    late_energy: float
+    overdue_energy: float
     pauses: int
     finished: IntArray
 
 
 def open_queue(pool: RackPool, jobs: Jobs, instant: np.datetime64) -> JobQueue:
     """Return the queue of the jobs that have arrived by an instant, none of them running."""
-    here = jobs.take(jobs.arrival <= instant)
+    here = jobs.select(jobs.arrival <= instant)
     nothing = np.zeros(len(here))
     return JobQueue(
         instant=np.datetime64(instant, "us"),
         pool=pool,
         jobs=here,
-        done=nothing,
-        ran=nothing,
+        completed_hours=nothing,
+        run_hours=nothing,
         caps=nothing,
     )
 
@@ -230,30 +230,32 @@ def advance_queue(
     pool, jobs = queue.pool, queue.jobs
     cap, on = _orders(queue, caps)
     rate = progress_rates(queue, cap)
-    paused, since = queue.running & ~on, np.minimum(queue.ran, queue.done)
-    lost = np.where(paused, np.minimum(queue.each("pause_loss"), since), 0.0)
+    paused, since = queue.is_running & ~on, np.minimum(queue.run_hours, queue.completed_hours)
+    lost = np.where(paused, np.minimum(queue.kind_values("pause_loss"), since), 0.0)
     with np.errstate(divide="ignore"):
-        ran = np.where(on, np.minimum(hours, queue.rest / rate), 0.0)
+        ran = np.where(on, np.minimum(hours, queue.remaining_hours / rate), 0.0)
     gained = rate * ran
-    done = queue.done + gained - lost
+    done = queue.completed_hours + gained - lost
     finished = jobs.length - done <= _DONE
 
     def total(values: FloatArray) -> FloatArray:
         weights = jobs.racks * values
-        return np.bincount(jobs.kind, weights=weights, minlength=len(pool.kinds))
+        return np.bincount(jobs.kind_index, weights=weights, minlength=len(pool.kinds))
 
     late = _late(queue, np.where(finished, ran, hours))
     progress = QueueProgress(
         work_racks=total(ran) / hours,
-        work_power=total(pool.power(cap) * ran) / hours,
+        work_power=total(pool.power_above_idle(cap) * ran) / hours,
         work_done=total(gained) * pool.rack_power,
         work_lost=total(lost) * pool.rack_power,
         lateness=float(late.sum()),
-        late_energy=float(jobs.racks @ late) * pool.rack_power,
+        overdue_energy=float(jobs.racks @ late) * pool.rack_power,
         pauses=int(paused.sum()),
         finished=jobs.number[finished],
     )
-    left = replace(queue, done=done, ran=np.where(on, queue.ran + ran, 0.0), caps=cap)
+    left = replace(
+        queue, completed_hours=done, run_hours=np.where(on, queue.run_hours + ran, 0.0), caps=cap
+    )
     return _join(left, ~finished, hours, arrivals), progress
 
 
@@ -269,7 +271,7 @@ def progress_rates(queue: JobQueue, caps: FloatArray) -> FloatArray:
     """
     rate = np.zeros(len(queue.jobs))
     for k, kind in enumerate(queue.pool.kinds):
-        mine = (caps > 0.0) & (queue.jobs.kind == k)
+        mine = (caps > 0.0) & (queue.jobs.kind_index == k)
         rate[mine] = kind.throughput.work(caps[mine])
     return rate
 
@@ -279,7 +281,7 @@ def _orders(queue: JobQueue, caps: Mapping[int, float]) -> tuple[FloatArray, NDA
     cap = np.array([caps.get(number, np.nan) for number in queue.jobs.number.tolist()])
     on = ~np.isnan(cap)
     least = np.array([kind.throughput.power_points[0] for kind in queue.pool.kinds])
-    return np.where(on, np.clip(cap, least[queue.jobs.kind], 1.0), 0.0), on
+    return np.where(on, np.clip(cap, least[queue.jobs.kind_index], 1.0), 0.0), on
 
 
 def _late(queue: JobQueue, end: FloatArray) -> FloatArray:
@@ -294,10 +296,10 @@ def _join(
     """Return the queue after an interval: without what is finished, with what has arrived."""
     instant = queue.instant + np.timedelta64(round(hours * 3.6e9), "us")
     if arrivals is None:
-        new = queue.jobs.take(slice(0, 0))
+        new = queue.jobs.select(slice(0, 0))
     else:
-        new = arrivals.between(queue.instant, instant)
-    return replace(queue.take(kept).joined(new), instant=instant)
+        new = arrivals.arriving_between(queue.instant, instant)
+    return replace(queue.select(kept).with_jobs(new), instant=instant)
 
 
 def running_power(queue: JobQueue, caps: FloatArray) -> float:
@@ -311,7 +313,7 @@ def running_power(queue: JobQueue, caps: FloatArray) -> float:
         Cap of each job, 0 for those that wait. [1]
     """
     on = caps > 0
-    return float(queue.jobs.racks[on] @ queue.pool.power(caps[on]))
+    return float(queue.jobs.racks[on] @ queue.pool.power_above_idle(caps[on]))
 
 
 def sustained_power(queue: JobQueue, caps: FloatArray, hours: float) -> float:
@@ -330,12 +332,12 @@ def sustained_power(queue: JobQueue, caps: FloatArray, hours: float) -> float:
     -----
     A job that is completed inside it draws nothing after that, and none takes its place there.
     """
-    lasts = queue.rest >= progress_rates(queue, caps) * hours
+    lasts = queue.remaining_hours >= progress_rates(queue, caps) * hours
     return running_power(queue, np.where(lasts, caps, 0.0))
 
 
 def caps_below_limit(
-    queue: JobQueue, caps: FloatArray, limit: float, *, kept: NDArray[np.bool_]
+    queue: JobQueue, caps: FloatArray, limit: float, *, fixed: NDArray[np.bool_]
 ) -> FloatArray:
     """Return caps that keep a limit of power, some jobs being kept as they are.
 
@@ -347,7 +349,7 @@ def caps_below_limit(
         Cap of each job, 0 for those that wait. [1]
     limit
         Greatest power above idle of all jobs. [MW]
-    kept
+    fixed
         Which jobs are not touched.
 
     Returns
@@ -357,10 +359,12 @@ def caps_below_limit(
         that is lower; then the laxest jobs are dropped. [1]
     """
     caps = caps.copy()
-    tolerated = np.minimum(queue.each("least_power"), np.where(queue.running, queue.caps, 1.0))
-    least = np.where(kept, caps, np.minimum(tolerated, caps))
+    tolerated = np.minimum(
+        queue.kind_values("least_power"), np.where(queue.is_running, queue.caps, 1.0)
+    )
+    least = np.where(fixed, caps, np.minimum(tolerated, caps))
     laxest = np.argsort(-queue.laxity, kind="stable")
-    for job in [None, *laxest[(caps > 0)[laxest] & ~kept[laxest]].tolist()]:
+    for job in [None, *laxest[(caps > 0)[laxest] & ~fixed[laxest]].tolist()]:
         if job is not None:
             caps[job] = least[job] = 0.0
         full, low = running_power(queue, caps), running_power(queue, least)
@@ -372,7 +376,7 @@ def caps_below_limit(
 
 
 def hall_powers(
-    site: Site, *, work_power: float, service_racks: float, apart: int = 0
+    site: Site, *, work_power: float, service_racks: float, idle_racks: int = 0
 ) -> dict[str, float]:
     """Return what each hall draws when jobs and service are spread evenly over all racks.
 
@@ -384,7 +388,7 @@ def hall_powers(
         Power above idle of the jobs that run. [MW]
     service_racks
         Racks busy with the service. [1]
-    apart
+    idle_racks
         Racks on which none of this runs: then the others carry it, and what comes back is what the
         hall would draw if all its racks were as busy as these. [1]
 
@@ -393,11 +397,11 @@ def hall_powers(
     dict
         Hall -> power of its racks. [MW]
     """
-    pool = RackPool.of(site)
-    share = pool.racks / max(pool.racks - apart, 1)
+    pool = RackPool.from_site(site)
+    share = pool.racks / max(pool.racks - idle_racks, 1)
     total = pool.racks * pool.rack_idle_power + work_power * share
-    total += service_racks * float(pool.power(1.0)) * share
-    return {hall.name: total * hall.racks / pool.racks for hall in site.of(ITHall)}
+    total += service_racks * float(pool.power_above_idle(1.0)) * share
+    return {hall.name: total * hall.racks / pool.racks for hall in site.machines_of(ITHall)}
 
 
 def split_over_halls(site: Site, power: xr.DataArray) -> xr.DataArray:
@@ -415,7 +419,7 @@ def split_over_halls(site: Site, power: xr.DataArray) -> xr.DataArray:
     xarray.DataArray
         ``hall_power``, with the axis ``hall`` beside those of the power. [MW]
     """
-    pool, halls = RackPool.of(site), site.of(ITHall)
+    pool, halls = RackPool.from_site(site), site.machines_of(ITHall)
     shares = xr.DataArray(
         [hall.racks / pool.racks for hall in halls],
         coords={"hall": [hall.name for hall in halls]},

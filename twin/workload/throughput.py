@@ -132,17 +132,17 @@ def relative_to_uncapped(measured: pd.DataFrame) -> pd.DataFrame:
         {"power_limit": pairs["power_limit"], "work": work, "power": power, "energy": power / work}
     )
     if is_uncapped.all() or not shares["power"].min() < 1.0 - MIN_POINT_DISTANCE:
-        mend = "no job drew less power under a limit than at the greatest one"
+        remedy = "no job drew less power under a limit than at the greatest one"
         raise SeriesError(
-            "measurements", [ValidationIssue(place="power_limit", value="", mend=mend)]
+            "measurements", [ValidationIssue(location="power_limit", found="", remedy=remedy)]
         )
     return shares
 
 
 def _check(measured: pd.DataFrame) -> None:
     missing = [name for name in MEASUREMENT_COLUMNS if name not in measured]
-    faults = [
-        ValidationIssue(place=name, value="", mend="the column is missing") for name in missing
+    issues = [
+        ValidationIssue(location=name, found="", remedy="the column is missing") for name in missing
     ]
     for name in set(MEASUREMENT_COLUMNS) - set(missing):
         values = pd.to_numeric(measured[name], errors="coerce").to_numpy(dtype=float)
@@ -150,12 +150,14 @@ def _check(measured: pd.DataFrame) -> None:
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             shown = repr(measured[name].iloc[row])
-            mend = "must be a number above 0"
-            faults.append(ValidationIssue(place=f"{name}, row {row + 1}", value=shown, mend=mend))
+            remedy = "must be a number above 0"
+            issues.append(
+                ValidationIssue(location=f"{name}, row {row + 1}", found=shown, remedy=remedy)
+            )
     if not missing and measured.empty:
-        faults.append(ValidationIssue(place="rows", value="", mend="there are none"))
-    if faults:
-        raise SeriesError("measurements", faults)
+        issues.append(ValidationIssue(location="rows", found="", remedy="there are none"))
+    if issues:
+        raise SeriesError("measurements", issues)
 
 
 def _least_distances(hinges: FloatArray, lost: FloatArray) -> FloatArray:

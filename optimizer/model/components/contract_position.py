@@ -30,7 +30,7 @@ class ContractPositionSignature:
         Account that pays.
     windows
         Number of windows; 0 where each interval is one.
-    may_trade
+    has_intraday
         Whether energy may still be bought and sold.
     """
 
@@ -38,43 +38,43 @@ class ContractPositionSignature:
     grid: str
     account: str
     windows: int
-    may_trade: bool
+    has_intraday: bool
 
 
-def signature(commitment: Obligation, inputs: ModelData) -> ContractPositionSignature:
+def signature(commitment: Obligation, data: ModelData) -> ContractPositionSignature:
     """Return the shape of a promise."""
-    windows = len(commitment.terms(inputs.problem.outlook).target) if commitment.windows else 0
+    windows = len(commitment.terms(data.problem.outlook).target) if commitment.min_windows else 0
     return ContractPositionSignature(
         quantity=commitment.quantity,
-        grid=inputs.problem.site.grid.name,
+        grid=data.problem.site.grid.name,
         account=commitment.account,
         windows=windows,
-        may_trade=commitment.trades is not None,
+        has_intraday=commitment.trades is not None,
     )
 
 
-def parameters(commitment: Obligation, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(commitment: Obligation, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of a promise; where nothing is promised its row is empty."""
-    outlook, hours = inputs.problem.outlook, inputs.hours
+    outlook, hours = data.problem.outlook, data.hours
     terms = commitment.terms(outlook)
-    held = terms.is_held
+    held = terms.is_binding
     weight = hours
     if commitment.quantity == "carbon":
-        weight = hours * inputs.problem.series("carbon_intensity")
-    if commitment.windows:
-        in_window = terms.window[None, :] == np.arange(len(terms.target))[:, None]
+        weight = hours * data.problem.series("carbon_intensity")
+    if commitment.min_windows:
+        in_window = terms.window_index[None, :] == np.arange(len(terms.target))[:, None]
         weight = weight * in_window * held[:, None]
     else:
         weight = weight * held
     up_price = np.where(
-        np.isinf(terms.up_price), HARD_OBLIGATION_PENALTY[commitment.quantity], terms.up_price
+        np.isinf(terms.price_above), HARD_OBLIGATION_PENALTY[commitment.quantity], terms.price_above
     )
     found = {
         "weight": weight,
         "target": np.where(held, terms.target, 0.0),
         "room": np.where(held, np.inf, 0.0),
         "up_price": np.where(held, up_price, 0.0),
-        "down_price": np.where(held, terms.down_price, 0.0),
+        "down_price": np.where(held, terms.price_below, 0.0),
     }
     if commitment.trades is None:
         return found
@@ -86,7 +86,7 @@ def parameters(commitment: Obligation, inputs: ModelData) -> Mapping[str, FloatA
     }
 
 
-def build(block: pyo.Block, shape: ContractPositionSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: ContractPositionSignature, assembler: ModelAssembler) -> None:
     """Write a promise into its block.
 
     Parameters
@@ -95,7 +95,7 @@ def build(block: pyo.Block, shape: ContractPositionSignature, ledger: ModelAssem
         Empty block of the contract; the blocks of connection and water stand beside it.
     shape
         Its shape.
-    ledger
+    assembler
         Where deviation and trades are paid.
     """
     time = block.model().time
@@ -107,8 +107,8 @@ def build(block: pyo.Block, shape: ContractPositionSignature, ledger: ModelAssem
     add_var(block, "above", windows, high=block.room)
     add_var(block, "below", windows, high=block.room)
     flow = _flow(block, shape)
-    if shape.may_trade:
-        flow = _traded(block, flow, ledger)
+    if shape.has_intraday:
+        flow = _traded(block, flow, assembler)
 
     def whole(b: pyo.Block, w: Any) -> Any:
         return sum(b.weight[w, t] * flow(t) for t in time)
@@ -122,9 +122,9 @@ def build(block: pyo.Block, shape: ContractPositionSignature, ledger: ModelAssem
     )
     block.add_component("promised" if shape.account in LIMIT_ACCOUNTS else "settled", row)
     if shape.windows:
-        ledger.pay_once(shape.account, lambda: sum(_paid(block, w) for w in block.window))
+        assembler.add_fixed_cost(shape.account, lambda: sum(_paid(block, w) for w in block.window))
     else:
-        ledger.pay(shape.account, lambda t: _paid(block, t))
+        assembler.add_cost(shape.account, lambda t: _paid(block, t))
 
 
 def _flow(block: pyo.Block, shape: ContractPositionSignature) -> Any:
@@ -140,7 +140,7 @@ def _flow(block: pyo.Block, shape: ContractPositionSignature) -> Any:
     return flows[shape.quantity]
 
 
-def _traded(block: pyo.Block, flow: Any, ledger: ModelAssembler) -> Any:
+def _traded(block: pyo.Block, flow: Any, assembler: ModelAssembler) -> Any:
     """Return a flow less what is bought for it and more what is sold, and pay for both. [MW]"""
     time = block.model().time
     block.trade_limit, block.buy_cost, block.sell_cost = (
@@ -150,7 +150,7 @@ def _traded(block: pyo.Block, flow: Any, ledger: ModelAssembler) -> Any:
     )
     add_var(block, "bought", time, high=block.trade_limit)
     add_var(block, "sold", time, high=block.trade_limit)
-    ledger.pay(
+    assembler.add_cost(
         "intraday",
         lambda t: block.buy_cost[t] * block.bought[t] + block.sell_cost[t] * block.sold[t],
     )

@@ -20,27 +20,27 @@ class ConverterSignature:
     ----------
     output, draws
         Carriers delivered and drawn.
-    pieces
+    segment_count
         Number of segments.
     """
 
     output: str
     draws: tuple[str, ...]
-    pieces: int
+    segment_count: int
 
 
-def signature(convert: Convert, inputs: ModelData) -> ConverterSignature:
+def signature(convert: Convert, data: ModelData) -> ConverterSignature:
     """Return the shape of a conversion."""
-    pieces = inputs.curves[convert.owner].width.shape[1]
-    return ConverterSignature(output=convert.output, draws=convert.draws, pieces=pieces)
+    pieces = data.curves[convert.owner].width.shape[1]
+    return ConverterSignature(output=convert.output, draws=convert.inputs, segment_count=pieces)
 
 
-def parameters(convert: Convert, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of a conversion: its segments."""
-    curve = inputs.curves[convert.owner]
-    steepness = curve.slope[convert.lead] - curve.secant(convert.lead)[:, None]
+    curve = data.curves[convert.owner]
+    steepness = curve.slope[convert.primary_input] - curve.secant(convert.primary_input)[:, None]
     found = {"low": curve.low, "width": curve.width, "steepness": steepness}
-    for carrier in convert.draws:
+    for carrier in convert.inputs:
         found[f"{carrier}_offset"], found[f"{carrier}_slope"] = (
             curve.offset[carrier],
             curve.slope[carrier],
@@ -48,7 +48,7 @@ def parameters(convert: Convert, inputs: ModelData) -> Mapping[str, FloatArray]:
     return found
 
 
-def build(block: pyo.Block, shape: ConverterSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: ConverterSignature, assembler: ModelAssembler) -> None:
     """Write a conversion into its block and post what it gives and draws.
 
     Parameters
@@ -57,18 +57,18 @@ def build(block: pyo.Block, shape: ConverterSignature, ledger: ModelAssembler) -
         Empty block of the machine.
     shape
         Its shape.
-    ledger
+    assembler
         Where flows are posted.
     """
     time = block.model().time
-    block.pieces = pyo.RangeSet(0, shape.pieces - 1)
+    block.pieces = pyo.RangeSet(0, shape.segment_count - 1)
     block.low, block.width = add_param(time), add_param(time, block.pieces)
     add_var(block, "segment", time, block.pieces, high=block.width)
-    ledger.gain(shape.output, lambda t: converter_output(block, t))
+    assembler.add_supply(shape.output, lambda t: converter_output(block, t))
     for carrier in shape.draws:
-        ledger.use(carrier, _draw(block, carrier))
+        assembler.add_demand(carrier, _draw(block, carrier))
     block.steepness = add_param(time, block.pieces)
-    if shape.pieces > 1:
+    if shape.segment_count > 1:
         block.lid = pyo.Constraint(time, rule=_secant_cut)
 
 

@@ -46,7 +46,7 @@ class DemandChargeSignature:
         Account that pays.
     peaks
         Number of peaks.
-    squares
+    has_root_sum_square
         Whether some may be roots of sums of squares.
     """
 
@@ -54,22 +54,22 @@ class DemandChargeSignature:
     name: str
     account: str
     peaks: int
-    squares: bool
+    has_root_sum_square: bool
 
 
-def signature(peak: DemandCharge, inputs: ModelData) -> DemandChargeSignature:
+def signature(peak: DemandCharge, data: ModelData) -> DemandChargeSignature:
     """Return the shape of a charge."""
-    count = len(_terms(peak, inputs).price)
+    count = len(_terms(peak, data).price)
     return DemandChargeSignature(
         owner=peak.owner,
         name=peak.name,
         account=peak.account,
         peaks=count,
-        squares=peak.adds_squares,
+        has_root_sum_square=peak.may_be_root_sum_square,
     )
 
 
-def parameters(peak: DemandCharge, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(peak: DemandCharge, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of a charge: what raises nothing in each interval, and prices.
 
     The plant will not follow a plan to the megawatt, so a margin is kept. A period that has just
@@ -77,25 +77,25 @@ def parameters(peak: DemandCharge, inputs: ModelData) -> Mapping[str, FloatArray
     about the last week tells, that much is not the plan's to save; where the plan sees the end of
     the period it need not guess. What counts in no peak may be all that the connection gives.
     """
-    terms, problem = _terms(peak, inputs), inputs.problem
+    terms, problem = _terms(peak, data), data.problem
     so_far, usual = (float(problem.state[f"{name}_power"]) for name in ("peak", "usual"))
-    counted, free = ~terms.squares, terms.free.copy()
-    if terms.usual != NO_PEAK:
-        free[terms.usual] = max(free[terms.usual], usual)
-    if terms.running != NO_PEAK and counted[terms.running]:
-        free[terms.running] = max(free[terms.running], so_far)
+    counted, free = ~terms.is_root_sum_square, terms.free_power.copy()
+    if terms.mean_import_index != NO_PEAK:
+        free[terms.mean_import_index] = max(free[terms.mean_import_index], usual)
+    if terms.running_peak_index != NO_PEAK and counted[terms.running_peak_index]:
+        free[terms.running_peak_index] = max(free[terms.running_peak_index], so_far)
     kept = np.append((1.0 - problem.margins.peak) * free, problem.site.grid.import_limit)
     found = {
-        "member": (terms.slot[:, None] == np.arange(len(free))) * counted * 1.0,
-        "peak": kept[terms.slot],
+        "member": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
+        "peak": kept[terms.peak_index],
         "price": terms.price * counted,
     }
-    if peak.adds_squares:
-        found |= root_sum_square_parameters(terms, inputs.hours, so_far=so_far)
+    if peak.may_be_root_sum_square:
+        found |= root_sum_square_parameters(terms, data.hours, so_far=so_far)
     return found
 
 
-def build(block: pyo.Block, shape: DemandChargeSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: DemandChargeSignature, assembler: ModelAssembler) -> None:
     """Price what the greatest import of each peak will exceed its free part by.
 
     Parameters
@@ -104,7 +104,7 @@ def build(block: pyo.Block, shape: DemandChargeSignature, ledger: ModelAssembler
         Empty block of the charge; the exchange it is about stands beside it.
     shape
         Its shape.
-    ledger
+    assembler
         Where the price is paid.
     """
     time = block.model().time
@@ -117,23 +117,23 @@ def build(block: pyo.Block, shape: DemandChargeSignature, ledger: ModelAssembler
     def beyond(b: pyo.Block, t: Any) -> Any:
         return flow[t] - sum(b.member[t, p] * b.peak_excess[p] for p in b.peaks)
 
-    if shape.squares:
-        build_root_sum_square(block, shape.account, ledger)
+    if shape.has_root_sum_square:
+        build_root_sum_square(block, shape.account, assembler)
         below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) - b.over[t] <= b.peak[t])
     else:
         below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.peak[t])
     block.add_component(f"below_{shape.name}", below)
-    ledger.pay_once(
+    assembler.add_fixed_cost(
         shape.account, lambda: sum(block.price[p] * block.peak_excess[p] for p in block.peaks)
     )
 
 
-def _terms(peak: DemandCharge, inputs: ModelData) -> DemandChargeTerms:
+def _terms(peak: DemandCharge, data: ModelData) -> DemandChargeTerms:
     """Return the peaks in which the intervals of a horizon count."""
     if peak.terms is None:
         message = f"{peak.owner}: ask the site for the charges on its peaks"
         raise SolverError(message)
-    return peak.terms(inputs.problem.outlook["instant"].to_numpy())
+    return peak.terms(data.problem.outlook["instant"].to_numpy())
 
 
 TANGENT_POINTS: Final = 0.5 ** np.arange(6)
@@ -158,10 +158,14 @@ def root_sum_square_parameters(
         Running peak of the state. [MW]
     """
     peaks = np.arange(len(terms.price))
-    member = (terms.slot[:, None] == peaks) & terms.squares
-    price = np.where(terms.squares, terms.price, 0.0)
-    before = np.where(peaks == terms.running, np.maximum(so_far - terms.free, 0.0), 0.0)
-    before = np.where(terms.squares, before, 0.0)  # one quarter-hour at the least reached it
+    member = (terms.peak_index[:, None] == peaks) & terms.is_root_sum_square
+    price = np.where(terms.is_root_sum_square, terms.price, 0.0)
+    before = np.where(
+        peaks == terms.running_peak_index, np.maximum(so_far - terms.free_power, 0.0), 0.0
+    )
+    before = np.where(
+        terms.is_root_sum_square, before, 0.0
+    )  # one quarter-hour at the least reached it
     return {
         "over_high": np.where(member.any(axis=1), np.inf, 0.0),
         "root_member": member.astype(float),
@@ -174,7 +178,7 @@ def root_sum_square_parameters(
     }
 
 
-def build_root_sum_square(block: pyo.Block, account: str, ledger: ModelAssembler) -> None:
+def build_root_sum_square(block: pyo.Block, account: str, assembler: ModelAssembler) -> None:
     """Write the roots beside the peaks of a charge, and pay for them.
 
     Parameters
@@ -183,7 +187,7 @@ def build_root_sum_square(block: pyo.Block, account: str, ledger: ModelAssembler
         Block of the charge, with the set ``peaks``; gets the column ``over``, what exceeds. [MW]
     account
         Account that pays.
-    ledger
+    assembler
         Where the price is paid, less what was paid for before the plan.
     """
     time = block.model().time
@@ -217,9 +221,9 @@ def build_root_sum_square(block: pyo.Block, account: str, ledger: ModelAssembler
             -1.0 * b.steep[k] * b.root[p] - b.square_before[p] <= -1.0 * b.slope[k] * b.before[p]
         ),
     )
-    ledger.pay(account, lambda t: block.half_of[t] * block.square[t])
-    ledger.pay_once(
+    assembler.add_cost(account, lambda t: block.half_of[t] * block.square[t])
+    assembler.add_fixed_cost(
         account,
         lambda: sum(block.half[p] * (block.root[p] + block.square_before[p]) for p in block.peaks),
     )
-    ledger.pay_once(account, lambda: -1.0 * block.paid)
+    assembler.add_fixed_cost(account, lambda: -1.0 * block.paid)

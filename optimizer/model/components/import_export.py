@@ -21,12 +21,14 @@ class WaterSupplySignature:
     """What of the mains decides which rows and columns there are: nothing."""
 
 
-def build_water_supply(block: pyo.Block, _: WaterSupplySignature, ledger: ModelAssembler) -> None:
+def build_water_supply(
+    block: pyo.Block, _: WaterSupplySignature, assembler: ModelAssembler
+) -> None:
     """Let water come from outside, and count it."""
     block.hours = add_param(block.model().time)
     add_var(block, "water_use", block.model().time)
-    ledger.gain("water", lambda t: block.water_use[t])
-    ledger.pay("water", lambda t: block.hours[t] * block.water_use[t])
+    assembler.add_supply("water", lambda t: block.water_use[t])
+    assembler.add_cost("water", lambda t: block.hours[t] * block.water_use[t])
 
 
 MIN_IMPORT_MARGIN_SHARE: Final = 0.1
@@ -43,16 +45,16 @@ def min_import(exchange: Exchange, problem: Problem) -> float:
     return is_one_way * MIN_IMPORT_MARGIN_SHARE * problem.margins.power * exchange.import_limit
 
 
-def ramp_parameters(exchange: Exchange, inputs: ModelData) -> Mapping[str, FloatArray]:
+def ramp_parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the ramp of an exchange and its last net import; none where no ramp is kept."""
-    if not ramp_limited_intervals(exchange, inputs.problem):
+    if not ramp_limited_intervals(exchange, data.problem):
         return {}
-    state = inputs.problem.state
+    state = data.problem.state
     last = float(net_import(state))
-    return {"ramp_limit": max_import_change(exchange, inputs.hours), "last": np.array(last)}
+    return {"ramp_limit": max_import_change(exchange, data.hours), "last": np.array(last)}
 
 
-def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, ledger: ModelAssembler) -> None:
+def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: ModelAssembler) -> None:
     """Hold the change of net import from one interval to the next within the ramp.
 
     Parameters
@@ -61,7 +63,7 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, ledger: ModelAss
         Block of an exchange, with ``import_power`` and ``export_power``.
     steps
         Intervals in which it is held; without any nothing is written.
-    ledger
+    assembler
         Where a breach is paid, at :data:`optimizer.model.objective.RAMP_PENALTY_EUR_PER_MW`.
     """
     if not steps:
@@ -86,7 +88,7 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, ledger: ModelAss
         first, last = block.ramped_first, block.last
         block.first_up = pyo.Constraint(first, rule=lambda _, t: net(t) - last <= most(t))
         block.first_down = pyo.Constraint(first, rule=lambda _, t: last - net(t) <= most(t))
-    ledger.pay_once(
+    assembler.add_fixed_cost(
         "ramp", lambda: RAMP_PENALTY_EUR_PER_MW * sum(block.ramp_excess[t] for t in block.ramped)
     )
 
@@ -103,7 +105,7 @@ class ImportExportSignature:
         Account that pays the fees.
     has_price, has_carbon
         Whether the outlook has a price and a carbon intensity for it.
-    ramped
+    ramp_intervals
         Intervals whose change of net import is bounded.
     """
 
@@ -111,40 +113,40 @@ class ImportExportSignature:
     account: str
     has_price: bool
     has_carbon: bool
-    ramped: tuple[int, ...]
+    ramp_intervals: tuple[int, ...]
 
 
-def signature(exchange: Exchange, inputs: ModelData) -> ImportExportSignature:
+def signature(exchange: Exchange, data: ModelData) -> ImportExportSignature:
     """Return the shape of an exchange."""
     return ImportExportSignature(
         carrier=exchange.carrier,
         account=exchange.account,
-        has_price=bool(exchange.price),
-        has_carbon=bool(exchange.carbon),
-        ramped=ramp_limited_intervals(exchange, inputs.problem),
+        has_price=bool(exchange.price_variable),
+        has_carbon=bool(exchange.carbon_variable),
+        ramp_intervals=ramp_limited_intervals(exchange, data.problem),
     )
 
 
-def parameters(exchange: Exchange, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of an exchange; one that the weather bounds keeps no margin of power."""
-    problem, hours = inputs.problem, inputs.hours
-    keep = 1.0 if exchange.available else 1.0 - problem.margins.power
-    most = keep * problem.available(exchange)
+    problem, hours = data.problem, data.hours
+    keep = 1.0 if exchange.availability_variable else 1.0 - problem.margins.power
+    most = keep * problem.available_import(exchange)
     found = {
         "import_limit": most,
         "import_least": np.minimum(min_import(exchange, problem), most),
         "export_limit": np.array(keep * exchange.export_limit),
-        "import_fee": hours * _import_fee(exchange, inputs),
+        "import_fee": hours * _import_fee(exchange, data),
         "export_fee": hours * exchange.export_fee,
     }
-    if exchange.price:
-        found["price"] = hours * problem.series(exchange.price)
-    if exchange.carbon:
-        found["carbon"] = hours * problem.series(exchange.carbon)
-    return found | dict(ramp_parameters(exchange, inputs))
+    if exchange.price_variable:
+        found["price"] = hours * problem.series(exchange.price_variable)
+    if exchange.carbon_variable:
+        found["carbon"] = hours * problem.series(exchange.carbon_variable)
+    return found | dict(ramp_parameters(exchange, data))
 
 
-def build(block: pyo.Block, shape: ImportExportSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: ImportExportSignature, assembler: ModelAssembler) -> None:
     """Write an exchange into its block and post energy, fees and carbon.
 
     Parameters
@@ -153,7 +155,7 @@ def build(block: pyo.Block, shape: ImportExportSignature, ledger: ModelAssembler
         Empty block of the machine or contract.
     shape
         Its shape.
-    ledger
+    assembler
         Where flows and payments are posted.
     """
     time = block.model().time
@@ -162,15 +164,15 @@ def build(block: pyo.Block, shape: ImportExportSignature, ledger: ModelAssembler
     block.import_fee, block.export_fee = add_param(time), add_param(time)
     add_var(block, "import_power", time, low=block.import_least, high=block.import_limit)
     add_var(block, "export_power", time, high=block.export_limit)
-    ledger.gain(shape.carrier, lambda t: block.import_power[t])
-    ledger.use(shape.carrier, lambda t: block.export_power[t])
+    assembler.add_supply(shape.carrier, lambda t: block.import_power[t])
+    assembler.add_demand(shape.carrier, lambda t: block.export_power[t])
     if shape.has_price:
         block.price = add_param(time)
-        ledger.pay(
+        assembler.add_cost(
             "electricity",
             lambda t: block.price[t] * (block.import_power[t] - block.export_power[t]),
         )
-    ledger.pay(
+    assembler.add_cost(
         shape.account,
         lambda t: (
             block.import_fee[t] * block.import_power[t]
@@ -179,12 +181,12 @@ def build(block: pyo.Block, shape: ImportExportSignature, ledger: ModelAssembler
     )
     if shape.has_carbon:
         block.carbon = add_param(time)
-        ledger.pay("carbon", lambda t: block.carbon[t] * block.import_power[t])
-    add_ramp_limit(block, shape.ramped, ledger=ledger)
+        assembler.add_cost("carbon", lambda t: block.carbon[t] * block.import_power[t])
+    add_ramp_limit(block, shape.ramp_intervals, assembler=assembler)
 
 
-def _import_fee(exchange: Exchange, inputs: ModelData) -> FloatArray | float:
+def _import_fee(exchange: Exchange, data: ModelData) -> FloatArray | float:
     """Return the fee of what is taken in, at the connection with the tariffs'. [EUR MWh-1]"""
     if exchange.carrier != "grid":
         return exchange.import_fee
-    return inputs.problem.site.mean_import_fees(inputs.problem.outlook["instant"].to_numpy())
+    return data.problem.site.mean_import_fees(data.problem.outlook["instant"].to_numpy())

@@ -37,45 +37,45 @@ class MigrationSignature:
 
     Attributes
     ----------
-    lanes
+    migration_routes
         Number of lanes.
     starts
         First interval of every block.
-    moved, guests
+    outgoing, incoming
         Cohorts that may leave, and cohorts that come in.
     """
 
-    lanes: int
+    migration_routes: int
     starts: tuple[int, ...]
-    moved: tuple[int, ...]
-    guests: tuple[int, ...]
+    outgoing: tuple[int, ...]
+    incoming: tuple[int, ...]
 
 
-def signature(moves: Migration, inputs: ModelData) -> MigrationSignature:
+def signature(migration: Migration, data: ModelData) -> MigrationSignature:
     """Return the shape of the lanes of a site."""
-    outlook = inputs.problem.outlook
+    outlook = data.problem.outlook
     return MigrationSignature(
-        lanes=len(moves.lanes),
-        starts=moves.edges[:-1],
-        moved=outgoing_cohorts(moves, outlook),
-        guests=incoming_cohorts(outlook),
+        migration_routes=len(migration.migration_routes),
+        starts=migration.edges[:-1],
+        outgoing=outgoing_cohorts(migration, outlook),
+        incoming=incoming_cohorts(outlook),
     )
 
 
-def parameters(moves: Migration, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of the lanes: when what is sent is under way, here and due."""
-    own = signature(moves, inputs)
-    bounds = {"low": moves.low, "high": moves.high}
+    own = signature(migration, data)
+    bounds = {"low": migration.low, "high": migration.high}
     found = {name: np.asarray(values, dtype=float) for name, values in bounds.items()}
-    if own.moved:
-        found |= outgoing_parameters(moves, inputs, own.moved)
-    if own.guests:
-        found |= incoming_parameters(moves, inputs, own.guests)
-        found["late_high"] = np.append(0.0, np.full_like(inputs.hours, np.inf))
+    if own.outgoing:
+        found |= outgoing_parameters(migration, data, own.outgoing)
+    if own.incoming:
+        found |= incoming_parameters(migration, data, own.incoming)
+        found["late_high"] = np.append(0.0, np.full_like(data.hours, np.inf))
     return found
 
 
-def build(block: pyo.Block, shape: MigrationSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler) -> None:
     """Write the lanes beside the work of a site.
 
     Parameters
@@ -84,38 +84,43 @@ def build(block: pyo.Block, shape: MigrationSignature, ledger: ModelAssembler) -
         Empty block; the block ``work`` stands beside it, its moved cohorts without progress.
     shape
         Shape of the lanes.
-    ledger
+    assembler
         Where transfers, late guests and guests left undone are paid.
     """
     block.blocks = pyo.Set(initialize=shape.starts)
-    block.lanes = pyo.RangeSet(0, shape.lanes - 1)
+    block.lanes = pyo.RangeSet(0, shape.migration_routes - 1)
     block.low, block.high = (
         add_param(block.blocks, block.lanes),
         add_param(block.blocks, block.lanes),
     )
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
-    if shape.moved:
-        _declare_outgoing(block, shape, ledger)
+    if shape.outgoing:
+        _declare_outgoing(block, shape, assembler)
         _constrain_outgoing(block, block.parent_block().work)
-    if shape.guests:
-        _declare_incoming(block, shape, ledger)
+    if shape.incoming:
+        _declare_incoming(block, shape, assembler)
         _constrain_incoming(block, block.parent_block().work)
     _add_net_balance(block, shape)
 
 
-def _declare_outgoing(block: pyo.Block, shape: MigrationSignature, ledger: ModelAssembler) -> None:
+def _declare_outgoing(
+    block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler
+) -> None:
     """Declare what leaves, and pay for its transfer."""
-    time, blocks, lanes = block.model().time, block.blocks, block.lanes
-    block.moved = pyo.Set(initialize=shape.moved)
-    block.sent_high = add_param(blocks, block.moved, lanes)
-    block.done, block.under_way = add_param(time, blocks, lanes), add_param(time, blocks, lanes)
-    block.away, block.send_cost, block.speed = (
-        add_param(time, blocks, lanes),
-        add_param(lanes),
-        add_param(lanes),
+    time, blocks, migration_routes = block.model().time, block.blocks, block.lanes
+    block.moved = pyo.Set(initialize=shape.outgoing)
+    block.sent_high = add_param(blocks, block.moved, migration_routes)
+    block.done, block.under_way = (
+        add_param(time, blocks, migration_routes),
+        add_param(time, blocks, migration_routes),
     )
-    add_var(block, "sent", blocks, block.moved, lanes, high=block.sent_high)
-    ledger.pay_once(
+    block.away, block.send_cost, block.speed = (
+        add_param(time, blocks, migration_routes),
+        add_param(migration_routes),
+        add_param(migration_routes),
+    )
+    add_var(block, "sent", blocks, block.moved, migration_routes, high=block.sent_high)
+    assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
             block.send_cost[p] * block.sent[k, c, p]
@@ -159,49 +164,55 @@ def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
     )
 
 
-def _declare_incoming(block: pyo.Block, shape: MigrationSignature, ledger: ModelAssembler) -> None:
+def _declare_incoming(
+    block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler
+) -> None:
     """Declare what comes in, and pay for its transfer, lateness and what stays undone of it."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
-    block.guests = guests = pyo.Set(initialize=shape.guests)
-    block.here, block.due = add_param(time, blocks, guests), add_param(time, blocks, guests)
-    block.present, block.width = add_param(time, blocks, guests), add_param(guests)
-    block.hours, block.value, block.never = add_param(time), add_param(guests), add_param(guests)
-    block.host_cost, block.received_high = add_param(guests), add_param(blocks, guests)
-    block.hosts, block.late_high = add_param(guests, block.lanes), add_param(instant)
-    add_var(block, "received", blocks, guests, high=block.received_high)
-    add_var(block, "late", instant, guests, high=block.late_high)
-    ledger.pay_once(
+    block.guests = incoming = pyo.Set(initialize=shape.incoming)
+    block.here, block.due = add_param(time, blocks, incoming), add_param(time, blocks, incoming)
+    block.present, block.width = add_param(time, blocks, incoming), add_param(incoming)
+    block.hours, block.value, block.never = (
+        add_param(time),
+        add_param(incoming),
+        add_param(incoming),
+    )
+    block.host_cost, block.received_high = add_param(incoming), add_param(blocks, incoming)
+    block.hosts, block.late_high = add_param(incoming, block.lanes), add_param(instant)
+    add_var(block, "received", blocks, incoming, high=block.received_high)
+    add_var(block, "late", instant, incoming, high=block.late_high)
+    assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
             block.host_cost[g] * block.received[k, g] for k in block.blocks for g in block.guests
         ),
     )
-    ledger.pay(
+    assembler.add_cost(
         "lateness",
         lambda t: block.hours[t] * sum(block.late[t + 1, g] for g in block.guests),
     )
-    ledger.pay_once(
+    assembler.add_fixed_cost(
         "terminal",
         lambda: sum(
             block.value[g] * block.received[k, g] for k in block.blocks for g in block.guests
         ),
     )
-    ledger.pay_once("terminal", lambda: -1.0 * sum(block.never[g] for g in block.guests))
+    assembler.add_fixed_cost("terminal", lambda: -1.0 * sum(block.never[g] for g in block.guests))
 
 
 def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
     """Write when guests can be worked on, and by when they must be done."""
-    time, guests = block.model().time, block.guests
+    time, incoming = block.model().time, block.guests
     block.is_here = pyo.Constraint(
         time,
-        guests,
+        incoming,
         rule=lambda b, t, g: (
             own.met[t + 1, g] <= sum(b.here[t, k, g] * b.received[k, g] for k in b.blocks)
         ),
     )
     block.is_due = pyo.Constraint(
         time,
-        guests,
+        incoming,
         rule=lambda b, t, g: (
             own.met[t + 1, g] + b.late[t + 1, g]
             >= sum(b.due[t, k, g] * b.received[k, g] for k in b.blocks)
@@ -209,7 +220,7 @@ def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
     )
     block.has_jobs = pyo.Constraint(
         time,
-        guests,
+        incoming,
         rule=lambda b, t, g: (
             sum(own.racks[t, g, u] for u in own.caps)
             <= sum(b.present[t, k, g] * b.received[k, g] for k in b.blocks)
@@ -221,9 +232,9 @@ def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
 def _add_net_balance(block: pyo.Block, shape: MigrationSignature) -> None:
     """Write what is sent less what is taken in, in work of the fleet."""
     flows: list[Callable[[Any, Any, Any], Any]] = [lambda b, k, p: -1.0 * b.net[k, p]]
-    if shape.moved:
+    if shape.outgoing:
         flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.moved))
-    if shape.guests:
+    if shape.incoming:
         flows.append(lambda b, k, p: -sum(b.hosts[g, p] * b.received[k, g] for g in b.guests))
     block.settles = pyo.Constraint(
         block.blocks,
@@ -243,9 +254,9 @@ class TransitProfile:
         The problem.
     """
 
-    def __init__(self, moves: Migration, inputs: ModelData) -> None:
-        self._edges = np.concatenate([[0.0], np.cumsum(inputs.hours)])
-        blocks = np.array(moves.edges)
+    def __init__(self, migration: Migration, data: ModelData) -> None:
+        self._edges = np.concatenate([[0.0], np.cumsum(data.hours)])
+        blocks = np.array(migration.edges)
         self._begin, self._end = self._edges[blocks[:-1]], self._edges[blocks[1:]]
 
     @property
@@ -258,13 +269,13 @@ class TransitProfile:
         since = self._edges[:, None] - delay - self._begin
         return np.asarray(np.clip(since / self.length, 0.0, 1.0))
 
-    def fits(self, delay: float) -> BoolArray:
+    def ends_within_horizon(self, delay: float) -> BoolArray:
         """Return the blocks whose last work ends a delay [h] later within the horizon."""
         return np.asarray(self._end + delay <= self._edges[-1] + 1e-9)
 
 
 def outgoing_parameters(
-    moves: Migration, inputs: ModelData, moved: tuple[int, ...]
+    migration: Migration, data: ModelData, moved: tuple[int, ...]
 ) -> dict[str, FloatArray]:
     """Return the numbers of what leaves; nothing where a site is only to take in.
 
@@ -272,80 +283,93 @@ def outgoing_parameters(
 
     Parameters
     ----------
-    moves
+    migration
         The lanes.
-    inputs
+    data
         The problem.
     moved
         Cohorts that may leave.
     """
-    time, lanes = TransitProfile(moves, inputs), moves.lanes
-    kinds = inputs.problem.outlook["kind"].to_numpy()[list(moved)]
-    rack = RackPool.of(inputs.problem.site).rack_power
+    time, migration_routes = TransitProfile(migration, data), migration.migration_routes
+    kinds = data.problem.outlook["kind"].to_numpy()[list(moved)]
+    rack = RackPool.from_site(data.problem.site).rack_power
     gone = np.stack(
-        [time.share(0.0) - time.share(completion_delay(lane)) for lane in lanes], axis=2
+        [time.share(0.0) - time.share(completion_delay(lane)) for lane in migration_routes], axis=2
     )
-    done = np.stack([np.diff(time.share(completion_delay(lane)), axis=0) for lane in lanes], axis=2)
-    lengths = np.array([lane.job_length for lane in lanes])
-    fits = np.stack([time.fits(completion_delay(lane)) for lane in lanes], axis=1)
-    takes = np.array([[kind == lane.kind and lane.may_send for lane in lanes] for kind in kinds])
+    done = np.stack(
+        [np.diff(time.share(completion_delay(lane)), axis=0) for lane in migration_routes], axis=2
+    )
+    lengths = np.array([lane.job_length for lane in migration_routes])
+    fits = np.stack(
+        [time.ends_within_horizon(completion_delay(lane)) for lane in migration_routes], axis=1
+    )
+    takes = np.array(
+        [[kind == lane.kind and lane.can_send for lane in migration_routes] for kind in kinds]
+    )
     return {
         "done": done,
         "under_way": gone[1:],
         "away": _interval_mean(gone) / (rack * lengths),
-        "sent_high": np.where((fits & (moves.high > 0.0))[:, None, :] & takes, np.inf, 0.0),
-        "send_cost": np.array([lane.send_cost for lane in lanes]),
-        "speed": np.array([lane.speed for lane in lanes]),
+        "sent_high": np.where((fits & (migration.high > 0.0))[:, None, :] & takes, np.inf, 0.0),
+        "send_cost": np.array([lane.send_cost for lane in migration_routes]),
+        "speed": np.array([lane.work_ratio for lane in migration_routes]),
     }
 
 
 def incoming_parameters(
-    moves: Migration, inputs: ModelData, guests: tuple[int, ...]
+    migration: Migration, data: ModelData, incoming: tuple[int, ...]
 ) -> dict[str, FloatArray]:
     """Return the numbers of what comes in; nothing where a site is only to send.
 
     Parameters
     ----------
-    moves
+    migration
         The lanes.
-    inputs
+    data
         The problem.
-    guests
+    incoming
         Cohorts that come in, one for each lane that may bring work.
     """
-    time, problem = TransitProfile(moves, inputs), inputs.problem
-    hosted = [lane for lane in moves.lanes if lane.may_host]
-    is_open = moves.low[:, [lane.may_host for lane in moves.lanes]] < 0.0
-    most = np.stack([_max_incoming(lane, time, inputs) for lane in hosted], axis=1)
-    value = workload.parameters(problem.site.works, inputs)["value"][list(guests)]
+    time, problem = TransitProfile(migration, data), data.problem
+    hosted = [lane for lane in migration.migration_routes if lane.can_host]
+    is_open = migration.low[:, [lane.can_host for lane in migration.migration_routes]] < 0.0
+    most = np.stack([_max_incoming(lane, time, data) for lane in hosted], axis=1)
+    value = workload.parameters(problem.site.flexible_loads, data)["value"][list(incoming)]
     here = np.stack([time.share(lane.transfer_time) for lane in hosted], axis=2)
     due = np.stack([time.share(completion_delay(lane)) for lane in hosted], axis=2)
-    rack = RackPool.of(problem.site).rack_power
+    rack = RackPool.from_site(problem.site).rack_power
     width = 1.0 / (rack * np.array([lane.job_length for lane in hosted]))
     return {
         "here": here[1:],
         "due": due[1:],
         "present": _interval_mean(here - due) * width,
         "width": width,
-        "hours": inputs.hours,
+        "hours": data.hours,
         "value": value,
-        "never": value * problem.series("work_most")[-1, list(guests)],
+        "never": value * problem.series("work_most")[-1, list(incoming)],
         "host_cost": np.array([lane.host_cost for lane in hosted]),
         "received_high": np.where(is_open, most, 0.0),
-        "hosts": np.array([[lane.speed * (lane is one) for one in moves.lanes] for lane in hosted]),
+        "hosts": np.array(
+            [
+                [lane.work_ratio * (lane is one) for one in migration.migration_routes]
+                for lane in hosted
+            ]
+        ),
     }
 
 
-def completion_delay(lane: MigrationRoute) -> float:
+def completion_delay(migration_route: MigrationRoute) -> float:
     """Return the time from entering a lane to being done. [h]"""
-    return lane.transfer_time + lane.window
+    return migration_route.transfer_time + migration_route.window
 
 
-def _max_incoming(lane: MigrationRoute, time: TransitProfile, inputs: ModelData) -> FloatArray:
+def _max_incoming(
+    migration_route: MigrationRoute, time: TransitProfile, data: ModelData
+) -> FloatArray:
     """Return the most that may come in each block: what all racks do until it is due. [MWh]"""
-    pool = RackPool.of(inputs.problem.site)
-    could = pool.racks * pool.rack_power * (time.length + lane.window)
-    return np.where(time.fits(completion_delay(lane)), could, 0.0)
+    pool = RackPool.from_site(data.problem.site)
+    could = pool.racks * pool.rack_power * (time.length + migration_route.window)
+    return np.where(time.ends_within_horizon(completion_delay(migration_route)), could, 0.0)
 
 
 def _interval_mean(at_edges: FloatArray) -> FloatArray:
@@ -360,14 +384,14 @@ class MigrationBalanceSignature:
     ----------
     sites
         Names of the sites; each has the block ``moves``, with the same blocks of time and lanes.
-    lanes
+    migration_routes
         Number of lanes.
     starts
         First interval of every block of time.
     """
 
     sites: tuple[str, ...]
-    lanes: int
+    migration_routes: int
     starts: tuple[int, ...]
 
 
@@ -390,10 +414,10 @@ def build_migration_balance(
         Ledgers of the sites; what is moved is paid there.
     """
     block.blocks = pyo.Set(initialize=shape.starts)
-    block.lanes = pyo.RangeSet(0, shape.lanes - 1)
-    moves = [block.model().component(name).moves for name in shape.sites]
+    block.lanes = pyo.RangeSet(0, shape.migration_routes - 1)
+    migration = [block.model().component(name).moves for name in shape.sites]
     block.carries = pyo.Constraint(
         block.blocks,
         block.lanes,
-        rule=lambda _, k, p: add_terms([one.net[k, p] for one in moves]) == 0.0,
+        rule=lambda _, k, p: add_terms([one.net[k, p] for one in migration]) == 0.0,
     )

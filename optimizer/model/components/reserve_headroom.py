@@ -39,24 +39,24 @@ class ReserveHeadroomSignature:
 def signature(site: Site, _: ModelData) -> ReserveHeadroomSignature:
     """Return the shape of the room of a site."""
     feeders = tuple(
-        convert.owner for convert in site.converts if convert.output in BIDIRECTIONAL_CARRIERS
+        convert.owner for convert in site.conversions if convert.output in BIDIRECTIONAL_CARRIERS
     )
     return ReserveHeadroomSignature(
         grid=site.grid.name, feeders=feeders, products=tuple(site.reserves)
     )
 
 
-def parameters(site: Site, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(site: Site, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of the room: limits less the margin, and power for each MW sold."""
-    keep = 1.0 - inputs.problem.margins.power
-    weather = Weather.of(inputs.problem.outlook)
+    keep = 1.0 - data.problem.margins.power
+    weather = Weather.from_dataset(data.problem.outlook)
     found = {
-        "most_import": keep * inputs.problem.available(site.exchanges[0]),
+        "most_import": keep * data.problem.available_import(site.exchanges[0]),
         "most_export": np.array(keep * site.grid.export_limit),
     }
-    for convert in site.converts:
+    for convert in site.conversions:
         if convert.output in BIDIRECTIONAL_CARRIERS:
-            found[f"{convert.owner}_limit"] = keep * convert.limit(weather)
+            found[f"{convert.owner}_limit"] = keep * convert.max_output(weather)
     for name, product in site.reserves.items():
         found[f"{name}_power_up"] = np.array(product.power_up)
         found[f"{name}_power_down"] = np.array(product.power_down)
@@ -88,17 +88,19 @@ def build(block: pyo.Block, shape: ReserveHeadroomSignature, _: ModelAssembler) 
     )
     for name in shape.feeders:
         limit = add_named_param(block, f"{name}_limit", time)
-        for way, rule in _feeder_rows(beside.component(name), limit, up=up, down=down).items():
-            block.add_component(f"{name}_{way}", pyo.Constraint(time, rule=rule))
+        for direction, rule in _feeder_rows(
+            beside.component(name), limit, up=up, down=down
+        ).items():
+            block.add_component(f"{name}_{direction}", pyo.Constraint(time, rule=rule))
 
 
 def _activation_power(
-    block: pyo.Block, products: tuple[str, ...], way: str
+    block: pyo.Block, products: tuple[str, ...], direction: str
 ) -> Callable[[Any], Any]:
     """Return the power of all products one way."""
     beside = block.parent_block()
     parts = [
-        (add_named_param(block, f"{name}_power_{way}"), beside.component(f"{name}_reserve"))
+        (add_named_param(block, f"{name}_power_{direction}"), beside.component(f"{name}_reserve"))
         for name in products
     ]
     return lambda t: add_terms([power * total_capacity(product, t) for power, product in parts])

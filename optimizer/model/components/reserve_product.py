@@ -52,13 +52,13 @@ class ReserveProductSignature:
 def signature(product: ReserveProduct, _: ModelData) -> ReserveProductSignature:
     """Return the shape of a product."""
     return ReserveProductSignature(
-        product=product.name, goes_up=product.goes_up, goes_down=product.goes_down
+        product=product.name, goes_up=product.is_upward, goes_down=product.is_downward
     )
 
 
-def parameters(product: ReserveProduct, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of a product: what is sold, may be sold, is paid, and where it changes."""
-    problem, hours = inputs.problem, inputs.hours
+    problem, hours = data.problem, data.hours
     instants = problem.outlook["instant"].to_numpy()
     limit = max_capacity(problem.site, product)
     found = {
@@ -75,7 +75,7 @@ def parameters(product: ReserveProduct, inputs: ModelData) -> Mapping[str, Float
     return found
 
 
-def build(block: pyo.Block, shape: ReserveProductSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: ReserveProductSignature, assembler: ModelAssembler) -> None:
     """Write a product into its block, once all have offered.
 
     Parameters
@@ -84,7 +84,7 @@ def build(block: pyo.Block, shape: ReserveProductSignature, ledger: ModelAssembl
         Empty block of the product.
     shape
         Its shape.
-    ledger
+    assembler
         Who holds it, and where it is paid.
     """
     time = block.model().time
@@ -94,7 +94,7 @@ def build(block: pyo.Block, shape: ReserveProductSignature, ledger: ModelAssembl
     add_var(block, "shortfall", time, high=block.held)
     for name, upwards in (("covered_up", True), ("covered_down", False)):
         if shape.goes_up if upwards else shape.goes_down:
-            rule = _covered(ledger, shape.product, upwards)
+            rule = _covered(assembler, shape.product, upwards)
             block.add_component(name, pyo.Constraint(time, rule=rule))
     if len(time) > 1:
         block.later = pyo.RangeSet(1, len(time) - 1)
@@ -103,10 +103,10 @@ def build(block: pyo.Block, shape: ReserveProductSignature, ledger: ModelAssembl
         block.constant = pyo.Constraint(
             block.later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
         )
-    ledger.pay(  # what is called is paid on
+    assembler.add_cost(  # what is called is paid on
         "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.called[t])
     )
-    ledger.pay("reserve_shortfall", lambda t: block.penalty[t] * block.shortfall[t])
+    assembler.add_cost("reserve_shortfall", lambda t: block.penalty[t] * block.shortfall[t])
 
 
 def total_capacity(block: pyo.Block, t: Any) -> Any:
@@ -114,9 +114,9 @@ def total_capacity(block: pyo.Block, t: Any) -> Any:
     return block.offered[t] - block.shortfall[t] + block.held[t]
 
 
-def _covered(ledger: ModelAssembler, product: str, upwards: bool) -> Any:
+def _covered(assembler: ModelAssembler, product: str, upwards: bool) -> Any:
     def rule(block: pyo.Block, t: Any) -> Any:
-        shares = [block.shortfall[t], *ledger.offered(product, t, upwards=upwards)]
+        shares = [block.shortfall[t], *assembler.reserve_terms(product, t, upwards=upwards)]
         return add_terms(shares) - block.offered[t] == block.held[t]
 
     return rule
@@ -132,39 +132,37 @@ class ReserveEligibility:
         Their names.
     window
         Over how many intervals an activation can last. [1]
-    endings
+    ending_count
         At how many moments of an interval one may end. [1]
     """
 
     products: tuple[str, ...] = ()
     window: int = 1
-    endings: int = 1
+    ending_count: int = 1
 
 
-def store_eligibility(store: Store, inputs: ModelData) -> ReserveEligibility:
+def store_eligibility(store: Store, data: ModelData) -> ReserveEligibility:
     """Return the products that a store may hold."""
-    return eligibility(
-        inputs, lambda product: store in eligible_stores(inputs.problem.site, product)
-    )
+    return eligibility(data, lambda product: store in eligible_stores(data.problem.site, product))
 
 
-def eligibility(inputs: ModelData, may: Callable[[ReserveProduct], bool]) -> ReserveEligibility:
+def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> ReserveEligibility:
     """Return the products that somebody may hold, by a rule that tells which."""
-    products = [p for p in inputs.problem.site.reserves.values() if may(p)]
-    until = activation_endings(inputs, [p.name for p in products])
+    products = [p for p in data.problem.site.reserves.values() if may(p)]
+    until = activation_endings(data, [p.name for p in products])
     window = max(
-        (max_touched_intervals(inputs.hours, p.duration, until) for p in products), default=1
+        (max_touched_intervals(data.hours, p.duration, until) for p in products), default=1
     )
     names = tuple(product.name for product in products)
-    return ReserveEligibility(products=names, window=window, endings=until.shape[1])
+    return ReserveEligibility(products=names, window=window, ending_count=until.shape[1])
 
 
-def activation_endings(inputs: ModelData, names: Sequence[str]) -> FloatArray:
+def activation_endings(data: ModelData, names: Sequence[str]) -> FloatArray:
     """Return when full activations may end, as
     :func:`twin.feasibility.reserve_activation.activation_ends` does.
     """
-    products = inputs.problem.site.reserves
-    return activation_ends(inputs.hours, [products[name].duration for name in names])
+    products = data.problem.site.reserves
+    return activation_ends(data.hours, [products[name].duration for name in names])
 
 
 def add_named_param(block: pyo.Block, name: str, *sets: pyo.Set) -> pyo.Param:
@@ -178,34 +176,34 @@ def component_pair(block: pyo.Block, first: str, second: str) -> tuple[Any, Any]
     return block.component(first), block.component(second)
 
 
-def activation_cost(store: Store, product: ReserveProduct, inputs: ModelData) -> FloatArray:
+def activation_cost(store: Store, product: ReserveProduct, data: ModelData) -> FloatArray:
     """Return what the expected activation costs a store for each MW in an hour. [EUR MW-1 h-1]
 
     What is given is bought back, and what is taken saves buying, at the mean price of the horizon
     and with the losses.
     """
-    later, whole = mean_energy_price(inputs), store.charge_efficiency * store.discharge_efficiency
+    later, whole = mean_energy_price(data), store.charge_efficiency * store.discharge_efficiency
     received, paid = product.activation_up_price, product.activation_down_price
-    income, expense = (settlement_price(inputs, price) for price in (received, paid))
-    up = product.activation_up * product.goes_up * (later / whole + store.wear_price - income)
-    down = product.activation_down * product.goes_down
-    return np.asarray(up + down * (expense - whole * (later - store.wear_price)))
+    income, expense = (settlement_price(data, price) for price in (received, paid))
+    up = product.activation_up * product.is_upward * (later / whole + store.wear_cost - income)
+    down = product.activation_down * product.is_downward
+    return np.asarray(up + down * (expense - whole * (later - store.wear_cost)))
 
 
-def settlement_price(inputs: ModelData, own: float | None) -> FloatArray:
+def settlement_price(data: ModelData, own: float | None) -> FloatArray:
     """Return at what price energy of an activation is settled, ``(time,)``. [EUR MWh-1]
 
     That of its product, or what the meter shows. Network fees are the meter's in any case.
     """
-    price = inputs.problem.series("electricity_price")
-    return _fees(inputs) + (price if own is None else own)
+    price = data.problem.series("electricity_price")
+    return _fees(data) + (price if own is None else own)
 
 
-def mean_energy_price(inputs: ModelData) -> float:
+def mean_energy_price(data: ModelData) -> float:
     """Return the price of energy with its fees on the mean of the horizon. [EUR MWh-1]"""
-    return float(inputs.hours @ settlement_price(inputs, None) / inputs.hours.sum())
+    return float(data.hours @ settlement_price(data, None) / data.hours.sum())
 
 
-def _fees(inputs: ModelData) -> FloatArray:
-    instants = inputs.problem.outlook["instant"].to_numpy()
-    return inputs.problem.site.mean_import_fees(instants)
+def _fees(data: ModelData) -> FloatArray:
+    instants = data.problem.outlook["instant"].to_numpy()
+    return data.problem.site.mean_import_fees(instants)

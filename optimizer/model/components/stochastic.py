@@ -102,7 +102,7 @@ def _equal_racks(first: pyo.Block, other: pyo.Block) -> Any:
 def build_cvar(
     block: pyo.Block,
     shape: CvarSignature,
-    ledger: ModelAssembler,
+    assembler: ModelAssembler,
     *,
     sites: Mapping[str, ModelAssembler],
 ) -> None:
@@ -114,7 +114,7 @@ def build_cvar(
         Empty block.
     shape
         What counts.
-    ledger
+    assembler
         Where the tail is paid.
     sites
         The ledgers of the scenarios, by block.
@@ -129,7 +129,7 @@ def build_cvar(
     for s, scenario in enumerate(shape.scenarios):
         own = sites[scenario]
         for a, account in enumerate(shape.accounts):
-            whole = own.whole(account, model.time) if account in own.accounts else None
+            whole = own.account_total(account, model.time) if account in own.accounts else None
             rows = pyo.Constraint(rule=_pays(block.paid[s, a], whole))
             block.add_component(f"{scenario}_{account}", rows)
     block.beyond = pyo.Constraint(
@@ -138,7 +138,7 @@ def build_cvar(
             sum(b.price[a] * b.paid[s, a] for a in b.accounts) - b.threshold - b.excess[s] <= 0.0
         ),
     )
-    ledger.pay_once(
+    assembler.add_fixed_cost(
         shape.account,
         lambda: block.threshold + sum(block.share[s] * block.excess[s] for s in block.scenarios),
     )

@@ -27,36 +27,36 @@ class StorageSignature:
     ----------
     carrier
         The carrier it keeps.
-    held
+    reserves
         Reserves that it may hold.
-    is_astray
+    starts_outside_window
         Whether it starts outside its window.
-    is_abrupt
+    needs_taper_limit
         Whether its power, fading near an end of its window, would outrun the connection's ramp.
     """
 
     carrier: str
-    held: ReserveEligibility
-    is_astray: bool
-    is_abrupt: bool
+    reserves: ReserveEligibility
+    starts_outside_window: bool
+    needs_taper_limit: bool
 
 
-def signature(store: Store, inputs: ModelData) -> StorageSignature:
+def signature(store: Store, data: ModelData) -> StorageSignature:
     """Return the shape of a store."""
     return StorageSignature(
         carrier=store.carrier,
-        held=store_eligibility(store, inputs),
-        is_astray=storage_limits.starts_outside_window(store, inputs.problem),
-        is_abrupt=taper_exceeds_ramp(store, inputs.problem.site),
+        reserves=store_eligibility(store, data),
+        starts_outside_window=storage_limits.starts_outside_window(store, data.problem),
+        needs_taper_limit=taper_exceeds_ramp(store, data.problem.site),
     )
 
 
-def parameters(store: Store, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of a store; what it holds at the end is worth what it then saves."""
-    hours, start = inputs.hours, inputs.problem.level(store)
-    low, high = storage_limits.level_bounds(store, inputs.problem)
-    wear = inputs.problem.weights["money"] * store.wear_price
-    worth = inputs.worth.get(store.carrier, 0.0) - wear
+    hours, start = data.hours, data.problem.initial_level(store)
+    low, high = storage_limits.level_bounds(store, data.problem)
+    wear = data.problem.weights["money"] * store.wear_cost
+    worth = data.terminal_value.get(store.carrier, 0.0) - wear
     scalars = {
         "charge_limit": store.charge_limit,
         "discharge_limit": store.discharge_limit,
@@ -64,23 +64,23 @@ def parameters(store: Store, inputs: ModelData) -> Mapping[str, FloatArray]:
         "discharge_share": 1.0 / store.discharge_limit,
         "worth": max(worth, 0.0) * store.discharge_efficiency,
     }
-    may_charge, may_discharge = storage_limits.may_charge_discharge(store, inputs.problem)
+    may_charge, may_discharge = storage_limits.may_charge_discharge(store, data.problem)
     found = {name: np.array(value) for name, value in scalars.items()} | {
         "charge_most": store.charge_limit * may_charge,
         "discharge_most": store.discharge_limit * may_discharge,
         "kept": (1.0 - store.standing_loss) ** hours,
         "gained": hours * store.charge_efficiency,
         "taken": hours / store.discharge_efficiency,
-        "wear": store.wear_price * hours,
+        "wear": store.wear_cost * hours,
         "low": np.append(start, low),
         "high": np.append(start, high),
     }
-    fading = storage_limits.taper_parameters(store, inputs.problem)
-    back = storage_limits.soc_return_parameters(store, inputs.problem)
-    return found | dict(fading) | dict(back) | dict(storage_reserve_parameters(store, inputs))
+    fading = storage_limits.taper_parameters(store, data.problem)
+    back = storage_limits.soc_return_parameters(store, data.problem)
+    return found | dict(fading) | dict(back) | dict(storage_reserve_parameters(store, data))
 
 
-def build(block: pyo.Block, shape: StorageSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: StorageSignature, assembler: ModelAssembler) -> None:
     """Write a store into its block.
 
     Parameters
@@ -89,7 +89,7 @@ def build(block: pyo.Block, shape: StorageSignature, ledger: ModelAssembler) -> 
         Empty block of the machine.
     shape
         Its shape.
-    ledger
+    assembler
         Where flows, wear and the worth of the end level are posted.
     """
     time, instant = block.model().time, block.model().instant
@@ -114,12 +114,12 @@ def build(block: pyo.Block, shape: StorageSignature, ledger: ModelAssembler) -> 
         time,
         rule=lambda b, t: b.charge_share * b.charge[t] + b.discharge_share * b.discharge[t] <= 1.0,
     )
-    ledger.gain(shape.carrier, lambda t: block.discharge[t])
-    ledger.use(shape.carrier, lambda t: block.charge[t])
-    ledger.pay("wear", lambda t: block.wear[t] * block.discharge[t])
-    ledger.pay_once("terminal", lambda: -1.0 * block.worth * block.level[end])
-    if shape.is_abrupt:
+    assembler.add_supply(shape.carrier, lambda t: block.discharge[t])
+    assembler.add_demand(shape.carrier, lambda t: block.charge[t])
+    assembler.add_cost("wear", lambda t: block.wear[t] * block.discharge[t])
+    assembler.add_fixed_cost("terminal", lambda: -1.0 * block.worth * block.level[end])
+    if shape.needs_taper_limit:
         storage_limits.add_taper_limit(block)
-    if shape.is_astray:
-        storage_limits.add_soft_soc_return(block, ledger)
-    build_storage_reserve(block, shape.held, ledger)
+    if shape.starts_outside_window:
+        storage_limits.add_soft_soc_return(block, assembler)
+    build_storage_reserve(block, shape.reserves, assembler)

@@ -30,17 +30,17 @@ def target_levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArra
     starts outside its window, as a battery whose reserve was used, is meant to be brought back at
     :data:`RETURN_POWER_SHARE` of its power.
     """
-    start, margin = problem.level(store), store.margin(problem.margins.level)
+    start, margin = problem.initial_level(store), store.level_margin(problem.margins.level)
     passed = np.cumsum(problem.hours)
     kept = start * (1.0 - store.standing_loss) ** passed
-    low = np.full_like(kept, min(store.low + margin, max(start, store.low)))
-    high = np.full_like(kept, max(store.high - margin, min(start, store.high)))
+    low = np.full_like(kept, min(store.min_level + margin, max(start, store.min_level)))
+    high = np.full_like(kept, max(store.max_level - margin, min(start, store.max_level)))
     if store.charge_limit * store.charge_efficiency <= store.standing_loss * start:
         low = np.minimum(low, kept)
-    if start < store.low:
+    if start < store.min_level:
         back = RETURN_POWER_SHARE * store.charge_limit * store.charge_efficiency
         low = np.minimum(low, kept + back * passed)
-    if start > store.high:
+    if start > store.max_level:
         back = RETURN_POWER_SHARE * store.discharge_limit / store.discharge_efficiency
         high = np.maximum(high, start - back * passed)
     return low, high
@@ -49,9 +49,9 @@ def target_levels(store: Store, problem: Problem) -> tuple[FloatArray, FloatArra
 def starts_outside_window(store: Store, problem: Problem) -> bool:
     """Return whether a store starts outside its window."""
     return (
-        not store.low - LEVEL_TOLERANCE_MWH
-        <= problem.level(store)
-        <= store.high + LEVEL_TOLERANCE_MWH
+        not store.min_level - LEVEL_TOLERANCE_MWH
+        <= problem.initial_level(store)
+        <= store.max_level + LEVEL_TOLERANCE_MWH
     )
 
 
@@ -60,11 +60,11 @@ def level_bounds(store: Store, problem: Problem) -> tuple[FloatArray, FloatArray
 
     Those that are meant; on its way back it may come later, as other limits may leave no room.
     """
-    start, (low, high) = problem.level(store), target_levels(store, problem)
+    start, (low, high) = problem.initial_level(store), target_levels(store, problem)
     rest = start * (1.0 - store.standing_loss) ** np.cumsum(problem.hours)
-    if start < store.low:
+    if start < store.min_level:
         low = np.minimum(low, rest)
-    return low, np.maximum(high, start) if start > store.high else high
+    return low, np.maximum(high, start) if start > store.max_level else high
 
 
 def soc_return_parameters(store: Store, problem: Problem) -> Mapping[str, FloatArray]:
@@ -79,14 +79,14 @@ def soc_return_parameters(store: Store, problem: Problem) -> Mapping[str, FloatA
     }
 
 
-def add_soft_soc_return(block: pyo.Block, ledger: ModelAssembler) -> None:
+def add_soft_soc_return(block: pyo.Block, assembler: ModelAssembler) -> None:
     """Bring the level of a store back to its window.
 
     Parameters
     ----------
     block
         Block of a store, with ``level``.
-    ledger
+    assembler
         Where it is paid at :data:`optimizer.model.objective.SOC_RETURN_PENALTY_EUR_PER_MWH_H` that
         it comes later than meant.
     """
@@ -100,7 +100,7 @@ def add_soft_soc_return(block: pyo.Block, ledger: ModelAssembler) -> None:
     block.back_down = pyo.Constraint(
         time, rule=lambda b, t: b.level[t + 1] - b.meant_high[t] <= b.astray[t]
     )
-    ledger.pay("return", lambda t: block.astray_cost[t] * block.astray[t])
+    assembler.add_cost("return", lambda t: block.astray_cost[t] * block.astray[t])
 
 
 def taper_parameters(store: Store, problem: Problem) -> Mapping[str, FloatArray]:
@@ -136,6 +136,9 @@ def may_charge_discharge(store: Store, problem: Problem) -> tuple[BoolArray, Boo
 
     Beyond an end of its window its own controller lets it go back only.
     """
-    start, (low, high) = problem.level(store), target_levels(store, problem)
+    start, (low, high) = problem.initial_level(store), target_levels(store, problem)
     least, most = (np.append(start, ends)[:-1] for ends in (low, high))
-    return most <= store.high + LEVEL_TOLERANCE_MWH, least >= store.low - LEVEL_TOLERANCE_MWH
+    return (
+        most <= store.max_level + LEVEL_TOLERANCE_MWH,
+        least >= store.min_level - LEVEL_TOLERANCE_MWH,
+    )

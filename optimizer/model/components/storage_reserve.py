@@ -47,20 +47,20 @@ SETPOINT_LAG_H: Final = 0.5 * SET_POINT_TRANSITION_MIN / 60.0
 """Time by which what flows into a store lags behind its set point. [h]"""
 
 
-def storage_reserve_parameters(store: Store, inputs: ModelData) -> Mapping[str, FloatArray]:
+def storage_reserve_parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of what a store may hold; none if it may hold nothing."""
-    held, hours, problem = store_eligibility(store, inputs), inputs.hours, inputs.problem
+    held, hours, problem = store_eligibility(store, data), data.hours, data.problem
     if not held.products:
         return {}
-    window = _reserve_levels(store, held, inputs)
-    until = activation_endings(inputs, held.products)
+    window = _reserve_levels(store, held, data)
+    until = activation_endings(data, held.products)
     loss, none = 1.0 / store.discharge_efficiency, np.zeros(held.window - 1)
     products = [problem.site.reserves[name] for name in held.products]
-    found = dict(window) | dict(_ending_levels(store, held, inputs, window))
-    for way, lagged in (("up", store.charge_efficiency), ("down", loss)):
-        mine = [p for p in products if (p.goes_up if way == "up" else p.goes_down)]
-        found[f"lag_{way}"] = np.array(SETPOINT_LAG_H * lagged * bool(mine))
-        found[f"fades_{way}"] = TAPER_TIME_H * loss * _in_use(mine, inputs)
+    found = dict(window) | dict(_ending_levels(store, held, data, window))
+    for direction, lagged in (("up", store.charge_efficiency), ("down", loss)):
+        mine = [p for p in products if (p.is_upward if direction == "up" else p.is_downward)]
+        found[f"lag_{direction}"] = np.array(SETPOINT_LAG_H * lagged * bool(mine))
+        found[f"fades_{direction}"] = TAPER_TIME_H * loss * _in_use(mine, data)
     may = np.all(storage_limits.may_charge_discharge(store, problem), axis=0)
     most = may * (store.charge_limit + store.discharge_limit)
     for name in held.products:
@@ -72,17 +72,17 @@ def storage_reserve_parameters(store: Store, inputs: ModelData) -> Mapping[str, 
             f"{name}_most": np.append(none, most),
             f"{name}_power_up": np.array(product.power_up),
             f"{name}_power_down": np.array(product.power_down),
-            f"{name}_spent_up": spent * product.goes_up,
-            f"{name}_spent_down": spent * product.goes_down,
-            f"{name}_behind_up": np.array(behind * product.goes_up),
-            f"{name}_behind_down": np.array(behind * product.goes_down),
-            f"{name}_cost": hours * activation_cost(store, product, inputs),
+            f"{name}_spent_up": spent * product.is_upward,
+            f"{name}_spent_down": spent * product.is_downward,
+            f"{name}_behind_up": np.array(behind * product.is_upward),
+            f"{name}_behind_down": np.array(behind * product.is_downward),
+            f"{name}_cost": hours * activation_cost(store, product, data),
         }
     return found
 
 
 def _reserve_levels(
-    store: Store, held: ReserveEligibility, inputs: ModelData
+    store: Store, eligibility: ReserveEligibility, data: ModelData
 ) -> Mapping[str, FloatArray]:
     """Return the levels between which energy counts: less the margin where more can be sold.
 
@@ -90,31 +90,31 @@ def _reserve_levels(
     was kept for it. No promise is broken to win a margin back. A store that starts outside may stay
     there, and holds nothing.
     """
-    problem, instants = inputs.problem, inputs.problem.outlook["instant"].to_numpy()
-    products = [problem.site.reserves[name] for name in held.products]
+    problem, instants = data.problem, data.problem.outlook["instant"].to_numpy()
+    products = [problem.site.reserves[name] for name in eligibility.products]
     opens = np.any([is_gate_open(product, instants) for product in products], axis=0)
-    margin = store.margin(problem.margins.level)
+    margin = store.level_margin(problem.margins.level)
     later = (instants - instants[0]) / HOUR >= REPLAN_INTERVAL_H
     is_open_at = np.append(opens, False) | np.append(False, opens)
     low, high = storage_limits.target_levels(store, problem)
-    start = problem.level(store)
+    start = problem.initial_level(store)
     now = {p.name: float(sold(problem.outlook, p)[0]) * p.duration for p in products}
     behind, room = (
         sum(now[p.name] * way for p, way in ways) / store.discharge_efficiency
-        for ways in ([(p, p.goes_up) for p in products], [(p, p.goes_down) for p in products])
+        for ways in ([(p, p.is_upward) for p in products], [(p, p.is_downward) for p in products])
     )
-    spare = (start - store.low - behind, store.high - start - room)
+    spare = (start - store.min_level - behind, store.max_level - start - room)
     under, over = (
         np.where(is_open_at, margin, later * min(max(left, 0.0), 0.5 * margin)) for left in spare
     )
     return {
-        "reserve_low": np.minimum(store.low + under, np.append(start, low)),
-        "reserve_high": np.maximum(store.high - over, np.append(start, high)),
+        "reserve_low": np.minimum(store.min_level + under, np.append(start, low)),
+        "reserve_high": np.maximum(store.max_level - over, np.append(start, high)),
     }
 
 
 def _ending_levels(
-    store: Store, held: ReserveEligibility, inputs: ModelData, window: Mapping[str, FloatArray]
+    store: Store, eligibility: ReserveEligibility, data: ModelData, window: Mapping[str, FloatArray]
 ) -> Mapping[str, FloatArray]:
     """Return where the levels at the endings lie between those at the edges, and their bounds.
 
@@ -122,11 +122,11 @@ def _ending_levels(
     store stands: one that is drained, or out of service, may lie below its window.
     """
     start, (least, most) = (
-        inputs.problem.level(store),
-        storage_limits.level_bounds(store, inputs.problem),
+        data.problem.initial_level(store),
+        storage_limits.level_bounds(store, data.problem),
     )
-    bottom, top = min(store.low, start, least.min()), max(store.high, start, most.max())
-    until, hours = activation_endings(inputs, held.products), inputs.hours[:, None]
+    bottom, top = min(store.min_level, start, least.min()), max(store.max_level, start, most.max())
+    until, hours = activation_endings(data, eligibility.products), data.hours[:, None]
     is_there = np.isfinite(until)
     after = np.where(is_there, until, hours) / hours
     before = 1.0 - after
@@ -147,9 +147,9 @@ def _ending_levels(
     }
 
 
-def _in_use(products: Sequence[ReserveProduct], inputs: ModelData) -> FloatArray:
+def _in_use(products: Sequence[ReserveProduct], data: ModelData) -> FloatArray:
     """Return 1 in intervals in which one of the products is sold or can be, else 0, ``(time,)``."""
-    outlook, found = inputs.problem.outlook, np.zeros(len(inputs.hours), dtype=bool)
+    outlook, found = data.problem.outlook, np.zeros(len(data.hours), dtype=bool)
     instants = outlook["instant"].to_numpy()
     for product in products:
         found |= is_gate_open(product, instants) | (sold(outlook, product) > 0.0)
@@ -157,7 +157,7 @@ def _in_use(products: Sequence[ReserveProduct], inputs: ModelData) -> FloatArray
 
 
 def build_storage_reserve(
-    block: pyo.Block, held: ReserveEligibility, ledger: ModelAssembler
+    block: pyo.Block, eligibility: ReserveEligibility, assembler: ModelAssembler
 ) -> None:
     """Let a store hold reserves.
 
@@ -165,47 +165,47 @@ def build_storage_reserve(
     ----------
     block
         Block of the store, its flows and levels written.
-    held
+    eligibility
         What it may hold; if nothing, nothing is written.
-    ledger
+    assembler
         Where capacity is offered, and its use is paid.
     """
-    if not held.products:
+    if not eligibility.products:
         return
-    time, instant, past = block.model().time, block.model().instant, held.window - 1
+    time, instant, past = block.model().time, block.model().instant, eligibility.window - 1
     block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
-    block.endings = pyo.RangeSet(0, held.endings - 1)
+    block.endings = pyo.RangeSet(0, eligibility.ending_count - 1)
     block.reserve_low, block.reserve_high = add_param(instant), add_param(instant)
     for word in ("before", "after", "ends_low", "ends_high"):
         add_named_param(block, word, time, block.endings)
     block.lag_up, block.lag_down = add_param(), add_param()
     block.fades_up, block.fades_down = add_param(time), add_param(time)
-    for name in held.products:
+    for name in eligibility.products:
         add_var(
             block,
             reserve_column(name),
             block.moments,
             high=add_named_param(block, f"{name}_most", block.moments),
         )
-        for way in ("up", "down"):
-            add_named_param(block, f"{name}_power_{way}")
-            add_named_param(block, f"{name}_behind_{way}")
-            add_named_param(block, f"{name}_spent_{way}", time, block.endings, block.window)
-        _add_offer(block, name, past, ledger=ledger)
-    _add_power_limits(block, held)
+        for direction in ("up", "down"):
+            add_named_param(block, f"{name}_power_{direction}")
+            add_named_param(block, f"{name}_behind_{direction}")
+            add_named_param(block, f"{name}_spent_{direction}", time, block.endings, block.window)
+        _add_offer(block, name, past, assembler=assembler)
+    _add_power_limits(block, eligibility)
     if block.component("astray") is not None:
-        _add_missing_energy(block, ledger)
-    add_energy_at_activation_start(block, held)
-    add_energy_at_activation_end(block, held)
+        _add_missing_energy(block, assembler)
+    add_energy_at_activation_start(block, eligibility)
+    add_energy_at_activation_end(block, eligibility)
 
 
-def _add_power_limits(block: pyo.Block, held: ReserveEligibility) -> None:
-    time, past = block.model().time, held.window - 1
+def _add_power_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
+    time, past = block.model().time, eligibility.window - 1
 
-    def kept(way: str) -> Callable[[Any], list[Any]]:
+    def kept(direction: str) -> Callable[[Any], list[Any]]:
         pairs = [
-            component_pair(block, reserve_column(name), f"{name}_power_{way}")
-            for name in held.products
+            component_pair(block, reserve_column(name), f"{name}_power_{direction}")
+            for name in eligibility.products
         ]
         return lambda t: [power * capacity[t + past] for capacity, power in pairs]
 
@@ -220,36 +220,36 @@ def _add_power_limits(block: pyo.Block, held: ReserveEligibility) -> None:
     )
 
 
-def _add_missing_energy(block: pyo.Block, ledger: ModelAssembler) -> None:
+def _add_missing_energy(block: pyo.Block, assembler: ModelAssembler) -> None:
     """Let a store on its way back be late here too, at a price at which it holds nothing then."""
     add_var(block, "unbacked", block.model().time)
-    ledger.pay(
+    assembler.add_cost(
         "return", lambda t: UNBACKED_PENALTY_RATIO * block.astray_cost[t] * block.unbacked[t]
     )
 
 
-def _add_offer(block: pyo.Block, name: str, past: int, *, ledger: ModelAssembler) -> None:
+def _add_offer(block: pyo.Block, name: str, past: int, *, assembler: ModelAssembler) -> None:
     """Offer what is held, and pay for its use."""
     time = block.model().time
     capacity, cost = (
         block.component(reserve_column(name)),
         add_named_param(block, f"{name}_cost", time),
     )
-    ledger.offer(name, up=lambda t: capacity[t + past], down=lambda t: capacity[t + past])
-    ledger.pay("activation", lambda t: cost[t] * capacity[t + past])
+    assembler.add_reserve(name, up=lambda t: capacity[t + past], down=lambda t: capacity[t + past])
+    assembler.add_cost("activation", lambda t: cost[t] * capacity[t + past])
 
 
-def add_energy_at_activation_start(block: pyo.Block, held: ReserveEligibility) -> None:
+def add_energy_at_activation_start(block: pyo.Block, eligibility: ReserveEligibility) -> None:
     """Keep energy for a full activation that begins with an interval.
 
     A plant goes over to a new set point slowly: what was charged until an edge is not all there.
     """
-    time, past = block.model().time, held.window - 1
+    time, past = block.model().time, eligibility.window - 1
 
-    def first(way: str) -> Callable[[Any], Any]:
+    def first(direction: str) -> Callable[[Any], Any]:
         pairs = [
-            component_pair(block, reserve_column(name), f"{name}_behind_{way}")
-            for name in held.products
+            component_pair(block, reserve_column(name), f"{name}_behind_{direction}")
+            for name in eligibility.products
         ]
         return lambda t: add_terms([energy * capacity[t + past] for capacity, energy in pairs])
 
@@ -279,17 +279,17 @@ def add_energy_at_activation_start(block: pyo.Block, held: ReserveEligibility) -
         )
 
 
-def add_energy_at_activation_end(block: pyo.Block, held: ReserveEligibility) -> None:
+def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibility) -> None:
     """Keep energy for full activations of all products that end together, anywhere they may.
 
     Levels are straight between the edges of the plan and the endings, so nothing lies beyond.
     """
     time, moments = block.model().time, block.endings
 
-    def spent(way: str) -> Callable[[Any, Any], Any]:
+    def spent(direction: str) -> Callable[[Any, Any], Any]:
         pairs = [
-            component_pair(block, reserve_column(name), f"{name}_spent_{way}")
-            for name in held.products
+            component_pair(block, reserve_column(name), f"{name}_spent_{direction}")
+            for name in eligibility.products
         ]
         return lambda t, i: add_terms(
             [

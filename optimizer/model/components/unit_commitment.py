@@ -34,70 +34,72 @@ class UnitCommitmentSignature:
     ----------
     lead
         Carrier that a unit too many draws.
-    near
+    integer_intervals
         Intervals in which units are whole.
-    up, down, restart
+    min_up_intervals, min_down_intervals, min_restart_intervals
         Most intervals that a unit stays on and off, and between two of its starts; 1 for no such
         rule.
     """
 
     lead: str
-    near: int
-    up: int
-    down: int
-    restart: int
+    integer_intervals: int
+    min_up_intervals: int
+    min_down_intervals: int
+    min_restart_intervals: int
 
     @property
     def past(self) -> int:
         """Intervals before the first of which starts and stops count."""
-        return max(self.up, self.down, self.restart) - 1
+        return max(self.min_up_intervals, self.min_down_intervals, self.min_restart_intervals) - 1
 
 
-def signature(convert: Convert, inputs: ModelData) -> UnitCommitmentSignature:
+def signature(convert: Convert, data: ModelData) -> UnitCommitmentSignature:
     """Return the shape of the units of a conversion."""
-    units, hours = _units(convert), inputs.hours
+    units, hours = _units(convert), data.hours
 
     def steps(time: float) -> int:
         return max(int(np.ceil(time / hours[0] - 1e-9)), 1)
 
     return UnitCommitmentSignature(
-        lead=convert.lead,
-        near=unit_commitment_steps(hours, INTEGER_HORIZON_H),
-        up=steps(units.minimum_up),
-        down=steps(units.minimum_down),
-        restart=steps(units.restart),
+        lead=convert.primary_input,
+        integer_intervals=unit_commitment_steps(hours, INTEGER_HORIZON_H),
+        min_up_intervals=steps(units.minimum_up),
+        min_down_intervals=steps(units.minimum_down),
+        min_restart_intervals=steps(units.minimum_restart_time),
     )
 
 
-def parameters(convert: Convert, inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of the units: what they give, cost, and how many ran until now."""
-    units, own = _units(convert), signature(convert, inputs)
-    running = units.running(Weather.of(inputs.problem.outlook))
-    past = inputs.problem.past_units.get(convert.owner)
+    units, own = _units(convert), signature(convert, data)
+    running = units.characteristics(Weather.from_dataset(data.problem.outlook))
+    past = data.problem.past_units.get(convert.owner)
     known = _past(past, own.past + 1)
     begun, ended, staying = _changed(own, known, units.count)
-    instants = inputs.problem.outlook["time"].to_numpy()
+    instants = data.problem.outlook["time"].to_numpy()
     is_new = np.append(True, np.diff(instants.astype("datetime64[h]")) > np.timedelta64(0, "h"))
-    changes = units.count * np.where(is_new | (np.arange(len(instants)) >= own.near), 1.0, 0.0)
+    changes = units.count * np.where(
+        is_new | (np.arange(len(instants)) >= own.integer_intervals), 1.0, 0.0
+    )
     changes[0] = units.count  # now, whatever the minute: what the load calls for must be on
     cost = np.ones(len(instants))
     cost[0] = 0.0 if past is None else 1.0  # what ran is not known: begin as is best
     return {
         "count": np.array(float(units.count)),
         "before": np.array(known[-1]),
-        "free": running.free,
-        "least": running.least,
-        "most": running.most,
-        **_required_units(inputs.curves[convert.owner], running),
-        "spare_draw": running.spare_draw,
-        "short_draw": running.short_draw,
+        "free": running.economiser_output,
+        "least": running.min_output,
+        "most": running.max_output,
+        **_required_units(data.curves[convert.owner], running),
+        "spare_draw": running.power_one_unit_more,
+        "short_draw": running.power_one_unit_less,
         "start_low": np.concatenate([begun, np.zeros_like(changes)]),
         "start_high": np.concatenate([begun, changes]),
         "stop_low": np.concatenate([ended, np.zeros_like(changes)]),
         "stop_high": np.concatenate([ended, changes]),
         "start_cost": units.start_cost * cost,
         "stop_cost": units.stop_cost * cost,
-        **dict(_times(units, own, inputs.hours, staying)),
+        **dict(_times(units, own, data.hours, staying)),
     }
 
 
@@ -106,15 +108,21 @@ def _times(
 ) -> Iterator[tuple[str, FloatArray]]:
     """Yield which changes still bind, for each least time that is kept."""
     for name, window, least in (
-        ("up", own.up, units.minimum_up),
-        ("down", own.down, units.minimum_down),
-        ("again", own.restart, units.restart),
+        ("up", own.min_up_intervals, units.minimum_up),
+        ("down", own.min_down_intervals, units.minimum_down),
+        ("again", own.min_restart_intervals, units.minimum_restart_time),
     ):
         if window > 1:
             holds = _is_binding(hours, own, window, least)
             if name == "up":
-                of = np.arange(own.near)[:, None] + np.arange(window) + own.past - window + 1
-                holds *= np.append(staying, np.ones(own.near))[of]
+                of = (
+                    np.arange(own.integer_intervals)[:, None]
+                    + np.arange(window)
+                    + own.past
+                    - window
+                    + 1
+                )
+                holds *= np.append(staying, np.ones(own.integer_intervals))[of]
             yield f"{name}_holds", holds
 
 
@@ -125,9 +133,11 @@ def _is_binding(
 
     The window ends with the interval that is bound; those before the first are as long as that.
     """
-    begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.near]
+    begins = np.concatenate([[0.0], np.cumsum(hours)])[: own.integer_intervals]
     begins = np.concatenate([-hours[0] * np.arange(window - 1, 0, -1), begins])
-    since = np.stack([begins[t + window - 1] - begins[t : t + window] for t in range(own.near)])
+    since = np.stack(
+        [begins[t + window - 1] - begins[t : t + window] for t in range(own.integer_intervals)]
+    )
     return np.where(since < least - 1e-9, 1.0, 0.0)
 
 
@@ -137,12 +147,14 @@ def _required_units(curve: ConvexSegments, running: UnitCharacteristics) -> dict
     What is free calls for none: a segment that begins in it calls for fewer than those after it.
     """
     ends = np.cumsum(np.column_stack([curve.low, curve.width]), axis=1)
-    called = np.maximum(ends - running.free[:, None], 0.0) / running.best[:, None]
+    called = (
+        np.maximum(ends - running.economiser_output[:, None], 0.0) / running.optimal_output[:, None]
+    )
     rate = np.diff(called, axis=1) / np.maximum(curve.width, MIN_OUTPUT_RANGE_MW)
     return {"called_least": called[:, 0], "called": rate}
 
 
-def build(block: pyo.Block, shape: UnitCommitmentSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: UnitCommitmentSignature, assembler: ModelAssembler) -> None:
     """Write the units beside the segments of their conversion.
 
     Parameters
@@ -151,7 +163,7 @@ def build(block: pyo.Block, shape: UnitCommitmentSignature, ledger: ModelAssembl
         Block of the machine, its segments written.
     shape
         Shape of the units.
-    ledger
+    assembler
         Where starts and units too many are posted.
     """
     model, past = block.model(), shape.past
@@ -185,11 +197,11 @@ def build(block: pyo.Block, shape: UnitCommitmentSignature, ledger: ModelAssembl
     # where to draw more pays, units too many and too few would grow together without end
     block.among = pyo.Constraint(time, rule=lambda b, t: b.spare[t] <= b.on[t])
     _add_min_times(block, shape)
-    ledger.use(
+    assembler.add_demand(
         shape.lead,
         lambda t: block.spare_draw[t] * block.spare[t] + block.short_draw[t] * block.short[t],
     )
-    ledger.pay(
+    assembler.add_cost(
         "starts",
         lambda t: (
             block.start_cost[t] * block.start[t + past] + block.stop_cost[t] * block.stop[t + past]
@@ -206,7 +218,7 @@ def _declare(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
     block.start_cost, block.stop_cost = add_param(time), add_param(time)
     for name in ("start_low", "start_high", "stop_low", "stop_high"):
         block.add_component(name, add_param(moments))
-    add_var(block, "on", time, high=block.count, integers=shape.near)
+    add_var(block, "on", time, high=block.count, integers=shape.integer_intervals)
     add_var(block, "start", moments, low=block.start_low, high=block.start_high)
     add_var(block, "stop", moments, low=block.stop_low, high=block.stop_high)
     add_var(block, "spare", time)
@@ -215,23 +227,27 @@ def _declare(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
 
 def _add_min_times(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
     """Keep least times on, off and between starts in the near part."""
-    block.near = pyo.RangeSet(0, shape.near - 1)
-    for name, length in (("up", shape.up), ("down", shape.down), ("again", shape.restart)):
+    block.near = pyo.RangeSet(0, shape.integer_intervals - 1)
+    for name, length in (
+        ("up", shape.min_up_intervals),
+        ("down", shape.min_down_intervals),
+        ("again", shape.min_restart_intervals),
+    ):
         window = pyo.RangeSet(0, length - 1)
         block.add_component(f"{name}_window", window)
         if length > 1:
             block.add_component(f"{name}_holds", add_param(block.near, window))
     past = shape.past
-    begin_up, begin_down = past - shape.up + 1, past - shape.down + 1
-    begin_again = past - shape.restart + 1
-    if shape.up > 1:
+    begin_up, begin_down = past - shape.min_up_intervals + 1, past - shape.min_down_intervals + 1
+    begin_again = past - shape.min_restart_intervals + 1
+    if shape.min_up_intervals > 1:
         block.stays_on = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.up_holds[t, k] * b.start[t + k + begin_up] for k in b.up_window) <= b.on[t]
             ),
         )
-    if shape.down > 1:
+    if shape.min_down_intervals > 1:
         block.stays_off = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
@@ -240,7 +256,7 @@ def _add_min_times(block: pyo.Block, shape: UnitCommitmentSignature) -> None:
                 <= b.count
             ),
         )
-    if shape.restart > 1:
+    if shape.min_restart_intervals > 1:
         block.rests = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
@@ -268,10 +284,10 @@ def _changed(
     """
     change = np.diff(known)
     begun, ended = np.maximum(change, 0.0), np.maximum(-change, 0.0)
-    staying = _latest(begun, own.up, known[-1])
-    begun = _latest(begun, own.restart, count)
+    staying = _latest(begun, own.min_up_intervals, known[-1])
+    begun = _latest(begun, own.min_restart_intervals, count)
     share = np.where(begun > 0.0, np.minimum(staying, begun) / np.maximum(begun, 1.0), 0.0)
-    return begun, _latest(ended, own.down, count - known[-1]), share
+    return begun, _latest(ended, own.min_down_intervals, count - known[-1]), share
 
 
 def _latest(events: FloatArray, steps: int, most: float) -> FloatArray:

@@ -58,66 +58,66 @@ class WorkloadSignature:
         Number of cohorts.
     carriers
         What racks draw: electricity, and the cooling that carries it away.
-    held
+    reserves
         Reserves that work may hold.
-    moved
+    outgoing
         Cohorts that may leave the site; their progress is written by
         :mod:`optimizer.model.components.migration`.
-    tied
+    preemptible
         Cohorts of the kinds that lose by a pause.
     """
 
     cohorts: int
     carriers: tuple[str, ...]
-    held: ReserveEligibility
-    moved: tuple[int, ...] = ()
-    tied: CohortGroups = ()
+    reserves: ReserveEligibility
+    outgoing: tuple[int, ...] = ()
+    preemptible: CohortGroups = ()
 
 
-def signature(works: Sequence[FlexibleLoad], inputs: ModelData) -> WorkloadSignature:
+def signature(works: Sequence[FlexibleLoad], data: ModelData) -> WorkloadSignature:
     """Return the shape of the work of all halls, which share it."""
     return WorkloadSignature(
-        cohorts=inputs.problem.outlook.sizes["cohort"],
+        cohorts=data.problem.outlook.sizes["cohort"],
         carriers=tuple(carrier_shares(works)),
-        held=work_eligibility(inputs),
-        moved=outgoing_cohorts(inputs.problem.moves, inputs.problem.outlook),
-        tied=cohorts_by_kind(inputs),
+        reserves=work_eligibility(data),
+        outgoing=outgoing_cohorts(data.problem.migration, data.problem.outlook),
+        preemptible=cohorts_by_kind(data),
     )
 
 
-def parameters(works: Sequence[FlexibleLoad], inputs: ModelData) -> Mapping[str, FloatArray]:
+def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of the work: its envelope, caps, and what racks draw at each."""
-    problem, pool = inputs.problem, RackPool.of(inputs.problem.site)
+    problem, pool = data.problem, RackPool.from_site(data.problem.site)
     kinds = [problem.site.work[str(name)] for name in problem.outlook["kind"].to_numpy()]
-    power = np.array([pool.power(cap_levels(kind)) for kind in kinds]).reshape(-1, CAP_LEVEL_COUNT)
+    power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds]).reshape(
+        -1, CAP_LEVEL_COUNT
+    )
     done = np.array([kind.throughput.work(cap_levels(kind)) for kind in kinds]).reshape(
         -1, CAP_LEVEL_COUNT
     )
     work = pool.rack_power * done
     limit = problem.series("work_racks_limit")
     is_other = np.diff(power, axis=1, append=np.inf) > 0.0  # a kind that tolerates nothing has one
-    always = pool.draw(problem.service)
-    value = _worth(works, inputs) * (power / work).min(axis=1)
+    always = pool.total_power(problem.service_racks)
+    value = _worth(works, data) * (power / work).min(axis=1)
     found = {
         "work": work,
         "power": power,
-        "hours": inputs.hours,
+        "hours": data.hours,
         "value": value,
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
-        "racks_left": problem.site.racks - problem.service,
-        "used_most": problem.most_work,
+        "racks_left": problem.site.racks - problem.service_racks,
+        "used_most": problem.max_work_power,
         "least": problem.series("work_least"),
         "most": problem.series("work_most"),
     }
     for carrier, share in carrier_shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
-    return (
-        found | dict(load_reserve_parameters(inputs)) | dict(preemption_parameters(inputs, value))
-    )
+    return found | dict(load_reserve_parameters(data)) | dict(preemption_parameters(data, value))
 
 
-def build(block: pyo.Block, shape: WorkloadSignature, ledger: ModelAssembler) -> None:
+def build(block: pyo.Block, shape: WorkloadSignature, assembler: ModelAssembler) -> None:
     """Write the work into one block.
 
     Parameters
@@ -126,7 +126,7 @@ def build(block: pyo.Block, shape: WorkloadSignature, ledger: ModelAssembler) ->
         Empty block.
     shape
         Its shape.
-    ledger
+    assembler
         Where power, heat, lateness and undone work are posted.
     """
     model = block.model()
@@ -135,21 +135,21 @@ def build(block: pyo.Block, shape: WorkloadSignature, ledger: ModelAssembler) ->
     _declare(block)
     _bind(block, shape)
     for carrier in shape.carriers:
-        _post(block, carrier, ledger)
-    ledger.pay(
+        _post(block, carrier, assembler)
+    assembler.add_cost(
         "lateness",
         lambda t: block.hours[t] * sum(block.late[t + 1, c] for c in block.cohorts),
     )
     end = model.instant.last()
-    ledger.pay_once(
+    assembler.add_fixed_cost(
         "terminal",
         lambda: sum(
             block.value[c] * (block.most[end, c] - block.met[end, c] + block.late[end, c])
             for c in block.cohorts
         ),
     )
-    build_load_reserve(block, shape.held, ledger)
-    build_preemption(block, shape.tied, ledger)
+    build_load_reserve(block, shape.reserves, assembler)
+    build_preemption(block, shape.preemptible, assembler)
 
 
 def _declare(block: pyo.Block) -> None:
@@ -174,8 +174,8 @@ def _declare(block: pyo.Block) -> None:
 def _bind(block: pyo.Block, shape: WorkloadSignature) -> None:
     """Write the rows that bind them."""
     model, at_home = block.model(), block.cohorts
-    if shape.moved:
-        others = [c for c in range(shape.cohorts) if c not in shape.moved]
+    if shape.outgoing:
+        others = [c for c in range(shape.cohorts) if c not in shape.outgoing]
         block.at_home = at_home = pyo.Set(initialize=others)
     if len(at_home):
         block.progress = pyo.Constraint(
@@ -206,12 +206,12 @@ def _bind(block: pyo.Block, shape: WorkloadSignature) -> None:
     )
 
 
-def _post(block: pyo.Block, carrier: str, ledger: ModelAssembler) -> None:
+def _post(block: pyo.Block, carrier: str, assembler: ModelAssembler) -> None:
     """Post what all racks draw of a carrier."""
     always, share = add_param(block.model().time), add_param()
     block.add_component(f"{carrier}_always", always)
     block.add_component(f"{carrier}_share", share)
-    ledger.use(carrier, lambda t: always[t] + share * block.used_power[t])
+    assembler.add_demand(carrier, lambda t: always[t] + share * block.used_power[t])
 
 
 def carrier_shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
@@ -230,48 +230,50 @@ def carrier_shares(works: Sequence[FlexibleLoad]) -> dict[str, float]:
     return found
 
 
-def _worth(works: Sequence[FlexibleLoad], inputs: ModelData) -> float:
+def _worth(works: Sequence[FlexibleLoad], data: ModelData) -> float:
     """Return the cost of a MWh of the racks after the horizon, cooling included. [EUR MWh-1]"""
-    return sum(inputs.worth.get(c, 0.0) * share for c, share in carrier_shares(works).items())
+    return sum(
+        data.terminal_value.get(c, 0.0) * share for c, share in carrier_shares(works).items()
+    )
 
 
-def cohorts_by_kind(inputs: ModelData) -> CohortGroups:
+def cohorts_by_kind(data: ModelData) -> CohortGroups:
     """Return the cohorts of the kinds that lose by a pause, where the outlook tells of it."""
-    outlook = inputs.problem.outlook
+    outlook = data.problem.outlook
     if PREEMPTION_VARIABLES[0] not in outlook:
         return ()
     names = outlook["kind"].to_numpy()
-    kinds = [kind for kind in inputs.problem.site.work.values() if kind.pause_loss > 0.0]
+    kinds = [kind for kind in data.problem.site.work.values() if kind.pause_loss > 0.0]
     found = (np.flatnonzero(names == kind.name).tolist() for kind in kinds)
     return tuple(tuple(some) for some in found if some)
 
 
-def preemption_parameters(inputs: ModelData, value: FloatArray) -> Mapping[str, FloatArray]:
+def preemption_parameters(data: ModelData, value: FloatArray) -> Mapping[str, FloatArray]:
     """Return the numbers of pauses; none if nothing is lost by one.
 
     Parameters
     ----------
-    inputs
+    data
         The numbers of the model.
     value
         Cost of work left undone, by cohort. [EUR MWh-1]
     """
-    problem, groups = inputs.problem, cohorts_by_kind(inputs)
+    problem, groups = data.problem, cohorts_by_kind(data)
     if not groups:
         return {}
     names = problem.outlook["kind"].to_numpy()
     loss = np.array([problem.site.work[str(names[some[0]])].pause_loss for some in groups])
     value = np.array([value[some[0]] for some in groups])
     running = problem.series("work_racks_running")
-    ended = inputs.hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
+    ended = data.hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
     return {
         "running": np.array([running[list(some)].sum() for some in groups]),
         "staying": 1.0 - np.minimum(ended, 1.0),
-        "pause_cost": value * RackPool.of(problem.site).rack_power * loss,
+        "pause_cost": value * RackPool.from_site(problem.site).rack_power * loss,
     }
 
 
-def build_preemption(block: pyo.Block, groups: CohortGroups, ledger: ModelAssembler) -> None:
+def build_preemption(block: pyo.Block, groups: CohortGroups, assembler: ModelAssembler) -> None:
     """Write pauses beside the racks of the work, and pay for what they lose.
 
     Parameters
@@ -280,7 +282,7 @@ def build_preemption(block: pyo.Block, groups: CohortGroups, ledger: ModelAssemb
         Block of the work, its racks declared.
     groups
         Cohorts of the kinds that lose by a pause; if none, nothing is written.
-    ledger
+    assembler
         Where the work that is lost is paid.
     """
     if not groups:
@@ -293,7 +295,7 @@ def build_preemption(block: pyo.Block, groups: CohortGroups, ledger: ModelAssemb
     add_var(block, "paused_racks", time, block.tied)
     for number, some in enumerate(groups):
         _pause(block, number, some)
-    ledger.pay(
+    assembler.add_cost(
         "terminal",
         lambda t: sum(block.pause_cost[k] * block.paused_racks[t, k] for k in block.tied),
     )
@@ -329,39 +331,39 @@ def _pause(block: pyo.Block, number: int, some: tuple[int, ...]) -> None:
     )
 
 
-def work_eligibility(inputs: ModelData) -> ReserveEligibility:
+def work_eligibility(data: ModelData) -> ReserveEligibility:
     """Return the products that work may hold."""
-    return eligibility(inputs, lambda product: bool(eligible_work(inputs.problem.site, product)))
+    return eligibility(data, lambda product: bool(eligible_work(data.problem.site, product)))
 
 
-def load_reserve_parameters(inputs: ModelData) -> Mapping[str, FloatArray]:
+def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
     """Return the numbers of what work may hold; none if it may hold nothing.
 
     Work that has not arrived holds nothing: there is nothing yet that could stop; nor does work
     that may move or has come from elsewhere, which others count on. What is put off is bought
     later, at the mean price of the horizon, and what the pause loses once more.
     """
-    held, hours, problem = work_eligibility(inputs), inputs.hours, inputs.problem
+    held, hours, problem = work_eligibility(data), data.hours, data.problem
     if not held.products:
         return {}
-    pool, outlook = RackPool.of(problem.site), problem.outlook
+    pool, outlook = RackPool.from_site(problem.site), problem.outlook
     kinds = [problem.site.work[str(name)] for name in outlook["kind"].to_numpy()]
     is_here = np.array(
         [not str(c).endswith(EXPECTED_COHORT_SUFFIX) for c in outlook["cohort"].to_numpy()]
     )
-    is_here[[*outgoing_cohorts(problem.moves, outlook), *incoming_cohorts(outlook)]] = False
-    power = np.array([pool.power(cap_levels(kind)) for kind in kinds])
+    is_here[[*outgoing_cohorts(problem.migration, outlook), *incoming_cohorts(outlook)]] = False
+    power = np.array([pool.power_above_idle(cap_levels(kind)) for kind in kinds])
     work = pool.rack_power * np.array([kind.throughput.work(cap_levels(kind)) for kind in kinds])
     full = problem.series("work_racks_limit") * power[:, CAP_LEVEL_COUNT - 1]
     none = np.zeros((held.window - 1, len(kinds)))
-    later = mean_energy_price(inputs)
+    later = mean_energy_price(data)
     loss = np.array([kind.pause_loss for kind in kinds])
     rate = (work / power).max(axis=1)
     found = {"rate": rate, "lost": rate * loss}
     for name in held.products:
         product = problem.site.reserves[name]
         may = is_here & np.array([kind in eligible_work(problem.site, product) for kind in kinds])
-        income = settlement_price(inputs, product.activation_up_price)
+        income = settlement_price(data, product.activation_up_price)
         net = (1.0 + loss / product.duration) * later - income[:, None]
         found |= {
             f"{name}_most": np.concatenate([none, full * may]),
@@ -372,37 +374,39 @@ def load_reserve_parameters(inputs: ModelData) -> Mapping[str, FloatArray]:
     return found
 
 
-def build_load_reserve(block: pyo.Block, held: ReserveEligibility, ledger: ModelAssembler) -> None:
+def build_load_reserve(
+    block: pyo.Block, eligibility: ReserveEligibility, assembler: ModelAssembler
+) -> None:
     """Let work hold reserves.
 
     Parameters
     ----------
     block
         Block of the work, its racks and what they have done written.
-    held
+    eligibility
         What it may hold; if nothing, nothing is written.
-    ledger
+    assembler
         Where capacity is offered, and its use is paid.
     """
-    if not held.products:
+    if not eligibility.products:
         return
-    time, past = block.model().time, held.window - 1
+    time, past = block.model().time, eligibility.window - 1
     block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
     block.rate, block.lost = add_param(block.cohorts), add_param(block.cohorts)
-    for name in held.products:
+    for name in eligibility.products:
         most = add_named_param(block, f"{name}_most", block.moments, block.cohorts)
         add_var(block, reserve_column(name), block.moments, block.cohorts, high=most)
         add_named_param(block, f"{name}_power_up")
         add_named_param(block, f"{name}_spent_up", time, block.window)
         add_named_param(block, f"{name}_cost", time, block.cohorts)
-        ledger.offer(name, up=_sum(block, block.component(reserve_column(name)), past))
-        ledger.pay("activation", _paid(block, name, past))
-    _add_limits(block, held)
+        assembler.add_reserve(name, up=_sum(block, block.component(reserve_column(name)), past))
+        assembler.add_cost("activation", _paid(block, name, past))
+    _add_limits(block, eligibility)
 
 
-def _add_limits(block: pyo.Block, held: ReserveEligibility) -> None:
+def _add_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
     """Keep what is held below what runs, and what it puts off within what is ahead of its time."""
-    time, past, products = block.model().time, held.window - 1, held.products
+    time, past, products = block.model().time, eligibility.window - 1, eligibility.products
 
     def kept(t: Any, c: Any) -> list[Any]:
         parts = [

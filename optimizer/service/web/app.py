@@ -55,20 +55,20 @@ LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 def create_app(
-    board: OperatorInterface, *, token: str, hosts: Sequence[str] = LOOPBACK_HOSTS
+    operator_interface: OperatorInterface, *, token: str, hosts: Sequence[str] = LOOPBACK_HOSTS
 ) -> Starlette:
     """Return the page as an ASGI application.
 
     Parameters
     ----------
-    board
+    operator_interface
         The daemon, as the page sees it.
     token
         What a POST must bring; the page gets it within its HTML.
     hosts
         Names under which the page may be opened; one without a port stands for the server's.
     """
-    views = _Views(board, token)
+    views = _Views(operator_interface, token)
     return Starlette(
         routes=[
             Route("/", views.page),
@@ -92,8 +92,8 @@ def create_app(
 class _Views:
     """The endpoints that look at the board; those that are no coroutines run on worker threads."""
 
-    def __init__(self, board: OperatorInterface, token: str) -> None:
-        self._board = board
+    def __init__(self, operator_interface: OperatorInterface, token: str) -> None:
+        self._service = operator_interface
         text = (STATIC_FOLDER / "index.html").read_text(encoding="utf-8")
         self._page = text.replace("{{watch}}", RELOAD_SCRIPT).replace(
             "{{token}}", html.escape(token)
@@ -103,7 +103,7 @@ class _Views:
         return HTMLResponse(self._page)
 
     def state(self, request: Request) -> Response:
-        snapshot = self._board.snapshot()
+        snapshot = self._service.snapshot()
         body = _json({**snapshot, "state": state_label(snapshot)})
         tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
         if request.headers.get("If-None-Match") == tag:
@@ -111,8 +111,8 @@ class _Views:
         return Response(body, media_type="application/json", headers={"ETag": tag})
 
     def health(self, _: Request) -> Response:
-        snapshot = self._board.snapshot()
-        missing = self._board.is_ready()
+        snapshot = self._service.snapshot()
+        missing = self._service.readiness_problems()
         summary = {
             "site": snapshot.get("site"),
             "time": snapshot.get("time"),
@@ -126,21 +126,21 @@ class _Views:
         return Response(_json(summary), media_type="application/json")
 
     def ready(self, _: Request) -> Response:
-        missing = self._board.is_ready()
+        missing = self._service.readiness_problems()
         text = "\n".join(["not ready:", *missing] if missing else ["ready"])
         return PlainTextResponse(f"{text}\n", status_code=503 if missing else 200)
 
     def metrics(self, _: Request) -> Response:
-        return Response(metrics_text(self._board), headers={"Content-Type": CONTENT_TYPE})
+        return Response(metrics_text(self._service), headers={"Content-Type": CONTENT_TYPE})
 
     async def hold(self, request: Request) -> Response:
         order = await read_request(request, HoldRequest)
-        said = await run_in_threadpool(self._board.hold, **order.model_dump())
+        said = await run_in_threadpool(self._service.hold, **order.model_dump())
         return JSONResponse({"accepted": "hold", "said": said})
 
     async def release(self, request: Request) -> Response:
         order = await read_request(request, ReleaseRequest)
-        was_held = await run_in_threadpool(self._board.release, **order.model_dump())
+        was_held = await run_in_threadpool(self._service.release, **order.model_dump())
         said = "" if was_held else "there was no HOLD; nothing is changed"
         return JSONResponse({"accepted": "release", "was_held": was_held, "said": said})
 

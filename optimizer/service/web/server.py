@@ -46,7 +46,7 @@ class PageServer:
 
     def __init__(
         self,
-        board: OperatorInterface,
+        operator_interface: OperatorInterface,
         *,
         port: int,
         token: str,
@@ -54,7 +54,7 @@ class PageServer:
         hosts: Sequence[str] = (),
     ) -> None:
         config = uvicorn.Config(
-            create_app(board, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
+            create_app(operator_interface, token=token, hosts=(*LOOPBACK_HOSTS, *hosts)),
             access_log=False,
             backlog=MAX_CONNECTIONS,
             http=_TimedProtocol,

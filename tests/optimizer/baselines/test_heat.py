@@ -77,7 +77,7 @@ def test_heat_that_nobody_takes_or_has_is_refused_by_name(problem, schedule, spo
     for name in ("grid_import_power", "grid_export_power"):
         spoilt[name].values = replay[name].to_numpy()
     verdict = verify(problem.site, problem.state, spoilt)
-    assert any(HEAT[spoil] in breach.limit for breach in verdict.breaches), verdict.breaches
+    assert any(HEAT[spoil] in breach.limit for breach in verdict.violations), verdict.violations
 
 
 @pytest.mark.parametrize("spoil", HEAT_FORM, ids=lambda spoil: spoil.__name__)
@@ -138,9 +138,11 @@ def test_heat_is_sold_up_to_the_price_at_which_it_pays_in_that_weather(air):
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["threshold", "optimal"])
 def test_the_plant_sells_what_it_is_told_and_is_paid(policy):
-    trial = run_backtest_policy(heated.setting(2), policy, seed=0, listen=lambda *_: None)
-    heat = trial.course["heat_reuse_power"].sel(heat_reuse="pump")
+    trial = run_backtest_policy(heated.setting(2), policy, seed=0, on_progress=lambda *_: None)
+    heat = trial.trajectory["heat_reuse_power"].sel(heat_reuse="pump")
     assert float(heat.min()) > 0.1
-    assert trial.bill.accounts["heat"] == pytest.approx(-25.0 * 0.25 * float(heat.sum()), rel=1e-6)
-    assert float(trial.course["closure"].max()) < 1e-6
+    assert trial.settlement.accounts["heat"] == pytest.approx(
+        -25.0 * 0.25 * float(heat.sum()), rel=1e-6
+    )
+    assert float(trial.trajectory["closure"].max()) < 1e-6
     assert int(trial.violations.sum()) == 0

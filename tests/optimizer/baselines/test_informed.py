@@ -27,12 +27,14 @@ def view(setting):
 
 @pytest.fixture(scope="module")
 def grid(setting, view):
-    return build_horizon(setting.site, setting.world.record, view.now)
+    return build_horizon(setting.site, setting.inputs.record, view.now)
 
 
 @pytest.fixture(scope="module")
 def truth(setting, view, grid):
-    return outlook(setting.site, setting.world.record, view.now, axes=grid, foresight=True)
+    return outlook(
+        setting.site, setting.inputs.record, view.now, axes=grid, has_perfect_foresight=True
+    )
 
 
 def asked(setting, name, view):

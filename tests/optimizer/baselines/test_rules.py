@@ -47,13 +47,13 @@ def queue_of(site, *rows):
     kind, length, racks, due = np.array(rows, dtype=float).reshape(-1, 4).T
     jobs = Jobs(
         number=np.arange(len(rows)),
-        kind=kind.astype(np.int64),
+        kind_index=kind.astype(np.int64),
         arrival=np.full(len(rows), NOW),
         deadline=NOW + (due * 3.6e9).astype("timedelta64[us]"),
         length=length,
         racks=racks,
     )
-    return open_queue(RackPool.of(site), jobs, NOW)
+    return open_queue(RackPool.from_site(site), jobs, NOW)
 
 
 def decide(site, rule, price, queue, level=0.5, **around):
@@ -82,9 +82,9 @@ def test_threshold_waits_for_the_cheap_hours_that_meet_the_deadline(site):
 
 
 def test_threshold_caps_a_job_with_time_to_spare(site):
-    kind = RackPool.of(site).kinds[1]
+    kind = RackPool.from_site(site).kinds[1]
     orders = decide(site, order_cheapest_hours, [20, 90, 80, 70], queue_of(site, (1, 1, 2, 4)))
-    assert orders.jobs == pytest.approx({0: kind.least_power})
+    assert orders.jobs == pytest.approx({0: kind.min_power_share})
 
 
 def test_the_rule_by_its_letter_never_caps(site):
@@ -107,13 +107,13 @@ def test_threshold_never_lets_a_job_run_out_of_time(site):
 
 def test_threshold_does_not_raise_the_peak_for_what_can_wait(site):
     """8 jobs of 2 racks in the one cheap hour would draw 2 MW; the peak leaves 0.9."""
-    pool = RackPool.of(site)
+    pool = RackPool.from_site(site)
     calm = state.initial_state(site, NOW, peak_power=1.9)
     price = [20, *[90] * 23]
     orders = order_cheapest_hours(
         known(price), calm, queue=queue_of(site, *[(1, 1, 2, 20)] * 8), site=site
     )
-    assert 0 < 2 * sum(float(pool.power(cap)) for cap in orders.jobs.values()) < 0.9
+    assert 0 < 2 * sum(float(pool.power_above_idle(cap)) for cap in orders.jobs.values()) < 0.9
     orders = order_cheapest_hours(
         known(price), calm, queue=queue_of(site, *[(1, 1, 2, 1.1)] * 8), site=site
     )
@@ -249,13 +249,13 @@ def test_a_busy_day_is_done_in_time(site, rule):
     racks *= 0.6 * site.racks * 24 / float(racks @ length)
     jobs = Jobs(
         number=np.arange(count),
-        kind=np.ones(count, dtype=np.int64),
+        kind_index=np.ones(count, dtype=np.int64),
         arrival=arrival,
         deadline=arrival + (length * 5 * 3.6e9).astype("timedelta64[us]"),
         length=length,
         racks=racks,
     )
-    queue = open_queue(RackPool.of(site), jobs, NOW)
+    queue = open_queue(RackPool.from_site(site), jobs, NOW)
     calm = state.initial_state(site, NOW, peak_power=3.5)
     price = np.repeat(50 + 40 * np.sin(np.arange(60) / 24 * 2 * np.pi), 4)
     late = 0.0

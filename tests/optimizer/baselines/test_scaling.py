@@ -37,10 +37,10 @@ def test_of_equal_hours_the_first_is_taken():
 def test_a_day_brings_less_carbon_for_a_mwh_than_at_once_and_nothing_is_late():
     here = small_days.setting(24)
     ours, at_once = (
-        run_backtest_policy(here, name, seed=0, listen=lambda *_: None).summary
+        run_backtest_policy(here, name, seed=0, on_progress=lambda *_: None).summary
         for name in ("scaling", "immediate")
     )
     assert ours.lateness_h <= at_once.lateness_h + 1e-9
     assert ours.violations == 0
     assert ours.carbon_kg / ours.energy_mwh < at_once.carbon_kg / at_once.energy_mwh
-    assert carbonscaler_policy(here.site, here.world.record).guard is None
+    assert carbonscaler_policy(here.site, here.inputs.record).interval_control is None

@@ -248,7 +248,7 @@ def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, 
 def folder(tmp_path_factory):
     """Return what a back-test of two hours left."""
     here = small_days.setting(2)
-    trial = run_policy(here, "optimal", seed=0, listen=lambda *_: None)
+    trial = run_policy(here, "optimal", seed=0, on_progress=lambda *_: None)
     folder = tmp_path_factory.mktemp("run")
     write_policy_run(folder, here.site, trial)
     return folder

@@ -55,7 +55,7 @@ def test_what_a_run_has_on_edges_is_kept_when_its_time_is_cut(tmp_path, span):
 
     Sensitivity: without the water's temperature, on the edges, it is unknown.
     """
-    worn = SITE.replace("cdu_1", fouling=0.85)
+    worn = SITE.with_parameters("cdu_1", fouling=0.85)
     run = history_of(worn, operation_of(worn, days=10))
     write_netcdf(tmp_path / "run.nc", run, site="small", title="")
     result = calibrate("--telemetry", tmp_path / "run.nc", *span, "--json", "-")

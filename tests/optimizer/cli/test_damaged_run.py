@@ -22,7 +22,7 @@ def written(tmp_path_factory):
     here = small_days.setting(1)
     folder = tmp_path_factory.mktemp("written")
     write_policy_run(
-        folder, here.site, run_backtest_policy(here, "optimal", seed=0, listen=lambda *_: None)
+        folder, here.site, run_backtest_policy(here, "optimal", seed=0, on_progress=lambda *_: None)
     )
     (folder / IDENTITY).write_text(json.dumps(OLD))
     return folder

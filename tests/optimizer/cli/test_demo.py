@@ -117,7 +117,7 @@ def check_schedules(outsider, keys):
 def process(tmp_path):
     process = ChildProcess(tmp_path, "others")
     yield process
-    process.end()
+    process.terminate()
 
 
 def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkeypatch):
@@ -132,11 +132,12 @@ def test_a_process_that_does_not_end_is_told_with_its_last_words(process, monkey
 def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
     process.run(["-c", "raise SystemExit('no memory')"])
     found = DemoRun(
-        broker="mqtt://here", others=simulated_day._compared(process, tmp_path / "others.json")
+        broker="mqtt://here",
+        other_policies=simulated_day._compared(process, tmp_path / "others.json"),
     )
     assert process.last_words == "no memory"
     summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
-    found.plant = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
+    found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
     told = _result(
         DemoConfig(site=sites.load_site("small"), source="small", folder=tmp_path), found, 0.0
     )

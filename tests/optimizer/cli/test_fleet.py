@@ -41,7 +41,7 @@ def run(*words):
 def test_routes_are_read_in_their_units(routes):
     inside = sites.load_routes(routes)["inside"]
     assert inside.transfer_time == pytest.approx(0.5)
-    assert inside.move_cost == pytest.approx(2000 * 0.01)
+    assert inside.transfer_cost == pytest.approx(2000 * 0.01)
     assert inside.hosts == ("rhine",)
 
 
@@ -190,7 +190,10 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
 def test_a_site_whose_contracts_tell_of_its_carbon_does_not_look_clean():
     """Where hours are matched, the residual mix counts though nobody tells of the grid."""
     small, rhine = (sites.load_site(name) for name in ("small", "rhine"))
-    for other, is_told in ((rhine, True), (rhine.replace("grid_1", carbon="matched"), False)):
+    for other, is_told in (
+        (rhine, True),
+        (rhine.with_parameters("grid_1", carbon="matched"), False),
+    ):
         page = io.StringIO()
         settings = [
             SimpleNamespace(site=site, world=SimpleNamespace(has_carbon=site is small))

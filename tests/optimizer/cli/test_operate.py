@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 
 def held(folder):
-    return HoldRegister(folder / "hold.json").hold(0.0)
+    return HoldRegister(folder / "hold.json").in_force(0.0)
 
 
 @pytest.mark.parametrize("words", [["hold", *REASON], ["release"], ["status"], ["explain"]])

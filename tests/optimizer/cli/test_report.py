@@ -83,7 +83,9 @@ def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path)
 def test_a_course_of_a_back_test_tells_its_site(tmp_path):
     here = small_days.setting(1)
     write_policy_run(
-        tmp_path, here.site, run_backtest_policy(here, "immediate", seed=0, listen=lambda *_: None)
+        tmp_path,
+        here.site,
+        run_backtest_policy(here, "immediate", seed=0, on_progress=lambda *_: None),
     )
     done = cli("report", "rhine", tmp_path / "immediate_0.nc")
     assert "immediate_0.nc = a run of small: give runs of rhine only" in done.stderr

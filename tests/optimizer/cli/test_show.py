@@ -86,12 +86,12 @@ def test_a_path_that_cannot_be_written_is_told_in_a_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"), [("f.foo", "ends in .png, .svg, .pdf"), (".", "ends in .png")]
+    ("name", "remedy"), [("f.foo", "ends in .png, .svg, .pdf"), (".", "ends in .png")]
 )
-def test_a_picture_that_cannot_be_drawn_is_told_before_the_work(tmp_path, name, mend):
+def test_a_picture_that_cannot_be_drawn_is_told_before_the_work(tmp_path, name, remedy):
     told = CliRunner().invoke(app, ["front", "no_site", "--out", str(tmp_path / name)])
     assert told.exit_code == 1
-    assert mend in " ".join(told.output.split())
+    assert remedy in " ".join(told.output.split())
     assert "no_site" not in told.output.replace(str(tmp_path), "")
 
 

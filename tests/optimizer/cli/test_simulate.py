@@ -153,8 +153,8 @@ def test_carbon_of_a_file_is_what_the_import_emits(run, tmp_path):
 
 def test_sun_that_neither_halls_nor_export_take_is_left_unused():
     site = sites.load_site("small")
-    poor = site.replace(site.grid.name, export_limit=0.0)
-    poor = poor.replace("solar_1", power=9.0, module_power=9.0)
+    poor = site.with_parameters(site.grid.name, export_limit=0.0)
+    poor = poor.with_parameters("solar_1", power=9.0, module_power=9.0)
     outdoors = small_days.problem().outlook
     halls = xr.DataArray(np.full((outdoors.sizes["time"], 1), 2.0), dims=("time", "hall"))
     plan = use_renewables(outdoors.assign(hall_power=halls.assign_attrs(units="MW")), poor)

@@ -97,11 +97,11 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_detail(site, operation, detail, folder=tmp_path / "torn", listen=die)
+        write_detail(site, operation, detail, folder=tmp_path / "torn", on_progress=die)
     assert telemetry.open_view(tmp_path / "torn").sizes["time"] == 180
     heard = []
     again = write_detail(
-        site, operation, detail, folder=tmp_path / "torn", listen=lambda d, _: heard.append(d)
+        site, operation, detail, folder=tmp_path / "torn", on_progress=lambda d, _: heard.append(d)
     )
     assert heard == [180, 240, 300, 360]
     np.testing.assert_allclose(again["facility_power"], whole["facility_power"], rtol=1e-12)
@@ -111,6 +111,10 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(tmp_path, monkeypa
             np.testing.assert_allclose(left[name], right[name], rtol=1e-6, atol=0.011)
     complete = []
     write_detail(
-        site, operation, detail, folder=tmp_path / "torn", listen=lambda d, _: complete.append(d)
+        site,
+        operation,
+        detail,
+        folder=tmp_path / "torn",
+        on_progress=lambda d, _: complete.append(d),
     )
     assert complete == [360]

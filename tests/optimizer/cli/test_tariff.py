@@ -79,7 +79,7 @@ def test_a_meters_file_is_billed_by_the_tariff_of_each_day(site, meter):
 
 
 def test_local_times_without_offset_are_those_of_the_site_or_of_a_zone(site, meter, tmp_path):
-    """Proves: 18:00 in Berlin is 17:00Z. Sensitivity: the mend named an option that was not there.
+    """Proves: 18:00 in Berlin is 17:00Z. Sensitivity: the remedy named a missing option.
 
     18:00 in London is 18:00Z, five hours before the year ends in Berlin.
     """

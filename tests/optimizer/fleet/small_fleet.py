@@ -39,4 +39,4 @@ def together(hours=12):
 
 
 def nets_of(fleet):
-    return np.array(fleet.coordination.nets)
+    return np.array(fleet.coordination.net_sent)

@@ -22,7 +22,7 @@ def test_two_sites_settle_what_is_cheapest():
     assert found.cost == pytest.approx(80.0)
     assert found.bound == pytest.approx(80.0, rel=1e-5)
     assert sum(found.alone) == pytest.approx(240.0)
-    assert found.nets[0].sum() == pytest.approx(4.0)
+    assert found.net_sent[0].sum() == pytest.approx(4.0)
     # a price between what sending saves, 50, and what hosting costs, 10
     assert 10.0 - 1e-6 <= found.prices[0, 0] <= 50.0 + 1e-6
 
@@ -34,16 +34,18 @@ def test_what_is_sent_is_taken_in():
     """
     master = BundleMaster(2, 3)
     answers = [np.array([3.0, -0.25, 0.5]), np.array([-2.0, 1.0, 0.0])]
-    master.hear([SubproblemSolution(cost=0.0, net=net, worth=np.zeros(3)) for net in answers])
+    master.add_cuts(
+        [SubproblemSolution(cost=0.0, net=net, marginal_value=np.zeros(3)) for net in answers]
+    )
     master.shares = [np.ones(1), np.ones(1)]
-    assert np.array(master.settled()).tolist() == [[2.0, -0.25, 0.0], [-2.0, 0.25, 0.0]]
+    assert np.array(master.recover_primal()).tolist() == [[2.0, -0.25, 0.0], [-2.0, 0.25, 0.0]]
 
 
 def test_where_nothing_may_move_sites_stay_alone():
     closed = lane(may_send=False)
     found = settled(member("north", 50, closed), member("south", 10, closed))
     assert found.cost == pytest.approx(sum(found.alone)) == pytest.approx(240.0)
-    assert all(np.abs(net).max() < 1e-9 for net in found.nets)
+    assert all(np.abs(net).max() < 1e-9 for net in found.net_sent)
     assert found.rounds == 1
 
 
@@ -67,7 +69,7 @@ def test_prices_find_what_one_model_finds(seed):
     whole = solve_monolithic([build_model_data(one) for one in members]).objective
     assert found.bound <= whole + 1e-6 * abs(whole)
     assert whole - 1e-6 * abs(whole) <= found.cost <= whole + 2e-4 * abs(whole)
-    assert np.abs(sum(found.nets)).max() < 1e-9
+    assert np.abs(sum(found.net_sent)).max() < 1e-9
     assert found.cost <= sum(found.alone) + 1e-6
     assert found.rounds <= 25
 
@@ -100,5 +102,5 @@ def test_rounds_are_told_and_end():
     found = settled(*many(0), gap=-1.0, rounds=3, listen=lambda *one: told.append(one))
     assert [number for number, _ in told] == [1, 2, 3]
     assert found.rounds == 3
-    assert np.abs(sum(found.nets)).max() < 1e-6
+    assert np.abs(sum(found.net_sent)).max() < 1e-6
     assert settled(*many(0), rounds=0).rounds == 1

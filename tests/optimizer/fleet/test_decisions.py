@@ -45,7 +45,7 @@ def test_it_is_as_cheap_as_in_one_model(fleet):
     assert fleet.gap < 5e-3
     apart = [
         cost + (settled.prices * net).sum() - bound
-        for cost, net, bound in zip(settled.costs, settled.nets, settled.bounds, strict=True)
+        for cost, net, bound in zip(settled.costs, settled.net_sent, settled.bounds, strict=True)
     ]
     assert min(apart) > -1e-6 * abs(settled.bound)
     assert sum(apart) == pytest.approx(settled.cost - settled.bound)
@@ -55,7 +55,7 @@ def work_of(problem, decision, label):
     """Return the work that a schedule does of a cohort by each instant. [MWh]"""
     schedule, site = decision.schedule, problem.site
     kind = site.work[str(schedule["kind"].sel(cohort=label).item())]
-    rate = RackPool.of(site).rack_power * kind.throughput.work(cap_levels(kind))
+    rate = RackPool.from_site(site).rack_power * kind.throughput.work(cap_levels(kind))
     power = (schedule["work_racks"].sel(cohort=label).to_numpy() * rate).sum(axis=-1)
     return np.concatenate([[0.0], np.cumsum(power * schedule["duration"].to_numpy())])
 
@@ -137,11 +137,11 @@ class Dear(LocalExecutor):
         super().__init__(problems)
         self.fails = fails
 
-    def decide(self, nets):
-        is_shared = any(net.any() for net in nets)
+    def decide(self, net_sent):
+        is_shared = any(net.any() for net in net_sent)
         if is_shared in self.fails:
             raise NoScheduleError("the twin refuses every plan found")
-        found = super().decide(nets)
+        found = super().decide(net_sent)
         return [dearer(one) for one in found] if is_shared else found
 
 
@@ -157,7 +157,7 @@ def test_a_fleet_never_costs_more_than_its_sites_apart(monkeypatch, fleet, fails
     """Proves: where units or the twin undo what the linear models gain, nothing moves."""
     monkeypatch.setattr(planner, "create_executor", lambda problems, _: Dear(problems, fails=fails))
     found = decide_fleet(together())
-    assert found.costs == found.alone == pytest.approx(fleet.alone)
+    assert found.costs == found.isolated_costs == pytest.approx(fleet.alone)
     assert found.saved == 0.0
     assert not nets_of(found).any()
     assert not found.transfers
@@ -169,7 +169,7 @@ def test_sites_that_cannot_be_alone_may_share(monkeypatch, fleet):
         planner, "create_executor", lambda problems, _: Dear(problems, fails=(False,))
     )
     found = decide_fleet(together())
-    assert list(found.alone.values()) == list(found.coordination.alone)
+    assert list(found.isolated_costs.values()) == list(found.coordination.isolated_costs)
     assert (nets_of(found) == nets_of(fleet)).all()
 
 
@@ -189,7 +189,7 @@ def test_only_who_may_takes_in(fleet):
     """Sovereignty: the cheapest site lies outside, so it takes nothing in."""
     inside = build_fleet_problems(alone(), {"union": route(hosts=["north", "middle"])}, block=2.0)
     found = coordinate_by_prices(LocalExecutor(inside))
-    assert (found.nets[2] >= -1e-9).all()
+    assert (found.net_sent[2] >= -1e-9).all()
     assert found.cost >= fleet.coordination.bound - 1e-6 * abs(fleet.coordination.bound)
 
 

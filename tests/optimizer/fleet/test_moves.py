@@ -155,8 +155,8 @@ def test_blocks_are_as_long_as_is_asked():
 
 def test_a_site_alone_has_the_model_it_had():
     shape = signature_of(build_model_data(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
-    assert dict(shape.sites[0].parts)["work"].moved == ()
-    assert "moves" not in dict(shape.sites[0].parts)
+    assert dict(shape.sites[0].components)["work"].moved == ()
+    assert "moves" not in dict(shape.sites[0].components)
 
 
 def test_a_site_that_takes_in_sends_nothing_of_its_own_beside_it():

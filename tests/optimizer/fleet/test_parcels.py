@@ -17,7 +17,7 @@ HOUR = np.timedelta64(1, "h")
 
 
 def pool(racks=100.0):
-    return replace(RackPool.of(small_days.setting().site), racks=racks, rack_power=0.1)
+    return replace(RackPool.from_site(small_days.setting().site), racks=racks, rack_power=0.1)
 
 
 def queue(*rows, at=NOW):
@@ -25,7 +25,7 @@ def queue(*rows, at=NOW):
     kinds, due, length, racks, done, running = map(np.array, zip(*rows, strict=True))
     jobs = Jobs(
         number=np.arange(len(rows)) + 7,
-        kind=kinds,
+        kind_index=kinds,
         arrival=np.full(len(rows), at),
         deadline=at + (due * 60).astype(int) * np.timedelta64(1, "m"),
         length=length.astype(float),
@@ -35,8 +35,8 @@ def queue(*rows, at=NOW):
         instant=at,
         pool=pool(),
         jobs=jobs,
-        done=done.astype(float),
-        ran=done.astype(float),
+        completed_hours=done.astype(float),
+        run_hours=done.astype(float),
         caps=running.astype(float),
     )
 
@@ -85,7 +85,7 @@ def settled():
     """Return questions of three sites with two lanes, and what they settled of both."""
     routes = {"slow": route(transfer_time="3 h", cost="2 EUR/MWh"), "union": route()}
     problems = build_fleet_problems(alone(), routes, block=2.0)
-    nets = [np.zeros((len(problems[0].moves.edges) - 1, 2)) for _ in problems]
+    nets = [np.zeros((len(problems[0].migration.edges) - 1, 2)) for _ in problems]
     for site, first, second in ((0, 4.0, 8.0), (1, 0.0, -6.0), (2, -4.0, -2.0)):
         nets[site][0] = first, second
     return problems, nets
@@ -97,7 +97,7 @@ def test_an_hour_of_a_block_leaves_as_jobs_of_their_hosts(settled):
     queues = [queue(*rows, at=problems[0].outlook["instant"].to_numpy()[0]) for _ in problems]
     now = queues[0].instant
     found = list(select_transfers(problems, nets, queues, hours=1.0))
-    told = [(one.lane, one.origin, one.host, one.energy, one.cost) for one in found]
+    told = [(one.route, one.origin, one.host, one.energy, one.cost) for one in found]
     assert told == [  # the lane of three hours first, at its price; a half of each block
         ("slow", "north", "south", pytest.approx(2.0), pytest.approx(4.0)),
         ("union", "north", "middle", pytest.approx(3.0), 0.0),
@@ -120,7 +120,7 @@ def test_kinds_are_those_of_the_host(settled):
     queues[2] = replace(queues[2], pool=turned)
     parcel = next(select_transfers(problems, nets, queues, hours=2.0))
     assert parcel.host == "south"
-    assert parcel.jobs.kind.tolist() == [turned.kinds.index(pool().kinds[batch()])]
+    assert parcel.jobs.kind_index.tolist() == [turned.kinds.index(pool().kinds[batch()])]
 
 
 def test_of_sites_that_share_nothing_nothing_leaves():

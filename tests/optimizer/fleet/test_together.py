@@ -29,9 +29,9 @@ def test_it_is_the_optimum_of_one_model_judged_site_by_site(found):
     assert tuple(found.decisions) == NAMES
     assert whole * (1.0 - 1e-9) <= cost(found) <= whole * (1.0 + 1e-5)  # waste is kept out after it
     assert all(one.verdict.is_safe for one in found.decisions.values())
-    assert np.abs(np.sum(found.nets, axis=0)).max() < 1e-6
-    assert found.nets[0].sum() > 0.5
-    assert found.nets[2].sum() < -0.5
+    assert np.abs(np.sum(found.net_sent, axis=0)).max() < 1e-6
+    assert found.net_sent[0].sum() > 0.5
+    assert found.net_sent[2].sum() < -0.5
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_many_sites_settle_by_prices_and_pay_no_more_than_the_gap(found, monkeyp
     monkeypatch.setattr(room, "MAX_MONOLITHIC_SITES", 2)
     many = decide_rolling(together(), previous={})
     assert cost(many) == pytest.approx(cost(found), rel=2e-3)
-    assert np.abs(np.sum(many.nets, axis=0)).max() < 1e-6
+    assert np.abs(np.sum(many.net_sent, axis=0)).max() < 1e-6
 
 
 def test_what_was_planned_before_is_compared_with(found):

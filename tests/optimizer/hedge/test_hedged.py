@@ -30,10 +30,10 @@ COUNT = 3
 @pytest.fixture(scope="module")
 def asked():
     here = small_days.setting()
-    now = here.world.start
+    now = here.inputs.start
     return build_problem(
         here.site,
-        here.world.record,
+        here.inputs.record,
         here.begin,
         queue=small_days.queue(),
         past=here.workload.past(now),
@@ -44,10 +44,10 @@ def courses(asked, **settings):
     here = small_days.setting()
     return generate_scenarios(
         asked,
-        here.world.record,
+        here.inputs.record,
         queue=small_days.queue(),
-        past=here.workload.past(here.world.start),
-        errors=ForecastErrors(here.site, here.world.record),
+        past=here.workload.past(here.inputs.start),
+        errors=ForecastErrors(here.site, here.inputs.record),
         **settings,
     )
 
@@ -114,7 +114,7 @@ def test_words_that_stand_on_the_intervals_of_a_question_are_kept(asked):
 
 
 def test_the_next_hour_is_that_of_the_hedge_and_safe(cases, found):
-    kept = solve_two_stage(cases).first
+    kept = solve_two_stage(cases).first_stage
     schedule = found.decision.schedule
     assert found.decision.verdict.is_safe
     for kind in ("battery", "tank"):
@@ -162,7 +162,9 @@ def test_a_hedge_is_not_worse_than_the_forecast_alone_in_what_it_weighs(asked, c
         ),
     )
     assert all(one.violations == pytest.approx(0.0, abs=1e-6) for one in ours.worst)
-    weighed = [(1.0 - risk.weight) * one.mean + risk.weight * one.tail for one in (ours, alone)]
+    weighed = [
+        (1.0 - risk.weight) * one.mean + risk.weight * one.cvar_cost for one in (ours, alone)
+    ]
     assert weighed[0] <= weighed[1] + 1e-6 * ours.tail
 
 
@@ -191,8 +193,8 @@ def test_one_course_needs_no_hedge(asked):
 
 def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     here = small_days.setting()
-    now = here.world.start
-    record = here.world.record
+    now = here.inputs.start
+    record = here.inputs.record
     first = time_axes.to_utc("2026-06-14")
     young = record.where(record["time"] >= first)
     for name in record.data_vars:

@@ -12,7 +12,7 @@ PLANNERS = ("optimal", "cvar")
 def test_the_policy_hedges_every_hour_and_does_the_same_work():
     setting = small_days.setting(3)
     trials = {
-        name: run_backtest_policy(setting, name, seed=0, listen=lambda *_: None)
+        name: run_backtest_policy(setting, name, seed=0, on_progress=lambda *_: None)
         for name in PLANNERS
     }
     hedges = [decision.explanation.hedge for decision in trials["cvar"].decisions]

@@ -58,7 +58,7 @@ def test_equal_scenarios_are_the_one_problem(cases):
     equal = [replace(case, problem=one) for case in cases]
     alone = solve_problem(one)
     found = solve_two_stage(equal, risk=RiskPreference(violations=0.0))
-    assert alone.held == ()  # what scenarios do not know of
+    assert alone.fixed_segments == ()  # what scenarios do not know of
     assert found.objective == pytest.approx(alone.objective, rel=1e-6)
     np.testing.assert_allclose(found.costs, alone.objective, rtol=1e-6)
 
@@ -89,7 +89,7 @@ def test_knowing_helps_and_planning_for_one_course_hurts(cases):
     kept = solve_two_stage(cases, risk=NEUTRAL, given=planned).objective
     assert seen <= here + 1e-6
     assert here <= kept + 1e-6
-    each = [solve_problem(case.problem).relaxed for case in cases]
+    each = [solve_problem(case.problem).relaxed_objective for case in cases]
     assert seen == pytest.approx(float(np.dot(CHANCES, each)), rel=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
 
 
 def test_a_hedge_begins_from_the_last(cases, found):
-    again = solve_two_stage(cases, warm=found.warm)
+    again = solve_two_stage(cases, warm_start=found.warm)
     assert again.objective == pytest.approx(found.objective, rel=1e-9)
 
 
@@ -145,7 +145,7 @@ def test_slots_of_scenarios_give_what_a_fresh_compile_gives(seed):
         for name, prices in (("s0", [10.0, 30.0, 20.0]), ("s1", [20.0, 10.0, 60.0]))
     ]
     shape = coupled_signature(many, 1.0)
-    given = compile_model(shape).inputs
+    given = compile_model(shape).parameters
     sizes = {name: np.zeros(axes) for name, (_, axes) in given.items()}
     assert set(parameter_values(*many)) < set(sizes)
     numbers = drawn(sizes, np.random.default_rng(seed))
@@ -158,6 +158,6 @@ def test_slots_of_scenarios_give_what_a_fresh_compile_gives(seed):
     np.testing.assert_array_equal(arrays.column_high, limits[:, 1])
     own = arrays.accounts
     found = np.zeros_like(costs)
-    np.add.at(found, (own.which, own.column), own.cost)
+    np.add.at(found, (own.account, own.column), own.cost)
     np.testing.assert_array_equal(found, costs)
     np.testing.assert_array_equal(own.offset, offset)

@@ -124,7 +124,7 @@ def test_what_imbalance_earned_is_told_below_zero():
     (one,) = soft_constraint_report(
         solved(site(position()), with_words(outlook([50.0], service=3.0), **words))
     )
-    assert (one.target, one.below, one.paid) == ("day-ahead position (market)", 1.0, -20.0)
+    assert (one.target, one.below, one.cost) == ("day-ahead position (market)", 1.0, -20.0)
 
 
 def test_a_ramp_that_is_not_kept_is_told():
@@ -157,7 +157,7 @@ def test_a_real_site_keeps_a_target_and_its_limits_and_says_what_it_paid():
     assert decision.verdict.is_safe
     assert decision.schedule["grid_import_power"].to_numpy()[window].max() <= wanted + 1e-6
     assert plain[window].max() > wanted + 0.01
-    assert [one.target for one in decision.explanation.softened] == []
+    assert [one.target for one in decision.explanation.soft_constraints] == []
     limited = before.outlook.assign(
         grid_import_limit=ahead["grid_import_target"].sel(contract="tso")
     )
@@ -195,4 +195,4 @@ def test_where_no_peak_is_charged_none_is_kept():
         for price in (1300.0, 0.0)
     ]
     assert [one.peak_power for one in found] == [0.5, np.inf]
-    assert found[0].calm_power < found[1].calm_power == found[1].work_power
+    assert found[0].peak_safe_power < found[1].peak_safe_power == found[1].work_power

@@ -24,13 +24,15 @@ def site():
 @pytest.fixture
 def easing(site):
     """Return two jobs of 4 racks that run, of kinds 0 and 1, and one of 2 racks that waits."""
-    return LoadShedding.of(open_queue(RackPool.of(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95})
+    return LoadShedding.from_orders(
+        open_queue(RackPool.from_site(site), jobs_of(3), NOW), {7: 1.0, 8: 0.95}
+    )
 
 
 def jobs_of(count):
     return Jobs(
         number=np.array([7, 8, 9])[:count],
-        kind=np.array([0, 1, 1])[:count],
+        kind_index=np.array([0, 1, 1])[:count],
         arrival=np.full(count, NOW),
         deadline=np.full(count, NOW + np.timedelta64(20, "h")),
         length=np.full(count, 5.0),
@@ -41,12 +43,12 @@ def jobs_of(count):
 def guard_of(site, easing, **more):
     orders = DispatchOrders(jobs={7: 1.0, 8: 0.95})
     return MeteringIntervalControl(
-        site=site, planned=orders, peak=99.0, limit=LIMIT, work=easing, **more
+        site=site, planned=orders, peak=99.0, limit=LIMIT, shedding=easing, **more
     )
 
 
 def test_jobs_that_run_are_capped_by_what_is_asked_and_none_is_paused(easing):
-    jobs, less = easing.by(0.05)
+    jobs, less = easing.shed(0.05)
     caps = np.array([jobs.get(number, 0.0) for number in (7, 8, 9)])
     assert jobs.keys() == {7, 8}
     assert less == pytest.approx(0.05)
@@ -55,7 +57,7 @@ def test_jobs_that_run_are_capped_by_what_is_asked_and_none_is_paused(easing):
 
 def test_racks_are_capped_as_deep_as_they_can_be(easing):
     """Proves: below what a kind tolerates, for minutes; work that is capped already has room."""
-    jobs, less = easing.by(99.0)
+    jobs, less = easing.shed(99.0)
     kinds = easing.queue.pool.kinds
     assert jobs == pytest.approx({7 + k: kinds[k].throughput.power_points[0] for k in (0, 1)})
     assert jobs[8] < kinds[1].least_power
@@ -63,7 +65,7 @@ def test_racks_are_capped_as_deep_as_they_can_be(easing):
 
 
 def test_nothing_asked_is_nothing_done(easing):
-    assert easing.by(-1.0) == (pytest.approx({7: 1.0, 8: 0.95}), pytest.approx(0.0))
+    assert easing.shed(-1.0) == (pytest.approx({7: 1.0, 8: 0.95}), pytest.approx(0.0))
 
 
 def test_work_yields_what_the_battery_has_not_where_the_limit_is_in_the_way(site, easing):
@@ -73,12 +75,12 @@ def test_work_yields_what_the_battery_has_not_where_the_limit_is_in_the_way(site
     """
     guard = guard_of(site, easing, spare={"battery_1": 0.0})
     orders = guard.look(minutes=5, mean=4.06, latest=4.06)
-    assert guard.cut == guard.eased == pytest.approx(0.06 * 10 / 3)
-    assert orders.jobs == pytest.approx(easing.by(guard.eased)[0])
+    assert guard.reduction == guard.work_shed == pytest.approx(0.06 * 10 / 3)
+    assert orders.jobs == pytest.approx(easing.shed(guard.work_shed)[0])
     assert guard.ordered.jobs == pytest.approx(orders.jobs)
     with_battery = guard_of(site, easing)
     assert with_battery.look(minutes=5, mean=4.06, latest=4.06).jobs == {7: 1.0, 8: 0.95}
-    assert with_battery.eased == 0.0
+    assert with_battery.work_shed == 0.0
 
 
 def test_a_peak_caps_no_work(site, easing):
@@ -94,11 +96,11 @@ def test_caps_stay_while_the_sun_falls_and_go_with_room(site, easing):
     """
     guard = guard_of(site, easing, spare={"battery_1": 0.0})
     guard.look(minutes=3, mean=3.94, latest=4.05)
-    before = guard.eased
+    before = guard.work_shed
     guard.look(minutes=6, mean=3.98, latest=4.03)
-    assert guard.eased >= 0.9 * before
+    assert guard.work_shed >= 0.9 * before
     guard.look(minutes=9, mean=3.7, latest=3.0)
-    assert guard.eased == 0.0
+    assert guard.work_shed == 0.0
     assert guard.ordered.jobs == {7: 1.0, 8: 0.95}
 
 
@@ -114,11 +116,11 @@ def _followed(guard, bare, delay):
     """Return import and cut, minute by minute, of a plant that follows within some minutes."""
     shown, cuts, done, begin, at = [], [], 0.0, 0.0, 0
     for minute, free in enumerate(bare, start=1):
-        done = begin + (guard.cut - begin) * min((minute - at) / delay, 1.0)
+        done = begin + (guard.reduction - begin) * min((minute - at) / delay, 1.0)
         shown.append(free - done)
         if guard.look(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = done, minute
-        cuts.append(guard.cut)
+        cuts.append(guard.reduction)
     return np.array(shown), np.array(cuts)
 
 
@@ -132,14 +134,16 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
     """
     large = load_site("rhine")
     jobs = replace(jobs_of(2), racks=np.array([700.0, 700.0]))
-    easing = LoadShedding.of(open_queue(RackPool.of(large), jobs, NOW), {7: 1.0, 8: 0.95})
+    easing = LoadShedding.from_orders(
+        open_queue(RackPool.from_site(large), jobs, NOW), {7: 1.0, 8: 0.95}
+    )
     guard = MeteringIntervalControl(
         site=large,
         planned=DispatchOrders(jobs={7: 1.0, 8: 0.95}),
         peak=999.0,
         limit=170.0,
-        work=easing,
-        spare={"battery_1": 0.0},
+        shedding=easing,
+        discharge_margin={"battery_1": 0.0},
     )
     shown, cuts = _followed(guard, 178.0 + rise * np.arange(14.0), delay)
     assert shown[-3:].max() <= 170.0 + 2.0 * rise + 0.3
@@ -150,7 +154,7 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
 def test_a_quarter_hour_decided_anew_keeps_the_cut(site, easing):
     guard, anew = (guard_of(site, easing, spare={"battery_1": 0.0}) for _ in range(2))
     guard.look(minutes=5, mean=4.06, latest=4.06)
-    anew.take_over(guard)
+    anew.continue_from(guard)
     assert anew.ordered.jobs == pytest.approx(guard.ordered.jobs)
     assert anew.saved == pytest.approx(guard.saved)
     assert anew.look(minutes=8, mean=4.0, latest=LIMIT) is None

@@ -32,27 +32,27 @@ def battery_of(orders):
 def test_with_room_orders_stand(guard):
     """Proves: 15 x 4 less 5 x 3.8 leaves 4.1 MW for ten minutes."""
     assert guard.look(minutes=5, mean=3.8, latest=3.8) is None
-    assert guard.cut == 0.0
+    assert guard.reduction == 0.0
 
 
 def test_what_is_too_much_is_taken_from_charging_first(guard):
     """Proves: 15 x 4 less 5 x 4.1 leaves 3.95 MW; half of what is ordered counts in ten minutes."""
     orders = guard.look(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
-    assert guard.cut == pytest.approx(0.3)
+    assert guard.reduction == pytest.approx(0.3)
     assert guard.saved == pytest.approx(0.3 / 2 * 10 / 15)
 
 
 def test_a_rise_is_expected_to_go_on(guard):
     """Proves: 0.2 MW a minute for 3 minutes: 4.1 MW become 4.61 MW in the mean of the ten left."""
     guard.look(minutes=5, mean=3.6, latest=4.1)
-    assert guard.cut == pytest.approx((4.61 - 4.2) / 0.5)
+    assert guard.reduction == pytest.approx((4.61 - 4.2) / 0.5)
 
 
 def test_then_the_battery_gives_as_much_as_it_can(guard):
     orders = guard.look(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
     assert battery_of(orders) == pytest.approx((0.0, 0.8))
-    assert guard.cut == pytest.approx(1.4)
+    assert guard.reduction == pytest.approx(1.4)
 
 
 def test_no_minute_imports_more_than_the_connection_bears(guard):
@@ -62,7 +62,7 @@ def test_no_minute_imports_more_than_the_connection_bears(guard):
     """
     guard.peak, guard.limit = 9.0, 4.0
     guard.look(minutes=5, mean=3.0, latest=3.5)
-    assert guard.cut == pytest.approx(0.1 * 10 / 3)
+    assert guard.reduction == pytest.approx(0.1 * 10 / 3)
 
 
 def test_no_more_is_shaved_than_may_be_exported(guard):
@@ -73,14 +73,14 @@ def test_no_more_is_shaved_than_may_be_exported(guard):
     guard.export_limit = -3.8
     orders = guard.look(minutes=10, mean=4.5, latest=4.5)
     assert battery_of(orders) == pytest.approx((0.0, 0.1))
-    assert guard.cut == pytest.approx(0.7)
+    assert guard.reduction == pytest.approx(0.7)
 
 
 def test_what_import_falls_by_itself_is_not_shaved_beside(guard):
     """Proves: of 5 to 4 MW half is still to come at minute 5, so of 4.5 MW only 0.2 are free."""
     guard.begin, guard.settled, guard.export_limit = 5.0, 4.0, -3.8
     guard.look(minutes=5, mean=4.75, latest=4.5)
-    assert guard.cut == pytest.approx(0.2)
+    assert guard.reduction == pytest.approx(0.2)
 
 
 def test_what_import_was_not_foreseen_may_be_shaved(guard):
@@ -90,7 +90,7 @@ def test_what_import_was_not_foreseen_may_be_shaved(guard):
     """
     guard.begin, guard.settled, guard.export_limit = 4.0, 4.0, -3.8
     guard.look(minutes=10, mean=4.5, latest=4.5)
-    assert guard.cut == pytest.approx(0.7)
+    assert guard.reduction == pytest.approx(0.7)
 
 
 def test_a_plant_on_its_way_below_the_limit_is_left_alone(guard):
@@ -101,7 +101,7 @@ def test_a_plant_on_its_way_below_the_limit_is_left_alone(guard):
     guard.peak, guard.limit, guard.begin, guard.settled = 9.0, 4.0, 5.0, 3.5
     assert guard.look(minutes=1, mean=4.9, latest=4.85) is None
     guard.look(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
-    assert guard.cut > 0.1
+    assert guard.reduction > 0.1
 
 
 def test_with_room_again_the_plan_is_taken_up_again(guard):
@@ -129,12 +129,16 @@ def test_what_was_shaved_at_the_start_counts_and_stays(guard):
     """Proves: of 0.5 MW that may go 0.3 are gone, so 0.2 are left; with room the 0.3 stay cut."""
     (battery,) = guard.planned.battery_charge
     watch = MeteringIntervalControl(
-        site=guard.site, planned=guard.planned, peak=PEAK, spare={battery: 0.5}, least=0.3
+        site=guard.site,
+        planned=guard.planned,
+        peak=PEAK,
+        discharge_margin={battery: 0.5},
+        initial_shed=0.3,
     )
-    orders = watch.look(minutes=5, mean=4.1, latest=4.1)  # 0.15 MW too many
+    orders = watch.check_meter(minutes=5, mean=4.1, latest=4.1)  # 0.15 MW too many
     assert battery_of(orders) == pytest.approx((0.1, 0.0))
-    assert watch.saved == pytest.approx(0.2 / 2 * 10 / 15)
-    orders = watch.look(minutes=10, mean=3.0, latest=3.0)
+    assert watch.mean_reduction == pytest.approx(0.2 / 2 * 10 / 15)
+    orders = watch.check_meter(minutes=10, mean=3.0, latest=3.0)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
 
 
@@ -159,12 +163,12 @@ def warmth(site, share):
 def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
     """Proves: shares are of what the plan wants, whatever has yielded before."""
     at = partial(warmth, filling.site)
-    assert filling.cool(at(0.0)) is None
-    assert filling.cool(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
-    assert filling.cool(at(0.5)).tank_charge["tank_1"] == pytest.approx(0.1)
-    assert filling.cool(at(0.1)) is None
-    assert filling.cool(at(0.52)) is None  # less than is worth an order
-    beyond = filling.cool(at(2.0))
+    assert filling.check_water(at(0.0)) is None
+    assert filling.check_water(at(0.25)).tank_charge["tank_1"] == pytest.approx(0.15)
+    assert filling.check_water(at(0.5)).tank_charge["tank_1"] == pytest.approx(0.1)
+    assert filling.check_water(at(0.1)) is None
+    assert filling.check_water(at(0.52)) is None  # less than is worth an order
+    beyond = filling.check_water(at(2.0))
     assert beyond.tank_charge["tank_1"] == 0.0
     assert beyond.tank_discharge["tank_1"] > 0.0
 
@@ -172,7 +176,7 @@ def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
 def test_water_and_meter_are_watched_together(filling):
     """Proves: what one has moved, the orders of the other keep."""
     shaved = filling.look(minutes=5, mean=4.1, latest=4.1)
-    both = filling.cool(warmth(filling.site, 0.5))
+    both = filling.check_water(warmth(filling.site, 0.5))
     assert both.battery_charge == shaved.battery_charge
     again = filling.look(minutes=10, mean=4.0, latest=3.5)
     assert again.tank_charge == both.tank_charge
@@ -185,10 +189,10 @@ def test_a_plant_that_turns_slowly_keeps_its_peak(guard, apart, first, last):
     minutes, moved, begin, at = np.arange(1, 16), 0.0, 0.0, 0
     shown = []
     for minute, bare in zip(minutes, np.interp(minutes, [0, 10], [first, last]), strict=True):
-        shown.append(bare - _turned(begin, guard.cut, minute - at))
+        shown.append(bare - _turned(begin, guard.reduction, minute - at))
         if minute % apart or minute == 15:
             continue
-        moved = _turned(begin, guard.cut, minute - at)
+        moved = _turned(begin, guard.reduction, minute - at)
         if guard.look(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = moved, minute
     assert np.mean(shown) == pytest.approx(PEAK, abs=0.02 * PEAK)

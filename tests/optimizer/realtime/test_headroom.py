@@ -29,9 +29,9 @@ def test_a_hard_target_is_a_limit_and_another_is_not(price, is_limit):
     step["grid_import_power"] = 0.0 * step["grid_import_power"]
     free = compute_headroom(asked.site, asked.state, step)
     room = compute_headroom(asked.site, asked.state, with_target(step, [1.4], price=price))
-    assert room.import_power(room.calm_power) == pytest.approx(1.4, abs=0.05)
-    assert free.calm_power > room.calm_power + 0.1
-    assert room.work_power == pytest.approx(room.calm_power if is_limit else free.work_power)
+    assert room.import_power(room.peak_safe_power) == pytest.approx(1.4, abs=0.05)
+    assert free.peak_safe_power > room.peak_safe_power + 0.1
+    assert room.work_power == pytest.approx(room.peak_safe_power if is_limit else free.work_power)
 
 
 def test_no_target_asks_for_less_than_the_least_of_its_contract():
@@ -64,7 +64,7 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     load = MAX_WARMING_SHARE * max(room, 0.0) * plant.loop.heat_capacity / ((lag or 120.0) / 3600.0)
     ran = site_load_curve(site, step)
     each = np.ptp(ran.loads["warm_plant"]) / np.ptp(ran.halls)
-    assert found.rise_power == pytest.approx(load / each)
+    assert found.max_load_step == pytest.approx(load / each)
     assert found.work_power == compute_headroom(site, asked.state, step).work_power
 
 
@@ -79,13 +79,13 @@ def test_what_runs_goes_on_however_warm_the_water_is():
     queue = replace(queue, caps=running.astype(float))
     caps = np.isin(np.arange(len(queue.jobs)), first).astype(float)
     must = caps > 0
-    none = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.0)
+    none = Headroom(racks=100.0, work_power=100.0, peak_safe_power=100.0, max_load_step=0.0)
     kept = limit_caps(queue, caps, headroom=none, must=must)
     power = running_power(queue, running.astype(float))
     assert running_power(queue, kept) <= power + 1e-9
     assert running_power(queue, caps) > power
     assert (limit_caps(queue, running.astype(float), headroom=none, must=must) == running).all()
-    free = replace(none, rise_power=100.0)
+    free = replace(none, max_load_step=100.0)
     assert (limit_caps(queue, caps, headroom=free, must=must) == caps).all()
 
 
@@ -98,7 +98,7 @@ def test_less_capping_of_running_jobs_is_a_rise_too():
     two = np.arange(len(queue.jobs)) < 2
     queue = replace(queue, caps=np.where(two, 0.6, 0.0))
     drawn = running_power(queue, queue.caps)
-    room = Headroom(racks=100.0, work_power=100.0, calm_power=100.0, rise_power=0.05)
+    room = Headroom(racks=100.0, work_power=100.0, peak_safe_power=100.0, max_load_step=0.05)
     lifted = limit_caps(queue, two.astype(float), headroom=room, must=two)
     assert running_power(queue, two.astype(float)) == pytest.approx(drawn + 0.1063, abs=1e-4)
     assert running_power(queue, lifted) == pytest.approx(drawn + 0.05)
@@ -118,5 +118,5 @@ def test_sun_that_sets_carries_no_work_to_the_end_of_the_interval(later, less):
     room = compute_headroom(site, asked.state, soon)
     steady = compute_headroom(site, asked.state, soon.isel(time=[0], instant=[0, 1]))
     assert steady.slope * (steady.work_power - room.work_power) == pytest.approx(less, abs=0.05)
-    assert room.own_power == steady.own_power
+    assert room.onsite_power == steady.onsite_power
     assert room.peak_power == steady.peak_power

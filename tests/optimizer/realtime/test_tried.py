@@ -25,8 +25,8 @@ def test_the_twin_says_the_same_of_halls_that_draw_it_for_long():
     found, start = site_load_curve(site, now), now["time"].to_numpy()[0]
     long = interval_axes(np.array([start, start + np.timedelta64(10_000, "h")]))
     long = long.assign({name: ("time", now[name].to_numpy()) for name in ROUNDING_STEPS})
-    shares = np.array([work.racks / site.racks for work in site.works])
-    hall = [work.owner for work in site.works]
+    shares = np.array([work.racks / site.racks for work in site.flexible_loads])
+    hall = [work.owner for work in site.flexible_loads]
     for power, whole in zip(found.halls, found.power, strict=True):
         asked = long.assign(hall_power=(("time", "hall"), [power * shares])).assign_coords(
             hall=hall
@@ -59,5 +59,9 @@ def test_what_is_sold_as_heat_and_what_a_plant_can_carry_count():
     )
     assert (busy.power > idle.power + 0.02).all()  # the pump draws more than the plant saves
     assert (busy.loads["warm_plant"] < idle.loads["warm_plant"] - 0.2).all()
-    assert idle.loads.keys() == idle.most.keys() == {plant.name for plant in site.of(CoolingPlant)}
+    assert (
+        idle.loads.keys()
+        == idle.max_loads.keys()
+        == {plant.name for plant in site.of(CoolingPlant)}
+    )
     assert all((np.diff(load) > 0.0).all() for load in idle.loads.values())

@@ -1,4 +1,4 @@
-"""Refusals in words: what is short or too much, what holds, and a mend that helps."""
+"""Refusals in words: what is short or too much, what holds, and a remedy that helps."""
 
 from dataclasses import replace
 
@@ -54,7 +54,9 @@ def test_a_least_load_is_named_and_its_mend_is_more_load():
     )
     assert "medium_voltage is 1 MW too much from 2026-07-01T01:00Z to 2026-07-01T02:00Z" in told
     assert "least load of units that run (line, 3 MW each)\n" in told
-    assert "mend: draw 1 MW more of medium_voltage in these hours, or lower the least load" in told
+    assert (
+        "remedy: draw 1 MW more of medium_voltage in these hours, or lower the least load" in told
+    )
     assert "service" not in told
     assert "feeder" not in told
 
@@ -88,7 +90,7 @@ def test_units_that_have_to_stay_off_leave_a_lack_that_is_told(rules, past, serv
     told = refused(where, outlook([20.0] * 3, service=service), past_units=ran)
     assert f"medium_voltage is {lack:g} MW short from 2026-07-01T00:00Z to" in told
     assert word in told
-    assert f"mend: lower the service by what {lack:g} MW serve in these hours" in told
+    assert f"remedy: lower the service by what {lack:g} MW serve in these hours" in told
     solved(where, outlook([20.0] * 3, service=service - lack), past_units=ran)
 
 
@@ -97,7 +99,7 @@ def test_a_lack_is_mended_by_less_service_though_units_have_a_least_load():
         site(line=bank(count=2, least=1.0, most=5.0), connection=grid(import_limit=3.0)),
         outlook([20.0], service=5.0),
     )
-    assert "mend: lower the service by what 2 MW serve in these hours, or widen" in told
+    assert "remedy: lower the service by what 2 MW serve in these hours, or widen" in told
 
 
 def test_what_is_no_limit_is_not_told():
@@ -177,8 +179,8 @@ def test_hours_that_lack_nothing_are_not_told():
 def test_one_lack_is_told_of_one_carrier():
     """Proves: racks of 3 MW draw 0.5 + 0.9 * 3 + 0.05 * 9 = 3.65 MW, and lack 2.65 beside 1 MW.
 
-    Sensitivity: 0.14 MW of the racks and 2.48 MW of the grid, a little less in sum; the mend is the
-    larger part.
+    Sensitivity: 0.14 MW of the racks and 2.48 MW of the grid, in sum a little less; the
+    remedy is the larger part.
     """
     told = refused(
         site(
@@ -210,7 +212,7 @@ def test_service_is_no_mend_where_racks_that_wait_need_more():
         told = str(caught.value)
         assert "warm_plant (at most 0 MW)" in told
         assert (
-            "mend: widen one of these limits: without any service it would still be short" in told
+            "remedy: widen one of these limits: without any service it would still be short" in told
         )
 
 
@@ -276,7 +278,7 @@ def arrays_of(dense):
         index=at[1].astype(np.int32),
         value=dense.matrix[at],
         accounts=AccountCosts(
-            names=(), which=none, column=none, cost=np.empty(0), offset=np.empty(0)
+            names=(), account=none, column=none, cost=np.empty(0), offset=np.empty(0)
         ),
         column_low=dense.column_low,
         column_high=dense.column_high,
@@ -323,12 +325,12 @@ def test_what_is_missed_is_the_least_and_what_is_not_named_is_not_why(seed):
     """
     dense = infeasible(seed)
     may = dense.low == dense.high
-    lack = ElasticModel(arrays_of(dense), np.flatnonzero(may)).least()
+    lack = ElasticModel(arrays_of(dense), np.flatnonzero(may)).minimise_violations()
     wanted = least_missed(dense, may)
     if wanted is None:
         assert lack is None
         return
-    assert np.abs(lack.missed).sum() == pytest.approx(wanted, abs=1e-6)
+    assert np.abs(lack.violations).sum() == pytest.approx(wanted, abs=1e-6)
     alone = least_missed(dense, may, lack.rows, lack.low, lack.high)
     assert alone == pytest.approx(wanted, abs=1e-6)
 
@@ -339,7 +341,7 @@ def test_a_long_question_is_looked_through_before_money_is_weighed(monkeypatch):
     A question of few rows is not looked through, nor is one that goes on from the last plan.
     """
     asked = problem(site(), outlook([10.0], service=5.0))
-    warm = planner.solve_problem(asked).warm
+    warm = planner.solve_problem(asked).warm_start
     monkeypatch.setattr(planner, "is_feasible", lambda _: False)
     planner.solve_problem(asked)
     monkeypatch.setattr(planner, "FEASIBILITY_CHECK_ROWS", 1)

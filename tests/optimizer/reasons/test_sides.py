@@ -15,7 +15,7 @@ IDLE = product(price=0.0)
 
 
 def told(plan):
-    return {one.limit: one.worth for one in limit_values(plan)}
+    return {one.limit: one.marginal_value for one in limit_values(plan)}
 
 
 @pytest.mark.parametrize("products", [(), (IDLE,)])
@@ -125,7 +125,7 @@ def test_a_ramp_is_eased_in_the_first_interval_and_in_those_after_it():
     plan = hand.solved(where, hand.outlook([50.0] * 2, service=[5.0, 10.0]))
     (one,) = limit_values(plan)
     assert one.limit == "ramp of the connection, upwards (grid)"
-    assert (one.worth, one.hours) == (pytest.approx(200_000.0), 2.0)
+    assert (one.marginal_value, one.hours) == (pytest.approx(200_000.0), 2.0)
 
 
 def test_energy_behind_reserves_is_told_in_units_of_energy():

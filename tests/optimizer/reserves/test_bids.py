@@ -37,7 +37,10 @@ def full_to_the_end(monkeypatch):
 def fractions(plan):
     """Return what a plan offers beyond whole bids, at most. [MW]"""
     products = plan.inputs.problem.site.reserves
-    offers = [(offered(plan, name), one.bid(offered(plan, name))) for name, one in products.items()]
+    offers = [
+        (offered(plan, name), one.sellable_capacity(offered(plan, name)))
+        for name, one in products.items()
+    ]
     return max(np.abs(capacity - whole).max() for capacity, whole in offers)
 
 
@@ -181,15 +184,15 @@ def tried(asked):
     solver = LpSolver(arrays, account_weights(asked.weights))
     places, choices = [], []
     for one in bid_blocks(arrays, asked):
-        for number in np.unique(one.block[one.most > 0.0]):
+        for number in np.unique(one.block[one.max_offer > 0.0]):
             at, cost = one.columns[one.block == number], one.cost[one.block == number]
             most = greatest(solver, at, cost=cost) + NOTHING
             places.append(at)
-            choices.append(np.unique(one.down(np.arange(0.0, most, one.product.bid_step))))
+            choices.append(np.unique(one.rounded_down(np.arange(0.0, most, one.product.bid_step))))
     found = []
     for bids in combinations(*choices):
         for at, bid in zip(places, bids, strict=True):
-            solver.bound(at, np.full(len(at), bid), high=np.full(len(at), bid))
+            solver.set_column_bounds(at, np.full(len(at), bid), high=np.full(len(at), bid))
         answer = solver.run()
         found.append(np.inf if answer is None else answer.objective)
     return min(found), found[0]

@@ -37,8 +37,10 @@ def site():
     exact = sites.load_site("small").with_margins(
         SafetyMargins(power=0.0, temperature="0 K", level=0.0)
     )
-    wide = exact.replace("grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min")
-    whole = wide.replace(
+    wide = exact.with_parameters(
+        "grid_1", import_limit="100 MW", export_limit="20 MW", ramp="10 MW/min"
+    )
+    whole = wide.with_parameters(
         "battery_1",
         capacity="40 MWh",
         power="10 MW",
@@ -99,7 +101,7 @@ def shaved(site, plan, *, level, excess=10.0, charge=0.0):
     state["battery_level"].values[:] = level
     spare = reserve_free_margin(site, plan, state, now=START)
     orders = DispatchOrders(jobs={}, battery_charge={"battery_1": charge})
-    return shave_peak(orders, site, excess, spare=spare)[1]
+    return shave_peak(orders, site, excess, discharge_margin=spare)[1]
 
 
 @pytest.mark.parametrize(
@@ -248,8 +250,8 @@ def test_a_product_that_does_not_exist_yet_cannot_be_sold():
 def test_a_rolled_plan_keeps_the_shape():
     """What is sold already is a number, as are the blocks: the same model serves."""
     first = solve_problem(reserve_days.problem())
-    again = solve_problem(reserve_days.problem(fcr=0.2), first.warm)
-    assert again.warm.shape == first.warm.shape
+    again = solve_problem(reserve_days.problem(fcr=0.2), first.warm_start)
+    assert again.warm_start.shape == first.warm_start.shape
 
 
 def test_the_model_of_reserves_is_compiled_as_pyomo_says():
@@ -298,5 +300,8 @@ def test_work_that_is_to_stop_has_to_run():
     held = one["work_reserve"].copy(data=np.zeros(one["work_reserve"].shape))
     held.loc[{"product": "mfrr", "cohort": ["batch/0", "batch/2"]}] = [0.1, 0.2]
     room = compute_headroom(asked.site, asked.state, one.assign(work_reserve=held))
-    assert room.work_kept == {"batch": pytest.approx(0.3), "training": 0.0}
-    assert compute_headroom(asked.site, asked.state, one.drop_vars("work_reserve")).work_kept == {}
+    assert room.committed_work == {"batch": pytest.approx(0.3), "training": 0.0}
+    assert (
+        compute_headroom(asked.site, asked.state, one.drop_vars("work_reserve")).committed_work
+        == {}
+    )

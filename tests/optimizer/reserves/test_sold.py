@@ -39,7 +39,7 @@ def series(folder, held, paid):
     told = read_market_series(
         reserve_days.site(), files(folder, "time_utc,fcr_mw,fcr_eur_mw_h\n" + lines)
     )
-    own = small_days.setting().world.record
+    own = small_days.setting().inputs.record
     day = own[["time", "duration", "instant"]]
     parts = own.drop_vars(["renewable_available_power", "local_time"]).assign_coords(day.coords)
     return series_history(reserve_days.site(), parts, *told)
@@ -79,9 +79,9 @@ def test_what_a_book_says_of_intervals_over_several_blocks_may_be_asked():
     capacity = np.append(0.0, np.repeat([1.0, 1.0, 2.0], 4))
     offered["reserve_capacity"] = ("time", "product"), capacity[:, None]
     book = SoldReserves(where)
-    book.close(offered, midnight)
+    book.close_gates(offered, midnight)
     wide = time_axes.interval_axes(midnight + np.array([0, 6, 12]) * time_axes.HOUR)
-    asked = wide.merge(book.held(wide))
+    asked = wide.merge(book.as_outlook(wide))
     assert asked["reserve_held"].to_numpy().ravel() == pytest.approx([1.0, 2.0])
     assert not [*capacity_faults(where, asked)]
 
@@ -95,7 +95,7 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
         whole,
         here.begin,
         queue=small_days.queue(),
-        past=here.workload.past(here.world.start),
+        past=here.workload.past(here.inputs.start),
     )
     found = decide(problem)
     assert isinstance(found, Decision)
@@ -123,5 +123,5 @@ def test_a_file_that_no_product_can_be_is_refused(tmp_path, text, told):
 
 def test_a_record_or_a_site_without_reserves_tells_nothing():
     here = small_days.setting()
-    assert not reserve_outlook(reserve_days.site(), here.world.record, NOW, axes=DAY).data_vars
-    assert not reserve_outlook(here.site, here.world.record, NOW, axes=DAY).data_vars
+    assert not reserve_outlook(reserve_days.site(), here.inputs.record, NOW, axes=DAY).data_vars
+    assert not reserve_outlook(here.site, here.inputs.record, NOW, axes=DAY).data_vars

@@ -51,7 +51,7 @@ class Bench:
         self.now = moments.facts().queue.instant
         site = moments.site()
         told = ServiceConfig(
-            broker="mqtt://127.0.0.1:1", files=small_days.files(), is_shadow=is_shadow
+            broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_shadow=is_shadow
         )
         link = MagicMock(spec=PlantLink)
         link.window, link.jobs = LiveState(site), MagicMock(spec=SchedulerJobs)
@@ -62,8 +62,8 @@ class Bench:
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
         link.silent.return_value, link.apart = "", RackNameMismatch(site)
-        link.jobs.trouble.return_value = link.jobs.disagreement.return_value = ""
-        link.jobs.unheard = ""
+        link.jobs.trouble.return_value = link.jobs.rejected_orders.return_value = ""
+        link.jobs.missing_queue = ""
         link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
         link.show_telemetry.return_value = {}
         clock = MagicMock()
@@ -73,14 +73,14 @@ class Bench:
             site,
             told,
             clock=clock,
-            link=link,
-            partners=PartnerLink(site, told, folder, meter=lambda _: 2.0),
-            overrides=HoldRegister(folder / "hold.json"),
+            plant_link=link,
+            partner_link=PartnerLink(site, told, folder, meter=lambda _: 2.0),
+            hold_register=HoldRegister(folder / "hold.json"),
             folder=folder,
         )
 
     def decide(self, **pilot):
-        self.service._cycle(Pilot(**pilot), self.now)
+        self.service._decide_interval(Pilot(**pilot), self.now)
 
     @property
     def word(self):
@@ -90,7 +90,7 @@ class Bench:
         """Look round once; return the causes of alarms."""
         stop = MagicMock()
         stop.wait.side_effect = [False, True]
-        self.service._keep_house(stop)
+        self.service._run_periodic_tasks(stop)
         return [alarm["cause"] for alarm in self.service.snapshot()["alarms"]]
 
     def hold(self):

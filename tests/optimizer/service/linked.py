@@ -24,7 +24,7 @@ class Bench:
         self.wires = {name: Wire(None) for name in ("tso-1", "dso-2")}
         for name in self.wires:
             (partners / f"{name}.json").write_text(json.dumps(public_jwk_set(key(name))))
-        told = ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files())
+        told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files())
         self.link = PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
         self.link._feed._connect = lambda name, _: self.wires[name]
 

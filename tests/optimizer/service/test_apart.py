@@ -46,7 +46,9 @@ def outcomes():
 
 @pytest.fixture
 def link(embedded, tmp_path):
-    settings = ServiceConfig(broker=embedded.url, files=small_days.files(), is_simulated=True)
+    settings = ServiceConfig(
+        broker=embedded.url, series_files=small_days.files(), is_simulated=True
+    )
     with PlantLink(moments.site(), settings, tmp_path) as link:
         # Asked in turn, so when this is answered the broker knows of all that the link wants to
         # hear; what is said before that is lost.
@@ -57,7 +59,7 @@ def link(embedded, tmp_path):
 @pytest.fixture
 def plant(embedded):
     """Return a client that hears caps and says what all racks are; one is called differently."""
-    client = Client(embedded.url, client_id="plant", is_clean=True)
+    client = Client(embedded.url, client_id="plant", clean_session=True)
     client.connect()
     client.subscribe(topics.topic_filter(TopicKind.CAP_ORDER, site="small")).wait(DEADLINE)
     yield client
@@ -108,9 +110,9 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     assert link.show_telemetry(later)["racks_apart"] == ["hall_1-r0003"]
     record = []
     partners = object.__new__(PartnerLink)
-    partners._settings, partners.record = link_settings(), record.append
+    partners._settings, partners.record_event = link_settings(), record.append
     monkeypatch.setattr(PartnerLink, "revision", 1)
-    partners.note(outcome)
+    partners.record_decision(outcome)
     assert "hall_1-r0003" in record[0]["degraded"]
     json.dumps(record)
 
@@ -132,19 +134,21 @@ def test_who_is_started_anew_knows_the_names_that_the_plant_says_once_a_day(link
     until(lambda: len(link.apart._plant) == site.racks)
     link.__exit__()
     with PlantLink(site, link_settings(), tmp_path) as again:
-        assert len(again.apart._plant) == site.racks
+        assert len(again.rack_names._plant) == site.racks
 
 
 def link_settings():
-    return ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=True)
+    return ServiceConfig(
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=True
+    )
 
 
 def test_caps_of_the_others_carry_what_the_rack_does_not():
     """Of 28 racks one is left out: the work of all is that of 27, 13 of them in hall_1."""
     site = moments.site()
     told = plant_commands(site, without())
-    assert told.without == {"hall_1": ("r0003",)}
-    one, two = told.halls["hall_1"] / 13, told.halls["hall_2"] / 14
+    assert told.excluded_racks == {"hall_1": ("r0003",)}
+    one, two = told.hall_caps["hall_1"] / 13, told.hall_caps["hall_2"] / 14
     assert one == pytest.approx(two)
     assert one <= site.equipment["hall_1"].rack_power
-    assert plant_commands(site, usual()).without == {}
+    assert plant_commands(site, usual()).excluded_racks == {}

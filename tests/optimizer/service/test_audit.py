@@ -55,7 +55,7 @@ def test_an_empty_record_has_no_entries(path):
 def test_a_restart_goes_on_with_the_chain(written):
     AuditLog(written).add({"event": "after"})
     assert contents(written) == [*ENTRIES, {"event": "after"}]
-    hashes = [entry.chained for entry in read_audit(written)]
+    hashes = [entry.hash for entry in read_audit(written)]
     assert len({GENESIS_HASH, *hashes}) == len(ENTRIES) + 2
 
 
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_no_half_line_and_loses_none(written, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.service.audit.write_all", half)
         audit.add({"event": "waits"})
-        audit.again()
+        audit.retry()
         assert "1 entries of the record wait" in audit.trouble
         assert "No space left" in audit.trouble
     assert written.read_bytes() == whole
@@ -192,7 +192,7 @@ def decision(hour, source="optimum"):
 def test_one_edited_line_takes_no_other_decision_away(tmp_path):
     """Proves: at night `explain` answers though a bit of last year's record has turned.
 
-    Sensitivity: it refused every decision for good, and named no mend.
+    Sensitivity: it refused every decision for good, and named no remedy.
     """
     path = tmp_path / AUDIT_FILE
     audit = AuditLog(path)

@@ -41,7 +41,7 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
         bench.link.observed.side_effect = None
         return False
 
-    bench.service._await_state(pilot, MagicMock(wait=wait))
+    bench.service._wait_for_telemetry(pilot, MagicMock(wait=wait))
     assert len(looks) == 1
     assert "battery_level of battery_1: no sensor has shown it yet" in looks[0]
 
@@ -49,11 +49,11 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
 def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
     stop = MagicMock()
     stop.wait.return_value = True
-    bench.link.jobs.unheard = UNHEARD
-    bench.service._await_state(SimpleNamespace(believed=object()), stop)
+    bench.link.jobs.missing_queue = UNHEARD
+    bench.service._wait_for_telemetry(SimpleNamespace(believed=object()), stop)
     assert bench.service.is_ready() == [UNHEARD]
     bench.hold()
-    bench.service._await_state(SimpleNamespace(believed=object()), stop)
+    bench.service._wait_for_telemetry(SimpleNamespace(believed=object()), stop)
     stop.wait.assert_called_once()
 
 
@@ -64,14 +64,14 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
     Sensitivity: it was kept for the rest of the quarter-hour; where the twin refused what was left
     without telemetry, as after a black-out, nobody was told of that either.
     """
-    bench.link.jobs.unheard = UNHEARD
+    bench.link.jobs.missing_queue = UNHEARD
     bench.decide(error=error)
     if isinstance(error, NoScheduleError):
         assert bench.service.is_ready() == [f"refused\nit may come of this: {UNHEARD}"]
     again = bench.service._clock.again
     bench.keep_house()
     again.assert_not_called()
-    bench.link.jobs.unheard = ""
+    bench.link.jobs.missing_queue = ""
     bench.keep_house()
     bench.keep_house()
     again.assert_called_once_with()
@@ -93,7 +93,7 @@ def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, 
     the stocks on over a quarter-hour that had not passed.
     """
     service, seen = bench.service, []
-    service._clock.cycles.return_value = [bench.now]
+    service._clock.intervals.return_value = [bench.now]
     monkeypatch.setattr("optimizer.service.daemon.SolverProcess", MagicMock())
     monkeypatch.setattr(service, "_live", lambda *_: None)
     monkeypatch.setattr(service, "_cycle", lambda _, now: seen.append(now))

@@ -63,14 +63,14 @@ def test_what_is_no_longer_valid_fixes_nothing():
 def test_one_that_is_accepted_after_its_validity_fixes_nothing():
     baseline = Baseline()
     baseline.nominate(made(1, 0, 300.0), at=at(60))
-    assert baseline.known(at(60)) == {}
+    assert baseline.fixed_at(at(60)) == {}
 
 
 def test_a_record_survives_as_json():
     record = PlanRecord()
     record.of("tso-1").nominate(made(1, 0, 300.0), at=at(0))
-    record.errors.add(1.0, {0: 2.0})
-    record.errors.promise(plan())
+    record.errors.add_errors(1.0, {0: 2.0})
+    record.errors.add_plan(plan())
     assert PlanRecord.of_json(json.loads(json.dumps(record.as_json()))) == record
 
 
@@ -84,7 +84,7 @@ def test_a_broken_record_begins_anew(junk):
 
 def test_errors_survive_where_baselines_begin_anew():
     record = PlanRecord(errors=PlanErrors())
-    record.errors.add(1.0, {0: 2.0})
+    record.errors.add_errors(1.0, {0: 2.0})
     kept = record.as_json() | {"baselines": None}
     assert PlanRecord.of_json(json.loads(json.dumps(kept))).errors == record.errors
 

@@ -24,9 +24,9 @@ from twin.workload.queue import RackPool
 
 def test_a_plan_by_rule_goes_on_with_what_runs_and_lets_stores_rest():
     choice = plan_by_rule(question(), RUNNING, source=ScheduleSource.RULE, reason="why")
-    pool, schedule = RackPool.of(question().site), choice.schedule
+    pool, schedule = RackPool.from_site(question().site), choice.schedule
     floor = pool.racks * pool.rack_idle_power
-    service = question().outlook["service_racks"] * float(pool.power(1.0))
+    service = question().outlook["service_racks"] * float(pool.power_above_idle(1.0))
     halls = schedule["hall_power"].sum("hall") - floor - service
     assert halls.to_numpy() == pytest.approx(RUNNING)
     assert (choice.replay["battery_charge"] == 0.0).all()

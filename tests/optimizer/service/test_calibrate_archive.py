@@ -56,13 +56,13 @@ def heard(tmp_path_factory):
 
     for message in bms.metadata():
         hear(message)
-    racks = {name: np.zeros(sum(h.racks for h in SITE.of(ITHall))) for name in RACK_POINTS}
+    racks = {name: np.zeros(sum(h.racks for h in SITE.machines_of(ITHall))) for name in RACK_POINTS}
     times = plant.record["time"].to_numpy()
     for minute in range(EVERY - 1, len(times), EVERY):
         moment = times[minute] + np.timedelta64(1, "m")
-        for message in bms.values(truth(plant.record, minute), racks, time=moment):
+        for message in bms.changed_messages(truth(plant.record, minute), racks, time=moment):
             hear(message)
-    archive.commit(everything=True)
+    archive.commit(include_open=True)
     return plant, folder
 
 
@@ -76,8 +76,8 @@ def test_a_site_is_calibrated_by_its_archive(heard):
         true = parameter_value(
             plant.hidden.equipment[estimate.parameter.machine], estimate.parameter.path
         )
-        assert estimate.grade is not Identifiability.UNKNOWN, name
+        assert estimate.identifiability is not Identifiability.UNKNOWN, name
         assert estimate.value == pytest.approx(true, rel=0.02, abs=3.0 * estimate.error), name
     assert (
-        named["hall_1.power_factor_error"].grade is Identifiability.UNKNOWN
+        named["hall_1.power_factor_error"].identifiability is Identifiability.UNKNOWN
     )  # racks are not in it

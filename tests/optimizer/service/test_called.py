@@ -36,7 +36,7 @@ def site():
 @cache
 def record():
     """Return the series, with what is sold all day."""
-    plain = small_days.setting().world.record.assign_coords(product=["mfrr"])
+    plain = small_days.setting().inputs.record.assign_coords(product=["mfrr"])
     plain["reserve_held"] = ("time", "product"), np.full((plain.sizes["time"], 1), SOLD)
     return variables.tag_dataset(plain)
 
@@ -45,7 +45,9 @@ def target(power, *, is_call=True):
     """Return what asks for at most a power in the next quarter-hours, of any horizon."""
 
     def promised(axes):
-        is_asked = axes["time"].to_numpy() < small_days.setting().world.start + LASTS * QUARTER_HOUR
+        is_asked = (
+            axes["time"].to_numpy() < small_days.setting().inputs.start + LASTS * QUARTER_HOUR
+        )
         wanted = np.where(is_asked, power, site().grid.import_limit)
         found = xr.Dataset(coords={"time": axes["time"].to_numpy(), "contract": ["tso_1"]})
         found["grid_import_target"] = ("time", "contract"), wanted[:, None]

@@ -35,9 +35,9 @@ class Told(RealClock):
 
 def test_who_asks_has_the_quarter_hour_that_runs_decided_once_more():
     told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 4, 7, 8, 15)))
-    cycles = told.cycles(Turning(told))
+    cycles = told.intervals(Turning(told))
     assert next(cycles) == START
-    told.again()
+    told.request_redecision()
     assert [next(cycles), next(cycles)] == [START, START + QUARTER_HOUR]
 
 
@@ -45,9 +45,9 @@ def test_who_asks_waits_for_no_clock_that_was_set_back():
     """Proves: a partner's load target is planned for at once."""
     told = Told(*(START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)))
     found = []
-    for _ in told.cycles(Turning(told)):
+    for _ in told.intervals(Turning(told)):
         found.append(told.now())
-        told.again()
+        told.request_redecision()
     assert found == [START + minutes * time_axes.MINUTE for minutes in (0, 14, 2, 3)]
 
 
@@ -55,9 +55,9 @@ def test_who_asks_often_is_heard_once_a_minute():
     told = Told(*(START + seconds * SECOND for seconds in range(0, 180, 10)))
     looks = len(told.looks)
     found = []
-    for _ in told.cycles(Turning(told)):
+    for _ in told.intervals(Turning(told)):
         found.append(looks - len(told.looks))
-        told.again()
+        told.request_redecision()
     assert found == [0, 6, 12]
 
 
@@ -82,7 +82,7 @@ def decided(*minutes):
     """Return the minutes decided by a clock that shows some minutes after the start."""
     told = Told(*(START + np.timedelta64(round(60 * m), "s") for m in minutes))
     stop = Turning(told)
-    cycles = [float((now - START) / time_axes.MINUTE) for now in told.cycles(stop)]
+    cycles = [float((now - START) / time_axes.MINUTE) for now in told.intervals(stop)]
     assert all(0.0 <= wait <= clock.STOP_POLL_S for wait in stop.waits)
     return cycles
 
@@ -119,13 +119,13 @@ def test_quarter_hours_of_the_world(minutes, cycles):
 def test_the_world_s_clock_does_not_begin_once_it_is_to_stop():
     stop = threading.Event()
     stop.set()
-    assert list(RealClock().cycles(stop)) == []
+    assert list(RealClock().intervals(stop)) == []
 
 
 def test_the_world_s_clock_stops_in_the_midst_of_a_quarter_hour():
     real, stop = RealClock(), threading.Event()
     threading.Timer(0.05, stop.set).start()
-    assert len(list(real.cycles(stop))) == 1
+    assert len(list(real.intervals(stop))) == 1
     assert not real.is_simulated
     before, now, after = clock.time.time(), real.now(), clock.time.time()
     assert before - 1e-6 <= (now - np.datetime64(0, "s")) / SECOND <= after + 1e-6
@@ -186,14 +186,14 @@ class Plant:
         self.loop = threading.Thread(target=self.run, daemon=True)
 
     def run(self):
-        for now in self.clock.cycles(self.stop):
+        for now in self.clock.intervals(self.stop):
             with self.more:
                 self.steps.append(int((now - START) / QUARTER_HOUR))
                 self.more.notify()
 
     def say(self, *samples):
         for sample in samples:
-            self.clock.listen(sample)
+            self.clock.on_sample(sample)
 
     def wait(self, *steps):
         with self.more:
@@ -318,8 +318,8 @@ def test_chatter_does_not_keep_a_decision_waiting(monkeypatch):
 def test_moments_that_somebody_makes_up_fill_no_memory():
     simulated = SimulatedClock()
     for step in range(3 * clock.MAX_COUNTED_MOMENTS):
-        simulated.listen(batch(step))
-        simulated.listen(point(step))
+        simulated.on_sample(batch(step))
+        simulated.on_sample(point(step))
     assert len(simulated._batches) == len(simulated._points) == clock.MAX_COUNTED_MOMENTS
 
 
@@ -340,13 +340,13 @@ def test_a_simulated_plant_that_fell_silent_is_told(monkeypatch):
     monkeypatch.setattr(clock.time, "monotonic", lambda: moment[0])
     told = SimulatedClock()
     moment[0] += 1000.0
-    assert told.trouble == ""  # none has ever spoken
+    assert told.error == ""  # none has ever spoken
     ended = tick(1)
-    told.listen(ended)
+    told.on_sample(ended)
     moment[0] += clock.PLANT_SILENCE_ALARM_S
-    assert told.trouble == ""
+    assert told.error == ""
     moment[0] += 60.0
-    assert told.trouble == "the simulated plant has been silent for 4 min: is it running?"
-    told.listen(replace(ended, is_last=True))
+    assert told.error == "the simulated plant has been silent for 4 min: is it running?"
+    told.on_sample(replace(ended, is_last=True))
     moment[0] += 1000.0
-    assert told.trouble == ""
+    assert told.error == ""

@@ -89,8 +89,8 @@ def test_of_an_archive_that_was_set_aside_nobody_is_told_that_nothing_is_lost(be
     bench.service._link.archive_trouble = "/state/archive is spoilt and was set aside"
     assert bench.keep_house() == ["archive"]
     (alarm,) = bench.service.snapshot()["alarms"]
-    assert "nothing is lost" not in alarm["mend"]
-    assert "nothing new" not in alarm["mend"]
+    assert "nothing is lost" not in alarm["remedy"]
+    assert "nothing new" not in alarm["remedy"]
 
 
 def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
@@ -110,9 +110,9 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     Sensitivity: the plan was one without work, RUNNING; all jobs of the plant ended by it.
     """
     bench = Bench(tmp_path, is_shadow=False)
-    fault = ValidationIssue(place="jobs", value="", mend=UNHEARD)
+    fault = ValidationIssue(location="jobs", found="", remedy=UNHEARD)
     bench.link.jobs.queue.side_effect = StateError("state of small", [fault])
-    bench.link.jobs.unheard = UNHEARD
+    bench.link.jobs.missing_queue = UNHEARD
     if way == "hold":
         bench.hold()
     bench.decide()
@@ -120,21 +120,21 @@ def test_without_the_jobs_what_was_ordered_last_stands(tmp_path, way):
     bench.link.freeze.assert_called_with(bench.now, None)
     assert bench.word == {"plan": "NO PLAN", "hold": "HOLD"}[way]
     assert set(bench.keep_house()) >= {"decision", "jobs"}
-    assert UNHEARD in "".join(bench.service.is_ready())
+    assert UNHEARD in "".join(bench.service.readiness_problems())
 
 
 def test_work_rests_where_no_schedule_is_safe(tmp_path):
     """Proves: caps are lowered and no schedule leaves; blind, what was ordered last stands."""
     bench = Bench(tmp_path, is_shadow=False)
     bench.decide()
-    last = bench.service._last
+    last = bench.service._last_result
     outcome = replace(last, choice=replace(last.choice, reason="too hot whatever is done"))
     bench.decide(error=LoadShedError(outcome))
     bench.link.act.assert_called_once()
     bench.link.freeze.assert_called_once_with(bench.now, outcome)
     assert bench.word == "NO PLAN"
-    bench.service._awaited.is_blind = True
-    bench.service._awaited.judge = lambda **_: None
+    bench.service._readiness.lacks_inputs = True
+    bench.service._readiness.note_decision = lambda **_: None
     bench.decide(error=LoadShedError(outcome))
     bench.link.freeze.assert_called_with(bench.now, None)
 
@@ -156,7 +156,7 @@ def test_a_hold_without_a_plan_is_told_as_a_hold(tmp_path, monkeypatch):
     bench = Bench(tmp_path, is_shadow=False)
     told = told_to_partners(bench, monkeypatch)
     gone = SeriesError(
-        "series", [ValidationIssue(place="/srv/x/prices.csv", value="", mend="no such file")]
+        "series", [ValidationIssue(location="/srv/x/prices.csv", found="", remedy="no such file")]
     )
     bench.hold()
     bench.decide(error=gone)
@@ -189,7 +189,7 @@ def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_pat
     told = MagicMock()
     monkeypatch.setattr(bench.service._partners, "publish", told)
     monkeypatch.setattr(bench.service._partners, "status", told)
-    bench.decide(meanwhile=bench.service._leave)
+    bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.withdraw.assert_called_once_with(bench.now)
     for silent in (bench.link.act, bench.link.freeze, told):
@@ -207,13 +207,16 @@ def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_p
     assert bench.keep_house() == []
     assert bench.word == "RUNNING"
     beats = bench.link.beat.call_count
-    bench.service._heart.busy, bench.service._heart._beaten = time.monotonic() - 91.0, -np.inf
+    bench.service._watchdog.decision_started, bench.service._watchdog._beaten = (
+        time.monotonic() - 91.0,
+        -np.inf,
+    )
     assert bench.keep_house() == ["decision"]
     assert bench.word == "NO PLAN"
-    assert "stuck: none has come for 1.5 min" in "".join(bench.service.is_ready())
+    assert "stuck: none has come for 1.5 min" in "".join(bench.service.readiness_problems())
     assert bench.link.beat.call_count == beats
     bench.decide()
-    bench.service._heart._beaten = -np.inf
+    bench.service._watchdog._beaten = -np.inf
     assert bench.keep_house() == []
     assert (bench.word, bench.link.beat.call_count) == ("RUNNING", beats + 1)
 
@@ -223,7 +226,7 @@ def test_what_fails_in_the_house_keeps_nothing_else_from_its_turn(bench, monkeyp
     bench.service._partners.poll = MagicMock(side_effect=RuntimeError("a fault"))
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     look = MagicMock()
-    monkeypatch.setattr(bench.service._heart, "_beaten", -np.inf)
+    monkeypatch.setattr(bench.service._watchdog, "_beaten", -np.inf)
     monkeypatch.setattr("optimizer.service.watchdog.notify_systemd", look)
     assert bench.keep_house() == ["decision"]
     look.assert_called_once_with("WATCHDOG=1")

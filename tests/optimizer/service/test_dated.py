@@ -62,24 +62,24 @@ class Pilot:
 @pytest.fixture
 def service(monkeypatch, tmp_path):
     made = object.__new__(SiteService)
-    made._heart, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
+    made._watchdog, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
     made._partners = Partners()
     made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1, act=lambda *_: -1)
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
-    made._guarding = SimpleNamespace(begin=lambda *_: None, stop=lambda: None)
-    made._halt = HoldController(
+    made._intra_interval = SimpleNamespace(begin=lambda *_: None, stop=lambda: None)
+    made._hold_controller = HoldController(
         HoldRegister(tmp_path / "hold.json"),
         clock=made._clock,
-        link=made._link,
-        partners=made._partners,
-        guarding=made._guarding,
+        plant_link=made._link,
+        partner_link=made._partners,
+        intra_interval=made._intra_interval,
         lock=made._lock,
         is_shadow=False,
     )
-    made._picture = SimpleNamespace(add=lambda *_: None)
-    made._memory, made._is_left = None, False
-    made._awaited = SimpleNamespace(told=lambda error: error, judge=lambda **_: None)
+    made._status_view = SimpleNamespace(add=lambda *_: None)
+    made._estimate_path, made._is_stopping = None, False
+    made._readiness = SimpleNamespace(told=lambda error: error, judge=lambda **_: None)
     monkeypatch.setattr(SiteService, "_facts", lambda *_: SimpleNamespace(observed=None, hold=""))
     monkeypatch.setattr(SiteService, "_tell", lambda *_: None)
     monkeypatch.setattr(daemon, "store_estimate", lambda *_: None)
@@ -91,14 +91,14 @@ def test_document_and_states_are_dated_when_they_are_made(service):
 
     Sensitivity: 12:00, seven minutes before the power state that confirmed the target.
     """
-    service._cycle(Pilot(), START)
+    service._decide_interval(Pilot(), START)
     before = START - np.timedelta64(15, "m")
     assert service._partners.times == {"settled": before, "drawn up": MADE, "published": MADE}
 
 
 def test_that_there_is_no_schedule_is_dated_when_it_is_told(service):
-    silent = ValidationIssue(place="battery", value="", mend="nothing is heard of it")
-    service._cycle(Pilot(StateError("rhine", [silent])), START)
+    silent = ValidationIssue(location="battery", found="", remedy="nothing is heard of it")
+    service._decide_interval(Pilot(StateError("rhine", [silent])), START)
     assert service._partners.times == {"degraded": MADE}
 
 
@@ -112,15 +112,18 @@ def test_what_is_heard_within_the_quarter_hour_counts_in_it():
     window.add(value_of(told, 50.0, time=MADE - np.timedelta64(1, "m")))
     asked = []
     made = object.__new__(SiteService)
-    made._clock, made._halt = SimpleNamespace(now=lambda: MADE), SimpleNamespace(words="")
+    made._clock, made._hold_controller = (
+        SimpleNamespace(now=lambda: MADE),
+        SimpleNamespace(words=""),
+    )
     made._partners, made._series = SimpleNamespace(promised=None), SimpleNamespace(record=id)
     made._link = SimpleNamespace(
-        observed=window.observed,
+        observed=window.present,
         water_refusal=lambda moment: asked.append(moment) or "",
         jobs=SimpleNamespace(queue=id, past=id),
         racks_apart=lambda _: (),
     )
-    observed = made._facts(START).observed
+    observed = made._gather_inputs(START).observed
     assert float(observed[f"{told}_age"].min()) == 60.0
     assert observed["instant"] == START
     assert asked == [MADE]

@@ -28,7 +28,7 @@ def optimum(path):
 def test_a_model_read_back_has_the_same_optimum(tmp_path, ending):
     path = tmp_path / "new" / f"model{ending}"
     solution = solve_problem(small_days.problem(), export=path)
-    assert optimum(path) == pytest.approx(solution.relaxed, rel=1e-9)
+    assert optimum(path) == pytest.approx(solution.relaxed_objective, rel=1e-9)
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
@@ -42,7 +42,7 @@ def test_packed_models_are_packed(tmp_path):
 @pytest.mark.parametrize("policy", ["optimal", "perfect"])
 def test_every_decision_of_a_planning_policy_is_written(tmp_path, policy):
     trial = run_backtest_policy(
-        small_days.setting(2), policy, seed=0, listen=lambda *_: None, export=tmp_path
+        small_days.setting(2), policy, seed=0, on_progress=lambda *_: None, export_folder=tmp_path
     )
     folder = tmp_path / f"{policy}_0"
     starts = [np.datetime_as_string(each.start, unit="m") for each in trial.decisions]

@@ -208,7 +208,7 @@ def test_where_nothing_is_possible_that_is_said_by_name():
     empty = problem.state.assign(battery_level=0.0 * problem.state["battery_level"] + 0.32)
     none = replace(problem, site=problem.site.replace(grid, import_limit=0.4), state=empty)
     choice = chosen(none, fails, optimum(), power=0.0)
-    assert [one.limit for one in choice.verdict.breaches] == ["grid_import_power"]
+    assert [one.limit for one in choice.verdict.violations] == ["grid_import_power"]
     assert choice.reason.splitlines()[-1] == NOTHING_TO_SHED
     with pytest.raises(NoScheduleError, match="the twin refuses the schedule"):
         plan_by_rule(none, 0.0, source=ScheduleSource.HOLD, reason="held")
@@ -283,10 +283,12 @@ def test_what_comes_within_the_hour_is_no_plan_and_work_rests():
     Sensitivity: the last caps stood, and work heated halls that nobody could cool.
     """
     choice = chosen(hot_from(0.75), lambda problem, _: decide(problem))
-    pool, schedule = RackPool.of(question().site), choice.schedule
-    rests = pool.racks * pool.rack_idle_power + schedule["service_racks"] * pool.power(1.0)
+    pool, schedule = RackPool.from_site(question().site), choice.schedule
+    rests = pool.racks * pool.rack_idle_power + schedule["service_racks"] * pool.power_above_idle(
+        1.0
+    )
     assert schedule["hall_power"].sum("hall").to_numpy() == pytest.approx(rests.to_numpy())
-    told = "\n".join(map(str, choice.verdict.breaches))
+    told = "\n".join(map(str, choice.verdict.violations))
     assert "facility_supply_temperature of warm_plant: " in told
     words = choice.reason.splitlines()[-1]
     assert words.startswith("all work that may wait rests, caps are lowered: ")

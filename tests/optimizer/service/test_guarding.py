@@ -23,7 +23,7 @@ def guarding():
         jobs={}, battery_charge={"battery_1": 0.6}, battery_discharge={"battery_1": 0}
     )
     watch = IntraIntervalController()
-    watch.begin(BEGIN, MeteringIntervalControl(site=site, planned=orders, peak=PEAK))
+    watch.start_interval(BEGIN, MeteringIntervalControl(site=site, planned=orders, peak=PEAK))
     return watch
 
 
@@ -81,7 +81,7 @@ def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
     seen = []
     looks(guarding, [2.4] * 60)
     guard = MeteringIntervalControl(site=moments.site(), planned=DispatchOrders(jobs={}), peak=PEAK)
-    guard.look = lambda **told: seen.append(told)
+    guard.check_meter = lambda **told: seen.append(told)
     guarding.begin(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
     guarding.look(now, meter(1.0))
@@ -109,7 +109,7 @@ def filling(believed):
     site, watch = moments.site(), IntraIntervalController()
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 2.0})
     limit = site.equipment["chilled_plant"].supply_limit
-    watch.begin(
+    watch.start_interval(
         BEGIN,
         MeteringIntervalControl(site=site, planned=orders, peak=PEAK),
         {"chilled_plant": believed},

@@ -76,12 +76,12 @@ def other_future(now, how):
         jobs=other_jobs(work.jobs, now, how=how),
         arrivals=other_jobs(work.arrivals, now, how=how),
     )
-    return without_future(here.world.record, now, how=how), other
+    return without_future(here.inputs.record, now, how=how), other
 
 
 def known_future():
     here = small_days.setting()
-    return here.world.record, here.workload
+    return here.inputs.record, here.workload
 
 
 def decided(policy, now, future):
@@ -95,16 +95,16 @@ def decided(policy, now, future):
     made = {
         "immediate": lambda: immediate_policy(here.site, record),
         "threshold": lambda: threshold_capped_policy(here.site, record),
-        "optimal": lambda: MpcPolicy(here.site, record, workload=workload, listen=listen),
+        "optimal": lambda: MpcPolicy(here.site, record, workload=workload, on_decision=listen),
         "cvar": lambda: StochasticMpcPolicy(
-            here.site, record, workload=workload, count=3, listen=listen
+            here.site, record, workload=workload, count=3, on_decision=listen
         ),
         "perfect": lambda: MpcPolicy(
-            here.site, record, workload=workload, until=here.world.end, listen=listen
+            here.site, record, workload=workload, until=here.inputs.end, on_decision=listen
         ),
     }[policy]()
     calm = state.initial_state(here.site, now, peak_power=2.5, grid_import_power=1.5)
-    queue = open_queue(RackPool.of(here.site), here.workload.jobs, now)
+    queue = open_queue(RackPool.from_site(here.site), here.workload.jobs, now)
     return made.orders(Observation(state=calm, queue=queue)), schedules
 
 
@@ -131,8 +131,8 @@ def test_rules_do_not_look_ahead_either(policy, how):
 def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
     """Its peak is that of the mean work, in the weather that was expected."""
     here = small_days.setting()
-    other = replace(here.world, record=without_future(here.world.record, START, how=how))
-    other_begin = BacktestCase.of(here.site, other, load_scale=0.6).begin
+    other = replace(here.inputs, record=without_future(here.inputs.record, START, how=how))
+    other_begin = BacktestCase.of(here.site, other, load_scale=0.6).initial_state
     assert other_begin.identical(here.begin)
     assert float(other_begin["peak_power"]) > 1.0
 

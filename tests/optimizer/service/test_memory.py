@@ -24,11 +24,11 @@ def kept(tmp_path, believed):
 def test_an_estimate_comes_back_with_what_was_learned(kept, believed):
     back = read_estimate(kept, moments.site())
     assert back.state.equals(believed.state)
-    assert back.spread == believed.spread
-    assert back.memory.keys() == believed.memory.keys()
+    assert back.standard_error == believed.spread
+    assert back.filters.keys() == believed.memory.keys()
     for key, memory in believed.memory.items():
-        assert back.memory[key].bank.bounds == memory.bank.bounds
-        assert back.memory[key].habit == memory.habit
+        assert back.filters[key].filter_bank.bounds == memory.filter_bank.bounds
+        assert back.filters[key].stuck_detector == memory.stuck_detector
 
 
 @pytest.mark.parametrize("learned", [None, [], "x", [["tank_level", "tank_1", {}]], [[1, 2]]])
@@ -43,6 +43,6 @@ def test_what_was_not_learned_or_is_spoilt_is_learned_anew(kept, believed, learn
     kept.write_text(json.dumps(content))
     back = read_estimate(kept, moments.site())
     assert back.state.equals(believed.state)
-    assert back.memory == {}
+    assert back.filters == {}
     later = back.state.assign_coords(instant=back.state["instant"] + np.timedelta64(15, "m"))
-    assert estimate_state(moments.site(), later, last=back).memory.keys() == believed.memory.keys()
+    assert estimate_state(moments.site(), later, last=back).filters.keys() == believed.memory.keys()

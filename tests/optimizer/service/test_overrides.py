@@ -25,7 +25,7 @@ def held(path, **others):
 
 
 def test_nobody_holds_at_first(path):
-    assert HoldRegister(path).hold(NOW) is None
+    assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_a_hold_has_author_reason_and_end(path):
@@ -36,7 +36,7 @@ def test_a_hold_has_author_reason_and_end(path):
 
 def test_a_hold_survives_a_restart(path):
     before = held(path, hours=2.0).hold(NOW)
-    assert HoldRegister(path).hold(NOW + 7199.0) == before
+    assert HoldRegister(path).in_force(NOW + 7199.0) == before
 
 
 def test_a_hold_without_an_end_lasts_until_it_is_released(path):
@@ -45,7 +45,7 @@ def test_a_hold_without_an_end_lasts_until_it_is_released(path):
     assert overrides.release().author == "Erika"
     assert overrides.hold(NOW) is None
     assert overrides.release() is None
-    assert HoldRegister(path).hold(NOW) is None
+    assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_it_is_held_until_the_last_person_ends(path):
@@ -53,29 +53,29 @@ def test_it_is_held_until_the_last_person_ends(path):
     overrides = held(path, hours=1.0)
     overrides.set_hold(author="Max", reason="storm", now=NOW + 60.0, hours=2.0)
     overrides.set_hold(author="Ida", reason="a look", now=NOW + 120.0, hours=0.1)
-    both = HoldRegister(path).hold(NOW + 1000.0)
+    both = HoldRegister(path).in_force(NOW + 1000.0)
     assert (both.author, both.reason) == ("Erika and Max", "Erika: test of pumps; Max: storm")
     assert (both.since, both.until) == (NOW, NOW + 60.0 + 7200.0)
-    assert HoldRegister(path).hold(NOW + 3601.0).author == "Max"
-    assert HoldRegister(path).hold(NOW + 7261.0) is None
+    assert HoldRegister(path).in_force(NOW + 3601.0).author == "Max"
+    assert HoldRegister(path).in_force(NOW + 7261.0) is None
 
 
 def test_a_person_may_change_the_end_of_an_own_hold(path):
     overrides = held(path)
     overrides.set_hold(**WHO, now=NOW, hours=1.0)
-    assert HoldRegister(path).hold(NOW).until == NOW + 3600.0
+    assert HoldRegister(path).in_force(NOW).until == NOW + 3600.0
 
 
 def test_a_file_of_one_person_is_still_read(path):
     path.write_text(json.dumps(WHO | {"since": NOW, "until": None}))
-    assert HoldRegister(path).hold(NOW).author == "Erika"
+    assert HoldRegister(path).in_force(NOW).author == "Erika"
 
 
 def test_of_several_holds_a_broken_one_still_holds(path):
     whole = WHO | {"since": NOW, "until": NOW + 60.0}
     path.write_text(json.dumps({"holds": [whole, {"author": "Max"}]}))
-    assert HoldRegister(path).hold(NOW).author == "Erika and gigatwin"
-    assert HoldRegister(path).hold(NOW + 61.0).author == "gigatwin"
+    assert HoldRegister(path).in_force(NOW).author == "Erika and gigatwin"
+    assert HoldRegister(path).in_force(NOW + 61.0).author == "gigatwin"
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ def test_of_several_holds_a_broken_one_still_holds(path):
 )
 def test_a_broken_file_holds(path, content):
     path.write_bytes(content)
-    hold = HoldRegister(path).hold(NOW)
+    hold = HoldRegister(path).in_force(NOW)
     assert hold.author == "gigatwin"
     assert hold.reason == "hold.json is broken: it may have held"
     assert HoldRegister(path).release() == hold
-    assert HoldRegister(path).hold(NOW) is None
+    assert HoldRegister(path).in_force(NOW) is None
 
 
 def test_a_folder_in_the_place_of_the_file_holds(path):
     path.mkdir()
-    assert HoldRegister(path).hold(NOW).author == "gigatwin"
+    assert HoldRegister(path).in_force(NOW).author == "gigatwin"
 
 
 def test_a_kill_between_two_writes_leaves_the_old_or_the_new(path, monkeypatch):
@@ -125,7 +125,7 @@ def test_a_kill_between_two_writes_leaves_the_old_or_the_new(path, monkeypatch):
             overrides.release()
     path.with_name(".hold.json.1.1.draft").write_bytes(b'{"auth')
     assert path.read_bytes() == before
-    assert HoldRegister(path).hold(NOW).author == "Erika"
+    assert HoldRegister(path).in_force(NOW).author == "Erika"
 
 
 @pytest.fixture
@@ -151,25 +151,25 @@ def test_a_person_is_obeyed_though_the_disk_is_full(path, full_disk):
     overrides = HoldRegister(path)
     full_disk.fill()
     overrides.set_hold(**WHO, now=NOW)
-    assert overrides.hold(NOW).author == "Erika"
+    assert overrides.in_force(NOW).author == "Erika"
     assert "no space left" in overrides.trouble
     full_disk.empty()
-    assert overrides.hold(NOW).author == "Erika"
+    assert overrides.in_force(NOW).author == "Erika"
     assert overrides.trouble == ""
-    assert HoldRegister(path).hold(NOW).author == "Erika"
+    assert HoldRegister(path).in_force(NOW).author == "Erika"
 
 
 def test_a_full_disk_stops_neither_the_end_nor_the_release(path, full_disk):
     passed = [0.0, 3600.0, 3600.0]
-    overrides = HoldRegister(path, passed=lambda: passed.pop(0))
+    overrides = HoldRegister(path, monotonic=lambda: passed.pop(0))
     overrides.set_hold(**WHO, now=NOW, hours=1.0)
     full_disk.fill()
-    assert overrides.hold(NOW + 3600.0) is None
+    assert overrides.in_force(NOW + 3600.0) is None
     overrides.set_hold(**WHO, now=NOW)
     assert overrides.release().author == "Erika"
-    assert overrides.hold(NOW) is None
+    assert overrides.in_force(NOW) is None
     assert (
-        HoldRegister(path).hold(NOW) is not None
+        HoldRegister(path).in_force(NOW) is not None
     )  # after a restart it is the safe one that counts
 
 
@@ -189,7 +189,7 @@ def test_a_full_disk_stops_neither_the_end_nor_the_release(path, full_disk):
 def test_hostile_texts_become_one_plain_line(path, text, kept):
     overrides = HoldRegister(path)
     overrides.set_hold(author=text, reason=text, now=NOW)
-    hold = HoldRegister(path).hold(NOW)
+    hold = HoldRegister(path).in_force(NOW)
     assert (hold.author, hold.reason) == (kept, kept)
     json.dumps(kept, ensure_ascii=False).encode()
 
@@ -200,7 +200,7 @@ def test_a_text_that_says_nothing_or_too_much_is_refused(path, text):
     for words in ({**WHO, "author": text}, {**WHO, "reason": text}):
         with pytest.raises(ServiceError, match="needs 1 to 500 characters"):
             overrides.set_hold(**words, now=NOW)
-    assert overrides.hold(NOW) is None
+    assert overrides.in_force(NOW) is None
 
 
 @pytest.mark.parametrize("hours", [0.0, -1.0, float("nan"), float("inf"), MAX_HOLD_H + 1.0])
@@ -229,7 +229,7 @@ def test_an_order_that_no_start_will_find_is_no_success(tmp_path):
     overrides = HoldRegister(path)
     overrides.set_hold(**WHO, now=NOW)
     with pytest.raises(ServiceError, match=r"hold\.json.*make room"):
-        overrides.must_be_kept()
+        overrides.require_stored()
     path.rmdir()
-    assert overrides.hold(NOW) is not None  # tried again
-    overrides.must_be_kept()
+    assert overrides.in_force(NOW) is not None  # tried again
+    overrides.require_stored()

@@ -16,14 +16,14 @@ class Times:
         self.start()
 
     def start(self):
-        self.overrides = HoldRegister(self.path, passed=lambda: self.moment)
+        self.overrides = HoldRegister(self.path, monotonic=lambda: self.moment)
 
     def pass_by(self, seconds):
         self.now, self.moment = self.now + seconds, self.moment + seconds
 
     @property
     def hold(self):
-        return self.overrides.hold(self.now)
+        return self.overrides.in_force(self.now)
 
 
 @pytest.fixture

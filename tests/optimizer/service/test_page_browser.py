@@ -65,13 +65,13 @@ def visit(browser, server):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text))
+        page.check("pageerror", lambda error: troubles.append(str(error)))
+        page.check("console", lambda message: troubles.append(message.text))
         lost = []
-        page.on("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
+        page.check("requestfailed", lambda request: lost.append(f"{request.url} {request.failure}"))
         page.goto(server.url)
         try:
-            sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+            sync_api.predict(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
         except AssertionError as error:
             error.add_note(f"{page.text_content('.now')}; lost: {lost}")
             raise
@@ -91,7 +91,7 @@ def faults(page):
 
 
 def wait_for_word(page, text):
-    sync_api.expect(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
+    sync_api.predict(page.locator("#word")).to_have_text(text, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -101,7 +101,7 @@ def test_page_is_well_set(visit, width, scheme):
     assert faults(page) == {}
     page.hover("#power svg.plot")
     assert faults(page) == {}
-    page.mouse.move(0, 0)
+    page.mouse.update(0, 0)
     page.click("#hold")
     assert faults(page) == {}
 
@@ -189,7 +189,7 @@ def test_other_states_are_well_set(visit, board, width):
                 "severity": "high",
                 "cause": "broker",
                 "text": long,
-                "mend": long,
+                "remedy": long,
             }
         ]
         * 30,
@@ -277,8 +277,10 @@ def test_nothing_leaves_loopback_and_the_page_is_small(browser, server):
     context = browser.new_context()
     page = context.new_page()
     answers = []
-    page.on("request", lambda asked: asked.is_navigation_request() and answers.clear())  # watch.js
-    page.on("response", lambda answer: answers.append(answer))
+    page.check(
+        "request", lambda asked: asked.is_navigation_request() and answers.clear()
+    )  # watch.js
+    page.check("response", lambda answer: answers.append(answer))
     page.goto(server.url)
     page.wait_for_selector("#work svg.plot")
     with page.expect_response(lambda answer: answer.status == 304):
@@ -350,7 +352,7 @@ def test_what_follows_a_hold_is_told(visit, board, changes, said):
     held = {**decision(), "source": "hold", "reason": "no sensor is believed"}
     board.changes = {"decision": held, **changes}
     page = visit()
-    sync_api.expect(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+    sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
     assert page.locator("#hold").is_visible()
 
 
@@ -358,7 +360,7 @@ def test_what_is_done_within_the_quarter_hour_is_told(visit, board):
     board.changes = {"guarded": "the meter shows 171.2 MW from the grid: jobs are capped by 9.0 MW"}
     page = visit()
     said = "Within the quarter-hour, the meter shows 171.2 MW from the grid: jobs are capped by 9.0"
-    sync_api.expect(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
+    sync_api.predict(page.locator("#why")).to_contain_text(said, timeout=PATIENCE)
 
 
 def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
@@ -368,7 +370,7 @@ def test_of_limits_that_no_plan_keeps_each_has_a_line(visit, board):
     )
     board.changes = {"missing": refused}
     page = visit()
-    sync_api.expect(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
+    sync_api.predict(page.locator("#why")).to_contain_text("work rests", timeout=PATIENCE)
     lines = page.locator("#why").inner_text().splitlines()
     assert [line.split(":")[0] for line in lines[1:3]] == ["water", "chips"]
 
@@ -425,7 +427,7 @@ def test_a_page_that_came_without_its_program_is_loaded_again(browser, server):
     assert faults(page) == {}
     for path in refused:
         page.unroute(path)
-    sync_api.expect(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
+    sync_api.predict(page.locator("#site")).to_contain_text("rhine", timeout=PATIENCE)
     page.wait_for_selector("#work svg.plot")
     assert page.is_enabled("#hold")
     context.close()

@@ -60,7 +60,7 @@ def of_part(problem):
 
 def drawn(made=None, **sensors):
     made, picture = made or outcome(), StatusView(moments.site())
-    picture.add(made, moments.observed(made.estimate.state, **sensors))
+    picture.update(made, moments.observed(made.estimate.state, **sensors))
     return picture
 
 
@@ -84,7 +84,7 @@ def is_plain(shown):
 
 
 def test_before_the_first_decision_there_are_limits_and_an_empty_past():
-    shown = StatusView(moments.site()).show()
+    shown = StatusView(moments.site()).as_snapshot()
     assert shown["past"] == {"time": [], "temperatures": {}}
     assert shown["limits"]["grid_import_power"] == 4.7
     assert {row["value"] for row in shown["limits"]["temperatures"]} == {None}
@@ -96,8 +96,8 @@ def test_before_the_first_decision_there_are_limits_and_an_empty_past():
 def test_a_decision_is_shown_whole(made):
     picture = StatusView(moments.site())
     observed = moments.observed(made().estimate.state)
-    picture.add(made(), observed)
-    shown = picture.show()
+    picture.update(made(), observed)
+    shown = picture.as_snapshot()
     assert is_plain(shown)
     count = len(shown["plan"]["time"])
     assert count == min(DISPLAYED_INTERVALS, made().choice.schedule.sizes["time"])
@@ -157,11 +157,11 @@ def test_what_no_sensor_shows_is_null_and_not_zero():
     observed = observed.assign_coords(renewable=["solar_1", "wind_1"])
     observed["renewable_used_power"] = "renewable", lost
     picture = StatusView(moments.site())
-    picture.add(made, observed)
-    past = picture.show()["past"]
+    picture.update(made, observed)
+    past = picture.as_snapshot()["past"]
     assert past["work_power"] == [None]
     assert past["renewable_power"] == [None]
-    assert is_plain(picture.show())
+    assert is_plain(picture.as_snapshot())
 
 
 @pytest.mark.parametrize("without", [[], ["battery_1"], ["tank_1"], [*STORES]])
@@ -170,10 +170,10 @@ def test_a_site_without_a_store_has_none_in_its_picture(without):
     left = {name: machine for name, machine in site.equipment.items() if name not in without}
     bare = site.with_equipment(left)
     state = states.initial_state(bare, moments.start(), peak_power=3.0, grid_import_power=1.2)
-    made = DecisionEngine(site=bare, decide=fails).run(moments.facts(state))
+    made = DecisionEngine(site=bare, solve_problem=fails).decide(moments.facts(state))
     picture = StatusView(bare)
-    picture.add(made, moments.observed(state))
-    shown = picture.show()
+    picture.update(made, moments.observed(state))
+    shown = picture.as_snapshot()
     assert is_plain(shown)
     names = {name for store, name in STORES.items() if store not in without}
     for part in ("past", "plan"):
@@ -209,17 +209,17 @@ def test_beside_a_meter_of_means_stands_the_mean_that_was_promised():
     made, picture = outcome(), StatusView(moments.site(), is_averaged=True)
     told = {"intervals": [{"scheduled_mw": 3.0, "p10_mw": 2.9, "p90_mw": 3.1}]}
     observed = moments.observed(made.estimate.state)
-    picture.add(made, observed, told)
-    picture.add(replace(made, time=made.time + QUARTER_HOUR), observed, told)
-    assert picture.show()["past"]["planned_power"][-1] == 3.0
+    picture.update(made, observed, told)
+    picture.update(replace(made, time=made.time + QUARTER_HOUR), observed, told)
+    assert picture.as_snapshot()["past"]["planned_power"][-1] == 3.0
 
 
 def test_the_past_is_a_day_long():
     picture, made = StatusView(moments.site()), outcome()
     observed = moments.observed(made.estimate.state)
     for step in range(DISPLAYED_INTERVALS + 5):
-        picture.add(replace(made, time=made.time + step * QUARTER_HOUR), observed)
-    past = picture.show()["past"]
+        picture.update(replace(made, time=made.time + step * QUARTER_HOUR), observed)
+    past = picture.as_snapshot()["past"]
     assert len(past["time"]) == DISPLAYED_INTERVALS
     assert past["time"][0] == "2026-06-16T01:15:00Z"
     assert {len(column) for name, column in past.items() if name != "temperatures"} == {

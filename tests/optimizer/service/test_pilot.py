@@ -54,8 +54,10 @@ def power(queue, orders):
 
 def room(outcome):
     """Return what an outcome's schedule leaves to jobs in its first quarter-hour. [MW]"""
-    pool, first = RackPool.of(moments.site()), outcome.choice.schedule.isel(time=0)
-    floor = pool.racks * pool.rack_idle_power + first["service_racks"] * float(pool.power(1.0))
+    pool, first = RackPool.from_site(moments.site()), outcome.choice.schedule.isel(time=0)
+    floor = pool.racks * pool.rack_idle_power + first["service_racks"] * float(
+        pool.power_above_idle(1.0)
+    )
     return float(first["hall_power"].sum() - floor)
 
 
@@ -172,7 +174,7 @@ def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
     blind = next_facts(outcome, quarters=2, without=SILENT)
     assert pilot.run(blind).choice.source is ScheduleSource.HOLD
     seen = pilot.run(later)
-    assert not seen.estimate.is_useless
+    assert not seen.estimate.is_unusable
     assert seen.choice.source is not ScheduleSource.HOLD
 
 
@@ -237,8 +239,8 @@ def test_a_rule_starts_no_more_than_there_is_power():
     site = moments.site()
     tight = site.replace(site.grid.name, import_limit=3.0, ramp=9.0)
     queue = moments.pressed(small_days.queue(), *range(len(small_days.queue().jobs)))
-    pilot = DecisionEngine(site=tight, decide=fails)
-    outcome = pilot.run(moments.facts(queue=queue))
+    pilot = DecisionEngine(site=tight, solve_problem=fails)
+    outcome = pilot.decide(moments.facts(queue=queue))
     assert outcome.choice.source is ScheduleSource.RULE
     assert float(outcome.choice.schedule["grid_import_power"].max()) < 3.0
     assert power(queue, outcome.orders) <= room(outcome) + 1e-5
@@ -248,12 +250,12 @@ def test_a_rule_starts_no_more_than_there_is_power():
 def test_where_nothing_is_possible_nothing_is_remembered():
     site = moments.site()
     none = site.replace(site.grid.name, import_limit=0.4)
-    pilot = DecisionEngine(site=none, decide=fails)
+    pilot = DecisionEngine(site=none, solve_problem=fails)
     with pytest.raises(NoScheduleError):
-        pilot.run(moments.facts(battery_level=0.32))
+        pilot.decide(moments.facts(battery_level=0.32))
     assert pilot.caps == {}
     pilot.site = site
-    assert pilot.run(moments.facts(moments.calm())).time == time_axes.to_utc(small_days.START)
+    assert pilot.decide(moments.facts(moments.calm())).time == time_axes.to_utc(small_days.START)
 
 
 @pytest.mark.slow
@@ -265,7 +267,7 @@ def test_where_nothing_is_possible_what_runs_rests():
     facts = next_facts(outcome, battery_level=0.32)
     assert facts.queue.running.any()
     with pytest.raises(LoadShedError, match="grid_import_power is broken by") as caught:
-        DecisionEngine(site=none, decide=fails).run(facts)
+        DecisionEngine(site=none, solve_problem=fails).decide(facts)
     rests = caught.value.outcome
     assert rests.orders.jobs == {}
     assert room(rests) == pytest.approx(0.0, abs=1e-9)

@@ -28,14 +28,14 @@ def setting():
 def outcome(setting):
     """Return what an idle site does, nobody having ordered anything."""
     site, scene = setting.site, build_scene(setting, seed=SEED)
-    plant = SimulatedFacility(site, scene.surroundings, scene.begin, seed=SEED)
+    plant = SimulatedFacility(site, scene.boundary_conditions, scene.initial_state, seed=SEED)
     cluster = SimulatedScheduler(site, scene.workload, start=plant.now)
     still = {(f"{s}_{way}", f"{s}_1"): 0.0 for s in ("battery", "tank") for way in WAYS}
     still |= {("renewable_used_power", name): 0.0 for name in ("solar_1", "wind_1")}
     for racks in scene.service_racks:
         cluster.advance(0.25, racks)
         halls = hall_powers(site, work_power=0.0, service_racks=racks)
-        plant.follow({("hall_power", hall): power for hall, power in halls.items()} | still)
+        plant.run_with({("hall_power", hall): power for hall, power in halls.items()} | still)
     return SimulationResult(
         record=plant.record(),
         queue=cluster.queue,
@@ -47,8 +47,8 @@ def outcome(setting):
 def test_the_world_is_as_long_as_the_run(setting):
     scene = build_scene(setting, seed=SEED)
     assert len(scene.service_racks) == STEPS
-    assert scene.surroundings.sizes["time"] == 15 * STEPS
-    assert scene.workload.arrivals.arrival.max() <= setting.world.end
+    assert scene.boundary_conditions.sizes["time"] == 15 * STEPS
+    assert scene.workload.arrivals.arrival.max() <= setting.inputs.end
 
 
 def test_a_judgement_counts_and_settles(setting, outcome):
@@ -70,7 +70,7 @@ def test_a_run_that_was_stopped_is_judged_as_far_as_it_went(setting, outcome):
     )
     judgement = settle_run(setting, part, seed=SEED)
     assert judgement.as_json()["steps"] == 2
-    assert judgement.course["electricity_price"].notnull().all()
+    assert judgement.trajectory["electricity_price"].notnull().all()
 
 
 def test_a_judgement_is_written_whole(setting, outcome, tmp_path):

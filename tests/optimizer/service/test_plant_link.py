@@ -26,13 +26,13 @@ FULL = "journal/1: No space left on device; make room on the disk"
 def test_the_newest_reading_is_that_of_any_sensor():
     """Proves: 10 s, of the battery, though the connection's meter was heard 60 s ago."""
     window = LiveState(site())
-    assert newest_reading_age(window.observed(NOON)) is None
+    assert newest_reading_age(window.present(NOON)) is None
     for name in ("grid_import_power", "battery_level"):
         window.add(metadata_of(name))
     window.add(value_of("grid_import_power", 2000.0))
-    assert newest_reading_age(window.observed(NOON + 60 * SECOND)) == 60.0
+    assert newest_reading_age(window.present(NOON + 60 * SECOND)) == 60.0
     window.add(value_of("battery_level", 50.0, time=NOON + 50 * SECOND))
-    assert newest_reading_age(window.observed(NOON + 60 * SECOND)) == 10.0
+    assert newest_reading_age(window.present(NOON + 60 * SECOND)) == 10.0
 
 
 def test_a_heartbeat_is_no_reading():
@@ -43,8 +43,8 @@ def test_a_heartbeat_is_no_reading():
     window.add(value_of("grid_import_power", 2000.0))
     late = NOON + 60 * SECOND
     window.add(value_of("plant_heartbeat", 1.8e12, time=late))
-    assert float(window.observed(late)["plant_heartbeat_age"]) == 0.0
-    assert newest_reading_age(window.observed(late)) == 60.0
+    assert float(window.present(late)["plant_heartbeat_age"]) == 0.0
+    assert newest_reading_age(window.present(late)) == 60.0
 
 
 def test_what_was_never_heard_hides_nothing_that_fell_silent():
@@ -56,17 +56,17 @@ def test_what_was_never_heard_hides_nothing_that_fell_silent():
     for label in ("hall_1-r0001", "hall_1-r0002"):
         window.add(metadata_of("rack_power", label))
     window.add(value_of("rack_power", 60.0, label="hall_1-r0001"))
-    assert _stale(window.observed(NOON), 300 * SECOND) == []
-    (told,) = _stale(window.observed(NOON + 600 * SECOND), 300 * SECOND)
+    assert _stale(window.present(NOON), 300 * SECOND) == []
+    (told,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
     assert told == "rack_power of hall_1-r0001: 10 min"
     window.add(value_of("rack_power", 60.0, label="hall_1-r0002", time=NOON + 60 * SECOND))
-    (told,) = _stale(window.observed(NOON + 600 * SECOND), 300 * SECOND)
+    (told,) = _stale(window.present(NOON + 600 * SECOND), 300 * SECOND)
     assert told == "rack_power of hall_1-r0001 and 1 more: 10 min"
 
 
 def link_to(folder, *, is_simulated):
     told = ServiceConfig(
-        broker="mqtt://127.0.0.1:1", files=small_days.files(), is_simulated=is_simulated
+        broker="mqtt://127.0.0.1:1", series_files=small_days.files(), is_simulated=is_simulated
     )
     return PlantLink(moments.site(), told, folder)
 
@@ -82,9 +82,9 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     fine = SimpleNamespace(trouble="", alarm="", record_trouble="")
     partners = SimpleNamespace(trouble=lambda _: "", record_trouble="")
     series = SimpleNamespace(alarm=lambda _: "")
-    watch = AlarmMonitor(link, partners, series=series, overrides=fine)
-    watch.look(np.datetime64("2026-06-16T00:00", "us"), None, "")
-    (alarm,) = watch.alarms.show()
+    watch = AlarmMonitor(link, partners, series=series, hold_register=fine)
+    watch.update(np.datetime64("2026-06-16T00:00", "us"), None, "")
+    (alarm,) = watch.alarms.as_snapshot()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
     assert link.trouble == ""
 
@@ -99,9 +99,9 @@ def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
         estimate=SimpleNamespace(said=()),
         absent=(),
     )
-    watch = AlarmMonitor(link, fine, series=SimpleNamespace(alarm=lambda _: ""), overrides=fine)
-    watch.look(NOON, last, "")
-    told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.show()}
+    watch = AlarmMonitor(link, fine, series=SimpleNamespace(alarm=lambda _: ""), hold_register=fine)
+    watch.update(NOON, last, "")
+    told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
     assert told["connection"] == str(steep)
 
 
@@ -185,7 +185,7 @@ def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
     now = outcome.time + 5 * np.timedelta64(1, "m")
     link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
     assert (link._actuator._sequence, link._actuator.last.halls) == (sequence, before.halls)
-    eased, _ = LoadShedding.of(outcome.queue, outcome.orders.jobs).by(0.05)
+    eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
     link.follow(outcome, replace(outcome.orders, jobs=eased), now)
     after = link._actuator.last
     assert link.caps == eased != before.jobs

@@ -38,10 +38,10 @@ def short(monkeypatch):
 def told(folder, site=SMALL, now=NOW, **words):
     """Return what is looked at by its name, without series and broker unless words say so."""
     settings = ServiceConfig(
-        broker=NOBODY, files=small_days.files(), page_port=0, is_simulated=True
+        broker=NOBODY, series_files=small_days.files(), page_port=0, is_simulated=True
     )
     found = run_preflight_checks(site, replace(settings, **words), folder, now=now)
-    return {look.what: look for look in islice(found, None if "broker" in words else 5)}
+    return {look.name: look for look in islice(found, None if "broker" in words else 5)}
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
 
 def test_a_look_is_shown_as_it_is_worded(capsys):
     """Sensitivity: a title in brackets was taken for markup, and lost or an error."""
-    assert print_checks([PreflightCheck(what="site", found="Hall [new] of [/var/lib/x]")])
+    assert print_checks([PreflightCheck(name="site", result="Hall [new] of [/var/lib/x]")])
     assert "Hall [new] of [/var/lib/x]" in capsys.readouterr().out
 
 

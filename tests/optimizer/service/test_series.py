@@ -117,8 +117,8 @@ def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_
     """No file changes: the year after is laid on all the same."""
     files = small_days.files(prices=copies["prices"], weather=small_days.typical_year(tmp_path))
     series = LiveSeries(SITE, files)
-    series.record(time_axes.to_utc("2026-12-01"))
-    record = series.record(time_axes.to_utc("2026-12-30"))
+    series.current(time_axes.to_utc("2026-12-01"))
+    record = series.current(time_axes.to_utc("2026-12-30"))
     times = record["time"].to_numpy()[record["air_temperature"].notnull().to_numpy()]
     assert times[-1] > time_axes.to_utc("2027-01-02")
 
@@ -151,8 +151,8 @@ def told(copies, moment, **others):
     for path in copies.values():
         when = int((now - np.timedelta64(2, "D")).astype(np.int64)) * 1000
         os.utime(path, ns=(when, when))
-    series.record(now)
-    return series.alarm(now), series.show(now)["short"]
+    series.current(now)
+    return series.alarm_text(now), series.as_snapshot(now)["short"]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +215,6 @@ def test_what_files_lack_is_logged_as_they_are_read(copies, tmp_path):
     )
     site = SITE.model_copy(update={"reserves": {"fcr": product("fcr")}})
     with capture_logs() as logs:
-        LiveSeries(site, small_days.files(**copies, reserves=reserves)).record(NOW)
+        LiveSeries(site, small_days.files(**copies, reserves=reserves)).current(NOW)
     (told,) = (one["notes"] for one in logs if one["event"] == "series read")
     assert "reserves.csv: not read: fcr_kw" in told

@@ -62,7 +62,7 @@ def test_a_hold_given_while_it_starts_is_in_force(tmp_path, monkeypatch):
 
     Sensitivity: the HOLD was on disk, read by nobody, and the next order wrote over it.
     """
-    told = ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files(), page_port=0)
+    told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files(), page_port=0)
     seen = []
 
     class Page(startup.PageServer):

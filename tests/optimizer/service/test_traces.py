@@ -47,7 +47,9 @@ def test_a_trace_of_any_length_asks_for_its_share_around_new_year(tmp_path, days
     end = start + 3 * DAY
     trace = hourly(tmp_path / "mine.csv", days=days)
     found = read_trace(trace, start=start - 14 * DAY, end=end)
-    jobs = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False).jobs
+    jobs = workload_from_jobs(
+        found, SMALL, start=start, end=end, load_scale=0.5, is_closed=False
+    ).jobs
     is_new = jobs.arrival > start
     busy = (jobs.length * jobs.racks)[is_new].sum() / 72
     assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.02)
@@ -75,6 +77,6 @@ def test_the_jobs_that_ship_stand_for_any_month(day):
     start = time_axes.to_utc(day)
     found = synthetic(start - 14 * DAY, start + 7 * DAY)
     end = start + 7 * DAY
-    work = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, close=False)
+    work = workload_from_jobs(found, SMALL, start=start, end=end, load_scale=0.5, is_closed=False)
     busy = (work.arrivals.length * work.arrivals.racks).sum() / (21 * 24)
     assert busy == pytest.approx(0.5 * SMALL.racks, rel=0.15)

@@ -35,7 +35,7 @@ def points():
     """Return the points that a plant with the agreed ones lets us write."""
     binder = PointBinder(site())
     for metadata in announced_metadata(site()):
-        binder.learn(metadata)
+        binder.register(metadata)
     return binder.integration_points
 
 

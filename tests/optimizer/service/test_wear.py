@@ -36,10 +36,10 @@ def filled(folder, course):
 
 def test_a_lost_cop_is_an_alarm(tmp_path):
     filled(tmp_path, np.r_[np.full(8, 1.0), np.full(4, 1.087)])
-    text, severity, mend = DriftMonitor(moments.site(), tmp_path).alarm()
+    text, severity, remedy = DriftMonitor(moments.site(), tmp_path).alarm()
     assert text.startswith("the chillers of chilled_plant lost 8% of their COP since")
     assert severity is Severity.LOW
-    assert "maintenance" in mend
+    assert "maintenance" in remedy
 
 
 def test_a_grave_loss_is_graver_and_a_repair_is_none(tmp_path):
@@ -76,16 +76,16 @@ def test_what_is_kept_comes_back(tmp_path):
 def test_a_calibration_is_begun_once_a_day(tmp_path):
     """There is no archive: the process ends by itself, and nothing is kept."""
     wear = DriftMonitor(moments.site(), tmp_path)
-    wear.look(NOW)
+    wear.update(NOW)
     assert wear._process is None  # the service settles first
-    wear.look(NOW + HOUR)
+    wear.update(NOW + HOUR)
     process = wear._process
-    wear.look(NOW + HOUR)
+    wear.update(NOW + HOUR)
     process.join()
     assert process.exitcode == 0
-    wear.look(NOW + 2 * HOUR)
+    wear.update(NOW + 2 * HOUR)
     assert wear._process is None
-    wear.look(NOW + 3 * HOUR)
+    wear.update(NOW + 3 * HOUR)
     assert wear._process is None
     assert read_calibrations(tmp_path / CALIBRATIONS_FILE) == []
 
@@ -93,20 +93,20 @@ def test_a_calibration_is_begun_once_a_day(tmp_path):
 def test_a_calibration_that_takes_too_long_is_not_waited_for_and_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "calibrate_last_week", hang)
     wear = DriftMonitor(moments.site(), tmp_path)
-    wear.look(NOW)
-    wear.look(NOW + HOUR)
+    wear.update(NOW)
+    wear.update(NOW + HOUR)
     process = wear._process
-    wear.look(NOW + HOUR)
+    wear.update(NOW + HOUR)
     assert process.is_alive()
-    wear.look(NOW + 3 * HOUR)
+    wear.update(NOW + 3 * HOUR)
     assert wear._process is None
     assert not process.is_alive()
 
 
 def test_a_simulated_plant_is_not_calibrated(tmp_path):
-    wear = DriftMonitor(moments.site(), tmp_path, is_asleep=True)
-    wear.look(NOW)
-    wear.look(NOW + DAY)
+    wear = DriftMonitor(moments.site(), tmp_path, is_disabled=True)
+    wear.update(NOW)
+    wear.update(NOW + DAY)
     assert wear._process is None
 
 

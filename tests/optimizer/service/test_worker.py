@@ -145,7 +145,7 @@ def test_whoever_waits_for_an_answer_is_told_at_once_that_the_service_ends():
     """Proves: a solver that hangs does not keep a service from its end, and is not started anew."""
     with SolverProcess(solve=moody) as worker:
         child = process(worker)
-        timer = threading.Timer(0.3, worker.end)
+        timer = threading.Timer(0.3, worker.abort)
         timer.start()
         for _ in range(2):
             with pytest.raises(SolverError, match="the service ends"):

@@ -216,7 +216,7 @@ def test_a_typical_year_goes_on_across_new_year(prices, tmp_path):
     assert at(world, "air_pressure", "2026-12-31T12:00") == pytest.approx(100.364)
     assert at(world, "air_pressure", "2027-01-01T12:00") == pytest.approx(100.0)
     assert at(world, "air_pressure", "2027-01-02T12:00") == pytest.approx(100.001)
-    inside = world.record["air_temperature"].sel(
+    inside = world.series["air_temperature"].sel(
         time=slice(world.start, world.end - time_axes.QUARTER_HOUR)
     )
     assert inside.notnull().all()

@@ -13,11 +13,11 @@ def test_a_piece_without_width_is_left_at_once():
     held = FixedSegments(
         names=("one.segment",),
         steps=np.arange(3),
-        piece=np.array([1, 0, 3]),
+        segment=np.array([1, 0, 3]),
         width=np.array([[0.0, 2.0, 3.0, 0.0]] * 3),
-        is_chain=True,
+        is_ordered=True,
     )
     values = {"one.segment": np.array([[0.0, 0.0, 0.0, 0.0], [0.0] * 4, [0.0, 2.0, 3.0, 0.0]])}
-    assert held.moved(values, 0).tolist() == [1, 1, 2]
+    assert held.next_segments(values, 0).tolist() == [1, 1, 2]
     full = {"one.segment": np.array([[0.0, 2.0, 0.0, 0.0]] * 3)}
-    assert held.moved(full, 0).tolist()[0] == 2
+    assert held.next_segments(full, 0).tolist()[0] == 2

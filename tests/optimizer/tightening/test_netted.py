@@ -75,5 +75,5 @@ def test_a_plan_that_trades_at_one_price_needs_no_second_solve():
     prices = np.random.default_rng(0).uniform(10.0, 90.0, 48)
     found = solve_problem(problem(where, outlook(prices, service=1.0)))
     both = np.minimum(found.values["grid.import_power"], found.values["grid.export_power"])
-    assert found.held == ()
+    assert found.fixed_segments == ()
     assert both.max() == pytest.approx(0.0, abs=1e-9)

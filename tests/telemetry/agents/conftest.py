@@ -30,7 +30,7 @@ def workload():
     length = np.array([1.0, 2.0, 1.5, 3.0, 1.0])
     jobs = Jobs(
         number=np.arange(5),
-        kind=np.array([1, 1, 1, 1, 1]),
+        kind_index=np.array([1, 1, 1, 1, 1]),
         arrival=arrival,
         deadline=arrival + (length * 5.0 * 3600).astype("timedelta64[s]"),
         length=length,
@@ -52,8 +52,8 @@ def scene(small, workload):
     begin = state.initial_state(small, START, peak_power=2.0, grid_import_power=1.0)
     return SimulationScenario(
         site=small,
-        surroundings=variables.tag_dataset(around),
-        begin=begin,
+        boundary_conditions=variables.tag_dataset(around),
+        initial_state=begin,
         workload=workload,
         service_racks=[2.0] * (HOURS * 4),
         seed=3,
@@ -105,5 +105,5 @@ class Script:
 
 def _done():
     receipt = PublishToken()
-    receipt.settle(True)
+    receipt.complete(True)
     return receipt

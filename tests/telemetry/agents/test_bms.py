@@ -44,7 +44,7 @@ def plant(small):
             ("facility_supply_temperature", "warm_plant"): temperature,
         }
         water = WaterSetPoints(supply={"warm_plant": 38.0, "chilled_plant": 18.0})
-        load = JobPlacement(small).load({"hall_1": 0.6, "hall_2": 0.6})
+        load = JobPlacement(small).rack_load({"hall_1": 0.6, "hall_2": 0.6})
         return machine_readings(small, truth, {}, water=water), rack_readings(small, truth, load)
 
     return at
@@ -152,7 +152,7 @@ def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
         clock, echo = echo, clock
     assert clock.value == NOW.astype("datetime64[ms]").astype(int)
     assert echo.value == 123.0
-    assert requests.is_heard(NOW)
+    assert requests.is_integration_alive(NOW)
 
 
 def test_topics_are_those_of_the_bus(make, plant):

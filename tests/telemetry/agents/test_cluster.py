@@ -36,11 +36,11 @@ def cap(power, *, hall="hall_1", sequence=1, issued=START):
 
 
 def running(cluster):
-    return {job.number: job.cap for job in cluster.at_work}
+    return {job.number: job.cap for job in cluster.running_jobs}
 
 
 def test_ordered_jobs_run_and_the_others_wait(cluster):
-    assert cluster.obey(orders({0: 1.0, 2: 0.8}), START).is_applied
+    assert cluster.apply_job_orders(orders({0: 1.0, 2: 0.8}), START).is_applied
     cluster.advance(0.25, 2.0)
     assert running(cluster) == {0: 1.0, 2: 0.8}
 
@@ -55,8 +55,8 @@ def test_ordered_jobs_run_and_the_others_wait(cluster):
     ],
 )
 def test_bad_orders_are_refused_with_a_reason_and_the_old_ones_hold(cluster, order, reason):
-    cluster.obey(orders({0: 1.0}, sequence=5), START)
-    status = cluster.obey(order, START)
+    cluster.apply_job_orders(orders({0: 1.0}, sequence=5), START)
+    status = cluster.apply_job_orders(order, START)
     assert not status.is_applied
     assert reason in status.reason
     cluster.advance(0.25, 2.0)
@@ -64,7 +64,7 @@ def test_bad_orders_are_refused_with_a_reason_and_the_old_ones_hold(cluster, ord
 
 
 def test_without_renewal_what_runs_goes_on_and_nothing_starts(cluster):
-    cluster.obey(orders({0: 1.0, 1: 0.9}, valid=QUARTER), START)
+    cluster.apply_job_orders(orders({0: 1.0, 1: 0.9}, valid=QUARTER), START)
     for _ in range(3):
         cluster.advance(0.25, 2.0)
     assert running(cluster) == {0: 1.0, 1: 0.9}
@@ -76,14 +76,14 @@ def test_without_any_orders_nothing_runs(cluster):
 
 
 def test_no_more_jobs_run_than_there_are_racks_and_it_is_said(cluster):
-    cluster.obey(orders(dict.fromkeys(range(4), 1.0)), START)
+    cluster.apply_job_orders(orders(dict.fromkeys(range(4), 1.0)), START)
     _, said = cluster.advance(0.25, 8.0)  # 20 racks are left for four jobs of 6
     assert len(running(cluster)) == 3
     assert [status.reason for status in said] == ["1 jobs wait for racks"]
 
 
 def test_no_hall_is_led_beyond_its_cap_and_it_is_said(small, cluster):
-    cluster.obey(orders(dict.fromkeys(range(3), 1.0)), START)
+    cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     uncapped = hall_powers(small, work_power=18 * (0.132 - 0.024), service_racks=2.0)["hall_1"]
     assert cluster.cap(cap(0.95 * uncapped), START).is_applied
     progress, said = cluster.advance(0.25, 2.0)
@@ -94,7 +94,7 @@ def test_no_hall_is_led_beyond_its_cap_and_it_is_said(small, cluster):
 
 
 def test_a_cap_that_caps_cannot_keep_drops_the_laxest_jobs(cluster):
-    cluster.obey(orders(dict.fromkeys(range(3), 1.0)), START)
+    cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     cluster.cap(cap(0.336 + 0.3), START)  # 14 idle racks draw 0.336 MW
     cluster.advance(0.25, 0.0)
     assert 0 < len(running(cluster)) < 3
@@ -130,7 +130,7 @@ def test_jobs_are_told_when_they_arrive_and_not_before(cluster):
 
 
 def test_what_is_done_is_told(small, cluster):
-    cluster.obey(orders({0: 1.0}), START)
+    cluster.apply_job_orders(orders({0: 1.0}), START)
     cluster.advance(0.25, 2.0)
     queue = cluster.snapshot().queue(small)
     assert queue.done.tolist() == [0.25, 0.0, 0.0, 0.0, 0.0]

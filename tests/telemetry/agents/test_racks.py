@@ -24,7 +24,7 @@ def load(small):
     placement = JobPlacement(small)
     placement.place([RunningJob(number=1, racks=20.0, cap=1.0)], 2.0)
     busy = 22 * 0.132 + 6 * 0.024
-    return placement.load({"hall_1": busy / 2, "hall_2": busy / 2})
+    return placement.rack_load({"hall_1": busy / 2, "hall_2": busy / 2})
 
 
 def batches(small, load, seed=0, count=1):

@@ -69,7 +69,7 @@ def test_a_heartbeat_keeps_requests_alive(requests):
 
 
 def test_before_anything_was_heard_the_plant_looks_after_itself(requests):
-    assert not requests.is_heard(NOW)
+    assert not requests.is_integration_alive(NOW)
     assert set(requests.set_points(NOW).values()) == {0.0, np.inf}
 
 
@@ -185,15 +185,15 @@ def test_as_many_chillers_run_as_are_asked_for(small):
     requests = SetPointRequests(strict(small), period=QUARTER)
     assert ON not in requests.set_points(NOW)
     for units in (1.0, 0.0):
-        assert requests.ask(CHILLERS, units, now=NOW) == ""
+        assert requests.accept(CHILLERS, units, now=NOW) == ""
         assert requests.set_points(NOW)[ON] == units
-    assert "lies between 0 and 2" in requests.ask(CHILLERS, 3.0, now=NOW)
+    assert "lies between 0 and 2" in requests.accept(CHILLERS, 3.0, now=NOW)
     assert ON not in requests.set_points(NOW + 4 * QUARTER)
     requests.is_local = True
     assert ON not in requests.set_points(NOW)
     requests.is_local = False
     for circuit in ("chilled_plant", "warm_plant"):  # a service withdraws all that it may ask for
-        assert requests.ask((CHILLERS[0], circuit), None, now=NOW) == ""
+        assert requests.accept((CHILLERS[0], circuit), None, now=NOW) == ""
     assert ON not in requests.set_points(NOW)
 
 

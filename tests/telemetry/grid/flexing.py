@@ -90,7 +90,7 @@ def agent_of(broker, folder, meter=lambda _: 100.0):
         agent="rhine",
         issuers={"tso-1": public_jwk_set(key("tso-1"))},
         least=60.0,
-        targets=LoadTargetStore(folder / "targets.json", feed="rhine", most=150.0),
+        targets=LoadTargetStore(folder / "targets.json", feed="rhine", max_power=150.0),
         meter=meter,
         key=key("rhine"),
     )
@@ -100,7 +100,7 @@ class Partner:
     """Somebody who sets targets and hears power states."""
 
     def __init__(self, broker):
-        self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", is_clean=True)
+        self.client = Client(broker.url, client_id=f"tso-{os.getpid()}", clean_session=True)
         self.client.connect()
         assert self.client.subscribe(STATUS).wait(DEADLINE)
 
@@ -111,7 +111,7 @@ class Partner:
 
     def hear(self):
         """Return the next power state: envelope and feed."""
-        messages = until(lambda: self.client.take(limit=1))
+        messages = until(lambda: self.client.poll(limit=1))
         self.client.acknowledge(messages)
         told = json.loads(messages[0].payload)
         signing.verify_signature(told["data"], public_jwk_set(key("rhine")), kind=FLEX_KIND)

@@ -118,8 +118,8 @@ def is_read(told):
 def test_a_power_state_is_what_its_schema_says(correlation):
     asked = LoadTarget(start=NOON, end=None, feeds=(), power=80.0, is_best_effort=True)
     state = PowerFeedState(
-        least=0.0,
-        most=150.0,
+        min_target=0.0,
+        max_power=150.0,
         targets=[FeedTarget(target=asked, is_active=True, correlation=ID)],
         load=79.0,
         is_in_flight=True,

@@ -16,7 +16,7 @@ def told(*looks, flight=None):
     found = []
     for step, (measured, planned, limit) in enumerate(looks):
         event = flight.look(measured, planned, limit=limit, now=NOW + step * QUARTER)
-        found.append((event, flight.is_on))
+        found.append((event, flight.is_ramping))
     return found
 
 

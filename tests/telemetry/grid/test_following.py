@@ -200,7 +200,7 @@ time.sleep(600)
     states = []
 
     def heard(state):
-        for message in watcher.take(timeout=0.05):
+        for message in watcher.poll(timeout=0.05):
             known = public_jwk_set(load_or_create_key(tmp_path))
             states.append(
                 json.loads(signing.verify_signature(message.payload, known, kind="status"))

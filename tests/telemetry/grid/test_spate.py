@@ -22,13 +22,13 @@ class Hours:
 def test_the_first_are_told_and_the_rest_are_counted():
     passed = Hours()
     spate = LogRateLimiter(passed)
-    assert [spate.admits("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [False] * 5
-    assert spate.admits("dso")  # one sender takes no other's room
-    assert spate.rest() == []
+    assert [spate.allows("tso") for _ in range(MAX_LOGGED + 5)] == [True] * MAX_LOGGED + [False] * 5
+    assert spate.allows("dso")  # one sender takes no other's room
+    assert spate.drain_suppressed() == []
     passed.now = LOG_PERIOD_S
-    assert spate.rest() == [("tso", 5)]
-    assert spate.rest() == []
-    assert spate.admits("tso")
+    assert spate.drain_suppressed() == [("tso", 5)]
+    assert spate.drain_suppressed() == []
+    assert spate.allows("tso")
 
 
 def test_a_partner_that_sends_nonsense_without_end_fills_no_record(tmp_path):

@@ -24,7 +24,7 @@ def asked(power=100.0, *, start=None, end=None, feeds=(), best=False):
 class Desk:
     def __init__(self, folder):
         self.folder, self.count = folder, 0
-        self.book = LoadTargetStore(folder / "targets.json", feed="rhine", most=150.0)
+        self.book = LoadTargetStore(folder / "targets.json", feed="rhine", max_power=150.0)
 
     def take(self, *targets, by="tso", at=0, now=0, signed=None):
         self.count += 1
@@ -35,10 +35,10 @@ class Desk:
             signed=signed or f"h.s{self.count}.x",
             targets=targets,
         )
-        return self.book.take(by, message, NOW + now * MINUTE)
+        return self.book.accept(by, message, NOW + now * MINUTE)
 
     def limit(self, by="tso"):
-        return self.book.limit(by, EDGES)[0].tolist()
+        return self.book.limit_by_interval(by, EDGES)[0].tolist()
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_they_are_there_after_a_restart(desk):
     desk.take(asked(100.0, end=45, best=True))
     again = Desk(desk.folder)
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
-    assert again.book.held(NOW) == desk.book.held(NOW)
+    assert again.book.current_and_future(NOW) == desk.book.held(NOW)
     with pytest.raises(MessageError, match="taken before"):
         again.take(asked(120.0), signed="h.s1.y")
 
@@ -204,7 +204,7 @@ def test_what_is_unconfirmed_is_known_after_a_restart(desk):
     desk.take(asked(90.0), by="dso")
     again = Desk(desk.folder).book
     assert again.unconfirmed == (("c1", ""), ("c2", ""))
-    again.confirmed([("c1", "")])
+    again.mark_confirmed([("c1", "")])
     assert Desk(desk.folder).book.unconfirmed == (("c2", ""),)
 
 

@@ -23,8 +23,8 @@ def test_a_silence_counts_without_the_pauses_of_the_sender(seed):
     """Each silence is held against all pauses, one by one."""
     dice = random.Random(seed)
     coverage, pauses, silent, beat, last = PointCoverage(), [], 0, 1000, 1000
-    coverage.beat(1000)
-    coverage.hear(POINT, 1000)
+    coverage.record_heartbeat(1000)
+    coverage.record(POINT, 1000)
     for second in [*sorted(dice.sample(range(1001, 20_000), 60)), 20_000]:
         if dice.random() < 0.7 and second < 20_000:
             pauses += (
@@ -33,16 +33,16 @@ def test_a_silence_counts_without_the_pauses_of_the_sender(seed):
                 else []
             )
             beat = second
-            coverage.beat(second)
+            coverage.record_heartbeat(second)
         else:
             length = second - last - overlap(last, second, pauses)
             silent += (
                 length - coverage.period if length > coverage.period + REPEAT_TOLERANCE_S else 0
             )
             last = second
-            coverage.hear(POINT, second)
+            coverage.record(POINT, second)
     total = 20_000 - 1000 - overlap(1000, 20_000, pauses)
-    told = [one["share"] for one in coverage.worst(20_000)]
+    told = [one["share"] for one in coverage.worst_points(20_000)]
     assert told == ([max(1.0 - silent / total, 0.0)] if silent else [])
 
 
@@ -56,8 +56,8 @@ def test_nobody_walks_through_years_of_pauses():
     coverage = PointCoverage()
     coverage._pauses, coverage._starts = Long(), Long()
     for second in range(0, 100_000, 1000):
-        coverage.beat(second)
-        coverage.hear(POINT, second)
+        coverage.record_heartbeat(second)
+        coverage.record(POINT, second)
     for second in range(100_000, 101_000, HEARTBEAT_PERIOD_S):
-        coverage.beat(second)
-    assert coverage.worst(101_000)[0]["gaps"] == 9
+        coverage.record_heartbeat(second)
+    assert coverage.worst_points(101_000)[0]["gaps"] == 9

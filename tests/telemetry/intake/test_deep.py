@@ -9,7 +9,7 @@ from telemetry.ingest.dead_letter import DeadLetterStore, RackWidthGuard
 def test_a_site_of_two_kinds_of_racks_loses_none(small, chips):
     """Judged by the median, all large racks were refused where a little over half are small."""
     deep = RackWidthGuard(DeadLetterStore(None), None)
-    assert deep.is_sound((f"a/{n}" for n in range(small)), chips)
-    assert deep.is_sound((f"b/{n}" for n in range(small * 9 // 10)), 72)
-    assert all(deep.is_sound([f"b/{n}"], 72) for n in range(small * 9 // 10))
-    assert not deep.is_sound(["b/0"], 4096)
+    assert deep.accepts((f"a/{n}" for n in range(small)), chips)
+    assert deep.accepts((f"b/{n}" for n in range(small * 9 // 10)), 72)
+    assert all(deep.accepts([f"b/{n}"], 72) for n in range(small * 9 // 10))
+    assert not deep.accepts(["b/0"], 4096)

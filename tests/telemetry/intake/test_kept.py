@@ -66,7 +66,7 @@ def test_the_last_word_before_a_restart_is_known_after_it(tmp_path):
     with Service(tmp_path) as service:
         service.wire.send(metadata(unit="%"), value(0, 50.0))
         until(lambda: len(service.wire.acknowledged) == 2)
-        assert service.ingester._archiver.commit(everything=True)  # writes the file
+        assert service.ingester._archiver.commit(include_open=True)  # writes the file
         service.wire.send(metadata(unit="1"), value(60, 0.5))
         service.wire.send_raw((ITEMS[0][0], b"spoilt"))
         until(lambda: len(service.wire.acknowledged) == 5)

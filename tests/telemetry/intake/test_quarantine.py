@@ -32,9 +32,9 @@ def numbers(folder, stem):
 def test_sound_messages_are_kept_whole_and_apart_from_poison(tmp_path):
     kept = DeadLetterStore(tmp_path / "q", tmp_path)
     for number in range(10):
-        kept.put_whole("a/topic", str(number), bytes(150))
+        kept.add_rejected("a/topic", str(number), bytes(150))
     for number in range(1000):
-        kept.put("a/topic", str(number), bytes(150))
+        kept.add_undecodable("a/topic", str(number), bytes(150))
     assert numbers(tmp_path / "q", "late") == list(range(10))
     assert 6 < len(numbers(tmp_path / "q", "poison")) < 14
     (line, *_) = (tmp_path / "q" / "late.jsonl").read_text().splitlines()
@@ -47,7 +47,7 @@ def test_how_many_had_to_give_way_is_told(tmp_path):
     for first in range(0, LINES, 10):  # processes that follow one another
         kept = DeadLetterStore(tmp_path / "q", tmp_path)
         for number in range(first, first + 10):
-            kept.put_whole("a/topic", str(number), bytes(150))
+            kept.add_rejected("a/topic", str(number), bytes(150))
     left = numbers(tmp_path / "q", "late")
     assert left == list(range(LINES - len(left), LINES))
     assert 15 < len(left) < 30
@@ -59,7 +59,7 @@ def test_how_many_had_to_give_way_is_told(tmp_path):
 def test_a_disk_that_takes_nothing_is_no_reason_to_stop(tmp_path):
     (tmp_path / "q").write_text("a file")
     kept = DeadLetterStore(tmp_path / "q", tmp_path)
-    kept.put_whole("a/topic", "0", b"")
+    kept.add_rejected("a/topic", "0", b"")
     (tmp_path / "q").unlink()
-    kept.put_whole("a/topic", "1", b"")
+    kept.add_rejected("a/topic", "1", b"")
     assert numbers(tmp_path / "q", "late") == [1]

@@ -77,13 +77,13 @@ def test_power_factors_and_signs_of_life_have_no_unit():
 def test_the_binder_remembers_what_strangers_said_of_themselves():
     binder = PointBinder(sites.load_site("small"))
     assert binder.metadata(PUMP.point) is None
-    assert binder.learn(PUMP) is None
+    assert binder.register(PUMP) is None
     assert binder.metadata(PUMP.point) == PUMP
     known = next(iter(announced_metadata(sites.load_site("small"))))
-    binder.learn(known)
+    binder.register(known)
     assert binder.metadata(known.point) == known
     changed = replace(known, integration="MEPAI")
-    binder.learn(changed)
+    binder.register(changed)
     assert binder.metadata(known.point) == changed
 
 
@@ -92,5 +92,5 @@ def test_the_binder_remembers_what_strangers_said_of_themselves():
 def test_archive_and_window_agree(value, age):
     """Proves: what is worked out once a point says of each value what the window is told."""
     sample = PointValue(point=PUMP.point, time=NOON, value=value, quality=1)
-    once = unbound_point_limits(PUMP).verdict(sample, age * 1_000_000)
+    once = unbound_point_limits(PUMP).check(sample, age * 1_000_000)
     assert once is check_unbound(PUMP, sample, NOON + age * SECOND)

@@ -23,7 +23,9 @@ LONG_AGO = np.datetime64("2000-01-01", "us")
 def batches(*, without=(), more=()):
     """Return a batch of each rack of the site, but for some, and of some more."""
     named = [
-        (hall.name, f"r{rack + 1:04d}") for hall in SITE.of(ITHall) for rack in range(hall.racks)
+        (hall.name, f"r{rack + 1:04d}")
+        for hall in SITE.machines_of(ITHall)
+        for rack in range(hall.racks)
     ]
     return [
         RackBatch(
@@ -53,13 +55,13 @@ def points(*, renamed=()):
 
 
 def numbered():
-    return [(hall, n) for hall in SITE.of(ITHall) for n in range(1, hall.racks + 1)]
+    return [(hall, n) for hall in SITE.machines_of(ITHall) for n in range(1, hall.racks + 1)]
 
 
 def heard(*samples):
     apart = RackNameMismatch(SITE)
     for sample in samples:
-        apart.hear(sample)
+        apart.observe(sample)
     return apart
 
 
@@ -149,7 +151,7 @@ def cap(power, *without):
         issued=NOW,
         expires=NOW + np.timedelta64(30, "m"),
         power_cap=power,
-        without=without,
+        excluded_racks=without,
     )
 
 

@@ -17,7 +17,7 @@ def test_every_point_is_bound_by_its_metadata_alone():
     for listed in list_points(site()):
         object_type, point_type, name, _ = listed.metadata.point.split("/", 3)
         hidden = f"{object_type}/{point_type}/{name}/{abs(hash(listed.metadata.point))}"
-        binding = binder.learn(decode(*encode(replace(listed.metadata, point=hidden))))
+        binding = binder.register(decode(*encode(replace(listed.metadata, point=hidden))))
         assert (binding.meaning, binding.machine) == (listed.meaning, listed.machine)
         assert binding.label == (listed.label or "")
     assert not binder.unknown
@@ -65,16 +65,16 @@ def test_every_point_is_bound_by_its_metadata_alone():
     ],
 )
 def test_units_become_canonical_and_back(variable, unit, value, canonical):
-    binding = PointBinder(site()).learn(metadata_of(variable, unit=unit))
-    assert binding.canonical(value) == pytest.approx(canonical)
-    assert binding.wire(canonical) == pytest.approx(value)
+    binding = PointBinder(site()).register(metadata_of(variable, unit=unit))
+    assert binding.to_canonical(value) == pytest.approx(canonical)
+    assert binding.to_wire(canonical) == pytest.approx(value)
 
 
 def test_states_are_read_by_their_texts():
     turned = metadata_of("battery_available", state_text=((0, "AVAILABLE"), (1, "NotAvailable")))
-    binding = PointBinder(site()).learn(turned)
-    assert [binding.canonical(value) for value in (0.0, 1.0)] == [1.0, 0.0]
-    assert binding.wire(1.0) == 0.0
+    binding = PointBinder(site()).register(turned)
+    assert [binding.to_canonical(value) for value in (0.0, 1.0)] == [1.0, 0.0]
+    assert binding.to_wire(1.0) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_states_are_read_by_their_texts():
 )
 def test_a_machine_that_is_not_available_is_believed_whatever_its_vendor_calls_it(no):
     told = metadata_of("battery_available", state_text=((0, no), (1, "Available")))
-    binding = PointBinder(site()).learn(told)
-    assert [binding.canonical(value) for value in (0.0, 1.0)] == [0.0, 1.0]
+    binding = PointBinder(site()).register(told)
+    assert [binding.to_canonical(value) for value in (0.0, 1.0)] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("value", [2.0, 0.6, -1.0, 1e30, float("nan")])
 def test_a_machine_of_unknown_state_is_not_available(value):
     states = ((0, "NotAvailable"), (1, "Available"), (2, "Bypass"))
-    binding = PointBinder(site()).learn(metadata_of("battery_available", state_text=states))
-    assert binding.canonical(value) == 0.0
-    assert np.isnan(PointBinder(site()).learn(metadata_of("battery_status")).canonical(value))
+    binding = PointBinder(site()).register(metadata_of("battery_available", state_text=states))
+    assert binding.to_canonical(value) == 0.0
+    assert np.isnan(PointBinder(site()).register(metadata_of("battery_status")).to_canonical(value))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_machine_of_unknown_state_is_not_available(value):
 def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
     binder = PointBinder(site())
     told = metadata_of("battery_available", state_text=states)
-    assert binder.learn(told) is None
+    assert binder.register(told) is None
     assert binder.counters == {"unknown states": 1}
     assert "NotAvailable and Available are wanted" in binder.unknown[told.point]
 
@@ -130,7 +130,7 @@ def test_a_machine_of_which_one_state_is_not_told_is_not_bound(states):
 def test_what_nobody_knows_is_listed(changes, reason):
     binder = PointBinder(site())
     strange = metadata_of("grid_import_power", **changes)
-    assert binder.learn(strange) is None
+    assert binder.register(strange) is None
     assert binder.unknown[strange.point].startswith(reason)
     assert binder.counters[reason.partition(":")[0]] == 1
 
@@ -138,45 +138,47 @@ def test_what_nobody_knows_is_listed(changes, reason):
 def test_points_of_other_sites_are_ignored():
     binder = PointBinder(site())
     other = metadata_of("grid_import_power", point="PowerMeter/ActivePower/rhine/grid_1/power")
-    assert binder.learn(other) is None
+    assert binder.register(other) is None
     assert binder.counters == {"other site": 1}
     assert not binder.unknown
 
 
 def test_a_second_sensor_of_one_quantity_is_a_spare():
     binder = PointBinder(site())
-    binder.learn(metadata_of("grid_import_power"))
+    binder.register(metadata_of("grid_import_power"))
     twin_point = metadata_of("grid_import_power", point="PowerMeter/ActivePower/small/other")
-    assert binder.learn(twin_point).is_spare
-    assert binder.doubled == {("grid_import_power", "grid_1")}
-    assert not binder.learn(metadata_of("grid_import_power")).is_spare
+    assert binder.register(twin_point).is_spare
+    assert binder.redundant == {("grid_import_power", "grid_1")}
+    assert not binder.register(metadata_of("grid_import_power")).is_spare
 
 
 def test_a_second_request_or_state_of_one_sense_is_refused():
     binder = PointBinder(site())
     for variable in ("battery_request", "battery_available"):
         known = metadata_of(variable)
-        binder.learn(known)
+        binder.register(known)
         object_type, point_type, *_ = known.point.split("/")
         twin_point = replace(known, point=f"{object_type}/{point_type}/small/other")
-        assert binder.learn(twin_point) is None
+        assert binder.register(twin_point) is None
         assert binder.unknown[twin_point.point].startswith("doubled point")
-    assert binder.doubled == set()
+    assert binder.redundant == set()
 
 
 def test_metadata_that_changes_its_unit_is_refused_until_somebody_looks():
     binder = PointBinder(site())
     known = metadata_of("grid_import_power")
     changed = replace(known, unit="MW")
-    assert binder.learn(known) is binder.learn(replace(known, serves=()))  # no change of sense
+    assert binder.register(known) is binder.register(
+        replace(known, serves=())
+    )  # no change of sense
     for _ in range(3):
-        assert binder.learn(changed) is None
+        assert binder.register(changed) is None
     assert binder.get(known.point) is None
-    assert binder.changed == (known.point,)
+    assert binder.changed_points == (known.point,)
     assert binder.counters == {"metadata changed": 1}
-    assert binder.accept(known.point).canonical(2.0) == 2.0
-    assert binder.learn(changed) is not None
-    assert binder.changed == ()
+    assert binder.accept(known.point).to_canonical(2.0) == 2.0
+    assert binder.register(changed) is not None
+    assert binder.changed_points == ()
     assert not binder.unknown
 
 
@@ -189,15 +191,15 @@ def test_a_unit_that_is_spelled_otherwise_is_no_change(was, now):
     variable = "facility_flow" if "/" in was else variable
     binder = PointBinder(site())
     known = metadata_of(variable, unit=was)
-    assert binder.learn(known) is binder.learn(replace(known, unit=now)) is not None
+    assert binder.register(known) is binder.register(replace(known, unit=now)) is not None
 
 
 def test_metadata_that_changes_and_changes_back_still_waits():
     binder = PointBinder(site())
     known = metadata_of("battery_request")
-    binder.learn(known)
-    binder.learn(replace(known, integration="MEPAI"))
-    assert binder.learn(known) is None
+    binder.register(known)
+    binder.register(replace(known, integration="MEPAI"))
+    assert binder.register(known) is None
     assert binder.accept(known.point) is not None
     assert binder.integration_points == {("battery_request", "battery_1"): known.point}
 
@@ -206,6 +208,6 @@ def test_strange_points_cannot_fill_the_memory():
     binder = PointBinder(site())
     for number in range(MAX_UNKNOWN_POINTS + 10):
         path = f"Teapot/Status/small/{number}"
-        binder.learn(PointMetadata(point=path, object_type="Teapot", point_type="Status"))
+        binder.register(PointMetadata(point=path, object_type="Teapot", point_type="Status"))
     assert len(binder.unknown) == MAX_UNKNOWN_POINTS
     assert binder.counters["unknown point"] == MAX_UNKNOWN_POINTS + 10

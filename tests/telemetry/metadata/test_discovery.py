@@ -59,9 +59,9 @@ def test_the_draft_names_the_machines_and_kinds_of_the_site(name):
     site = sites.load_site(name)
     discovery = SiteDiscovery(name)
     for point in announced_metadata(site):
-        discovery.hear(point)
+        discovery.observe(point)
     for hall, rack in batches_of(site):
-        discovery.hear(batch_of(site, hall, rack))
+        discovery.observe(batch_of(site, hall, rack))
     drafted = tomllib.loads(discovery.draft())["equipment"]
     assert drafted.keys() >= site.equipment.keys() - {"genset_1"}
     known = {name for name, table in drafted.items() if "kind" in table}
@@ -81,20 +81,20 @@ def test_the_draft_says_what_it_cannot_know():
     level = next(
         p for p in announced_metadata(SMALL) if p.object_id == "battery_1" and p.unit == "%"
     )
-    discovery.hear(level)
-    discovery.hear(PointValue(point=level.point, time=START, value=71.0))
-    discovery.hear(PointValue(point=level.point, time=START, value=64.0))
-    discovery.hear(replace(level, point="BESS/GenericPoint/other/x/y"))
+    discovery.observe(level)
+    discovery.observe(PointValue(point=level.point, time=START, value=71.0))
+    discovery.observe(PointValue(point=level.point, time=START, value=64.0))
+    discovery.observe(replace(level, point="BESS/GenericPoint/other/x/y"))
     draft = discovery.draft()
     assert '[equipment.battery_1]\nkind = "battery"' in draft
     assert "# standard = ...  # or else: capacity, power" in draft
     assert "# largest GenericPoint State Of Charge: 71 %" in draft
-    assert discovery.strangers == {"other": 1}
+    assert discovery.other_sites == {"other": 1}
 
 
 def test_names_that_would_break_a_file_are_quoted():
     discovery = SiteDiscovery("small")
-    discovery.hear(
+    discovery.observe(
         PointMetadata(
             point="CDU/LiquidTemperature/small/a",
             object_type="CDU",
@@ -110,7 +110,7 @@ def test_names_that_would_break_a_file_are_quoted():
 def test_a_name_that_no_site_file_can_have_is_told():
     discovery = SiteDiscovery("small")
     for hall in ("hall_1", "hall-2"):
-        discovery.hear(batch_of(SMALL, hall, "r0001"))
+        discovery.observe(batch_of(SMALL, hall, "r0001"))
     draft = discovery.draft()
     assert "[equipment.hall_1]\nkind" in draft
     assert "[equipment.hall-2]\n# letters, digits and _ make a name" in draft
@@ -155,32 +155,32 @@ def test_coverage_by_hand():
     """Heard at 0, 100, 200, then 500: 300 s of silence, 200 more than allowed, two repetitions."""
     coverage = PointCoverage()
     for second in (0, 100, 200, 500, 600):
-        coverage.hear("a", second)
-        coverage.hear("b", second if second < 300 else second + 9)
+        coverage.record("a", second)
+        coverage.record("b", second if second < 300 else second + 9)
     for second in range(0, 610, 10):
-        coverage.beat(second)
-    (worst,) = (one for one in coverage.worst(600) if one["point"] == "a")
+        coverage.record_heartbeat(second)
+    (worst,) = (one for one in coverage.worst_points(600) if one["point"] == "a")
     assert worst == {"point": "a", "share": pytest.approx(1 - 200 / 600), "gaps": 2}
-    (worst,) = (one for one in coverage.worst(1000) if one["point"] == "a")  # it lasts
+    (worst,) = (one for one in coverage.worst_points(1000) if one["point"] == "a")  # it lasts
     assert worst == {"point": "a", "share": pytest.approx(1 - (200 + 300) / 1000), "gaps": 5}
 
 
 def test_a_plant_that_is_dead_has_no_gaps():
     coverage = PointCoverage()
-    coverage.beat(0)
-    coverage.hear("a", 0)
-    coverage.beat(100)
-    coverage.hear("a", 100)
-    coverage.beat(1000)  # it was away for 900 s
-    coverage.hear("a", 1000)
-    assert coverage.worst(1000) == []
+    coverage.record_heartbeat(0)
+    coverage.record("a", 0)
+    coverage.record_heartbeat(100)
+    coverage.record("a", 100)
+    coverage.record_heartbeat(1000)  # it was away for 900 s
+    coverage.record("a", 1000)
+    assert coverage.worst_points(1000) == []
 
 
 def test_values_out_of_order_are_no_gaps():
     coverage = PointCoverage()
     for second in (500, 100, 580, 90):
-        coverage.hear("a", second)
-    assert coverage.worst(580) == []
+        coverage.record("a", second)
+    assert coverage.worst_points(580) == []
 
 
 def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
@@ -236,7 +236,7 @@ class Bus:
 
     def subscribe(self, *_, **__):
         receipt = PublishToken()
-        receipt.settle(True)
+        receipt.complete(True)
         return receipt
 
     def connect(self):

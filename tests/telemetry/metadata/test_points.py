@@ -89,8 +89,8 @@ def test_chillers_have_points_where_plans_commit_them():
 def test_every_word_is_declared_and_every_unit_converts():
     for meaning in POINT_MEANINGS:
         canonical = variables.variable_definition(meaning.variable).unit
-        if meaning.negative:
-            assert variables.variable_definition(meaning.negative).unit == canonical
+        if meaning.reverse_variable:
+            assert variables.variable_definition(meaning.reverse_variable).unit == canonical
         if not meaning.states:
             assert (meaning.unit, "1" if meaning.share_of else canonical) in UNIT_CONVERSIONS
 

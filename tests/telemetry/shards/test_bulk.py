@@ -33,7 +33,7 @@ def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
         items[number] = (topic, bytes(spoilt)) if number % 2 else (topic + "x", payload)
     journal.append(items)
     data, segment = segment_of(tmp_path)
-    found = JournalChunkDecoder("rhine", is_simulated=True).scan(
+    found = JournalChunkDecoder("rhine", is_simulated=True).decode(
         data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
     )
     assert found.count == 200
@@ -51,7 +51,7 @@ def test_batches_in_bulk_are_those_that_the_decoder_reads(tmp_path):
             continue
         second = int(sample.time.astype("datetime64[s]").astype(np.int64))
         single.append((f"{sample.hall}/{sample.rack}", second, sample.values.tobytes()))
-    others = [frame for frame in found.others if is_batch(frame)]
+    others = [frame for frame in found.other_records if is_batch(frame)]
     assert len(bulk) + len(others) == len(single)
     assert set(bulk) <= set(single)
 
@@ -70,11 +70,11 @@ def test_what_is_not_finite_goes_the_slow_way(tmp_path):
     spoilt[-4:] = np.float32(np.nan).tobytes()
     journal.append([good, (bad[0], bytes(spoilt))])
     data, segment = segment_of(tmp_path)
-    found = JournalChunkDecoder("rhine").scan(
+    found = JournalChunkDecoder("rhine").decode(
         data[HEADER_BYTES:], segment, start=HEADER_BYTES, stop=2**62
     )
     assert found.batches[0].labels == ["hall_1/r0001"]
-    (frame,) = found.others
+    (frame,) = found.other_records
     assert frame.topic == bad[0]
     assert frame.payload == bytes(spoilt)
 
@@ -84,14 +84,14 @@ def test_a_tail_waits_for_what_is_being_written_and_leaves_what_is_torn(tmp_path
     append(journal, batch("r0001", 0))
     tail, scanner = JournalFollower(tmp_path, None), JournalChunkDecoder("rhine", is_simulated=True)
     data, start = tail.read()
-    found = scanner.scan(data[:-1], start.segment, start=start.offset, stop=2**62)
+    found = scanner.decode(data[:-1], start.segment, start=start.offset, stop=2**62)
     assert found.count == 0
-    assert not tail.pass_over()
-    found = scanner.scan(data, start.segment, start=start.offset, stop=2**62)
+    assert not tail.skip_segment()
+    found = scanner.decode(data, start.segment, start=start.offset, stop=2**62)
     tail.advance(found.end)
     assert tail.read()[0] == b""
     while journal.end.segment == start.segment:
         append(journal, batch("r0001", 1))
     assert tail.read()[1] == tail.position
-    assert tail.pass_over()
+    assert tail.skip_segment()
     assert tail.position.segment == start.segment + 1

@@ -72,7 +72,7 @@ def test_a_type_that_the_contract_does_not_know_is_refused():
 
 def test_a_task_is_read_as_it_was_told():
     task = IngesterConfig(url="mqtts://a:b@c", client_id="d", topics={"e/#": 1}, folder="f", ca="g")
-    assert IngesterConfig.read(task.text()) == task
+    assert IngesterConfig.from_line(task.to_line()) == task
     assert str(task.tls.ca) == "g"
     assert IngesterConfig(url="mqtt://c", client_id="d", topics={}, folder="f").tls is None
 
@@ -95,7 +95,7 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
         ) as running:
             ingester = running._ingesters["hall_1"]
             until(
-                lambda: all(one.told.get("is_connected") for one in running._ingesters.values()),
+                lambda: all(one.status.get("is_connected") for one in running._ingesters.values()),
                 deadline=DEADLINE,
             )
             plant.connect()
@@ -106,7 +106,7 @@ def test_a_killed_ingester_is_started_again_and_nothing_is_lost(tmp_path):
                 if second == 50:
                     os.kill(ingester.process.pid, signal.SIGKILL)
             until(lambda: watched(running) and is_read(running, START + 99 * SECOND))
-        assert running.troubles == {}
+        assert running.errors == {}
     finally:
         plant.stop()
         broker.stop()
@@ -147,7 +147,7 @@ def test_time_is_counted_from_when_all_listen(looks, over):
     """
     watched = Watched(looks)
     watch = _RecordingTimer(watched, watched, 1.0)
-    assert next(n for n in range(1, 1000) if watch.over(0.25)) == over
+    assert next(n for n in range(1, 1000) if watch.is_finished(0.25)) == over
 
 
 def is_read(running, moment):
@@ -193,7 +193,7 @@ def test_what_no_ingester_can_do_is_refused_at_once(tmp_path, words, told):
 
 def test_a_recording_of_a_broker_that_may_come_later_is_made(tmp_path):
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
-    assert RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"]).troubles == {}
+    assert RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"]).errors == {}
 
 
 def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
@@ -208,7 +208,7 @@ def test_ingesters_are_told_how_far_their_journals_were_read(tmp_path):
     archiver.run()
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="", topics={}, folder="")
     running = RecorderSupervisor("rhine", task, folder=tmp_path, halls=["hall_1"])
-    assert {name: one.task.seen for name, one in running._ingesters.items()} == {
+    assert {name: one.config.archived_position for name, one in running._ingesters.items()} == {
         PLANT_PARTITION: str(end),
         "hall_1": "",
     }
@@ -224,7 +224,7 @@ def test_what_a_hall_said_is_archived_though_nobody_names_it_any_more(tmp_path):
     assert list(running._ingesters) == [PLANT_PARTITION]
     running._ended.set()
     running._run()
-    assert running.left == ""
+    assert running.unarchived_reason == ""
     chips = open_archive("rhine", group="racks", root=tmp_path)
     assert chips["rack"].values.tolist() == ["hall_1/r0001"]
 
@@ -241,7 +241,7 @@ def test_a_word_that_is_no_answer_does_not_make_a_recording_deaf(tmp_path):
         '{"messages": 5}',
     ]
     ingester._hear(SimpleNamespace(stdout=io.StringIO("\n".join(lines))))
-    assert ingester.told == {"messages": 5}
+    assert ingester.status == {"messages": 5}
 
 
 def test_what_an_ingester_lost_is_told_over_all_of_its_lives(tmp_path):
@@ -266,6 +266,6 @@ def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
     (tmp_path / "sources.json").write_text("spoilt")
     task = IngesterConfig(url="mqtt://127.0.0.1:1", client_id="b", topics={}, folder=str(tmp_path))
     words = [sys.executable, "-m", "telemetry.ingest.ingester"]
-    done = subprocess.run(words, input=task.text(), capture_output=True, text=True, check=True)
+    done = subprocess.run(words, input=task.to_line(), capture_output=True, text=True, check=True)
     assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
     assert json.loads(done.stderr.splitlines()[0])["event"] == "sources forgotten"

@@ -72,10 +72,10 @@ def test_a_shard_acknowledges_what_is_durable_and_trims_what_is_archived(tmp_pat
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", fail)
         shard._trim()
-    assert "see to the disk" in shard.trouble  # and its thread lives on
+    assert "see to the disk" in shard.error  # and its thread lives on
     shard._looked = -100.0
     shard._trim()
-    assert shard.trouble == ""
+    assert shard.error == ""
     assert len(list((tmp_path / "a").glob("*.journal"))) == 1
 
 
@@ -139,11 +139,11 @@ def test_a_shard_tells_once_what_of_its_journal_is_lost(tmp_path):
     path = format.segment_path(tmp_path / "a", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
     shard = Ingester(Wire([]), Journal(tmp_path / "a"))
-    JournalFollower(tmp_path / "a", None).archived(
+    JournalFollower(tmp_path / "a", None).write_archived(
         JournalPosition(end.segment + 1, 100)
     )  # of what came after
-    (told,) = shard.damage.lost()
+    (told,) = shard.damage.new_losses()
     assert "was not archived yet is lost" in told
-    assert shard.trouble == told
-    assert shard.damage.lost() == []
-    assert shard.trouble == told
+    assert shard.error == told
+    assert shard.damage.new_losses() == []
+    assert shard.error == told

@@ -50,7 +50,7 @@ def test_several_journals_become_one_archive(tmp_path):
     assert "a batch begins with" in (tmp_path / "quarantine" / "poison.jsonl").read_text()
     kept = (tmp_path / "quarantine" / "late.jsonl").read_text()
     assert base64.b64encode(encode(batch("r0002", 206))[1]).decode() in kept
-    assert "6 s ahead of the clock here" in archiver.trouble
+    assert "6 s ahead of the clock here" in archiver.error
     (lost,) = loss_log.read_losses(tmp_path / "archive")
     assert lost["columns"] == "hall_1/r0002"
     check(tmp_path, 150)
@@ -120,7 +120,7 @@ def test_a_hall_may_have_a_name_of_two_words(tmp_path):
         append(journal := Journal(tmp_path / name), batch("r0001", second))
         journal.close()
         archive = Archive(tmp_path / "archive", "rhine")
-        assert archive.set_aside == []
+        assert archive.corrupt_copies == []
         archiver = JournalArchiver(archive, {name: tmp_path / name}, is_simulated=True)
         archiver.stop()
         archiver.run()
@@ -252,10 +252,10 @@ def test_what_could_not_be_committed_is_told(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(type(archive._keeper._store), "write", full)
         archiver.run()
-    assert archiver.is_left
-    assert "no room" in archive.trouble
+    assert archiver.has_unarchived
+    assert "no room" in archive.error
     archiver.run()
-    assert not archiver.is_left
+    assert not archiver.has_unarchived
 
 
 def full(*_, **__):

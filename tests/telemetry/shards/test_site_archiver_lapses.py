@@ -69,14 +69,14 @@ def test_a_full_archive_commits_what_there_is_and_reads_on(tmp_path):
     journal = Journal(tmp_path / "a", clock=clock_at(200))
     for second in range(150):
         append(journal, batch("r0001", second), batch("r0002", second, chips=500))
-    archive = Archive(tmp_path / "archive", "rhine", most_bytes=2_500_000)
+    archive = Archive(tmp_path / "archive", "rhine", max_bytes=2_500_000)
     archiver = JournalArchiver(archive, {"a": tmp_path / "a"}, quarantine=tmp_path / "q")
     assert archiver.step()
     assert archive.closed == START.astype("datetime64[s]").astype(int) + 150
     assert archiver.counters["frames"] == 300
-    assert archiver.trouble == ""
+    assert archiver.error == ""
     archiver._fallen = [time.monotonic()] * 3
-    assert "fell behind 3 times in an hour" in archiver.trouble
+    assert "fell behind 3 times in an hour" in archiver.error
 
 
 def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):

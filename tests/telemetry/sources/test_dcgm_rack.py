@@ -48,7 +48,7 @@ def hear(tmp_path):
         def fetch(url):
             if url not in told:
                 raise SeriesError(
-                    url, [ValidationIssue(place="exporter", value="refused", mend="start it")]
+                    url, [ValidationIssue(location="exporter", found="refused", remedy="start it")]
                 )
             return told[url]
 

@@ -73,7 +73,7 @@ def test_prices_are_fetched_as_they_came(tmp_path):
         found = fetch_series("prices", "energy-charts", asked(service), out=out)
         _, query, _ = service.asked[-1]
     assert query == {"bzn": "DE-LU", "start": "2026-03-25", "end": "2026-03-30"}
-    assert (found.intervals, found.is_kept) == (188, False)
+    assert (found.intervals, found.kept_existing_file) == (188, False)
     assert found.end == np.datetime64("2026-03-29T21:45")
     assert read_prices(out).sizes["time"] == 188
 
@@ -96,7 +96,7 @@ def test_a_worse_answer_never_takes_the_place_of_a_better_file(tmp_path, answer)
     out.write_text(json.dumps(energy_charts(96)))
     before = out.read_bytes()
     with standing_in({"/price": [answer]}) as service, contextlib.suppress(SeriesError):
-        assert fetch_series("prices", "energy-charts", asked(service), out=out).is_kept
+        assert fetch_series("prices", "energy-charts", asked(service), out=out).kept_existing_file
     assert out.read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]
 
@@ -105,7 +105,9 @@ def test_a_spoilt_file_is_replaced(tmp_path):
     out = tmp_path / "prices.json"
     out.write_text("{")
     with standing_in({"/price": [told(energy_charts(8))]}) as service:
-        assert not fetch_series("prices", "energy-charts", asked(service), out=out).is_kept
+        assert not fetch_series(
+            "prices", "energy-charts", asked(service), out=out
+        ).kept_existing_file
     assert read_prices(out).sizes["time"] == 8
 
 

@@ -85,7 +85,7 @@ def test_a_job_of_months_is_told(tmp_path):
 
 @pytest.mark.parametrize("name", ["cpu", "Cpus", "CPUS", "gpus"])
 def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
-    """Proves: a misspelt column of sizes is refused by its name and with the mend.
+    """Proves: a misspelt column of sizes is refused by its name and with the remedy.
 
     Sensitivity: without the rule this job of four runs as one of one.
     """

@@ -124,7 +124,7 @@ def test_open_meteo_that_is_broken_is_a_fault(tmp_path):
 
 @pytest.mark.parametrize("text", ["time_utc,price_eur_mwh\n2026-06-16T00:00,50\n", "[1]", "3"])
 def test_what_is_no_weather_says_what_is_wanted(tmp_path, text):
-    """Proves: prices in place of weather. Sensitivity: the mend was to "give whole JSON"."""
+    """Proves: prices in place of weather. Sensitivity: the remedy was to "give whole JSON"."""
     path = tmp_path / "prices.csv"
     path.write_text(text)
     with pytest.raises(SeriesError, match=r"prices.csv, row 1 = '.*': no weather; wanted is .*EPW"):

@@ -82,4 +82,4 @@ def test_a_block_that_cannot_be_is_told_once(tmp_path):
     """A row stands for four hours, and each of them has the fault."""
     with pytest.raises(SeriesError, match="has 1 fault") as caught:
         read_reserves(file(tmp_path, HEAD + rows("2,18,1", "-2,18,1")))
-    assert len(caught.value.faults) == 1
+    assert len(caught.value.issues) == 1

@@ -125,7 +125,7 @@ def test_absurd_values_are_faults(value):
 def test_many_faults_are_told_by_the_first_few():
     with pytest.raises(SeriesError, match="3 more like these") as caught:
         to_intervals(_rows(_hourly(8), [1e9] * 8))
-    assert len(caught.value.faults) == 6
+    assert len(caught.value.issues) == 6
 
 
 def test_doubled_lonely_sparse_and_mistyped_stamps_are_faults():

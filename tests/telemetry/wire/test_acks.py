@@ -18,7 +18,7 @@ ONE_AT_A_TIME = brokers.MOSQUITTO + "max_inflight_messages 1\n"
 
 
 def acks(*, keeps_newest=True):
-    return AcknowledgementQueue(keeps_newest=keeps_newest, counts=Counter())
+    return AcknowledgementQueue(hold_back_last=keeps_newest, counts=Counter())
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=20))
@@ -65,13 +65,13 @@ def test_another_that_comes_meanwhile_shows_that_the_broker_sends_more(monkeypat
 
 def test_what_an_earlier_connection_brought_comes_too_late():
     counts = Counter()
-    box = AcknowledgementQueue(keeps_newest=True, counts=counts)
+    box = AcknowledgementQueue(hold_back_last=True, counts=counts)
     box.add([(1, 1), (1, 2)])
-    assert box.take(1) == [1]
+    assert box.take_due(1) == [1]
     box.add([(1, 3), (2, 1), (2, 2)])
     box.begin()
-    assert not box.is_kept(2)
-    assert box.take(2) == [1]
+    assert not box.is_held_back(2)
+    assert box.take_due(2) == [1]
     assert counts == {"acknowledged": 4, "acknowledged_too_late": 1}
 
 
@@ -80,7 +80,7 @@ def test_what_an_earlier_connection_brought_comes_too_late():
 def test_the_newest_comes_again_to_a_later_connection_only(request, made, connected, kind):
     url = request.getfixturevalue(kind).url
     first = connected(url, "a/#", client_id="keeper")
-    sender = connected(url, is_clean=True)
+    sender = connected(url, clean_session=True)
     for number in range(50):
         sender.publish("a", str(number).encode(), qos=1)
     taken(first, 50)
@@ -96,7 +96,7 @@ def test_the_newest_comes_again_to_a_later_connection_only(request, made, connec
 @pytest.mark.slow
 def test_the_store_of_nats_is_never_empty_when_it_is_killed(nats, connected):
     client = connected(nats.url, "a/#")
-    sender = connected(nats.url, is_clean=True)
+    sender = connected(nats.url, clean_session=True)
     for number in range(50):
         sender.publish("a", str(number).encode(), qos=1)
     taken(client, 50)
@@ -113,7 +113,7 @@ def test_the_store_of_nats_is_never_empty_when_it_is_killed(nats, connected):
 def test_a_broker_that_sends_one_at_a_time_does_not_wait_for_ever(run, connected):
     url = run("mosquitto", ONE_AT_A_TIME).url
     client = connected(url, "a/#")
-    sender = connected(url, is_clean=True)
+    sender = connected(url, clean_session=True)
     for number in range(50):
         sender.publish("a", str(number).encode(), qos=1)
     assert [int(one.payload) for one in taken(client, 50)] == list(range(50))

@@ -30,11 +30,11 @@ class Broker:
 
 @pytest.mark.parametrize("is_known", [True, False])
 def test_what_was_denied_is_asked_for_again(is_known):
-    """Proves: who mends the access list, as the trouble asks for, need not restart us."""
+    """Proves: who remedies the access list, as the trouble asks for, need not restart us."""
     wanted, broker = SubscriptionState(), Broker("b/#")
-    receipt = wanted.want({"a/#": 1, "b/#": 0})
+    receipt = wanted.request({"a/#": 1, "b/#": 0})
     broker.connect(wanted, is_known=False)
-    assert receipt.is_settled
+    assert receipt.is_complete
     assert wanted.denied == {"b/#"}
     broker.denied = ()
     again = [("b/#", 0)] if is_known else [("a/#", 1), ("b/#", 0)]
@@ -45,7 +45,7 @@ def test_what_was_denied_is_asked_for_again(is_known):
 
 def test_what_is_denied_after_a_restart_of_the_broker_is_told():
     wanted, broker = SubscriptionState(), Broker()
-    wanted.want({"a/#": 1})
+    wanted.request({"a/#": 1})
     broker.connect(wanted, is_known=False)
     broker.denied = ("a/#",)
     broker.connect(wanted, is_known=False)

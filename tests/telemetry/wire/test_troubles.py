@@ -1,4 +1,4 @@
-"""What is wrong with a broker, with a mend that can be done."""
+"""What is wrong with a broker, with a remedy that can be done."""
 
 import socket
 
@@ -11,8 +11,8 @@ def test_two_clients_of_one_name_are_told_what_can_be_done():
         errors.client_id_conflict("gigatwin-small"),
         errors.connection_refused("bad identifier"),
     ):
-        assert "another client id" not in trouble.mend
-    assert errors.client_id_conflict("gigatwin-small").mend.startswith("end the other one")
+        assert "another client id" not in trouble.remedy
+    assert errors.client_id_conflict("gigatwin-small").remedy.startswith("end the other one")
 
 
 def test_a_name_server_that_is_away_blames_no_name():

@@ -50,7 +50,7 @@ def test_a_chiller_that_wears_is_told_with_size_and_month():
     assert change.text == "the chillers of chilled_plant lost 8% of their COP since May"
     assert change.significance > 5.0
     assert change.loss == pytest.approx(0.08, abs=0.01)
-    assert not change.is_grave
+    assert not change.is_severe
 
 
 def test_a_fouled_exchanger_is_told_with_its_day():
@@ -65,19 +65,19 @@ def test_what_is_better_is_told_as_that():
     (change,) = parameter_drifts(weeks(eir=np.r_[np.full(8, 1.2), np.full(4, 1.0)]))
     assert "won back 20% of their COP" in change.text
     assert change.loss < 0.0
-    assert not change.is_grave
+    assert not change.is_severe
 
 
 def test_a_slow_loss_is_found():
     (change,) = parameter_drifts(weeks(eir=1.0 + 0.006 * np.arange(26)))
-    assert change.is_grave
+    assert change.is_severe
     assert change.since < MONDAY + np.timedelta64(12 * 7, "D")
 
 
 def test_a_sensor_that_has_moved_is_told_in_kelvin():
     (change,) = parameter_drifts(weeks(error=0.02, offset=np.r_[np.zeros(8), np.full(3, 0.5)]))
     assert "facility_supply_temperature of warm_plant has moved by +0.48 K" in change.text
-    assert not change.is_grave
+    assert not change.is_severe
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -133,7 +133,7 @@ def test_a_plant_whose_chiller_really_wears(is_worn):
             plant = site.with_equipment({**site.equipment, "chilled_plant": worn})
         told = calibrate(site, _telemetry(plant, step))
         moved = np.timedelta64(7 * step, "D")
-        week = CalibrationSummary.of(told)
+        week = CalibrationSummary.from_calibration(told)
         found.append(
             CalibrationSummary(start=week.start + moved, end=week.end + moved, points=week.points)
         )

@@ -146,7 +146,7 @@ def test_what_no_voltage_carries_is_told(rhine, busy):
 
 
 def test_a_machine_that_stands_nowhere_is_named(rhine, busy):
-    bare = rhine.network.keeping(set(rhine.equipment) - {"ups_1"})
+    bare = rhine.network.restricted_to(set(rhine.equipment) - {"ups_1"})
     with pytest.raises(NetworkError, match=r"\[network.feeds.ups_1\]"):
         network_load_flow(rhine.with_network(bare), busy)
 

@@ -30,8 +30,8 @@ def test_pumps_follow_the_cube_of_the_flow_and_end_as_heat(outdoors) -> None:
         np.array([200.0, 100.0, 0.0]), outdoors(20.0, 15.0)
     )
     # 2 MW x 1, 0.5^3, and 0.3^3 at the least flow
-    np.testing.assert_allclose(flows.draws["critical"], [2.0, 0.25, 0.054])
-    np.testing.assert_allclose(flows.draws["warm"], [202.0, 100.25, 0.054])
+    np.testing.assert_allclose(flows.inputs["critical"], [2.0, 0.25, 0.054])
+    np.testing.assert_allclose(flows.inputs["warm"], [202.0, 100.25, 0.054])
     np.testing.assert_array_equal(flows.heat, 0.0)
 
 
@@ -42,7 +42,7 @@ def test_coolant_stands_above_the_facility_water_by_the_approach() -> None:
 
 
 def test_the_limit_is_the_rating_of_all_units(outdoors) -> None:
-    assert convert(CduBank.model_validate(DECLARED)).limit(outdoors(20.0, 15.0)) == 200.0
+    assert convert(CduBank.model_validate(DECLARED)).max_output(outdoors(20.0, 15.0)) == 200.0
 
 
 def test_facility_water_cannot_leave_warmer_than_the_coolant_returns() -> None:

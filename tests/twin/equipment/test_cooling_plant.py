@@ -22,7 +22,9 @@ LOADS = np.linspace(0.0, 1.0, 12)[:, None]
 def dry_plant(chilled_plant: CoolingPlant, dry_cooler: Any) -> CoolingPlant:
     """Return chillers whose condensers go to dry coolers with pads, without an economiser."""
     pads = {"count": 64, "pad_effectiveness": 0.8, "pad_threshold": 22.0}
-    return chilled_plant.changed(rejection=dry_cooler.model_dump() | pads, economiser_approach=None)
+    return chilled_plant.with_values(
+        rejection=dry_cooler.model_dump() | pads, economiser_approach=None
+    )
 
 
 @pytest.fixture(scope="session", params=["warm_plant", "chilled_plant", "dry_plant"])
@@ -31,7 +33,7 @@ def plant(request: pytest.FixtureRequest) -> CoolingPlant:
 
 
 def draw(plant: CoolingPlant, weather: Any) -> np.ndarray:
-    return plant.operate(plant.rated_cooling * LOADS, weather).draws["medium_voltage"]
+    return plant.operate(plant.rated_cooling * LOADS, weather).inputs["medium_voltage"]
 
 
 bulbs = st.tuples(st.floats(-20.0, 42.0), st.floats(0.0, 18.0))
@@ -102,9 +104,9 @@ def test_capacity_is_what_leaves_at_full_speed_and_rises_with_the_supply(
 def test_no_other_fan_speed_would_draw_less(chilled_plant: CoolingPlant, outdoors) -> None:
     weather = outdoors(np.linspace(-5.0, 35.0, 15), np.linspace(-6.0, 22.0, 15))
     load = np.full(15, 30.0)
-    least = chilled_plant.operate(load, weather).draws["medium_voltage"]
+    least = chilled_plant.operate(load, weather).inputs["medium_voltage"]
     for speed in np.linspace(0.35, 0.99, 17):  # the machine's choice is closer from above
-        slower = chilled_plant.changed(
+        slower = chilled_plant.with_values(
             rejection=chilled_plant.rejection.model_dump() | {"minimum_speed": speed}
         )
         other = slower.operate(load, weather).draws["medium_voltage"]
@@ -113,7 +115,7 @@ def test_no_other_fan_speed_would_draw_less(chilled_plant: CoolingPlant, outdoor
 
 def test_water_keeps_moving_in_frost(warm_plant: CoolingPlant, outdoors) -> None:
     # the least flow rises from 0.3 to 0.6 of the rated one, and with it the power of the pumps
-    moved = warm_plant.changed(frost_flow=0.6)
+    moved = warm_plant.with_values(frost_flow=0.6)
     weather = outdoors([2.9, 3.0], 1.0)
     found = moved.operate(np.array([1.0, 1.0]), weather).details
     flow, pump = found["cooling_plant_flow"], found["cooling_plant_pump_power"]
@@ -125,8 +127,8 @@ def test_water_keeps_moving_in_frost(warm_plant: CoolingPlant, outdoors) -> None
 def test_blow_down_is_what_does_not_evaporate(chilled_plant: CoolingPlant, outdoors) -> None:
     # at four cycles make-up is 4/3 of the evaporation, and blow-down a third: a quarter of it
     found = chilled_plant.operate(np.array([30.0]), outdoors(30.0, 20.0))
-    assert found.draws["water"][0] > 10.0
-    assert found.details["cooling_plant_blow_down"] == pytest.approx(found.draws["water"] / 4.0)
+    assert found.inputs["water"][0] > 10.0
+    assert found.details["cooling_plant_blow_down"] == pytest.approx(found.inputs["water"] / 4.0)
 
 
 def test_frost_cools_without_compressors(chilled_plant: CoolingPlant, outdoors) -> None:
@@ -148,7 +150,7 @@ def test_condensers_stay_below_their_greatest_temperature(
     dry_plant: CoolingPlant, outdoors
 ) -> None:
     weather = outdoors([35.0, 40.0, 45.0], 22.0)
-    limit = dry_plant.limit(weather)
+    limit = dry_plant.max_output(weather)
     details = dry_plant.operate(limit, weather).details
     assert np.all(limit > 0.0)
     assert np.all(details["cooling_plant_condenser_temperature"] <= 36.94 + 1e-3)
@@ -160,8 +162,8 @@ def test_leading_axes_pass_through(plant: CoolingPlant, outdoors) -> None:
     whole = plant.operate(load, weather)
     for i in range(4):
         row = plant.operate(load[i], weather)
-        for carrier, values in row.draws.items():
-            np.testing.assert_allclose(whole.draws[carrier][i], values, rtol=1e-9)
+        for carrier, values in row.inputs.items():
+            np.testing.assert_allclose(whole.inputs[carrier][i], values, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_leading_axes_pass_through(plant: CoolingPlant, outdoors) -> None:
 )
 def test_faults_are_told(warm_plant: CoolingPlant, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
-        warm_plant.changed(**changes)
+        warm_plant.with_values(**changes)
 
 
 def test_texts_with_units_are_read(chilled_plant: CoolingPlant) -> None:
@@ -233,7 +235,7 @@ def test_slow_fans_are_tried_closely_enough(outdoors) -> None:
     cooling = np.array([0.2, 0.3, 0.5])[:, None] * plant.rated_cooling * np.ones(len(weather))
     drawn = []
     for speed in (0.15, *np.linspace(0.16, 0.6, 30)):
-        other = plant.changed(rejection=plant.rejection.model_dump() | {"minimum_speed": speed})
+        other = plant.with_values(rejection=plant.rejection.model_dump() | {"minimum_speed": speed})
         drawn.append(other.operate(cooling, weather).draws["medium_voltage"])
     assert plant.rejection.minimum_speed == 0.15
     assert np.all(drawn[0] <= 1.03 * np.min(drawn, axis=0))

@@ -37,13 +37,13 @@ def test_no_tower_water_leaves_the_economiser_warmer_than_the_return(
     wet = np.linspace(-8.0, 17.0, 51)
     weather = outdoors(wet + 3.0, wet)
     load = np.full(51, 30.0)
-    found = condenser.cheapest(load, weather, capacity_rate=load / 6.0)
+    found = condenser.min_power_point(load, weather, capacity_rate=load / 6.0)
     share = 30.0 / (chillers.count * chillers.rated_cooling)
     rate = share * chillers.rated_rejection / condenser_range
     heat = load + found.pump_power + found.compressor_power
     leaving = chilled_plant.rejection.leaving_temperature(
         heat, capacity_rate=np.full(51, rate), weather=weather, speed=found.speed
     )
-    warmed = leaving + found.free / rate
-    assert (found.free > 0.0).any()
-    assert (warmed <= 24.0 - 1.5 + 0.01)[found.free > 0.0].all()
+    warmed = leaving + found.economiser_heat / rate
+    assert (found.economiser_heat > 0.0).any()
+    assert (warmed <= 24.0 - 1.5 + 0.01)[found.economiser_heat > 0.0].all()

@@ -64,25 +64,25 @@ def test_sets_give_no_more_than_is_asked_drawn_or_rated():
 
 def test_fuel_of_the_site_lasts():
     # 10 m3 hold 100 MWh; 2 MW burn 5 MW
-    assert bank().endurance(np.array([2.0, 0.0])) == pytest.approx([20.0, np.inf])
+    assert bank().fuel_autonomy(np.array([2.0, 0.0])) == pytest.approx([20.0, np.inf])
 
 
 def test_what_must_be_bridged():
     # two failed attempts of 15 s, 10 s and 2 s are 42 s: 3.6 MW x 42 / 3600 = 0.042 MWh
     assert bank().bridge_time == pytest.approx(42.0)
-    assert bank().charge_floor(3.6) == pytest.approx(0.042)
+    assert bank().bridging_energy(3.6) == pytest.approx(0.042)
 
 
 def test_what_must_be_bridged_until_the_last_block_is_taken():
     # 7.2 MW come in two blocks, the second 5 s later: 7.2 x 47 / 3600 = 0.094 MWh; 60 MW are more
     # than four sets of 2 MW carry, which are full after 47 s: 60 x 47 / 3600 = 0.7833
-    assert bank().charge_floor(7.2) == pytest.approx(0.094)
-    assert bank().charge_floor(60.0) == pytest.approx(0.783333, abs=1e-6)
+    assert bank().bridging_energy(7.2) == pytest.approx(0.094)
+    assert bank().bridging_energy(60.0) == pytest.approx(0.783333, abs=1e-6)
 
 
 def test_load_comes_in_blocks():
     # four sets of 2 MW take 4 MW at once and the rest 5 s later; of 8.1 MW nothing is sure
-    taken = bank().takes_over(np.array([0.0, 4.0, 4.1, 8.0, 8.1]))
+    taken = bank().load_pickup_time(np.array([0.0, 4.0, 4.1, 8.0, 8.1]))
     assert taken == pytest.approx([42.0, 42.0, 47.0, 47.0, np.inf])
 
 
@@ -133,7 +133,7 @@ def faults(site, **changed):
 
 
 def test_a_site_is_held_to_its_charge_floor():
-    site = sites.load_site("small").replace("battery_1", power="4 MW")
+    site = sites.load_site("small").with_parameters("battery_1", power="4 MW")
     assert faults(site) == []
     # the UPS hold 300 s, and 0.2 x 1.6 x 0.96 = 0.307 MWh of battery are 292 s of 3.785 MW more;
     # 5 x 115 + 12 s, and 5 s to the second block, are 592 s

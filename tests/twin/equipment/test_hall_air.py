@@ -23,8 +23,8 @@ def test_fans_follow_the_heat_and_end_as_heat(outdoors) -> None:
     (relation,) = CrahBank.model_validate(DECLARED).relations()
     assert isinstance(relation, Convert)
     flows = relation.physics(np.array([30.0, 15.0, 0.0]), outdoors(20.0, 15.0))
-    np.testing.assert_allclose(flows.draws["critical"], [1.0, 0.125, 0.064])
-    np.testing.assert_allclose(flows.draws["chilled"], [31.0, 15.125, 0.064])
+    np.testing.assert_allclose(flows.inputs["critical"], [1.0, 0.125, 0.064])
+    np.testing.assert_allclose(flows.inputs["chilled"], [31.0, 15.125, 0.064])
 
 
 def test_air_is_warmer_than_the_chilled_water_by_the_approach() -> None:

@@ -40,7 +40,7 @@ def test_a_dry_cooler_keeps_the_textbook_effectiveness(outdoors) -> None:
 def test_the_slowest_speed_meets_the_target(dry_cooler: DryCooler, outdoors) -> None:
     weather = outdoors([-10.0, 25.0, 37.0], [-11.0, 15.0, 15.0])
     heat, rate = np.full(3, 160.0), np.full(3, 19.0)
-    speed = dry_cooler.slowest_speed(heat, 38.0, capacity_rate=rate, weather=weather)
+    speed = dry_cooler.min_fan_speed(heat, 38.0, capacity_rate=rate, weather=weather)
     leaving = dry_cooler.leaving_temperature(heat, capacity_rate=rate, weather=weather, speed=speed)
     assert speed[0] == dry_cooler.minimum_speed  # colder than wanted
     assert leaving[1] == pytest.approx(38.0, abs=1e-4)
@@ -119,13 +119,13 @@ def test_wear_makes_warmer_water(tower: CoolingTower, dry_cooler: DryCooler, out
             "weather": outdoors(25.0, 20.0),
             "speed": FULL,
         }
-        worn = machine.worn(0.1)
+        worn = machine.degraded(0.1)
         assert worn.leaving_temperature(**given) > machine.leaving_temperature(**given)
 
 
 def test_a_wet_bulb_outside_the_correlation_is_told(tower: CoolingTower, outdoors) -> None:
     weather = outdoors([-15.0, 20.0, 35.0], [-16.0, 15.0, 30.0])
-    assert tower.extrapolates(weather).tolist() == [True, False, True]
+    assert tower.is_extrapolated(weather).tolist() == [True, False, True]
 
 
 def test_parameters_carry_units(dry_cooler: DryCooler) -> None:

@@ -37,7 +37,9 @@ def test_a_network_that_slides_asks_for_less_lift_in_mild_air():
     # 80 degC at -10 degC outdoors, 60 at 20: at 5 degC 70, whose mean with 47 degC is 331.52 K
     machine = pump(mild_supply_temperature="60 degC")
     outdoors = np.array([-20.0, -10.0, 5.0, 20.0, 30.0])
-    assert machine.supply_to(outdoors) == pytest.approx([80.0, 80.0, 70.0, 60.0, 60.0])
+    assert machine.network_supply_temperature(outdoors) == pytest.approx(
+        [80.0, 80.0, 70.0, 60.0, 60.0]
+    )
     drawn = machine.power(np.ones(5), outdoors)
     # COP 0.5 x 331.52 / (331.52 - 316.12)
     assert drawn[1:3] == pytest.approx([1 / 8.30, (331.52 - 316.12) / 0.5 / 331.52], rel=2e-3)
@@ -68,7 +70,7 @@ def test_the_network_takes_more_in_the_cold_up_to_its_contract(outside):
 def test_no_more_heat_is_taken_than_there_is():
     machine = pump()
     there = np.array([0.0, 0.3, 0.8, 5.0])
-    heat = machine.output_from(there)
+    heat = machine.max_output_from_source(there)
     taken = heat - machine.power(heat)
     assert (taken <= there + 1e-12).all()
     assert taken[:3] == pytest.approx(there[:3], abs=1e-9)

@@ -88,7 +88,7 @@ def test_a_source_is_bounded_by_the_outlook_and_paid_by_its_contract():
         owner="sun",
         carrier="medium_voltage",
         import_limit=90.0,
-        available="renewable_available_power",
+        availability_variable="renewable_available_power",
         import_fee=60.0,
         account="renewables",
     )

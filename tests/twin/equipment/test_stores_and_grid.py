@@ -86,8 +86,8 @@ def test_a_connection_trades_and_has_its_peak_charged():
         GRID | {"import_fee": "12 EUR/MWh"}
     ).relations()
     assert isinstance(exchange, Exchange)
-    assert (exchange.import_limit, exchange.export_limit, exchange.ramp) == (200.0, 0.0, 4.0)
-    assert (exchange.import_fee, exchange.price) == (12.0, "electricity_price")
+    assert (exchange.import_limit, exchange.export_limit, exchange.ramp_limit) == (200.0, 0.0, 4.0)
+    assert (exchange.import_fee, exchange.price_variable) == (12.0, "electricity_price")
     assert promise == DemandCharge(owner="grid", quantity="grid_import_power", price=900.0)
 
 

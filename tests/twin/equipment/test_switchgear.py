@@ -38,7 +38,7 @@ def test_contacts_lose_by_the_square_and_heaters_always(outdoors):
 
 def test_a_site_with_switchgear_draws_its_loss_too():
     site = sites.load_site("small")
-    bank = site.equipment["transformer_1"].changed(delivers="busbar")
+    bank = site.equipment["transformer_1"].with_values(delivers="busbar")
     panels = made(rating="6 MVA", own_use=0.001)
     wider = site.with_equipment({**site.equipment, "transformer_1": bank, panels.name: panels})
     assert site_issues(wider) == []
@@ -53,7 +53,7 @@ def test_a_site_with_switchgear_draws_its_loss_too():
 def test_more_than_panels_may_carry_is_a_violation_of_every_minute():
     """Proves: 2.5 MVA of panels under what a transformer of 6 MVA gives."""
     site = sites.load_site("small")
-    bank = site.equipment["transformer_1"].changed(delivers="busbar")
+    bank = site.equipment["transformer_1"].with_values(delivers="busbar")
     tight = site.with_equipment(
         {**site.equipment, bank.name: bank, "switchgear_1": made(rating="2.5 MVA")}
     )
@@ -71,5 +71,5 @@ def test_more_than_panels_may_carry_is_a_violation_of_every_minute():
 
 
 def test_transformers_that_deliver_to_no_switchgear_are_told():
-    site = sites.load_site("small").replace("transformer_1", delivers="busbar")
+    site = sites.load_site("small").with_parameters("transformer_1", delivers="busbar")
     assert any("medium_voltage, which no machine delivers" in str(f) for f in site_issues(site))

@@ -16,7 +16,7 @@ PLANT = "chilled_plant"
 
 def on(plant, load, weather, *, told=None):
     """Return how many chillers run, and all that the plant draws."""
-    points = None if told is None else SetPoints(units={plant.name: np.array([float(told)])})
+    points = None if told is None else SetPoints(units_on={plant.name: np.array([float(told)])})
     flows = plant.operate(np.array([load]), weather, points)
     return float(flows.details["cooling_plant_units_on"][0]), flows
 

@@ -24,7 +24,7 @@ def drawn(seed):
     start, operation = random_run(site, seed, count=1)
     water, limits = start["facility_supply_temperature"], _limits(site)
     start["facility_supply_temperature"] = water.copy(data=np.minimum(water, limits - 0.5))
-    busy = [rng.uniform(0.6, 1.0) * work.racks * work.full_power for work in site.works]
+    busy = [rng.uniform(0.6, 1.0) * work.racks * work.full_power for work in site.flexible_loads]
     operation["hall_power"] = operation["hall_power"].copy(data=np.array([busy]))
     operation["air_temperature"] = operation["air_temperature"].copy(data=rng.uniform(5, 40, 1))
     return site, start, operation, _failure(site, seed)
@@ -38,7 +38,9 @@ def _failure(site, seed):
     """Return a failure of another part at each seed."""
     electric = {FailedPart.BLOCK, FailedPart.TRANSFORMER}
     every = [
-        trip for trip in single_contingencies(site) if trip.part not in electric or trip.is_total
+        trip
+        for trip in single_contingencies(site)
+        if trip.failed_part not in electric or trip.is_total_supply_loss
     ]
     return every[seed % len(every)]
 

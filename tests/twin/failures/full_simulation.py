@@ -33,7 +33,7 @@ class Full:
         self.lag = self.plant.loop.valve_lag or self.plan.valve_lag
         self.water_now = self.plan_water(0.0)
         self.load = self.of("cooling_load", circuit=self.plant.name)
-        weather = Weather.of(operation).take(np.zeros(GRID, dtype=np.int64))
+        weather = Weather.from_dataset(operation).select(np.zeros(GRID, dtype=np.int64))
         self.taking = Taking(
             self.result, self.plant, self.plan, part=self.part, weather=weather, target=self.target
         )
@@ -117,7 +117,7 @@ class Full:
         unsold = 0.0
         if self.part is FailedPart.HEAT_PUMP:
             unsold = self.of("heat_reuse_source_heat", heat_reuse=self.trip.owner)
-        if self.trip.is_total:
+        if self.trip.is_total_supply_loss:
             pumps = site.of(HeatReuse)
             unsold = sum(self.of("heat_reuse_source_heat", heat_reuse=p.name) for p in pumps)
         self.capacity = [self.plates * plan.plate_lag / HOUR, coolant, loop]
@@ -164,7 +164,7 @@ class Full:
             ranges=ranges,
             minimum_flow=self.least,
             fouling=self.fouling,
-            shares=tuple(np.array(share) for share in shares),
+            flow_shares=tuple(np.array(share) for share in shares),
         )
         return 1.0 / float(above)
 

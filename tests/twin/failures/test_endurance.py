@@ -36,7 +36,7 @@ def planned(site, **values):
 def minutes(site, name, *, share=0.6, air=20.0, level=0.5, operation=None):
     operation = steady(site, share=share, air=air, count=1) if operation is None else operation
     start = state.initial_state(site, operation["time"].to_numpy()[0], level=level)
-    found = time_to_limit(site, start, operation, failures=[find_contingency(site, name)])
+    found = time_to_limit(site, start, operation, contingencies=[find_contingency(site, name)])
     return float(found["time_to_limit"][0, 0]), str(found["limit"][0, 0].to_numpy())
 
 
@@ -44,14 +44,14 @@ def path(site, name, *, share=1.0, air=20.0, length=10):
     operation = steady(site, share=share, air=air, count=1)
     start = state.initial_state(site, operation["time"].to_numpy()[0], level=0.5)
     return contingency_trajectory(
-        site, start, operation, trip=find_contingency(site, name), minutes=length
+        site, start, operation, contingency=find_contingency(site, name), minutes=length
     )
 
 
 def test_a_warm_loop_without_rejection_warms_by_its_heat_over_its_water():
     # 500 m3 x 995.6 kg/m3 x 4.18 kJ/(kg K) = 2.081 GJ/K; 164 MW / 2.081 GJ/K = 4.73 K/min
     loop = RHINE.equipment["warm_plant"].loop.model_copy(update={"volume": 500.0})
-    site = RHINE.replace("warm_plant", loop=loop)
+    site = RHINE.with_parameters("warm_plant", loop=loop)
     site = planned(site, coolant_residence=0.01, plate_lag=0.01)  # nothing else keeps heat
     water = path(site, "warm_plant")["facility_supply_temperature"].sel(circuit="warm_plant")
     operation = steady(site, share=1.0, air=20.0, count=1)
@@ -90,7 +90,7 @@ def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0], level=0.5)
     load = simulate(RHINE, start, operation)["cooling_load"].sel(circuit="chilled_plant")
     tank = next(store for store in RHINE.stores if store.owner == "tank_1")
-    kept = float(start["tank_level"].sel(tank="tank_1")) - tank.low
+    kept = float(start["tank_level"].sel(tank="tank_1")) - tank.min_level
     assert float(load[0]) < tank.discharge_limit
     assert half - empty == pytest.approx(60.0 * kept / float(load[0]), rel=5e-3)
 
@@ -117,11 +117,13 @@ def test_an_empty_tank_beside_a_full_one_gives_nothing():
     """
     operation = steady(SMALL, share=0.9, air=25.0, count=1)
     trip = find_contingency(SMALL, "chilled_plant")
-    alone = time_to_limit(SMALL, state.initial_state(SMALL, level=1.0), operation, failures=[trip])
+    alone = time_to_limit(
+        SMALL, state.initial_state(SMALL, level=1.0), operation, contingencies=[trip]
+    )
     site, start = two_tanks(SMALL, 0.0, 1.0)
-    both = time_to_limit(site, start, operation, failures=[trip])
+    both = time_to_limit(site, start, operation, contingencies=[trip])
     np.testing.assert_allclose(both["time_to_limit"], alone["time_to_limit"], rtol=1e-9)
-    shown = contingency_trajectory(site, start, operation, trip=trip, minutes=5)
+    shown = contingency_trajectory(site, start, operation, contingency=trip, minutes=5)
     assert (shown["tank_discharge"].sel(tank="tank_1") == 0.0).all()
     assert float(shown["tank_discharge"].sel(tank="tank_2")[-1]) == pytest.approx(0.3)
     assert np.ptp(shown["tank_level"].sel(tank="tank_1").to_numpy()) == 0.0
@@ -135,14 +137,14 @@ def test_two_tanks_share_what_is_lacking_until_one_is_empty():
     for shares in ((0.0, 0.82), (0.02, 0.8), (0.41, 0.41)):
         site, start = two_tanks(SMALL, *shares)
         trip = find_contingency(site, "chilled_plant")
-        times = time_to_limit(site, start, operation, failures=[trip])["time_to_limit"]
+        times = time_to_limit(site, start, operation, contingencies=[trip])["time_to_limit"]
         found.append(float(times[0, 0]))
     assert found[0] < found[1] < found[2]
 
 
 def test_a_tank_that_fails_while_it_carries_the_load_is_missed():
     # The chillers that run take up at once what they can; the water warms until the others start.
-    site = RHINE.replace("tank_1", power="40 MW")
+    site = RHINE.with_parameters("tank_1", power="40 MW")
     operation = steady(site, share=0.9, air=20.0, count=1)
     told = ordered(operation, "tank_discharge", "tank", tank_1=20.0)
     start = state.initial_state(site, operation["time"].to_numpy()[0], level=0.5)
@@ -150,7 +152,7 @@ def test_a_tank_that_fails_while_it_carries_the_load_is_missed():
     start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
     trip = find_contingency(site, "tank_1")
     calm, lost = (
-        contingency_trajectory(site, start, told, trip=t, minutes=30) for t in (None, trip)
+        contingency_trajectory(site, start, told, contingency=t, minutes=30) for t in (None, trip)
     )
     water = [p["facility_supply_temperature"].sel(circuit="chilled_plant") for p in (calm, lost)]
     assert np.ptp(water[0].to_numpy()) == pytest.approx(0.0, abs=0.01)
@@ -168,8 +170,8 @@ def test_a_heat_pump_that_fails_leaves_its_heat_in_the_warm_water():
     )
     situation = prefault_state(site, state.initial_state(site), operation)
     warm = faulted_circuits(situation)[0]
-    before, after = (sum(warm.after(t).heat) for t in (None, find_contingency(site, "pump")))
-    source = situation.flow("heat_reuse_source_heat", "pump")
+    before, after = (sum(warm.post_fault(t).heat) for t in (None, find_contingency(site, "pump")))
+    source = situation.values("heat_reuse_source_heat", "pump")
     assert after - before == pytest.approx(source)
     assert float(source[0]) > 0.5
 
@@ -182,8 +184,8 @@ def test_steered_water_is_held_where_it_is_told():
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0])
     start["facility_supply_temperature"].loc[{"circuit": "warm_plant"}] = 30.0
     trip = find_contingency(RHINE, "warm_plant/pump_1")
-    told = contingency_trajectory(RHINE, start, cool, trip=trip, minutes=60)
-    left = contingency_trajectory(RHINE, start, operation, trip=trip, minutes=60)
+    told = contingency_trajectory(RHINE, start, cool, contingency=trip, minutes=60)
+    left = contingency_trajectory(RHINE, start, operation, contingency=trip, minutes=60)
     ends = [
         float(p["facility_supply_temperature"].sel(circuit="warm_plant")[-1]) for p in (told, left)
     ]
@@ -195,7 +197,7 @@ def test_without_a_failure_nothing_moves():
     start = state.initial_state(RHINE, operation["time"].to_numpy()[0], level=0.5)
     settled = simulate(RHINE, start, operation)
     start["cooling_plant_output"] = settled["cooling_plant_output"].isel(time=-1, drop=True)
-    calm = contingency_trajectory(RHINE, start, operation, trip=None, minutes=30)
+    calm = contingency_trajectory(RHINE, start, operation, contingency=None, minutes=30)
     for values in calm.values():
         assert np.ptp(values.to_numpy(), axis=0) == pytest.approx(0.0, abs=1e-6)
 

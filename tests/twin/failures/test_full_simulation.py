@@ -26,7 +26,7 @@ STEP = 1.0 / 60.0
 def compared(seed):
     """Return what the twin finds, and a full simulation with limits some K higher. [min]"""
     site, start, operation, trip = drawn(seed)
-    found = time_to_limit(site, start, operation, failures=[trip])
+    found = time_to_limit(site, start, operation, contingencies=[trip])
     ours = float(found["time_to_limit"][0, 0])
     horizon = min(60.0 * (1.1 * ours + 1.0), 60.0 * LONGEST)
     situation = prefault_state(site, start, operation)
@@ -38,7 +38,7 @@ def compared(seed):
 
     def full(slack):
         step = 0.1 if horizon < 600.0 else 0.5
-        autonomy = site.contingency.ups_autonomy / 60.0 if trip.is_total else np.inf
+        autonomy = site.contingency.ups_autonomy / 60.0 if trip.is_total_supply_loss else np.inf
         return min(autonomy, *(one.first(horizon, step, slack=slack)[0] for one in touched))
 
     return (ours if 60.0 * ours <= horizon else np.inf), full

@@ -22,7 +22,7 @@ SHARED = {FailedPart.CHILLER, FailedPart.REJECTION}
 
 
 def times(site, start, operation, failures=None):
-    return time_to_limit(site, start, operation, failures=failures)["time_to_limit"].to_numpy()
+    return time_to_limit(site, start, operation, contingencies=failures)["time_to_limit"].to_numpy()
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_more_load_never_gives_more_time(seed):
     site, start, operation, _ = drawn(seed)
     loaded = operation.assign(hall_power=operation["hall_power"] * 1.1)
     loaded["hall_power"].attrs = operation["hall_power"].attrs
-    failures = [trip for trip in single_contingencies(site) if trip.part not in SHARED]
+    failures = [trip for trip in single_contingencies(site) if trip.failed_part not in SHARED]
     less, more = (times(site, start, run, failures) for run in (operation, loaded))
     assert (more <= less * 1.01).all()
 
@@ -76,9 +76,11 @@ def test_one_machine_is_never_worse_than_its_whole_plant(seed):
     site, start, operation, _ = drawn(seed)
     every = single_contingencies(site)
     found = times(site, start, operation)[:, 0]
-    whole = {t.owner: m for t, m in zip(every, found, strict=True) if t.part is FailedPart.PLANT}
+    whole = {
+        t.owner: m for t, m in zip(every, found, strict=True) if t.failed_part is FailedPart.PLANT
+    }
     for trip, minutes in zip(every, found, strict=True):
-        if trip.part in SHARED:
+        if trip.failed_part in SHARED:
             assert minutes >= whole[trip.owner] / 1.01
 
 

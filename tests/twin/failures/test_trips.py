@@ -13,8 +13,8 @@ RHINE = sites.load_site("rhine")
 def test_every_kind_of_failure_of_a_site_is_listed_once():
     every = single_contingencies(RHINE)
     assert len({trip.name for trip in every}) == len(every)
-    assert {trip.part for trip in every} == set(FailedPart) - {FailedPart.HEAT_PUMP}
-    alike = {trip.name: trip.alike for trip in every}
+    assert {trip.failed_part for trip in every} == set(FailedPart) - {FailedPart.HEAT_PUMP}
+    alike = {trip.name: trip.equivalent_units for trip in every}
     assert alike["cdu_1/001"] == 140
     assert alike["chilled_plant/chiller_1"] == 9
     assert alike["warm_plant/dry_cooler_1"] == 240

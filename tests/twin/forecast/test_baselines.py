@@ -5,7 +5,7 @@ import pytest
 from twin.forecast.outlook import QUARTERS_PER_DAY, ExtrapolationRule, extrapolate
 
 MONDAY = np.datetime64("2023-06-05")
-DAY_BEFORE = ExtrapolationRule(days=1, window=1, memory=6.0)
+DAY_BEFORE = ExtrapolationRule(days=1, deviation_window=1, deviation_decay_time=6.0)
 
 
 def times(start: np.datetime64, count: int) -> np.ndarray:
@@ -18,7 +18,7 @@ def test_a_day_that_repeats_itself_is_foreseen_exactly():
     ahead = extrapolate(
         np.tile(day, 2),
         local[: 2 * QUARTERS_PER_DAY],
-        recipe=DAY_BEFORE,
+        rule=DAY_BEFORE,
         ahead=local[2 * QUARTERS_PER_DAY :],
     )
     np.testing.assert_allclose(ahead, np.tile(day, 2), atol=1e-12)
@@ -29,7 +29,7 @@ def test_a_new_deviation_is_carried_on_and_fades():
     past[-4:] = 1.0  # the last hour is 1 above the day before
     local = times(MONDAY, 3 * QUARTERS_PER_DAY)
     ahead = extrapolate(
-        past, local[: 2 * QUARTERS_PER_DAY], recipe=DAY_BEFORE, ahead=local[2 * QUARTERS_PER_DAY :]
+        past, local[: 2 * QUARTERS_PER_DAY], rule=DAY_BEFORE, ahead=local[2 * QUARTERS_PER_DAY :]
     )
     # the middle of the first quarter-hour is 1/8 h ahead, that of the 25th 6 1/8 h
     assert ahead[0] == pytest.approx(np.exp(-0.125 / 6.0))
@@ -40,8 +40,8 @@ def test_a_scaled_deviation_leaves_the_night_dark():
     day = np.where(np.arange(QUARTERS_PER_DAY) < 48, 0.0, 4.0)
     past = np.concatenate([day, day[:48], [2.0] * 8])  # since noon half as bright
     local = times(MONDAY, 3 * QUARTERS_PER_DAY)
-    recipe = ExtrapolationRule(days=1, window=2, memory=1e9, is_scaled=True)
-    ahead = extrapolate(past, local[: len(past)], recipe=recipe, ahead=local[len(past) :])
+    recipe = ExtrapolationRule(days=1, deviation_window=2, deviation_decay_time=1e9, is_scaled=True)
+    ahead = extrapolate(past, local[: len(past)], rule=recipe, ahead=local[len(past) :])
     np.testing.assert_allclose(ahead[: QUARTERS_PER_DAY - 56], 2.0)
     np.testing.assert_allclose(ahead[QUARTERS_PER_DAY - 56 : QUARTERS_PER_DAY - 56 + 48], 0.0)
 
@@ -50,12 +50,14 @@ def test_weekends_follow_weekends():
     local = times(MONDAY, 14 * QUARTERS_PER_DAY)
     is_weekend = np.arange(14) % 7 >= 5
     values = np.repeat(np.where(is_weekend, 10.0, 50.0), QUARTERS_PER_DAY)
-    recipe = ExtrapolationRule(days=7, window=24, memory=24.0, is_alike=True)
+    recipe = ExtrapolationRule(
+        days=7, deviation_window=24, deviation_decay_time=24.0, matches_day_type=True
+    )
     for known in (7, 11, 12, 13):
         ahead = extrapolate(
             values[: known * QUARTERS_PER_DAY],
             local[: known * QUARTERS_PER_DAY],
-            recipe=recipe,
+            rule=recipe,
             ahead=local[known * QUARTERS_PER_DAY :],
         )
         np.testing.assert_allclose(
@@ -67,11 +69,13 @@ def test_weekends_follow_weekends():
 
 def test_a_first_weekend_follows_what_there_is():
     local = times(MONDAY, 6 * QUARTERS_PER_DAY)
-    recipe = ExtrapolationRule(days=7, window=24, memory=24.0, is_alike=True)
+    recipe = ExtrapolationRule(
+        days=7, deviation_window=24, deviation_decay_time=24.0, matches_day_type=True
+    )
     ahead = extrapolate(
         np.full(5 * QUARTERS_PER_DAY, 50.0),
         local[: 5 * QUARTERS_PER_DAY],
-        recipe=recipe,
+        rule=recipe,
         ahead=local[5 * QUARTERS_PER_DAY :],
     )
     np.testing.assert_allclose(ahead, 50.0)
@@ -86,7 +90,7 @@ def test_eight_o_clock_follows_eight_o_clock_over_a_change_of_time(change):
     local = local.to_numpy().astype("datetime64[us]")
     values = (local - local.astype("datetime64[D]")) / np.timedelta64(1, "h")  # the wall clock
     known = 3 * QUARTERS_PER_DAY + 40
-    ahead = extrapolate(values[:known], local[:known], recipe=DAY_BEFORE, ahead=local[known:])
+    ahead = extrapolate(values[:known], local[:known], rule=DAY_BEFORE, ahead=local[known:])
     clock = values[known:]
     is_far_from_change = (clock > 4.0) & (np.arange(len(clock)) < QUARTERS_PER_DAY)
     np.testing.assert_allclose(ahead[is_far_from_change], clock[is_far_from_change])
@@ -96,10 +100,13 @@ def test_blanks_are_passed_over_and_an_empty_past_gives_nan():
     local = times(MONDAY, 4 * QUARTERS_PER_DAY)
     past = np.full(3 * QUARTERS_PER_DAY, 5.0)
     past[2 * QUARTERS_PER_DAY :] = np.nan
-    recipe = ExtrapolationRule(days=3, window=1, memory=6.0)
+    recipe = ExtrapolationRule(days=3, deviation_window=1, deviation_decay_time=6.0)
     held = extrapolate(
-        past, local[: 3 * QUARTERS_PER_DAY], recipe=recipe, ahead=local[3 * QUARTERS_PER_DAY :]
+        past, local[: 3 * QUARTERS_PER_DAY], rule=recipe, ahead=local[3 * QUARTERS_PER_DAY :]
     )
     np.testing.assert_allclose(held, 5.0)
-    for recipe in (DAY_BEFORE, ExtrapolationRule(days=1, is_hourly=False, window=1, memory=1.0)):
-        assert np.isnan(extrapolate(past[:0], local[:0], recipe=recipe, ahead=local[:8])).all()
+    for recipe in (
+        DAY_BEFORE,
+        ExtrapolationRule(days=1, is_hourly=False, deviation_window=1, deviation_decay_time=1.0),
+    ):
+        assert np.isnan(extrapolate(past[:0], local[:0], rule=recipe, ahead=local[:8])).all()

@@ -62,7 +62,7 @@ def test_published_prices_are_taken_as_they_are(site, series, whole):
 
 def test_foresight_is_the_truth(site, series, whole):
     now = to_utc("2023-06-20T10:45")
-    seen = outlook(site, whole, now, axes=regular_axes(now, 192), foresight=True)
+    seen = outlook(site, whole, now, axes=regular_axes(now, 192), has_perfect_foresight=True)
     np.testing.assert_allclose(
         seen["electricity_price"], series[0]["electricity_price"].sel(time=seen["time"])
     )
@@ -99,7 +99,7 @@ def test_hours_are_means_of_their_quarters(site, whole):
 
 def test_terminal_price_is_the_mean_of_the_day_after(site, whole, series):
     now = to_utc("2023-06-20T10:00")
-    seen = outlook(site, whole, now, axes=regular_axes(now, 1), foresight=True)
+    seen = outlook(site, whole, now, axes=regular_axes(now, 1), has_perfect_foresight=True)
     after = series[0]["electricity_price"].sel(
         time=regular_axes(to_utc("2023-06-20T10:15"), 96)["time"]
     )
@@ -132,7 +132,7 @@ def test_too_short_a_past_is_refused(site, whole):
     now = to_utc("2023-06-01T02:00")
     with pytest.raises(SeriesError, match="the days before hold nothing to forecast from"):
         outlook(site, whole, now, axes=regular_axes(now, 96))
-    outlook(site, whole, now, axes=regular_axes(now, 96), foresight=True)
+    outlook(site, whole, now, axes=regular_axes(now, 96), has_perfect_foresight=True)
 
 
 @pytest.mark.parametrize("start", ["2023-05-31", "2023-08-01"])

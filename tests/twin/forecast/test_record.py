@@ -56,7 +56,7 @@ def test_prices_end_at_midnights_that_are_left_out_or_come_twice(now, until):
 def test_the_market_of_a_site_keeps_its_own_day(changed, until):
     """Proves: at 10:45 UTC it is 12:45 in Finland, and the day-ahead market has not told yet."""
     site = sites.load_site("small").model_copy(update=changed)
-    assert published_until(to_utc("2026-01-15T10:45"), site.market_day_zone) == to_utc(until)
+    assert published_until(to_utc("2026-01-15T10:45"), site.market_zone) == to_utc(until)
 
 
 def test_the_mean_of_an_hour_is_known_when_the_hour_is_over():

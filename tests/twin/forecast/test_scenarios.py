@@ -71,7 +71,7 @@ def test_a_scenario_is_the_forecast_and_the_error_of_its_origin(site, whole, dra
             one.origin + np.timedelta64(30, "m"), 192
         )  # made at the full hour before
         told = outlook(site, whole, one.origin, axes=then)
-        came = outlook(site, whole, one.origin, axes=then, foresight=True)
+        came = outlook(site, whole, one.origin, axes=then, has_perfect_foresight=True)
         is_open = AXES["time"].to_numpy() >= measured_until(NOW)
         for name in ("air_temperature", "wind_speed"):
             error = (came[name] - told[name]).to_numpy() * is_open
@@ -91,7 +91,7 @@ def test_sun_and_wind_stay_within_their_machines(site, drawn):
 def test_errors_kept_from_the_day_before_give_the_same(site, whole, drawn):
     kept = ForecastErrors(site, whole)
     before = NOW - np.timedelta64(1, "D")
-    kept.before(before, regular_axes(before, 192))
+    kept.blocks_before(before, regular_axes(before, 192))
     other = forecast_scenarios(site, whole, NOW, axes=AXES, errors=kept, count=5)
     for one, two in zip(drawn, other, strict=True):
         assert one.probability == two.probability
@@ -112,7 +112,7 @@ def test_forecasts_of_a_full_hour_serve_its_quarter_hours(site, whole):
     for quarter in range(4):
         now = to_utc("2023-06-24T10:00") + quarter * QUARTER_HOUR
         for_all, alone = (
-            one.before(now, horizon_axes(now, ((2, 15), (46, 60))))
+            one.blocks_before(now, horizon_axes(now, ((2, 15), (46, 60))))
             for one in (kept, ForecastErrors(site, whole))
         )
         for one, two in zip(for_all, alone, strict=True):
@@ -124,7 +124,7 @@ def test_errors_of_days_too_long_ago_are_forgotten(site, whole):
     kept = ForecastErrors(site, whole)
     for days in (3, 2, 1, 0):
         now = NOW - np.timedelta64(days, "D")
-        kept.before(now, regular_axes(now, 192), days=5)
+        kept.blocks_before(now, regular_axes(now, 192), days=5)
     assert len(kept) <= 5
 
 

@@ -5,20 +5,22 @@ import pytest
 
 from twin.estimation.kalman_bank import KalmanFilterBank, NoisePrior
 
-STORE = NoisePrior(sensor=0.01, drift=0.02, useless=0.1)
-HELD = NoisePrior(sensor=0.1, drift=0.2, useless=1.5, is_held=True)
+STORE = NoisePrior(measurement_std=0.01, process_std=0.02, unusable_std=0.1)
+HELD = NoisePrior(measurement_std=0.1, process_std=0.2, unusable_std=1.5, is_controlled=True)
 QUARTER = 0.25
 
 
 def followed(trust, readings, *, course=None, slope=1.0):
     """Return the filters after readings a quarter-hour apart of a stock that the model follows."""
     course = np.zeros(len(readings)) if course is None else course
-    bank = KalmanFilterBank.at(readings[0], trust.sensor, trust)
+    bank = KalmanFilterBank.start_at(readings[0], trust.sensor, trust)
     for now, before, seen in zip(course[1:], course, readings[1:], strict=False):
         value = slope * bank.mean + now - slope * before
-        bank = bank.carried(value, slope, stir=1.0, trust=trust, hours=QUARTER)
+        bank = bank.predicted(
+            value, slope, process_noise_scale=1.0, noise_prior=trust, elapsed=QUARTER
+        )
         if not np.isnan(seen):
-            bank = bank.read(seen, trust)
+            bank = bank.updated(seen, trust)
     return bank
 
 
@@ -30,14 +32,14 @@ def deviation(bank):
 
 
 def test_the_first_reading_is_believed_as_far_as_its_sensor():
-    bank = KalmanFilterBank.at(0.7, STORE.sensor, STORE)
+    bank = KalmanFilterBank.start_at(0.7, STORE.measurement_std, STORE)
     assert (bank.mean, bank.spread, bank.noise) == pytest.approx((0.7, 0.01, 0.01))
 
 
 def test_a_model_gathers_errors_with_the_root_of_time():
     """sqrt(0.01^2 + 0.02^2 * 0.25 h) = 0.0141; some models err more, most less."""
-    bank = KalmanFilterBank.at(0.7, 0.01, STORE).carried(
-        0.8, 1.0, stir=1.0, trust=STORE, hours=QUARTER
+    bank = KalmanFilterBank.start_at(0.7, 0.01, STORE).predicted(
+        0.8, 1.0, process_noise_scale=1.0, noise_prior=STORE, elapsed=QUARTER
     )
     assert bank.mean == pytest.approx(0.8)
     assert deviation(bank) == pytest.approx(np.sqrt(2e-4), rel=1e-3)
@@ -46,8 +48,8 @@ def test_a_model_gathers_errors_with_the_root_of_time():
 
 def test_half_of_an_error_of_a_stock_that_forgets_half_lives_on():
     """Half of 0.01, and what the model errs by: 0.02^2 * 0.25 h; its bias counts by half too."""
-    bank = KalmanFilterBank.at(0.7, 0.01, STORE).carried(
-        0.7, 0.5, stir=1.0, trust=STORE, hours=QUARTER
+    bank = KalmanFilterBank.start_at(0.7, 0.01, STORE).predicted(
+        0.7, 0.5, process_noise_scale=1.0, noise_prior=STORE, elapsed=QUARTER
     )
     bias = 0.5 * 1.5 * 0.01
     assert deviation(bank) == pytest.approx(np.sqrt(0.005**2 + 1e-4 + bias**2), rel=1e-3)
@@ -55,14 +57,14 @@ def test_half_of_an_error_of_a_stock_that_forgets_half_lives_on():
 
 def test_what_is_held_stands_halfway_between_model_and_sensor():
     """Both err by 0.1; the model's bias, of up to 0.15, draws it a little to the sensor."""
-    bank = KalmanFilterBank.at(20.0, 0.1, HELD).carried(
-        20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER
+    bank = KalmanFilterBank.start_at(20.0, 0.1, HELD).predicted(
+        20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER
     )
-    read = bank.read(20.1, HELD)
+    read = bank.updated(20.1, HELD)
     gain = (0.01 + 0.0225) / (0.01 + 0.0225 + 0.01)
     assert read.mean == pytest.approx(20.0 + 0.1 * gain, abs=2e-3)
     steady = followed(HELD, np.full(500, 20.0), course=np.full(500, 20.0), slope=0.0)
-    carried = steady.carried(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
+    carried = steady.predicted(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
     assert 0.5 < (carried.read(20.001, HELD).mean - 20.0) / 0.001 < 0.65
 
 
@@ -92,10 +94,12 @@ def test_bounds_hold_the_truth_whatever_makes_the_noise():
     for sensor, model in ((0.002, 0.001), (0.02, 0.002), (0.01, 0.02)):
         truth = np.cumsum(rng.normal(0.0, model, 400))
         readings = truth + rng.normal(0.0, sensor, 400)
-        bank = KalmanFilterBank.at(readings[0], STORE.sensor, STORE)
+        bank = KalmanFilterBank.start_at(readings[0], STORE.measurement_std, STORE)
         for true, seen in zip(truth[1:], readings[1:], strict=True):
-            bank = bank.carried(bank.mean, 1.0, stir=1.0, trust=STORE, hours=QUARTER)
-            bank = bank.read(seen, STORE)
+            bank = bank.predicted(
+                bank.mean, 1.0, process_noise_scale=1.0, noise_prior=STORE, elapsed=QUARTER
+            )
+            bank = bank.updated(seen, STORE)
             low, high = bank.bounds
             inside.append(low < true < high)
     assert 0.92 <= np.mean(inside) <= 0.98
@@ -106,17 +110,17 @@ def test_a_sensor_that_drifts_is_found_out_and_the_model_believed():
     drift = np.concatenate([np.zeros(300), 0.005 * np.arange(60)])  # 2 % of the store an hour
     readings = drift + rng.normal(0.0, 0.003, len(drift))
     bank = followed(STORE, readings)
-    assert bank.drifting > 0.9
+    assert bank.drift_probability > 0.9
     assert bank.drift == pytest.approx(drift[-1], abs=0.1)
     assert bank.bounds[0] < 0.0 < bank.bounds[1]
-    assert followed(STORE, readings[:300]).drifting < 0.1
+    assert followed(STORE, readings[:300]).drift_probability < 0.1
 
 
 def test_a_sensor_that_was_mended_is_believed_again():
     rng = np.random.default_rng(5)
     drift = np.concatenate([np.zeros(200), 0.005 * np.arange(60), np.zeros(40)])
     bank = followed(STORE, drift + rng.normal(0.0, 0.003, len(drift)))
-    assert bank.drifting < 0.1
+    assert bank.drift_probability < 0.1
     assert abs(bank.mean) < 0.01
 
 
@@ -135,7 +139,7 @@ def test_a_model_that_settles_beside_the_truth_is_put_right():
     readings = 20.3 + np.random.default_rng(7).normal(0.0, 0.05, 300)
     bank = followed(HELD, readings, course=np.full(300, 20.0), slope=0.0)
     assert bank.mean == pytest.approx(20.3, abs=2.0 * bank.spread)
-    gone = bank.carried(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
+    gone = bank.predicted(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
     assert gone.mean == pytest.approx(20.3, abs=0.1)
 
 

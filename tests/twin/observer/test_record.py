@@ -14,14 +14,18 @@ NOW = np.datetime64("2026-07-01T00:00", "us")
 @pytest.mark.parametrize("name", sorted(NOISE_PRIORS))
 def test_a_memory_comes_back_as_it_was(name):
     trust = NOISE_PRIORS[name].scaled(3.0)
-    memory = update_stock(None, 1.5, now=NOW, trust=trust, size=np.inf)
-    carried = memory.carried(1.6, 0.5, stirred=2.0, trust=trust, hours=0.25)
-    memory = update_stock(carried, 1.7, now=NOW, trust=trust, size=np.inf)
+    memory = update_stock(None, 1.5, now=NOW, noise_prior=trust, max_value=np.inf)
+    carried = memory.predicted(1.6, 0.5, excitation=2.0, noise_prior=trust, elapsed=0.25)
+    memory = update_stock(carried, 1.7, now=NOW, noise_prior=trust, max_value=np.inf)
     back = restore_filter(json.loads(json.dumps(serialise_filter(memory))), trust)
-    assert back.bank.mean == memory.bank.mean
-    assert back.bank.spread == memory.bank.spread
-    assert back.habit == memory.habit
-    assert (back.stir, back.unseen, back.contradictions) == (memory.stir, 0.0, 0)
+    assert back.filter_bank.mean == memory.filter_bank.mean
+    assert back.filter_bank.spread == memory.filter_bank.spread
+    assert back.stuck_detector == memory.stuck_detector
+    assert (back.mean_excitation, back.unseen_time, back.contradictions) == (
+        memory.mean_excitation,
+        0.0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("broken", [{}, [], {"bank": {}}, "memory"])
@@ -32,7 +36,7 @@ def test_anything_else_is_refused(broken):
 
 def test_a_memory_of_another_kind_of_stock_is_refused():
     trust = NOISE_PRIORS["tank_level"]
-    memory = serialise_filter(update_stock(None, 0.5, now=NOW, trust=trust, size=np.inf))
+    memory = serialise_filter(update_stock(None, 0.5, now=NOW, noise_prior=trust, max_value=np.inf))
     with pytest.raises(ValueError, match="another kind"):
         restore_filter(memory, NOISE_PRIORS["cooling_plant_output"])
     memory["bank"]["weight"][0][0] = float("nan")

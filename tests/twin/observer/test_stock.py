@@ -9,10 +9,14 @@ from twin.estimation.measurement import PredictedStock, StockFilter, diagnostics
 def said(spread, size):
     """Return what is said of a stock that nobody measures, known to some spread. [MWh]"""
     memory = StockFilter(
-        bank=KalmanFilterBank.at(0.9932, spread, NOISE_PRIORS["battery_level"].scaled(1.6))
+        filter_bank=KalmanFilterBank.start_at(
+            0.9932, spread, NOISE_PRIORS["battery_level"].scaled(1.6)
+        )
     )
-    carried = PredictedStock(memory=memory, bank=memory.bank, moved=0.0)
-    return list(diagnostics("level", carried, memory, seen=np.nan, unit="MWh", size=size))
+    carried = PredictedStock(prior=memory, filter_bank=memory.filter_bank, predicted_change=0.0)
+    return list(
+        diagnostics("level", carried, memory, measurement=np.nan, unit="MWh", max_value=size)
+    )
 
 
 def test_a_stock_is_known_within_its_own_size_at_worst():
@@ -25,10 +29,10 @@ def followed(memory, changes, readings):
     """Return what is known of a tank of 2 MWh after some changes by the model, and readings."""
     trust, now = NOISE_PRIORS["tank_level"].scaled(2.0), np.datetime64("2026-06-16", "us")
     for change, seen in zip(changes, readings, strict=True):
-        carried = memory and memory.carried(
-            max(memory.bank.mean + change, 0.0), 1.0, stirred=0.0, trust=trust, hours=0.25
+        carried = memory and memory.predicted(
+            max(memory.filter_bank.mean + change, 0.0), 1.0, excitation=0.0, trust=trust, hours=0.25
         )
-        memory = update_stock(carried, seen, now=now, trust=trust, size=2.0)
+        memory = update_stock(carried, seen, now=now, noise_prior=trust, max_value=2.0)
     return memory
 
 
@@ -43,9 +47,9 @@ def test_a_display_that_ends_at_an_empty_tank_is_not_stuck():
     changes = np.where(np.arange(60) < 30, 0.0, np.where(np.arange(60) % 2, 0.1, -0.1))
     habit = followed(None, changes, 1.0 + np.cumsum(changes) + noise)
     empty = followed(habit, [-0.2] * 5 + [0.0] * 200, [0.8, 0.6, 0.4, 0.2] + [0.0] * 201)
-    assert not empty.habit.is_stuck
+    assert not empty.stuck_detector.is_stuck
     assert empty.unseen == 0.0
-    assert abs(empty.bank.mean) < 0.02
+    assert abs(empty.filter_bank.mean) < 0.02
     charged = followed(empty, [0.1] * 8, [0.0] * 8)
-    assert charged.habit.is_stuck
-    assert charged.bank.mean > 0.5
+    assert charged.stuck_detector.is_stuck
+    assert charged.filter_bank.mean > 0.5

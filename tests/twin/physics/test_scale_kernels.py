@@ -27,31 +27,31 @@ KERNELS = [rack_kernel, compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)]
 def table():
     """Return two racks behind one unit: all curves are straight, or do not bend at all."""
     hall = HallTable(
-        idle=np.array([0.02]),
-        span=np.array([0.10]),
+        idle_power=np.array([0.02]),
+        power_span=np.array([0.10]),
         liquid_share=np.array([0.9]),
-        knots=np.array([1.0 / 0.12]),
-        rise=np.array([[0.0, 24.0]]),  # 200 K/MW
+        knots_per_mw=np.array([1.0 / 0.12]),
+        chip_temperature_rise=np.array([[0.0, 24.0]]),  # 200 K/MW
         resistance=np.array([[2.0, 1.0]]),  # less as the flow rises with the heat of 0 to 1 MW
     )
     unit = CduTable(
-        knots=1.0,
+        knots_per_mw=1.0,
         pump_power=np.full(2, 0.002),
-        rate=np.full(2, 0.02),
-        passing=np.full(2, 0.01),
+        capacity_rate=np.full(2, 0.02),
+        heat_per_kelvin=np.full(2, 0.01),
         rack_capacity=0.001,
-        unit_capacity=0.002,
+        cdu_capacity=0.002,
     )
-    return RackTable(RackPlacement(first=np.array([0, 2]), hall=np.array([0, 0])), hall, unit)
+    return RackTable(RackPlacement(first_rack=np.array([0, 2]), hall=np.array([0, 0])), hall, unit)
 
 
 def drive(count=1, hours=0.1):
     return RackInputs(
-        share=np.full((count, 1), 0.5),
+        work_share=np.full((count, 1), 0.5),
         deviation=np.array([[0.4, -0.4]], np.float32),
-        spell=np.zeros(count, np.int64),
-        water=np.full(count, 25.0),
-        hours=hours,
+        work_interval=np.zeros(count, np.int64),
+        facility_water=np.full(count, 25.0),
+        step=hours,
     )
 
 
@@ -72,44 +72,46 @@ def test_a_step_of_two_racks_by_hand(kernel):
     # passed 0.01 (25.65 + 15.821429 + 0.1 - 25) = 0.16571429
     # plates 2 - 0.126 = 1.874: chips 31.642857 + 1.874 x 18 = 65.374857, + 1.874 x 10 = 50.382857
     # kept 0.02 x 1.642857 + 0.01 x (44.871429 - 50 + 38.071429 - 40) = -0.03771429
-    state = CoolantState(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
+    state = CoolantState(racks=np.array([50.0, 40.0]), cdus=np.array([30.0]))
     found, chips = room(1), [65.374857, 50.382857]
     kernel(table(), drive(), (state, found))
     np.testing.assert_allclose(found.rack_power[0], [0.09, 0.05], rtol=1e-6)
-    np.testing.assert_allclose(found.unit_supply[0], [31.642857], rtol=1e-7)
+    np.testing.assert_allclose(found.cdu_supply_temperature[0], [31.642857], rtol=1e-7)
     np.testing.assert_allclose(found.rack_return[0], [44.871429, 38.071429], rtol=1e-7)
     np.testing.assert_allclose(found.chip[0], chips, rtol=1e-6)
-    np.testing.assert_allclose(found.unit_heat[0], [0.126], rtol=1e-6)
-    np.testing.assert_allclose(found.unit_pump[0], [0.002])
-    np.testing.assert_allclose(found.unit_passed[0], [0.16571429], rtol=1e-6)
-    np.testing.assert_allclose(found.unit_kept[0], [-0.03771429], rtol=1e-6)
-    assert found.closure[0] < 1e-12
+    np.testing.assert_allclose(found.cdu_heat[0], [0.126], rtol=1e-6)
+    np.testing.assert_allclose(found.cdu_pump_power[0], [0.002])
+    np.testing.assert_allclose(found.cdu_transferred_heat[0], [0.16571429], rtol=1e-6)
+    np.testing.assert_allclose(found.cdu_stored_heat[0], [-0.03771429], rtol=1e-6)
+    assert found.balance_error[0] < 1e-12
     np.testing.assert_allclose(state.racks, [44.871429, 38.071429], rtol=1e-7)
-    np.testing.assert_allclose(state.units, [31.642857], rtol=1e-7)
+    np.testing.assert_allclose(state.cdus, [31.642857], rtol=1e-7)
 
 
 @pytest.mark.parametrize("hours", [1e-4, 0.1, 1e6])
 def test_coolant_goes_to_its_steady_state_at_any_step(hours):
     # at rest X = Q + p = 0.128 = 0.01 (T + 0.1 - 25) -> mean return 37.7; supply 37.7 - (X - p)/C
     # = 37.7 - 0.126/0.02 = 31.4
-    state = CoolantState(racks=np.array([90.0, 5.0]), units=np.array([60.0]))
+    state = CoolantState(racks=np.array([90.0, 5.0]), cdus=np.array([60.0]))
     count = int(np.ceil(20.0 / min(hours, 20.0)))
     compile_kernel(rack_kernel, *RACK_KERNEL_PARTS)(
         table(), drive(count, hours), (state, found := room(count))
     )
-    assert state.units[0] == pytest.approx(31.4, abs=1e-4)
+    assert state.cdus[0] == pytest.approx(31.4, abs=1e-4)
     assert state.racks.mean() == pytest.approx(37.7, abs=1e-4)
-    brought = found.unit_heat + found.unit_pump
-    np.testing.assert_allclose(brought, found.unit_passed + found.unit_kept, rtol=1e-6)
+    brought = found.cdu_heat + found.cdu_pump_power
+    np.testing.assert_allclose(
+        brought, found.cdu_transferred_heat + found.cdu_stored_heat, rtol=1e-6
+    )
 
 
 def test_machine_code_and_python_give_the_same_numbers():
     assert has_numba()
     ends = []
     for kernel in KERNELS:
-        state = CoolantState(racks=np.array([50.0, 40.0]), units=np.array([30.0]))
+        state = CoolantState(racks=np.array([50.0, 40.0]), cdus=np.array([30.0]))
         kernel(table(), drive(20), (state, found := room(20)))
-        ends.append([state.racks, state.units, *found])
+        ends.append([state.racks, state.cdus, *found])
     for plain, fast in zip(*ends, strict=True):
         np.testing.assert_allclose(plain, fast, rtol=1e-12, atol=1e-14)
 
@@ -126,7 +128,7 @@ def test_a_step_of_two_chips_by_hand(kernel):
         knots=np.array([1.0 / 0.12]),
         power=np.array([[0.0, 1200.0]]),
         factor=np.array([[0.9, 1.1]], np.float32),
-        kept=0.5,
+        decay=0.5,
     )
     state = np.full((1, 2), 60.0, np.float32)
     track = ChipOutputs(state, *(np.empty((1, 1, 2), np.float32) for _ in range(2)))

@@ -36,21 +36,21 @@ def square(swing, *, cycles, step=STEP):
 def test_without_anything_nothing_changes():
     load = np.array([0.02, 0.12, 0.05])
     found = smooth_load(load, smoother(), step=0.1)
-    assert found.connection.tolist() == load.tolist()
-    assert (found.burned, found.withheld) == (0.0, 0.0)
+    assert found.busway_power.tolist() == load.tolist()
+    assert (found.excess_energy, found.deferred_energy) == (0.0, 0.0)
 
 
 def test_a_floor_burns_what_lies_under_it():
     # by hand: work at 0.05 MW under a floor of 0.08 burns 0.03 MW for 2 s, and is idle then
     found = smooth_load(np.array([0.05, 0.05, 0.02]), smoother(floor=0.08), step=1.0)
-    assert found.draw.tolist() == [0.08, 0.08, 0.02]
-    assert found.burned == pytest.approx(0.06)
+    assert found.accelerator_power.tolist() == [0.08, 0.08, 0.02]
+    assert found.excess_energy == pytest.approx(0.06)
 
 
 def test_hysteresis_holds_the_floor_for_its_time():
     load = np.array([0.12, 0.02, 0.02, 0.02])
     found = smooth_load(load, smoother(floor=0.08, hysteresis=0.2), step=0.1)
-    assert found.draw.tolist() == [0.12, 0.08, 0.08, 0.02]
+    assert found.accelerator_power.tolist() == [0.12, 0.08, 0.08, 0.02]
 
 
 def test_ramps_withhold_and_burn():
@@ -58,23 +58,25 @@ def test_ramps_withhold_and_burn():
     found = smooth_load(
         np.array([0.02, 0.12, 0.02]), smoother(ramp_up=0.1, ramp_down=0.2), step=1.0
     )
-    assert found.draw.tolist() == pytest.approx([0.02, 0.07, 0.02 + 0.1 * 0.25])
-    assert found.withheld == pytest.approx(0.05)
-    assert found.burned == pytest.approx(0.025)
+    assert found.accelerator_power.tolist() == pytest.approx([0.02, 0.07, 0.02 + 0.1 * 0.25])
+    assert found.deferred_energy == pytest.approx(0.05)
+    assert found.excess_energy == pytest.approx(0.025)
 
 
 def test_ramps_within_a_step_are_exact():
     coarse = np.array([0.02, 0.12, 0.12, 0.02, 0.02])
     ramps = smoother(ramp_up=0.13, ramp_down=0.07)
     fine = (
-        smooth_load(np.repeat(coarse, 1000), ramps, step=STEP).draw.reshape(-1, 1000).mean(axis=1)
+        smooth_load(np.repeat(coarse, 1000), ramps, step=STEP)
+        .accelerator_power.reshape(-1, 1000)
+        .mean(axis=1)
     )
-    assert smooth_load(coarse, ramps, step=1.0).draw == pytest.approx(fine, abs=1e-12)
+    assert smooth_load(coarse, ramps, step=1.0).accelerator_power == pytest.approx(fine, abs=1e-12)
 
 
 def test_store_against_direct_stepping():
     # tau dg/dt = q - g, stepped by Euler a hundred times as fine
-    load = square(LoadSwing(period=0.4, duty=0.5, low=0.03, high=0.11), cycles=5)
+    load = square(LoadSwing(period=0.4, duty=0.5, low_power=0.03, high_power=0.11), cycles=5)
     found = smooth_load(load, smoother(storage=0.004), step=STEP)
     lag, fine = 0.04, STEP / 100
     power, stepped = load.mean(), []
@@ -84,7 +86,7 @@ def test_store_against_direct_stepping():
             mean += power / 100
             power += fine / lag * (drawn - power)
         stepped.append(mean)
-    assert found.connection == pytest.approx(stepped, abs=2e-5)
+    assert found.busway_power == pytest.approx(stepped, abs=2e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -104,13 +106,15 @@ def test_energy_is_conserved_and_the_store_keeps_its_window(
         floor=floor, ramp_up=ramp, ramp_down=2 * ramp, hysteresis=hysteresis, storage=storage
     )
     found = smooth_load(load, what, step=step)
-    asked, drawn, taken = (values.sum() * step for values in (load, found.draw, found.connection))
-    assert drawn == pytest.approx(asked + found.burned - found.withheld, abs=1e-12)
+    asked, drawn, taken = (
+        values.sum() * step for values in (load, found.accelerator_power, found.busway_power)
+    )
+    assert drawn == pytest.approx(asked + found.excess_energy - found.deferred_energy, abs=1e-12)
     assert taken == pytest.approx(drawn + found.level[-1] - found.level[0], abs=1e-12)
     assert found.level.min() >= -1e-12
     assert found.level.max() <= storage + 1e-12
-    assert found.burned >= 0.0
-    assert found.withheld >= 0.0
+    assert found.excess_energy >= 0.0
+    assert found.deferred_energy >= 0.0
 
 
 SWINGS = st.builds(
@@ -141,30 +145,35 @@ def test_closed_form_against_the_course_in_time(swing, what):
     cycles = 40 + math.ceil(4.0 / swing.period)
     course = smooth_load(square(swing, cycles=cycles), what, step=STEP)
     last = slice(-count * 20, None)
-    for closed, stepped in ((found.draw, course.draw), (found.connection, course.connection)):
+    for closed, stepped in (
+        (found.accelerator_power, course.accelerator_power),
+        (found.busway_power, course.busway_power),
+    ):
         bands = amplitude_by_band(stepped[last], step=STEP, bands=BANDS)
         assert amplitudes_in_bands(found.frequency, closed, bands=BANDS) == pytest.approx(
             bands, abs=4e-4
         )
     asked = square(swing, cycles=20).mean()
-    drawn = course.draw[last].mean()
-    assert found.burned_power - found.withheld_power == pytest.approx(drawn - asked, abs=1e-6)
+    drawn = course.accelerator_power[last].mean()
+    assert found.excess_power - found.deferred_power == pytest.approx(drawn - asked, abs=1e-6)
 
 
 def test_lines_of_a_square_by_hand():
     # 2 A / (pi n) |sin(pi n d)| of height A = 0.1: 0.06366, 0, 0.02122
     found = swing_spectrum(
-        LoadSwing(period=1.0, duty=0.5, low=0.02, high=0.12), smoother(), highest=3.0
+        LoadSwing(period=1.0, duty=0.5, low_power=0.02, high_power=0.12), smoother(), highest=3.0
     )
     assert found.frequency.tolist() == [1.0, 2.0, 3.0]
     assert found.load == pytest.approx([0.2 / np.pi, 0.0, 0.2 / (3 * np.pi)], abs=1e-12)
-    assert found.connection == pytest.approx(found.load, abs=1e-12)
+    assert found.busway_power == pytest.approx(found.load, abs=1e-12)
 
 
 def test_store_passes_what_a_lag_passes():
     what = smoother(storage=0.1 / (2 * np.pi))  # lag of 1/(2 pi) s: 1/sqrt(2) at 1 Hz
-    found = swing_spectrum(LoadSwing(period=1.0, duty=0.5, low=0.02, high=0.12), what, highest=1.0)
-    assert found.connection[0] == pytest.approx(found.draw[0] / np.sqrt(2.0))
+    found = swing_spectrum(
+        LoadSwing(period=1.0, duty=0.5, low_power=0.02, high_power=0.12), what, highest=1.0
+    )
+    assert found.busway_power[0] == pytest.approx(found.accelerator_power[0] / np.sqrt(2.0))
 
 
 def test_bands_hold_the_line_on_their_lower_edge():
@@ -179,9 +188,9 @@ def test_least_swing_by_hand():
 
 
 def test_no_controller_does_better_than_the_least_swing():
-    swing = LoadSwing(period=0.25, duty=0.5, low=0.02, high=0.12)
+    swing = LoadSwing(period=0.25, duty=0.5, low_power=0.02, high_power=0.12)
     course = smooth_load(square(swing, cycles=40), smoother(storage=0.004), step=STEP)
-    left = np.ptp(course.connection[-500:])
+    left = np.ptp(course.busway_power[-500:])
     assert left >= least_swing(0.1, period=0.25, duty=0.5, storage=0.004) - 1e-9
 
 

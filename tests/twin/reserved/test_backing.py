@@ -20,8 +20,8 @@ from twin.relations import Store
 STORE = Store(
     owner="battery",
     carrier="medium_voltage",
-    low=0.0,
-    high=4.0,
+    min_level=0.0,
+    max_level=4.0,
     charge_limit=1.0,
     discharge_limit=1.0,
     charge_efficiency=0.9,
@@ -87,8 +87,8 @@ def test_products_of_different_lengths_end_together():
         held,
         level=np.array([2.0, 1.0, 0.0]),
         net=np.array([-1.0, -1.0]),
-        hours=np.array([1.0, 1.0]),
-        fading=0.0,
+        durations=np.array([1.0, 1.0]),
+        taper_time=0.0,
     )
     assert low == pytest.approx([0.7, -0.3])
 
@@ -112,7 +112,7 @@ def test_work_put_off():
     """2 MW for half an hour, half an hour lost by the pause: 1.5, then 2 MWh; it ends with 0.5."""
     one = product(direction="up", duration=0.5)
     held = np.array([2.0, 2.0, 0.0, 0.0])
-    debt = deferred_work(one, held, 0.5, hours=np.full(4, 0.25))
+    debt = deferred_work(one, held, 0.5, durations=np.full(4, 0.25))
     assert debt == pytest.approx([1.5, 2.0, 0.5, 0.0])
 
 
@@ -194,11 +194,11 @@ def spoilt(schedule, word, change, **where):
 
 def refusals(schedule):
     problem = reserve_days.problem()
-    return " ".join(str(b) for b in verify(problem.site, problem.state, schedule).breaches)
+    return " ".join(str(b) for b in verify(problem.site, problem.state, schedule).violations)
 
 
 def test_a_plan_with_reserves_may_leave(decided):
-    assert decided.verdict.breaches == ()
+    assert decided.verdict.violations == ()
     held = decided.schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert held[0] == pytest.approx(0.3)
     assert held.max() == pytest.approx(0.8)
@@ -250,5 +250,5 @@ def test_a_battery_that_trades_its_reserve_away_is_refused(decided):
 def test_a_battery_without_a_controller_is_refused(decided):
     problem = reserve_days.problem()
     plain = problem.site.replace("battery_1", local_controller=False)
-    told = verify(plain, problem.state, decided.schedule).breaches
+    told = verify(plain, problem.state, decided.schedule).violations
     assert any("has no local controller" in breach.limit for breach in told)

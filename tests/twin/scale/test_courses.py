@@ -6,7 +6,7 @@ import pytest
 from twin.racks.kernels import RackPlacement
 from twin.racks.rack_series import MAX_JOB_INTERVALS, MAX_WORK_DEVIATION, work_deviations
 
-PLACES = RackPlacement(first=np.array([0, 20, 50]), hall=np.repeat([0, 1], [20, 30]))
+PLACES = RackPlacement(first_rack=np.array([0, 20, 50]), hall=np.repeat([0, 1], [20, 30]))
 
 
 def test_every_hall_keeps_its_sum():
@@ -32,5 +32,5 @@ def test_another_seed_gives_another_course():
 
 
 def test_a_rack_alone_in_its_hall_works_as_the_hall_does():
-    alone = RackPlacement(first=np.array([0, 1]), hall=np.array([0]))
+    alone = RackPlacement(first_rack=np.array([0, 1]), hall=np.array([0]))
     assert (work_deviations(alone, 0, 3 * MAX_JOB_INTERVALS, seed=4) == 0.0).all()

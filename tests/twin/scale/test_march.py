@@ -16,7 +16,7 @@ def test_spans_together_are_the_whole(span):
     site = sites.load_site("small")
     begin, operation = random_run(site, seed=3, count=16)
     whole = simulate(site, begin, operation)
-    parts = list(simulate_in_chunks(site, begin, operation, span=span))
+    parts = list(simulate_in_chunks(site, begin, operation, chunk_size=span))
     for name, values in whole.data_vars.items():
         axis = "instant" if "instant" in values.dims else "time"
         pieces = [part[name] for part in parts]
@@ -40,7 +40,7 @@ def test_set_points_hold_in_every_span():
     )
     operation = operation.assign(facility_supply_set_point=warmer)
     whole = simulate(site, state.initial_state(site), operation)
-    *_, last = simulate_in_chunks(site, state.initial_state(site), operation, span=3)
+    *_, last = simulate_in_chunks(site, state.initial_state(site), operation, chunk_size=3)
     name = "facility_supply_temperature"
     np.testing.assert_allclose(last[name], whole[name][-3:], rtol=1e-9)
     assert float(last[name].sel(circuit="warm_plant")[-1]) == pytest.approx(41.0, abs=0.1)
@@ -51,7 +51,7 @@ def test_nonsense_is_refused_before_the_first_span():
     operation = steady(site, count=8)
     operation["hall_power"].values[-1] = np.nan
     with pytest.raises(StateError, match="hall_power"):
-        next(simulate_in_chunks(site, state.initial_state(site), operation, span=2))
+        next(simulate_in_chunks(site, state.initial_state(site), operation, chunk_size=2))
 
 
 @pytest.mark.parametrize(("name", "factor"), [("hall_power", 1000.0), ("air_temperature", 15.0)])
@@ -66,4 +66,4 @@ def test_what_is_refused_of_a_whole_is_refused_of_spans(name, factor):
     with pytest.raises(StateError, match=name):
         simulate(site, state.initial_state(site), operation)
     with pytest.raises(StateError, match=name):
-        next(simulate_in_chunks(site, state.initial_state(site), operation, span=2))
+        next(simulate_in_chunks(site, state.initial_state(site), operation, chunk_size=2))

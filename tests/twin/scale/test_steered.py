@@ -75,7 +75,7 @@ def test_a_supply_temperature_alone_needs_no_telling():
 
 def test_spans_carry_what_they_were_told():
     operation = moved()
-    spans = list(simulate_in_chunks(SITE, state.initial_state(SITE), operation, span=5))
+    spans = list(simulate_in_chunks(SITE, state.initial_state(SITE), operation, chunk_size=5))
     whole = beside(simulate(SITE, state.initial_state(SITE), operation), operation)
     racks = view.view(SITE, whole, level="rack")
     found = list(view.view_blocks(SITE, spans))

@@ -136,11 +136,11 @@ def test_dask_blocks_and_one_piece_agree(site, day, level, monkeypatch):
 def test_blocks_go_on_where_they_were_left(site, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)
     runs = list(
-        simulate_in_chunks(site, state.initial_state(site), restless(site, count=16), span=8)
+        simulate_in_chunks(site, state.initial_state(site), restless(site, count=16), chunk_size=8)
     )
     whole = list(view_blocks(site, runs))
     done = whole[1]["time"].to_numpy()[-1] + MINUTE
-    again = list(view_blocks(site, runs, done=done))
+    again = list(view_blocks(site, runs, skip_until=done))
     assert len(again) == len(whole) - 2
     for left, right in zip(again, whole[2:], strict=True):
         same(left, right, kelvin=1e-3)
@@ -205,9 +205,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "mend"), REFUSED)
-def test_what_cannot_be_viewed_is_refused(site, day, words, mend):
-    with pytest.raises(StateError, match=mend):
+@pytest.mark.parametrize(("words", "remedy"), REFUSED)
+def test_what_cannot_be_viewed_is_refused(site, day, words, remedy):
+    with pytest.raises(StateError, match=remedy):
         view.view(site, day, **words)
 
 

@@ -25,16 +25,21 @@ def test_half_a_year_tells_what_the_rest_needs():
     load[5] = 10.0
     told = constant_load_status(tariff(**GERMAN), WHOLE_YEAR[:17_520], load, time_zone=BERLIN)
     assert told is not None
-    assert (told.energy, told.peak, told.unseen, told.left) == (35_040.5, 10.0, 0.0, 4_380.0)
-    assert told.hours == pytest.approx(3_504.05)
-    assert told.expected == pytest.approx(7_008.1)
-    assert told.reached == 7_000.0
-    assert told.needed[7000.0] == pytest.approx(7.981621, abs=1e-6)
-    assert told.needed[8000.0] == pytest.approx(10.264726, abs=1e-6)
-    assert told.needed[8000.0] > told.peak
-    assert told.most_peak[7000.0] == pytest.approx(10.011571, abs=1e-6)
+    assert (told.energy, told.peak, told.unmetered_hours, told.remaining_hours) == (
+        35_040.5,
+        10.0,
+        0.0,
+        4_380.0,
+    )
+    assert told.utilisation_hours == pytest.approx(3_504.05)
+    assert told.expected_utilisation_hours == pytest.approx(7_008.1)
+    assert told.expected_class_hours == 7_000.0
+    assert told.required_mean_import[7000.0] == pytest.approx(7.981621, abs=1e-6)
+    assert told.required_mean_import[8000.0] == pytest.approx(10.264726, abs=1e-6)
+    assert told.required_mean_import[8000.0] > told.peak
+    assert told.max_peak[7000.0] == pytest.approx(10.011571, abs=1e-6)
     assert told.charge == pytest.approx(1_350_405.0)
-    assert told.worth[7000.0] == pytest.approx(1_080_324.0)
+    assert told.rebate_value[7000.0] == pytest.approx(1_080_324.0)
 
 
 def test_a_week_stands_for_its_year():
@@ -42,10 +47,10 @@ def test_a_week_stands_for_its_year():
     week = WHOLE_YEAR[9_600:10_272]
     told = constant_load_status(tariff(**GERMAN), week, np.full(672, 8.0), time_zone=BERLIN)
     assert told is not None
-    assert told.unseen == 2_400.0
-    assert told.unseen + told.left + 168.0 == 8_760.0
-    assert told.expected == pytest.approx(8_760.0)
-    assert told.reached == 8_000.0
+    assert told.unmetered_hours == 2_400.0
+    assert told.unmetered_hours + told.remaining_hours + 168.0 == 8_760.0
+    assert told.expected_utilisation_hours == pytest.approx(8_760.0)
+    assert told.expected_class_hours == 8_000.0
 
 
 def test_the_rest_needs_the_least_energy_too():
@@ -57,7 +62,7 @@ def test_the_rest_needs_the_least_energy_too():
         tariff(**GERMAN), WHOLE_YEAR[:17_520], np.ones(17_520), time_zone=BERLIN
     )
     assert told is not None
-    assert told.needed[7000.0] == pytest.approx(5_620.0 / 4_380.0)
+    assert told.required_mean_import[7000.0] == pytest.approx(5_620.0 / 4_380.0)
 
 
 def test_a_tariff_without_the_rule_is_not_watched():
@@ -80,7 +85,7 @@ def test_a_rule_that_holds_no_more_is_not_watched():
     over = {**GERMAN, "band_load": GERMAN["band_load"] | {"valid_to": "2026-01-01"}}
     load = np.full(96, 8.0)
     found = compute_bill(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN)
-    assert "band_load" not in {branch.name for branch in found.branches}
+    assert "band_load" not in {branch.name for branch in found.charge_options}
     assert constant_load_status(tariff(**over), WHOLE_YEAR[:96], load, time_zone=BERLIN) is None
 
 
@@ -101,11 +106,13 @@ def test_what_is_expected_is_what_the_bill_of_the_year_says():
     told = constant_load_status(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
     found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
     assert told is not None
-    assert told.left == 0.0
-    assert told.expected == pytest.approx(found.hours)
-    ways = {way.name: float(way.money) for way in found.branches}
+    assert told.remaining_hours == 0.0
+    assert told.expected_utilisation_hours == pytest.approx(found.utilisation_hours)
+    ways = {way.name: float(way.money) for way in found.charge_options}
     saved = ways["published"] - ways["band_load"]
-    assert told.worth[told.reached] == pytest.approx(saved, abs=60.0)  # whole kW and kWh
+    assert told.rebate_value[told.expected_class_hours] == pytest.approx(
+        saved, abs=60.0
+    )  # whole kW and kWh
 
 
 def test_a_year_end_makes_two_bills():
@@ -134,9 +141,9 @@ def test_when_the_year_is_over_what_is_reached_needs_no_more():
         tariff(**GERMAN), WHOLE_YEAR, np.full(len(WHOLE_YEAR), 8.0), time_zone=BERLIN
     )
     assert told is not None
-    assert told.left == 0.0
-    assert set(told.needed.values()) == {0.0}
+    assert told.remaining_hours == 0.0
+    assert set(told.required_mean_import.values()) == {0.0}
     halved = np.where(np.arange(len(WHOLE_YEAR)) < 100, 16.0, 8.0)
     told = constant_load_status(tariff(**GERMAN), WHOLE_YEAR, halved, time_zone=BERLIN)
     assert told is not None
-    assert set(told.needed.values()) == {np.inf}
+    assert set(told.required_mean_import.values()) == {np.inf}

@@ -47,7 +47,7 @@ def test_a_spanish_january():
         "electricity tax": Decimal("17161.94"),
     }
     assert found.total == Decimal("352834.98")
-    assert found.branches == ()
+    assert found.charge_options == ()
 
 
 @pytest.mark.parametrize(

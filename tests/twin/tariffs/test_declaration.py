@@ -98,7 +98,7 @@ def test_the_six_periods_of_a_year_in_madrid():
     """
     rules = tariff(periods=SIX_PERIODS)
     starts = quarters("2025-12-31T23:00", "2026-12-31T23:00")
-    period = TariffCalendar(starts, MADRID).period(rules.periods)
+    period = TariffCalendar(starts, MADRID).time_class(rules.periods)
     names = [one.name for one in rules.periods]
     hours = {name: 0.0 for name in sorted(set(names))}
     for number, name in enumerate(names):
@@ -109,12 +109,12 @@ def test_the_six_periods_of_a_year_in_madrid():
 def test_windows_follow_the_clock_and_not_the_sun():
     """Proves: 16:30 in Berlin is 15:30 UTC in winter, 14:30 in summer; weekends are other days."""
     window = TimeWindow.model_validate({"hours": ["16:30-16:45"], "days": "working"})
-    found = WHOLE_YEAR[TariffCalendar(WHOLE_YEAR, BERLIN).within(window)]
+    found = WHOLE_YEAR[TariffCalendar(WHOLE_YEAR, BERLIN).in_window(window)]
     assert len(found) == 261
     assert found[0] == np.datetime64("2026-01-01T15:30")
     assert np.datetime64("2026-07-01T14:30") in found
     assert np.datetime64("2026-07-04T14:30") not in found  # a Saturday
     free = TimeWindow.model_validate({"days": "other"})
     assert (
-        TariffCalendar(WHOLE_YEAR, BERLIN).within(free).sum() == 96 * 104 + 0
+        TariffCalendar(WHOLE_YEAR, BERLIN).in_window(free).sum() == 96 * 104 + 0
     )  # both changes on Sundays

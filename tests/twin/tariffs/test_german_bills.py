@@ -35,8 +35,8 @@ def test_a_german_year_of_band_load():
     half up .13. Metering 1,200. Sum 209,130.19 + 1,616,225.13 + 1,200.00 = 1,826,555.32 EUR.
     """
     found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (20_000, 10.0)), time_zone=BERLIN)
-    assert found.branch == "band_load"
-    assert found.hours == pytest.approx(7884.025)
+    assert found.charge_option == "band_load"
+    assert found.utilisation_hours == pytest.approx(7884.025)
     assert euros(found) == {
         "network power": Decimal("1000000.00"),
         "network energy": Decimal("394201.25"),
@@ -59,7 +59,7 @@ def test_shares_are_told_as_they_are_declared():
     }
     found = compute_bill(tariff(**rules), WHOLE_YEAR, even(9.0), time_zone=BERLIN)
     assert "band load of 7000 h: 12.5% is paid" in euros(found)
-    (atypical,) = [way for way in found.branches if way.name == "atypical"]
+    (atypical,) = [way for way in found.charge_options if way.name == "atypical"]
     assert "needs 2.5% and 0.1 MW" in atypical.note
 
 
@@ -78,8 +78,8 @@ def test_hours_of_use_are_met_to_the_letter():
     ):
         base[-2] -= less
         found = compute_bill(tariff(**ONLY_BAND), WHOLE_YEAR, base / 1000.0, time_zone=BERLIN)
-        assert found.branch == branch
-        assert all(way.note.startswith(told) for way in found.branches)
+        assert found.charge_option == branch
+        assert all(way.note.startswith(told) for way in found.charge_options)
 
 
 @pytest.mark.parametrize("peak", [1.0, 1.15, 2.3, 9.99])
@@ -91,8 +91,8 @@ def test_a_peak_lower_by_a_tenth_is_lower_by_a_tenth(peak):
     rules = GERMAN | {"atypical": GERMAN["atypical"] | {"least_power": "0.1 MW"}}
     for more, is_open in ((0, True), (1, False)):
         load[66] = (round(900 * peak) + more) / 1000.0  # 17:30 in Berlin
-        ways = compute_bill(tariff(**rules), day, load, time_zone=BERLIN).branches
-        assert next(way for way in ways if way.name == "atypical").is_open == is_open
+        ways = compute_bill(tariff(**rules), day, load, time_zone=BERLIN).charge_options
+        assert next(way for way in ways if way.name == "atypical").is_eligible == is_open
 
 
 def test_a_bill_names_the_sources_of_its_rules():
@@ -113,7 +113,7 @@ def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
     """
     load = even(9.0, (20_000, 10.0))
     found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
-    money = {way.name: (way.money, way.is_open) for way in found.branches}
+    money = {way.name: (way.money, way.is_eligible) for way in found.charge_options}
     assert money == {
         "published": (Decimal("1394201.25"), True),
         "atypical": (Decimal("1294201.25"), True),
@@ -121,7 +121,7 @@ def test_both_discounts_are_reckoned_and_the_cheaper_is_taken():
     }
     rules = {name: rule for name, rule in GERMAN.items() if name != "band_load"}
     found = compute_bill(tariff(**rules), WHOLE_YEAR, load, time_zone=BERLIN)
-    assert found.branch == "atypical"
+    assert found.charge_option == "atypical"
     assert euros(found)["network power"] == Decimal("900000.00")
 
 
@@ -129,21 +129,21 @@ def test_a_peak_in_a_window_closes_the_windows_branch():
     """Proves: 10 MW at 17:00 on Monday, 5 January 2026, is in a window: nothing is shifted."""
     number = int(np.flatnonzero(np.datetime64("2026-01-05T16:00") == WHOLE_YEAR)[0])
     found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number, 10.0)), time_zone=BERLIN)
-    assert {way.name: way.is_open for way in found.branches}["atypical"] is False
+    assert {way.name: way.is_eligible for way in found.charge_options}["atypical"] is False
     rest = compute_bill(
         tariff(**GERMAN), WHOLE_YEAR, even(9.0, (number - 3, 10.0)), time_zone=BERLIN
     )
-    assert {way.name: way.is_open for way in rest.branches}["atypical"] is True  # 16:15
+    assert {way.name: way.is_eligible for way in rest.charge_options}["atypical"] is True  # 16:15
 
 
 def test_a_span_without_a_window_says_nothing_of_the_windows_branch():
     """Proves: of a summer day nobody can say that its peak in winter evenings is low."""
     day = quarters("2026-07-01T00:00", "2026-07-02T00:00")
     found = compute_bill(tariff(**GERMAN), day, np.linspace(1.0, 2.0, 96), time_zone=BERLIN)
-    (atypical,) = [way for way in found.branches if way.name == "atypical"]
-    assert not atypical.is_open
+    (atypical,) = [way for way in found.charge_options if way.name == "atypical"]
+    assert not atypical.is_eligible
     assert "nothing can be said" in atypical.note
-    assert found.branch == "published"
+    assert found.charge_option == "published"
 
 
 def test_windows_pay_a_fifth_at_the_least():
@@ -162,11 +162,11 @@ def test_windows_pay_a_fifth_at_the_least():
     load[np.isin(month, [1, 2, 12]) & (day < 5) & (minute >= 990) & (minute < 1170)] = 0.0
     found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, load, time_zone=BERLIN)
     assert found.energy == pytest.approx(85_650.0)
-    ways = {way.name: way.money for way in found.branches}
+    ways = {way.name: way.money for way in found.charge_options}
     assert ways["atypical"] == Decimal("428250.00")
     free = GERMAN | {"utilisation": GERMAN["utilisation"] | {"energy_price": "0 EUR/MWh"}}
     found = compute_bill(tariff(**free), WHOLE_YEAR, load, time_zone=BERLIN)
-    assert {way.name: way.money for way in found.branches}["atypical"] == Decimal("200000.00")
+    assert {way.name: way.money for way in found.charge_options}["atypical"] == Decimal("200000.00")
 
 
 def test_few_hours_of_use_have_prices_of_their_own():
@@ -175,9 +175,9 @@ def test_few_hours_of_use_have_prices_of_their_own():
     10 x 20,000 = 200,000.00; 17,522 x 40 = 700,880.00.
     """
     found = compute_bill(tariff(**GERMAN), WHOLE_YEAR, even(2.0, (9, 10.0)), time_zone=BERLIN)
-    published = found.branches[0]
+    published = found.charge_options[0]
     assert [line.money for line in published.lines] == [Decimal("200000.00"), Decimal("700880.00")]
-    assert not found.branches[2].is_open
+    assert not found.charge_options[2].is_eligible
 
 
 def test_a_class_is_reached_at_its_hours():

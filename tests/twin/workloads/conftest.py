@@ -36,7 +36,7 @@ def make_jobs():
         hours = np.timedelta64(3_600_000_000, "us")
         return Jobs(
             number=np.arange(len(rows)),
-            kind=kind.astype(np.int64),
+            kind_index=kind.astype(np.int64),
             arrival=START + (arrival * hours).astype("timedelta64[us]"),
             deadline=START + (due * hours).astype("timedelta64[us]"),
             length=length.astype(float),

@@ -10,7 +10,11 @@ from twin.workload.queue import hall_powers, split_over_halls
 
 def test_halls_share_by_their_racks_and_draw_no_more_than_at_full_work():
     # 10 and 30 of 40 racks of 132 kW: 5.28 MW at the most
-    site = sites.load_site("small").replace("hall_1", racks=10).replace("hall_2", racks=30)
+    site = (
+        sites.load_site("small")
+        .with_parameters("hall_1", racks=10)
+        .with_parameters("hall_2", racks=30)
+    )
     spread = split_over_halls(site, xr.DataArray([4.0, 9.0], dims="time"))
     assert spread.attrs["units"] == "MW"
     np.testing.assert_allclose(spread.transpose("time", "hall"), [[1.0, 3.0], [1.32, 3.96]])
@@ -18,7 +22,11 @@ def test_halls_share_by_their_racks_and_draw_no_more_than_at_full_work():
 
 def test_work_and_service_are_spread_over_the_racks_that_are_not_apart():
     # 40 racks idle at 24 kW; 2 MW of work on 39 racks is as 2 x 40/39 on all
-    site = sites.load_site("small").replace("hall_1", racks=10).replace("hall_2", racks=30)
-    found = hall_powers(site, work_power=2.0, service_racks=0.0, apart=1)
+    site = (
+        sites.load_site("small")
+        .with_parameters("hall_1", racks=10)
+        .with_parameters("hall_2", racks=30)
+    )
+    found = hall_powers(site, work_power=2.0, service_racks=0.0, idle_racks=1)
     assert sum(found.values()) == pytest.approx(0.96 + 2.0 * 40 / 39)
     assert found["hall_2"] == pytest.approx(3.0 * found["hall_1"])

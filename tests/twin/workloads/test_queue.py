@@ -26,7 +26,7 @@ def test_a_cap_slows_work_by_its_throughput(pool, make_jobs, start):
     """At 75 % power the curve gives 90 % of the work."""
     queue = open_queue(pool, make_jobs((1, 0, 2, 10, 9)), start)
     queue, progress = advance_queue(queue, {0: 0.75}, hours=1.0)
-    assert queue.rest[0] == pytest.approx(1.1)
+    assert queue.remaining_hours[0] == pytest.approx(1.1)
     assert progress.work_power[1] == pytest.approx(10 * (0.075 - 0.02))
 
 
@@ -35,18 +35,18 @@ def test_a_pause_throws_back_to_the_checkpoint(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     queue, _ = advance_queue(queue, {0: 1.0}, hours=1.0)
     queue, progress = advance_queue(queue, {}, hours=1.0)
-    assert queue.rest[0] == pytest.approx(7.5)
+    assert queue.remaining_hours[0] == pytest.approx(7.5)
     assert progress.pauses == 1
     assert progress.work_lost[0] == pytest.approx(0.2)
-    assert not queue.running[0]
-    assert queue.ran[0] == 0
+    assert not queue.is_running[0]
+    assert queue.run_hours[0] == 0
 
 
 def test_a_pause_loses_no_more_than_was_done(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     queue, _ = advance_queue(queue, {0: 1.0}, hours=0.25)
     queue, _ = advance_queue(queue, {}, hours=0.25)
-    assert queue.rest[0] == pytest.approx(8)
+    assert queue.remaining_hours[0] == pytest.approx(8)
 
 
 def test_a_pause_goes_back_no_further_than_the_checkpoint_of_the_last_start(pool, make_jobs, start):
@@ -54,7 +54,7 @@ def test_a_pause_goes_back_no_further_than_the_checkpoint_of_the_last_start(pool
     queue = open_queue(pool, make_jobs((0, 0, 8, 4, 20)), start)
     for caps in ({0: 1.0},) * 12 + ({}, {0: 1.0}, {}, {0: 1.0}, {}):
         queue, progress = advance_queue(queue, caps, hours=0.25)
-    assert queue.done[0] == pytest.approx(2.5)
+    assert queue.completed_hours[0] == pytest.approx(2.5)
     assert progress.work_lost[0] == pytest.approx(0.25 * 4 * 0.1)
 
 
@@ -65,7 +65,7 @@ def test_lateness_is_completion_less_deadline(pool, make_jobs, start):
     for caps in ({}, {}, {}, {0: 1.0}, {0: 1.0}):
         queue, progress = advance_queue(queue, caps, hours=0.5)
         late += progress.lateness
-        energy += progress.late_energy
+        energy += progress.overdue_energy
     assert late == pytest.approx(1.5)
     assert energy == pytest.approx(0.3)
 
@@ -82,7 +82,7 @@ def test_orders_for_jobs_that_are_gone_are_void(pool, make_jobs, start):
     queue = open_queue(pool, make_jobs((1, 0, 1, 2, 9)), start)
     after, progress = advance_queue(queue, {77: 1.0}, hours=0.25)
     assert progress.work_done.sum() == 0
-    assert after.rest[0] == 1
+    assert after.remaining_hours[0] == 1
 
 
 @settings(max_examples=40, deadline=None)
@@ -94,7 +94,7 @@ def test_work_is_conserved(pool, start, seed):
     arrival = np.sort(rng.integers(0, 24, count)) * np.timedelta64(15, "m")
     jobs = Jobs(
         number=np.arange(count),
-        kind=rng.integers(0, 2, count),
+        kind_index=rng.integers(0, 2, count),
         arrival=start + arrival,
         deadline=start + arrival + np.timedelta64(12, "h"),
         length=rng.uniform(0.05, 10, count),
@@ -108,7 +108,7 @@ def test_work_is_conserved(pool, start, seed):
         queue, progress = advance_queue(queue, caps, hours=0.25, arrivals=jobs)
         net += progress.work_done.sum() - progress.work_lost.sum()
         lateness += progress.lateness
-        assert (queue.rest > 0).all()
+        assert (queue.remaining_hours > 0).all()
     assert net + queue.backlog == pytest.approx(jobs.racks @ jobs.length * pool.rack_power)
     assert lateness >= 0
     assert (queue.instant - start) / HOUR == 10

@@ -19,7 +19,7 @@ def jobs(hours_ago, *, length=3.0, racks=4.0):
     whole = np.full(len(arrival), length)
     return Jobs(
         number=np.arange(len(arrival)),
-        kind=np.zeros(len(arrival), dtype=np.int64),
+        kind_index=np.zeros(len(arrival), dtype=np.int64),
         arrival=arrival,
         deadline=arrival + np.timedelta64(6, "h"),
         length=whole,
@@ -28,7 +28,7 @@ def jobs(hours_ago, *, length=3.0, racks=4.0):
 
 
 def again(past, *, lag=DAY, span=DAY):
-    return ArrivalScenario.of(past, KINDS, NOW, lag=lag, span=span)
+    return ArrivalScenario.from_past(past, KINDS, NOW, lag=lag, span=span)
 
 
 def test_a_job_of_yesterday_comes_again():
@@ -42,7 +42,7 @@ def test_a_job_of_yesterday_comes_again():
 def test_racks_are_there_while_the_job_may_run():
     """From 2 h on, for twice its rest and its wait, 9 h: half of the first 4 h, all of the next."""
     found = again(jobs([22.0]))
-    np.testing.assert_allclose(found.present(np.array([0.0, 4.0, 8.0])), [[2.0, 4.0]])
+    np.testing.assert_allclose(found.racks_in_use(np.array([0.0, 4.0, 8.0])), [[2.0, 4.0]])
 
 
 def test_only_the_span_after_the_lag_comes_again():
@@ -61,4 +61,4 @@ def test_nothing_after_now_is_looked_at():
 def test_without_jobs_nothing_comes():
     found = again(jobs([]))
     assert found.most(np.array([0.0, 1.0])).tolist() == [[0.0, 0.0]]
-    assert found.present(np.array([0.0, 1.0])).tolist() == [[0.0]]
+    assert found.racks_in_use(np.array([0.0, 1.0])).tolist() == [[0.0]]

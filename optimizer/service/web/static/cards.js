@@ -19,11 +19,11 @@ function alarms({ alarms: standing = [] }) {
   if (!standing.length) return [empty("No alarm stands.")];
   const order = Object.keys(SEVERITY);
   const sorted = standing.toSorted((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
-  const rows = sorted.slice(0, MOST_ALARMS).map(({ severity, cause, time, text, mend }) => {
+  const rows = sorted.slice(0, MOST_ALARMS).map(({ severity, cause, time, text, remedy }) => {
     const [tone, name] = SEVERITY[severity] ?? ["", severity];
     const words = ` ${told(cause)} since ${moment(time)}: ${told(text)}`;
     return element("li", {}, element("span", { class: tone }, name), words,
-      mend ? element("span", { class: "quiet" }, ` → ${mend}`) : null);
+      remedy ? element("span", { class: "quiet" }, ` → ${remedy}`) : null);
   });
   const rest = sorted.length - rows.length;
   return [element("ul", {}, ...rows), rest > 0 ? element("p", {}, `and ${plural(rest, "more alarm")}`) : ""];

@@ -29,14 +29,14 @@ def answer(told):
             return {"told": rest}
         case {"command": "refuse"}:
             raise ServiceError(
-                "socket", [ValidationIssue(place="command", value="", mend="not today")]
+                "socket", [ValidationIssue(location="command", found="", remedy="not today")]
             )
         case {"command": "fail"}:
             raise RuntimeError(told["command"])
         case {"command": "nan"}:
             return {"value": float("nan")}
     raise ServiceError(
-        "socket", [ValidationIssue(place="command", value=repr(told)[:80], mend="no such")]
+        "socket", [ValidationIssue(location="command", found=repr(told)[:80], remedy="no such")]
     )
 
 

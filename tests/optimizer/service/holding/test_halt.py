@@ -57,16 +57,16 @@ class Stand:
             Partners(folder / AUDIT_FILE),
             IntraIntervalController(),
         )
-        self.overrides = HoldRegister(folder / "hold.json", passed=lambda: time.monotonic())
+        self.overrides = HoldRegister(folder / "hold.json", monotonic=lambda: time.monotonic())
         planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
         guard = MeteringIntervalControl(site=moments.site(), planned=planned, peak=2.0)
-        self.guarding.begin(np.datetime64("2026-06-16T00:00", "us"), guard)
+        self.guarding.start_interval(np.datetime64("2026-06-16T00:00", "us"), guard)
         self.halt = HoldController(
             self.overrides,
             clock=Clock(),
-            link=self.link,
-            partners=self.partners,
-            guarding=self.guarding,
+            plant_link=self.link,
+            partner_link=self.partners,
+            intra_interval=self.guarding,
             lock=RLock(),
             is_shadow=is_shadow,
         )
@@ -204,8 +204,8 @@ def test_a_hold_that_ran_out_while_no_service_ran_is_recorded(tmp_path, monkeypa
     )
     later(monkeypatch, 2.0)
     stand = Stand(tmp_path)
-    stand.halt.look()
-    stand.halt.look()
+    stand.halt.update()
+    stand.halt.update()
     assert told(tmp_path) == [("release", "", "the HOLD of dora has run out")]
     assert stand.partners.told == []
 
@@ -219,10 +219,10 @@ def test_a_hold_that_had_run_out_by_a_wrong_clock_is_carried_out_again(tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: ahead)
         stand = Stand(tmp_path)
-        stand.halt.look()
+        stand.halt.update()
         assert stand.halt.in_force is None
     for _ in range(2):
-        stand.halt.look()
+        stand.halt.update()
     assert stand.link.frozen == [NOW]
     assert stand.partners.told == [("hold", "HOLD by dora: r")]
     assert told(tmp_path) == [

@@ -97,5 +97,5 @@ def test_what_is_left_of_a_connection_that_is_not_firm_is_told():
 
 def test_the_picture_of_a_site_that_nobody_asks_has_none():
     made, picture = moments.pilot().run(moments.facts()), StatusView(moments.site())
-    picture.add(made, moments.observed(made.estimate.state))
-    assert picture.show()["asked"] == []
+    picture.update(made, moments.observed(made.estimate.state))
+    assert picture.as_snapshot()["asked"] == []

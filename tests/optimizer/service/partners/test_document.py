@@ -50,7 +50,7 @@ def document(site, plan, *, now=NOW, before=None, errors=None, flexible=None, **
         site,
         plan,
         no_flexibility(plan) if flexible is None else flexible,
-        turn=RampStart(now, first if before is None else before),
+        ramp_start=RampStart(now, first if before is None else before),
         errors=errors or PlanErrors(),
         label=ScheduleLabel(**label),
         sender=DocumentSender.demonstration(site),
@@ -200,7 +200,7 @@ def test_without_errors_the_band_is_the_margin(site):
 def test_the_band_follows_the_errors_of_its_lead_time(site):
     errors = PlanErrors()
     for error in np.linspace(-0.2, 0.3, 51):  # quantiles by hand: -0.15 and 0.25
-        errors.add(3.0 + error, {0: 3.0})
+        errors.add_errors(3.0 + error, {0: 3.0})
     made = document(site, schedule(3.0), errors=errors)
     assert made["intervals"][3]["p10_mw"] == pytest.approx(2.85)
     assert made["intervals"][3]["p90_mw"] == pytest.approx(3.25)
@@ -211,7 +211,7 @@ def test_the_band_follows_the_errors_of_its_lead_time(site):
 def test_the_band_holds_the_plan_and_keeps_the_connection(site):
     errors = PlanErrors()
     for _ in range(MIN_ERRORS):
-        errors.add(9.0, {0: 3.0})
+        errors.add_errors(9.0, {0: 3.0})
     row = document(site, schedule(3.0), errors=errors)["intervals"][0]
     assert (row["p10_mw"], row["p90_mw"]) == (3.0, site.grid.import_limit)
 
@@ -220,11 +220,11 @@ def test_intervals_that_are_over_are_compared_with_all_promises(site):
     errors = PlanErrors()
     for hours, power in ((13, 1.0), (7, 2.0), (2, 3.0)):
         start = NOW - hours * 60 * MINUTE
-        errors.promise(document(site, schedule(power, start=start), now=start))
-    errors.settle(to_milliseconds("test", NOW), 2.5)
+        errors.add_plan(document(site, schedule(power, start=start), now=start))
+    errors.add_metered(to_milliseconds("test", NOW), 2.5)
     assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
-    assert min(errors.promised) > to_milliseconds("test", NOW)
-    errors.settle(to_milliseconds("test", NOW), np.nan)
+    assert min(errors.planned) > to_milliseconds("test", NOW)
+    errors.add_metered(to_milliseconds("test", NOW), np.nan)
     assert errors.errors == [[], [-0.5], [], [0.5], [1.5]]
 
 

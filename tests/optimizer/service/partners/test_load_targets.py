@@ -39,7 +39,7 @@ def service(folder, *contracts, known=("tso-1", "dso-1"), where=SITE):
     return LoadTargetReceiver(
         where,
         ServiceConfig(
-            broker="mqtt://127.0.0.1:1", files=SeriesFiles(prices=folder, weather=folder)
+            broker="mqtt://127.0.0.1:1", series_files=SeriesFiles(prices=folder, weather=folder)
         ),
         partners=[partner(name) for name in known],
         key=key("small"),

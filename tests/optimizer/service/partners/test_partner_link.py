@@ -42,7 +42,7 @@ def outcome():
 
 
 def linked(folder, **settings):
-    told = ServiceConfig(broker="mqtt://127.0.0.1:1", files=small_days.files(), **settings)
+    told = ServiceConfig(broker="mqtt://127.0.0.1:1", series_files=small_days.files(), **settings)
     return PartnerLink(moments.site(), told, folder, meter=lambda _: 2.0)
 
 
@@ -196,8 +196,8 @@ def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
         bench.answer(1, 1, code="A02")
         bench.answer(1, 1, name="dso-2")
     words = "tso-1 rejected 1 (A51 because), it accepted none"
-    assert bench.link.trouble(START + 2 * MINUTE) == words
-    shown = {row["partner"]: row for row in bench.link.show(START + 2 * MINUTE)["feed"]}
+    assert bench.link.error(START + 2 * MINUTE) == words
+    shown = {row["partner"]: row for row in bench.link.partner_status(START + 2 * MINUTE)["feed"]}
     sent = "2026-06-16T12:00:00Z"
     row = {"partner": "tso-1", "acknowledged": None, "revision": 1, "state": "rejected"}
     assert shown["tso-1"] == row | {"sent": sent, "text": words}
@@ -206,5 +206,5 @@ def test_a_rejection_is_trouble_and_shown_with_its_reason(tmp_path):
 
 
 def test_before_the_first_document_nothing_is_shown_as_sent(tmp_path):
-    row = Bench(tmp_path).link.show(START)["feed"][0]
+    row = Bench(tmp_path).link.partner_status(START)["feed"][0]
     assert (row["revision"], row["state"], row["sent"], row["text"]) == (0, "none", None, "")

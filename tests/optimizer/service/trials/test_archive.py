@@ -64,7 +64,7 @@ def test_the_same_run_finds_its_folder_again_whatever_its_files_are_called(tmp_p
         ({"world": with_series("air_temperature", 0.1)}, "of air temperature\\)"),
         ({"world": with_jobs()}, r"\(another content of jobs\)"),
         (
-            {"site": sites.load_site("small").replace("tank_1", volume="900 m3")},
+            {"site": sites.load_site("small").with_parameters("tank_1", volume="900 m3")},
             r"\(another content of declared site\)",
         ),
     ],

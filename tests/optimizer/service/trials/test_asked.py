@@ -40,7 +40,7 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(asked, words, told)
 def test_all_that_is_misspelt_is_told_at_once():
     with pytest.raises(ProblemError, match="2 faults") as told:
         validate_policies(["optimal", "perfekt", "scalling"])
-    assert [fault.value for fault in told.value.faults] == ["perfekt", "scalling"]
+    assert [fault.found for fault in told.value.issues] == ["perfekt", "scalling"]
 
 
 def test_a_policy_that_is_named_twice_is_one():
@@ -61,10 +61,10 @@ def test_work_beyond_the_racks_is_refused(share):
     told = f"load_scale = {share:g}: mean share .* 0.01 to 0.95 of 1"
     here = small_days.setting(2)
     with pytest.raises(ProblemError, match=told):
-        BacktestCase.of(here.site, here.world, load_scale=share)
+        BacktestCase.of(here.site, here.inputs, load_scale=share)
 
 
 @pytest.mark.parametrize("share", [MIN_LOAD_SCALE, MAX_LOAD_SCALE])
 def test_the_least_and_the_most_work_are_taken(share):
     here = small_days.setting(2)
-    assert BacktestCase.of(here.site, here.world, load_scale=share).workload is not None
+    assert BacktestCase.of(here.site, here.inputs, load_scale=share).workload is not None

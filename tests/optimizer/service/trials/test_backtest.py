@@ -38,8 +38,8 @@ def trials():
     kept, told = [], []
     results = backtest(
         small_days.setting(HOURS),
-        listen=lambda *step: told.append(step),
-        keep=kept.append,
+        on_progress=lambda *step: told.append(step),
+        on_run=kept.append,
     )
     return results, kept, told
 
@@ -112,10 +112,10 @@ def test_the_plant_comes_close_to_the_plan(optimal):
 def test_energy_of_the_bill_is_that_of_the_course(optimal):
     course = optimal.course
     energy = float((course["facility_power"] * course["duration"]).sum())
-    assert optimal.bill.energy_mwh == pytest.approx(energy)
+    assert optimal.settlement.energy_mwh == pytest.approx(energy)
     bought = course["grid_import_power"] - course["grid_export_power"]
     bought = float((bought * course["duration"] * course["electricity_price"]).sum())
-    assert optimal.bill.accounts["electricity"] == pytest.approx(bought, rel=1e-6)
+    assert optimal.settlement.accounts["electricity"] == pytest.approx(bought, rel=1e-6)
 
 
 def test_backlog_falls_by_the_work_and_rises_by_arrivals(trials):
@@ -135,11 +135,12 @@ def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
     first = next(t for t in trials[1] if t.policy == "threshold")
     here = small_days.setting(HOURS)
     again, other = (
-        run_backtest_policy(here, "threshold", seed=seed, listen=lambda *_: None) for seed in (0, 1)
+        run_backtest_policy(here, "threshold", seed=seed, on_progress=lambda *_: None)
+        for seed in (0, 1)
     )
-    assert again.bill == first.bill
-    assert again.course.identical(first.course)
-    assert other.bill != first.bill
+    assert again.settlement == first.settlement
+    assert again.trajectory.identical(first.course)
+    assert other.settlement != first.settlement
 
 
 def test_set_points_by_hand():
@@ -226,10 +227,10 @@ def test_a_day_of_all_policies():
 
 def warm(setting):
     """Return a setting whose chillers have to be committed, on a warm day."""
-    record = setting.world.record.copy(deep=True)
+    record = setting.inputs.record.copy(deep=True)
     record["air_temperature"].values[:] += 8.0
     return BacktestCase.of(
-        strict(setting.site), replace(setting.world, record=record), load_scale=0.6
+        strict(setting.site), replace(setting.inputs, record=record), load_scale=0.6
     )
 
 
@@ -243,10 +244,12 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
     setting = warm(small_days.setting(HOURS))
     names, word = ("threshold", "optimal"), "cooling_plant_units_on"
     trials = {
-        name: run_backtest_policy(setting, name, seed=0, listen=lambda *_: None) for name in names
+        name: run_backtest_policy(setting, name, seed=0, on_progress=lambda *_: None)
+        for name in names
     }
     ran = {
-        name: trials[name].course[word].sel(circuit="chilled_plant").to_numpy() for name in names
+        name: trials[name].trajectory[word].sel(circuit="chilled_plant").to_numpy()
+        for name in names
     }
     plans = [decision.schedule[word] for decision in trials["optimal"].decisions]
     told = np.concatenate([plan.sel(cooling_plant="chilled_plant")[:4] for plan in plans])
@@ -254,6 +257,6 @@ def test_the_plant_runs_the_chillers_of_the_plan_and_pays_for_their_starts():
     np.testing.assert_array_equal(ran["optimal"], told)
     assert ran["threshold"].max() == 2.0
     for trial in trials.values():
-        assert trial.bill.accounts["starts"] == 20.0 * trial.bill.staging.starts > 0.0
+        assert trial.settlement.accounts["starts"] == 20.0 * trial.settlement.staging.starts > 0.0
     assert trials["optimal"].summary.starts == told.max()
     assert trials["optimal"].summary.short_runs == 0.0

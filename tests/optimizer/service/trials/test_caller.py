@@ -109,8 +109,8 @@ def test_what_is_not_held_is_not_called():
 
 def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
     who = ReserveCaller(small_days.setting().site, SimpleNamespace(now=START))
-    assert not who.look(START, plan([10.0] * 4, mfrr=2.0))
-    assert not who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)])).data_vars
+    assert not who.call_due(START, plan([10.0] * 4, mfrr=2.0))
+    assert not who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)])).data_vars
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_site_whose_contracts_call_nothing_is_asked_nothing():
 )
 def test_what_must_be_given_begins_when_all_of_it_must_be_there(full_activation, due):
     order = ReserveOrder(product="mfrr", first=0, baseline=np.full(2, 10.0), before=10.0, power=6.0)
-    assert order.due(full_activation) == pytest.approx(due)
+    assert order.required(full_activation) == pytest.approx(due)
 
 
 def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
@@ -127,7 +127,7 @@ def test_what_was_given_is_held_against_a_plan_whose_set_points_turn():
     16; then 10, of which 4 leave 6 and 12 none.
     """
     order = ReserveOrder(product="mfrr", first=1, baseline=np.full(3, 10.0), before=40.0, power=6.0)
-    given = order.given(np.array([40.0, 16.0, 4.0, 12.0]))
+    given = order.delivered(np.array([40.0, 16.0, 4.0, 12.0]))
     assert given == pytest.approx([4.0, 6.0, 0.0])
 
 
@@ -146,8 +146,8 @@ def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
         return dict.fromkeys(products, signal)
 
     monkeypatch.setattr(reserve_calls, "reserve_calls", called)
-    trial = runner.run_backtest_policy(setting, "optimal", seed=1, listen=lambda *_: None)
-    course = trial.course.sel(product="mfrr")
+    trial = runner.run_backtest_policy(setting, "optimal", seed=1, on_progress=lambda *_: None)
+    course = trial.trajectory.sel(product="mfrr")
     hour = slice("2026-06-17T02:15", "2026-06-17T03:00")
     used = course["reserve_used_up"]
     sold = float(course["reserve_capacity"].sel(time="2026-06-17T02:15"))
@@ -157,4 +157,4 @@ def test_work_that_is_called_stops_on_a_plant_of_another_nature(monkeypatch):
     assert float(course["reserve_missed"].max()) < 0.02
     assert int(trial.violations.sum()) == 0
     assert float(course["reserve_capacity"].sel(time="2026-06-17T02:45")) == pytest.approx(sold)
-    assert trial.bill.accounts["activation"] < 0.0
+    assert trial.settlement.accounts["activation"] < 0.0

@@ -20,7 +20,7 @@ def under():
     """Return the small site without plain fees, with a tariff."""
 
     def make(**rules):
-        plain = sites.load_site("small").replace(
+        plain = sites.load_site("small").with_parameters(
             "grid_1", import_fee=0.0, peak_price=0.0, export_fee=0.0
         )
         return plain.with_tariffs({"sample": tariff(**rules)})
@@ -93,7 +93,7 @@ def test_outside_the_windows_nothing_is_raised(hour, peak, calm):
     rules = {"peaks": [{"name": "p", "price": "9 EUR/MW", "windows": [{"hours": ["6-18"]}]}]}
     billing = BillingRules("UTC", {"sample": tariff(**rules)})
     moment = np.datetime64(f"2026-06-01T{hour}", "us")
-    assert billing.calm_import(moment, peak=peak, usual=2.0) == calm
+    assert billing.uncharged_import(moment, peak=peak, mean_import=2.0) == calm
 
 
 def test_a_contract_bounds_what_is_calm():
@@ -101,8 +101,8 @@ def test_a_contract_bounds_what_is_calm():
     rules = {"periods": [{"name": "all"}], "contracted": [contract]}
     billing = BillingRules("UTC", {"sample": tariff(**rules)})
     moment = np.datetime64("2026-06-01T08:00", "us")
-    assert billing.calm_import(moment, peak=9.0, usual=2.0) == 2.5
-    assert BillingRules("UTC", {}).calm_import(moment, peak=9.0, usual=2.0) == 9.0
+    assert billing.uncharged_import(moment, peak=9.0, mean_import=2.0) == 2.5
+    assert BillingRules("UTC", {}).uncharged_import(moment, peak=9.0, mean_import=2.0) == 9.0
 
 
 def test_a_plan_goes_on_under_the_last_tariff():

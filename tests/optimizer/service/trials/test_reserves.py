@@ -78,15 +78,15 @@ def test_a_site_without_reserves_has_no_such_accounts():
 def test_a_rule_owes_what_a_file_sold():
     """1 MW sold and held by nobody, half an hour at the penalty; nothing where nothing was sold."""
     small, site = small_days.setting(), reserve_days.site()
-    record = small.world.record.assign_coords(product=["fcr"])
+    record = small.inputs.record.assign_coords(product=["fcr"])
     record["reserve_held"] = (
         ("time", "product"),
         np.ones((record.sizes["time"], 1)),
         {"units": "MW"},
     )
-    sold = replace(small, site=site, world=replace(small.world, record=record))
+    sold = replace(small, site=site, world=replace(small.inputs, record=record))
     plant = reserve_calls.build_plant(sold, seed=1)
-    plant.follow(at_rest(), 30)
+    plant.run_with(at_rest(), 30)
     owed = reserve_accounts(site, reserve_calls.reserve_record(plant, [], sold), np.zeros(2))
     penalty = site.reserves["fcr"].shortfall_price
     assert owed == {"reserves": 0.0, "activation": 0.0, "reserve_shortfall": 0.5 * penalty}
@@ -98,10 +98,10 @@ def test_a_book_sells_what_is_offered_when_the_gate_closes():
     decision = reserve_days.decision()
     schedule, book = decision.schedule, SoldReserves(reserve_days.site())
     horizon = schedule[["time", "duration", "instant"]]
-    book.close(schedule, time_axes.to_utc("2026-06-16T21:00Z"))
-    assert float(book.held(horizon)["reserve_held"].max()) == 0.0
-    book.close(schedule, time_axes.to_utc("2026-06-16T22:00Z"))
-    sold = book.held(horizon)["reserve_held"].sel(product="fcr").to_numpy()
+    book.close_gates(schedule, time_axes.to_utc("2026-06-16T21:00Z"))
+    assert float(book.as_outlook(horizon)["reserve_held"].max()) == 0.0
+    book.close_gates(schedule, time_axes.to_utc("2026-06-16T22:00Z"))
+    sold = book.as_outlook(horizon)["reserve_held"].sel(product="fcr").to_numpy()
     night = schedule["time"].to_numpy() >= time_axes.to_utc("2026-06-16T22:00Z")
     offered = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert sold[night] == pytest.approx(offered[night])
@@ -110,7 +110,7 @@ def test_a_book_sells_what_is_offered_when_the_gate_closes():
 
 def test_a_site_without_products_keeps_no_book():
     horizon = small_days.decision().schedule[["time", "duration", "instant"]]
-    assert not SoldReserves(small_days.setting().site).held(horizon).data_vars
+    assert not SoldReserves(small_days.setting().site).as_outlook(horizon).data_vars
 
 
 def test_calls_last_as_long_as_the_product_asks_and_leave_time_to_recover():
@@ -233,12 +233,15 @@ def test_the_energy_behind_is_enough(seed, monkeypatch):
 
     monkeypatch.setattr(reserve_calls, "reserve_calls", called)
     monkeypatch.setattr(runner, "build_plant", plant_of)
-    trial = runner.run_backtest_policy(setting, "optimal", seed=seed, listen=lambda *_: None)
+    trial = runner.run_backtest_policy(setting, "optimal", seed=seed, on_progress=lambda *_: None)
     plant = seen[0]
     assert isinstance(plant, ReserveFacility)
-    used = plant.called()
+    used = plant.activation()
     assert float(used["reserve_used_up"].sum() + used["reserve_used_down"].sum()) > 0.5
-    assert plant.missed().max() < NOTHING
+    assert plant.missed_power().max() < NOTHING
     assert int(trial.violations.sum()) == 0  # a call is exempt from the ramp
-    assert trial.bill.accounts["reserves"] < -80.0
-    assert trial.bill.accounts["reserve_shortfall"] < 0.02 * -trial.bill.accounts["reserves"]
+    assert trial.settlement.accounts["reserves"] < -80.0
+    assert (
+        trial.settlement.accounts["reserve_shortfall"]
+        < 0.02 * -trial.settlement.accounts["reserves"]
+    )

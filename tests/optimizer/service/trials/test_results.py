@@ -63,7 +63,7 @@ def test_there_is_no_capture_without_its_three_policies():
 
 
 def test_violations_are_summed_over_seeds_and_the_rest_averaged():
-    over = PolicySummary.over([summary(10.0, 2, peak_mw=3.0), summary(20.0, 1, peak_mw=5.0)])
+    over = PolicySummary.averaged([summary(10.0, 2, peak_mw=3.0), summary(20.0, 1, peak_mw=5.0)])
     assert (over.objective, over.violations, over.peak_mw) == (15.0, 3, 4.0)
     assert isinstance(over.violations, int)
 
@@ -71,13 +71,15 @@ def test_violations_are_summed_over_seeds_and_the_rest_averaged():
 def test_broken_least_times_are_told_apart_from_violations():
     """Proves: each is a number of its own, averaged over seeds; no violation is counted of it."""
     numbers = dict.fromkeys(("carbon_kg", "energy_mwh", "it_energy_mwh", "water_m3"), 0.0)
-    ran = StagingCounts(starts=5, stops=4, short_runs=3, short_rests=2, early_starts=1)
+    ran = StagingCounts(
+        starts=5, stops=4, min_up_violations=3, min_down_violations=2, restart_violations=1
+    )
     bill = Settlement(accounts={}, **numbers, peak_mw=1.0, pue=1.1, weighted={}, staging=ran)
     work = WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0)
     one = PolicySummary.of(bill, work, 0)
     assert (one.starts, one.short_runs, one.short_rests, one.early_starts) == (5, 3, 2, 1)
     assert one.violations == 0
-    assert PolicySummary.over([one, summary()]).starts == 2.5
+    assert PolicySummary.averaged([one, summary()]).starts == 2.5
 
 
 def test_the_json_has_the_keys_of_the_command():

@@ -18,7 +18,7 @@ NOTHING = WorkBalance(done=0.0, left={}, lateness=0.0, late_energy=0.0)
 @pytest.fixture
 def site():
     """Return the small site with a contract for its wind."""
-    return sites.load_site("small").replace("wind_1", price=40.0)
+    return sites.load_site("small").with_parameters("wind_1", price=40.0)
 
 
 @pytest.fixture
@@ -186,6 +186,6 @@ def test_starts_are_billed_to_the_cent_and_broken_times_counted(site, record, se
     bill = settle(ruled, record, series, work=NOTHING, peak_power=3.5)
     assert bill.accounts["starts"] == pytest.approx(37.02, abs=1e-9)
     assert bill.objective == pytest.approx(plain.objective + 37.02)
-    assert bill.staging == StagingCounts(starts=3, stops=2, short_runs=2)
+    assert bill.staging == StagingCounts(starts=3, stops=2, min_up_violations=2)
     assert "starts" not in plain.accounts
     assert plain.staging == StagingCounts()

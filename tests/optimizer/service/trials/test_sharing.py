@@ -23,12 +23,12 @@ def setting(name, factor, hours=HOURS):
     usual = small_days.setting(hours)
     record, truth = (
         data.assign(electricity_price=factor * data["electricity_price"]).pipe(_as, data)
-        for data in (usual.world.record, usual.truth)
+        for data in (usual.inputs.record, usual.truth)
     )
     return replace(
         usual,
         site=usual.site.model_copy(update={"name": name}),
-        world=replace(usual.world, record=record),
+        world=replace(usual.inputs, record=record),
         truth=truth,
     )
 
@@ -55,14 +55,14 @@ def routes():
 @pytest.fixture(scope="module")
 def found(settings, routes):
     told = []
-    shared = run_fleet(settings, routes, listen=lambda *step: told.append(step))
+    shared = run_fleet(settings, routes, on_progress=lambda *step: told.append(step))
     return shared, told
 
 
 def test_jobs_go_from_the_dear_site_to_the_cheap_one(found):
     shared, _ = found
-    assert {(parcel.origin, parcel.host) for parcel in shared.parcels} == {("dear", "cheap")}
-    moved = sum(parcel.energy for parcel in shared.parcels)
+    assert {(parcel.origin, parcel.host) for parcel in shared.transfers} == {("dear", "cheap")}
+    moved = sum(parcel.energy for parcel in shared.transfers)
     assert moved > 0.05
     assert shared.sent("dear") == shared.taken("cheap") == pytest.approx(moved)
     assert shared.move_cost == pytest.approx(1.0 * moved)
@@ -84,7 +84,7 @@ def test_no_work_is_lost_on_the_way(found):
 def test_what_comes_is_not_worked_on_before_it_is_there(found):
     """Jobs are ready half an hour after they leave, and keep their deadlines."""
     shared, _ = found
-    for parcel in shared.parcels:
+    for parcel in shared.transfers:
         assert parcel.ready - parcel.leaves == np.timedelta64(30, "m")
         assert (parcel.jobs.deadline >= parcel.ready).all()
 
@@ -115,17 +115,19 @@ def test_without_a_common_plan_each_does_what_it_does_alone(settings, routes, mo
 
     monkeypatch.setattr(fleet_run, "decide_rolling", fails)
     shared = run_fleet(settings, routes)
-    assert not shared.parcels
+    assert not shared.transfers
     hours = [f"2026-06-16T{hour:02d}:00Z" for hour in range(HOURS)]
-    assert shared.undecided == dict.fromkeys(hours, "none")
-    for name, trial in shared.alone.items():
+    assert shared.failed_plans == dict.fromkeys(hours, "none")
+    for name, trial in shared.independent.items():
         assert shared.shared[name].summary == trial.summary
 
 
 def test_a_call_at_the_time_of_an_exchange_is_planned_for_once(routes, monkeypatch):
     """Proves: no site throws away, alone, what was settled with the others at that moment."""
-    looks = FleetSiteRun.looks
-    monkeypatch.setattr(FleetSiteRun, "looks", lambda seat: replace(looks(seat), is_called=True))
+    looks = FleetSiteRun.observe
+    monkeypatch.setattr(
+        FleetSiteRun, "looks", lambda seat: replace(looks(seat), has_new_request=True)
+    )
     for trial in run_fleet(pair(hours=1), routes).shared.values():
         assert len(trial.decisions) == 4
 
@@ -137,7 +139,9 @@ def test_a_fleet_of_one_is_refused_before_it_runs(settings, routes):
 
 def test_sites_of_other_days_are_refused_before_they_run(settings, routes):
     dear, cheap = settings
-    later = replace(cheap, world=replace(cheap.world, end=cheap.world.end + np.timedelta64(1, "h")))
+    later = replace(
+        cheap, world=replace(cheap.inputs, end=cheap.inputs.end + np.timedelta64(1, "h"))
+    )
     with pytest.raises(ProblemError, match=r"cheap, days .* must be those of dear"):
         run_fleet((dear, later), routes)
 

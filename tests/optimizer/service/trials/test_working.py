@@ -22,13 +22,13 @@ def begun():
 def test_the_same_caps_change_nothing(begun):
     queue, arrivals, jobs = begun
     work = RunningJobs(queue, arrivals, jobs)
-    work.change(dict(jobs), 7)
+    work.set_caps(dict(jobs), 7)
     (end, done), (there, whole) = (
-        work.done,
+        work.result,
         advance_queue(queue, jobs, hours=0.25, arrivals=arrivals),
     )
     assert end.instant == there.instant
-    assert end.rest == pytest.approx(there.rest)
+    assert end.remaining_hours == pytest.approx(there.remaining_hours)
     assert vars(done).keys() == {field.name for field in fields(whole)}
     assert done.work_done == pytest.approx(whole.work_done)
 
@@ -39,16 +39,16 @@ def test_what_is_done_before_and_after_adds_up(begun):
     less = dict.fromkeys(jobs, CAPPED)
     work = RunningJobs(queue, arrivals, jobs)
     full = work.power
-    work.change(less, 5)
+    work.set_caps(less, 5)
     middle, before = advance_queue(queue, jobs, hours=5 / 60, arrivals=arrivals)
     end, after = advance_queue(middle, less, hours=10 / 60, arrivals=arrivals)
-    found, done = work.done
+    found, done = work.result
     assert work.power == pytest.approx(after.work_power.sum())
     assert work.power < full
     assert done.work_power == pytest.approx((before.work_power + 2.0 * after.work_power) / 3.0)
     assert done.work_done == pytest.approx(before.work_done + after.work_done)
     assert done.lateness == pytest.approx(before.lateness + after.lateness)
-    assert found.rest == pytest.approx(end.rest)
+    assert found.remaining_hours == pytest.approx(end.remaining_hours)
     assert found.instant == queue.instant + np.timedelta64(15, "m")
 
 
@@ -57,7 +57,7 @@ def test_a_job_that_ends_before_a_change_is_told_once(begun):
     whole = advance_queue(queue, jobs, hours=0.25, arrivals=arrivals)[1]
     work = RunningJobs(queue, arrivals, jobs)
     for minute in (3, 6, 9, 12):
-        work.change(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)
-    finished = work.done[1].finished.tolist()
+        work.set_caps(dict.fromkeys(jobs, CAPPED + minute / 1000), minute)
+    finished = work.result[1].finished.tolist()
     assert len(finished) == len(set(finished))
     assert set(finished) <= set(whole.finished.tolist()) | set(jobs)

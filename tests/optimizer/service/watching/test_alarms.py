@@ -9,7 +9,7 @@ import structlog.testing
 from optimizer.service.alarms import AlarmList
 from optimizer.service.status import Severity
 
-WORDS = {"severity": Severity.MEDIUM, "mend": "see to it"}
+WORDS = {"severity": Severity.MEDIUM, "remedy": "see to it"}
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
             "time": "T1",
             "severity": "medium",
             "text": "no answer",
-            "mend": "see to it",
+            "remedy": "see to it",
         }
     ]
     json.dumps(alarms.show())

@@ -82,7 +82,7 @@ def test_every_machine_may_say_so_on_the_wire():
         now = NOON + second * SECOND
         for point in points:
             window.add(PointValue(point=point.metadata.point, time=now, value=value, quality=1))
-        words = derate_unavailable(site, window.observed(now))[1]
+        words = derate_unavailable(site, window.present(now))[1]
         assert {one for one in machines if any(one in told for told in words)} == (
             set() if value else machines
         )

@@ -55,13 +55,13 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
     """
     with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
         jobs.queue(moments.start())
-    window.cluster.refused = "one was refused, stamped 20 s ahead of the clock"
+    window.scheduler.refused = "one was refused, stamped 20 s ahead of the clock"
     with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
         jobs.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
     window.add(told(known))
     assert jobs.queue(known.instant).running.sum() == 3
-    assert jobs.unheard == ""
+    assert jobs.missing_queue == ""
 
 
 def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
@@ -74,7 +74,7 @@ def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
 
 def test_a_site_without_movable_work_needs_no_scheduler(window):
     jobs = SchedulerJobs(SITE.model_copy(update={"work": {}}), window)
-    assert jobs.unheard == ""
+    assert jobs.missing_queue == ""
     assert len(jobs.queue(moments.start()).jobs) == 0
 
 
@@ -86,31 +86,33 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
     known = moments.running(small_days.queue(), 3)
     now, numbers = known.instant, known.jobs.number.tolist()
     window.add(told(known))
-    assert jobs.disagreement() == ""
+    assert jobs.rejected_orders() == ""
     window.add(told(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
     queue = jobs.queue(now + QUARTER_HOUR)
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.running.tolist() == known.running[1:].tolist()
     np.testing.assert_array_equal(queue.done, known.done[1:])
     wide = f"28 racks, and passed over are job {numbers[0]} of 28.5"
-    assert wide in jobs.disagreement()
+    assert wide in jobs.rejected_orders()
     fresh = SchedulerJobs(SITE, window)
-    window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.cluster.queue.jobs))
-    assert fresh.past(now + QUARTER_HOUR).number.tolist() == sorted(numbers[1:])
+    window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.scheduler.queue.jobs))
+    assert fresh.past_arrivals(now + QUARTER_HOUR).number.tolist() == sorted(numbers[1:])
 
 
 def test_of_many_wide_jobs_three_are_named(window, jobs):
     known = small_days.queue()
     window.add(told(known, wide=range(5)))
-    assert jobs.disagreement().count("job ") == 3
-    assert jobs.disagreement().endswith("2 more")
+    assert jobs.rejected_orders().count("job ") == 3
+    assert jobs.rejected_orders().endswith("2 more")
 
 
 def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
-    assert jobs.disagreement() == "the scheduler did not take the orders for jobs: node 3 is down"
+    assert (
+        jobs.rejected_orders() == "the scheduler did not take the orders for jobs: node 3 is down"
+    )
     window.add(JobStatus(site="small", sequence=8, is_applied=True))
-    assert jobs.disagreement() == ""
+    assert jobs.rejected_orders() == ""
     now = moments.start()
     cap = CapOrder(
         site="small",
@@ -122,6 +124,6 @@ def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
     )
     window.add(CapStatus(order=cap, is_applied=False, reason="it draws 0.3 MW when it waits"))
     wanted = "hall_1 did not take the cap of 0.2 MW: it draws 0.3 MW when it waits"
-    assert jobs.disagreement() == wanted
+    assert jobs.rejected_orders() == wanted
     window.add(CapStatus(order=replace(cap, sequence=2), is_applied=True))
-    assert jobs.disagreement() == ""
+    assert jobs.rejected_orders() == ""

@@ -22,25 +22,25 @@ def window():
 
 
 def told(window):
-    """Return place -> mend of what was never measured."""
+    """Return place -> remedy of what was never measured."""
     with pytest.raises(StateError) as caught:
         estimate_state(site(), window.observed(NOON))
-    error = MissingPointLocator(site(), window).told(caught.value)
-    return {fault.place: fault.mend for fault in error.faults}
+    error = MissingPointLocator(site(), window).locate(caught.value)
+    return {fault.location: fault.remedy for fault in error.issues}
 
 
 def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
-    mends = told(window)
-    assert mends["peak_power"] == (
+    remedies = told(window)
+    assert remedies["peak_power"] == (
         "no sensor has shown it yet; expected on "
         "BMS/v1/PUB/Value/GenericObject/GenericPoint/small/..., "
         "process area Billing Period, Peak, object id grid_1"
     )
-    assert "PowerMeter/ActivePower/small/..., object id grid_1" in mends["grid_export_power"]
-    assert "BESS/GenericPoint/small/..., process area State Of Charge" in mends[LEVEL]
+    assert "PowerMeter/ActivePower/small/..., object id grid_1" in remedies["grid_export_power"]
+    assert "BESS/GenericPoint/small/..., process area State Of Charge" in remedies[LEVEL]
     assert (
         "Facility, Cooling Output, object id warm_plant"
-        in mends["cooling_plant_output of warm_plant"]
+        in remedies["cooling_plant_output of warm_plant"]
     )
 
 
@@ -70,14 +70,14 @@ def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
         for place, name in enumerate(some):
             off = HOUR + place * 20 * SECOND
             assert window.add(value_of(name, 50.0, time=now - off), now) is QualityFlag.LATE
-        words = window.misdated.words(now, period)
+        words = window.clock_skew.describe(now, period)
         if now == NOON:
             assert words == ""
     assert words == (
         "stamps of 2 points are refused, 3600 to 3620 s behind the clock here, "
         "as of battery_level of battery_1: set the clocks"
     )
-    assert window.misdated.words(now + 4 * period, period) == ""  # silent since
+    assert window.clock_skew.describe(now + 4 * period, period) == ""  # silent since
 
 
 def test_a_simulated_plant_has_no_wrong_clock(window):
