@@ -57,7 +57,7 @@ class Stand:
             Partners(folder / AUDIT_FILE),
             IntraIntervalController(),
         )
-        self.overrides = HoldRegister(folder / "hold.json", monotonic=lambda: time.monotonic())
+        self.overrides = HoldRegister(folder / "hold.json", passed=lambda: time.monotonic())
         planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
         guard = MeteringIntervalControl(site=moments.site(), planned=planned, peak=2.0)
         self.guarding.start_interval(np.datetime64("2026-06-16T00:00", "us"), guard)

@@ -31,9 +31,9 @@ def identity(site=None, world=None, *, load_scale=0.6, seeds=1):
 def with_series(name, change):
     """Return the world with one series changed."""
     world = small_days.world()
-    record = world.record.copy(deep=True)
+    record = world.series.copy(deep=True)
     record[name].values[100] += change
-    return replace(world, record=record)
+    return replace(world, series=record)
 
 
 def with_jobs():

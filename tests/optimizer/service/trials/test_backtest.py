@@ -76,10 +76,12 @@ def test_no_policy_breaks_a_limit_of_the_plant(trials):
 def test_limits_that_were_broken_are_told_with_their_first_minute(optimal):
     counts = optimal.violations.copy(data=np.where(optimal.violations["limit"] == RAMP, 2, 0))
     first = np.full(counts.shape, np.datetime64("2026-06-16T05:07", "us"))
-    broken = replace(optimal, violations=counts.assign_coords(first=("limit", first))).broken
+    broken = replace(
+        optimal, violations=counts.assign_coords(first=("limit", first))
+    ).violated_limits
     row = {"limit": RAMP, "plant": 0, "minutes": 2, "first": "2026-06-16T05:07Z"}
     assert broken == [row]
-    assert optimal.broken == []
+    assert optimal.violated_limits == []
 
 
 def test_every_step_of_every_policy_is_told(trials):
@@ -95,7 +97,7 @@ def test_the_json_is_that_of_the_command(trials):
 
 
 def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
-    course = optimal.course
+    course = optimal.trajectory
     assert course.sizes["time"] == 4 * HOURS
     assert course.sizes["instant"] == 4 * HOURS + 1
     for name in ("electricity_price", "facility_power", "plan_grid_import_power", "tank_level"):
@@ -104,13 +106,13 @@ def test_the_course_is_in_quarter_hours_with_what_was_promised(optimal):
 
 def test_the_plant_comes_close_to_the_plan(optimal):
     # jobs run whole or not at all: on 28 racks the widest are a tenth of them
-    course = optimal.course
+    course = optimal.trajectory
     error = np.abs(course["plan_facility_power"] - course["facility_power"])
     assert float(error.mean()) < 0.15 * float(course["facility_power"].mean())
 
 
 def test_energy_of_the_bill_is_that_of_the_course(optimal):
-    course = optimal.course
+    course = optimal.trajectory
     energy = float((course["facility_power"] * course["duration"]).sum())
     assert optimal.settlement.energy_mwh == pytest.approx(energy)
     bought = course["grid_import_power"] - course["grid_export_power"]
@@ -119,7 +121,7 @@ def test_energy_of_the_bill_is_that_of_the_course(optimal):
 
 
 def test_backlog_falls_by_the_work_and_rises_by_arrivals(trials):
-    course = next(t for t in trials[1] if t.policy == "immediate").course
+    course = next(t for t in trials[1] if t.policy == "immediate").trajectory
     assert (course["work_backlog"] >= 0.0).all()
     assert float(course["work_backlog"][-1]) != float(course["work_backlog"][0])
 
@@ -139,7 +141,7 @@ def test_the_same_seed_has_the_same_bill_and_another_seed_another(trials):
         for seed in (0, 1)
     )
     assert again.settlement == first.settlement
-    assert again.trajectory.identical(first.course)
+    assert again.trajectory.identical(first.trajectory)
     assert other.settlement != first.settlement
 
 
@@ -186,7 +188,7 @@ def test_the_decision_in_force_is_found(folder):
 
 def test_the_course_is_read_as_it_was(folder, optimal):
     course = read_trajectory(folder)
-    np.testing.assert_array_equal(course["facility_power"], optimal.course["facility_power"])
+    np.testing.assert_array_equal(course["facility_power"], optimal.trajectory["facility_power"])
 
 
 @pytest.mark.parametrize("at", ["2026-06-15T23:59", "2026-06-16T03:00"])

@@ -34,7 +34,7 @@ def test_capture_is_the_share_of_what_foresight_saves(threshold, optimal, perfec
 def test_more_policies_join_and_the_capture_is_that_of_all():
     """Proves: what was run first stays. Sensitivity: its numbers were lost, and the capture."""
     first = replace(results(threshold=100.0, perfect=60.0), notes=("a",), cpu_s=2.0)
-    both = replace(results(optimal=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).after(first)
+    both = replace(results(optimal=70.0, perfect=50.0), notes=("b",), cpu_s=3.0).merged_with(first)
     assert list(both.policies) == list(both.by_seed) == ["threshold", "optimal", "perfect"]
     assert (both.notes, both.gaps, both.cpu_s) == (("a", "b"), first.gaps, 5.0)
     assert both.capture == pytest.approx(30.0 / 50.0)
@@ -55,7 +55,7 @@ def test_who_is_later_than_the_rule_is_told():
 
 def test_what_is_run_again_takes_the_place_of_what_was():
     again = results(optimal=70.0)
-    assert again.after(results(optimal=80.0)) is again
+    assert again.merged_with(results(optimal=80.0)) is again
 
 
 def test_there_is_no_capture_without_its_three_policies():

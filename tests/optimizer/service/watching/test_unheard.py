@@ -24,7 +24,7 @@ def window():
 def told(window):
     """Return place -> remedy of what was never measured."""
     with pytest.raises(StateError) as caught:
-        estimate_state(site(), window.observed(NOON))
+        estimate_state(site(), window.present(NOON))
     error = MissingPointLocator(site(), window).locate(caught.value)
     return {fault.location: fault.remedy for fault in error.issues}
 
