@@ -23,7 +23,7 @@ def fail(*_, **__):
 
 
 def test_a_listener_that_fails_stops_nothing(service):
-    service.ingester.listen(fail)
+    service.ingester.add_listener(fail)
     service.wire.send(value(0, 1.0), value(1, 2.0))
     until(lambda: service.ingester.counters.get("failed") == 2)
     assert len(service.wire.acknowledged) == 2

@@ -117,6 +117,6 @@ def test_smoother_of_all_racks():
     made = hall(smoothing={"floor": 0.5, "ramp_up": "10 kW/s", "storage": "5 kJ"}).smoothing_model(
         10
     )
-    assert (made.floor, made.ramp_up, made.storage) == pytest.approx((0.5, 0.1, 0.05))
+    assert (made.power_floor, made.ramp_up, made.storage_energy) == pytest.approx((0.5, 0.1, 0.05))
     assert made.ramp_down == float("inf")
-    assert made.lag == pytest.approx(0.05 / 0.8)
+    assert made.time_constant == pytest.approx(0.05 / 0.8)

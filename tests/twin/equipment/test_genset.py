@@ -50,14 +50,14 @@ def test_fuel_by_published_efficiencies():
 def test_a_load_bank_keeps_a_set_at_its_least_load():
     # 0.2 MW want a tenth of a set: it runs at 0.3, whose loss is a fifth of the way from
     # 0.25 x (1/0.32 - 1) = 0.53125 to 0.88889, 0.602778; so 2 x 0.902778 = 1.80556 MW are burnt
-    found = bank().run(np.array([0.2]), np.array([50.0]))
-    assert found.draws["fuel"] == pytest.approx([1.805556])
+    found = bank().supply(np.array([0.2]), np.array([50.0]))
+    assert found.inputs["fuel"] == pytest.approx([1.805556])
     assert found.heat == pytest.approx([1.605556])
     assert found.details["genset_loading"] == pytest.approx([0.1])
 
 
 def test_sets_give_no_more_than_is_asked_drawn_or_rated():
-    found = bank().run(np.array([3.0, 3.0, 30.0, 3.0]), np.array([5.0, 1.0, 30.0, -1.0]))
+    found = bank().supply(np.array([3.0, 3.0, 30.0, 3.0]), np.array([5.0, 1.0, 30.0, -1.0]))
     assert found.details["genset_output"] == pytest.approx([3.0, 1.0, 10.0, 0.0])
     assert found.details["genset_units_on"] == pytest.approx([2.0, 1.0, 5.0, 0.0])
 
@@ -128,7 +128,7 @@ def test_an_island_burns_fuel_and_takes_nothing_from_the_grid():
 
 
 def faults(site, **changed):
-    machines = {**site.equipment, "genset_1": site.equipment["genset_1"].changed(**changed)}
+    machines = {**site.equipment, "genset_1": site.equipment["genset_1"].with_values(**changed)}
     return [str(fault) for fault in backup_issues(site.with_equipment(machines))]
 
 

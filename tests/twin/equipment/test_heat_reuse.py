@@ -63,8 +63,8 @@ def test_a_worse_machine_draws_more():
 
 def test_the_network_takes_more_in_the_cold_up_to_its_contract(outside):
     # 0.2 of 1 MW for hot water; heating from 20 degC down to -10 degC
-    assert pump().limit(outside) == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2])
-    assert pump(rated_heat="0.5 MW").limit(outside) == pytest.approx([0.5, 0.5, 0.5, 0.2, 0.2])
+    assert pump().max_output(outside) == pytest.approx([1.0, 1.0, 0.6, 0.2, 0.2])
+    assert pump(rated_heat="0.5 MW").max_output(outside) == pytest.approx([0.5, 0.5, 0.5, 0.2, 0.2])
 
 
 def test_no_more_heat_is_taken_than_there_is():
@@ -81,7 +81,7 @@ def test_energy_closes(outside):
     convert, exchange = pump().relations()
     output = np.array([0.0, 0.2, 0.5, 0.8, 1.0])
     flows = convert.physics(output, outside)
-    assert flows.draws["medium_voltage"] - flows.draws["warm"] == pytest.approx(output)
+    assert flows.inputs["medium_voltage"] - flows.inputs["warm"] == pytest.approx(output)
     assert flows.heat == pytest.approx(0.0)
     assert exchange == Exchange(
         owner="pump",

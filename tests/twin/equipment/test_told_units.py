@@ -38,7 +38,7 @@ def test_too_few_are_joined_by_as_many_as_the_load_needs(chilled_plant, hot):
         running, flows = on(chilled_plant, 8.0, hot, told=told)
         assert running == 2.0
         assert flows.details["cooling_plant_output"][0] == 8.0
-        np.testing.assert_allclose(flows.heat, 8.0 + flows.draws["medium_voltage"], rtol=1e-12)
+        np.testing.assert_allclose(flows.heat, 8.0 + flows.inputs["medium_voltage"], rtol=1e-12)
 
 
 def test_more_than_there_are_do_not_run(chilled_plant, hot):
@@ -55,11 +55,13 @@ def test_free_cooling_needs_none(chilled_plant, outdoors):
     assert on(chilled_plant, 8.0, cold, told=0.0)[0] == 0.0
     assert chilled_plant.chillers.power(
         np.zeros(1), supply_temperature=18.0, condenser_temperature=np.full(1, 25.0),
-        told=np.full(1, 2.0),
+        units_on=np.full(1, 2.0),
     ) == (0.0, 0.0)  # fmt: skip
     running, flows = on(chilled_plant, 8.0, cold, told=2.0)
     assert running == 2.0
-    least = chilled_plant.chillers.least(18.0, flows.details["cooling_plant_condenser_temperature"])
+    least = chilled_plant.chillers.min_unit_cooling(
+        18.0, flows.details["cooling_plant_condenser_temperature"]
+    )
     taken = 8.0 * (1.0 - flows.details["cooling_plant_free_share"])
     np.testing.assert_allclose(taken, 2.0 * least, rtol=0.02)  # but for the heat of the pumps
 
@@ -81,10 +83,10 @@ def test_fans_turn_faster_before_a_unit_that_is_not_told_starts(chilled_plant, o
 def test_the_number_that_takes_least_power_draws_least(chilled_plant, hot):
     """Proves: told what it would run by itself a plant draws the same, told others no less."""
     alone, flows = on(chilled_plant, 18.0, hot)
-    least = flows.draws["medium_voltage"][0]
-    assert on(chilled_plant, 18.0, hot, told=alone)[1].draws["medium_voltage"][0] == least
+    least = flows.inputs["medium_voltage"][0]
+    assert on(chilled_plant, 18.0, hot, told=alone)[1].inputs["medium_voltage"][0] == least
     for told in range(9):
-        drawn = on(chilled_plant, 18.0, hot, told=told)[1].draws["medium_voltage"][0]
+        drawn = on(chilled_plant, 18.0, hot, told=told)[1].inputs["medium_voltage"][0]
         assert drawn >= least - 1e-9
 
 

@@ -136,7 +136,7 @@ def test_a_plan_by_hand_is_found_sound():
     """What the model thinks is behind a MW is what the twin finds: hold with 0.45 MWh, no less."""
     plan = solved(held_by(hand.battery(), product()), ahead([50.0] * 8, service=1.0), level=0.5)
     schedule = build_schedule(plan)
-    problem = plan.inputs.problem
+    problem = plan.data.problem
     held = schedule["reserve_capacity"].sel(product="fcr").to_numpy()
     assert held == pytest.approx([0.0] * 4 + [1.0] * 4)
     told = [*hand_judged(problem, schedule)]
@@ -166,7 +166,7 @@ def test_a_transformer_bears_what_runs_backwards(rating, broken):
         transformer_loading=(("time", "transformer"), loading)
     )
     judged = reserve_deliverability.check_reserves(
-        site, plan.inputs.problem.state, schedule, replay=replay
+        site, plan.data.problem.state, schedule, replay=replay
     )
     assert [name for name, beyond in judged if not (beyond <= 1.0).all()] == broken
 
