@@ -1,4 +1,6 @@
-"""The structure of a model, compiled once for its shape; numbers then go straight into arrays."""
+"""Structure of a model, compiled once for its signature; parameters are then written into
+arrays.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,32 +16,30 @@ from optimizer.compiler.arrays import AccountCosts, AffineMap, IntArray, ModelAr
 from optimizer.compiler.templates import TemplateReader
 from optimizer.model.formulation import build_model
 from optimizer.model.signature import ModelSignature
-from twin.errors import SolverError
+from twin.errors import IssueCode, SolverError
 from twin.physics import FloatArray
 from twin.physics.numerics import BoolArray
 
 MAX_CACHED_STRUCTURES: Final = 8
-"""Most structures that are kept for shapes that come again. [1]"""
+"""Number of compiled structures that are cached. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledModel:
-    """A model without its numbers.
+    """A model without parameter values.
 
     Attributes
     ----------
-    signature
-        What it was compiled for.
     parameters
-        ``<block>.<parameter>`` -> first position and axes of its numbers, in the model's order.
+        ``<block>.<parameter>`` -> first position and axes of its values, in the model's order.
     start, index
-        Rows of the matrix, compressed; every element that can be other than zero has its place.
+        Matrix in compressed rows, with every element that can be nonzero.
     value, column_low, column_high, bound, cost, offset
-        Slots of the matrix, of the bounds of columns and rows, and of the accounts.
+        Affine maps of the matrix, the bounds of columns and rows, and the accounts.
     has_low, has_high
-        Rows that the bound bounds from below and from above.
+        Rows with a lower bound, and with an upper one.
     accounts, account, cost_column
-        Names of the accounts; account and column of each of their costs.
+        Names of the accounts; account and column of each cost.
     is_integer, step, columns, rows
         As in :class:`~optimizer.compiler.arrays.ModelArrays`.
     """
@@ -65,33 +65,28 @@ class CompiledModel:
     rows: Mapping[str, IntArray]
 
     def arrays(self, numbers: Mapping[str, FloatArray]) -> ModelArrays:
-        """Return the model with its numbers.
-
-        Parameters
-        ----------
-        numbers
-            Array of every input, with the axes of its parameter.
+        """Return the model with parameter values, each on the axes of its parameter.
 
         Raises
         ------
         SolverError
-            If an input is missing, unknown, of another shape, or not a number.
+            If a parameter is missing, unknown, of another shape, or NaN.
         """
-        given = self._vector(numbers)
-        bound = self.bound.evaluate(given)
+        inputs = self._vector(numbers)
+        bound = self.bound.evaluate(inputs)
         return ModelArrays(
             start=self.start,
             index=self.index,
-            value=self.value.evaluate(given),
+            value=self.value.evaluate(inputs),
             accounts=AccountCosts(
                 names=self.accounts,
                 account=self.account,
                 column=self.cost_column,
-                cost=self.cost.evaluate(given),
-                offset=self.offset.evaluate(given),
+                cost=self.cost.evaluate(inputs),
+                offset=self.offset.evaluate(inputs),
             ),
-            column_low=self.column_low.evaluate(given),
-            column_high=self.column_high.evaluate(given),
+            column_low=self.column_low.evaluate(inputs),
+            column_high=self.column_high.evaluate(inputs),
             row_low=np.where(self.has_low, bound, -np.inf),
             row_high=np.where(self.has_high, bound, np.inf),
             is_integer=self.is_integer,
@@ -101,27 +96,27 @@ class CompiledModel:
         )
 
     def _vector(self, numbers: Mapping[str, FloatArray]) -> FloatArray:
-        """Return all inputs in a row, and a 1."""
+        """Return all inputs as one vector that ends with 1."""
         if odd := numbers.keys() ^ self.parameters.keys():
-            message = f"numbers and model do not belong together: {', '.join(sorted(odd))}"
-            raise SolverError(message)
+            message = f"model parameters: missing or unknown {', '.join(sorted(odd))}"
+            raise SolverError(message, code=IssueCode.INCONSISTENT)
         for name, (_, axes) in self.parameters.items():
             if numbers[name].shape != axes or np.isnan(numbers[name]).any():
-                message = f"{name}: must be numbers on axes of {axes}"
-                raise SolverError(message)
+                message = f"{name}: expected finite or infinite numbers of shape {axes}"
+                raise SolverError(message, code=IssueCode.WRONG_AXES)
         return np.concatenate([*(numbers[name].ravel() for name in self.parameters), np.ones(1)])
 
 
 @lru_cache(maxsize=MAX_CACHED_STRUCTURES)
-def compile_model(shape: ModelSignature) -> CompiledModel:
-    """Return the structure of a shape: built, read and compiled when it is first asked for."""
+def compile_model(signature: ModelSignature) -> CompiledModel:
+    """Return the compiled structure of a signature."""
     with PauseGC(), templatised_rules():
-        reader = TemplateReader(build_model(shape))
+        reader = TemplateReader(build_model(signature))
         start, index, value, bound, has_low, has_high = reader.matrix()
         accounts, account, payer, cost, offset = reader.accounts()
         low, high, is_integer = reader.bounds()
         return CompiledModel(
-            signature=shape,
+            signature=signature,
             parameters={name: (at.first, at.shape) for name, at in reader.parameters.named.items()},
             start=start.astype(np.int32),
             index=index.astype(np.int32),
@@ -145,14 +140,14 @@ def compile_model(shape: ModelSignature) -> CompiledModel:
 
 @contextmanager
 def templatised_rules() -> Iterator[None]:
-    """Let rules be kept as one template for all their indices; the switch is the process's."""
-    rooms = [sys.modules[f"pyomo.core.base.{name}"] for name in ("constraint", "objective")]
+    """Let Pyomo templatise rules; the switch applies to the whole process."""
+    modules = [sys.modules[f"pyomo.core.base.{name}"] for name in ("constraint", "objective")]
     switches = ("TEMPLATIZE_CONSTRAINTS", "TEMPLATIZE_OBJECTIVES")
-    before = [getattr(room, switch) for room, switch in zip(rooms, switches, strict=True)]
+    before = [getattr(module, switch) for module, switch in zip(modules, switches, strict=True)]
     try:
-        for room, switch in zip(rooms, switches, strict=True):
-            setattr(room, switch, True)
+        for module, switch in zip(modules, switches, strict=True):
+            setattr(module, switch, True)
         yield
     finally:
-        for room, switch, was in zip(rooms, switches, before, strict=True):
-            setattr(room, switch, was)
+        for module, switch, value in zip(modules, switches, before, strict=True):
+            setattr(module, switch, value)

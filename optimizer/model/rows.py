@@ -1,11 +1,11 @@
-"""Which limits hold a plan back, and at what price."""
+"""Names, labels and units of rows and columns, without Pyomo."""
 
 from collections.abc import Mapping
 from typing import Final
 
 
 def reserve_column(product: str) -> str:
-    """Return the name of the model's column of what somebody holds of a product."""
+    """Return the name of the column with the capacity that a holder keeps for a product."""
     return f"held_{product}"
 
 
@@ -50,22 +50,22 @@ ROW_LABELS: Final[Mapping[str, str]] = {
     "stops": "work that runs and may stop for reserves",
     "puts_off": "deadlines of work that may stop for reserves",
 }
-"""What rows and columns of the model are called among people."""
+"""Row or column -> its label for people."""
 
 UPPER_BOUND_COLUMNS: Final = frozenset(
     {"import_power", "export_power", "charge", "discharge", "level", "met", "racks"}
     | {"capacity", "heat_taken", "used_power"}
 )
-"""Words that limit from above only: to stand at zero is no limit, but not worth the while."""
+"""Columns whose upper bound alone is a limit; a value of zero only means that use does not pay."""
 
 LOWER_BOUND_LABELS: Final[Mapping[str, str]] = {
     "level": "least level of the store",
     "met": "deadlines of the work",
 }
-"""Words for what limits from below."""
+"""Column -> label of its lower bound."""
 
 RESERVE_ENERGY_ROWS: Final = ("energy", "first_energy", "lasts")
-"""Rows of the energy behind reserves, and of the room for them."""
+"""Rows of the energy behind upward reserves, and of the free storage for downward ones."""
 
 ROW_UNITS: Final = {
     "level": "MWh",
@@ -79,16 +79,16 @@ ROW_UNITS: Final = {
     **{f"{row}_{way}": "MWh" for row in RESERVE_ENERGY_ROWS for way in ("up", "down")},
     "puts_off": "MWh",
 }
-"""Word of a limit -> its unit, where that is not MW."""
+"""Row or column -> its unit, where that is not MW."""
 
 DEMAND_CHARGE_NAMES: Final = ("peak", "excess", "band")
-"""What charges on peaks are called, in the names of their blocks and rows."""
+"""Names of demand charges in blocks and rows."""
 
 DEMAND_CHARGE_ROWS: Final = frozenset(f"below_{name}" for name in DEMAND_CHARGE_NAMES)
-"""Words of their rows."""
+"""Rows of demand charges."""
 
 RAMP_ROWS: Final = frozenset({"ramp_up", "ramp_down"})
-"""Rows that stand only where a ramp may bind, and not in the first interval."""
+"""Rows that exist only where a ramp can bind, and not in the first interval."""
 
 NEAR_TERM_ROWS: Final = frozenset({"stays_on", "stays_off", "rests"})
-"""Rows of the near part, from the first interval on, as all whose name begins with ``first``."""
+"""Rows of the integer part of the horizon, from the first interval."""

@@ -1,4 +1,4 @@
-"""Small dense programs: least linear cost, or least distance to a point."""
+"""Small dense programs: linear programs, and projections of a point."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,10 +11,10 @@ from twin.errors import SolverError
 from twin.physics import FloatArray
 
 DENSE_OPTIONS: Final[dict[str, Any]] = {"output_flag": False, "threads": 1, "parallel": "off"}
-"""What the solver is told; two of one process must have as many threads."""
+"""Options of the solver; all solvers of a process must have the same number of threads."""
 
 MAX_QP_ITERATIONS: Final = 10_000
-"""Most steps of the solver of squares, which can go round in circles for ever. [1]"""
+"""Iteration limit of the QP solver, which can cycle forever. [1]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,45 +38,26 @@ class DenseSolution:
 
 
 def solve_lp(cost: FloatArray, rows: DenseProgram) -> DenseSolution:
-    """Return the values of least cost.
-
-    Parameters
-    ----------
-    cost
-        Of every column.
-    rows
-        What they keep.
+    """Return the solution with the lowest cost.
 
     Raises
     ------
     SolverError
-        If there are none.
+        If there is none.
     """
-    return _solved(_passed(cost, rows))
+    return _run_dense(_pass_dense(cost, rows))
 
 
 def solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> DenseSolution:
-    """Return the values nearest to a point.
+    """Return the feasible values nearest to a point.
 
-    Parameters
-    ----------
-    point
-        Where they would be if rows allowed.
-    weight
-        Weight of the square of each column's distance; 0 for those that do not count.
-    rows
-        What they keep.
-
-    Returns
-    -------
-    DenseSolution
-        Where the solver of squares misses the rows or finds no end, which happens, the values of
-        least sum of distances: the simplex keeps rows.
+    ``weight`` multiplies the squared distance of each column. If the QP solver violates rows or
+    cycles, the weighted sum of distances is minimised by simplex.
 
     Raises
     ------
     SolverError
-        If there are none.
+        If there are no feasible values.
     """
     try:
         return _solve_qp(point, weight, rows)
@@ -85,50 +66,50 @@ def solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> Dense
 
 
 def _solve_qp(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> DenseSolution:
-    solver = _passed(-weight * point, rows)
+    solver = _pass_dense(-weight * point, rows)
     set_options(solver, {"qp_iteration_limit": MAX_QP_ITERATIONS})
-    counted = np.flatnonzero(weight).astype(np.int32)
+    weighted = np.flatnonzero(weight).astype(np.int32)
     before = np.concatenate([[0], np.cumsum(weight != 0.0)]).astype(np.int32)
     status = solver.passHessian(
         len(weight),
-        len(counted),
+        len(weighted),
         int(highspy.HessianFormat.kTriangular),
         before[:-1],
-        counted,
-        weight[counted],
+        weighted,
+        weight[weighted],
     )
     check_status(status, "passHessian", may_warn=True)
-    return _solved(solver)
+    return _run_dense(solver)
 
 
 def _solve_l1(point: FloatArray, weight: FloatArray, rows: DenseProgram) -> DenseSolution:
-    """Return the values whose weighted sum of distances is least."""
-    counted = np.flatnonzero(weight)
-    (height, columns), count = rows.matrix.shape, len(counted)
-    apart = np.zeros((count, columns))
-    apart[np.arange(count), counted] = 1.0
+    """Return the values with the least weighted sum of distances."""
+    weighted = np.flatnonzero(weight)
+    (height, columns), count = rows.matrix.shape, len(weighted)
+    selection = np.zeros((count, columns))
+    selection[np.arange(count), weighted] = 1.0
     matrix = np.block(
         [
             [rows.matrix, np.zeros((height, 2 * count))],
-            [apart, -np.eye(count), np.eye(count)],
+            [selection, -np.eye(count), np.eye(count)],
         ]
     )
     none, free = np.zeros(2 * count), np.full(2 * count, np.inf)
-    wide = DenseProgram(
+    extended = DenseProgram(
         matrix=matrix,
-        low=np.concatenate([rows.low, point[counted]]),
-        high=np.concatenate([rows.high, point[counted]]),
+        low=np.concatenate([rows.low, point[weighted]]),
+        high=np.concatenate([rows.high, point[weighted]]),
         column_low=np.concatenate([rows.column_low, none]),
         column_high=np.concatenate([rows.column_high, free]),
     )
-    cost = np.concatenate([np.zeros(columns), weight[counted], weight[counted]])
-    found = solve_lp(cost, wide)
+    cost = np.concatenate([np.zeros(columns), weight[weighted], weight[weighted]])
+    found = solve_lp(cost, extended)
     return DenseSolution(
         values=found.values[:columns], duals=found.duals[:height], objective=found.objective
     )
 
 
-def _passed(cost: FloatArray, rows: DenseProgram) -> Any:
+def _pass_dense(cost: FloatArray, rows: DenseProgram) -> Any:
     solver: Any = SilentHighs()  # type: ignore[no-untyped-call]  # highspy's own
     set_options(solver, DENSE_OPTIONS)
     count, columns = rows.matrix.shape
@@ -155,7 +136,7 @@ def _passed(cost: FloatArray, rows: DenseProgram) -> Any:
     return solver
 
 
-def _solved(solver: Any) -> DenseSolution:
+def _run_dense(solver: Any) -> DenseSolution:
     check_status(solver.run(), "run", may_warn=True)
     status = solver.getModelStatus()
     solution = solver.getSolution()
@@ -167,6 +148,6 @@ def _solved(solver: Any) -> DenseSolution:
     is_whole = len(found.values) == solver.getNumCol() and len(found.duals) == solver.getNumRow()
     is_sound = is_whole and np.isfinite(found.values).all()
     if status != highspy.HighsModelStatus.kOptimal or not is_sound:
-        message = f"a small program ended with: {solver.modelStatusToString(status)}"
+        message = f"a small program ended with status {solver.modelStatusToString(status)}"
         raise SolverError(message)
     return found

@@ -1,8 +1,8 @@
-"""Solve the same problem along another path, to reach another of several equal optima.
+"""Variants of the solution path, to reach other ones of several equal optima.
 
-Which of several equal optima a solver returns depends on its random seed, on the side from which
-the simplex method approaches, and on the processor's last bits. A result that is safe for one of
-them only is a defect. A variant changes the path and nothing else, so that this can be tested.
+Which of several equal optima a solver returns depends on its random seed, the simplex side and the
+last bits of the processor. A result that is safe for one of them only is a defect. A variant
+changes nothing but the path, so that tests can find such defects.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ import numpy as np
 from twin.physics import FloatArray
 
 COST_PERTURBATION: Final = 1e-7
-"""Share by which a variant changes each cost at the most: far below what data are known to. [1]"""
+"""Largest relative change of a cost by a variant, far below the precision of data. [1]"""
 
 LARGEST_SEED: Final = 2**31 - 1
 """Largest random seed that HiGHS accepts. [1]"""
@@ -31,14 +31,14 @@ STRATEGIES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class SolverVariant:
-    """A path that a solver takes.
+    """A solution path.
 
     Attributes
     ----------
     random_seed
-        Of HiGHS, and of the perturbation of costs.
+        Seed of HiGHS and of the perturbation of costs.
     simplex_strategy
-        One of :data:`STRATEGIES`, for a solve from nothing.
+        One of :data:`STRATEGIES`, for a cold start.
     """
 
     random_seed: int
@@ -46,7 +46,7 @@ class SolverVariant:
 
     @classmethod
     def drawn(cls, number: int) -> "SolverVariant":
-        """Return the variant of a number; even ones approach from the dual side, odd ones not."""
+        """Return the variant of a number; even numbers use dual simplex, odd ones primal."""
         rng = np.random.default_rng([number, LARGEST_SEED])
         return cls(
             random_seed=int(rng.integers(LARGEST_SEED)),
@@ -54,26 +54,26 @@ class SolverVariant:
         )
 
 
-_in_force: ContextVar[SolverVariant | None] = ContextVar("solver variant", default=None)
+_active: ContextVar[SolverVariant | None] = ContextVar("solver variant", default=None)
 
 
 @contextmanager
 def solving_as(variant: SolverVariant) -> Iterator[None]:
-    """Let every solver that is used within take the path of a variant."""
-    token = _in_force.set(variant)
+    """Apply a variant to every solver that is used within."""
+    token = _active.set(variant)
     try:
         yield
     finally:
-        _in_force.reset(token)
+        _active.reset(token)
 
 
 def varied_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of a solver, with those of the variant in force.
+    """Return options of a solver with those of the active variant.
 
-    The strategy holds for the first solve, which names the solver. From a basis on the dual side
-    stays: the primal one stalls for minutes there.
+    The strategy applies to the first solve, whose options name the solver. Warm starts stay with
+    dual simplex, because primal simplex stalls for minutes there.
     """
-    variant = _in_force.get()
+    variant = _active.get()
     if variant is None:
         return dict(options)
     strategy = {"simplex_strategy": variant.simplex_strategy} if "solver" in options else {}
@@ -81,8 +81,8 @@ def varied_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def varied_costs(costs: FloatArray) -> FloatArray:
-    """Return the costs of all columns, perturbed by the variant in force."""
-    variant = _in_force.get()
+    """Return the costs of all columns, perturbed by the active variant."""
+    variant = _active.get()
     if variant is None:
         return costs
     noise = np.random.default_rng(variant.random_seed).uniform(-1.0, 1.0, len(costs))

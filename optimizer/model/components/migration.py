@@ -1,13 +1,46 @@
-"""Work that leaves a site for others, and work that comes in.
+"""Migration of work: work sent, in transit and received, and the balance of routes over sites.
 
-What is sent stops at once to be work that may be done here, and counts as done when it is promised
-to be: what is under way is neither. What comes in is a cohort of its own, which must be done within
-the window of its lane. Where deadlines would be missed, the guest is late and that is paid here;
-when the horizon begins none is.
+====================  ============  ==========  ===================================================
+Name                  Unit          Axes        Meaning
+====================  ============  ==========  ===================================================
+**Variables**
+net                   MWh           b, p        sent less received work of the fleet; low <= net <=
+                                                high
+sent                  MWh           b, c, p     work sent; 0 <= sent <= sent_high
+received              MWh           b, g        work received; 0 <= received <= received_high
+late                  MWh           i, g        incoming work overdue; 0 <= late <= late_high (0 at
+                                                the start)
+**Parameters**
+done, under_way       1             t, b, p     share of sent work completed in, and in transit
+                                                after, an interval
+away                  1/MWh         t, b, p     racks in transit per sent work
+here, due             1             t, b, g     share of received work that has arrived, and is due
+present, width        1/MWh         t, b, g; g  racks that incoming work, and late work, can use
+speed, hosts          1             p; g, p     work of the fleet per MWh of the site
+send_cost, host_cost  EUR/MWh       p; g        cost of transfer
+value, never          EUR/MWh, EUR  g           cost of work left undone; the part that the block
+                                                work counts for bounds
+**Constraints** (met, late_own, racks: block ``work``)
+progress              MWh           t, c        change of (met - late_own) == hours * sum_u work *
+                                                racks + sum_bp done * sent
+has_left              MWh           t, c        (met - late_own)[t+1] + sum_bp under_way * sent <=
+                                                most[t+1]
+stays                 1             t, c        sum_u racks + sum_bp away * sent <= racks_limit
+is_here               MWh           t, g        met[t+1] <= sum_b here * received
+is_due                MWh           t, g        met[t+1] + late[t+1] >= sum_b due * received
+has_jobs              1             t, g        sum_u racks <= sum_b present * received + width *
+                                                late[t]
+settles               MWh           b, p        sum_c speed * sent - sum_g hosts * received == net
+carries               MWh           b, p        sum over sites of net == 0 (block of the fleet)
+**Cost**
+transfer              EUR                       sum_bcp send_cost * sent + sum_bg host_cost *
+                                                received
+lateness              MWh h         t           hours * sum_g late[t+1]
+terminal              EUR                       sum_bg value * received - sum_g never
+====================  ============  ==========  ===================================================
 
-The numbers of work that moves: when what a lane takes up has left, is here, and is due.
-
-What couples the sites of a fleet: what some send by a lane, others take in.
+Axes: t interval, i instant, b block of time, c outgoing cohort, g incoming cohort, p route. Sent
+work counts as done at its deadline on the route; work in transit is neither pending nor done.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,14 +66,12 @@ from twin.workload.queue import RackPool
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationSignature:
-    """What of the lanes decides which rows and columns there are.
+    """Everything about the routes of a site that decides its rows and columns.
 
     Attributes
     ----------
-    migration_routes
-        Number of lanes.
     starts
-        First interval of every block.
+        First interval of every block of time.
     outgoing, incoming
         Cohorts that may leave, and cohorts that come in.
     """
@@ -52,7 +83,7 @@ class MigrationSignature:
 
 
 def signature(migration: Migration, data: ModelData) -> MigrationSignature:
-    """Return the shape of the lanes of a site."""
+    """Return the signature of the routes of a site."""
     outlook = data.problem.outlook
     return MigrationSignature(
         migration_routes=len(migration.migration_routes),
@@ -63,7 +94,7 @@ def signature(migration: Migration, data: ModelData) -> MigrationSignature:
 
 
 def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of the lanes: when what is sent is under way, here and due."""
+    """Return the parameter values of the routes: when sent work is in transit, arrived and due."""
     own = signature(migration, data)
     bounds = {"low": migration.low, "high": migration.high}
     found = {name: np.asarray(values, dtype=float) for name, values in bounds.items()}
@@ -75,40 +106,30 @@ def parameters(migration: Migration, data: ModelData) -> Mapping[str, FloatArray
     return found
 
 
-def build(block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler) -> None:
-    """Write the lanes beside the work of a site.
-
-    Parameters
-    ----------
-    block
-        Empty block; the block ``work`` stands beside it, its moved cohorts without progress.
-    shape
-        Shape of the lanes.
-    assembler
-        Where transfers, late guests and guests left undone are paid.
-    """
-    block.blocks = pyo.Set(initialize=shape.starts)
-    block.lanes = pyo.RangeSet(0, shape.migration_routes - 1)
+def build(block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler) -> None:
+    """Write the routes into their empty block, beside the block ``work`` of the site."""
+    block.blocks = pyo.Set(initialize=signature.starts)
+    block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
     block.low, block.high = (
         add_param(block.blocks, block.lanes),
         add_param(block.blocks, block.lanes),
     )
     add_var(block, "net", block.blocks, block.lanes, low=block.low, high=block.high)
-    if shape.outgoing:
-        _declare_outgoing(block, shape, assembler)
+    if signature.outgoing:
+        _declare_outgoing(block, signature, assembler)
         _constrain_outgoing(block, block.parent_block().work)
-    if shape.incoming:
-        _declare_incoming(block, shape, assembler)
+    if signature.incoming:
+        _declare_incoming(block, signature, assembler)
         _constrain_incoming(block, block.parent_block().work)
-    _add_net_balance(block, shape)
+    _add_net_balance(block, signature)
 
 
 def _declare_outgoing(
-    block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler
+    block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
 ) -> None:
-    """Declare what leaves, and pay for its transfer."""
+    """Declare sent work, and post its transfer cost."""
     time, blocks, migration_routes = block.model().time, block.blocks, block.lanes
-    block.moved = pyo.Set(initialize=shape.outgoing)
+    block.moved = pyo.Set(initialize=signature.outgoing)
     block.sent_high = add_param(blocks, block.moved, migration_routes)
     block.done, block.under_way = (
         add_param(time, blocks, migration_routes),
@@ -132,11 +153,11 @@ def _declare_outgoing(
 
 
 def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
-    """Write what may still be done here of what is not sent."""
-    time, moved = block.model().time, block.moved
+    """Limit the local progress to work that is not sent."""
+    time, outgoing = block.model().time, block.moved
     block.progress = pyo.Constraint(
         time,
-        moved,
+        outgoing,
         rule=lambda b, t, c: (
             own.met[t + 1, c] - own.late[t + 1, c] - own.met[t, c] + own.late[t, c]
             == own.hours[t] * sum(own.work[c, u] * own.racks[t, c, u] for u in own.caps)
@@ -145,7 +166,7 @@ def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
     )
     block.has_left = pyo.Constraint(
         time,
-        moved,
+        outgoing,
         rule=lambda b, t, c: (
             own.met[t + 1, c]
             - own.late[t + 1, c]
@@ -155,7 +176,7 @@ def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
     )
     block.stays = pyo.Constraint(
         time,
-        moved,
+        outgoing,
         rule=lambda b, t, c: (
             sum(own.racks[t, c, u] for u in own.caps)
             + sum(b.away[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
@@ -165,11 +186,11 @@ def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
 
 
 def _declare_incoming(
-    block: pyo.Block, shape: MigrationSignature, assembler: ModelAssembler
+    block: pyo.Block, signature: MigrationSignature, assembler: ModelAssembler
 ) -> None:
-    """Declare what comes in, and pay for its transfer, lateness and what stays undone of it."""
+    """Declare received work, and post its transfer cost, lateness and undone part."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
-    block.guests = incoming = pyo.Set(initialize=shape.incoming)
+    block.guests = incoming = pyo.Set(initialize=signature.incoming)
     block.here, block.due = add_param(time, blocks, incoming), add_param(time, blocks, incoming)
     block.present, block.width = add_param(time, blocks, incoming), add_param(incoming)
     block.hours, block.value, block.never = (
@@ -201,7 +222,7 @@ def _declare_incoming(
 
 
 def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
-    """Write when guests can be worked on, and by when they must be done."""
+    """Limit incoming work to its arrival, deadline and racks."""
     time, incoming = block.model().time, block.guests
     block.is_here = pyo.Constraint(
         time,
@@ -229,12 +250,12 @@ def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
     )
 
 
-def _add_net_balance(block: pyo.Block, shape: MigrationSignature) -> None:
-    """Write what is sent less what is taken in, in work of the fleet."""
+def _add_net_balance(block: pyo.Block, signature: MigrationSignature) -> None:
+    """Add the balance of sent and received work, in work of the fleet."""
     flows: list[Callable[[Any, Any, Any], Any]] = [lambda b, k, p: -1.0 * b.net[k, p]]
-    if shape.outgoing:
+    if signature.outgoing:
         flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.moved))
-    if shape.incoming:
+    if signature.incoming:
         flows.append(lambda b, k, p: -sum(b.hosts[g, p] * b.received[k, g] for g in b.guests))
     block.settles = pyo.Constraint(
         block.blocks,
@@ -244,15 +265,7 @@ def _add_net_balance(block: pyo.Block, shape: MigrationSignature) -> None:
 
 
 class TransitProfile:
-    """When what enters a lane in each block of time has come how far.
-
-    Parameters
-    ----------
-    moves
-        The lanes.
-    inputs
-        The problem.
-    """
+    """Progress of the work that enters a route in each block of time."""
 
     def __init__(self, migration: Migration, data: ModelData) -> None:
         self._edges = np.concatenate([[0.0], np.cumsum(data.hours)])
@@ -275,101 +288,90 @@ class TransitProfile:
 
 
 def outgoing_parameters(
-    migration: Migration, data: ModelData, moved: tuple[int, ...]
+    migration: Migration, data: ModelData, outgoing: tuple[int, ...]
 ) -> dict[str, FloatArray]:
-    """Return the numbers of what leaves; nothing where a site is only to take in.
+    """Return the parameter values of outgoing work; sending is closed for a site that only
+    receives.
 
-    What it sent and took in at once would be its own work, which waits and is due by the lane.
-
-    Parameters
-    ----------
-    migration
-        The lanes.
-    data
-        The problem.
-    moved
-        Cohorts that may leave.
+    Work sent and received at once would be the site's own work with the deadline of the route.
     """
     time, migration_routes = TransitProfile(migration, data), migration.migration_routes
-    kinds = data.problem.outlook["kind"].to_numpy()[list(moved)]
+    kinds = data.problem.outlook["kind"].to_numpy()[list(outgoing)]
     rack = RackPool.from_site(data.problem.site).rack_power
-    gone = np.stack(
-        [time.share(0.0) - time.share(completion_delay(lane)) for lane in migration_routes], axis=2
+    in_transit = np.stack(
+        [time.share(0.0) - time.share(completion_delay(route)) for route in migration_routes],
+        axis=2,
     )
     done = np.stack(
-        [np.diff(time.share(completion_delay(lane)), axis=0) for lane in migration_routes], axis=2
+        [np.diff(time.share(completion_delay(route)), axis=0) for route in migration_routes], axis=2
     )
-    lengths = np.array([lane.job_length for lane in migration_routes])
-    fits = np.stack(
-        [time.ends_within_horizon(completion_delay(lane)) for lane in migration_routes], axis=1
+    lengths = np.array([route.job_length for route in migration_routes])
+    ends_in_time = np.stack(
+        [time.ends_within_horizon(completion_delay(route)) for route in migration_routes], axis=1
     )
-    takes = np.array(
-        [[kind == lane.kind and lane.can_send for lane in migration_routes] for kind in kinds]
+    may_send = np.array(
+        [[kind == route.kind and route.can_send for route in migration_routes] for kind in kinds]
     )
     return {
         "done": done,
-        "under_way": gone[1:],
-        "away": _interval_mean(gone) / (rack * lengths),
-        "sent_high": np.where((fits & (migration.high > 0.0))[:, None, :] & takes, np.inf, 0.0),
-        "send_cost": np.array([lane.send_cost for lane in migration_routes]),
-        "speed": np.array([lane.work_ratio for lane in migration_routes]),
+        "under_way": in_transit[1:],
+        "away": _interval_mean(in_transit) / (rack * lengths),
+        "sent_high": np.where(
+            (ends_in_time & (migration.high > 0.0))[:, None, :] & may_send, np.inf, 0.0
+        ),
+        "send_cost": np.array([route.send_cost for route in migration_routes]),
+        "speed": np.array([route.work_ratio for route in migration_routes]),
     }
 
 
 def incoming_parameters(
     migration: Migration, data: ModelData, incoming: tuple[int, ...]
 ) -> dict[str, FloatArray]:
-    """Return the numbers of what comes in; nothing where a site is only to send.
-
-    Parameters
-    ----------
-    migration
-        The lanes.
-    data
-        The problem.
-    incoming
-        Cohorts that come in, one for each lane that may bring work.
+    """Return the parameter values of incoming work; receiving is closed for a site that only
+    sends.
     """
     time, problem = TransitProfile(migration, data), data.problem
-    hosted = [lane for lane in migration.migration_routes if lane.can_host]
-    is_open = migration.low[:, [lane.can_host for lane in migration.migration_routes]] < 0.0
-    most = np.stack([_max_incoming(lane, time, data) for lane in hosted], axis=1)
+    hosted = [route for route in migration.migration_routes if route.can_host]
+    is_open = migration.low[:, [route.can_host for route in migration.migration_routes]] < 0.0
+    most = np.stack([_max_incoming(route, time, data) for route in hosted], axis=1)
     value = workload.parameters(problem.site.flexible_loads, data)["value"][list(incoming)]
-    here = np.stack([time.share(lane.transfer_time) for lane in hosted], axis=2)
-    due = np.stack([time.share(completion_delay(lane)) for lane in hosted], axis=2)
+    arrived = np.stack([time.share(route.transfer_time) for route in hosted], axis=2)
+    due = np.stack([time.share(completion_delay(route)) for route in hosted], axis=2)
     rack = RackPool.from_site(problem.site).rack_power
-    width = 1.0 / (rack * np.array([lane.job_length for lane in hosted]))
+    width = 1.0 / (rack * np.array([route.job_length for route in hosted]))
     return {
-        "here": here[1:],
+        "here": arrived[1:],
         "due": due[1:],
-        "present": _interval_mean(here - due) * width,
+        "present": _interval_mean(arrived - due) * width,
         "width": width,
         "hours": data.hours,
         "value": value,
         "never": value * problem.series("work_most")[-1, list(incoming)],
-        "host_cost": np.array([lane.host_cost for lane in hosted]),
+        "host_cost": np.array([route.host_cost for route in hosted]),
         "received_high": np.where(is_open, most, 0.0),
         "hosts": np.array(
             [
-                [lane.work_ratio * (lane is one) for one in migration.migration_routes]
-                for lane in hosted
+                [route.work_ratio * (route is one) for one in migration.migration_routes]
+                for route in hosted
             ]
         ),
     }
 
 
 def completion_delay(migration_route: MigrationRoute) -> float:
-    """Return the time from entering a lane to being done. [h]"""
+    """Return the time from entering a route to the deadline. [h]"""
     return migration_route.transfer_time + migration_route.window
 
 
 def _max_incoming(
     migration_route: MigrationRoute, time: TransitProfile, data: ModelData
 ) -> FloatArray:
-    """Return the most that may come in each block: what all racks do until it is due. [MWh]"""
+    """Return a bound of the work received in each block: what all racks do until it is due.
+    [MWh]
+    """
     pool = RackPool.from_site(data.problem.site)
-    could = pool.racks * pool.rack_power * (time.length + migration_route.window)
-    return np.where(time.ends_within_horizon(completion_delay(migration_route)), could, 0.0)
+    capacity = pool.racks * pool.rack_power * (time.length + migration_route.window)
+    return np.where(time.ends_within_horizon(completion_delay(migration_route)), capacity, 0.0)
 
 
 def _interval_mean(at_edges: FloatArray) -> FloatArray:
@@ -378,14 +380,12 @@ def _interval_mean(at_edges: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationBalanceSignature:
-    """What of a fleet decides which rows and columns there are.
+    """Everything about the routes of a fleet that decides its rows.
 
     Attributes
     ----------
     sites
-        Names of the sites; each has the block ``moves``, with the same blocks of time and lanes.
-    migration_routes
-        Number of lanes.
+        Names of the sites; the block ``moves`` of each has the same blocks of time and routes.
     starts
         First interval of every block of time.
     """
@@ -397,25 +397,15 @@ class MigrationBalanceSignature:
 
 def build_migration_balance(
     block: pyo.Block,
-    shape: MigrationBalanceSignature,
+    signature: MigrationBalanceSignature,
     _: ModelAssembler,
     *,
-    sites: object,  # noqa: ARG001  (it pays nothing)
+    sites: object,  # noqa: ARG001  (there is no cost)
 ) -> None:
-    """Let every lane carry in each block as much as is sent.
-
-    Parameters
-    ----------
-    block
-        Empty block.
-    shape
-        Shape of the fleet.
-    sites
-        Ledgers of the sites; what is moved is paid there.
-    """
-    block.blocks = pyo.Set(initialize=shape.starts)
-    block.lanes = pyo.RangeSet(0, shape.migration_routes - 1)
-    migration = [block.model().component(name).moves for name in shape.sites]
+    """Balance sent and received work of every route and block of time."""
+    block.blocks = pyo.Set(initialize=signature.starts)
+    block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
+    migration = [block.model().component(name).moves for name in signature.sites]
     block.carries = pyo.Constraint(
         block.blocks,
         block.lanes,

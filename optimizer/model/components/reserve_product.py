@@ -1,12 +1,29 @@
-"""A reserve product: capacity sold already, capacity offered by blocks, and what falls short.
+"""Reserve product: capacity sold before, capacity offered by blocks, and shortfall.
 
-What is offered is constant over a block. Where blocks begin is a matter of numbers, as is whether a
-gate is still open: the change from one interval to the next is a column, bounded by zero within a
-block. So one shape serves all days, those of 23 and 25 hours too.
+========================  ======  =====  ==========================================================
+Name                      Unit    Axes   Meaning
+========================  ======  =====  ==========================================================
+**Variables**
+offered                   MW      t      capacity offered; 0 <= offered <= limit
+shortfall                 MW      t      sold capacity that is not provided; 0 <= shortfall <= held
+change                    MW      t > 0  change of the offer; fall <= change <= rise
+**Parameters**
+held                      MW      t      sold capacity that must be provided
+called                    MW      t      sold capacity that is activated
+limit                     MW      t      largest offer; 0 where the gate is closed
+pay                       EUR/MW  t      price of capacity, times the length of the interval
+penalty                   EUR/MW  t      penalty on shortfall, times the length of the interval
+rise, fall                MW      t > 0  bounds of the change; 0 within a block
+**Constraints**
+covered_up, covered_down  MW      t      sum of provided capacity + shortfall - offered == held
+constant                  MW      t > 0  offered[t] - offered[t-1] == change[t]
+**Cost**
+reserves                  EUR     t      -pay * (offered - shortfall + held + called)
+reserve_shortfall         EUR     t      penalty * shortfall
+========================  ======  =====  ==========================================================
 
-Who may hold which reserves, over how many intervals, and the parts of their rows.
-
-What the expected activation of reserves costs and earns whoever holds them.
+Axes: t interval. The start of blocks and the gates are numbers, so that all days, also those of 23
+and 25 hours, share one signature.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +51,12 @@ from twin.relations import Store
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveProductSignature:
-    """What of a product decides which rows and columns there are.
+    """Everything about a reserve product that decides its rows and columns.
 
     Attributes
     ----------
-    product
-        Its name.
     goes_up, goes_down
-        Whether it lowers net import, and whether it raises it.
+        Whether its activation lowers net import, and whether it raises it.
     """
 
     product: str
@@ -50,14 +65,16 @@ class ReserveProductSignature:
 
 
 def signature(product: ReserveProduct, _: ModelData) -> ReserveProductSignature:
-    """Return the shape of a product."""
+    """Return the signature of a product."""
     return ReserveProductSignature(
         product=product.name, goes_up=product.is_upward, goes_down=product.is_downward
     )
 
 
 def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of a product: what is sold, may be sold, is paid, and where it changes."""
+    """Return the parameter values of a product: sold capacity, limits of offers, prices and
+    blocks.
+    """
     problem, hours = data.problem, data.hours
     instants = problem.outlook["instant"].to_numpy()
     limit = max_capacity(problem.site, product)
@@ -75,26 +92,16 @@ def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatAr
     return found
 
 
-def build(block: pyo.Block, shape: ReserveProductSignature, assembler: ModelAssembler) -> None:
-    """Write a product into its block, once all have offered.
-
-    Parameters
-    ----------
-    block
-        Empty block of the product.
-    shape
-        Its shape.
-    assembler
-        Who holds it, and where it is paid.
-    """
+def build(block: pyo.Block, signature: ReserveProductSignature, assembler: ModelAssembler) -> None:
+    """Write a product into its empty block, after all providers have posted their offers."""
     time = block.model().time
     block.held, block.called, block.limit = add_param(time), add_param(time), add_param(time)
     block.pay, block.penalty = add_param(time), add_param(time)
     add_var(block, "offered", time, high=block.limit)
     add_var(block, "shortfall", time, high=block.held)
     for name, upwards in (("covered_up", True), ("covered_down", False)):
-        if shape.goes_up if upwards else shape.goes_down:
-            rule = _covered(assembler, shape.product, upwards)
+        if signature.goes_up if upwards else signature.goes_down:
+            rule = _covered(assembler, signature.product, upwards)
             block.add_component(name, pyo.Constraint(time, rule=rule))
     if len(time) > 1:
         block.later = pyo.RangeSet(1, len(time) - 1)
@@ -103,7 +110,7 @@ def build(block: pyo.Block, shape: ReserveProductSignature, assembler: ModelAsse
         block.constant = pyo.Constraint(
             block.later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
         )
-    assembler.add_cost(  # what is called is paid on
+    assembler.add_cost(  # activated capacity is still paid
         "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.called[t])
     )
     assembler.add_cost("reserve_shortfall", lambda t: block.penalty[t] * block.shortfall[t])
@@ -124,16 +131,14 @@ def _covered(assembler: ModelAssembler, product: str, upwards: bool) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveEligibility:
-    """The products that somebody may hold.
+    """The products that a provider may hold.
 
     Attributes
     ----------
-    products
-        Their names.
     window
-        Over how many intervals an activation can last. [1]
+        Intervals that an activation can overlap. [1]
     ending_count
-        At how many moments of an interval one may end. [1]
+        Moments of an interval at which an activation can end. [1]
     """
 
     products: tuple[str, ...] = ()
@@ -142,12 +147,12 @@ class ReserveEligibility:
 
 
 def store_eligibility(store: Store, data: ModelData) -> ReserveEligibility:
-    """Return the products that a store may hold."""
+    """Return the products that a store may provide."""
     return eligibility(data, lambda product: store in eligible_stores(data.problem.site, product))
 
 
 def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> ReserveEligibility:
-    """Return the products that somebody may hold, by a rule that tells which."""
+    """Return the products that a provider may hold by a rule."""
     products = [p for p in data.problem.site.reserves.values() if may(p)]
     until = activation_endings(data, [p.name for p in products])
     window = max(
@@ -158,49 +163,52 @@ def eligibility(data: ModelData, may: Callable[[ReserveProduct], bool]) -> Reser
 
 
 def activation_endings(data: ModelData, names: Sequence[str]) -> FloatArray:
-    """Return when full activations may end, as
-    :func:`twin.feasibility.reserve_activation.activation_ends` does.
+    """Return when full activations may end, see
+    :func:`twin.feasibility.reserve_activation.activation_ends`.
     """
     products = data.problem.site.reserves
     return activation_ends(data.hours, [products[name].duration for name in names])
 
 
 def add_named_param(block: pyo.Block, name: str, *sets: pyo.Set) -> pyo.Param:
-    """Declare a parameter under a name that follows from a product's, and return it."""
+    """Declare a parameter under a computed name, and return it."""
     block.add_component(name, add_param(*sets))
     return block.component(name)
 
 
 def component_pair(block: pyo.Block, first: str, second: str) -> tuple[Any, Any]:
-    """Return two parts of a block by their names."""
+    """Return two components of a block by name."""
     return block.component(first), block.component(second)
 
 
 def activation_cost(store: Store, product: ReserveProduct, data: ModelData) -> FloatArray:
-    """Return what the expected activation costs a store for each MW in an hour. [EUR MW-1 h-1]
+    """Return the expected activation cost of a store per capacity. [EUR MW-1 h-1]
 
-    What is given is bought back, and what is taken saves buying, at the mean price of the horizon
-    and with the losses.
+    Delivered energy is bought back, and received energy saves purchases, at the mean price of the
+    horizon and with the losses of the store.
     """
-    later, whole = mean_energy_price(data), store.charge_efficiency * store.discharge_efficiency
+    later, efficiency = (
+        mean_energy_price(data),
+        store.charge_efficiency * store.discharge_efficiency,
+    )
     received, paid = product.activation_up_price, product.activation_down_price
     income, expense = (settlement_price(data, price) for price in (received, paid))
-    up = product.activation_up * product.is_upward * (later / whole + store.wear_cost - income)
+    up = product.activation_up * product.is_upward * (later / efficiency + store.wear_cost - income)
     down = product.activation_down * product.is_downward
-    return np.asarray(up + down * (expense - whole * (later - store.wear_cost)))
+    return np.asarray(up + down * (expense - efficiency * (later - store.wear_cost)))
 
 
 def settlement_price(data: ModelData, own: float | None) -> FloatArray:
-    """Return at what price energy of an activation is settled, ``(time,)``. [EUR MWh-1]
+    """Return the settlement price of activated energy, ``(time,)``. [EUR MWh-1]
 
-    That of its product, or what the meter shows. Network fees are the meter's in any case.
+    This is the product's own price or the electricity price, each with the network fees.
     """
     price = data.problem.series("electricity_price")
     return _fees(data) + (price if own is None else own)
 
 
 def mean_energy_price(data: ModelData) -> float:
-    """Return the price of energy with its fees on the mean of the horizon. [EUR MWh-1]"""
+    """Return the mean price of energy over the horizon, fees included. [EUR MWh-1]"""
     return float(data.hours @ settlement_price(data, None) / data.hours.sum())
 
 

@@ -1,4 +1,34 @@
-"""A store as levels at the edges, charge and discharge between them."""
+"""Storage of a carrier: levels at instants, charge and discharge between them.
+
+=============================  =======  ====  ======================================================
+Name                           Unit     Axes  Meaning
+=============================  =======  ====  ======================================================
+**Variables**
+charge, discharge              MW       t     power in and out; 0 <= charge <= charge_most
+level                          MWh      i     content; low <= level <= high, level[0] is the state
+**Parameters**
+charge_most, discharge_most    MW       t     largest power in an interval, 0 where it is not
+                                              allowed
+charge_limit, discharge_limit  MW             rated power
+charge_share, discharge_share  1/MW           1 / rated power
+kept                           1        t     share of the level that remains after an interval
+gained, taken                  h        t     level gained per charge, and lost per discharge
+low, high                      MWh      i     bounds of the level
+wear                           EUR/MW   t     cost of wear per discharge
+worth                          EUR/MWh        terminal value of the last level
+**Constraints**
+keeps                          MWh      t     level[t+1] == kept * level[t] + gained * charge -
+                                              taken * discharge
+one_way                        1        t     charge_share * charge + discharge_share * discharge <=
+                                              1
+**Supply and cost**
+carrier                        MW       t     discharge - charge
+wear                           EUR      t     wear * discharge
+terminal                       EUR            -worth * level[end]
+=============================  =======  ====  ======================================================
+
+Axes: t interval, i instant. :mod:`storage_limits` and :mod:`storage_reserve` add rows to the block.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,18 +51,16 @@ from twin.relations import Store
 
 @dataclass(frozen=True, kw_only=True)
 class StorageSignature:
-    """What of a store decides which rows and columns there are.
+    """Everything about a store that decides its rows and columns.
 
     Attributes
     ----------
-    carrier
-        The carrier it keeps.
     reserves
-        Reserves that it may hold.
+        Reserves that it may provide.
     starts_outside_window
-        Whether it starts outside its window.
+        Whether the initial level lies outside the window.
     needs_taper_limit
-        Whether its power, fading near an end of its window, would outrun the connection's ramp.
+        Whether the taper near an end of its window would exceed the ramp of the connection.
     """
 
     carrier: str
@@ -42,7 +70,7 @@ class StorageSignature:
 
 
 def signature(store: Store, data: ModelData) -> StorageSignature:
-    """Return the shape of a store."""
+    """Return the signature of a store."""
     return StorageSignature(
         carrier=store.carrier,
         reserves=store_eligibility(store, data),
@@ -52,7 +80,9 @@ def signature(store: Store, data: ModelData) -> StorageSignature:
 
 
 def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
-    """Return the numbers of a store; what it holds at the end is worth what it then saves."""
+    """Return the parameter values of a store; its last level is worth the cost that it saves
+    later.
+    """
     hours, start = data.hours, data.problem.initial_level(store)
     low, high = storage_limits.level_bounds(store, data.problem)
     wear = data.problem.weights["money"] * store.wear_cost
@@ -80,18 +110,8 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     return found | dict(fading) | dict(back) | dict(storage_reserve_parameters(store, data))
 
 
-def build(block: pyo.Block, shape: StorageSignature, assembler: ModelAssembler) -> None:
-    """Write a store into its block.
-
-    Parameters
-    ----------
-    block
-        Empty block of the machine.
-    shape
-        Its shape.
-    assembler
-        Where flows, wear and the worth of the end level are posted.
-    """
+def build(block: pyo.Block, signature: StorageSignature, assembler: ModelAssembler) -> None:
+    """Write a store into its empty block and post flows, wear and terminal value."""
     time, instant = block.model().time, block.model().instant
     end = instant.last()
     block.charge_limit, block.discharge_limit = add_param(), add_param()
@@ -114,12 +134,12 @@ def build(block: pyo.Block, shape: StorageSignature, assembler: ModelAssembler) 
         time,
         rule=lambda b, t: b.charge_share * b.charge[t] + b.discharge_share * b.discharge[t] <= 1.0,
     )
-    assembler.add_supply(shape.carrier, lambda t: block.discharge[t])
-    assembler.add_demand(shape.carrier, lambda t: block.charge[t])
+    assembler.add_supply(signature.carrier, lambda t: block.discharge[t])
+    assembler.add_demand(signature.carrier, lambda t: block.charge[t])
     assembler.add_cost("wear", lambda t: block.wear[t] * block.discharge[t])
     assembler.add_fixed_cost("terminal", lambda: -1.0 * block.worth * block.level[end])
-    if shape.needs_taper_limit:
+    if signature.needs_taper_limit:
         storage_limits.add_taper_limit(block)
-    if shape.starts_outside_window:
+    if signature.starts_outside_window:
         storage_limits.add_soft_soc_return(block, assembler)
-    build_storage_reserve(block, shape.reserves, assembler)
+    build_storage_reserve(block, signature.reserves, assembler)
