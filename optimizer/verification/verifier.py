@@ -134,8 +134,8 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         time_axes.first_hours(data, VERIFIED_PERIOD_H) for data in (schedule, simulated)
     )
     time = schedule["time"].to_numpy()
-    error = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
-    error_ratio = error / (IMPORT_TOLERANCE_SHARE * site.grid.import_limit)
+    import_error = np.abs(net_import(replay).to_numpy() - net_import(schedule).to_numpy())
+    error_ratio = import_error / (IMPORT_TOLERANCE_SHARE * site.grid.import_limit)
     floor, margin = (
         consistency.service_only_power(site, schedule),
         VERIFIED_MARGIN_SHARE * site.margins.power,
@@ -157,7 +157,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
     return ScheduleVerdict(
         violations=tuple(violations),
         replay=simulated,
-        power_error=float(error.max()),
+        power_error=float(import_error.max()),
         uncovered_failures=tuple(
             b for name, beyond in covered.violations() for b in find_violation(name, beyond, time)
         ),

@@ -6,8 +6,7 @@ import pytest
 from pyomo.core.base import constraint
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
-from optimizer.compiler.structure import compile_model, templatised_rules
-from optimizer.compiler.templates import TemplateReader
+from optimizer.compiler.structure import TemplateReader, compile_model, templatised_rules
 from optimizer.model.assembler import add_param
 from optimizer.model.formulation import build_model, parameter_values, set_parameters, signature_of
 from optimizer.model.model_data import build_model_data
