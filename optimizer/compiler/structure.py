@@ -440,8 +440,8 @@ class TemplateReader:
             layout = self.columns[bound.variable]
             for entries, one in zip(found, (bound.low, bound.high), strict=True):
                 entries.append(self._bound(one, layout))
-            if bound.integers:
-                is_integer[layout.positions[: bound.integers]] = True
+            if bound.integer_count:
+                is_integer[layout.positions[: bound.integer_count]] = True
         low, high = (
             AffineMap.from_terms(AffineTerms.concatenate(e), self.columns.size, self.one)
             for e in found
