@@ -284,7 +284,7 @@ def find_exchange(data: ModelData, owner: str) -> Exchange:
 
 def find_obligation(data: ModelData, owner: str, word: str) -> Obligation | None:
     """Return the obligation of a row, if it is one."""
-    if word != "promised":
+    if word != "obligation":
         return None
     return next(one for one in data.problem.site.obligations if one.owner == owner)
 
@@ -296,7 +296,9 @@ def planned_share(data: ModelData, *, owner: str, word: str) -> float:
         return 1.0 - margins.peak
     if word in {"import_power", "export_power"}:
         return 1.0 if find_exchange(data, owner).availability_variable else 1.0 - margins.power
-    return 1.0 - margins.power if word in {"capacity", "import_room", "export_room"} else 1.0
+    return (
+        1.0 - margins.power if word in {"capacity", "import_headroom", "export_headroom"} else 1.0
+    )
 
 
 def _window_of_intervals(data: ModelData, owner: str, word: str) -> np.ndarray | None:

@@ -330,6 +330,6 @@ def _marginal(solution: Solution, product: ReserveProduct) -> FloatArray:
     found = [solution.duals[row] for row in rows if row in solution.duals]
     for row, prices in solution.duals.items():
         if row.startswith("reserves."):
-            is_up = row.endswith(("export_room", "_room_back"))
+            is_up = row.endswith(("export_headroom", "_room_back"))
             found.append(-prices * (product.power_up if is_up else product.power_down))
     return np.asarray(np.sum(found, axis=0))

@@ -28,13 +28,13 @@ type IntervalNumbers = NDArray[np.int32] | NDArray[np.intp]
 SHORTAGE_TOLERANCE_MW: Final = 1e-3
 """Shortage of power that is ignored. [MW]"""
 
-COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "met": "MWh", "racks": "racks"}
+COLUMN_UNITS: Final[Mapping[str, str]] = {"level": "MWh", "work_credited": "MWh", "racks": "racks"}
 """Units of columns that are not powers."""
 
 BALANCE_PREFIX: Final = "balance."
 """Prefix of balances."""
 
-MAX_OUTPUT_SUFFIX: Final = ".carries"
+MAX_OUTPUT_SUFFIX: Final = ".max_output"
 """Suffix of rows that limit output to that of the running units."""
 
 SEGMENT_COLUMN: Final = "segment"
@@ -49,7 +49,7 @@ SERVICE_SHARE: Final = 0.9
 CAPACITY_WIDENING: Final = 1e-4
 """Relative increase of capacity that is ignored. [1]"""
 
-MIN_OUTPUT_ROW: Final = "needs"
+MIN_OUTPUT_ROW: Final = "min_output"
 """Row of the minimum load of units."""
 
 

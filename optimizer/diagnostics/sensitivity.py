@@ -330,9 +330,9 @@ def _of_power(
     limit = sensitivity_model.numbers[f"{owner}.{one.row}_limit"]
     used = np.maximum(solution.values[f"{owner}.{one.row}"] / limit, 0.0).round(6)
     yield RelaxableBound(
-        name=f"{owner}.{one.row}", scale=sensitivity_model.numbers[f"{owner}.{one.row}_most"] > 0.0
+        name=f"{owner}.{one.row}", scale=sensitivity_model.numbers[f"{owner}.{one.row}_max"] > 0.0
     )
-    yield RelaxableBound(name=f"{owner}.one_way", scale=used / limit)
+    yield RelaxableBound(name=f"{owner}.charge_discharge_limit", scale=used / limit)
     if sensitivity_model.has(f"{owner}.power_{direction}"):
         yield RelaxableBound(name=f"{owner}.power_{direction}")
     for product in solution.data.problem.site.reserves:
@@ -346,7 +346,7 @@ def _of_flow(
 ) -> Iterator[RelaxableBound]:
     """Yield the bounds of an import or export; of the connection with headroom for reserves."""
     yield RelaxableBound(name=f"{one.owner}.{one.row}")
-    room = f"reserves.{one.row.removesuffix('power')}room"
+    room = f"reserves.{one.row.removesuffix('power')}headroom"
     if one.owner == solution.data.problem.site.grid.name and sensitivity_model.has(room):
         yield RelaxableBound(name=room)
 
@@ -390,13 +390,13 @@ def _of_edges(
     name = f"{one.owner}.{one.row}"
     each = np.ones(sensitivity_model.length(name))
     each[0] = 0.0
-    each[-1] = float(one.is_low or one.row != "met")
+    each[-1] = float(one.is_low or one.row != "work_credited")
     yield RelaxableBound(name=name, is_low=one.is_low, scale=each)
 
 
 def _of_jobs(one: PricedLimit, sensitivity_model: SensitivityModel) -> Iterator[RelaxableBound]:
     """Yield the bounds of racks that jobs can use: a row, and with one cap a column."""
-    yield RelaxableBound(name=f"{one.owner}.within_jobs")
+    yield RelaxableBound(name=f"{one.owner}.cohort_racks")
     yield RelaxableBound(
         name=f"{one.owner}.racks", scale=sensitivity_model.numbers[f"{one.owner}.racks_high"] > 0.0
     )
@@ -412,8 +412,8 @@ def _of_end(
     width = solution.data.curves[one.owner].width
     yield RelaxableBound(name=f"{one.owner}.segment", scale=is_last_segment(width))
     if width.shape[1] > 1:
-        steepness = sensitivity_model.numbers[f"{one.owner}.steepness"][:, -1]
-        yield RelaxableBound(name=f"{one.owner}.lid", scale=steepness, is_limit=False)
+        steepness = sensitivity_model.numbers[f"{one.owner}.slope_above_secant"][:, -1]
+        yield RelaxableBound(name=f"{one.owner}.secant_cut", scale=steepness, is_limit=False)
     for room in (f"reserves.{one.owner}_room", f"reserves.{one.owner}_room_back"):
         if sensitivity_model.has(room):
             yield RelaxableBound(name=room)
@@ -425,7 +425,7 @@ BOUNDS_BY_LIMIT: Final[Mapping[str, Callable[..., Iterator[RelaxableBound]]]] = 
     "import_power": _of_flow,
     "export_power": _of_flow,
     "level": _of_level,
-    "met": _of_edges,
+    "work_credited": _of_edges,
     "capacity": _of_end,
     "heat_taken": _of_end,
 }

@@ -157,7 +157,7 @@ def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
     """Yield the stores that return to their windows later than intended."""
     problem = solution.data.problem
     for store in problem.site.stores:
-        distance: FloatArray = solution.values.get(f"{store.owner}.astray", np.empty(0))
+        distance: FloatArray = solution.values.get(f"{store.owner}.soc_violation", np.empty(0))
         off = np.flatnonzero(distance > VIOLATION_TOLERANCE)
         if len(off):
             time, is_below = (

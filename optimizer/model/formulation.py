@@ -166,7 +166,7 @@ def _components(data: ModelData) -> Iterator[tuple[str, Any, Any]]:
             yield relation.owner, unit_commitment, relation
     yield "work", workload, site.flexible_loads
     if data.problem.migration is not None:
-        yield "moves", migration, data.problem.migration
+        yield "migration", migration, data.problem.migration
     for product in site.reserves.values():
         yield f"{product.name}_reserve", reserve_product, product
     if site.reserves:

@@ -156,9 +156,9 @@ def _carbon(solution: Solution) -> float:
     later = inputs.terminal_carbon
     numbers = parameter_values(replace(inputs, terminal_value=later))
     for store in inputs.problem.site.stores:
-        is_worth = own[f"{store.owner}.worth"] > 0.0
+        is_worth = own[f"{store.owner}.terminal_value"] > 0.0
         each = later.get(store.carrier, 0.0) * store.discharge_efficiency
-        numbers[f"{store.owner}.worth"] = np.where(is_worth, each, 0.0)
+        numbers[f"{store.owner}.terminal_value"] = np.where(is_worth, each, 0.0)
     arrays = compile_model(solution.warm_start.shape).arrays(numbers)
     own_units = dict.fromkeys(arrays.accounts.names, 1.0)
     paid = arrays.cost_by_account(solution.column_values(arrays), own_units)

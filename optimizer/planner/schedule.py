@@ -96,9 +96,11 @@ def _work(solution: Solution) -> ScheduleVariables:
     pool = RackPool.from_site(problem.site)
     racks = np.maximum(solution.values["work.racks"], 0.0)
     power = (racks * pool.power_above_idle(_levels(problem))).sum(axis=-1)
-    late = np.maximum(solution.values["work.late"], 0.0)
-    if "moves.late" in solution.values:  # of incoming work
-        late[:, incoming_cohorts(problem.outlook)] += np.maximum(solution.values["moves.late"], 0.0)
+    late = np.maximum(solution.values["work.work_overdue"], 0.0)
+    if "migration.work_overdue" in solution.values:  # of incoming work
+        late[:, incoming_cohorts(problem.outlook)] += np.maximum(
+            solution.values["migration.work_overdue"], 0.0
+        )
     always = pool.total_power(problem.service_racks)
     total = always + power.sum(axis=-1)
     shares = np.array([hall.racks / pool.racks for hall in problem.site.machines_of(ITHall)])

@@ -512,5 +512,5 @@ def bid_blocks(arrays: ModelArrays, problem: Problem) -> Iterator[BidBlocks]:
         )
 
 
-END_ENERGY_ROWS: Final = ("lasts_up", "lasts_down")
+END_ENERGY_ROWS: Final = ("energy_at_end_up", "energy_at_end_down")
 """Rows of the energy of a store at the end of activations."""

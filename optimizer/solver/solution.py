@@ -107,7 +107,7 @@ class Solution:
     ----------
     values
         ``<owner>.<variable>`` -> values on the variable's axes: ``battery_1.charge (time,)``,
-        ``work.racks (time, cohort, cap)``, ``work.late (instant, cohort)``.
+        ``work.racks (time, cohort, cap)``, ``work.work_overdue (instant, cohort)``.
     duals
         ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
         objective with the bound of the row or variable. [EUR per its unit]

@@ -122,7 +122,7 @@ def test_units_carry_what_is_asked_of_them(asked):
     output = plan.data.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
     on = plan.values[f"{PLANT}.on"]
     assert (output <= running.free + running.most * on + 1e-6).all()
-    assert plan.values[f"{PLANT}.short"] == pytest.approx(
+    assert plan.values[f"{PLANT}.missing_units"] == pytest.approx(
         np.maximum((output - running.free) / running.best - on, 0.0), abs=1e-6
     )
 

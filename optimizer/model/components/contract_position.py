@@ -1,29 +1,30 @@
 """Contract position: a flow summed over windows, and the cost of its deviation from a target.
 
-====================  ============  ====  ========================================================
-Name                  Unit          Axes  Meaning
-====================  ============  ====  ========================================================
+============================  ============  ====  ===============================================
+Name                          Unit          Axes  Meaning
+============================  ============  ====  ===============================================
 **Variables**
-above, below          MWh, kg, m3   w     deviation from the target; 0 <= above <= room
-bought, sold          MW            t     intraday trades; 0 <= bought <= trade_limit
+above, below                  MWh, kg, m3   w     deviation from the target; 0 <= above <=
+                                                  deviation_limit
+bought, sold                  MW            t     intraday trades; 0 <= bought <= trade_limit
 **Parameters**
-weight                h, kg/MW      w, t  length (and carbon intensity) of an interval in its
-                                          window, else 0
-target                MWh, kg, m3   w     agreed sum
-room                  MWh, kg, m3   w     0 where nothing is agreed, else infinite
-up_price, down_price  EUR per unit  w     price of a deviation
-trade_limit           MW            t     largest trade
-buy_cost, sell_cost   EUR/MW        t     cost of a trade beside its price
+weight                        h, kg/MW      w, t  length (and carbon intensity) of an interval in
+                                                  its window, else 0
+target                        MWh, kg, m3   w     agreed sum
+deviation_limit               MWh, kg, m3   w     0 where nothing is agreed, else infinite
+up_price, down_price          EUR per unit  w     price of a deviation
+trade_limit                   MW            t     largest trade
+buy_cost, sell_cost           EUR/MW        t     cost of a trade beside its price
 **Constraints**
-promised, settled     MWh, kg, m3   w     sum_t weight * (flow - bought + sold) - above + below ==
-                                          target
+obligation, position_balance  MWh, kg, m3   w     sum_t weight * (flow - bought + sold) - above +
+                                                  below == target
 **Cost**
-<account>             EUR           w     up_price * above + down_price * below
-intraday              EUR           t     buy_cost * bought + sell_cost * sold
-====================  ============  ====  ========================================================
+<account>                     EUR           w     up_price * above + down_price * below
+intraday                      EUR           t     buy_cost * bought + sell_cost * sold
+============================  ============  ====  ===============================================
 
-Axes: t interval, w window; without windows each interval is one. The row is ``promised`` for load
-targets and budgets, which diagnostics report as limits, and ``settled`` for positions.
+Axes: t interval, w window; without windows each interval is one. The row is ``obligation`` for load
+targets and budgets, which diagnostics report as limits, and ``position_balance`` for positions.
 """
 
 from collections.abc import Mapping
@@ -96,7 +97,7 @@ def parameters(obligation: Obligation, data: ModelData) -> Mapping[str, FloatArr
     found = {
         "weight": weight,
         "target": np.where(is_binding, terms.target, 0.0),
-        "room": np.where(is_binding, np.inf, 0.0),
+        "deviation_limit": np.where(is_binding, np.inf, 0.0),
         "up_price": np.where(is_binding, up_price, 0.0),
         "down_price": np.where(is_binding, terms.price_below, 0.0),
     }
@@ -118,10 +119,10 @@ def build(
     block.window = pyo.RangeSet(0, signature.windows - 1)
     windows = block.window if signature.windows else time
     block.weight = add_param(windows, time) if signature.windows else add_param(time)
-    block.target, block.room = add_param(windows), add_param(windows)
+    block.target, block.deviation_limit = add_param(windows), add_param(windows)
     block.up_price, block.down_price = add_param(windows), add_param(windows)
-    add_var(block, "above", windows, high=block.room)
-    add_var(block, "below", windows, high=block.room)
+    add_var(block, "above", windows, high=block.deviation_limit)
+    add_var(block, "below", windows, high=block.deviation_limit)
     flow = _flow(block, signature)
     if signature.has_intraday:
         flow = _with_trades(block, flow, assembler)
@@ -136,7 +137,9 @@ def build(
     row = pyo.Constraint(
         windows, rule=lambda b, w: total(b, w) - b.above[w] + b.below[w] == b.target[w]
     )
-    block.add_component("promised" if signature.account in LIMIT_ACCOUNTS else "settled", row)
+    block.add_component(
+        "obligation" if signature.account in LIMIT_ACCOUNTS else "position_balance", row
+    )
     if signature.windows:
         assembler.add_fixed_cost(
             signature.account, lambda: sum(_deviation_cost(block, w) for w in block.window)

@@ -1,31 +1,33 @@
 r"""Demand charge: the price of the greatest import of billing periods, above a contract or a band.
 
-===================  ======  ====  =================================================================
-Name                 Unit    Axes  Meaning
-===================  ======  ====  =================================================================
+======================  ======  ====  ==============================================================
+Name                    Unit    Axes  Meaning
+======================  ======  ====  ==============================================================
 **Variables**
-peak_excess          MW      p     greatest import of a period above its free import; >= 0
-over                 MW      t     import above the limit; 0 <= over <= over_high
-square               MW      t     e^2 / r, see below; >= 0
-root                 MW      p     r of a period; >= 0
-square_before        MW      p     e^2 / r of the time before the horizon; >= 0
+peak_excess             MW      p     greatest import of a period above its free import; >= 0
+excess                  MW      t     import above the limit; 0 <= excess <= excess_high
+square                  MW      t     e^2 / r, see below; >= 0
+root                    MW      p     r of a period; >= 0
+square_before           MW      p     e^2 / r of the time before the horizon; >= 0
 **Parameters**
-member, root_member  1       t, p  1 if the interval counts in the period (as peak, as root)
-peak                 MW      t     import that raises no peak
-price                EUR/MW  p     price of the period
-slope, steep         1       k     2 a and a^2 of a tangent
-half                 EUR/MW  p     half of the price of a root
-half_of              EUR/MW  t     half of the price, times the quarter-hours of the interval
-before               MW      p     excess before the horizon
-paid                 EUR           cost before the horizon
+in_period, root_member  1       t, p  1 if the interval counts in the period (as peak, as root)
+free_import             MW      t     import that raises no peak
+price                   EUR/MW  p     price of the period
+slope, tangent_offset   1       k     2 a and a^2 of a tangent
+half_price              EUR/MW  p     half of the price of a root
+square_cost             EUR/MW  t     half of the price, times the quarter-hours of the interval
+before                  MW      p     excess before the horizon
+paid                    EUR           cost before the horizon
 **Constraints**
-below_<name>         MW      t     import_power - sum_p member * peak_excess - over <= peak
-touches              MW      t, k  slope * over - sum_p steep * root_member * root <= square
-touched              MW      p, k  slope * before - steep * root <= square_before
+below_<name>            MW      t     import_power - sum_p in_period * peak_excess - excess <=
+                                      free_import
+tangent_cut             MW      t, k  slope * excess - sum_p tangent_offset * root_member * root <=
+                                      square
+past_tangent_cut        MW      p, k  slope * before - tangent_offset * root <= square_before
 **Cost**
-<account>            EUR           sum_p price * peak_excess + sum_t half_of * square + sum_p half *
-                                   (root + square_before) - paid
-===================  ======  ====  =================================================================
+<account>               EUR           sum_p price * peak_excess + sum_t square_cost * square + sum_p
+                                      half_price * (root + square_before) - paid
+======================  ======  ====  ==============================================================
 
 Axes: t interval, p billing period, k tangent. There are always at least two periods, so that the
 signature does not change when the horizon crosses the end of one. A period outside the horizon has
@@ -108,8 +110,8 @@ def parameters(peak: DemandCharge, data: ModelData) -> Mapping[str, FloatArray]:
         free[terms.running_peak_index] = max(free[terms.running_peak_index], running_peak)
     limits = np.append((1.0 - problem.margins.peak) * free, problem.site.grid.import_limit)
     found = {
-        "member": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
-        "peak": limits[terms.peak_index],
+        "in_period": (terms.peak_index[:, None] == np.arange(len(free))) * counted * 1.0,
+        "free_import": limits[terms.peak_index],
         "price": terms.price * counted,
     }
     if peak.may_be_root_sum_square:
@@ -122,18 +124,20 @@ def build(block: pyo.Block, signature: DemandChargeSignature, assembler: ModelAs
     time = block.model().time
     flow = block.parent_block().component(signature.owner).import_power
     block.peaks = pyo.RangeSet(0, signature.peaks - 1)
-    block.member, block.peak = add_param(time, block.peaks), add_param(time)
+    block.in_period, block.free_import = add_param(time, block.peaks), add_param(time)
     block.price = add_param(block.peaks)
     add_var(block, "peak_excess", block.peaks)
 
     def beyond(b: pyo.Block, t: Any) -> Any:
-        return flow[t] - sum(b.member[t, p] * b.peak_excess[p] for p in b.peaks)
+        return flow[t] - sum(b.in_period[t, p] * b.peak_excess[p] for p in b.peaks)
 
     if signature.has_root_sum_square:
         build_root_sum_square(block, signature.account, assembler)
-        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) - b.over[t] <= b.peak[t])
+        below = pyo.Constraint(
+            time, rule=lambda b, t: beyond(b, t) - b.excess[t] <= b.free_import[t]
+        )
     else:
-        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.peak[t])
+        below = pyo.Constraint(time, rule=lambda b, t: beyond(b, t) <= b.free_import[t])
     block.add_component(f"below_{signature.name}", below)
     assembler.add_fixed_cost(
         signature.account, lambda: sum(block.price[p] * block.peak_excess[p] for p in block.peaks)
@@ -179,12 +183,12 @@ def root_sum_square_parameters(
     # at least one quarter-hour reached the running peak
     before = np.where(terms.is_root_sum_square, before, 0.0)
     return {
-        "over_high": np.where(member.any(axis=1), np.inf, 0.0),
+        "excess_high": np.where(member.any(axis=1), np.inf, 0.0),
         "root_member": member.astype(float),
         "slope": 2.0 * TANGENT_POINTS,
-        "steep": TANGENT_POINTS**2,
-        "half": 0.5 * price,
-        "half_of": 0.5 * QUARTER_HOURS_PER_HOUR * hours * (member @ price),
+        "tangent_offset": TANGENT_POINTS**2,
+        "half_price": 0.5 * price,
+        "square_cost": 0.5 * QUARTER_HOURS_PER_HOUR * hours * (member @ price),
         "before": before,
         "paid": np.array(float(price @ before)),
     }
@@ -194,38 +198,41 @@ def build_root_sum_square(block: pyo.Block, account: str, assembler: ModelAssemb
     """Write the roots beside the peaks of a charge; the cost before the horizon is subtracted."""
     time = block.model().time
     block.tangents = pyo.RangeSet(0, len(TANGENT_POINTS) - 1)
-    block.over_high, block.half_of = add_param(time), add_param(time)
+    block.excess_high, block.square_cost = add_param(time), add_param(time)
     block.root_member = add_param(time, block.peaks)
-    block.slope, block.steep = add_param(block.tangents), add_param(block.tangents)
-    block.half, block.before, block.paid = (
+    block.slope, block.tangent_offset = add_param(block.tangents), add_param(block.tangents)
+    block.half_price, block.before, block.paid = (
         add_param(block.peaks),
         add_param(block.peaks),
         add_param(),
     )
-    add_var(block, "over", time, high=block.over_high)
+    add_var(block, "excess", time, high=block.excess_high)
     add_var(block, "square", time)
     add_var(block, "root", block.peaks)
     add_var(block, "square_before", block.peaks)
-    block.touches = pyo.Constraint(
+    block.tangent_cut = pyo.Constraint(
         time,
         block.tangents,
         rule=lambda b, t, k: (
-            b.slope[k] * b.over[t]
-            - sum(b.steep[k] * b.root_member[t, p] * b.root[p] for p in b.peaks)
+            b.slope[k] * b.excess[t]
+            - sum(b.tangent_offset[k] * b.root_member[t, p] * b.root[p] for p in b.peaks)
             - b.square[t]
             <= 0.0
         ),
     )
-    block.touched = pyo.Constraint(
+    block.past_tangent_cut = pyo.Constraint(
         block.peaks,
         block.tangents,
         rule=lambda b, p, k: (
-            -1.0 * b.steep[k] * b.root[p] - b.square_before[p] <= -1.0 * b.slope[k] * b.before[p]
+            -1.0 * b.tangent_offset[k] * b.root[p] - b.square_before[p]
+            <= -1.0 * b.slope[k] * b.before[p]
         ),
     )
-    assembler.add_cost(account, lambda t: block.half_of[t] * block.square[t])
+    assembler.add_cost(account, lambda t: block.square_cost[t] * block.square[t])
     assembler.add_fixed_cost(
         account,
-        lambda: sum(block.half[p] * (block.root[p] + block.square_before[p]) for p in block.peaks),
+        lambda: sum(
+            block.half_price[p] * (block.root[p] + block.square_before[p]) for p in block.peaks
+        ),
     )
     assembler.add_fixed_cost(account, lambda: -1.0 * block.paid)

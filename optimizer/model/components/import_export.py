@@ -1,36 +1,34 @@
 """Exchange of a carrier as import and export, with ramp limit, and water supply.
 
-==========================  ======  ===========  ===================================================
-Name                        Unit    Axes         Meaning
-==========================  ======  ===========  ===================================================
+========================  ======  ===========  =====================================================
+Name                      Unit    Axes         Meaning
+========================  ======  ===========  =====================================================
 **Variables**
-import_power                MW      t            import; import_least <= import_power <=
-                                                 import_limit
-export_power                MW      t            export; 0 <= export_power <= export_limit
-ramp_excess                 MW      t in ramped  change above the ramp limit; >= 0
-water_use                   m3/h    t            water from the mains; >= 0
+import_power              MW      t            import; min_import <= import_power <= import_limit
+export_power              MW      t            export; 0 <= export_power <= export_limit
+ramp_excess               MW      t in ramped  change above the ramp limit; >= 0
+water_use                 m3/h    t            water from the mains; >= 0
 **Parameters**
-import_least, import_limit  MW      t            bounds of the import, less the margin
-export_limit                MW                   bound of the export, less the margin
-import_fee, export_fee      EUR/MW  t            fees, times the length of the interval
-price                       EUR/MW  t            price of the carrier, times the length of the
-                                                 interval
-carbon                      kg/MW   t            carbon intensity, times the length of the interval
-ramp_limit, last            MW      t; -         largest change between intervals; net import before
-                                                 the horizon
-hours                       h       t            length of the interval
+min_import, import_limit  MW      t            bounds of the import, less the margin
+export_limit              MW                   bound of the export, less the margin
+import_fee, export_fee    EUR/MW  t            fees, times the length of the interval
+price                     EUR/MW  t            price of the carrier, times the length of the
+                                               interval
+carbon                    kg/MW   t            carbon intensity, times the length of the interval
+ramp_limit, last          MW      t; -         largest change between intervals; net import before
+                                               the horizon
+hours                     h       t            length of the interval
 **Constraints** (net = import_power - export_power)
-ramp_up, ramp_down          MW      t > 0        +-(net[t] - net[t-1]) <= ramp_limit + ramp_excess
-first_up, first_down        MW      t = 0        +-(net[0] - last) <= ramp_limit + ramp_excess
+ramp_up, ramp_down        MW      t > 0        +-(net[t] - net[t-1]) <= ramp_limit + ramp_excess
+first_up, first_down      MW      t = 0        +-(net[0] - last) <= ramp_limit + ramp_excess
 **Supply and cost**
-carrier                     MW      t            import_power - export_power
-electricity                 EUR     t            price * (import_power - export_power)
-<account>                   EUR     t            import_fee * import_power + export_fee *
-                                                 export_power
-carbon                      kg      t            carbon * import_power
-ramp                        EUR                  RAMP_PENALTY_EUR_PER_MW * sum_t ramp_excess
-water                       m3      t            hours * water_use
-==========================  ======  ===========  ===================================================
+carrier                   MW      t            import_power - export_power
+electricity               EUR     t            price * (import_power - export_power)
+<account>                 EUR     t            import_fee * import_power + export_fee * export_power
+carbon                    kg      t            carbon * import_power
+ramp                      EUR                  RAMP_PENALTY_EUR_PER_MW * sum_t ramp_excess
+water                     m3      t            hours * water_use
+========================  ======  ===========  =====================================================
 
 Axes: t interval. The water supply is a block of its own.
 """
@@ -159,7 +157,7 @@ def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
     import_limit = share * problem.available_import(exchange)
     found = {
         "import_limit": import_limit,
-        "import_least": np.minimum(min_import(exchange, problem), import_limit),
+        "min_import": np.minimum(min_import(exchange, problem), import_limit),
         "export_limit": np.array(share * exchange.export_limit),
         "import_fee": hours * _import_fee(exchange, data),
         "export_fee": hours * exchange.export_fee,
@@ -174,10 +172,10 @@ def parameters(exchange: Exchange, data: ModelData) -> Mapping[str, FloatArray]:
 def build(block: pyo.Block, signature: ImportExportSignature, assembler: ModelAssembler) -> None:
     """Write an exchange into its empty block and post flows, fees and carbon."""
     time = block.model().time
-    block.import_least, block.import_limit = add_param(time), add_param(time)
+    block.min_import, block.import_limit = add_param(time), add_param(time)
     block.export_limit = add_param()
     block.import_fee, block.export_fee = add_param(time), add_param(time)
-    add_var(block, "import_power", time, low=block.import_least, high=block.import_limit)
+    add_var(block, "import_power", time, low=block.min_import, high=block.import_limit)
     add_var(block, "export_power", time, high=block.export_limit)
     assembler.add_supply(signature.carrier, lambda t: block.import_power[t])
     assembler.add_demand(signature.carrier, lambda t: block.export_power[t])

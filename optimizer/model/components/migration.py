@@ -1,43 +1,50 @@
 """Migration of work: work sent, in transit and received, and the balance of routes over sites.
 
-====================  ============  ==========  ===================================================
-Name                  Unit          Axes        Meaning
-====================  ============  ==========  ===================================================
+========================  ============  ==========  ================================================
+Name                      Unit          Axes        Meaning
+========================  ============  ==========  ================================================
 **Variables**
-net                   MWh           b, p        sent less received work of the fleet; low <= net <=
-                                                high
-sent                  MWh           b, c, p     work sent; 0 <= sent <= sent_high
-received              MWh           b, g        work received; 0 <= received <= received_high
-late                  MWh           i, g        incoming work overdue; 0 <= late <= late_high (0 at
-                                                the start)
+net                       MWh           b, p        sent less received work of the fleet; low <= net
+                                                    <= high
+sent                      MWh           b, c, p     work sent; 0 <= sent <= sent_high
+received                  MWh           b, g        work received; 0 <= received <= received_high
+work_overdue              MWh           i, g        incoming work overdue; 0 <= work_overdue <=
+                                                    late_high (0 at the start)
 **Parameters**
-done, under_way       1             t, b, p     share of sent work completed in, and in transit
-                                                after, an interval
-away                  1/MWh         t, b, p     racks in transit per sent work
-here, due             1             t, b, g     share of received work that has arrived, and is due
-present, width        1/MWh         t, b, g; g  racks that incoming work, and late work, can use
-speed, hosts          1             p; g, p     work of the fleet per MWh of the site
-send_cost, host_cost  EUR/MWh       p; g        cost of transfer
-value, never          EUR/MWh, EUR  g           cost of work left undone; the part that the block
-                                                work counts for bounds
-**Constraints** (met, late_own, racks: block ``work``)
-progress              MWh           t, c        change of (met - late_own) == hours * sum_u work *
-                                                racks + sum_bp done * sent
-has_left              MWh           t, c        (met - late_own)[t+1] + sum_bp under_way * sent <=
-                                                most[t+1]
-stays                 1             t, c        sum_u racks + sum_bp away * sent <= racks_limit
-is_here               MWh           t, g        met[t+1] <= sum_b here * received
-is_due                MWh           t, g        met[t+1] + late[t+1] >= sum_b due * received
-has_jobs              1             t, g        sum_u racks <= sum_b present * received + width *
-                                                late[t]
-settles               MWh           b, p        sum_c speed * sent - sum_g hosts * received == net
-carries               MWh           b, p        sum over sites of net == 0 (block of the fleet)
+done, share_in_transit    1             t, b, p     share of sent work completed in, and in transit
+                                                    after, an interval
+racks_in_transit          1/MWh         t, b, p     racks in transit per sent work
+share_arrived, due        1             t, b, g     share of received work that has arrived, and is
+                                                    due
+present, width            1/MWh         t, b, g; g  racks that incoming work, and overdue work, can
+                                                    use
+speed, route_of_cohort    1             p; g, p     work of the fleet per MWh of the site
+send_cost, host_cost      EUR/MWh       p; g        cost of transfer
+value, undelivered_value  EUR/MWh, EUR  g           cost of work left undone; the part that the
+                                                    block work counts for bounds
+**Constraints** (work_credited, overdue_own, racks: block ``work``)
+progress                  MWh           t, c        change of (work_credited - overdue_own) == hours
+                                                    * sum_u work * racks + sum_bp done * sent
+credited_work_limit       MWh           t, c        (work_credited - overdue_own)[t+1] + sum_bp
+                                                    share_in_transit * sent <= max_work[t+1]
+remaining_racks           1             t, c        sum_u racks + sum_bp racks_in_transit * sent <=
+                                                    racks_limit
+arrival_limit             MWh           t, g        work_credited[t+1] <= sum_b share_arrived *
+                                                    received
+incoming_deadline         MWh           t, g        work_credited[t+1] + work_overdue[t+1] >= sum_b
+                                                    due * received
+incoming_racks            1             t, g        sum_u racks <= sum_b present * received + width
+                                                    * work_overdue[t]
+net_balance               MWh           b, p        sum_c speed * sent - sum_g route_of_cohort *
+                                                    received == net
+migration_balance         MWh           b, p        sum over sites of net == 0 (block of the fleet)
 **Cost**
-transfer              EUR                       sum_bcp send_cost * sent + sum_bg host_cost *
-                                                received
-lateness              MWh h         t           hours * sum_g late[t+1]
-terminal              EUR                       sum_bg value * received - sum_g never
-====================  ============  ==========  ===================================================
+transfer                  EUR                       sum_bcp send_cost * sent + sum_bg host_cost *
+                                                    received
+lateness                  MWh h         t           hours * sum_g work_overdue[t+1]
+terminal                  EUR                       sum_bg value * received - sum_g
+                                                    undelivered_value
+========================  ============  ==========  ================================================
 
 Axes: t interval, i instant, b block of time, c outgoing cohort, g incoming cohort, p route. Sent
 work counts as done at its deadline on the route; work in transit is neither pending nor done.
@@ -129,24 +136,24 @@ def _declare_outgoing(
 ) -> None:
     """Declare sent work, and post its transfer cost."""
     time, blocks, migration_routes = block.model().time, block.blocks, block.lanes
-    block.moved = pyo.Set(initialize=signature.outgoing)
-    block.sent_high = add_param(blocks, block.moved, migration_routes)
-    block.done, block.under_way = (
+    block.outgoing = pyo.Set(initialize=signature.outgoing)
+    block.sent_high = add_param(blocks, block.outgoing, migration_routes)
+    block.done, block.share_in_transit = (
         add_param(time, blocks, migration_routes),
         add_param(time, blocks, migration_routes),
     )
-    block.away, block.send_cost, block.speed = (
+    block.racks_in_transit, block.send_cost, block.speed = (
         add_param(time, blocks, migration_routes),
         add_param(migration_routes),
         add_param(migration_routes),
     )
-    add_var(block, "sent", blocks, block.moved, migration_routes, high=block.sent_high)
+    add_var(block, "sent", blocks, block.outgoing, migration_routes, high=block.sent_high)
     assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
             block.send_cost[p] * block.sent[k, c, p]
             for k in block.blocks
-            for c in block.moved
+            for c in block.outgoing
             for p in block.lanes
         ),
     )
@@ -154,32 +161,35 @@ def _declare_outgoing(
 
 def _constrain_outgoing(block: pyo.Block, own: pyo.Block) -> None:
     """Limit the local progress to work that is not sent."""
-    time, outgoing = block.model().time, block.moved
+    time, outgoing = block.model().time, block.outgoing
     block.progress = pyo.Constraint(
         time,
         outgoing,
         rule=lambda b, t, c: (
-            own.met[t + 1, c] - own.late[t + 1, c] - own.met[t, c] + own.late[t, c]
+            own.work_credited[t + 1, c]
+            - own.work_overdue[t + 1, c]
+            - own.work_credited[t, c]
+            + own.work_overdue[t, c]
             == own.hours[t] * sum(own.work[c, u] * own.racks[t, c, u] for u in own.caps)
             + sum(b.done[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
         ),
     )
-    block.has_left = pyo.Constraint(
+    block.credited_work_limit = pyo.Constraint(
         time,
         outgoing,
         rule=lambda b, t, c: (
-            own.met[t + 1, c]
-            - own.late[t + 1, c]
-            + sum(b.under_way[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
-            <= own.most[t + 1, c]
+            own.work_credited[t + 1, c]
+            - own.work_overdue[t + 1, c]
+            + sum(b.share_in_transit[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
+            <= own.max_work[t + 1, c]
         ),
     )
-    block.stays = pyo.Constraint(
+    block.remaining_racks = pyo.Constraint(
         time,
         outgoing,
         rule=lambda b, t, c: (
             sum(own.racks[t, c, u] for u in own.caps)
-            + sum(b.away[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
+            + sum(b.racks_in_transit[t, k, p] * b.sent[k, c, p] for k in b.blocks for p in b.lanes)
             <= own.racks_limit[t, c]
         ),
     )
@@ -190,62 +200,68 @@ def _declare_incoming(
 ) -> None:
     """Declare received work, and post its transfer cost, lateness and undone part."""
     time, instant, blocks = block.model().time, block.model().instant, block.blocks
-    block.guests = incoming = pyo.Set(initialize=signature.incoming)
-    block.here, block.due = add_param(time, blocks, incoming), add_param(time, blocks, incoming)
+    block.incoming = incoming = pyo.Set(initialize=signature.incoming)
+    block.share_arrived, block.due = (
+        add_param(time, blocks, incoming),
+        add_param(time, blocks, incoming),
+    )
     block.present, block.width = add_param(time, blocks, incoming), add_param(incoming)
-    block.hours, block.value, block.never = (
+    block.hours, block.value, block.undelivered_value = (
         add_param(time),
         add_param(incoming),
         add_param(incoming),
     )
     block.host_cost, block.received_high = add_param(incoming), add_param(blocks, incoming)
-    block.hosts, block.late_high = add_param(incoming, block.lanes), add_param(instant)
+    block.route_of_cohort, block.late_high = add_param(incoming, block.lanes), add_param(instant)
     add_var(block, "received", blocks, incoming, high=block.received_high)
-    add_var(block, "late", instant, incoming, high=block.late_high)
+    add_var(block, "work_overdue", instant, incoming, high=block.late_high)
     assembler.add_fixed_cost(
         "transfer",
         lambda: sum(
-            block.host_cost[g] * block.received[k, g] for k in block.blocks for g in block.guests
+            block.host_cost[g] * block.received[k, g] for k in block.blocks for g in block.incoming
         ),
     )
     assembler.add_cost(
         "lateness",
-        lambda t: block.hours[t] * sum(block.late[t + 1, g] for g in block.guests),
+        lambda t: block.hours[t] * sum(block.work_overdue[t + 1, g] for g in block.incoming),
     )
     assembler.add_fixed_cost(
         "terminal",
         lambda: sum(
-            block.value[g] * block.received[k, g] for k in block.blocks for g in block.guests
+            block.value[g] * block.received[k, g] for k in block.blocks for g in block.incoming
         ),
     )
-    assembler.add_fixed_cost("terminal", lambda: -1.0 * sum(block.never[g] for g in block.guests))
+    assembler.add_fixed_cost(
+        "terminal", lambda: -1.0 * sum(block.undelivered_value[g] for g in block.incoming)
+    )
 
 
 def _constrain_incoming(block: pyo.Block, own: pyo.Block) -> None:
     """Limit incoming work to its arrival, deadline and racks."""
-    time, incoming = block.model().time, block.guests
-    block.is_here = pyo.Constraint(
+    time, incoming = block.model().time, block.incoming
+    block.arrival_limit = pyo.Constraint(
         time,
         incoming,
         rule=lambda b, t, g: (
-            own.met[t + 1, g] <= sum(b.here[t, k, g] * b.received[k, g] for k in b.blocks)
+            own.work_credited[t + 1, g]
+            <= sum(b.share_arrived[t, k, g] * b.received[k, g] for k in b.blocks)
         ),
     )
-    block.is_due = pyo.Constraint(
+    block.incoming_deadline = pyo.Constraint(
         time,
         incoming,
         rule=lambda b, t, g: (
-            own.met[t + 1, g] + b.late[t + 1, g]
+            own.work_credited[t + 1, g] + b.work_overdue[t + 1, g]
             >= sum(b.due[t, k, g] * b.received[k, g] for k in b.blocks)
         ),
     )
-    block.has_jobs = pyo.Constraint(
+    block.incoming_racks = pyo.Constraint(
         time,
         incoming,
         rule=lambda b, t, g: (
             sum(own.racks[t, g, u] for u in own.caps)
             <= sum(b.present[t, k, g] * b.received[k, g] for k in b.blocks)
-            + b.width[g] * b.late[t, g]
+            + b.width[g] * b.work_overdue[t, g]
         ),
     )
 
@@ -254,10 +270,12 @@ def _add_net_balance(block: pyo.Block, signature: MigrationSignature) -> None:
     """Add the balance of sent and received work, in work of the fleet."""
     flows: list[Callable[[Any, Any, Any], Any]] = [lambda b, k, p: -1.0 * b.net[k, p]]
     if signature.outgoing:
-        flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.moved))
+        flows.append(lambda b, k, p: sum(b.speed[p] * b.sent[k, c, p] for c in b.outgoing))
     if signature.incoming:
-        flows.append(lambda b, k, p: -sum(b.hosts[g, p] * b.received[k, g] for g in b.guests))
-    block.settles = pyo.Constraint(
+        flows.append(
+            lambda b, k, p: -sum(b.route_of_cohort[g, p] * b.received[k, g] for g in b.incoming)
+        )
+    block.net_balance = pyo.Constraint(
         block.blocks,
         block.lanes,
         rule=lambda b, k, p: add_terms([flow(b, k, p) for flow in flows]) == 0.0,
@@ -314,8 +332,8 @@ def outgoing_parameters(
     )
     return {
         "done": done,
-        "under_way": in_transit[1:],
-        "away": _interval_mean(in_transit) / (rack * lengths),
+        "share_in_transit": in_transit[1:],
+        "racks_in_transit": _interval_mean(in_transit) / (rack * lengths),
         "sent_high": np.where(
             (ends_in_time & (migration.high > 0.0))[:, None, :] & may_send, np.inf, 0.0
         ),
@@ -340,16 +358,16 @@ def incoming_parameters(
     rack = RackPool.from_site(problem.site).rack_power
     width = 1.0 / (rack * np.array([route.job_length for route in hosted]))
     return {
-        "here": arrived[1:],
+        "share_arrived": arrived[1:],
         "due": due[1:],
         "present": _interval_mean(arrived - due) * width,
         "width": width,
         "hours": data.hours,
         "value": value,
-        "never": value * problem.series("work_most")[-1, list(incoming)],
+        "undelivered_value": value * problem.series("work_most")[-1, list(incoming)],
         "host_cost": np.array([route.host_cost for route in hosted]),
         "received_high": np.where(is_open, most, 0.0),
-        "hosts": np.array(
+        "route_of_cohort": np.array(
             [
                 [route.work_ratio * (route is one) for one in migration.migration_routes]
                 for route in hosted
@@ -385,7 +403,7 @@ class MigrationBalanceSignature:
     Attributes
     ----------
     sites
-        Names of the sites; the block ``moves`` of each has the same blocks of time and routes.
+        Names of the sites; the block ``migration`` of each has the same blocks of time and routes.
     starts
         First interval of every block of time.
     """
@@ -405,8 +423,8 @@ def build_migration_balance(
     """Balance sent and received work of every route and block of time."""
     block.blocks = pyo.Set(initialize=signature.starts)
     block.lanes = pyo.RangeSet(0, signature.migration_routes - 1)
-    migration = [block.model().component(name).moves for name in signature.sites]
-    block.carries = pyo.Constraint(
+    migration = [block.model().component(name).migration for name in signature.sites]
+    block.migration_balance = pyo.Constraint(
         block.blocks,
         block.lanes,
         rule=lambda _, k, p: add_terms([one.net[k, p] for one in migration]) == 0.0,

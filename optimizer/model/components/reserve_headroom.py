@@ -1,19 +1,19 @@
 """Headroom at the grid connection and its feeders for reserves that are activated together.
 
-===================  ====  ====  =================================================
+===================  ====  ====  ================================================
 Name                 Unit  Axes  Meaning
-===================  ====  ====  =================================================
+===================  ====  ====  ================================================
 **Parameters**
-most_import          MW    t     largest import less the margin
-most_export          MW          largest export less the margin
+max_import           MW    t     largest import less the margin
+max_export           MW          largest export less the margin
 <feeder>_limit       MW    t     largest output of a feeder less the margin
 <product>_power_<d>  1           activated power per capacity
 **Constraints** (up, down: sum over products of power * capacity)
-import_room          MW    t     import_power - export_power + down <= most_import
-export_room          MW    t     export_power - import_power + up <= most_export
+import_headroom      MW    t     import_power - export_power + down <= max_import
+export_headroom      MW    t     export_power - import_power + up <= max_export
 <feeder>_room        MW    t     output + down <= limit
 <feeder>_room_back   MW    t     up - output <= limit
-===================  ====  ====  =================================================
+===================  ====  ====  ================================================
 
 Axes: t interval; <d> is ``up`` or ``down``. There are no variables and no costs.
 """
@@ -69,8 +69,8 @@ def parameters(site: Site, data: ModelData) -> Mapping[str, FloatArray]:
     share = 1.0 - data.problem.margins.power
     weather = Weather.from_dataset(data.problem.outlook)
     found = {
-        "most_import": share * data.problem.available_import(site.exchanges[0]),
-        "most_export": np.array(share * site.grid.export_limit),
+        "max_import": share * data.problem.available_import(site.exchanges[0]),
+        "max_export": np.array(share * site.grid.export_limit),
     }
     for convert in site.conversions:
         if convert.output in BIDIRECTIONAL_CARRIERS:
@@ -85,15 +85,15 @@ def build(block: pyo.Block, signature: ReserveHeadroomSignature, _: ModelAssembl
     """Add headroom for all capacity on top of the planned flows."""
     time, site = block.model().time, block.parent_block()
     grid = site.component(signature.grid)
-    block.most_import, block.most_export = add_param(time), add_param()
+    block.max_import, block.max_export = add_param(time), add_param()
     up, down = (_activation_power(block, signature.products, way) for way in ("up", "down"))
-    block.import_room = pyo.Constraint(
+    block.import_headroom = pyo.Constraint(
         time,
-        rule=lambda b, t: grid.import_power[t] - grid.export_power[t] + down(t) <= b.most_import[t],
+        rule=lambda b, t: grid.import_power[t] - grid.export_power[t] + down(t) <= b.max_import[t],
     )
-    block.export_room = pyo.Constraint(
+    block.export_headroom = pyo.Constraint(
         time,
-        rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.most_export,
+        rule=lambda b, t: grid.export_power[t] - grid.import_power[t] + up(t) <= b.max_export,
     )
     for name in signature.feeders:
         limit = add_named_param(block, f"{name}_limit", time)

@@ -5,20 +5,21 @@ Name                      Unit    Axes   Meaning
 ========================  ======  =====  ==========================================================
 **Variables**
 offered                   MW      t      capacity offered; 0 <= offered <= limit
-shortfall                 MW      t      sold capacity that is not provided; 0 <= shortfall <= held
-change                    MW      t > 0  change of the offer; fall <= change <= rise
+shortfall                 MW      t      sold capacity that is not provided; 0 <= shortfall <=
+                                         required
+change                    MW      t > 0  change of the offer; block_fall <= change <= block_rise
 **Parameters**
-held                      MW      t      sold capacity that must be provided
-called                    MW      t      sold capacity that is activated
+required                  MW      t      sold capacity that must be provided
+activated                 MW      t      sold capacity that is activated
 limit                     MW      t      largest offer; 0 where the gate is closed
 pay                       EUR/MW  t      price of capacity, times the length of the interval
 penalty                   EUR/MW  t      penalty on shortfall, times the length of the interval
-rise, fall                MW      t > 0  bounds of the change; 0 within a block
+block_rise, block_fall    MW      t > 0  bounds of the change; 0 within a block
 **Constraints**
-covered_up, covered_down  MW      t      sum of provided capacity + shortfall - offered == held
-constant                  MW      t > 0  offered[t] - offered[t-1] == change[t]
+covered_up, covered_down  MW      t      sum of provided capacity + shortfall - offered == required
+constant_within_block     MW      t > 0  offered[t] - offered[t-1] == change[t]
 **Cost**
-reserves                  EUR     t      -pay * (offered - shortfall + held + called)
+reserves                  EUR     t      -pay * (offered - shortfall + required + activated)
 reserve_shortfall         EUR     t      penalty * shortfall
 ========================  ======  =====  ==========================================================
 
@@ -79,8 +80,8 @@ def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatAr
     instants = problem.outlook["instant"].to_numpy()
     limit = max_capacity(problem.site, product)
     found = {
-        "held": required_capacity(problem.outlook, product),
-        "called": sold_capacity(problem.outlook, product)
+        "required": required_capacity(problem.outlook, product),
+        "activated": sold_capacity(problem.outlook, product)
         - required_capacity(problem.outlook, product),
         "limit": np.where(is_gate_open(product, instants), limit, 0.0),
         "pay": hours * reserve_price(problem.outlook, product),
@@ -88,43 +89,43 @@ def parameters(product: ReserveProduct, data: ModelData) -> Mapping[str, FloatAr
     }
     if len(hours) > 1:
         jump = np.where(starts_block(product, instants)[1:-1], limit, 0.0)
-        found |= {"rise": jump, "fall": -jump}
+        found |= {"block_rise": jump, "block_fall": -jump}
     return found
 
 
 def build(block: pyo.Block, signature: ReserveProductSignature, assembler: ModelAssembler) -> None:
     """Write a product into its empty block, after all providers have posted their offers."""
     time = block.model().time
-    block.held, block.called, block.limit = add_param(time), add_param(time), add_param(time)
+    block.required, block.activated, block.limit = add_param(time), add_param(time), add_param(time)
     block.pay, block.penalty = add_param(time), add_param(time)
     add_var(block, "offered", time, high=block.limit)
-    add_var(block, "shortfall", time, high=block.held)
+    add_var(block, "shortfall", time, high=block.required)
     for name, upwards in (("covered_up", True), ("covered_down", False)):
         if signature.goes_up if upwards else signature.goes_down:
             rule = _covered(assembler, signature.product, upwards)
             block.add_component(name, pyo.Constraint(time, rule=rule))
     if len(time) > 1:
         block.later = pyo.RangeSet(1, len(time) - 1)
-        block.rise, block.fall = add_param(block.later), add_param(block.later)
-        add_var(block, "change", block.later, low=block.fall, high=block.rise)
-        block.constant = pyo.Constraint(
+        block.block_rise, block.block_fall = add_param(block.later), add_param(block.later)
+        add_var(block, "change", block.later, low=block.block_fall, high=block.block_rise)
+        block.constant_within_block = pyo.Constraint(
             block.later, rule=lambda b, t: b.offered[t] - b.offered[t - 1] - b.change[t] == 0.0
         )
     assembler.add_cost(  # activated capacity is still paid
-        "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.called[t])
+        "reserves", lambda t: -1.0 * block.pay[t] * (total_capacity(block, t) + block.activated[t])
     )
     assembler.add_cost("reserve_shortfall", lambda t: block.penalty[t] * block.shortfall[t])
 
 
 def total_capacity(block: pyo.Block, t: Any) -> Any:
     """Return the capacity of a product in an interval. [MW]"""
-    return block.offered[t] - block.shortfall[t] + block.held[t]
+    return block.offered[t] - block.shortfall[t] + block.required[t]
 
 
 def _covered(assembler: ModelAssembler, product: str, upwards: bool) -> Any:
     def rule(block: pyo.Block, t: Any) -> Any:
         shares = [block.shortfall[t], *assembler.reserve_terms(product, t, upwards=upwards)]
-        return add_terms(shares) - block.offered[t] == block.held[t]
+        return add_terms(shares) - block.offered[t] == block.required[t]
 
     return rule
 

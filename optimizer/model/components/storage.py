@@ -1,31 +1,33 @@
 """Storage of a carrier: levels at instants, charge and discharge between them.
 
-=============================  =======  ====  ======================================================
-Name                           Unit     Axes  Meaning
-=============================  =======  ====  ======================================================
+===================================  =======  ====  ================================================
+Name                                 Unit     Axes  Meaning
+===================================  =======  ====  ================================================
 **Variables**
-charge, discharge              MW       t     power in and out; 0 <= charge <= charge_most
-level                          MWh      i     content; low <= level <= high, level[0] is the state
+charge, discharge                    MW       t     power in and out; 0 <= charge <= charge_max
+level                                MWh      i     content; low <= level <= high, level[0] is the
+                                                    state
 **Parameters**
-charge_most, discharge_most    MW       t     largest power in an interval, 0 where it is not
-                                              allowed
-charge_limit, discharge_limit  MW             rated power
-charge_share, discharge_share  1/MW           1 / rated power
-kept                           1        t     share of the level that remains after an interval
-gained, taken                  h        t     level gained per charge, and lost per discharge
-low, high                      MWh      i     bounds of the level
-wear                           EUR/MW   t     cost of wear per discharge
-worth                          EUR/MWh        terminal value of the last level
+charge_max, discharge_max            MW       t     largest power in an interval, 0 where it is not
+                                                    allowed
+charge_limit, discharge_limit        MW             rated power
+charge_fraction, discharge_fraction  1/MW           1 / rated power
+retention                            1        t     share of the level that remains after an
+                                                    interval
+charge_gain, discharge_loss          h        t     level gained per charge, and lost per discharge
+low, high                            MWh      i     bounds of the level
+wear                                 EUR/MW   t     cost of wear per discharge
+terminal_value                       EUR/MWh        terminal value of the last level
 **Constraints**
-keeps                          MWh      t     level[t+1] == kept * level[t] + gained * charge -
-                                              taken * discharge
-one_way                        1        t     charge_share * charge + discharge_share * discharge <=
-                                              1
+soc_balance                          MWh      t     level[t+1] == retention * level[t] + charge_gain
+                                                    * charge - discharge_loss * discharge
+charge_discharge_limit               1        t     charge_fraction * charge + discharge_fraction *
+                                                    discharge <= 1
 **Supply and cost**
-carrier                        MW       t     discharge - charge
-wear                           EUR      t     wear * discharge
-terminal                       EUR            -worth * level[end]
-=============================  =======  ====  ======================================================
+carrier                              MW       t     discharge - charge
+wear                                 EUR      t     wear * discharge
+terminal                             EUR            -terminal_value * level[end]
+===================================  =======  ====  ================================================
 
 Axes: t interval, i instant. :mod:`storage_limits` and :mod:`storage_reserve` add rows to the block.
 """
@@ -90,17 +92,17 @@ def parameters(store: Store, data: ModelData) -> Mapping[str, FloatArray]:
     scalars = {
         "charge_limit": store.charge_limit,
         "discharge_limit": store.discharge_limit,
-        "charge_share": 1.0 / store.charge_limit,
-        "discharge_share": 1.0 / store.discharge_limit,
-        "worth": max(worth, 0.0) * store.discharge_efficiency,
+        "charge_fraction": 1.0 / store.charge_limit,
+        "discharge_fraction": 1.0 / store.discharge_limit,
+        "terminal_value": max(worth, 0.0) * store.discharge_efficiency,
     }
     may_charge, may_discharge = storage_limits.may_charge_discharge(store, data.problem)
     found = {name: np.array(value) for name, value in scalars.items()} | {
-        "charge_most": store.charge_limit * may_charge,
-        "discharge_most": store.discharge_limit * may_discharge,
-        "kept": (1.0 - store.standing_loss) ** hours,
-        "gained": hours * store.charge_efficiency,
-        "taken": hours / store.discharge_efficiency,
+        "charge_max": store.charge_limit * may_charge,
+        "discharge_max": store.discharge_limit * may_discharge,
+        "retention": (1.0 - store.standing_loss) ** hours,
+        "charge_gain": hours * store.charge_efficiency,
+        "discharge_loss": hours / store.discharge_efficiency,
         "wear": store.wear_cost * hours,
         "low": np.append(start, low),
         "high": np.append(start, high),
@@ -115,29 +117,37 @@ def build(block: pyo.Block, signature: StorageSignature, assembler: ModelAssembl
     time, instant = block.model().time, block.model().instant
     end = instant.last()
     block.charge_limit, block.discharge_limit = add_param(), add_param()
-    block.charge_share, block.discharge_share = add_param(), add_param()
-    block.kept, block.gained, block.taken = add_param(time), add_param(time), add_param(time)
-    block.wear, block.worth = add_param(time), add_param()
+    block.charge_fraction, block.discharge_fraction = add_param(), add_param()
+    block.retention, block.charge_gain, block.discharge_loss = (
+        add_param(time),
+        add_param(time),
+        add_param(time),
+    )
+    block.wear, block.terminal_value = add_param(time), add_param()
     block.low, block.high = add_param(instant), add_param(instant)
-    block.charge_most, block.discharge_most = add_param(time), add_param(time)
-    add_var(block, "charge", time, high=block.charge_most)
-    add_var(block, "discharge", time, high=block.discharge_most)
+    block.charge_max, block.discharge_max = add_param(time), add_param(time)
+    add_var(block, "charge", time, high=block.charge_max)
+    add_var(block, "discharge", time, high=block.discharge_max)
     add_var(block, "level", instant, low=block.low, high=block.high)
-    block.keeps = pyo.Constraint(
+    block.soc_balance = pyo.Constraint(
         time,
         rule=lambda b, t: (
             b.level[t + 1]
-            == b.kept[t] * b.level[t] + b.gained[t] * b.charge[t] - b.taken[t] * b.discharge[t]
+            == b.retention[t] * b.level[t]
+            + b.charge_gain[t] * b.charge[t]
+            - b.discharge_loss[t] * b.discharge[t]
         ),
     )
-    block.one_way = pyo.Constraint(
+    block.charge_discharge_limit = pyo.Constraint(
         time,
-        rule=lambda b, t: b.charge_share * b.charge[t] + b.discharge_share * b.discharge[t] <= 1.0,
+        rule=lambda b, t: (
+            b.charge_fraction * b.charge[t] + b.discharge_fraction * b.discharge[t] <= 1.0
+        ),
     )
     assembler.add_supply(signature.carrier, lambda t: block.discharge[t])
     assembler.add_demand(signature.carrier, lambda t: block.charge[t])
     assembler.add_cost("wear", lambda t: block.wear[t] * block.discharge[t])
-    assembler.add_fixed_cost("terminal", lambda: -1.0 * block.worth * block.level[end])
+    assembler.add_fixed_cost("terminal", lambda: -1.0 * block.terminal_value * block.level[end])
     if signature.needs_taper_limit:
         storage_limits.add_taper_limit(block)
     if signature.starts_outside_window:

@@ -1,23 +1,28 @@
 """Limits of storage: level bounds with margins, soft return to the window, and taper.
 
-=====================  =======  ====  ===========================================================
-Name                   Unit     Axes  Meaning
-=====================  =======  ====  ===========================================================
+===========================================  =======  ====  ========================================
+Name                                         Unit     Axes  Meaning
+===========================================  =======  ====  ========================================
 **Variables**
-astray                 MWh      t     distance of level[t+1] from the intended levels; >= 0
+soc_violation                                MWh      t     distance of level[t+1] from the intended
+                                                            levels; >= 0
 **Parameters**
-meant_low, meant_high  MWh      t     lowest and highest intended level at the end of an interval
-astray_cost            EUR/MWh  t     penalty on the distance
-full_by, empty_by      h              level per power at which the controller reduces charge and
-                                      discharge
+target_low, target_high                      MWh      t     lowest and highest intended level at the
+                                                            end of an interval
+soc_violation_cost                           EUR/MWh  t     penalty on the distance
+charge_taper_energy, discharge_taper_energy  h              level per power at which the controller
+                                                            reduces charge and discharge
 **Constraints**
-back_up                MWh      t     meant_low - level[t+1] <= astray
-back_down              MWh      t     level[t+1] - meant_high <= astray
-fills                  MWh      t     level[t+1] + full_by * charge <= high[t+1]
-ebbs                   MWh      t     level[t+1] - empty_by * discharge >= low[t+1]
+soc_return_from_below                        MWh      t     target_low - level[t+1] <= soc_violation
+soc_return_from_above                        MWh      t     level[t+1] - target_high <=
+                                                            soc_violation
+taper_charge_limit                           MWh      t     level[t+1] + charge_taper_energy *
+                                                            charge <= high[t+1]
+taper_discharge_limit                        MWh      t     level[t+1] - discharge_taper_energy *
+                                                            discharge >= low[t+1]
 **Cost**
-return                 EUR      t     astray_cost * astray
-=====================  =======  ====  ===========================================================
+return                                       EUR      t     soc_violation_cost * soc_violation
+===========================================  =======  ====  ========================================
 
 Axes: t interval. The return exists only for storage that starts outside its window; fills and ebbs
 only where the taper would exceed the ramp of the connection.
@@ -96,25 +101,25 @@ def soc_return_parameters(store: Store, problem: Problem) -> Mapping[str, FloatA
         return {}
     low, high = target_levels(store, problem)
     return {
-        "meant_low": low,
-        "meant_high": high,
-        "astray_cost": SOC_RETURN_PENALTY_EUR_PER_MWH_H * problem.hours,
+        "target_low": low,
+        "target_high": high,
+        "soc_violation_cost": SOC_RETURN_PENALTY_EUR_PER_MWH_H * problem.hours,
     }
 
 
 def add_soft_soc_return(block: pyo.Block, assembler: ModelAssembler) -> None:
     """Add soft rows that bring the level of a store back to its window."""
     time = block.model().time
-    block.meant_low, block.meant_high = add_param(time), add_param(time)
-    block.astray_cost = add_param(time)
-    add_var(block, "astray", time)
-    block.back_up = pyo.Constraint(
-        time, rule=lambda b, t: b.meant_low[t] - b.level[t + 1] <= b.astray[t]
+    block.target_low, block.target_high = add_param(time), add_param(time)
+    block.soc_violation_cost = add_param(time)
+    add_var(block, "soc_violation", time)
+    block.soc_return_from_below = pyo.Constraint(
+        time, rule=lambda b, t: b.target_low[t] - b.level[t + 1] <= b.soc_violation[t]
     )
-    block.back_down = pyo.Constraint(
-        time, rule=lambda b, t: b.level[t + 1] - b.meant_high[t] <= b.astray[t]
+    block.soc_return_from_above = pyo.Constraint(
+        time, rule=lambda b, t: b.level[t + 1] - b.target_high[t] <= b.soc_violation[t]
     )
-    assembler.add_cost("return", lambda t: block.astray_cost[t] * block.astray[t])
+    assembler.add_cost("return", lambda t: block.soc_violation_cost[t] * block.soc_violation[t])
 
 
 def taper_parameters(store: Store, problem: Problem) -> Mapping[str, FloatArray]:
@@ -122,20 +127,24 @@ def taper_parameters(store: Store, problem: Problem) -> Mapping[str, FloatArray]
     if not taper_exceeds_ramp(store, problem.site):
         return {}
     return {
-        "full_by": np.array(STORAGE_TAPER_TIME_H * store.charge_efficiency),
-        "empty_by": np.array(STORAGE_TAPER_TIME_H / store.discharge_efficiency),
+        "charge_taper_energy": np.array(STORAGE_TAPER_TIME_H * store.charge_efficiency),
+        "discharge_taper_energy": np.array(STORAGE_TAPER_TIME_H / store.discharge_efficiency),
     }
 
 
 def add_taper_limit(block: pyo.Block) -> None:
     """Keep the power of a battery below the taper near the ends of its window."""
     time = block.model().time
-    block.full_by, block.empty_by = add_param(), add_param()
-    block.fills = pyo.Constraint(
-        time, rule=lambda b, t: b.level[t + 1] + b.full_by * b.charge[t] <= b.high[t + 1]
+    block.charge_taper_energy, block.discharge_taper_energy = add_param(), add_param()
+    block.taper_charge_limit = pyo.Constraint(
+        time,
+        rule=lambda b, t: b.level[t + 1] + b.charge_taper_energy * b.charge[t] <= b.high[t + 1],
     )
-    block.ebbs = pyo.Constraint(
-        time, rule=lambda b, t: b.level[t + 1] - b.empty_by * b.discharge[t] >= b.low[t + 1]
+    block.taper_discharge_limit = pyo.Constraint(
+        time,
+        rule=lambda b, t: (
+            b.level[t + 1] - b.discharge_taper_energy * b.discharge[t] >= b.low[t + 1]
+        ),
     )
 
 

@@ -4,9 +4,9 @@
 Name                       Unit    Axes     Meaning
 =========================  ======  =======  ========================================================
 **Variables**
-held_<product>             MW      m        capacity provided; 0 <= held <= <product>_most (0 in the
-                                            past)
-unbacked                   MWh     t        missing energy of storage that returns to its window; >=
+capacity_<product>         MW      m        capacity provided; 0 <= capacity <= <product>_most (0 in
+                                            the past)
+missing_reserve_energy     MWh     t        missing energy of storage that returns to its window; >=
                                             0
 **Parameters**
 <product>_power_<d>        1                activated power per capacity
@@ -17,27 +17,30 @@ reserve_low, reserve_high  MWh     i        levels between which energy counts
 ends_low, ends_high        MWh     t, e     the same at the endings
 before, after              1       t, e     weights of the two instants around an ending
 lag_up, lag_down           h                energy per power that has not yet followed the set point
-fades_up, fades_down       h       t        energy per power that the taper needs
+taper_up, taper_down       h       t        energy per power that the taper needs
 **Constraints**
-power_up                   MW      t        discharge - charge + sum power_up * held <=
+power_up                   MW      t        discharge - charge + sum power_up * capacity <=
                                             discharge_limit
-power_down                 MW      t        charge - discharge + sum power_down * held <=
+power_down                 MW      t        charge - discharge + sum power_down * capacity <=
                                             charge_limit
-energy_up                  MWh     t > 0    sum behind_up * held + lag_up * charge[t-1] - level[t] -
-                                            unbacked[t-1] <= -reserve_low[t]
-energy_down                MWh     t > 0    sum behind_down * held + level[t] + lag_down *
-                                            discharge[t-1] - unbacked[t-1] <= reserve_high[t]
+energy_up                  MWh     t > 0    sum behind_up * capacity + lag_up * charge[t-1] -
+                                            level[t] - missing_reserve_energy[t-1] <=
+                                            -reserve_low[t]
+energy_down                MWh     t > 0    sum behind_down * capacity + level[t] + lag_down *
+                                            discharge[t-1] - missing_reserve_energy[t-1] <=
+                                            reserve_high[t]
 first_energy_<d>           MWh     t = 0    the same without lag and missing energy
-lasts_up                   MWh     t, e     sum_w spent_up * held - (before * level[t] + after *
-                                            level[t+1]) + lag_up * charge + fades_up * discharge -
-                                            unbacked <= -ends_low
-lasts_down                 MWh     t, e     sum_w spent_down * held + before * level[t] + after *
-                                            level[t+1] + lag_down * discharge + fades_down * charge
-                                            - unbacked <= ends_high
+energy_at_end_up           MWh     t, e     sum_w spent_up * capacity - (before * level[t] + after *
+                                            level[t+1]) + lag_up * charge + taper_up * discharge -
+                                            missing_reserve_energy <= -ends_low
+energy_at_end_down         MWh     t, e     sum_w spent_down * capacity + before * level[t] + after
+                                            * level[t+1] + lag_down * discharge + taper_down *
+                                            charge - missing_reserve_energy <= ends_high
 **Offer and cost**
-<product>                  MW      t        held, in both directions
-activation                 EUR     t        cost * held
-return                     EUR     t        UNBACKED_PENALTY_RATIO * astray_cost * unbacked
+<product>                  MW      t        capacity, in both directions
+activation                 EUR     t        cost * capacity
+return                     EUR     t        UNBACKED_PENALTY_RATIO * soc_violation_cost *
+                                            missing_reserve_energy
 =========================  ======  =======  ========================================================
 
 Axes: t interval, i instant, m interval with past ones in front, e ending of activations, w interval
@@ -101,7 +104,7 @@ def storage_reserve_parameters(store: Store, data: ModelData) -> Mapping[str, Fl
     for direction, lagged in (("up", store.charge_efficiency), ("down", loss)):
         mine = [p for p in products if (p.is_upward if direction == "up" else p.is_downward)]
         found[f"lag_{direction}"] = np.array(SETPOINT_LAG_H * lagged * bool(mine))
-        found[f"fades_{direction}"] = TAPER_TIME_H * loss * _in_use(mine, data)
+        found[f"taper_{direction}"] = TAPER_TIME_H * loss * _in_use(mine, data)
     may = np.all(storage_limits.may_charge_discharge(store, problem), axis=0)
     most = may * (store.charge_limit + store.discharge_limit)
     for name in eligibility.products:
@@ -204,19 +207,22 @@ def build_storage_reserve(
     if not eligibility.products:
         return
     time, instant, past = block.model().time, block.model().instant, eligibility.window - 1
-    block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
+    block.intervals_with_past, block.window = (
+        pyo.RangeSet(0, past + len(time) - 1),
+        pyo.RangeSet(0, past),
+    )
     block.endings = pyo.RangeSet(0, eligibility.ending_count - 1)
     block.reserve_low, block.reserve_high = add_param(instant), add_param(instant)
     for word in ("before", "after", "ends_low", "ends_high"):
         add_named_param(block, word, time, block.endings)
     block.lag_up, block.lag_down = add_param(), add_param()
-    block.fades_up, block.fades_down = add_param(time), add_param(time)
+    block.taper_up, block.taper_down = add_param(time), add_param(time)
     for name in eligibility.products:
         add_var(
             block,
             reserve_column(name),
-            block.moments,
-            high=add_named_param(block, f"{name}_most", block.moments),
+            block.intervals_with_past,
+            high=add_named_param(block, f"{name}_most", block.intervals_with_past),
         )
         for direction in ("up", "down"):
             add_named_param(block, f"{name}_power_{direction}")
@@ -224,7 +230,7 @@ def build_storage_reserve(
             add_named_param(block, f"{name}_spent_{direction}", time, block.endings, block.window)
         _add_offer(block, name, past, assembler=assembler)
     _add_power_limits(block, eligibility)
-    if block.component("astray") is not None:
+    if block.component("soc_violation") is not None:
         _add_missing_energy(block, assembler)
     add_energy_at_activation_start(block, eligibility)
     add_energy_at_activation_end(block, eligibility)
@@ -253,9 +259,12 @@ def _add_power_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None
 
 def _add_missing_energy(block: pyo.Block, assembler: ModelAssembler) -> None:
     """Let a returning store lack energy at a penalty above that of a shortfall."""
-    add_var(block, "unbacked", block.model().time)
+    add_var(block, "missing_reserve_energy", block.model().time)
     assembler.add_cost(
-        "return", lambda t: UNBACKED_PENALTY_RATIO * block.astray_cost[t] * block.unbacked[t]
+        "return",
+        lambda t: (
+            UNBACKED_PENALTY_RATIO * block.soc_violation_cost[t] * block.missing_reserve_energy[t]
+        ),
     )
 
 
@@ -334,21 +343,21 @@ def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibili
     def level(t: int, i: int) -> Any:
         return block.before[t, i] * block.level[t] + block.after[t, i] * block.level[t + 1]
 
-    block.lasts_up = pyo.Constraint(
+    block.energy_at_end_up = pyo.Constraint(
         time,
         moments,
         rule=lambda b, t, i: (
             add_terms([up(t, i) - level(t, i), b.lag_up * b.charge[t], *missing(t)])
-            + b.fades_up[t] * b.discharge[t]
+            + b.taper_up[t] * b.discharge[t]
             <= -1.0 * b.ends_low[t, i]
         ),
     )
-    block.lasts_down = pyo.Constraint(
+    block.energy_at_end_down = pyo.Constraint(
         time,
         moments,
         rule=lambda b, t, i: (
             add_terms([down(t, i) + level(t, i), b.lag_down * b.discharge[t], *missing(t)])
-            + b.fades_down[t] * b.charge[t]
+            + b.taper_down[t] * b.charge[t]
             <= b.ends_high[t, i]
         ),
     )
@@ -356,5 +365,5 @@ def add_energy_at_activation_end(block: pyo.Block, eligibility: ReserveEligibili
 
 def _missing_energy(block: pyo.Block) -> Callable[[Any], list[Any]]:
     """Return the term of missing energy of a returning store; empty for others."""
-    unbacked = block.component("unbacked")
-    return lambda t: [] if unbacked is None else [-1.0 * unbacked[t]]
+    energy = block.component("missing_reserve_energy")
+    return lambda t: [] if energy is None else [-1.0 * energy[t]]

@@ -8,30 +8,32 @@ on                                 1     t          units on, integer for t in n
                                                     count
 start, stop                        1     m          units started and stopped; bounds allow both in
                                                     the first interval of an hour
-spare, short                       1     t          units on beyond those called for, and missing;
-                                                    >= 0
+excess_units, missing_units        1     t          units on beyond those required, and missing; >=
+                                                    0
 **Parameters**
-count, before                      1                units of the bank; units on before the horizon
-least, most                        MW    t          smallest and largest output of a unit
-free                               MW    t          output by economizer, which needs no unit
-called_least                       1     t          units called for with empty segments
-called                             1/MW  t, k       units called for per output in a segment
+count, initial_on                  1                units of the bank; units on before the horizon
+unit_min_output, unit_max_output   MW    t          smallest and largest output of a unit
+free_output                        MW    t          output by economizer, which needs no unit
+required_at_min_output             1     t          units required with empty segments
+required_per_output                1/MW  t, k       units required per output in a segment
 spare_draw, short_draw             MW    t          additional draw with one unit more, and one less
 start_cost, stop_cost              EUR   t          cost of one start and one stop
 up_holds, down_holds, again_holds  1     t, w       1 where a change in the window still binds
 **Constraints**
-begins                             1     t = 0      on[0] - start[0] + stop[0] == before
-changes                            1     t > 0      on[t] - on[t-1] == start[t] - stop[t]
-carries                            MW    t          output - most * on <= free
-needs                              MW    t          least * on <= output
-calls                              1     t          on - spare + short == called_least + sum_k
-                                                    called * segment
-among                              1     t          spare <= on
-stays_on                           1     t in near  sum_w up_holds * start <= on
-stays_off                          1     t in near  sum_w down_holds * stop + on <= count
-rests                              1     t in near  sum_w again_holds * start <= count
+initial_units                      1     t = 0      on[0] - start[0] + stop[0] == initial_on
+unit_balance                       1     t > 0      on[t] - on[t-1] == start[t] - stop[t]
+max_output                         MW    t          output - unit_max_output * on <= free_output
+min_output                         MW    t          unit_min_output * on <= output
+required_units                     1     t          on - excess_units + missing_units ==
+                                                    required_at_min_output + sum_k
+                                                    required_per_output * segment
+spare_limit                        1     t          excess_units <= on
+min_up_time                        1     t in near  sum_w up_holds * start <= on
+min_down_time                      1     t in near  sum_w down_holds * stop + on <= count
+min_restart_time                   1     t in near  sum_w again_holds * start <= count
 **Demand and cost**
-primary input                      MW    t          spare_draw * spare + short_draw * short
+primary input                      MW    t          spare_draw * excess_units + short_draw *
+                                                    missing_units
 starts                             EUR   t          start_cost * start + stop_cost * stop
 =================================  ====  =========  ================================================
 
@@ -119,10 +121,10 @@ def parameters(convert: Convert, data: ModelData) -> Mapping[str, FloatArray]:
     cost[0] = 0.0 if past is None else 1.0  # unknown past: the first change is free
     return {
         "count": np.array(float(units.count)),
-        "before": np.array(known[-1]),
-        "free": running.economiser_output,
-        "least": running.min_output,
-        "most": running.max_output,
+        "initial_on": np.array(known[-1]),
+        "free_output": running.economiser_output,
+        "unit_min_output": running.min_output,
+        "unit_max_output": running.max_output,
         **_required_units(data.curves[convert.owner], running),
         "spare_draw": running.power_one_unit_more,
         "short_draw": running.power_one_unit_less,
@@ -185,45 +187,52 @@ def _required_units(curve: ConvexSegments, running: UnitCharacteristics) -> dict
         np.maximum(ends - running.economiser_output[:, None], 0.0) / running.optimal_output[:, None]
     )
     rate = np.diff(called, axis=1) / np.maximum(curve.width, MIN_OUTPUT_RANGE_MW)
-    return {"called_least": called[:, 0], "called": rate}
+    return {"required_at_min_output": called[:, 0], "required_per_output": rate}
 
 
 def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: ModelAssembler) -> None:
     """Write the units beside the segments of their conversion."""
     model, past = block.model(), signature.past
     time = model.time
-    block.moments = pyo.RangeSet(0, past + len(time) - 1)
+    block.intervals_with_past = pyo.RangeSet(0, past + len(time) - 1)
     _declare(block, signature)
     block.first = pyo.Set(initialize=[0])
     if len(time) > 1:
         block.later = pyo.RangeSet(1, len(time) - 1)
-        block.changes = pyo.Constraint(
+        block.unit_balance = pyo.Constraint(
             block.later,
             rule=lambda b, t: b.on[t] - b.on[t - 1] == b.start[t + past] - b.stop[t + past],
         )
-    block.begins = pyo.Constraint(
+    block.initial_units = pyo.Constraint(
         block.first,
-        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.before,
+        rule=lambda b, t: b.on[t] - b.start[t + past] + b.stop[t + past] == b.initial_on,
     )
-    block.carries = pyo.Constraint(
-        time, rule=lambda b, t: converter_output(b, t) - b.most[t] * b.on[t] <= b.free[t]
-    )
-    block.needs = pyo.Constraint(
-        time, rule=lambda b, t: b.least[t] * b.on[t] <= converter_output(b, t)
-    )
-    block.calls = pyo.Constraint(
+    block.max_output = pyo.Constraint(
         time,
         rule=lambda b, t: (
-            b.on[t] - b.spare[t] + b.short[t]
-            == b.called_least[t] + sum(b.called[t, k] * b.segment[t, k] for k in b.pieces)
+            converter_output(b, t) - b.unit_max_output[t] * b.on[t] <= b.free_output[t]
+        ),
+    )
+    block.min_output = pyo.Constraint(
+        time, rule=lambda b, t: b.unit_min_output[t] * b.on[t] <= converter_output(b, t)
+    )
+    block.required_units = pyo.Constraint(
+        time,
+        rule=lambda b, t: (
+            b.on[t] - b.excess_units[t] + b.missing_units[t]
+            == b.required_at_min_output[t]
+            + sum(b.required_per_output[t, k] * b.segment[t, k] for k in b.segments)
         ),
     )
     # at negative prices, spare and short units would otherwise grow together without bound
-    block.among = pyo.Constraint(time, rule=lambda b, t: b.spare[t] <= b.on[t])
+    block.spare_limit = pyo.Constraint(time, rule=lambda b, t: b.excess_units[t] <= b.on[t])
     _add_min_times(block, signature)
     assembler.add_demand(
         signature.lead,
-        lambda t: block.spare_draw[t] * block.spare[t] + block.short_draw[t] * block.short[t],
+        lambda t: (
+            block.spare_draw[t] * block.excess_units[t]
+            + block.short_draw[t] * block.missing_units[t]
+        ),
     )
     assembler.add_cost(
         "starts",
@@ -234,19 +243,26 @@ def build(block: pyo.Block, signature: UnitCommitmentSignature, assembler: Model
 
 
 def _declare(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
-    time, moments = block.model().time, block.moments
-    block.count, block.before = add_param(), add_param()
-    for name in ("free", "least", "most", "called_least", "spare_draw", "short_draw"):
+    time, moments = block.model().time, block.intervals_with_past
+    block.count, block.initial_on = add_param(), add_param()
+    for name in (
+        "free_output",
+        "unit_min_output",
+        "unit_max_output",
+        "required_at_min_output",
+        "spare_draw",
+        "short_draw",
+    ):
         block.add_component(name, add_param(time))
-    block.called = add_param(time, block.pieces)
+    block.required_per_output = add_param(time, block.segments)
     block.start_cost, block.stop_cost = add_param(time), add_param(time)
     for name in ("start_low", "start_high", "stop_low", "stop_high"):
         block.add_component(name, add_param(moments))
     add_var(block, "on", time, high=block.count, integers=signature.integer_intervals)
     add_var(block, "start", moments, low=block.start_low, high=block.start_high)
     add_var(block, "stop", moments, low=block.stop_low, high=block.stop_high)
-    add_var(block, "spare", time)
-    add_var(block, "short", time)
+    add_var(block, "excess_units", time)
+    add_var(block, "missing_units", time)
 
 
 def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None:
@@ -268,14 +284,14 @@ def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None
     )
     begin_again = past - signature.min_restart_intervals + 1
     if signature.min_up_intervals > 1:
-        block.stays_on = pyo.Constraint(
+        block.min_up_time = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.up_holds[t, k] * b.start[t + k + begin_up] for k in b.up_window) <= b.on[t]
             ),
         )
     if signature.min_down_intervals > 1:
-        block.stays_off = pyo.Constraint(
+        block.min_down_time = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.down_holds[t, k] * b.stop[t + k + begin_down] for k in b.down_window)
@@ -284,7 +300,7 @@ def _add_min_times(block: pyo.Block, signature: UnitCommitmentSignature) -> None
             ),
         )
     if signature.min_restart_intervals > 1:
-        block.rests = pyo.Constraint(
+        block.min_restart_time = pyo.Constraint(
             block.near,
             rule=lambda b, t: (
                 sum(b.again_holds[t, k] * b.start[t + k + begin_again] for k in b.again_window)

@@ -7,53 +7,59 @@ Name                               Unit             Axes     Meaning
 racks                              1                t, c, u  racks of a cohort at a cap; 0 <= racks
                                                              <= racks_high
 used_power                         MW               t        power of work above idle; 0 <=
-                                                             used_power <= used_most
-met                                MWh              i, c     work done plus work overdue; least <=
-                                                             met <= most
-late                               MWh              i, c     work overdue; 0 <= late <= least
+                                                             used_power <= max_work_power
+work_credited                      MWh              i, c     work done plus work overdue; min_work
+                                                             <= work_credited <= max_work
+work_overdue                       MWh              i, c     work overdue; 0 <= work_overdue <=
+                                                             min_work
 paused_racks                       1                t, g     racks paused before their jobs ended;
                                                              >= 0
-held_<product>                     MW               m, c     reserve capacity; 0 <= held <=
+capacity_<product>                 MW               m, c     reserve capacity; 0 <= capacity <=
                                                              <product>_most
 **Parameters**
 work, power                        MW               c, u     work rate and power above idle of a
                                                              rack
 hours                              h                t        length of the interval
-least, most                        MWh              i, c     work due, and work that has arrived
-racks_limit, racks_left            1                t, c; t  racks that the jobs can use; racks
+min_work, max_work                 MWh              i, c     work due, and work that has arrived
+racks_limit, free_racks            1                t, c; t  racks that the jobs can use; racks
                                                              without inference
 value                              EUR/MWh          c        cost of work left undone
 running                            1                g        racks that run before the horizon
-staying                            1                t, c     share of racks whose jobs continue
+continuing_share                   1                t, c     share of racks whose jobs continue
                                                              after the interval
 pause_cost                         EUR              g        cost of pausing a rack
-rate, lost                         MWh/MWh, MWh/MW  c        work per energy; work lost per power
+work_per_power, preemption_energy  MWh/MWh, MWh/MW  c        work per energy; work lost per power
                                                              when paused
 <product>_spent_up                 h                t, w     energy per capacity, for activations
                                                              that end with t
 <carrier>_share, <carrier>_always  1, MW            -; t     draw per power above idle; draw of idle
                                                              racks and inference
 **Constraints**
-progress                           MWh              t, c     met[t+1] - late[t+1] - met[t] + late[t]
-                                                             == hours * sum_u work * racks
-uses                               MW               t        used_power == sum_cu power * racks
-within_jobs                        1                t, c     sum_u racks <= racks_limit
-within_site                        1                t        sum_cu racks <= racks_left
-pauses_<g>                         1                t > 0    sum_cu staying[t-1] * racks[t-1] -
-                                                             sum_cu racks[t] <= paused_racks[t]
+progress                           MWh              t, c     work_credited[t+1] - work_overdue[t+1]
+                                                             - work_credited[t] + work_overdue[t] ==
+                                                             hours * sum_u work * racks
+power_balance                      MW               t        used_power == sum_cu power * racks
+cohort_racks                       1                t, c     sum_u racks <= racks_limit
+site_racks                         1                t        sum_cu racks <= free_racks
+pauses_<g>                         1                t > 0    sum_cu continuing_share[t-1] *
+                                                             racks[t-1] - sum_cu racks[t] <=
+                                                             paused_racks[t]
 pauses_first_<g>                   1                t = 0    running - sum_cu racks[0] <=
                                                              paused_racks[0]
-stops                              MW               t, c     sum power_up * held <= sum_u power *
-                                                             racks
-puts_off                           MWh              t, c     sum_w spent_up * rate * held + sum lost
-                                                             * held <= met[t+1] - least[t+1]
+stoppable_power                    MW               t, c     sum power_up * capacity <= sum_u power
+                                                             * racks
+deferral_limit                     MWh              t, c     sum_w spent_up * work_per_power *
+                                                             capacity + sum preemption_energy *
+                                                             capacity <= work_credited[t+1] -
+                                                             min_work[t+1]
 **Demand, offer and cost**
 <carrier>                          MW               t        always + share * used_power
-<product>                          MW               t        sum_c held (upward)
-lateness                           MWh h            t        hours * sum_c late[t+1]
-terminal                           EUR                       sum_c value * (most - met + late)[end]
-                                                             + sum_tg pause_cost * paused_racks
-activation                         EUR              t        sum_c cost * held
+<product>                          MW               t        sum_c capacity (upward)
+lateness                           MWh h            t        hours * sum_c work_overdue[t+1]
+terminal                           EUR                       sum_c value * (max_work - work_credited
+                                                             + work_overdue)[end] + sum_tg
+                                                             pause_cost * paused_racks
+activation                         EUR              t        sum_c cost * capacity
 =================================  ===============  =======  =======================================
 
 Axes: t interval, i instant, c cohort, u cap, g kind of work with pause loss, m interval with past
@@ -90,7 +96,7 @@ from twin.relations import FlexibleLoad
 from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
-CREDITED_WORK_COLUMN: Final = "work.met"
+CREDITED_WORK_COLUMN: Final = "work.work_credited"
 """Name of the column of credited work in a model of one site."""
 
 type CohortGroups = tuple[tuple[int, ...], ...]
@@ -154,10 +160,10 @@ def parameters(works: Sequence[FlexibleLoad], data: ModelData) -> Mapping[str, F
         "value": value,
         "racks_limit": limit,
         "racks_high": limit[:, :, None] * is_other,
-        "racks_left": problem.site.racks - problem.service_racks,
-        "used_most": problem.max_work_power,
-        "least": problem.series("work_least"),
-        "most": problem.series("work_most"),
+        "free_racks": problem.site.racks - problem.service_racks,
+        "max_work_power": problem.max_work_power,
+        "min_work": problem.series("work_least"),
+        "max_work": problem.series("work_most"),
     }
     for carrier, share in carrier_shares(works).items():
         found[f"{carrier}_share"], found[f"{carrier}_always"] = np.array(share), share * always
@@ -175,13 +181,14 @@ def build(block: pyo.Block, signature: WorkloadSignature, assembler: ModelAssemb
         _post(block, carrier, assembler)
     assembler.add_cost(
         "lateness",
-        lambda t: block.hours[t] * sum(block.late[t + 1, c] for c in block.cohorts),
+        lambda t: block.hours[t] * sum(block.work_overdue[t + 1, c] for c in block.cohorts),
     )
     end = model.instant.last()
     assembler.add_fixed_cost(
         "terminal",
         lambda: sum(
-            block.value[c] * (block.most[end, c] - block.met[end, c] + block.late[end, c])
+            block.value[c]
+            * (block.max_work[end, c] - block.work_credited[end, c] + block.work_overdue[end, c])
             for c in block.cohorts
         ),
     )
@@ -194,18 +201,21 @@ def _declare(block: pyo.Block) -> None:
     time, instant = block.model().time, block.model().instant
     block.work, block.value = add_param(block.cohorts, block.caps), add_param(block.cohorts)
     block.power = add_param(block.cohorts, block.caps)
-    block.hours, block.racks_left, block.used_most = (
+    block.hours, block.free_racks, block.max_work_power = (
         add_param(time),
         add_param(time),
         add_param(time),
     )
     block.racks_limit = add_param(time, block.cohorts)
     block.racks_high = add_param(time, block.cohorts, block.caps)
-    block.least, block.most = add_param(instant, block.cohorts), add_param(instant, block.cohorts)
+    block.min_work, block.max_work = (
+        add_param(instant, block.cohorts),
+        add_param(instant, block.cohorts),
+    )
     add_var(block, "racks", time, block.cohorts, block.caps, high=block.racks_high)
-    add_var(block, "used_power", time, high=block.used_most)
-    add_var(block, "met", instant, block.cohorts, low=block.least, high=block.most)
-    add_var(block, "late", instant, block.cohorts, high=block.least)
+    add_var(block, "used_power", time, high=block.max_work_power)
+    add_var(block, "work_credited", instant, block.cohorts, low=block.min_work, high=block.max_work)
+    add_var(block, "work_overdue", instant, block.cohorts, high=block.min_work)
 
 
 def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
@@ -213,32 +223,35 @@ def _constrain(block: pyo.Block, signature: WorkloadSignature) -> None:
     model, local = block.model(), block.cohorts
     if signature.outgoing:
         others = [c for c in range(signature.cohorts) if c not in signature.outgoing]
-        block.at_home = local = pyo.Set(initialize=others)
+        block.local = local = pyo.Set(initialize=others)
     if len(local):
         block.progress = pyo.Constraint(
             model.time,
             local,
             rule=lambda b, t, c: (
-                b.met[t + 1, c] - b.late[t + 1, c] - b.met[t, c] + b.late[t, c]
+                b.work_credited[t + 1, c]
+                - b.work_overdue[t + 1, c]
+                - b.work_credited[t, c]
+                + b.work_overdue[t, c]
                 == b.hours[t] * sum(b.work[c, u] * b.racks[t, c, u] for u in b.caps)
             ),
         )
-    block.uses = pyo.Constraint(
+    block.power_balance = pyo.Constraint(
         model.time,
         rule=lambda b, t: (
             b.used_power[t]
             == sum(b.power[c, u] * b.racks[t, c, u] for c in b.cohorts for u in b.caps)
         ),
     )
-    block.within_jobs = pyo.Constraint(
+    block.cohort_racks = pyo.Constraint(
         model.time,
         block.cohorts,
         rule=lambda b, t, c: sum(b.racks[t, c, u] for u in b.caps) <= b.racks_limit[t, c],
     )
-    block.within_site = pyo.Constraint(
+    block.site_racks = pyo.Constraint(
         model.time,
         rule=lambda b, t: (
-            sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.racks_left[t]
+            sum(b.racks[t, c, u] for c in b.cohorts for u in b.caps) <= b.free_racks[t]
         ),
     )
 
@@ -294,7 +307,7 @@ def preemption_parameters(data: ModelData, value: FloatArray) -> Mapping[str, Fl
     ended = data.hours[:, None] / np.maximum(problem.series("work_rest"), 1e-9)
     return {
         "running": np.array([running[list(some)].sum() for some in groups]),
-        "staying": 1.0 - np.minimum(ended, 1.0),
+        "continuing_share": 1.0 - np.minimum(ended, 1.0),
         "pause_cost": value * RackPool.from_site(problem.site).rack_power * loss,
     }
 
@@ -304,16 +317,21 @@ def build_preemption(block: pyo.Block, groups: CohortGroups, assembler: ModelAss
     if not groups:
         return
     time = block.model().time
-    block.tied = pyo.RangeSet(0, len(groups) - 1)
-    block.running, block.pause_cost = add_param(block.tied), add_param(block.tied)
-    block.staying = add_param(time, block.cohorts)
+    block.preemptible_kinds = pyo.RangeSet(0, len(groups) - 1)
+    block.running, block.pause_cost = (
+        add_param(block.preemptible_kinds),
+        add_param(block.preemptible_kinds),
+    )
+    block.continuing_share = add_param(time, block.cohorts)
     block.later = pyo.Set(initialize=[t for t in time if t > time.first()])
-    add_var(block, "paused_racks", time, block.tied)
+    add_var(block, "paused_racks", time, block.preemptible_kinds)
     for number, some in enumerate(groups):
         _add_pause_rows(block, number, some)
     assembler.add_cost(
         "terminal",
-        lambda t: sum(block.pause_cost[k] * block.paused_racks[t, k] for k in block.tied),
+        lambda t: sum(
+            block.pause_cost[k] * block.paused_racks[t, k] for k in block.preemptible_kinds
+        ),
     )
 
 
@@ -338,7 +356,11 @@ def _add_pause_rows(block: pyo.Block, number: int, some: tuple[int, ...]) -> Non
         pyo.Constraint(
             block.later,
             rule=lambda b, t: (
-                sum(b.staying[t - 1, c] * b.racks[t - 1, c, u] for c in cohorts for u in b.caps)
+                sum(
+                    b.continuing_share[t - 1, c] * b.racks[t - 1, c, u]
+                    for c in cohorts
+                    for u in b.caps
+                )
                 - sum(b.racks[t, c, u] for c in cohorts for u in b.caps)
                 - b.paused_racks[t, number]
                 <= 0.0
@@ -375,7 +397,7 @@ def load_reserve_parameters(data: ModelData) -> Mapping[str, FloatArray]:
     later = mean_energy_price(data)
     loss = np.array([kind.pause_loss for kind in kinds])
     rate = (work / power).max(axis=1)
-    found = {"rate": rate, "lost": rate * loss}
+    found = {"work_per_power": rate, "preemption_energy": rate * loss}
     for name in eligible.products:
         product = problem.site.reserves[name]
         may = may_stop & np.array([kind in eligible_work(problem.site, product) for kind in kinds])
@@ -397,11 +419,17 @@ def build_load_reserve(
     if not eligibility.products:
         return
     time, past = block.model().time, eligibility.window - 1
-    block.moments, block.window = pyo.RangeSet(0, past + len(time) - 1), pyo.RangeSet(0, past)
-    block.rate, block.lost = add_param(block.cohorts), add_param(block.cohorts)
+    block.intervals_with_past, block.window = (
+        pyo.RangeSet(0, past + len(time) - 1),
+        pyo.RangeSet(0, past),
+    )
+    block.work_per_power, block.preemption_energy = (
+        add_param(block.cohorts),
+        add_param(block.cohorts),
+    )
     for name in eligibility.products:
-        most = add_named_param(block, f"{name}_most", block.moments, block.cohorts)
-        add_var(block, reserve_column(name), block.moments, block.cohorts, high=most)
+        most = add_named_param(block, f"{name}_most", block.intervals_with_past, block.cohorts)
+        add_var(block, reserve_column(name), block.intervals_with_past, block.cohorts, high=most)
         add_named_param(block, f"{name}_power_up")
         add_named_param(block, f"{name}_spent_up", time, block.window)
         add_named_param(block, f"{name}_cost", time, block.cohorts)
@@ -423,22 +451,25 @@ def _add_limits(block: pyo.Block, eligibility: ReserveEligibility) -> None:
         return [power * capacity[t + past, c] for power, capacity in parts]
 
     def lost(t: Any, c: Any) -> list[Any]:
-        return [block.lost[c] * block.component(reserve_column(p))[t + past, c] for p in products]
+        return [
+            block.preemption_energy[c] * block.component(reserve_column(p))[t + past, c]
+            for p in products
+        ]
 
     spent = [_spent(block, product) for product in products]
-    block.stops = pyo.Constraint(
+    block.stoppable_power = pyo.Constraint(
         time,
         block.cohorts,
         rule=lambda b, t, c: (
             add_terms(provided(t, c)) - sum(b.power[c, u] * b.racks[t, c, u] for u in b.caps) <= 0.0
         ),
     )
-    block.puts_off = pyo.Constraint(
+    block.deferral_limit = pyo.Constraint(
         time,
         block.cohorts,
         rule=lambda b, t, c: (
-            add_terms([*(part(t, c) for part in spent), *lost(t, c)]) - b.met[t + 1, c]
-            <= -1.0 * b.least[t + 1, c]
+            add_terms([*(part(t, c) for part in spent), *lost(t, c)]) - b.work_credited[t + 1, c]
+            <= -1.0 * b.min_work[t + 1, c]
         ),
     )
 
@@ -449,7 +480,7 @@ def _spent(block: pyo.Block, product: str) -> Callable[[Any, Any], Any]:
         block.component(reserve_column(product)),
         block.component(f"{product}_spent_up"),
     )
-    rate, window = block.rate, block.window
+    rate, window = block.work_per_power, block.window
     return lambda t, c: sum(share[t, k] * rate[c] * capacity[t + k, c] for k in window)
 
 
