@@ -120,7 +120,7 @@ def _decide_without_scenarios(
 ) -> Decision:
     """Return the decision for the forecast alone, marked as degraded."""
     found = decide(problem, previous=previous, export=export)
-    reasons = [found.explanation.degraded, f"planned without scenarios: {because}"]
+    reasons = [found.explanation.degraded, f"not hedged: {because}"]
     return found.with_degradation("; ".join(filter(None, reasons)))
 
 

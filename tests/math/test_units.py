@@ -1,7 +1,5 @@
 """Units: starts, stops, least times and whole numbers, against answers known from elsewhere."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
