@@ -16,18 +16,9 @@ type SegmentNumbers = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class AccountCosts:
-    """Costs of columns by account, one entry for each pair that occurs.
+    """Costs of columns by account: ``account``, ``column`` and ``cost`` of each pair that occurs.
 
-    Attributes
-    ----------
-    names
-        Accounts.
-    account, column
-        Account and column of each entry.
-    cost
-        Cost of one unit of the column, in the unit of the account.
-    offset
-        Constant cost of each account.
+    ``offset`` is the constant cost of each account. All are in the unit of the account.
     """
 
     names: tuple[str, ...]
@@ -49,16 +40,9 @@ class AccountCosts:
 class ModelArrays:
     """A linear model: minimise the weighted accounts, with rows and columns within their bounds.
 
-    Attributes
-    ----------
-    start, index, value
-        Matrix in compressed rows.
-    is_integer
-        Integer columns.
-    step
-        Interval of every column.
-    columns, rows
-        ``block.component`` -> positions, shaped as its index sets.
+    ``start``, ``index`` and ``value`` are the matrix in compressed rows; ``step`` is the interval
+    of every column. ``columns`` and ``rows`` map ``block.component`` to positions, shaped as its
+    index sets.
     """
 
     start: IntArray
@@ -99,12 +83,7 @@ type Positions = NDArray[np.int64]
 class AffineTerms:
     """Terms of one array: factor * first input * second input, added at target positions.
 
-    Attributes
-    ----------
-    target
-        Position in the array; may repeat.
-    first, second
-        Positions of the inputs; the last input is 1.
+    Targets may repeat. ``first`` and ``second`` are positions of inputs, the last of which is 1.
     """
 
     target: Positions
@@ -134,14 +113,8 @@ class AffineTerms:
 class AffineMap:
     """One array as a function of the inputs: constants, and sums of products of inputs.
 
-    Attributes
-    ----------
-    base
-        Constant elements; zero where inputs contribute.
-    targets
-        Positions where inputs contribute, each once.
-    entries
-        Terms whose targets are positions among ``targets``.
+    ``base`` is zero at ``targets``, where inputs contribute. Targets of ``entries`` are positions
+    among ``targets``.
     """
 
     base: FloatArray

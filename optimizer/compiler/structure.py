@@ -286,14 +286,9 @@ def _number(part: Any, numbers: Mapping[int, Positions]) -> Positions | int:
 
 @dataclass(frozen=True)
 class LinearTerm:
-    """One term of a linear expression: factor * parameters * column, summed over loops.
+    """One term of a linear expression: factor * parameters * column, summed over index templates.
 
-    Attributes
-    ----------
-    column
-        The variable; None for a constant.
-    loops
-        Index templates over which the term is summed.
+    A constant has no column.
     """
 
     factor: float = 1.0
@@ -321,10 +316,7 @@ class LinearTerm:
 def linear_terms(expression: Any) -> list[LinearTerm]:
     """Return the terms of a linear expression, in its own order.
 
-    Raises
-    ------
-    TypeError
-        If the expression is not linear, or not the same for all indices.
+    Raise TypeError if it is not linear, or not the same for all indices.
     """
     return list(_terms(expression))
 

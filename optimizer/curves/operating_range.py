@@ -45,12 +45,7 @@ _PROBE_POINTS: Final = np.linspace(0.0, 1.0, 5)
 class CurveSamples:
     """Physics at :data:`SAMPLE_POINTS` of a range of outputs.
 
-    Attributes
-    ----------
-    outputs
-        Outputs, ``(sample, time)``. [MW]
-    draws
-        Carrier -> draw at each output, ``(sample, time)``. [MW; m3 h-1 for water]
+    ``outputs`` [MW] and, for each carrier, ``draws`` [MW; m3 h-1 for water] are ``(sample, time)``.
     """
 
     outputs: FloatArray
@@ -88,15 +83,7 @@ class CurveSamples:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingRange:
-    """Outputs of a machine that can occur.
-
-    Attributes
-    ----------
-    low, high
-        Smallest and largest output in every interval, ``(time,)``. [MW]
-    samples
-        Samples there and beyond, from the left.
-    """
+    """Smallest and largest output of a machine, ``(time,)`` [MW], with samples there and beyond."""
 
     low: FloatArray
     high: FloatArray

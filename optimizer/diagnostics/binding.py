@@ -86,19 +86,10 @@ class BindingLimit:
 
 @dataclass(frozen=True, kw_only=True)
 class PricedLimit:
-    """A limit with its duals.
+    """A limit with its owner, row or variable, and label without its machine.
 
-    Attributes
-    ----------
-    owner, row
-        Block, and row or variable, of the model.
-    label
-        Label without its machine.
-    is_low
-        Whether it is a lower bound.
-    duals
-        Saving per unit, not negative, to first order; if many limits meet, one of many possible
-        values. [EUR per its unit]
+    ``duals`` are the saving per unit, not negative, to first order; if many limits meet, one of
+    many possible values. [EUR per its unit]
     """
 
     owner: str

@@ -27,16 +27,10 @@ MIN_MOVED_WORK_MWH: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class TailScenario:
-    """One of the most expensive scenarios.
+    """One of the most expensive scenarios: its cost, and the part of it for violations. [EUR]
 
-    Attributes
-    ----------
-    scenario
-        Its name.
-    cost, violations
-        Its cost, and the part of it for violations. [EUR]
-    difference_from_mean
-        Variable -> its mean over the horizon less that of all scenarios, in the variable's unit.
+    ``difference_from_mean`` maps variables to their mean over the horizon less that of all
+    scenarios.
     """
 
     scenario: str
@@ -48,17 +42,7 @@ class TailScenario:
 
 @dataclass(frozen=True, kw_only=True)
 class HedgeSummary:
-    """Summary of a stochastic plan.
-
-    Attributes
-    ----------
-    scenarios
-        Number of scenarios. [1]
-    mean, tail
-        Mean cost, and CVaR. [EUR]
-    worst
-        Scenarios of the tail, the most expensive first.
-    """
+    """Summary of a stochastic plan: mean cost, CVaR [EUR], and the most expensive scenarios."""
 
     scenarios: int
     risk: RiskPreference
@@ -177,16 +161,8 @@ def explain_schedule(
 
 @dataclass(frozen=True, kw_only=True)
 class _KindWork:
-    """Work of one kind in some intervals of a schedule.
-
-    Attributes
-    ----------
-    hours
-        Middles of the intervals, from the start of the first. [h]
-    energy
-        Energy above idle, ``(time,)``. [MWh]
-    overdue
-        Lateness of it. [MWh h]
+    """Work of one kind in some intervals of a schedule: energy above idle, ``(time,)`` [MWh], and
+    lateness [MWh h]. ``hours`` are the middles of the intervals, from the start of the first. [h]
     """
 
     hours: FloatArray

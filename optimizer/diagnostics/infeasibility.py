@@ -55,13 +55,7 @@ MIN_OUTPUT_ROW: Final = "min_output"
 
 @dataclass(frozen=True, kw_only=True)
 class CarrierShortage:
-    """Shortage or excess of a carrier.
-
-    Attributes
-    ----------
-    power
-        Shortage in each interval, negative for excess, ``(time,)``. [MW]
-    """
+    """Shortage of a carrier in each interval, negative for excess, ``(time,)``. [MW]"""
 
     carrier: str
     power: FloatArray
@@ -110,16 +104,10 @@ def _widened(data: ModelData, arrays: ModelArrays) -> ModelArrays:
 
 @dataclass(frozen=True, kw_only=True)
 class ElasticSolution:
-    """Minimal violation of equations, and the limits that cause it.
+    """Minimal violation of equations, negative for excess, and its causes.
 
-    Attributes
-    ----------
-    violations
-        Shortage of each equation, negative for excess.
-    rows
-        Rows whose relaxation would reduce it, those equations included.
-    low, high
-        The same of lower and upper bounds of columns.
+    ``rows``, and lower and upper bounds of columns ``low`` and ``high``, would reduce it if
+    relaxed.
     """
 
     violations: FloatArray

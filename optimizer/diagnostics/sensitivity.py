@@ -48,18 +48,10 @@ MIN_RELAXATION: Final = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class RelaxableBound:
-    """Bounds of rows or columns that belong to a limit.
+    """Bounds of rows or columns ``<owner>.<name>`` that belong to a limit.
 
-    Attributes
-    ----------
-    name
-        ``<owner>.<row or variable>``.
-    is_low
-        Whether it is a lower bound.
-    scale
-        Change of each bound per unit, on all axes or the leading ones; 0 where fixed, by default 1.
-    is_limit
-        Whether its duals belong to the limit; other bounds only move along.
+    ``scale`` is the change of each bound per unit, on all axes or the leading ones; 0 where fixed,
+    by default 1. Bounds that only move along with a limit are not ``is_limit``.
     """
 
     name: str
@@ -211,16 +203,8 @@ def _fixed(
 
 @dataclass(frozen=True, kw_only=True)
 class PlanLimit:
-    """One limit of a plan.
-
-    Attributes
-    ----------
-    label
-        Label with its machine.
-    bounds
-        Its rows and columns in the model.
-    is_binding
-        Intervals in which it binds, ``(time,)``.
+    """One limit of a plan: its label, rows and columns, and the intervals in which it binds,
+    ``(time,)``.
     """
 
     label: str

@@ -119,10 +119,7 @@ UNSET_PARAMETER: Final = float("nan")
 class VariableBounds:
     """Bounds of a variable: numbers, or parameters on its leading axes.
 
-    Attributes
-    ----------
-    integer_count
-        How many values of the first index are integer.
+    ``integer_count`` is the number of values of the first index that are integer.
     """
 
     variable: Any
@@ -144,14 +141,9 @@ def add_var(
     high: Any = float("inf"),
     integers: int = 0,
 ) -> None:
-    """Declare a variable with its bounds.
+    """Declare a variable with its bounds: numbers, or parameters on its leading axes.
 
-    Parameters
-    ----------
-    low, high
-        Bounds: numbers, or parameters on the leading axes of the variable.
-    integers
-        How many values of the first index are integer.
+    ``integers`` is the number of values of the first index that are integer.
     """
     variable = pyo.Var(*sets, dense=not sets)  # the members of indexed variables are never read
     block.add_component(name, variable)

@@ -140,10 +140,7 @@ def delivered_cost(
 ) -> dict[str, float]:
     """Return the cost of all carriers, each from the inputs of the first machine that delivers it.
 
-    Parameters
-    ----------
-    purchase_cost
-        Carrier -> cost of a unit of it. [EUR MWh-1]
+    ``bought`` is the cost of a unit of purchased carriers. [EUR MWh-1]
     """
     cost = dict(purchase_cost)
     for convert in reversed(problem.site.conversions):

@@ -133,17 +133,9 @@ class RiskPreference:
 def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
     r"""Return the conditional value at risk: the mean of the worst costs. [EUR]
 
-    :math:`\min_\eta \eta + \sum_i p_i \max(c_i - \eta, 0) / (1 - \alpha)` with level
-    :math:`\alpha`; the optimal :math:`\eta` is the value at risk.
-
-    Parameters
-    ----------
-    costs
-        Cost of every scenario. [EUR]
-    probability
-        Probability of every scenario; their sum is 1. [1]
-    level
-        Share of the scenarios outside the tail. [1]
+    :math:`\min_\eta \eta + \sum_i p_i \max(c_i - \eta, 0) / (1 - \alpha)` with ``level``
+    :math:`\alpha` [1], ``costs`` [EUR] and their ``probability`` [1]; the optimal :math:`\eta` is
+    the value at risk.
     """
     order = np.argsort(costs)
     reached = np.cumsum(probability[order]) >= level - 1e-12

@@ -13,14 +13,10 @@ PICKLED_STATE: Final = "packed"
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSignature:
-    """Everything about one site that decides which rows and columns there are.
+    """Signature of one site: block and signature of every component.
 
-    Attributes
-    ----------
-    name
-        Block of the site; empty if the site is the whole model.
-    components
-        Block and signature of every component. A conversion and an exchange may share a block.
+    ``name`` is the block of the site, empty if the site is the whole model. A conversion and an
+    exchange may share a block.
     """
 
     name: str
@@ -31,10 +27,7 @@ class SiteSignature:
 class ModelSignature:
     """Everything that decides which rows and columns there are: equal signatures have equal models.
 
-    Attributes
-    ----------
-    couplings
-        Block and signature of every component that connects sites.
+    ``couplings`` are block and signature of every component that connects sites.
     """
 
     interval_count: int

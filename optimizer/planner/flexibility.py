@@ -121,16 +121,10 @@ def label_on_schedule(schedule: xr.Dataset, values: Mapping[str, FloatArray]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class NetImportProfile:
-    """Net import of a plan, and the limits of the connection.
+    """Net import of a plan and before it, and the limits of the connection. [MW]
 
-    Attributes
-    ----------
-    edges
-        Instants of its intervals, from the start. [h]
-    net, before
-        Net import of each interval, and before the first. [MW]
-    low, high
-        Limits of the connection and lowest load target, less the site's margin. [MW]
+    ``edges`` are the instants from the start [h]. The limits include the lowest load target, less
+    the site's margin.
     """
 
     edges: FloatArray
@@ -248,16 +242,9 @@ def _sustainable_power(
 ) -> FloatArray:
     """Return the power that can be sustained for an hour from each interval on. [MW]
 
-    Parameters
-    ----------
-    power
-        Free converter power in each interval. [MW]
-    energy
-        Energy available by the end of each interval, at the bus. [MWh]
-    won
-        Energy that each interval can recover after the hour. [MWh]
-    lost
-        Energy lost at the start, as time at that power. [h]
+    ``power`` [MW] is free in the converters. ``energy`` [MWh at the bus] is available by the end of
+    each interval; each can recover ``won`` [MWh] after the hour. ``lost`` is the energy lost at the
+    start, as time at that power. [h]
     """
     found = np.zeros(len(power))
     for step in range(len(power)):

@@ -29,16 +29,8 @@ type ProgressCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """Value of a limit over the whole horizon.
-
-    Attributes
-    ----------
-    limit
-        Label of the limit, with its machine.
-    marginal_value
-        Saving per unit of the limit, to first order. [EUR per its unit]
-    hours
-        Time in which it binds. [h]
+    """Value of a limit over the whole horizon: saving per unit to first order [EUR per its unit],
+    and hours in which it binds.
     """
 
     limit: str

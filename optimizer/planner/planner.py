@@ -68,14 +68,8 @@ def solve_problem(
 ) -> Solution:
     """Return the cheapest plan of a problem.
 
-    Parameters
-    ----------
-    warm_start
-        Start values of the last solve, used if the model has the same signature.
-    export
-        File for the linear model, for other solvers.
-    first
-        First-stage decisions of a stochastic plan.
+    A warm start is used if its model had the same signature. ``export`` is a file for the linear
+    model; ``first`` are first-stage decisions of a stochastic plan.
 
     Raises
     ------
@@ -144,16 +138,9 @@ def _solve(
 
 @dataclass(frozen=True, kw_only=True)
 class _CompiledProblem:
-    """A problem as arrays.
+    """A problem as arrays: ``free_arrays``, and ``arrays`` with first-stage decisions fixed.
 
-    Attributes
-    ----------
-    account_weights, instants
-        Account -> weight; instants of the horizon.
-    free_arrays, arrays
-        The model, and the same with first-stage decisions fixed.
-    matching_warm_start
-        Start values of the last solve, if its model had the same signature.
+    ``matching_warm_start`` is the last warm start, if its model had the same signature.
     """
 
     problem: Problem
@@ -365,14 +352,9 @@ def _tightened(
 def fix_first_stage(
     arrays: ModelArrays, first: Mapping[str, FloatArray], *, blocks: Sequence[str] = ("",)
 ) -> ModelArrays:
-    """Return a model with first-stage decisions fixed.
+    """Return a model with the first-stage decisions of a ``TwoStageSolution`` fixed.
 
-    Parameters
-    ----------
-    first
-        As :attr:`optimizer.stochastic.two_stage.TwoStageSolution.first`.
-    blocks
-        Blocks of the scenarios; an empty one is the model of one site itself.
+    ``blocks`` are the scenarios; an empty one is the model of one site itself.
     """
     if not first:
         return arrays

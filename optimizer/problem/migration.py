@@ -57,16 +57,10 @@ class MigrationRoute:
 
 @dataclass(frozen=True, kw_only=True)
 class Migration:
-    """The routes of a site over a horizon.
+    """The routes of a fleet over a horizon, equal and in the same order at all sites.
 
-    Attributes
-    ----------
-    migration_routes
-        Routes of the fleet, equal and in the same order at all sites.
-    edges
-        First interval of each block, and the one after the last block.
-    low, high
-        Bounds of sent less received work of the fleet, ``(block, route)``. [MWh]
+    ``edges`` are the first interval of each block, and the one after the last. ``low`` and ``high``
+    bound the sent less received work of the fleet, ``(block, route)``. [MWh]
     """
 
     migration_routes: tuple[MigrationRoute, ...]
@@ -84,13 +78,9 @@ class Migration:
 def open_migration(
     migration_routes: tuple[MigrationRoute, ...], hours: FloatArray, *, block: float = MIN_BLOCK_H
 ) -> Migration:
-    """Return the migration of a site with unbounded net sent work, in blocks of at least ``block``
-    h.
+    """Return a migration with unbounded net sent work, in blocks of at least ``block`` hours.
 
-    Parameters
-    ----------
-    hours
-        Lengths of the intervals. [h]
+    ``hours`` are the lengths of the intervals. [h]
     """
     edges, since = [0], 0.0
     for number, length in enumerate(hours.tolist(), start=1):

@@ -36,15 +36,7 @@ STRATEGIES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class SolverVariant:
-    """A solution path.
-
-    Attributes
-    ----------
-    random_seed
-        Seed of HiGHS and of the perturbation of costs.
-    simplex_strategy
-        One of :data:`STRATEGIES`, for a cold start.
-    """
+    """A solution path: seed of HiGHS and of the perturbed costs, and strategy of a cold start."""
 
     random_seed: int
     simplex_strategy: int
@@ -123,14 +115,8 @@ BASIS_STATUS: Final = np.array(
 class LpSolution:
     """Solution of a linear model.
 
-    Attributes
-    ----------
-    values
-        Value of every column.
-    duals, reduced_costs
-        Change of the objective with the bound of every row and of every column.
-    objective
-        Weighted sum of all accounts. [EUR]
+    ``duals`` and ``reduced_costs`` are the change of the objective [EUR] with the bound of every
+    row and of every column.
     """
 
     values: FloatArray
@@ -142,12 +128,7 @@ class LpSolution:
 class LpSolver:
     """A linear model in HiGHS, which keeps its basis between runs.
 
-    Parameters
-    ----------
-    basis
-        Initial basis; HiGHS repairs an incomplete one.
-    time_limit
-        Time limit of one run. [s]
+    HiGHS repairs an incomplete initial ``basis``. ``time_limit`` applies to one run. [s]
     """
 
     def __init__(

@@ -37,17 +37,7 @@ MIP_OPTIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerSolution:
-    """Integer values of a solution.
-
-    Attributes
-    ----------
-    columns, values
-        Integer columns and their values.
-    objective
-        Objective with them. [EUR]
-    gap
-        Largest share of it that better integers could save. [1]
-    """
+    """Values of integer columns, the objective with them [EUR], and the relative gap. [1]"""
 
     columns: IntArray
     values: FloatArray
@@ -146,16 +136,10 @@ SEGMENT_SEARCH_TIME_LIMIT_S: Final = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentChoice:
-    """Columns for which one of several segments is chosen in each step.
+    """Columns, ``(step, column)``, for which one of several segments is chosen in each step.
 
-    Attributes
-    ----------
-    columns
-        Columns, ``(step, column)``.
-    low, high
-        Their bounds with each segment, ``(segment, step, column)``.
-    initial
-        Initial segment of each step, ``(step,)``.
+    ``low`` and ``high`` are their bounds with each segment, ``(segment, step, column)``;
+    ``initial`` is the segment to start from, ``(step,)``.
     """
 
     columns: IntArray

@@ -90,18 +90,8 @@ type BidMoves = Callable[[BidSolution], Iterator[BidMove]]
 
 @dataclass(frozen=True, kw_only=True)
 class BidBlocks:
-    """Offer of a product by blocks.
-
-    Attributes
-    ----------
-    columns
-        Columns of the offer, ``(time,)``.
-    block
-        Number of the block of each interval, ``(time,)``.
-    max_offer
-        Largest offer, ``(time,)``. [MW]
-    cost
-        Cost of an offer in the objective, ``(time,)``. [EUR MW-1]
+    """Offer of a product: ``columns``, number of the ``block``, ``max_offer`` [MW] and cost in the
+    objective [EUR MW-1] of each interval, ``(time,)``.
     """
 
     product: ReserveProduct

@@ -23,18 +23,11 @@ UNIT_TOLERANCE: Final = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class FixedSegments:
-    """Columns of one owner that are fixed, and their segment in each interval.
+    """Columns of one owner that are fixed, and their segment in each interval of ``steps``.
 
-    Attributes
-    ----------
-    names
-        Variables: one per segment, or one whose last axis are the segments.
-    steps, segment
-        Intervals, and the segment of each.
-    width
-        Lengths of the segments, ``(step, segment)``. [MW]
-    is_ordered
-        Whether segments are filled in order; otherwise they exclude one another.
+    ``names`` has one variable per segment, or one whose last axis are the segments. ``width`` has
+    their lengths, ``(step, segment)`` [MW]. Ordered segments are filled in order; others exclude
+    one another.
     """
 
     names: tuple[str, ...]

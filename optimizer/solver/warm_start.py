@@ -29,16 +29,9 @@ class SimplexBasis:
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStart:
-    """Start values for the next solve.
+    """Start values for the next solve: signature ``shape``, instants of the horizon, and basis.
 
-    Attributes
-    ----------
-    shape
-        Signature of the model.
-    instants
-        Instants of its horizon.
-    units, past_units
-        Bank -> units on in every interval, and in those before it.
+    ``units`` and ``past_units`` are the units on of each bank, in every interval and before.
     """
 
     shape: ModelSignature

@@ -40,15 +40,7 @@ COMPARED_VARIABLES: Final = ("electricity_price", "air_temperature")
 
 @dataclass(frozen=True, kw_only=True)
 class HedgedDecision:
-    """A decision with scenarios.
-
-    Attributes
-    ----------
-    decision
-        The decision; its explanation contains the summary of the scenarios.
-    warm_start
-        Start values of the next stochastic solve.
-    """
+    """A decision with scenarios, and start values of the next stochastic solve."""
 
     decision: Decision
     warm_start: WarmStart | None
@@ -65,29 +57,13 @@ def decide_with_scenarios(
 ) -> HedgedDecision:
     """Return a decision whose first stage is optimal over scenarios.
 
-    Parameters
-    ----------
-    problem
-        The problem with the forecast.
-    scenarios
-        Its scenarios; with fewer than two the forecast alone is used.
-    previous
-        The decision in force.
-    warm_start
-        Start values of the last stochastic solve.
-    export
-        File for the linear model of the plan.
-
-    Returns
-    -------
-    HedgedDecision
-        If no first stage is feasible for all scenarios, or its plan is not safe, the decision for
-        the forecast alone, marked as degraded.
+    With fewer than two scenarios the forecast alone is used. So it is, marked as degraded, if no
+    first stage is feasible for all scenarios, or its plan is not safe.
 
     Raises
     ------
     NoScheduleError
-        If that is infeasible too.
+        If the plan for the forecast is infeasible too.
     SolverError
         If the solver fails there too.
     """

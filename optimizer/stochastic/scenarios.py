@@ -30,15 +30,7 @@ PROBABILITY_TOLERANCE: Final = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioProblem:
-    """One scenario.
-
-    Attributes
-    ----------
-    problem
-        The problem if the scenario were known.
-    name
-        Name for people.
-    """
+    """One scenario: the problem if it were known, its probability and its name."""
 
     problem: Problem
     probability: float
@@ -158,22 +150,12 @@ def generate_scenarios(
     count: int = DEFAULT_SCENARIO_COUNT,
     seed: int = 0,
 ) -> list[ScenarioProblem]:
-    """Return the scenarios of a problem.
+    """Return at most ``count`` scenarios of a problem.
 
     Each scenario has the forecast errors of one past moment, and the arrivals of the days after it;
-    if those are no longer stored, of other days, drawn with ``seed``.
-
-    Parameters
-    ----------
-    record
-        Series of the site; unpublished values are not used.
-    past
-        Arrivals of the two weeks before.
-    errors
-        Errors of past forecasts, reused between problems.
-    count
-        Largest number of scenarios, selected by work from :data:`DRAWS_PER_SCENARIO` times as
-        many that differ in prices and weather. [1]
+    if those are no longer stored, of other days, drawn with ``seed``. Scenarios are selected by
+    work from :data:`DRAWS_PER_SCENARIO` times as many that differ in prices and weather. ``past``
+    are the arrivals of the two weeks before; unpublished values of ``record`` are not used.
     """
     site, axes = problem.site, _axes(problem)
     now = queue.instant
@@ -294,16 +276,8 @@ def reduce_scenarios(
     [1]
 
     The scenario with the most work represents itself, because a plan must survive bursts. The
-    others are grouped by rank, and the one nearest to its group's mean represents it.
-
-    Parameters
-    ----------
-    work
-        Work of each scenario. [any unit]
-    probability
-        Probability of each; their sum is 1. [1]
-    count
-        Largest number of representatives, at least two. [1]
+    others are grouped by rank, and the one nearest to its group's mean represents it. There are at
+    most ``count`` representatives, at least two. [1]
     """
     order = np.argsort(work, kind="stable")
     if len(order) <= count:
@@ -324,15 +298,11 @@ MIN_SCENARIOS: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioInputs:
-    """Information from which scenarios are drawn. The service process holds it, so it loads no
-    solver.
+    """Information from which scenarios are drawn; ``past`` are the arrivals of the two weeks
+    before.
 
-    Attributes
-    ----------
-    record
-        Series of the site; unpublished values are not used.
-    past
-        Arrivals of the two weeks before.
+    The service process holds it, so it loads no solver. Unpublished values of ``record`` are not
+    used.
     """
 
     record: xr.Dataset

@@ -92,19 +92,11 @@ def solve_two_stage(
     given: Mapping[str, FloatArray] | None = None,
     warm_start: WarmStart | None = None,
 ) -> TwoStageSolution:
-    """Return the best first-stage decisions over scenarios.
+    """Return the best first-stage decisions over scenarios; ``now`` is the length of the first
+    stage. [h]
 
     The programme is linear: units are fractional and waste is allowed. The plan with this first
-    stage decides both exactly.
-
-    Parameters
-    ----------
-    now
-        Length of the first stage; 0 for known scenarios. [h]
-    given
-        Fixed first stage, as :attr:`TwoStageSolution.first_stage`.
-    warm_start
-        Start values of the last solve.
+    stage decides both exactly. ``given`` is a fixed first stage of another solution.
 
     Raises
     ------

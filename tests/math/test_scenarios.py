@@ -150,7 +150,7 @@ def test_cases_must_belong_together():
     where = site()
     one = problem(where, outlook([10.0]))
     other = problem(where, outlook([10.0, 20.0]))
-    with pytest.raises(ProblemError, match="scenarios, probability = 1.1"):
+    with pytest.raises(ProblemError, match=r"scenarios, probability = 1\.1"):
         solve_two_stage(cases([one, one], (0.5, 0.6)))
     with pytest.raises(ProblemError, match="case 1, intervals: the intervals of case 0"):
         solve_two_stage(cases([one, other], (0.5, 0.5)))

@@ -124,7 +124,7 @@ def test_curves_laid_at_once_are_those_of_each(choice):
 
 @pytest.mark.parametrize("share", [0.0, 0.6, 1.0])
 def test_a_machine_gives_all_that_it_may_be_asked_for(share):
-    """Proves: full segments break no secant cut, and a site whose service takes all racks has a plan.
+    """Proves: full segments keep the cut, and a site whose service takes all racks has a plan.
 
     Sensitivity: the cut was that of all that a machine bears; where the range begins high, it cut
     up to a third of it off.

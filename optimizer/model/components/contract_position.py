@@ -47,16 +47,7 @@ LIMIT_ACCOUNTS: Final = frozenset({"targets", "budgets"})
 class ContractPositionSignature:
     """Everything about an obligation that decides its rows and columns.
 
-    Attributes
-    ----------
-    quantity
-        The flow that is summed.
-    grid
-        Block of the grid connection.
-    windows
-        Number of windows; 0 where each interval is one.
-    has_intraday
-        Whether energy can still be bought and sold.
+    ``grid`` is the block of the connection. There are no ``windows`` where each interval is one.
     """
 
     quantity: ObligationQuantity

@@ -62,16 +62,8 @@ from twin.relations import NO_PEAK, DemandCharge, DemandChargeTerms
 class DemandChargeSignature:
     """Everything about a demand charge that decides its rows and columns.
 
-    Attributes
-    ----------
-    owner
-        Exchange whose import is charged.
-    name
-        ``peak``, ``excess`` or ``band``.
-    peaks
-        Number of billing periods.
-    has_root_sum_square
-        Whether some periods may use the root of the sum of squares.
+    ``name`` is ``peak``, ``excess`` or ``band``; ``peaks`` is the number of billing periods, some
+    of which may use the root of the sum of squares.
     """
 
     owner: str
@@ -164,15 +156,8 @@ QUARTER_HOURS_PER_HOUR: Final = 4.0
 def root_sum_square_parameters(
     terms: DemandChargeTerms, hours: FloatArray, *, running_peak: float
 ) -> Mapping[str, FloatArray]:
-    """Return the parameter values of the roots, with the hours of the intervals and the peak so
-    far.
-
-    Parameters
-    ----------
-    hours
-        Lengths of the intervals. [h]
-    running_peak
-        Peak of the billing period before the horizon. [MW]
+    """Return the parameter values of the roots, from lengths of intervals [h] and running peak
+    [MW].
     """
     peaks = np.arange(len(terms.price))
     member = (terms.peak_index[:, None] == peaks) & terms.is_root_sum_square

@@ -118,17 +118,7 @@ def add_ramp_limit(block: pyo.Block, steps: tuple[int, ...], *, assembler: Model
 
 @dataclass(frozen=True, kw_only=True)
 class ImportExportSignature:
-    """Everything about an exchange that decides its rows and columns.
-
-    Attributes
-    ----------
-    account
-        Account of the fees.
-    has_price, has_carbon
-        Whether the outlook has a price and a carbon intensity for it.
-    ramp_intervals
-        Intervals with a ramp limit.
-    """
+    """Everything about an exchange that decides its rows and columns; ``account`` pays the fees."""
 
     carrier: str
     account: str

@@ -75,12 +75,7 @@ from twin.workload.queue import RackPool
 class MigrationSignature:
     """Everything about the routes of a site that decides its rows and columns.
 
-    Attributes
-    ----------
-    starts
-        First interval of every block of time.
-    outgoing, incoming
-        Cohorts that may leave, and cohorts that come in.
+    ``starts`` are the first intervals of the blocks of time.
     """
 
     migration_routes: int
@@ -400,12 +395,7 @@ def _interval_mean(at_edges: FloatArray) -> FloatArray:
 class MigrationBalanceSignature:
     """Everything about the routes of a fleet that decides its rows.
 
-    Attributes
-    ----------
-    sites
-        Names of the sites; the block ``migration`` of each has the same blocks of time and routes.
-    starts
-        First interval of every block of time.
+    The block ``migration`` of each site has the same blocks of time and routes.
     """
 
     sites: tuple[str, ...]

@@ -37,14 +37,8 @@ from twin.weather import Weather
 
 @dataclass(frozen=True, kw_only=True)
 class ReserveHeadroomSignature:
-    """Everything about the headroom that decides its rows.
-
-    Attributes
-    ----------
-    grid
-        Block of the grid connection.
-    feeders
-        Blocks of the machines that feed the bus.
+    """Everything about the headroom that decides its rows: blocks of the connection and the
+    feeders.
     """
 
     grid: str

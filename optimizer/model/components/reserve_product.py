@@ -54,10 +54,7 @@ from twin.relations import Store
 class ReserveProductSignature:
     """Everything about a reserve product that decides its rows and columns.
 
-    Attributes
-    ----------
-    goes_up, goes_down
-        Whether its activation lowers net import, and whether it raises it.
+    Activation of an upward product lowers net import, that of a downward product raises it.
     """
 
     product: str
@@ -134,12 +131,8 @@ def _covered(assembler: ModelAssembler, product: str, upwards: bool) -> Any:
 class ReserveEligibility:
     """The products that a provider may hold.
 
-    Attributes
-    ----------
-    window
-        Intervals that an activation can overlap. [1]
-    ending_count
-        Moments of an interval at which an activation can end. [1]
+    ``window`` is the number of intervals that an activation can overlap, ``ending_count`` the
+    number of moments of an interval at which it can end. [1]
     """
 
     products: tuple[str, ...] = ()

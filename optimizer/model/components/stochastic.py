@@ -38,18 +38,10 @@ from optimizer.model.assembler import ModelAssembler, add_param, add_var
 
 @dataclass(frozen=True, kw_only=True)
 class NonanticipativitySignature:
-    """First-stage decisions, which are equal in all scenarios.
+    """First-stage decisions, which are equal in all scenarios, by their blocks.
 
-    Attributes
-    ----------
-    scenarios
-        Blocks of the scenarios.
-    steps
-        Number of first-stage intervals.
-    stores
-        Stores with equal levels.
-    cohorts
-        Positions of the cohorts with equal racks: those of jobs that have arrived.
+    In the first ``steps`` intervals ``stores`` have equal levels, and ``cohorts`` equal racks: the
+    positions of jobs that have arrived.
     """
 
     scenarios: tuple[str, ...]
@@ -60,16 +52,9 @@ class NonanticipativitySignature:
 
 @dataclass(frozen=True, kw_only=True)
 class CvarSignature:
-    """CVaR of the cost over scenarios.
+    """CVaR over scenarios, paid by ``account``, of the weighted sum of ``accounts``.
 
-    Attributes
-    ----------
-    scenarios
-        Blocks of the scenarios.
-    account
-        Account of the CVaR.
-    accounts
-        Accounts whose weighted sum is the cost; missing ones count as zero.
+    Accounts that a scenario lacks count as zero.
     """
 
     scenarios: tuple[str, ...]

@@ -55,14 +55,8 @@ from twin.relations import Store
 class StorageSignature:
     """Everything about a store that decides its rows and columns.
 
-    Attributes
-    ----------
-    reserves
-        Reserves that it may provide.
-    starts_outside_window
-        Whether the initial level lies outside the window.
-    needs_taper_limit
-        Whether the taper near an end of its window would exceed the ramp of the connection.
+    ``needs_taper_limit`` tells whether the taper near an end of its window would exceed the ramp of
+    the connection.
     """
 
     carrier: str

@@ -65,15 +65,7 @@ INTEGER_HORIZON_H: Final = 24.0
 class UnitCommitmentSignature:
     """Everything about a bank of units that decides its rows and columns.
 
-    Attributes
-    ----------
-    lead
-        Carrier that an excess unit draws.
-    integer_intervals
-        Intervals in which units are integer.
-    min_up_intervals, min_down_intervals, min_restart_intervals
-        Intervals that a unit stays on or off at least, and between two of its starts; 1 without a
-        minimum.
+    ``lead`` is the carrier that an excess unit draws. A minimum of one interval is no minimum.
     """
 
     lead: str

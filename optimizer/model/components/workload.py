@@ -107,17 +107,9 @@ type CohortGroups = tuple[tuple[int, ...], ...]
 class WorkloadSignature:
     """Everything about the work of a site that decides its rows and columns.
 
-    Attributes
-    ----------
-    carriers
-        Inputs of racks: electricity and cooling.
-    reserves
-        Reserves that work may provide.
-    outgoing
-        Cohorts that may leave the site; :mod:`optimizer.model.components.migration` writes their
-        progress.
-    preemptible
-        Cohorts of the kinds with pause loss.
+    ``carriers`` are electricity and cooling. ``outgoing`` cohorts may leave the site;
+    :mod:`optimizer.model.components.migration` writes their progress. ``preemptible`` are the
+    cohorts of kinds with pause loss.
     """
 
     cohorts: int
