@@ -65,8 +65,8 @@ class CurveSamples:
             _unique_intervals(*ends, weather) if setpoints is None else (slice(None),) * 2
         )
         outputs = _between(SAMPLE_POINTS, *(end[first] for end in ends))
-        draws = _drawn(convert.with_set_points(setpoints), outputs, weather.select(first))
-        every = {carrier: drawn[:, inverse] for carrier, drawn in draws.items()}
+        draws = _draws(convert.with_set_points(setpoints), outputs, weather.select(first))
+        every = {carrier: draw[:, inverse] for carrier, draw in draws.items()}
         return cls(outputs=outputs[:, inverse], draws=every)
 
     @classmethod
@@ -115,7 +115,7 @@ def _between(shares: FloatArray, low: FloatArray, high: FloatArray) -> FloatArra
     return np.asarray(low + shares[:, None] * (high - low))
 
 
-def _drawn(convert: Convert, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
+def _draws(convert: Convert, outputs: FloatArray, weather: Weather) -> dict[str, FloatArray]:
     """Return the draws at outputs: carrier -> ``(sample, time)``."""
     draws = convert.physics(outputs, weather).inputs
     return {carrier: np.broadcast_to(draws[carrier], outputs.shape) for carrier in convert.inputs}
@@ -155,11 +155,11 @@ def operating_ranges(
         draws = samples[0].draws
         if is_varied:
             varied |= set(convert.inputs)
-            draws = _drawn(
+            draws = _draws(
                 convert.with_set_points(setpoints), _between(_PROBE_POINTS, low, high), weather
             )
-        for carrier, drawn in draws.items():
-            demand[carrier] += np.stack([drawn.min(axis=0), drawn.max(axis=0)])
+        for carrier, draw in draws.items():
+            demand[carrier] += np.stack([draw.min(axis=0), draw.max(axis=0)])
     return found
 
 

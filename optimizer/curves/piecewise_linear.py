@@ -163,15 +163,15 @@ def _fit_range(carrier: str, samples: CurveSamples) -> ConvexSegments:
     at = np.take_along_axis(grid, places, axis=0)
     width = np.diff(at, axis=0)
     offset, slope, mean, error = {}, {}, {}, {}
-    for drawn, curve in samples.draws.items():
-        ends = np.take_along_axis(hull if drawn == carrier else curve, places, axis=0)
+    for input_carrier, curve in samples.draws.items():
+        ends = np.take_along_axis(hull if input_carrier == carrier else curve, places, axis=0)
         rise = np.diff(ends, axis=0) / np.maximum(width, MIN_OUTPUT_RANGE_MW)
         lines = ends[0] + rise[0] * (grid - at[0])
         for place, bend in zip(range(1, len(rise)), np.diff(rise, axis=0), strict=True):
             lines += bend * np.maximum(grid - at[place], 0.0)
-        lift, error[drawn] = _upper_bound_shift(grid, curve, lines)
-        slope[drawn], offset[drawn] = rise.T, ends[0] + lift
-        mean[drawn] = (ends[-1] - ends[0]) / np.maximum(at[-1] - at[0], MIN_OUTPUT_RANGE_MW)
+        lift, error[input_carrier] = _upper_bound_shift(grid, curve, lines)
+        slope[input_carrier], offset[input_carrier] = rise.T, ends[0] + lift
+        mean[input_carrier] = (ends[-1] - ends[0]) / np.maximum(at[-1] - at[0], MIN_OUTPUT_RANGE_MW)
     return ConvexSegments(
         low=at[0], width=width.T, offset=offset, slope=slope, mean_slope=mean, error=error
     )

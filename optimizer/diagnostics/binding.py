@@ -137,10 +137,10 @@ def _over_time(
 ) -> Iterator[tuple[PricedLimit, FloatArray]]:
     """Yield the limits that people set, each with its dual in every interval."""
     for one in priced_limits(limit_duals(solution, schedule)):
-        place = {"owner": one.owner, "word": one.row}
-        share = planned_share(solution.data, **place)
-        over = duals_by_interval(share * one.duals, solution.data, **place)
-        for label, at in split_by_period(one.label, solution.data, **place):
+        key = {"owner": one.owner, "row": one.row}
+        share = planned_share(solution.data, **key)
+        over = duals_by_interval(share * one.duals, solution.data, **key)
+        for label, at in split_by_period(one.label, solution.data, **key):
             yield replace(one, label=label), np.where(at, over, 0.0)
 
 
@@ -169,8 +169,8 @@ def limit_duals(solution: Solution, schedule: xr.Dataset) -> dict[str, FloatArra
     }
     for owner, curve in solution.data.curves.items():
         prices = np.where(is_last_segment(curve.width), solution.duals[f"{owner}.segment"], 0.0)
-        word = "heat_taken" if owner in pumps else "capacity"
-        found[f"{owner}.{word}"] = prices[:, -1]
+        row = "heat_taken" if owner in pumps else "capacity"
+        found[f"{owner}.{row}"] = prices[:, -1]
     return found
 
 
@@ -188,15 +188,15 @@ def is_last_segment(width: FloatArray) -> BoolArray:
 def priced_limits(duals: Mapping[str, FloatArray]) -> Iterator[PricedLimit]:
     """Yield the limits that have a label."""
     for name, prices in duals.items():
-        owner, _, word = name.partition(".")
-        if word not in ROW_LABELS or not prices.size:
+        owner, _, row = name.partition(".")
+        if row not in ROW_LABELS or not prices.size:
             continue
-        over = np.maximum(-prices, 0.0) if word in UPPER_BOUND_COLUMNS else np.abs(prices)
-        yield PricedLimit(owner=owner, row=word, label=ROW_LABELS[word], is_low=False, duals=over)
-        if word in LOWER_BOUND_LABELS:
+        over = np.maximum(-prices, 0.0) if row in UPPER_BOUND_COLUMNS else np.abs(prices)
+        yield PricedLimit(owner=owner, row=row, label=ROW_LABELS[row], is_low=False, duals=over)
+        if row in LOWER_BOUND_LABELS:
             over = np.maximum(prices, 0.0)
             yield PricedLimit(
-                owner=owner, row=word, label=LOWER_BOUND_LABELS[word], is_low=True, duals=over
+                owner=owner, row=row, label=LOWER_BOUND_LABELS[row], is_low=True, duals=over
             )
 
 
@@ -216,15 +216,15 @@ NEXT_PERIOD_LABEL: Final = "peak of the billing period after it"
 
 
 def split_by_period(
-    label: str, data: ModelData, *, owner: str, word: str
+    label: str, data: ModelData, *, owner: str, row: str
 ) -> Iterator[tuple[str, BoolArray]]:
     """Yield labels of rows with their intervals: one for each billing period, else one for all."""
-    if word not in DEMAND_CHARGE_ROWS:
+    if row not in DEMAND_CHARGE_ROWS:
         yield label, np.ones(len(data.hours), dtype=bool)
         return
     periods = _period_of_intervals(data, owner)
     for period in np.unique(periods[periods != NO_PEAK]).tolist():
-        is_later = word == "below_peak" and period > 0
+        is_later = row == "below_peak" and period > 0
         yield NEXT_PERIOD_LABEL if is_later else label, periods == period
 
 
@@ -246,19 +246,19 @@ def owner_of_block(block: str) -> str:
     return block
 
 
-def duals_by_interval(prices: FloatArray, data: ModelData, *, owner: str, word: str) -> FloatArray:
+def duals_by_interval(prices: FloatArray, data: ModelData, *, owner: str, row: str) -> FloatArray:
     """Return the largest dual of a limit in each interval, ``(time,)``; 0 where it has no row.
 
     ``prices`` has the duals of its rows or columns by interval, instant or window.
     """
     each, steps = prices.reshape(len(prices), -1).max(axis=1), len(data.hours)
-    if (windows := _window_of_intervals(data, owner, word)) is not None:
+    if (windows := _window_of_intervals(data, owner, row)) is not None:
         return np.where(windows >= 0, each[np.maximum(windows, 0)], 0.0)
     found = np.zeros(steps)
-    if word in RAMP_ROWS:
+    if row in RAMP_ROWS:
         steep = ramp_limited_intervals(find_exchange(data, owner), data.problem)
         at = np.array([t for t in steep if t > 0], dtype=np.intp)
-    elif word in NEAR_TERM_ROWS or word.startswith("first"):
+    elif row in NEAR_TERM_ROWS or row.startswith("first"):
         at = np.arange(len(each))
     else:
         # rows of later intervals and of instants end with the last one; earlier ones are given,
@@ -273,28 +273,26 @@ def find_exchange(data: ModelData, owner: str) -> Exchange:
     return next(one for one in data.problem.site.exchanges if one.owner == owner)
 
 
-def find_obligation(data: ModelData, owner: str, word: str) -> Obligation | None:
+def find_obligation(data: ModelData, owner: str, row: str) -> Obligation | None:
     """Return the obligation of a row, if it is one."""
-    if word != "obligation":
+    if row != "obligation":
         return None
     return next(one for one in data.problem.site.obligations if one.owner == owner)
 
 
-def planned_share(data: ModelData, *, owner: str, word: str) -> float:
+def planned_share(data: ModelData, *, owner: str, row: str) -> float:
     """Return the share of a limit that a plan may use; the rest is margin. [1]"""
     margins = data.problem.margins
-    if word in PEAK_ROWS:
+    if row in PEAK_ROWS:
         return 1.0 - margins.peak
-    if word in {"import_power", "export_power"}:
+    if row in {"import_power", "export_power"}:
         return 1.0 if find_exchange(data, owner).availability_variable else 1.0 - margins.power
-    return (
-        1.0 - margins.power if word in {"capacity", "import_headroom", "export_headroom"} else 1.0
-    )
+    return 1.0 - margins.power if row in {"capacity", "import_headroom", "export_headroom"} else 1.0
 
 
-def _window_of_intervals(data: ModelData, owner: str, word: str) -> np.ndarray | None:
+def _window_of_intervals(data: ModelData, owner: str, row: str) -> np.ndarray | None:
     """Return the window of each interval, if an obligation is summed over windows."""
-    obligation = find_obligation(data, owner, word)
+    obligation = find_obligation(data, owner, row)
     if obligation is None or not obligation.min_windows:
         return None
     return obligation.terms(data.problem.outlook).window_index.astype(np.intp)

@@ -239,11 +239,11 @@ def _delay(now: _KindWork, was: _KindWork, moved: FloatArray) -> str:
 
 def _difference(word: str, value: float) -> str:
     """Return the difference of a mean with its unit, as text."""
-    called, unit = (
+    label, unit = (
         _VARIABLE_LABELS.get(word, word.replace("_", " ")),
         variable_definition(word).unit,
     )
-    return f"{called} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
+    return f"{label} {value:+,.2f} {'K' if unit == 'degC' else format_unit(unit)}"
 
 
 _VARIABLE_LABELS: Final = {"work_most": "work that can be done"}
@@ -263,11 +263,11 @@ def reserve_messages(solution: Solution, schedule: xr.Dataset) -> tuple[str, ...
 def _lines(solution: Solution, schedule: xr.Dataset, product: ReserveProduct) -> Iterator[str]:
     part = schedule.sel(product=product.name)
     words = ("capacity", "shortfall", "held", "price", "excused")
-    capacity, short, sold, price, called = (part[f"reserve_{word}"].to_numpy() for word in words)
+    capacity, short, sold, price, activated = (part[f"reserve_{word}"].to_numpy() for word in words)
     edges, hours = schedule["instant"].to_numpy(), schedule["duration"].to_numpy()
     costs = _marginal(solution, product)
     changes = np.any(
-        np.abs(np.diff([capacity, short, sold, price, called], axis=1)) > CAPACITY_TOLERANCE_MW,
+        np.abs(np.diff([capacity, short, sold, price, activated], axis=1)) > CAPACITY_TOLERANCE_MW,
         axis=0,
     )
     starts = np.flatnonzero(np.concatenate([[True], starts_block(product, edges)[1:-1] | changes]))
@@ -277,8 +277,8 @@ def _lines(solution: Solution, schedule: xr.Dataset, product: ReserveProduct) ->
         span = slice(begin, end)
         time = f"{format_minute(edges[begin])} to {format_minute(edges[end])}"
         is_sold = sold[begin] > CAPACITY_TOLERANCE_MW
-        if called[begin] > CAPACITY_TOLERANCE_MW:
-            yield f"{product.name}: {called[begin]:.4g} MW called, or recovering, from {time}"
+        if activated[begin] > CAPACITY_TOLERANCE_MW:
+            yield f"{product.name}: {activated[begin]:.4g} MW called, or recovering, from {time}"
         if capacity[begin] > CAPACITY_TOLERANCE_MW:
             first = first if is_sold else min(first, edges[begin])
             if not is_sold and edges[begin] - first >= DETAILED_PERIOD:

@@ -200,25 +200,25 @@ def _service_draw(data: ModelData, short: CarrierShortage) -> float:
     """Return the draw of a carrier per MW of inference, by mean slopes. [1]"""
     each = delivered_cost({short.carrier: 1.0}, data.problem, data.curves)
     works = data.problem.site.flexible_loads
-    drawn = sum(each.get(carrier, 0.0) * share for carrier, share in carrier_shares(works).items())
-    return max(drawn, SHORTAGE_TOLERANCE_MW)
+    draw = sum(each.get(carrier, 0.0) * share for carrier, share in carrier_shares(works).items())
+    return max(draw, SHORTAGE_TOLERANCE_MW)
 
 
 def _is_small(data: ModelData, short: CarrierShortage) -> bool:
     """Return whether inference draws far more of a carrier than its shortage."""
     pool = RackPool.from_site(data.problem.site)
-    drawn = (
+    draw = (
         _service_draw(data, short) * float(pool.power_above_idle(1.0)) * data.problem.service_racks
     )
-    return bool((short.power <= np.maximum(SERVICE_SHARE * drawn, SHORTAGE_TOLERANCE_MW)).all())
+    return bool((short.power <= np.maximum(SERVICE_SHARE * draw, SHORTAGE_TOLERANCE_MW)).all())
 
 
 def _has_a_plan_without_service(data: ModelData) -> bool:
     """Return whether a plan without inference is feasible, at any cost."""
     outlook = data.problem.outlook
     idle = outlook.assign(service_racks=0.0 * outlook["service_racks"])
-    asked = replace(data.problem, outlook=variables.tag_dataset(idle))
-    other = replace(build_model_data(asked), block=data.block)
+    idle_problem = replace(data.problem, outlook=variables.tag_dataset(idle))
+    other = replace(build_model_data(idle_problem), block=data.block)
     return is_feasible(compile_model(signature_of(other)).arrays(parameter_values(other)))
 
 

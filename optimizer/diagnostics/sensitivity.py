@@ -227,7 +227,7 @@ def plan_limits(
             continue
         for label, bound in _sides(one, sensitivity_model, solution=solution):
             units[label] = _unit(one, solution.data)
-            share = planned_share(solution.data, owner=one.owner, word=one.row)
+            share = planned_share(solution.data, owner=one.owner, row=one.row)
             bounds.setdefault(label, []).append(bound.scaled(share))
             found.add((bound.name, bound.is_low))
     limits = (
@@ -256,9 +256,9 @@ def _binds(
             if sensitivity_model.is_row(bound.name)
             else duals * (1.0 if bound.is_low else -1.0)
         )
-        owner, _, word = bound.name.partition(".")
+        owner, _, row = bound.name.partition(".")
         prices = np.where(bound.share(duals.shape) > 0.0, np.maximum(gain, 0.0), 0.0)
-        found |= duals_by_interval(prices, solution.data, owner=owner, word=word) > MIN_DUAL_EUR
+        found |= duals_by_interval(prices, solution.data, owner=owner, row=row) > MIN_DUAL_EUR
     return found
 
 
@@ -279,7 +279,7 @@ def _sides(
     """Yield the label of a limit and its bounds; a peak for each billing period."""
     name, inputs = f"{one.owner}.{one.row}", solution.data
     if one.row == "below_peak":
-        for label, counts in split_by_period(one.label, inputs, owner=one.owner, word=one.row):
+        for label, counts in split_by_period(one.label, inputs, owner=one.owner, row=one.row):
             yield limit_label(one.owner, label), RelaxableBound(name=name, scale=counts)
         return
     obligation = find_obligation(inputs, one.owner, one.row)

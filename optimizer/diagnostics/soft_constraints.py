@@ -79,8 +79,8 @@ def _obligation_violation(
     problem = solution.data.problem
     terms = obligation.terms(problem.outlook)
     above, below = (
-        np.where(terms.is_binding, solution.values[f"{obligation.owner}.{way}"], 0.0)
-        for way in ("above", "below")
+        np.where(terms.is_binding, solution.values[f"{obligation.owner}.{direction}"], 0.0)
+        for direction in ("above", "below")
     )
     above, below = np.maximum(above - below, 0.0), np.maximum(below - above, 0.0)
     hard = np.isinf(terms.price_above)
@@ -141,12 +141,12 @@ def _connection_limit(solution: Solution) -> Iterator[SoftConstraintViolation]:
         return
     grid, time = problem.site.grid.name, problem.outlook["time"].to_numpy()
     imported = solution.values[f"{grid}.import_power"][off]
-    beyond = np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0)
+    excess = np.maximum(imported - problem.series(IMPORT_LIMIT)[off], 0.0)
     yield SoftConstraintViolation(
         target=f"external import limit of the connection ({grid})",
         first=time[off[0]],
         last=time[off[-1]],
-        above=float(beyond.max()),
+        above=float(excess.max()),
         below=0.0,
         unit="MW",
         cost=0.0,
@@ -164,13 +164,13 @@ def _soc_return(solution: Solution) -> Iterator[SoftConstraintViolation]:
                 problem.outlook["time"].to_numpy(),
                 problem.initial_level(store) < store.min_level,
             )
-            most = float(distance.max())
+            largest = float(distance.max())
             yield SoftConstraintViolation(
                 target=f"return of the store to its window ({store.owner})",
                 first=time[off[0]],
                 last=time[off[-1]],
-                above=0.0 if is_below else most,
-                below=most if is_below else 0.0,
+                above=0.0 if is_below else largest,
+                below=largest if is_below else 0.0,
                 unit="MWh",
                 cost=SOC_RETURN_PENALTY_EUR_PER_MWH_H
                 * float(problem.hours @ distance)

@@ -140,5 +140,5 @@ def cvar(costs: FloatArray, probability: FloatArray, level: float) -> float:
     order = np.argsort(costs)
     reached = np.cumsum(probability[order]) >= level - 1e-12
     threshold = costs[order][np.argmax(reached)]
-    beyond = probability @ np.maximum(costs - threshold, 0.0)
-    return float(threshold + beyond / (1.0 - level))
+    excess = probability @ np.maximum(costs - threshold, 0.0)
+    return float(threshold + excess / (1.0 - level))

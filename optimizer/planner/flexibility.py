@@ -77,9 +77,9 @@ def estimate_flexibility(
     batteries = [store for store in site.stores if store.carrier == BATTERY_CARRIER]
     stored = [_battery(site, store, replay, profile, schedule=schedule) for store in batteries]
     works, lost = _work(site, schedule, outlook, profile)
-    nothing = np.zeros(len(profile.net))
-    given = sum((up for up, _ in stored), nothing)
-    taken = sum((down for _, down in stored), nothing)
+    zeros = np.zeros(len(profile.net))
+    given = sum((up for up, _ in stored), zeros)
+    taken = sum((down for _, down in stored), zeros)
     sold_up, sold_down = connection_headroom(site, schedule)
     falls, rises = (
         _minimum_over_offer(profile, profile.room_to_lower - sold_up),
@@ -107,9 +107,9 @@ def estimate_flexibility(
 def no_flexibility(schedule: xr.Dataset) -> xr.Dataset:
     """Return zero flexibility, in the form of :func:`estimate_flexibility`."""
     names = ("reserve_up_power", "reserve_down_power", "reserve_duration", "recovery_energy")
-    nothing = np.zeros(schedule.sizes["time"])
+    zeros = np.zeros(schedule.sizes["time"])
     return label_on_schedule(
-        schedule, dict.fromkeys((*names, "ramp_up_limit", "ramp_down_limit"), nothing)
+        schedule, dict.fromkeys((*names, "ramp_up_limit", "ramp_down_limit"), zeros)
     )
 
 
@@ -187,9 +187,9 @@ class NetImportProfile:
         return np.maximum(ramp - falls, 0.0), np.maximum(ramp - rises, 0.0)
 
 
-def _minimum_over_offer(profile: NetImportProfile, room: FloatArray) -> FloatArray:
+def _minimum_over_offer(profile: NetImportProfile, headroom: FloatArray) -> FloatArray:
     """Return the minimum over the hour that begins with each interval. [MW]"""
-    return np.array([room[profile.overlaps_offer(step)].min() for step in range(len(room))])
+    return np.array([headroom[profile.overlaps_offer(step)].min() for step in range(len(headroom))])
 
 
 def _battery(
@@ -207,7 +207,7 @@ def _battery(
     share = store.charge_limit / sum(
         s.charge_limit for s in site.stores if s.carrier == BATTERY_CARRIER
     )
-    spare, reserved = (
+    margin, reserved = (
         store.level_margin(site.margins.level),
         storage_headroom(site, schedule, store),
     )
@@ -219,14 +219,14 @@ def _battery(
     up = _sustainable_power(
         profile,
         can_give,
-        (level - store.min_level - spare - reserved.required_energy[1:])
+        (level - store.min_level - margin - reserved.required_energy[1:])
         * store.discharge_efficiency,
         won=regained * hours * store.charge_efficiency * store.discharge_efficiency,
     )
     down = _sustainable_power(
         profile,
         can_take,
-        (store.max_level - spare - level - reserved.required_room[1:]) / store.charge_efficiency,
+        (store.max_level - margin - level - reserved.required_room[1:]) / store.charge_efficiency,
         won=released * hours / (store.discharge_efficiency * store.charge_efficiency),
     )
     return up, down

@@ -201,12 +201,12 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
         np.stack([of(outlook, product) for product in products], axis=-1)
         for of in (contracts.sold_capacity, contracts.required_capacity)
     )
-    short = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
-    short = np.where(short > CAPACITY_TOLERANCE_MW, np.minimum(short, required), 0.0)
+    shortfall = np.stack([_column(solution, p, "shortfall") for p in products], axis=-1)
+    shortfall = np.where(shortfall > CAPACITY_TOLERANCE_MW, np.minimum(shortfall, required), 0.0)
     offered = np.stack(
         [p.sellable_capacity(_column(solution, p, "offered")) for p in products], axis=-1
     )
-    capacity = required - short + offered
+    capacity = required - shortfall + offered
     stored = np.stack([_battery_reserve(solution, p, batteries) for p in products], axis=1)
     worked = np.stack([_work_reserve(solution, p) for p in products], axis=1)
     provided = stored.sum(axis=-1) + worked.sum(axis=-1)
@@ -214,7 +214,7 @@ def add_reserve_variables(data: xr.Dataset, solution: Solution) -> xr.Dataset:
     price = np.stack([contracts.reserve_price(outlook, product) for product in products], axis=-1)
     by_product = {
         "reserve_capacity": capacity,
-        "reserve_shortfall": short,
+        "reserve_shortfall": shortfall,
         "reserve_held": required,
         "reserve_price": price,
         "reserve_excused": sold - required,
@@ -237,9 +237,9 @@ def _battery_reserve(
 ) -> FloatArray:
     """Return the capacity of a product that batteries provide, ``(time, battery)``. [MW]"""
     rows = np.zeros((len(solution.data.hours), len(batteries)))
-    for place, owner in enumerate(batteries):
-        rows[:, place] = _window(
-            solution, f"{owner}.{reserve_column(product.name)}", rows[:, place]
+    for column, owner in enumerate(batteries):
+        rows[:, column] = _window(
+            solution, f"{owner}.{reserve_column(product.name)}", rows[:, column]
         )
     return rows
 
@@ -247,10 +247,10 @@ def _battery_reserve(
 def _work_reserve(solution: Solution, product: ReserveProduct) -> FloatArray:
     """Return the capacity of a product that work provides, ``(time, cohort)``. [MW]"""
     cohorts = solution.data.problem.outlook.sizes["cohort"]
-    nothing = np.zeros((len(solution.data.hours), cohorts))
-    return _window(solution, f"work.{reserve_column(product.name)}", nothing)
+    zeros = np.zeros((len(solution.data.hours), cohorts))
+    return _window(solution, f"work.{reserve_column(product.name)}", zeros)
 
 
-def _window(solution: Solution, name: str, nothing: FloatArray) -> FloatArray:
+def _window(solution: Solution, name: str, zeros: FloatArray) -> FloatArray:
     """Return the values of the horizon, without past intervals in front."""
-    return np.maximum(solution.values.get(name, nothing)[-len(nothing) :], 0.0)
+    return np.maximum(solution.values.get(name, zeros)[-len(zeros) :], 0.0)

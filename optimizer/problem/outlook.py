@@ -147,7 +147,7 @@ def reserve_outlook(
     own. An interval with several blocks has their largest capacity. The horizon has whole
     quarter-hours.
     """
-    series = [word for word in RESERVE_SERIES if word in record]
+    series = [variable for variable in RESERVE_SERIES if variable in record]
     if not site.reserves or not series:
         return xr.Dataset()
     edges = interval_edges(axes)
@@ -158,14 +158,14 @@ def reserve_outlook(
     products = site.reserves.values()
     known = [_is_known(one, instants, now, foresight=foresight) for one in products]
     found = {}
-    for word in series:
+    for variable in series:
         columns = [
-            _AGGREGATIONS[word](
-                np.where(is_known, _values(record, word, one, rows), np.nan), places, one
+            _AGGREGATIONS[variable](
+                np.where(is_known, _values(record, variable, one, rows), np.nan), places, one
             )
             for one, is_known in zip(products, known, strict=True)
         ]
-        found[word] = (("time", "product"), np.stack(columns, axis=-1))
+        found[variable] = (("time", "product"), np.stack(columns, axis=-1))
     coords = {"time": axes["time"].to_numpy(), "product": list(site.reserves)}
     return variables.tag_dataset(xr.Dataset(found, coords=coords))
 
@@ -178,11 +178,13 @@ def _is_known(
     return ~is_gate_open(product, instants, now=now)
 
 
-def _values(record: xr.Dataset, word: str, product: ReserveProduct, rows: np.ndarray) -> FloatArray:
+def _values(
+    record: xr.Dataset, variable: str, product: ReserveProduct, rows: np.ndarray
+) -> FloatArray:
     """Return values of a product in some quarter-hours of the record; NaN where there are none."""
     values: FloatArray = np.full(len(rows), np.nan)
     if product.name in record["product"].to_numpy():
-        series = record[word].sel(product=product.name).to_numpy()
+        series = record[variable].sel(product=product.name).to_numpy()
         is_there = (rows >= 0) & (rows < len(series))
         values[is_there] = series[rows[is_there]]
     return values

@@ -158,10 +158,12 @@ class LpSolver:
         values = np.concatenate([found.col_value, found.row_value])
         low = np.concatenate([lp.col_lower_, lp.row_lower_])
         high = np.concatenate([lp.col_upper_, lp.row_upper_])
-        word = highspy.HighsBasisStatus
-        status = np.where(high - values < values - low, int(word.kUpper), int(word.kLower))
-        status[np.isinf(low) & np.isinf(high)] = int(word.kZero)
-        status[basic] = int(word.kBasic)
+        status_type = highspy.HighsBasisStatus
+        status = np.where(
+            high - values < values - low, int(status_type.kUpper), int(status_type.kLower)
+        )
+        status[np.isinf(low) & np.isinf(high)] = int(status_type.kZero)
+        status[basic] = int(status_type.kBasic)
         columns, rows = np.split(status.astype(np.int8), [lp.num_col_])
         return SimplexBasis(columns=columns, rows=rows)
 
@@ -280,10 +282,10 @@ class LpSolver:
 
 def slack_basis(arrays: ModelArrays) -> SimplexBasis:
     """Return the slack basis of a model: rows basic, columns at a bound."""
-    word = highspy.HighsBasisStatus
+    status_type = highspy.HighsBasisStatus
     return SimplexBasis(
-        columns=np.full(len(arrays.column_low), int(word.kLower), dtype=np.int8),
-        rows=np.full(len(arrays.row_low), int(word.kBasic), dtype=np.int8),
+        columns=np.full(len(arrays.column_low), int(status_type.kLower), dtype=np.int8),
+        rows=np.full(len(arrays.row_low), int(status_type.kBasic), dtype=np.int8),
     )
 
 

@@ -164,8 +164,8 @@ def solve_segment_mip(
     set_options(highs, SEGMENT_SEARCH_OPTIONS)
     check_status(highs.passModel(model), "passModel", may_warn=True)
     firsts = [_add_binaries(highs, choice) for choice in choices]
-    given = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])
-    found = run_mip(highs, given, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
+    start = np.concatenate([values, *(_one_hot(one.initial, one.low.shape[0]) for one in choices)])
+    found = run_mip(highs, start, time_limit=SEGMENT_SEARCH_TIME_LIMIT_S)
     if found is None:
         return None
     return [
@@ -246,10 +246,10 @@ def solve_unit_commitment(
         found = solve_mip(
             arrays, account_weights, begin=tried.values, time_limit=UNIT_SEARCH_TIME_LIMIT_S
         )
-        sought = None if found is None else _solve_with_units(arrays, solver, found.values)
+        searched = None if found is None else _solve_with_units(arrays, solver, found.values)
     except SolverError:  # a failed search keeps the plan that was tried
         return tried
-    return tried if sought is None or tried.objective < sought.objective else sought
+    return tried if searched is None or tried.objective < searched.objective else searched
 
 
 def _candidates(
@@ -285,9 +285,9 @@ def _rounded(arrays: ModelArrays, values: FloatArray) -> FloatArray:
         may_start = arrays.column_high[arrays.columns[f"{owner}{START_SUFFIX}"]][-len(on) :] > 0.0
         may_start[0] = True
         first = np.flatnonzero(may_start)
-        most = np.maximum.reduceat(np.ceil(on - UNIT_TOLERANCE), first)
+        peak_units = np.maximum.reduceat(np.ceil(on - UNIT_TOLERANCE), first)
         flat[arrays.columns[f"{owner}{ON_SUFFIX}"]] = np.repeat(
-            most, np.diff(np.append(first, len(on)))
+            peak_units, np.diff(np.append(first, len(on)))
         )
     return flat[arrays.is_integer]
 

@@ -201,14 +201,17 @@ def find_fixed_segments(
             steps = np.array(where[convert.owner])
             width = data.curves[convert.owner].width[steps]
             names: tuple[str, ...] = (f"{convert.owner}.segment",)
-            given = values[names[0]][steps].sum(axis=1)[:, None]
-            segment = segment_of(width, given)
+            output = values[names[0]][steps].sum(axis=1)[:, None]
+            segment = segment_of(width, output)
             yield FixedSegments(
                 names=names, steps=steps, segment=segment, width=width, is_ordered=True
             )
-    for owner, ways, gains, limits in _bidirectional(data):
+    for owner, directions, gains, limits in _bidirectional(data):
         if owner in where:
-            names, steps = tuple(f"{owner}.{way}" for way in ways), np.array(where[owner])
+            names, steps = (
+                tuple(f"{owner}.{direction}" for direction in directions),
+                np.array(where[owner]),
+            )
             width = np.broadcast_to(limits, (len(steps), 2))
             rise = stack_columns(names, values)[steps] @ gains
             segment = np.where(rise >= 0.0, 0, 1)
@@ -247,9 +250,12 @@ def net_import_export(arrays: ModelArrays, data: ModelData, lp_solution: LpSolut
     """
     values = lp_solution.values.copy()
     for exchange in bidirectional_exchanges(data.problem.site):
-        ways = [arrays.columns[f"{exchange.owner}.{way}_power"] for way in ("import", "export")]
-        both = np.minimum(values[ways[0]], values[ways[1]])
-        for places in ways:
+        directions = [
+            arrays.columns[f"{exchange.owner}.{direction}_power"]
+            for direction in ("import", "export")
+        ]
+        both = np.minimum(values[directions[0]], values[directions[1]])
+        for places in directions:
             values[places] -= both
     moved = values - lp_solution.values
     if not moved.any():
@@ -303,13 +309,16 @@ def find_waste(data: ModelData, values: Mapping[str, FloatArray]) -> dict[str, t
             MAX_WASTE_MW, MAX_WASTE_SHARE * curve.width.sum(axis=1)
         )
     for store in site.stores:
-        ways = values[f"{store.owner}.charge"], values[f"{store.owner}.discharge"]
-        found[store.owner] = np.minimum(*ways) > _simultaneous_tolerance(
+        directions = values[f"{store.owner}.charge"], values[f"{store.owner}.discharge"]
+        found[store.owner] = np.minimum(*directions) > _simultaneous_tolerance(
             store.charge_limit, store.discharge_limit
         )
     for exchange in bidirectional_exchanges(site):
-        ways = values[f"{exchange.owner}.import_power"], values[f"{exchange.owner}.export_power"]
-        found[exchange.owner] = np.minimum(*ways) > _simultaneous_tolerance(
+        directions = (
+            values[f"{exchange.owner}.import_power"],
+            values[f"{exchange.owner}.export_power"],
+        )
+        found[exchange.owner] = np.minimum(*directions) > _simultaneous_tolerance(
             exchange.import_limit, exchange.export_limit
         )
     return {owner: true_intervals(where) for owner, where in found.items() if where.any()}

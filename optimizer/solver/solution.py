@@ -72,8 +72,8 @@ class FixedSegments:
         """Return this with the segments of the present outputs; directions do not change."""
         if not self.is_ordered:
             return self
-        given = stack_columns(self.names, values)[self.steps].sum(axis=1)[:, None]
-        return replace(self, segment=segment_of(self.width, given))
+        output = stack_columns(self.names, values)[self.steps].sum(axis=1)[:, None]
+        return replace(self, segment=segment_of(self.width, output))
 
     def next_segments(self, values: Mapping[str, FloatArray], turn: int) -> SegmentNumbers:
         """Return the segments to try next: the neighbours of empty or full ones.
@@ -157,9 +157,9 @@ def stack_columns[T: np.generic](
     return np.stack([arrays[name] for name in names], axis=1)
 
 
-def segment_of(width: FloatArray, given: FloatArray) -> SegmentNumbers:
+def segment_of(width: FloatArray, output: FloatArray) -> SegmentNumbers:
     """Return the segment of an output above the lowest one, ``(step,)``."""
-    return np.asarray((np.cumsum(width, axis=1)[:, :-1] <= given).sum(axis=1))
+    return np.asarray((np.cumsum(width, axis=1)[:, :-1] <= output).sum(axis=1))
 
 
 def values_by_name(places: Mapping[str, IntArray], flat: FloatArray) -> dict[str, FloatArray]:

@@ -114,7 +114,7 @@ def _summarise(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) ->
 def _worst(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> Iterator[TailScenario]:
     """Yield the scenarios of the tail, the most expensive first."""
     means = _means(scenarios)
-    usual = {word: float(found.probability @ values) for word, values in means.items()}
+    usual = {name: float(found.probability @ values) for name, values in means.items()}
     order = np.argsort(-found.costs)
     before = np.cumsum(found.probability[order]) - found.probability[order]
     for share, i in list(zip(before, order.tolist(), strict=True))[:MAX_LISTED_SCENARIOS]:
@@ -125,7 +125,7 @@ def _worst(scenarios: Sequence[ScenarioProblem], found: TwoStageSolution) -> Ite
                 cost=float(found.costs[i]),
                 violations=float(found.violations[i]),
                 difference_from_mean={
-                    word: float(values[i]) - usual[word] for word, values in means.items()
+                    name: float(values[i]) - usual[name] for name, values in means.items()
                 },
             )
 

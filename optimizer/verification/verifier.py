@@ -159,7 +159,7 @@ def verify(site: Site, state: xr.Dataset, schedule: xr.Dataset) -> ScheduleVerdi
         replay=simulated,
         power_error=float(import_error.max()),
         uncovered_failures=tuple(
-            b for name, beyond in covered.violations() for b in find_violation(name, beyond, time)
+            b for name, excess in covered.violations() for b in find_violation(name, excess, time)
         ),
         coverage=covered,
         extra_units=tuple(_find_extra_units(schedule, replay, time)),
@@ -173,7 +173,7 @@ def _check_schedule(state: xr.Dataset, schedule: xr.Dataset) -> None:
     pairs = [pair for pair in DEPENDENT_VARIABLES.items() if pair[0] in schedule]
     names = [*CONNECTION_VARIABLES, "service_racks", *(name for pair in pairs for name in pair)]
     variables.check_variables(
-        schedule, *names, *(word for word in consistency.SCHEDULE_AXES if word in schedule)
+        schedule, *names, *(name for name in consistency.SCHEDULE_AXES if name in schedule)
     )
     issues = [
         *time_axes.time_axis_issues(schedule, state["instant"].to_numpy()),
@@ -219,10 +219,10 @@ def _check_limits(
 
 def _check_service(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
     """Check that inference has all its power."""
-    given = schedule["hall_power"].sum("hall").to_numpy()
+    power = schedule["hall_power"].sum("hall").to_numpy()
     tolerance = limits.LIMIT_TOLERANCE * site.racks * site.flexible_loads[0].full_power
-    beyond = (consistency.service_only_power(site, schedule) - given) / tolerance
-    return find_violation("service floor of hall_power", beyond, time)
+    excess = (consistency.service_only_power(site, schedule) - power) / tolerance
+    return find_violation("service floor of hall_power", excess, time)
 
 
 def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> list[Violation]:
@@ -237,8 +237,8 @@ def _check_simultaneous(site: Site, schedule: xr.Dataset, time: np.ndarray) -> l
             pairs[store.owner] = [schedule[name].sel({kind: store.owner}) for name in names]
     found = []
     for owner, (one, other) in pairs.items():
-        beyond = np.minimum(one.to_numpy(), other.to_numpy()) / MAX_SIMULTANEOUS_POWER_MW
-        found += find_violation(f"both ways at once through {owner}", beyond, time)
+        excess = np.minimum(one.to_numpy(), other.to_numpy()) / MAX_SIMULTANEOUS_POWER_MW
+        found += find_violation(f"both ways at once through {owner}", excess, time)
     return found
 
 
@@ -329,6 +329,6 @@ def _check_orders(
             found += find_violation(f"{name} of {pump.name} beyond network or heat", refused, time)
     if schedule.get("renewable_used_power", xr.DataArray([])).size:
         over = schedule["renewable_used_power"] - schedule["renewable_available_power"]
-        beyond = over.max("renewable").to_numpy() / POWER_TOLERANCE_MW
-        found += find_violation("renewable_used_power above what is available", beyond, time)
+        excess = over.max("renewable").to_numpy() / POWER_TOLERANCE_MW
+        found += find_violation("renewable_used_power above what is available", excess, time)
     return found

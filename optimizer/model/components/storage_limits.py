@@ -154,8 +154,8 @@ def may_charge_discharge(store: Store, problem: Problem) -> tuple[BoolArray, Boo
     Outside the window the controller of the store allows only the way back.
     """
     start, (low, high) = problem.initial_level(store), target_levels(store, problem)
-    least, most = (np.append(start, ends)[:-1] for ends in (low, high))
+    lowest, highest = (np.append(start, ends)[:-1] for ends in (low, high))
     return (
-        most <= store.max_level + LEVEL_TOLERANCE_MWH,
-        least >= store.min_level - LEVEL_TOLERANCE_MWH,
+        highest <= store.max_level + LEVEL_TOLERANCE_MWH,
+        lowest >= store.min_level - LEVEL_TOLERANCE_MWH,
     )
