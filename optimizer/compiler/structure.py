@@ -47,22 +47,12 @@ MAX_CACHED_STRUCTURES: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class CompiledModel:
-    """A model without parameter values.
+    """A model without parameter values; it has the fields of ``ModelArrays`` as affine maps.
 
-    Attributes
-    ----------
-    parameters
-        ``<block>.<parameter>`` -> first position and axes of its values, in the model's order.
-    start, index
-        Matrix in compressed rows, with every element that can be nonzero.
-    value, column_low, column_high, bound, cost, offset
-        Affine maps of the matrix, the bounds of columns and rows, and the accounts.
-    has_low, has_high
-        Rows with a lower bound, and with an upper one.
-    accounts, account, cost_column
-        Names of the accounts; account and column of each cost.
-    is_integer, step, columns, rows
-        As in :class:`~optimizer.compiler.arrays.ModelArrays`.
+    ``parameters`` maps ``<block>.<parameter>`` to the first position and the axes of its values.
+    The matrix holds every element that can be nonzero. ``bound`` is the lower bound of rows with
+    ``has_low`` and the upper bound of rows with ``has_high``. ``account`` and ``cost_column``
+    belong to each ``cost``.
     """
 
     signature: ModelSignature

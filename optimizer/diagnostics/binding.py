@@ -50,19 +50,10 @@ MAX_LISTED_LIMITS: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class BindingLimit:
-    """One binding limit.
+    """One binding limit: its label, first and last interval, and number of intervals.
 
-    Attributes
-    ----------
-    limit
-        Label with its machine.
-    first, last
-        First and last interval in which it binds.
-    count
-        Number of these intervals.
-    price
-        Largest dual: saving per unit of the limit; of a peak the sum over all intervals.
-        [EUR per its unit]
+    ``price`` is the largest dual, the saving per unit of the limit; of a peak the sum over all
+    intervals. [EUR per its unit]
     """
 
     limit: str

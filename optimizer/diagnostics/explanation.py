@@ -91,31 +91,12 @@ class HedgeSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """Reasons for a schedule.
+    """Reasons for a schedule: weighted cost of each account [EUR], and binding limits.
 
-    Attributes
-    ----------
-    accounts
-        Account -> its weighted cost over the horizon. [EUR]
-    binding
-        Binding limits, the largest dual first.
-    changes
-        Work moved since the last plan, as text.
-    uncertain
-        Further binding limits of work, whose duals are not trusted.
-    degraded
-        Reason for a degraded plan; empty if there is none.
-    failures
-        Single failures that lead to a limit, the soonest first, as in
-        :meth:`twin.contingency.coverage.ContingencyCoverage.rows`.
-    soft_constraints
-        Violated soft constraints with their cost.
-    reserves
-        Reserve capacity by product and block with price and cost, as text.
-    units
-        Chillers needed beyond those of the plan, as text.
-    hedge
-        Summary of the scenarios, if there were any.
+    Texts are ``changes`` since the last plan, further limits with ``uncertain`` duals, the reason
+    of a ``degraded`` plan, reserve capacity by product and block, and chillers beyond the plan.
+    ``failures`` are single failures that lead to a limit, the soonest first, as in
+    :meth:`twin.contingency.coverage.ContingencyCoverage.rows`.
     """
 
     accounts: Mapping[str, float]

@@ -22,20 +22,10 @@ VIOLATION_TOLERANCE: Final = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class SoftConstraintViolation:
-    """A violated soft constraint.
+    """A violated soft constraint: its label, and first and last interval of the violation.
 
-    Attributes
-    ----------
-    target
-        Label of the constraint, with its contract.
-    first, last
-        First and last interval of the violation.
-    above, below
-        Deviation over all of them. [``unit``]
-    cost
-        Cost in the objective; negative where the deviation earns. [EUR]
-    is_hard
-        Whether the obligation is hard, and was violated because nothing else was feasible.
+    ``above`` and ``below`` are the deviation over all of them [``unit``]; ``cost`` is negative
+    where the deviation earns [EUR]. A hard obligation is violated only if nothing else is feasible.
     """
 
     target: str

@@ -105,14 +105,10 @@ class Solution:
         ``<owner>.<row>``, ``<owner>.<variable>`` and ``balance.<carrier>`` -> change of the
         objective with the bound of the row or variable. [EUR per its unit]
     accounts
-        Account -> weighted cost in each interval, ``(time,)``. [EUR]
-    objective
-        Sum of the accounts. [EUR]
+        Account -> weighted cost in each interval, ``(time,)``; their sum is the objective. [EUR]
     relaxed_objective
         Objective of the relaxation: a lower bound of all plans, except those that sell fewer
         reserves. [EUR]
-    fixed_segments
-        Segments fixed to prevent waste.
     seconds
         CPU time by stage. [s]
     """

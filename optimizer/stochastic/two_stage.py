@@ -43,20 +43,12 @@ VIOLATION_CVAR_BLOCK: Final = "violation_tail"
 
 @dataclass(frozen=True, kw_only=True)
 class TwoStageSolution:
-    """Solution of a two-stage programme.
+    """Solution of a two-stage programme, for each scenario the cost and its part for violations.
+    [EUR]
 
-    Attributes
-    ----------
-    first_stage
-        ``<owner>.level`` and ``work.racks`` -> first-stage decisions on the leading axes; NaN where
-        open.
-    costs, violations
-        Cost of each scenario, and the part of it in
-        :data:`~optimizer.model.objective.VIOLATION_ACCOUNTS`, ``(scenario,)``. [EUR]
-    objective
-        (1 - w) mean + w CVaR of cost + v CVaR of violations. [EUR]
-    values
-        ``s<number>.<owner>.<variable>`` -> values of every scenario.
+    ``first_stage`` maps ``<owner>.level`` and ``work.racks`` to decisions on the leading axes, NaN
+    where open; ``values`` maps ``s<number>.<owner>.<variable>``. The objective is (1 - w) mean + w
+    CVaR of cost + v CVaR of violations. [EUR]
     """
 
     first_stage: Mapping[str, FloatArray]

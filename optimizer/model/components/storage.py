@@ -55,7 +55,7 @@ from twin.relations import Store
 class StorageSignature:
     """Everything about a store that decides its rows and columns.
 
-    ``needs_taper_limit`` tells whether the taper near an end of its window would exceed the ramp of
+    ``needs_taper_limit`` is true if the taper near an end of its window would exceed the ramp of
     the connection.
     """
 
