@@ -61,7 +61,7 @@ class SiteSubproblem:
         self._inputs = inputs = build_model_data(problem)
         self._shape = signature_of(inputs)
         self._arrays = compile_model(self._shape).arrays(parameter_values(inputs))
-        self._places = self._arrays.columns["moves.net"]
+        self._places = self._arrays.columns["migration.net"]
         prices = account_weights(problem.weights)
         self._solver = LpSolver(self._arrays, prices, time_limit=SUBPROBLEM_TIME_LIMIT_S)
 

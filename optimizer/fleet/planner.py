@@ -261,7 +261,7 @@ def decide_rolling(
         found = decide_fleet(problems, cluster=cluster)
         return RollingFleetDecision(decisions=found.decisions, net_sent=found.coordination.net_sent)
     values = solve_monolithic([build_model_data(problem) for problem in problems]).values
-    settled_by = (values[f"{problem.site.name}.moves.net"] for problem in problems)
+    settled_by = (values[f"{problem.site.name}.migration.net"] for problem in problems)
     net_sent = tuple(
         (1.0 - SETTLEMENT_MARGIN) * np.where(np.abs(net) > WORK_TOLERANCE_MWH, net, 0.0)
         for net in settled_by

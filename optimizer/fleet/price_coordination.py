@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from optimizer.fleet.executor import Executor, SubproblemSolution
-from optimizer.solver.dense_programs import DenseProgram, solve_lp, solve_qp
+from optimizer.solver.highs import DenseProgram, solve_lp, solve_qp
 from twin.physics import FloatArray
 
 COORDINATION_GAP: Final = 1e-3

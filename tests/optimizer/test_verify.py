@@ -99,7 +99,7 @@ def test_a_breach_tells_where_when_and_how_far(problem, schedule):
     (breach,) = [
         breach
         for breach in verify(problem.site, problem.state, schedule).violations
-        if "promise" in breach.limit
+        if "net import" in breach.limit
     ]
     assert breach.count >= 2
     assert "2026-06-16T" in str(breach)

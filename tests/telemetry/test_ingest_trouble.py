@@ -120,7 +120,7 @@ def test_a_verdict_outlives_a_full_disk(service, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize(("part", "name"), [("archive", "keep_up"), ("wire", "take")])
+@pytest.mark.parametrize(("part", "name"), [("archive", "maintain"), ("wire", "poll")])
 def test_a_thread_that_has_died_is_told(tmp_path, monkeypatch, part, name):
     service = Service(tmp_path)
     assert service.ingester.error == ""

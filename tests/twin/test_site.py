@@ -38,7 +38,7 @@ def test_machines_that_draw_on_one_another_are_refused(small):
     class Circle(UpsBank):
         def relations(self):
             (convert,) = super().relations()
-            return (type(convert)(**{**vars(convert), "draws": ("rack",)}),)
+            return (type(convert)(**{**vars(convert), "inputs": ("rack",)}),)
 
     circle = small.with_equipment({**small.equipment, "ups_1": Circle.model_construct(**dict(ups))})
     with pytest.raises(SiteError, match=r"busway_1.*ups_1.*circle"):

@@ -332,7 +332,7 @@ def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hou
     assert breach.limit == "grid_import_power beyond what is left of the connection"
     if solver is None:
         (beyond,) = outcome.choice.decision.explanation.soft_constraints
-        assert beyond.target == "what others leave of the connection (grid_1)"
+        assert beyond.target == "external import limit of the connection (grid_1)"
 
 
 def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():

@@ -34,7 +34,7 @@ def worst(held, *, level, net, hours, fading=0.0, **changes):
     series = (np.asarray(values, float) for values in (held, level, net, hours))
     held, level, net, hours = series
     held_by_name = {"fcr": held}
-    settings = {"level": level, "net": net, "hours": hours, "fading": fading}
+    settings = {"level": level, "net": net, "durations": hours, "taper_time": fading}
     return extreme_levels(STORE, {"fcr": one}, held_by_name, **settings)
 
 
