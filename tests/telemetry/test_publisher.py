@@ -71,7 +71,7 @@ def test_a_publisher_that_nobody_answers_says_so(box):
     for _ in range(MAX_UNANSWERED_REPORTS):
         assert publisher.error == ""
         publisher._report()
-    assert "does a recording or the service of this site run" in publisher.error
+    assert "start a recording or the service of this site" in publisher.error
     answer = protocol.encode_ack([SelectiveAck(boot=1, contiguous_through=0, missing=())])
     publisher._apply_ack(ReceivedMessage(SOURCE + ACK_SUFFIX, answer))
     assert publisher.error == ""
