@@ -16,9 +16,8 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from telemetry.archive.layout import ShardIndex
+from telemetry.archive.layout import AnyArray, ChunkIndex, ShardGrid, ShardIndex, is_present
 from telemetry.archive.repository_files import CorruptRepositoryError, LocalObjects
-from telemetry.archive.shard_format import AnyArray, ChunkIndex, ShardGrid, is_present
 from twin.errors import ArchiveError
 
 MAX_READ_BYTES: Final = 4 * 1024 * 1024

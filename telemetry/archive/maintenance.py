@@ -38,13 +38,16 @@ from telemetry.archive.layout import (
     ROLLUPS,
     SECOND_LEVELS,
     SPARSE_SECONDS,
+    AnyArray,
+    ArraySpec,
     ResolutionLevel,
+    ShardGrid,
+    is_present,
     open_array,
     rollup_arrays,
 )
 from telemetry.archive.metadata_history import prune_changes
 from telemetry.archive.repository import OPEN_HOURS_ATTRIBUTE, ArchiveRepository, open_hours
-from telemetry.archive.shard_format import AnyArray, ArraySpec, ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.transaction import Transaction
 

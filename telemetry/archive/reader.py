@@ -13,6 +13,7 @@ from typing import Final, Literal
 import icechunk
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -24,17 +25,11 @@ from telemetry.archive.layout import (
     OPEN_MINUTES,
     ROLLUPS,
     SECOND_LEVELS,
+    AnyArray,
     ResolutionLevel,
     read_all_metadata,
     read_labels,
     rollup_arrays,
-)
-from telemetry.archive.lazy_arrays import (
-    SPARE_AFTER_SILENCE_S,
-    AxisKey,
-    StoredArray,
-    lazy_variable,
-    to_canonical,
 )
 from telemetry.archive.metadata_history import MetadataChange, read_changes
 from telemetry.archive.recovery import STORAGE_ERRORS
@@ -47,9 +42,10 @@ from telemetry.archive.storage import (
     repository_config,
 )
 from telemetry.files import state_folder
-from telemetry.messages.models import CHIP_VARIABLES, PointMetadata
+from telemetry.messages.models import CHIP_VARIABLES, REPEAT_PERIOD, PointMetadata
 from telemetry.points.binding import PointBinder, PointBinding
 from telemetry.points.site_points import SiteVariables, VariableLayout
+from telemetry.quality.checks import STALE_PERIODS
 from twin import variables
 from twin.errors import ArchiveError, ProblemError
 from twin.physics import FloatArray
@@ -69,6 +65,10 @@ METADATA_COORDINATES: Final = (
 )
 """What of a point's metadata stands beside its values."""
 
+SPARE_AFTER_SILENCE_S: Final = STALE_PERIODS * int(REPEAT_PERIOD / np.timedelta64(1, "s"))
+"""Silence of a point from which another one of the same quantity is read. [s]"""
+
+type AxisKey = int | slice | NDArray[np.int64]
 type ArchiveGroup = Literal["racks", "points"]
 type Resolution = Literal["1min", "15min", "1h"] | None
 
@@ -538,3 +538,75 @@ class BoundVariable(BackendArray):
                     told[is_old, place] = to_canonical(before, said[is_old])
                 begin = sure
         return np.where(np.isin(codes, TRUSTED_CODES), told, np.nan)
+
+
+class StoredArray(BackendArray):
+    """The wanted rows of an array of the store.
+
+    Parameters
+    ----------
+    snapshot
+        The archive.
+    group, name
+        Which array.
+    seconds
+        The wanted rows, in rising order. [s since 1970]
+    size
+        How many labels it has, and how many chips; 0 if it has no such axis.
+    levels
+        Where its values stand.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        group: str,
+        name: str,
+        *,
+        seconds: Int64Array,
+        size: tuple[int, int],
+        levels: Sequence[ResolutionLevel] = SECOND_LEVELS,
+    ) -> None:
+        self._snapshot = snapshot
+        self._path = group, name
+        self._seconds = seconds
+        self._levels = levels
+        self.shape = (len(seconds), size[0], *size[1:]) if size[1] else (len(seconds), size[0])
+        empty = snapshot.read(group, name, seconds=seconds[:0], columns=seconds[:0], levels=levels)
+        self.dtype = empty.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> AnyArray:
+        """Return a part; xarray asks."""
+        outer = indexing.IndexingSupport.OUTER
+        return np.asarray(indexing.explicit_indexing_adapter(key, self.shape, outer, self._part))
+
+    def _part(self, key: tuple[AxisKey, ...]) -> AnyArray:
+        axes = [np.arange(size)[one] for size, one in zip(self.shape, key, strict=True)]
+        rows, columns, *deep = (np.atleast_1d(axis) for axis in axes)
+        order = np.argsort(rows, kind="stable")
+        found = self._snapshot.read(
+            *self._path,
+            seconds=self._seconds[rows[order]],
+            columns=columns,
+            chips=deep[0] if deep else None,
+            levels=self._levels,
+        )
+        if (np.diff(order) != 1).any():
+            found = found[np.argsort(order, kind="stable")]
+        return found[tuple(0 if np.ndim(axis) == 0 else slice(None) for axis in axes)]
+
+
+def to_canonical(binding: PointBinding, values: FloatArray) -> FloatArray:
+    """Return values of the wire in the canonical unit of their variable."""
+    if binding.states is None:
+        return values * binding.factor + binding.offset
+    told, places = np.unique(values, return_inverse=True)
+    meant = [np.nan if np.isnan(value) else binding.to_canonical(value) for value in told.tolist()]
+    return np.array(meant)[places]
+
+
+def lazy_variable(
+    dims: tuple[str, ...], lazy: BackendArray, attrs: Mapping[str, object]
+) -> xr.Variable:
+    """Return a variable that reads when it is asked."""
+    return xr.Variable(dims, indexing.LazilyIndexedArray(lazy), dict(attrs))

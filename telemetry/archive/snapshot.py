@@ -21,13 +21,14 @@ from telemetry.archive.layout import (
     MAIN_BRANCH,
     OPEN_MINUTES,
     SECOND_LEVELS,
+    AnyArray,
     ResolutionLevel,
+    ShardGrid,
     days_between,
     open_array,
     rollup_arrays,
 )
 from telemetry.archive.repository_files import LocalObjects, ManifestChecker, ManifestChecksums
-from telemetry.archive.shard_format import AnyArray, ShardGrid
 from twin.errors import ArchiveError
 
 

@@ -27,17 +27,20 @@ from telemetry.archive.layout import (
     OPEN_MINUTES,
     SECOND_LEVELS,
     SPARSE_SECONDS,
+    AnyArray,
+    ArraySpec,
     ResolutionLevel,
+    ShardGrid,
     ShardIndex,
     ZarrArray,
     describe_shard,
+    is_present,
     metadata_to_json,
     open_array,
 )
 from telemetry.archive.loss_log import LossEntry
 from telemetry.archive.metadata_history import PendingMetadata, record_changes
 from telemetry.archive.repository_files import ManifestChecker
-from telemetry.archive.shard_format import AnyArray, ArraySpec, ShardGrid, is_present
 from telemetry.archive.snapshot import Snapshot
 from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError

@@ -6,10 +6,15 @@ import pytest
 import zarr
 
 from telemetry.archive.chunk_io import ArraySelection, ChunkReader
-from telemetry.archive.layout import COMPACTED_HOURS, GROUP_ARRAYS, MINUTE_S, OPEN_MINUTES
+from telemetry.archive.layout import (
+    COMPACTED_HOURS,
+    GROUP_ARRAYS,
+    MINUTE_S,
+    OPEN_MINUTES,
+    ArraySpec,
+)
 from telemetry.archive.repository import ArchiveRepository
 from telemetry.archive.repository_files import LocalObjects
-from telemetry.archive.shard_format import ArraySpec
 from telemetry.archive.snapshot import Snapshot
 from telemetry.archive.storage import REPOSITORY_FOLDER, local_storage
 from twin.errors import ArchiveError
