@@ -223,7 +223,7 @@ def test_who_was_overtaken_says_so_and_goes_on(tmp_path):
 
 def test_a_commit_that_fails_loses_nothing(heard, monkeypatch):
     heard.hear(metadata(), batch("r0001", 0), tick(0))
-    store = type(heard.archive._keeper._store)
+    store = type(heard.archive._writer._store)
     with monkeypatch.context() as patch:
         patch.setattr(store, "write", fail)
         with pytest.raises(ArchiveError, match="no room"):

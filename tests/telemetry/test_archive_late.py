@@ -193,7 +193,7 @@ def test_a_rack_that_catches_up_takes_no_room_for_the_others(heard):
     heard.hear(*(batch(f"r{rack:04d}", 500) for rack in range(200)))
     heard.archive.commit(include_open=True)
     heard.hear(*(batch("r0199", second) for second in range(100)))
-    assert heard.archive._gathered.minutes.size == 100 * (5 * 3 * 4 + BLOCK_OVERHEAD_BYTES)
+    assert heard.archive._buffer.minutes.size == 100 * (5 * 3 * 4 + BLOCK_OVERHEAD_BYTES)
     heard.hear(batch("r0002", 7))
     heard.archive.commit(include_open=True)
     chips = heard.open("racks")["power"].isel(chip=0)
