@@ -125,7 +125,7 @@ class Transaction:
                     dimension_names=("time",),
                     compressors=CHECKSUM_CODECS,
                 )
-            held = self._array(path)
+            marks = self._array(path)
             rows = np.array([second - day * DAY_S for second in seconds if second // DAY_S == day])
             for hour in np.unique(rows // HOUR_S).tolist():
                 span = slice(hour * HOUR_S, (hour + 1) * HOUR_S)
@@ -400,7 +400,7 @@ class MinuteWriter:
         ]
         return max([count, *(grid.shape[2] for grid in grids if grid is not None)])
 
-    def _told(
+    def _array_parts(
         self, seconds: Mapping[int, SecondReadings], start: int, rows: int
     ) -> Iterator[_ArrayPart]:
         if self._group == "points":

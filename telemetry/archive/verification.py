@@ -230,11 +230,11 @@ def _unpack(source: Path, draft: Path, site: str) -> VerificationReport:
             file.extractall(draft, filter="data")
         return verify(draft, site)
     except (tarfile.TarError, OSError, ArchiveError) as error:
-        message = f"{source}: no backup of an archive: {error}; name another file"
-        raise ArchiveError(message) from error
+        message = f"{source}: not a backup of an archive: {error}; name another file"
+        raise ArchiveError(message, code=IssueCode.CORRUPT) from error
 
 
-def _told(lost: list[dict[str, str]]) -> str:
+def _describe(lost: list[dict[str, str]]) -> str:
     """Return a description of the first of some losses."""
     first = [
         " ".join(f"{key} {text}" for key, text in one.items()) for one in lost[:MAX_LOSSES_LISTED]
