@@ -139,7 +139,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     chunk.write_bytes(data)
     for folder in (tmp_path / REPOSITORY_FOLDER, None):
         snapshot = Snapshot.last(held.repository, folder)
-        with pytest.raises(ArchiveError, match=r"racks/raw/20260701/power: a block is not what"):
+        with pytest.raises(ArchiveError, match=r"racks/raw/20260701/power: a chunk is corrupt"):
             snapshot.read(
                 "racks",
                 "power",
@@ -163,7 +163,7 @@ def test_objects_are_found_on_disk_without_the_store(tmp_path):
 
 
 def test_a_manifest_of_another_format_is_left_to_the_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("telemetry.archive.repository_files._KIND", b"\x03\x02\x01")
+    monkeypatch.setattr("telemetry.archive.repository_files._FILE_TYPE", b"\x03\x02\x01")
     held = ArchiveRepository.open(local_storage(tmp_path / REPOSITORY_FOLDER), "rhine")
     values = numbers(180, 5, 3)
     put(held, COMPACTED_HOURS, DAY, values, columns=range(5))

@@ -72,7 +72,7 @@ def test_a_backup_is_restored_and_what_was_there_is_set_aside(tmp_path):
     assert verdict.lost == []
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert len(list(folder.glob("store.replaced-*"))) == 1
-    with pytest.raises(ArchiveError, match="there already"):
+    with pytest.raises(ArchiveError, match="exists already"):
         backup(folder, tmp_path / "archive.tar")
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_backup_changes_nothing(tmp_path):
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
     for name in ("other.tar", "empty.tar", "missing.tar"):
-        with pytest.raises(ArchiveError, match="no backup of an archive"):
+        with pytest.raises(ArchiveError, match="not a backup of an archive"):
             restore(tmp_path / name, folder)
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert sorted(path.name for path in folder.iterdir()) == ["lock", "store"]

@@ -74,7 +74,7 @@ def test_a_clock_of_another_day_sets_nothing_aside(tmp_path, monkeypatch):
         repository.ROLLBACK_CONFIRMATION_S,
         repository.ROLLBACK_CONFIRMATION_S + 1.0,
     ):
-        with pytest.raises(ArchiveError, match=r"behind the last commit; set it right, or wait"):
+        with pytest.raises(ArchiveError, match=r"behind the last commit; set the clock, or wait"):
             archive.commit(include_open=True)
     assert archive.corrupt_copies == []
     assert [one.name for one in tmp_path.iterdir() if one.is_dir()] == ["store"]
