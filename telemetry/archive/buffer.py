@@ -62,20 +62,10 @@ _MICROSECONDS_PER_MILLISECOND: Final = 1_000
 class RackBatchBlock:
     """Rack batches of one site with the same number of chips.
 
-    Attributes
-    ----------
-    labels
-        ``{hall}/{rack}`` of each.
-    seconds
-        Second that each belongs to. [s since 1970]
-    values
-        Values on (batch, variable, chip).
-    intervals
-        Interval of each. [s]
-    subsecond_offsets
-        Time of each within its second, 0 if None. [ms]
-    record_spans
-        Start and length of the topic, and end of the record, in the chunk of the journal. [B]
+    ``labels`` are ``{hall}/{rack}``, ``seconds`` those that the batches belong to [s since 1970],
+    ``values`` on (batch, variable, chip), ``intervals`` in [s], and ``subsecond_offsets`` the times
+    within the seconds, 0 if None [ms]. ``record_spans`` have start and length of the topic, and end
+    of the record, in the chunk of the journal [B].
     """
 
     labels: Sequence[str]
@@ -110,27 +100,9 @@ type WriteResult = Literal["", "known", "late", "too_late"]
 class WriteBuffer:
     """Collects samples until they are committed; the caller holds a lock.
 
-    Parameters
-    ----------
-    site_name
-        Name of the site; batches of other sites are rejected.
-    checkpoint
-        How far the archive reaches.
-    labels
-        Group -> labels that have a column.
-    counters
-        Counters to add to; see :class:`telemetry.archive.writer.Archive`.
-    max_backfill
-        How far behind the last closed minute a batch may be. [s]
-
-    Attributes
-    ----------
-    rejections
-        Readings that came too late.
-    minutes
-        The open minutes.
-    pending_metadata
-        Point -> its new metadata, in order.
+    It continues from a checkpoint and from the labels that have a column, by group. Batches may be
+    ``max_backfill`` behind the last closed minute [s]. ``rejections`` are the readings that came
+    too late, ``pending_metadata`` the new metadata of points, in order.
     """
 
     def __init__(
@@ -280,16 +252,9 @@ MAX_LATE_BYTES: Final = 128 * 1024**2
 class OpenMinutes:
     """The open minutes.
 
-    Attributes
-    ----------
-    complete
-        Position in each journal up to which all samples have been added.
-    columns
-        Group -> label -> its column in the store.
-    size
-        Approximate memory of the open readings. [B]
-    merged
-        Readings that met another one of their label and second.
+    ``complete`` is the position in each journal up to which all samples have been added,
+    ``columns`` the columns by group and label, ``size`` the approximate memory [B], and ``merged``
+    the number of readings that met another one of their label and second.
     """
 
     def __init__(
@@ -379,12 +344,8 @@ class OpenMinutes:
         """Return the readings of a second [s since 1970] to add to, and the result for a new
         reading.
 
-        Parameters
-        ----------
-        source
-            Journal, and the end of the reading's record or a later position.
-        max_backfill
-            How far behind the last closed minute the second may be. [s]
+        ``source`` is a journal and the end of the reading's record or a later position. The second
+        may be ``max_backfill`` behind the last closed minute [s].
         """
         journal, position = source
         if self._checkpoint.contains(number, position, journal):

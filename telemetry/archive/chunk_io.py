@@ -28,16 +28,9 @@ type Int64Array = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ChunkSlice:
-    """Requested rows or columns of one chunk.
+    """Requested rows or columns of one chunk, which is number ``block`` along its axis.
 
-    Attributes
-    ----------
-    block
-        Number of the chunk along its axis.
-    wanted
-        Their indices among those requested.
-    inside
-        Their indices within the chunk.
+    ``wanted`` are their indices among those requested, ``inside`` those within the chunk.
     """
 
     block: int
@@ -193,17 +186,10 @@ def io_pool() -> ThreadPoolExecutor:
 
 
 class ChunkReader:
-    """Reads arrays of one snapshot.
+    """Reads arrays of one snapshot, from its files on a local disk or from the store of a session.
 
-    Parameters
-    ----------
-    store
-        Store of a session.
-    files
-        Its objects on a local disk; None to read through the store.
-    forgive
-        Receives each corrupt shard or chunk, which then counts as missing, so that a writer can
-        continue. None to raise.
+    ``on_corruption`` receives each corrupt shard or chunk, which then counts as missing, so that a
+    writer can continue; without it reading raises.
     """
 
     def __init__(

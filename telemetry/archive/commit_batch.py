@@ -31,14 +31,9 @@ type JournalPositions = Mapping[str, JournalPosition]
 class Checkpoint:
     """How far a commit reaches, stored in the commit itself.
 
-    Attributes
-    ----------
-    replay_from
-        All samples up to here are in the archive; the journals are replayed from here.
-    received
-        Up to here all samples of the closed seconds are in the archive, those of later ones not.
-    closed
-        First second that is not closed. [s since 1970]
+    Up to ``replay_from`` all samples are in the archive; the journals are replayed from there. Up
+    to ``received`` all samples of the closed seconds are in it, those of later seconds are not.
+    ``closed`` is the first second that is not closed. [s since 1970]
     """
 
     replay_from: JournalPositions = field(default_factory=dict)
@@ -140,18 +135,9 @@ class RackSecond:
     """Values of all racks in one second.
 
     Blocks are stored as received, so a rack with more chips than the others, or one that catches up
-    alone, takes no more memory than it needs.
-
-    Attributes
-    ----------
-    first
-        First column that may have values.
-    max_chips
-        Largest number of chips of a rack.
-    subsecond_offsets
-        Time of each column, from the first on, within its second; -1 without values. [ms]
-    size
-        Memory of the values. [B]
+    alone, takes no more memory than it needs. ``first`` is the first column that may have values,
+    ``max_chips`` the largest number of chips of a rack, and ``size`` the memory [B].
+    ``subsecond_offsets`` are the times of the columns within the second, -1 without values. [ms]
     """
 
     def __init__(self) -> None:
@@ -282,18 +268,10 @@ def _empty_offsets(columns: int) -> MillisecondArray:
 
 @dataclass(slots=True)
 class SecondReadings:
-    """The readings of one second.
+    """The readings of one second: values of chips, and of points by column.
 
-    Attributes
-    ----------
-    oldest_positions
-        Positions of the journals before which there is none of them.
-    racks
-        Values of chips.
-    points
-        Column of a point -> its value.
-    is_late
-        Whether the archive may have readings of this second already.
+    Before ``oldest_positions`` of the journals there is none of them. If ``is_late``, the archive
+    may have readings of this second already.
     """
 
     oldest_positions: JournalPositions
@@ -309,16 +287,10 @@ class SecondReadings:
 
 @dataclass(frozen=True, kw_only=True)
 class CommitBatch:
-    """Readings of one commit.
+    """Readings of one commit by second, and how far the archive reaches with them.
 
-    Attributes
-    ----------
-    seconds
-        Second -> its readings.
-    checkpoint
-        How far the archive reaches with them.
-    received_until
-        First second after all that was received, written or not. [s since 1970]
+    ``received_until`` is the first second after all that was received, written or not. [s since
+    1970]
     """
 
     seconds: dict[int, SecondReadings]

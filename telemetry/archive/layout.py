@@ -64,18 +64,8 @@ _COMPRESSOR: Final = "lz4"
 class ResolutionLevel:
     """Time resolution of a group, and the sizes of its chunks and shards.
 
-    Attributes
-    ----------
-    name
-        Name in paths.
-    step
-        Length of a row. [s]
-    chunk, shard
-        Rows of a chunk and of a shard.
-    columns, width
-        Group -> columns of a chunk, and most columns of a shard.
-    is_monthly
-        Whether a period is a month and not a day.
+    A row is ``step`` long [s]. ``chunk`` and ``shard`` are rows; ``columns`` and ``width`` are, by
+    group, columns of a chunk and most columns of a shard. A period is a day or a month.
     """
 
     name: str
@@ -269,16 +259,9 @@ def metadata_from_json(text: str) -> PointMetadata:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardGrid:
-    """Shape of an array and of its parts; the last axis is never cut within a shard.
+    """Shape of an array, of its shards and chunks; the last axis is never cut within a shard.
 
-    Attributes
-    ----------
-    shape, shard, chunk
-        Shapes of the array, of a shard, of a chunk.
-    dtype
-        Type of its numbers.
-    fill_value
-        Value of cells without a reading.
+    ``fill_value`` is the value of cells without a reading.
     """
 
     shape: ShardIndex

@@ -142,15 +142,8 @@ type FloatingArray = NDArray[np.floating]
 class Rollup:
     """Statistics of time spans, on (span, label) or (span, label, chip).
 
-    Attributes
-    ----------
-    starts
-        Starts of the spans. [s since 1970]
-    minimum, total, maximum
-        In the unit of the values, the total divided by :data:`TOTAL_SCALE`; NaN, 0 and NaN without
-        values.
-    count
-        Number of values. [1]
+    ``starts`` are in [s since 1970]; the others in the unit of the values, the total divided by
+    :data:`TOTAL_SCALE`. Without values minimum, total and maximum are NaN, 0 and NaN.
     """
 
     starts: Int64Array

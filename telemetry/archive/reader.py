@@ -429,17 +429,9 @@ def _bind(binder: PointBinder, metadata: PointMetadata) -> PointBinding | None:
 class BoundVariable(BackendArray):
     """One variable of a site, from the points that are bound to it.
 
-    Parameters
-    ----------
-    seconds
-        The rows. [s since 1970]
-    shape
-        Layout of the variable's objects.
-    bindings
-        Columns and bindings of the points of each object; a point is read while those before it are
-        silent.
-    former
-        Column -> bindings before metadata changes, oldest first.
+    ``bindings`` has the columns and bindings of the points of each object of ``shape``; a point is
+    read while those before it are silent. ``former`` has by column the bindings before metadata
+    changes, oldest first. ``seconds`` are the rows. [s since 1970]
     """
 
     def __init__(
@@ -523,18 +515,10 @@ class BoundVariable(BackendArray):
 
 
 class StoredArray(BackendArray):
-    """Rows of an array of the store.
+    """Rows of an array of the store, read from some levels.
 
-    Parameters
-    ----------
-    group, name
-        The array.
-    seconds
-        The rows, in rising order. [s since 1970]
-    size
-        Number of labels and of chips; 0 without such an axis.
-    levels
-        Levels to read.
+    ``seconds`` are the rows, in rising order [s since 1970]; ``size`` is the number of labels and
+    of chips, 0 without such an axis.
     """
 
     def __init__(

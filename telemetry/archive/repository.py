@@ -77,27 +77,11 @@ icechunk.set_logs_filter("error")
 
 
 class ArchiveRepository:
-    """Repository of one site.
+    """Repository of one site, opened by :meth:`open`.
 
-    Parameters
-    ----------
-    repository
-        Opened by :meth:`open`.
-    folder
-        Its folder, if it is on a local disk.
-    checksums
-        Its checksums, read before it was opened.
-
-    Attributes
-    ----------
-    checkpoint, last_commit_time
-        How far it reaches; when the last commit was made. [s since 1970]
-    site
-        Name of the site.
-    labels
-        Group -> labels in the order of their columns.
-    losses
-        Corrupt parts that were deleted.
+    It has a folder and checksums, read before it was opened, on a local disk only. ``checkpoint``
+    is how far it reaches, ``last_commit_time`` in [s since 1970]; ``labels`` are by group in the
+    order of their columns; ``losses`` are corrupt parts that were deleted.
     """
 
     def __init__(

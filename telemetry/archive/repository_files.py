@@ -57,12 +57,8 @@ type FileChecksum = tuple[int, int]
 class ManifestChecksums:
     """Checksums of the files of one repository.
 
-    Attributes
-    ----------
-    snapshots
-        Names of snapshots with a checksum, in the order of their commits.
-    head
-        Checksum of the head file; None without one.
+    ``snapshots`` are those with a checksum, in the order of their commits; ``head`` is the checksum
+    of the head file, None without one.
     """
 
     def __init__(self, store: Path) -> None:

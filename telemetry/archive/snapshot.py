@@ -33,23 +33,11 @@ from twin.errors import ArchiveError, IssueCode
 
 
 class Snapshot:
-    """Contents of one commit.
+    """Contents of one commit, read from its files on a local disk or through a session.
 
-    Parameters
-    ----------
-    session
-        Session of the repository.
-    files
-        Its objects on a local disk; None to read through the session.
-    manifest_checker
-        Checks the manifests, where ``files`` is None and the disk is local.
-    on_corruption
-        See :class:`telemetry.archive.chunk_io.ChunkReader`.
-
-    Raises
-    ------
-    ArchiveError
-        If another version of gigatwin wrote it.
+    ``manifest_checker`` checks the manifests of a local disk where ``files`` is None;
+    ``on_corruption`` is that of :class:`telemetry.archive.chunk_io.ChunkReader`. Another layout
+    raises ArchiveError.
     """
 
     def __init__(
@@ -154,12 +142,8 @@ class Snapshot:
     ) -> AnyArray:
         """Return values at some seconds of some columns.
 
-        Parameters
-        ----------
-        seconds
-            In rising order; starts of rows, for coarser levels. [s since 1970]
-        levels
-            Levels to read; of several, the last with a value of a cell has priority.
+        The seconds rise, and are starts of rows for coarser levels [s since 1970]. Of several
+        levels the last with a value of a cell has priority.
         """
         kind, absent = {**GROUP_ARRAYS[group], **rollup_arrays(group)}[name]
         part = ArraySelection(rows=seconds, columns=columns, chips=chips)

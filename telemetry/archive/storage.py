@@ -33,16 +33,9 @@ LAST_MESSAGES_FILE: Final = "kept.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class RepositoryLocation:
-    """Location of a repository.
+    """Location of a repository: a folder of this disk, or the URL of a bucket.
 
-    Attributes
-    ----------
-    folder
-        Its folder, if it is on this disk.
-    url
-        Its URL, if it is in a bucket.
-    was_created
-        Whether it has existed before.
+    ``was_created`` states whether it has existed before.
     """
 
     folder: Path | None = None

@@ -142,20 +142,12 @@ class Transaction:
         columns: Int64Array,
         mask: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Write values into their cells; the other cells stay.
+        """Write values on (row, column) or (row, column, chip) into their cells; the other cells
+        stay.
 
-        Parameters
-        ----------
-        spec
-            The array, created if missing.
-        second
-            Second of the first row. [s since 1970]
-        values
-            Values on (row, column) or (row, column, chip).
-        columns
-            Columns of the values, in rising order.
-        mask
-            Cells to write; by default those other than the fill value.
+        The array of ``spec`` is created if missing. ``second`` is that of the first row [s since
+        1970]; the columns rise. ``mask`` selects the cells, by default those other than the fill
+        value.
         """
         grid = self._grid(spec, values)
         row = (second - spec.level.rows(spec.period)[0]) // spec.level.step

@@ -49,16 +49,9 @@ MAX_LOSSES_LISTED: Final = 3
 class VerificationReport:
     """Result of a verification.
 
-    Attributes
-    ----------
-    blocks, stored_bytes
-        Number of chunks read, and their size. [B]
-    points
-        Values of single seconds; of racks, one for each chip and variable.
-    lost
-        What cannot be read: location, times and reason; and earlier losses.
-    open_hours
-        Hours of a group that are not compacted yet.
+    ``blocks`` chunks of ``stored_bytes`` were read [B], with ``points`` values of single seconds;
+    of racks, one for each chip and variable. ``lost`` has what cannot be read (location, times,
+    reason) and earlier losses. ``open_hours`` hours of groups are not compacted yet.
     """
 
     blocks: int = 0

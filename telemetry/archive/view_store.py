@@ -52,16 +52,10 @@ class ViewStore:
 
     @classmethod
     def open(cls, folder: Path, time: np.ndarray, *, block: int, origin: Mapping[str, str]) -> Self:
-        """Open a store, or create one.
+        """Open a store, or create one with blocks of ``block`` steps.
 
-        Parameters
-        ----------
-        time
-            Starts of all steps. [datetime64, us]
-        block
-            Steps of a block. [1]
-        origin
-            Everything that determines the content, such as site, start and step.
+        ``time`` has the starts of all steps [datetime64, us]; ``origin`` everything that determines
+        the content, such as site, start and step.
         """
         header: dict[str, int | str] = {
             "layout": VIEW_LAYOUT_VERSION,

@@ -73,11 +73,6 @@ class Archive:
         Counts by event: ``batches``, ``values``, of these ``late``, and ``merged`` (met another of
         their label and second); ``known`` (archived already), ``too_late`` (rejected),
         ``commits``, ``compacted`` (hours).
-
-    Raises
-    ------
-    ArchiveError
-        If the folder holds the archive of another site, or one of a later version.
     """
 
     def __init__(
@@ -309,12 +304,8 @@ class Archive:
 class RepositoryWriter:
     """Writes the repository of an archive; its folder is created if missing.
 
-    Attributes
-    ----------
-    failure
-        Why the last write failed, and the remedy; empty if it did not.
-    corrupt_copies
-        Copies of corrupt repositories.
+    ``failure`` is why the last write failed, and the remedy; ``corrupt_copies`` are copies of
+    corrupt repositories.
     """
 
     def __init__(self, folder: Path, site: str) -> None:

@@ -270,16 +270,10 @@ type BatchKey = tuple[int, int]
 
 
 class LosslessPublisher:
-    """Publishes rack batches, and stores them until they are durable.
+    """Publishes rack batches, and stores them in an outbox until they are durable.
 
-    Parameters
-    ----------
-    client
-        Started and stopped by the caller; no one else may poll it.
-    outbox
-        Store of the batches.
-    period
-        Time between two reports. [s]
+    The caller starts and stops the client; no one else may poll it. ``period`` is the time between
+    two reports. [s]
     """
 
     def __init__(

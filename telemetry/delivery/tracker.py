@@ -55,16 +55,10 @@ _logger = structlog.get_logger(__name__)
 class BootProgress:
     """Batches of one boot of a source.
 
-    Attributes
-    ----------
-    contiguous_through
-        All batches up to this sequence are durable, or no longer stored by the source.
-    reported_last
-        Last sequence in the source's previous report.
-    previous_newest
-        Newest durable sequence at that time.
-    received_ranges
-        Durable ranges beyond a gap, in order, none touching the next.
+    Up to ``contiguous_through`` all are durable, or no longer stored by the source;
+    ``received_ranges`` are durable ranges beyond a gap, in order, none touching the next. At the
+    source's previous report its last sequence was ``reported_last``, and the newest durable one
+    ``previous_newest``.
     """
 
     contiguous_through: int
@@ -142,12 +136,8 @@ class BootProgress:
 class DeliveryTracker:
     """Tracks the progress of an ingester's sources; ``folder`` is that of its journal.
 
-    Attributes
-    ----------
-    lost
-        Batches that a source dropped before they were received.
-    refused
-        Reports that could not be decoded.
+    ``lost`` counts batches that a source dropped before they were received, ``refused`` the reports
+    that could not be decoded.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -44,14 +44,8 @@ _MAX_TOPIC_BYTES: Final = 0xFFFF
 
 @dataclass(frozen=True, order=True)
 class JournalPosition:
-    """A place between two records; later ones are greater.
-
-    Attributes
-    ----------
-    segment
-        Number of the file.
-    offset
-        Offset from its start. [B]
+    """A place between two records: number of the file, and offset from its start [B]; later is
+    greater.
     """
 
     segment: int
@@ -82,16 +76,9 @@ class JournalRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class Corruption:
-    """Corrupt data that was moved aside, or a lost end of a segment.
+    """Corrupt data of ``size`` [B] from a position on, moved to ``corrupt_path``.
 
-    Attributes
-    ----------
-    position
-        Where it begins.
-    size
-        Its length. [B]
-    corrupt_path
-        File with the corrupt data; None for a lost end.
+    The path is None for a lost end of a segment.
     """
 
     position: JournalPosition
@@ -161,13 +148,11 @@ def header_version(data: bytes, segment: int) -> int | None:
     return int(version) if (magic, number) == (_MAGIC, segment) else None
 
 
-def encode_record(topic: str, payload: bytes, received: int) -> bytes:
-    """Return the record of a message, received at a time. [us since 1970]"""
-    return b"".join(record_parts(topic, payload, received))
-
-
 def record_parts(topic: str, payload: bytes, received: int) -> tuple[bytes, bytes, bytes]:
-    """Return the parts of a record without copying the payload; see :func:`encode_record`."""
+    """Return the record of a message in parts, without copying the payload.
+
+    The time of receipt is in [us since 1970].
+    """
     name = topic.encode()
     if len(name) > _MAX_TOPIC_BYTES:
         message = f"a topic of {len(name)} B exceeds the {_MAX_TOPIC_BYTES} B of MQTT"

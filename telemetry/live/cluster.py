@@ -51,14 +51,9 @@ class _Sender:
 
 
 class RackStates:
-    """The latest batch of each rack of a site.
+    """The latest batch of each rack of a site; ``spans`` are the rows of the halls among all racks.
 
-    Attributes
-    ----------
-    spans
-        Hall -> its rows among all racks.
-    counters
-        ``duplicate``, ``old boot``, ``gap`` (missing batches), ``unknown rack``.
+    ``counters`` has ``duplicate``, ``old boot``, ``gap`` (missing batches), ``unknown rack``.
     """
 
     def __init__(self, site: Site) -> None:
@@ -182,14 +177,9 @@ ONE_SECOND: Final = np.timedelta64(1, "s")
 
 
 class SchedulerState:
-    """Newest job queue and job history; one thread adds, others read.
+    """Newest accepted job queue and job history, or None; one thread adds, others read.
 
-    Attributes
-    ----------
-    queue, history
-        The newest that were accepted, or None.
-    reject_reason
-        Why the latest message was rejected; empty if it was accepted.
+    ``reject_reason`` is why the latest message was rejected; empty if it was accepted.
     """
 
     def __init__(self, kinds: Collection[str]) -> None:

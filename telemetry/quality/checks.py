@@ -97,17 +97,10 @@ class PointReading:
 class PointHistory:
     """Earlier readings of a point.
 
-    Attributes
-    ----------
-    value, time
-        The last trusted reading.
-    since
-        When the value last changed.
-    level, steady_since
-        Value within whose tolerance the readings stay, and since when.
-    candidate, candidate_time, candidate_count, candidate_flag
-        The newest untrusted reading after it, how many consecutive readings agree with it, and its
-        flag; ``good`` if there is none.
+    ``value`` and ``time`` are the last trusted reading, ``since`` when the value last changed. The
+    readings stay within tolerance of ``level`` since ``steady_since``. The candidate is the newest
+    untrusted reading after it, with the number of consecutive readings that agree with it and its
+    flag, which is ``good`` without a candidate.
     """
 
     value: float = math.nan
@@ -423,14 +416,9 @@ RANGE_BY_WIRE_UNIT: Final[dict[str, PlausibleRange]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class UnboundPointLimits:
-    """Plausible values of a point that is bound to no variable.
+    """Plausible values of a point that is bound to no variable, in the unit of the wire.
 
-    Attributes
-    ----------
-    low, high
-        Smallest and largest value, in the unit of the wire.
-    states
-        Its states; empty if it has none.
+    ``states`` is empty if it has none.
     """
 
     low: float

@@ -36,12 +36,8 @@ MIN_MEDIAN_SENSORS: Final = 3
 
 
 class QualityTracker:
-    """Flags the readings of a site's points.
-
-    Attributes
-    ----------
-    clock_skew
-        Points whose stamps are refused.
+    """Flags the readings of a site's points; ``clock_skew`` has the points whose stamps are
+    refused.
     """
 
     def __init__(self, binder: PointBinder) -> None:
@@ -120,12 +116,8 @@ TIMESTAMP_FLAGS: Final = (QualityFlag.FUTURE, QualityFlag.LATE)
 class ClockSkew:
     """A point whose newest reading was refused for its stamp.
 
-    Attributes
-    ----------
-    skew
-        Its stamp minus the time of receipt.
-    since, last
-        When the first and the newest of these readings came, UTC.
+    ``skew`` is its stamp minus the time of receipt; the first and the newest of these readings came
+    at ``since`` and ``last``, UTC.
     """
 
     skew: np.timedelta64
@@ -255,10 +247,7 @@ class _Pause(NamedTuple):
 class PointCoverage:
     """Coverage of points by received values, while their sender was alive.
 
-    Attributes
-    ----------
-    period
-        Longest permitted silence of a point, without :data:`REPEAT_TOLERANCE_S`. [s]
+    ``period`` is the longest permitted silence of a point, without :data:`REPEAT_TOLERANCE_S`. [s]
     """
 
     period: int = int(REPEAT_PERIOD / np.timedelta64(1, "s"))

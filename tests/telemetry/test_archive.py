@@ -83,7 +83,10 @@ def test_stragglers_within_the_watermark_go_with_their_minute(heard):
 
 def test_other_sites_are_refused(tmp_path):
     archive = Archive(tmp_path, "gallia")
-    assert archive.add(batch("r0001", 0), JournalPosition(1, 30)) == "batch of site rhine, expected gallia"
+    assert (
+        archive.add(batch("r0001", 0), JournalPosition(1, 30))
+        == "batch of site rhine, expected gallia"
+    )
 
 
 def test_new_racks_points_and_chips_get_room(heard):

@@ -111,8 +111,8 @@ def test_what_fits_in_no_table_says_what_to_type(tmp_path):
     archive.commit(include_open=True)
     file = tmp_path / "a.csv"
     for words, reason in (
-        ((), f"type `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),
-        (("--from", "2027-01-01", "--to", "2026-01-01"), "no stretch of time"),
+        ((), f"run `gigatwin archive export rhine {file} --group points`, or `gigatwin archive"),
+        (("--from", "2027-01-01", "--to", "2026-01-01"), "the end is not later"),
     ):
         told_by = ["archive", "export", "rhine", str(file), "--state", str(tmp_path), *words]
         found = CliRunner().invoke(app, told_by)

@@ -104,9 +104,7 @@ def test_sealed_heads_are_believed_and_others_tried_by_another_process(folder, m
 def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypatch):
     monkeypatch.setattr(repository_files, "HEAD_CHECK_CPU_S", 2)
     shutil.copy(WITHOUT_END, folder / "store" / HEAD_FILE)
-    with pytest.raises(
-        ArchiveError, match="cannot be opened: the head file is corrupt: reading"
-    ):
+    with pytest.raises(ArchiveError, match="cannot be opened: the head file is corrupt: reading"):
         verify(folder)
     archive = Archive(folder, "rhine")
     assert len(archive.corrupt_copies) == 1
