@@ -265,8 +265,8 @@ class OpenMinutes:
         max_backfill: float = MAX_BACKFILL_S,
     ) -> None:
         self.columns = {
-            group: {label: column for column, label in enumerate(those)}
-            for group, those in labels.items()
+            group: {label: column for column, label in enumerate(names)}
+            for group, names in labels.items()
         }
         self.size = 0
         self.merged = 0

@@ -155,8 +155,8 @@ def copy_chunk(
             columns = columns[:, None]
         at = (slice(None), columns, chips)
     if absent is not None:
-        is_there = ~np.isnan(found) if np.isnan(absent) else found != absent
-        found = np.where(is_there, found, target[at])
+        has_value = ~np.isnan(found) if np.isnan(absent) else found != absent
+        found = np.where(has_value, found, target[at])
     target[at] = found
 
 

@@ -42,8 +42,8 @@ class Checkpoint:
 
     def contains(self, second: int, position: JournalPosition, journal: str = "") -> bool:
         """Return whether the archive has a reading of a journal record."""
-        seen = self.received.get(journal)
-        return seen is not None and position <= seen and second < self.closed
+        received = self.received.get(journal)
+        return received is not None and position <= received and second < self.closed
 
     def to_metadata(self) -> dict[str, str]:
         """Return the metadata of the commit, with a checksum: an error in it would lose data

@@ -159,8 +159,8 @@ class Rollup:
         Untrusted values are NaN; ``seconds`` rise [s since 1970]; ``level`` gives the length of
         spans.
         """
-        is_there = np.isfinite(values)
-        filled = np.where(is_there, values, values.dtype.type(0))
+        is_finite = np.isfinite(values)
+        filled = np.where(is_finite, values, values.dtype.type(0))
         parts = TOTAL_SCALE
         if filled.dtype == np.float64:  # the sum of float32 values cannot overflow
             filled /= TOTAL_SCALE
@@ -168,7 +168,7 @@ class Rollup:
         starts, edges = _edges(seconds, level)
         if len(seconds) == len(starts) * level.step:  # none is missing: ten times as fast
             shape = (len(starts), level.step, *values.shape[1:])
-            count = np.add.reduce(is_there.reshape(shape), axis=1, dtype=np.uint16)
+            count = np.add.reduce(is_finite.reshape(shape), axis=1, dtype=np.uint16)
             return cls(
                 starts=starts,
                 minimum=np.fmin.reduce(values.reshape(shape), axis=1),
@@ -181,7 +181,7 @@ class Rollup:
             minimum=np.fmin.reduceat(values, edges, axis=0),
             total=np.add.reduceat(filled, edges, axis=0, dtype=np.float64) / parts,
             maximum=np.fmax.reduceat(values, edges, axis=0),
-            count=np.add.reduceat(is_there, edges, axis=0, dtype=np.int64),
+            count=np.add.reduceat(is_finite, edges, axis=0, dtype=np.int64),
         )
 
     @classmethod

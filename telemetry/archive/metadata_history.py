@@ -40,7 +40,7 @@ type PendingMetadata = Mapping[str, Sequence[PointMetadata]]
 def record_changes(
     root: zarr.Group,
     before: Mapping[str, str],
-    news: PendingMetadata,
+    pending: PendingMetadata,
     *,
     span: tuple[int, int],
 ) -> None:
@@ -50,7 +50,7 @@ def record_changes(
     is not closed before this commit and ends after all received ones. [s since 1970]
     """
     found, is_new = _read(root), False
-    for label, some in news.items():
+    for label, some in pending.items():
         first = metadata_from_json(before[label]) if label in before else some[0]
         if all(
             getattr(one, name) == getattr(first, name) for one in some for name in MEANING_FIELDS

@@ -76,9 +76,9 @@ def open_or_recover(
         return _in_bucket(folder, place, site), None
     path = place.folder
     storage = place.storage
-    is_there = path.exists() and any(path.iterdir())
+    exists = path.exists() and any(path.iterdir())
     try:
-        if not is_there or icechunk.Repository.exists(storage):
+        if not exists or icechunk.Repository.exists(storage):
             is_intact = verify_head(path, ManifestChecksums(path)) and not is_doubtful
             repository = _of_site(ArchiveRepository.open(storage, site, path), site)
             if not is_intact:
@@ -89,13 +89,13 @@ def open_or_recover(
     except (CorruptRepositoryError, *STORAGE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
     _check_disk(folder)
-    aside = _copy_aside(path)
+    copy = _copy_repository(path)
     if (older := _reset(path, site, reason)) is not None:
-        return _of_site(older, site), aside
+        return _of_site(older, site), copy
     shutil.rmtree(path)
-    _logger.error("corrupt archive moved aside", place=str(path), reason=reason, to=str(aside))
-    append_reasons(folder, [f"{reason}; all of it is now in {aside.name}"])
-    return ArchiveRepository.open(storage, site, path), aside
+    _logger.error("corrupt archive moved aside", place=str(path), reason=reason, to=str(copy))
+    append_reasons(folder, [f"{reason}; all of it is now in {copy.name}"])
+    return ArchiveRepository.open(storage, site, path), copy
 
 
 def roll_back(folder: Path, site: str, reason: str) -> tuple[ArchiveRepository, Path] | None:
@@ -107,26 +107,26 @@ def roll_back(folder: Path, site: str, reason: str) -> tuple[ArchiveRepository, 
     place = RepositoryLocation.of(folder)
     if place.folder is None:
         return None
-    draft = _copy_aside(place.folder)
+    draft = _copy_repository(place.folder)
     if _reset(draft, site, reason, max_heads=MAX_OLD_HEADS) is None:
         shutil.rmtree(draft)
         return None
-    aside = draft.with_name(f"{draft.name}-ahead")
-    place.folder.replace(aside)
+    copy = draft.with_name(f"{draft.name}-ahead")
+    place.folder.replace(copy)
     draft.replace(place.folder)
-    return _of_site(ArchiveRepository.open(place.storage, site, place.folder), site), aside
+    return _of_site(ArchiveRepository.open(place.storage, site, place.folder), site), copy
 
 
 def _in_bucket(folder: Path, place: RepositoryLocation, site: str) -> ArchiveRepository:
     """Open or create a repository in a bucket; existing objects are never replaced."""
     try:
-        is_there = icechunk.Repository.exists(place.storage, storage_settings=STORAGE_TIMEOUTS)
+        exists = icechunk.Repository.exists(place.storage, storage_settings=STORAGE_TIMEOUTS)
         repository = _of_site(ArchiveRepository.open(place.storage, site), site)
     except STORAGE_ERRORS as error:
         reason = str(error).partition("\n")[0]
         message = f"{place.url}: {reason}; {place.remedy}"
         raise ArchiveError(message, code=IssueCode.UNREACHABLE) from error
-    if place.was_created and not is_there:  # a person or a lifecycle rule emptied it
+    if place.was_created and not exists:  # a person or a lifecycle rule emptied it
         reason = f"{place.url} has no archive any more; created again from the journals"
         repository.losses.append({"group": "all", "reason": reason})
         append_losses(folder, repository.losses)
@@ -135,18 +135,18 @@ def _in_bucket(folder: Path, place: RepositoryLocation, site: str) -> ArchiveRep
     return repository
 
 
-def _copy_aside(path: Path) -> Path:
+def _copy_repository(path: Path) -> Path:
     """Copy all files of a repository to another name; immutable files are linked."""
-    aside = path.with_name(f"{REPOSITORY_FOLDER}.spoilt-{time.time_ns()}")
+    copy = path.with_name(f"{REPOSITORY_FOLDER}.spoilt-{time.time_ns()}")
     for file in sorted(path.rglob("*")):
-        to = aside / file.relative_to(path)
+        to = copy / file.relative_to(path)
         if file.is_dir():
             to.mkdir(parents=True)
         elif file.parent == path:  # the head file and the checksums
             shutil.copy2(file, to)
         else:
             to.hardlink_to(file)
-    return aside
+    return copy
 
 
 def _reset(

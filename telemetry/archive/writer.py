@@ -390,8 +390,8 @@ class RepositoryWriter:
         self._clock_lag.is_confirmed(None)  # without one, it is tried again after the same time
         if found is not None:
             self._losses += self._store.losses
-            self._store, aside = found
-            self.corrupt_copies.append(aside)
+            self._store, copy = found
+            self.corrupt_copies.append(copy)
 
     def _failed(self, action: str, error: Exception) -> ArchiveError:
         """Open the repository again, and return the error."""
@@ -405,7 +405,7 @@ class RepositoryWriter:
 
     def _open(self, *, is_doubtful: bool = False) -> ArchiveRepository:
         """Open the repository; record a corrupt copy."""
-        store, aside = open_or_recover(self._folder, self._site, is_doubtful=is_doubtful)
-        if aside is not None:
-            self.corrupt_copies.append(aside)
+        store, copy = open_or_recover(self._folder, self._site, is_doubtful=is_doubtful)
+        if copy is not None:
+            self.corrupt_copies.append(copy)
         return store

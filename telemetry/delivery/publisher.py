@@ -81,7 +81,7 @@ class SpoolStore:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.Error as error:
-                self._set_aside(error)
+                self._move_aside(error)
                 self._base, self._bytes = self._open()
 
     @property
@@ -108,7 +108,7 @@ class SpoolStore:
             size = (
                 self._bytes + sum(len(o.payload) for o in stored) if is_new else _stored_bytes(base)
             )
-            freed, count = self._make_room(base, size)
+            freed, count = self._free_space(base, size)
             base.execute("commit")
             self._bytes = size - freed
             self.dropped += count
@@ -201,7 +201,7 @@ class SpoolStore:
             base.close()
             raise
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
+    def _move_aside(self, error: sqlite3.Error) -> None:
         """Move a corrupt file aside, and log it."""
         aside = self._path.with_name(f"{self._path.name}.spoilt-{time.time_ns()}")
         self._path.rename(aside)
@@ -209,7 +209,7 @@ class SpoolStore:
             self._path.with_name(self._path.name + end).unlink(missing_ok=True)
         _logger.error("outbox set aside", place=str(self._path), reason=str(error), to=str(aside))
 
-    def _make_room(self, base: sqlite3.Connection, size: int) -> tuple[int, int]:
+    def _free_space(self, base: sqlite3.Connection, size: int) -> tuple[int, int]:
         """Delete the oldest batches above the limit; return the freed payload [B] and their
         number.
         """

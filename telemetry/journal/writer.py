@@ -198,10 +198,10 @@ class Journal:
             raise JournalError(message, code=IssueCode.WRONG_VERSION)
         intact = format.intact_length(data, segment)
         if intact < max(len(data), format.HEADER_BYTES):
-            self._set_aside(JournalPosition(segment, intact))
+            self._move_aside(JournalPosition(segment, intact))
         return data[:intact]
 
-    def _set_aside(self, start: JournalPosition) -> None:
+    def _move_aside(self, start: JournalPosition) -> None:
         """Move the remainder of a segment into a file of its own, and log it."""
         path = format.segment_path(self._folder, start.segment)
         aside = format.corrupt_path(self._folder, start)

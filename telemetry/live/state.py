@@ -40,7 +40,7 @@ from twin.simulation.engine import VariableKey
 from twin.site import Site
 
 LIVE_DEPTH: Final = np.timedelta64(26, "h")
-"""Time span of the recent past that is kept."""
+"""Time span of the stored recent past."""
 
 MAX_WAITING_POINTS: Final = 10_000
 """Largest number of points whose value waits for metadata. [1]"""
@@ -56,7 +56,7 @@ class _Row:
 class RollingMeans:
     """Sums of readings by interval, over a depth of time before the newest.
 
-    ``mean_count`` columns are averaged; of ``maximum_count`` columns the highest value is kept.
+    ``mean_count`` columns are averaged; ``maximum_count`` columns have their highest value.
     Intervals of length ``period`` start at whole multiples of it since 1970.
     """
 
