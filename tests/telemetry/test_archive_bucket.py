@@ -258,7 +258,7 @@ def test_a_store_that_may_be_read_only_is_told_as_that(bucket, tmp_path, monkeyp
         denied.setattr("telemetry.archive.repository.ArchiveRepository.write", refuse)
         with pytest.raises(ArchiveError, match=r"^s3://.*AccessDenied; check the object store"):
             archive.commit(include_open=True)
-    assert "check the object store" in archive.trouble
+    assert "check the object store" in archive.error
     archive.commit(include_open=True)
     points = open_archive(SITE, group="points", root=bucket)
     assert points["value"].sel(point=POINT).values[-1] == 7.0

@@ -51,7 +51,7 @@ def test_a_publisher_follows_an_answer_once_and_again_only_if_it_was_lost(box):
         return [decode(*one).sequence for one in wire.sent]
 
     assert hear((2, 4)) == [2, 3, 4]
-    assert outbox.held(SOURCE)[0].first == 2  # what is durable is let go of
+    assert outbox.reports(SOURCE)[0].first == 2  # what is durable is let go of
     assert hear((2, 4)) == []  # they may be on their way
     assert hear((2, 3)) == [2, 3]  # 4 was sent after them, and has come
     outbox._base.execute("delete from batches where sequence = 3")
@@ -89,7 +89,7 @@ def test_one_bad_batch_keeps_no_other_from_being_held(box):
     with pytest.raises(MessageError, match="boot -1"):
         publisher.publish([batch("r0001", 1, sequence=1), bad, batch("r0001", 3, sequence=3)])
     assert [decode(*one).sequence for one in wire.sent] == [1, 3]
-    assert [(one.first, one.last) for one in outbox.held(SOURCE)] == [(1, 3)]
+    assert [(one.first, one.last) for one in outbox.reports(SOURCE)] == [(1, 3)]
 
 
 class Mending(Wire):
@@ -99,7 +99,7 @@ class Mending(Wire):
         super().__init__()
         self.turns, self._outbox, self.publisher = [], outbox, None
 
-    def take(self, timeout):
+    def poll(self, timeout):
         self.turns.append(len(self.sent))
         if len(self.turns) == 1:
             answer = protocol.encode_ack(
