@@ -294,7 +294,8 @@ class ClockLagError(ArchiveError):
 
     def __init__(self, behind: float) -> None:
         self.behind = behind
-        super().__init__(f"the clock is {behind:.0f} s behind the last commit")
+        message = f"the clock is {behind:.0f} s behind the last commit"
+        super().__init__(message, code=IssueCode.TIME_ORDER)
 
 
 class ClockLagConfirmation:

@@ -362,7 +362,7 @@ class RepositoryWriter:
             self.failure = f"{self._folder}: cannot be written: {error}; set the clock, or wait"
             if self._clock_lag.is_confirmed(error):
                 self._roll_back(str(error))
-            raise ArchiveError(self.failure) from error
+            raise ArchiveError(self.failure, code=error.code) from error
         except (CorruptRepositoryError, ConcurrentWriterError, *STORAGE_ERRORS) as error:
             raise self._failed("written", error) from error
         self._clock_lag.is_confirmed(None)
@@ -401,7 +401,8 @@ class RepositoryWriter:
         self._losses += self._store.losses
         with commit_lock(self._folder):
             self._store = self._open(is_doubtful=True)
-        return ArchiveError(self.failure)
+        code = error.code if isinstance(error, ArchiveError) else None
+        return ArchiveError(self.failure, code=code)
 
     def _open(self, *, is_doubtful: bool = False) -> ArchiveRepository:
         """Open the repository; record a corrupt copy."""

@@ -110,7 +110,7 @@ def test_a_backup_with_losses_replaces_nothing_unless_forced(tmp_path):
     assert told.exit_code == 1
     assert "1 losses: group" in told.stderr
     assert "checksum differs" in told.stderr
-    assert "--force restores what is left" in told.stderr
+    assert "use --force to restore the remainder" in told.stderr
     assert open_archive("rhine", group="racks", root=tmp_path).load().identical(before)
     assert not list(folder.glob("store.*"))
     told = CliRunner().invoke(app, [*words, "--force"])

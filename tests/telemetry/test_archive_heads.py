@@ -108,7 +108,7 @@ def test_heads_that_would_hang_their_reader_are_told_and_mended(folder, monkeypa
         verify(folder)
     archive = Archive(folder, "rhine")
     assert len(archive.corrupt_copies) == 1
-    assert "gone back to" in verify(folder).lost[0]["reason"]
+    assert "reset to" in verify(folder).lost[0]["reason"]
 
 
 @pytest.mark.slow
@@ -143,7 +143,7 @@ def test_heads_that_spoil_while_they_are_written_are_mended(half_spoilt, tmp_pat
     archive.mark_caught_up()
     archive.add(batch("r0001", 300), JournalPosition(1, 10_000))
     assert archive.commit(include_open=True)
-    assert "gone back to" in verify(folder).lost[0]["reason"]
+    assert "reset to" in verify(folder).lost[0]["reason"]
     held = open_archive("rhine", group="racks", root=tmp_path)
     assert held.time.values[-1] == (START + 300 * SECOND).astype("datetime64[ns]")
     assert np.isfinite(held["power"].values[-1]).any()

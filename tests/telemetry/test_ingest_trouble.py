@@ -220,5 +220,5 @@ def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     spoil(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "all that they held is in the archive" in service.ingester.damage.words
+        assert "the archive has all of their messages" in service.ingester.damage.words
     assert loss_log.read_losses(tmp_path / "archive") == []
