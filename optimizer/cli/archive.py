@@ -10,7 +10,6 @@ from optimizer.cli.options import JsonFile
 from optimizer.cli.output import console, table, write_json
 from optimizer.service.state_folder import StateFolder
 from telemetry.archive import Archive, verification
-from telemetry.archive import backup as archive_backup
 from telemetry.archive.export import export as write_export
 from telemetry.archive.reader import ArchiveGroup, Resolution
 from telemetry.archive.reader import open as open_archive
@@ -133,7 +132,7 @@ def backup(
     json_file: JsonFile = None,
 ) -> None:
     """Write the archive into one file as it is now; the service may run."""
-    size = archive_backup.backup(_folder(site, state), to)
+    size = verification.backup(_folder(site, state), to)
     console(json_file).print(f"{to}: {size / _MEGABYTE:,.1f} MB")
     write_json({"file": str(to), "bytes": size}, json_file)
 
@@ -151,6 +150,6 @@ def restore(
     """Put a backup in the archive's place; what is there is set aside. Stop the service before."""
     folder = _folder(site, state)
     with StateFolder(folder.parent):
-        found = archive_backup.restore(source, folder, site, is_forced=force)
+        found = verification.restore(source, folder, site, is_forced=force)
     console(json_file).print(f"{site}: {found.points:,} values restored, {len(found.lost)} losses")
     write_json({"points": found.points, "lost": found.lost}, json_file)

@@ -184,8 +184,8 @@ def test_a_journal_that_was_damaged_is_told_and_written_down(tmp_path):
     with Service(tmp_path) as service:
         words = service.ingester.damage.words
         assert f"segment {path.stem}" in words
-        assert "what of it was not archived yet is lost" in words
-        assert "see to the disk" in words
+        assert "messages that were not archived are lost" in words
+        assert "check the disk" in words
         (aside,) = (tmp_path / "journal").glob("*.torn")
         assert aside.name in words
         service.die()
@@ -209,7 +209,7 @@ def test_a_journal_that_begins_after_an_archive_that_was_put_back_is_told(tmp_pa
     (tmp_path / "backup").rename(tmp_path / "archive")
     with Service(tmp_path) as service:
         words = service.ingester.damage.words
-        assert "an older archive put back" in words
+        assert "an older archive was restored" in words
         service.die()
     assert [one["reason"] for one in loss_log.read_losses(tmp_path / "archive")] == [words]
 
@@ -220,5 +220,5 @@ def test_damage_of_what_is_archived_is_told_as_no_loss(tmp_path):
         until(lambda: len(service.wire.acknowledged) == 4)
     spoil(tmp_path, HEADER_BYTES)
     with Service(tmp_path) as service:
-        assert "all that they held is in the archive" in service.ingester.damage.words
+        assert "the archive has all of their messages" in service.ingester.damage.words
     assert loss_log.read_losses(tmp_path / "archive") == []

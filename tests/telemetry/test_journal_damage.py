@@ -157,7 +157,7 @@ def test_a_follower_passes_over_nothing_that_was_half_written_when_it_looked(fol
     journal = opened(folder, segment_bytes=100)
     journal.append([("a", b"1")])
     path = segments(folder)[0]
-    whole = format.encode_record("b", bytes(200), 0)
+    whole = b"".join(format.record_parts("b", bytes(200), 0))
     with path.open("ab") as file:
         file.write(whole[:50])
     tail = JournalFollower(folder, None)

@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_an_outbox_as_it_was(box):
     outbox = box()
     outbox.put(letters(1))
     outbox._base.execute("pragma max_page_count = 8")
-    with pytest.raises(JournalFullError, match="make room"):
+    with pytest.raises(JournalFullError, match="free space"):
         outbox.put(letters(*range(2, 600)))
     assert outbox.reports(SOURCE) == [SenderReport(boot=1, first=1, last=1)]
     outbox._base.execute("pragma max_page_count = 100000")
@@ -80,7 +80,7 @@ def test_whatever_the_disk_fails_with_is_an_error_of_ours(box, table):
         lambda: outbox.read(SOURCE, 1, (1, 2), limit=9) if table == "batches" else outbox.sources(),
         lambda: outbox.reports(SOURCE),
     ):
-        with pytest.raises(JournalError, match="see to the disk"):
+        with pytest.raises(JournalError, match="check the disk"):
             ask()
     base.execute(f"alter table aside rename to {table}")
     assert outbox.reports(SOURCE)[0].last == 2

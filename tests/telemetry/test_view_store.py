@@ -95,7 +95,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path, pieces):
 
 def test_a_block_out_of_order_is_refused(tmp_path, pieces):
     store = opened(tmp_path, pieces)
-    with pytest.raises(ArchiveError, match="the store goes on at"):
+    with pytest.raises(ArchiveError, match="write the blocks in order"):
         store.write(pieces[1])
 
 

@@ -218,10 +218,10 @@ def test_a_queue_that_grows_old_is_told_with_what_was_refused(window):
     assert window.scheduler.error(NOON) == ""  # a site may have no jobs at all
     window.add(snapshot(), NOON)
     assert window.scheduler.error(NOON + 30 * MINUTE) == ""
-    old = "the queue of jobs is of 2026-06-16T12:00Z, 31 min old: plans count on jobs as they were"
+    old = "the job queue is of 2026-06-16T12:00Z, 31 min old: plans use the jobs as they were then"
     assert window.scheduler.error(NOON + 31 * MINUTE) == old
     window.add(snapshot(NOON + 90 * MINUTE), NOON + 30 * MINUTE)
-    refused = "one was refused, stamped 60 min ahead of the clock"
+    refused = "one was rejected: its stamp is 60 min ahead of the clock"
     assert window.scheduler.error(NOON + 31 * MINUTE) == f"{old}; {refused}"
     window.add(snapshot(NOON + 31 * MINUTE), NOON + 31 * MINUTE)
     assert window.scheduler.error(NOON + 31 * MINUTE) == ""

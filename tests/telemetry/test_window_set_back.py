@@ -28,7 +28,7 @@ def test_what_a_clock_said_that_was_ahead_is_not_used_and_told(window, later):
         assert np.isinf(seen[f"{name}_age"]).all()
     assert (seen["racks_heard"] == 0.0).all()
     told = window.describe_future_values(MENDED)
-    assert told.startswith("3 points or racks were heard last by a clock that was up to ")
+    assert told.startswith("3 points or racks have stamps up to ")
     assert window.describe_future_values(later) == ""
 
 

@@ -268,4 +268,4 @@ def test_an_ingester_logs_apart_from_what_it_answers(tmp_path):
     words = [sys.executable, "-m", "telemetry.ingest.ingester"]
     done = subprocess.run(words, input=task.to_line(), capture_output=True, text=True, check=True)
     assert [json.loads(line)["messages"] for line in done.stdout.splitlines()]
-    assert json.loads(done.stderr.splitlines()[0])["event"] == "sources forgotten"
+    assert json.loads(done.stderr.splitlines()[0])["event"] == "delivery state not readable"
