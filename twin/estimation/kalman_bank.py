@@ -264,7 +264,7 @@ class KalmanFilterBank:
         return replace(mixed, means=means, covariances=covariances, sensor_variance=sensor)
 
     def inflated(self, distance: float) -> "KalmanFilterBank":
-        """Return the filters of a stock that may have moved some distance unseen. [unit of the stock]"""
+        """Return the filters of a stock that may have moved unseen. [unit of the stock]"""
         covariances = self.covariances.copy()
         covariances[..., 0, 0] += distance**2 / self._variance
         return replace(self, covariances=covariances)

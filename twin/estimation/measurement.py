@@ -282,7 +282,7 @@ def diagnostics(
         )
     elif bank.drift_probability > DRIFT_PROBABILITY_LIMIT:
         shown = f"it shows {bank.drift_offset:+.2g} {unit} beside the model"
-        # one sensor cannot tell which
+        # one sensor cannot distinguish the two
         yield f"the sensor of {what} drifts, or its machine is not as declared: {shown}"
 
 

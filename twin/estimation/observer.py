@@ -265,7 +265,7 @@ def _since(last: StateEstimate, now: np.datetime64) -> float:
 def _set_connection(
     state: xr.Dataset, observed: xr.Dataset, last: StateEstimate | None
 ) -> list[str]:
-    """Set the connection's variables to the present or last readings; return those without a reading."""
+    """Set the connection's variables by the meter; return those without a reading."""
     silent = []
     for name in CONNECTION_VARIABLES:
         measurement = float(observed[name])
@@ -308,7 +308,7 @@ def _set_peak(
 
 
 def _silence(silent: list[str], now: np.datetime64, last: StateEstimate | None) -> float:
-    """Return how long the connection's power has not been measured; its peak is computed from it. [h]"""
+    """Return the time since the last reading of the connection's power. [h]"""
     if last is None or set(silent) <= {"peak_power"}:
         return 0.0
     return last.meter_silence + _since(last, now)
@@ -331,7 +331,7 @@ PERTURBED_GROUPS: Final = (
     {"battery_level", "tank_level", "facility_supply_temperature"},
     {"cooling_plant_output"},
 )
-"""Stocks that are perturbed together; stocks of one machine that interact are in separate groups."""
+"""Stocks that are perturbed together; interacting stocks of one machine are separate."""
 
 
 def propagate_with_sensitivity(

@@ -26,7 +26,7 @@ def followed(trust, readings, *, course=None, slope=1.0):
 
 def deviation(bank):
     """Return the standard deviation of the mixture of all filters."""
-    variance = bank.squares / (bank.count - 1.0)
+    variance = bank.noise_scale / (bank.noise_shape - 1.0)
     off = bank.means[..., 0] - bank.mean
     return np.sqrt(np.sum(bank.weight * (variance * bank.covariances[..., 0, 0] + off**2)))
 
