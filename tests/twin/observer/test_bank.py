@@ -13,7 +13,7 @@ QUARTER = 0.25
 def followed(trust, readings, *, course=None, slope=1.0):
     """Return the filters after readings a quarter-hour apart of a stock that the model follows."""
     course = np.zeros(len(readings)) if course is None else course
-    bank = KalmanFilterBank.start_at(readings[0], trust.sensor, trust)
+    bank = KalmanFilterBank.start_at(readings[0], trust.measurement_std, trust)
     for now, before, seen in zip(course[1:], course, readings[1:], strict=False):
         value = slope * bank.mean + now - slope * before
         bank = bank.predicted(
@@ -111,7 +111,7 @@ def test_a_sensor_that_drifts_is_found_out_and_the_model_believed():
     readings = drift + rng.normal(0.0, 0.003, len(drift))
     bank = followed(STORE, readings)
     assert bank.drift_probability > 0.9
-    assert bank.drift == pytest.approx(drift[-1], abs=0.1)
+    assert bank.drift_offset == pytest.approx(drift[-1], abs=0.1)
     assert bank.bounds[0] < 0.0 < bank.bounds[1]
     assert followed(STORE, readings[:300]).drift_probability < 0.1
 
