@@ -1,7 +1,7 @@
-"""What stands behind reserve capacity: who may hold it, and whether power and energy are there.
+"""Deliverability of reserve capacity: who may hold it, and whether power and energy suffice.
 
-A promise is held against full activation in one direction for as long as its product asks, ended at
-any moment while the plan goes on, with all products together.
+A promise is checked against full activation in one direction for the full time of its product,
+ended at any time while the plan continues, with all products together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ import xarray as xr
 from twin import time_axes, variables
 from twin.declarations import WorkKind
 from twin.equipment import Battery, TransformerBank
-from twin.errors import ValidationIssue
+from twin.errors import IssueCode, ValidationIssue
 from twin.feasibility import connection
 from twin.feasibility.reserve_activation import (
     MIN_CAPACITY_MW,
@@ -34,14 +34,14 @@ from twin.workload.flexibility import EXPECTED_COHORT_SUFFIX
 from twin.workload.queue import RackPool
 
 RESERVE_VARIABLES: Final = ("reserve_capacity", "reserve_shortfall", "reserve_held")
-"""What a schedule says of its products, on ``time`` and ``product``."""
+"""Variables of a schedule on ``time`` and ``product``."""
 
 HOLDER_AXES: Final = {"battery_reserve": "battery", "work_reserve": "cohort"}
-"""Words of who holds a product, and their axes besides."""
+"""Variables of the holders of a product, and their additional axes."""
 
 
 def may_hold(product: ReserveProduct, battery: Battery) -> bool:
-    """Return whether a battery may hold a product: what follows the grid asks for a controller."""
+    """Return whether a battery may hold a product: some products need a local controller."""
     return battery.local_controller or not product.needs_controller
 
 
@@ -59,29 +59,28 @@ def eligible_stores(site: Site, product: ReserveProduct) -> tuple[Store, ...]:
 
 
 def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
-    """Yield what is wrong with the words that a schedule has for reserves; without any nothing.
-
-    Parameters
-    ----------
-    schedule
-        A plan.
+    """Yield the issues of a schedule's reserve variables.
 
     Raises
     ------
     UnitError
-        If a word or its unit is missing.
+        If a variable or its unit is missing.
     """
     axes_of = {word: {"time", "product"} for word in RESERVE_VARIABLES}
     axes_of |= {word: {"time", "product", axis} for word, axis in HOLDER_AXES.items()}
-    told = [word for word in axes_of if word in schedule]
-    if not told:
+    present = [word for word in axes_of if word in schedule]
+    if not present:
         return
-    variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *told)))
-    for word in told:
+    variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *present)))
+    for word in present:
         values, wanted = schedule[word], axes_of[word]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
             yield ValidationIssue(
-                location=word, found="", remedy=f"must stand on {', '.join(sorted(wanted))}"
+                location=word,
+                found=", ".join(map(str, values.dims)),
+                expected=f"the axes {', '.join(sorted(wanted))}",
+                remedy="correct the axes and their coordinates",
+                code=IssueCode.WRONG_AXES,
             )
             continue
         yield from negative_value_issues(values, of="schedule")
@@ -89,14 +88,14 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """A plan with what it holds.
+    """A plan and its reserves.
 
     Attributes
     ----------
-    site, schedule, replay
-        Where, the plan, and what the twin did with it.
+    replay
+        Simulation of the plan.
     products
-        Products by name, as far as the site knows those of the plan.
+        Products of the plan that the site declares, by name.
     hours
         Lengths of the intervals. [h]
     """
@@ -108,13 +107,13 @@ class _Plan:
     hours: FloatArray
 
     def of(self, word: str, product: str) -> FloatArray:
-        """Return a word of one product, ``(time, ...)``; nothing if it is not told. [MW]"""
+        """Return a variable of one product, ``(time, ...)``; zero if it is absent. [MW]"""
         if word not in self.schedule:
             return np.zeros(len(self.hours))
         return self.schedule[word].sel(product=product).transpose("time", ...).to_numpy()
 
     def held(self, word: str, axis: str, label: str) -> dict[str, FloatArray]:
-        """Return what one holder holds of each product, ``(time,)``; nothing is left out. [MW]"""
+        """Return the capacity that one holder has of each product, ``(time,)``. [MW]"""
         if word not in self.schedule or label not in self.schedule[axis].to_numpy():
             return {}
         part = self.schedule[word].sel({axis: label})
@@ -130,25 +129,20 @@ def check_reserves(
     replay: xr.Dataset,
     safety_margin: float = 0.0,
 ) -> Iterator[Finding]:
-    """Yield what of the reserve capacity that a schedule promises is not sound, or not there.
+    """Yield each shortcoming of a schedule's reserves and its size in each interval; above 1 it
+    counts.
+
+    Without ``reserve_capacity`` there is nothing to check.
 
     Parameters
     ----------
-    site, state
-        The site with its products, and its state at the start.
     schedule
         A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on ``time`` and
-        ``product``, ``battery_reserve`` and ``work_reserve`` by holder. Without the first there is
-        nothing to judge.
+        ``product``, ``battery_reserve`` and ``work_reserve`` by holder.
     replay
-        What the twin did with it.
+        Simulation of the plan.
     safety_margin
         Share of the limits of connection and transformers that stays free. [1]
-
-    Yields
-    ------
-    tuple of str and numpy.ndarray
-        What is broken, and by how much in each interval; above 1 it is broken. [1]
     """
     if RESERVE_VARIABLES[0] not in schedule:
         return
@@ -173,7 +167,7 @@ def check_reserves(
 
 
 def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
-    """Judge that what is sold is a bid, one for a block, in time, kept, and held by someone."""
+    """Check that sold capacity is a valid bid, one per block, in time, kept, and held."""
     name, instants = product.name, time_axes.interval_edges(plan.schedule)
     capacity, short, before = (plan.of(word, name) for word in RESERVE_VARIABLES)
     more = capacity + short - before
@@ -203,7 +197,7 @@ def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
 
 
 def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
-    """Judge power and energy behind what a battery holds."""
+    """Check the power and energy of a battery's reserves."""
     held = plan.held("battery_reserve", "battery", battery.name)
     for name, values in held.items():
         if not may_hold(plan.products[name], battery):
@@ -246,7 +240,7 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
 
 
 def _work(plan: _Plan) -> Iterator[Finding]:
-    """Judge that work behind a reserve runs, may stop, and can be made up for."""
+    """Check that the work of a reserve runs, may stop, and can be recovered."""
     if "work_reserve" not in plan.schedule:
         return
     for label in plan.schedule["cohort"].to_numpy().tolist():
@@ -282,7 +276,7 @@ def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator
 
 
 def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding]:
-    """Judge that connection and transformers bear what is activated, on top of the plan."""
+    """Check that connection and transformers carry activated reserves on top of the plan."""
     held = {name: plan.of("reserve_capacity", name) for name in plan.products}
     up, down = activation_power(plan.products, held)
     if not (up + down > MIN_CAPACITY_MW).any():

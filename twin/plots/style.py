@@ -17,15 +17,15 @@ YELLOW, BLUE, RED, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, LIGHT_GREY = "#7A7A7A", "#D9D9D9"
 
 COLOUR_CYCLE: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, RED, YELLOW, BLACK)
-"""Okabe and Ito's colours, told apart by all eyes."""
+"""Okabe and Ito's colours, which colour-blind readers distinguish."""
 
-FIGURE_WIDTH_IN: Final = 12.0  # 1200 pixels at 100 per inch [in]
+FIGURE_WIDTH_IN: Final = 12.0  # 1200 pixels at 100 per inch
 
-LEGEND_ANCHOR: Final = (1.07, 1.04)  # where a panel's legend stands, in its widths and heights
+LEGEND_ANCHOR: Final = (1.07, 1.04)  # position of a panel's legend, in its widths and heights
 
 
 class LineStyle(TypedDict, total=False):
-    """How a line looks and what it is called."""
+    """Style and label of a line."""
 
     color: str
     linestyle: str | tuple[int, tuple[int, int]]
@@ -34,7 +34,7 @@ class LineStyle(TypedDict, total=False):
 
 
 def draw_series(axes: Axes, array: xr.DataArray, **style: Unpack[LineStyle]) -> None:
-    """Draw means as stairs and stocks as lines."""
+    """Draw means as stairs and states as lines."""
     style = LineStyle(linewidth=1.3) | style
     if "instant" in array.dims:
         axes.plot(array["instant"].to_numpy(), array.to_numpy(), **style)
@@ -43,7 +43,7 @@ def draw_series(axes: Axes, array: xr.DataArray, **style: Unpack[LineStyle]) -> 
 
 
 def format_date_axis(axes: Axes, edges: np.ndarray, time_zone: str) -> None:
-    """Give the lowest panel its local days and hours."""
+    """Label the lowest panel with local days and hours."""
     locator = AutoDateLocator(tz=time_zone)  # type: ignore[no-untyped-call]  # matplotlib's gap
     form = ConciseDateFormatter(locator, tz=time_zone, show_offset=False)  # type: ignore[no-untyped-call]  # the same
     form.formats[2], form.zero_formats[2:4] = "%a %d", ["%a %d %b"] * 2
@@ -54,7 +54,7 @@ def format_date_axis(axes: Axes, edges: np.ndarray, time_zone: str) -> None:
 
 
 def style_panel(axes: Axes, *, is_stacked: bool) -> None:
-    """Give a panel its grid, and its legend outside at the right, in the order of a stack."""
+    """Add the grid and a legend at the right, in the order of a stack."""
     axes.grid(color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,7 +1,4 @@
-"""Figures of a run, and of policies side by side.
-
-The figure of a failure: temperatures on their way to their limits, and what is left to cool.
-"""
+"""Figures over time: a run, and the temperatures after a failure; and the style of all figures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,17 +42,17 @@ LIMIT_STYLE: Final[LineStyle] = {"color": BLACK, "linestyle": ":", "linewidth": 
 
 
 def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
-    """Draw what a site did: prices, power, temperatures, stores and work over time.
+    """Draw a run: prices, power, temperatures, storage and work over time.
 
     Parameters
     ----------
     run
-        Means on ``time`` (with ``duration``) and stocks on ``instant``. Drawn is what is there:
+        Means on ``time`` (with ``duration``) and states on ``instant``. All of these are optional:
         ``electricity_price``, ``carbon_intensity``; ``facility_power``, ``grid_import_power``,
         ``grid_export_power``, ``hall_power``, ``service_racks``, ``work_power``,
         ``cooling_plant_draw``, ``renewable_used_power``; the limited temperatures and
         ``air_temperature``; ``battery_level``, ``tank_level``; ``work_backlog``, ``work_late``.
-        Import, temperatures and levels named after ``plan_`` are drawn dashed.
+        Import, temperatures and levels with the prefix ``plan_`` are dashed.
     site
         The site, for its limits, windows and local time.
     title
@@ -63,8 +60,8 @@ def plot_run(run: xr.Dataset, site: Site, *, title: str) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.ReportItem
-        Panels under one another on one axis of local time, 1200 pixels wide.
+    matplotlib.figure.Figure
+        Panels below each other on one axis of local time, 1200 pixels wide.
     """
     panels = [panel for panel in _RUNS_PANELS if any(name in run for name in panel.needs)]
     heights = [panel.height for panel in panels]
@@ -94,7 +91,7 @@ def _prices(axes: Axes, run: xr.Dataset, _site: Site) -> None:
 
 
 def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
-    """Draw who uses the power, stacked, and what comes over the fence beside plan and limit."""
+    """Draw the consumers of power, stacked, and the net import with plan and limit."""
     base = np.zeros(run.sizes["time"])
     for label, values, color in _users(run, site):
         bottom, base = base, base + values
@@ -117,10 +114,10 @@ def _power(axes: Axes, run: xr.Dataset, site: Site) -> None:
 
 
 def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
-    """Return label, power and colour of all users, from the service up to losses. [MW]"""
+    """Return label, power and colour of all consumers, from the service up to losses. [MW]"""
     users: list[tuple[str, FloatArray, str]] = []
 
-    def rest_of(power: FloatArray) -> FloatArray:
+    def remaining(power: FloatArray) -> FloatArray:
         return np.maximum(power - sum(values for _, values, _ in users), 0.0)
 
     if "service_racks" in run:
@@ -134,12 +131,12 @@ def _users(run: xr.Dataset, site: Site) -> list[tuple[str, FloatArray, str]]:
             for kind, color in zip(kinds.items(), WORK_KIND_COLOURS * 3, strict=False)
         ]
     if "hall_power" in run:
-        rest = rest_of(run["hall_power"].sum("hall").to_numpy())
+        rest = remaining(run["hall_power"].sum("hall").to_numpy())
         users.append(("racks, idle draw" if users else "racks", rest, LIGHT_GREY))
     if "cooling_plant_draw" in run:
         users.append(("cooling plants", run["cooling_plant_draw"].sum("circuit").to_numpy(), BLUE))
     if users and "facility_power" in run:
-        users.append(("fans, pumps, losses", rest_of(run["facility_power"].to_numpy()), GREY))
+        users.append(("fans, pumps, losses", remaining(run["facility_power"].to_numpy()), GREY))
     return users
 
 
@@ -154,13 +151,15 @@ def _by_kind(array: xr.DataArray) -> dict[str, FloatArray]:
 
 
 def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
-    """Draw how far every limited temperature stands from its limit, and the outdoor air."""
-    alike: dict[tuple[str, str, float], list[str]] = {}
+    """Draw the distance of every limited temperature from its limit, and the outdoor air."""
+    owners_by_limit: dict[tuple[str, str, float], list[str]] = {}
     for limit in operating_limits(site):
         if limit.margin_kind == "temperature" and limit.variable in run:
-            alike.setdefault((limit.variable, limit.dimension, limit.upper), []).append(limit.owner)
+            owners_by_limit.setdefault((limit.variable, limit.dimension, limit.upper), []).append(
+                limit.owner
+            )
     for ((variable, dim, high), owners), color in zip(
-        alike.items(), COLOUR_CYCLE * 9, strict=False
+        owners_by_limit.items(), COLOUR_CYCLE * 9, strict=False
     ):
         word = variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
         label = f"{word}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
@@ -176,7 +175,7 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
 
 
 def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
-    """Draw the levels of all stores as shares of the full store, and the floor of their windows."""
+    """Draw the levels of all stores as shares of the full store, and their minimum."""
     for store, color in zip(site.stores, COLOUR_CYCLE * 9, strict=False):
         kind = site.equipment[store.owner].kind
         drawn = LineStyle(label=f"{store.owner} (full: {store.max_level:.3g} MWh)")
@@ -195,7 +194,7 @@ def _stores(axes: Axes, run: xr.Dataset, site: Site) -> None:
 
 
 def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
-    """Draw the work that waits, stacked by kind, and what of it is late."""
+    """Draw the waiting work, stacked by kind, and the late work."""
     if "work_backlog" in run:
         waiting = _by_kind(run["work_backlog"])
         axes.stackplot(
@@ -208,7 +207,7 @@ def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
 
 
 def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
-    """Draw means thinly on a scale of their own at the right."""
+    """Draw means as a thin line with its own scale at the right."""
     right = axes.twinx()
     draw_series(right, array, color=GREY, linewidth=0.9)
     axes.plot([], [], color=GREY, linewidth=0.9, label=f"{word} (right)")
@@ -219,7 +218,7 @@ def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Panel:
-    """A panel: its height [in], the variables of which one must be there, how it is drawn."""
+    """A panel: height [in], variables of which one must be present, drawing function."""
 
     height: float
     needs: tuple[str, ...]
@@ -245,7 +244,7 @@ TRAJECTORY_LABELS: Final = {
     "cooling_plant_output": "taken by {}",
     "tank_discharge": "given by {}",
 }
-"""What is drawn, as people call it."""
+"""Label of each variable in the figure."""
 
 _FAILURES_PANELS: Final = (
     ("technology_supply_temperature", "facility_supply_temperature", "rack_inlet_temperature"),
@@ -255,40 +254,35 @@ _FAILURES_PANELS: Final = (
 _HEAT_WORDS: Final = ("taken by", "given by")
 
 MIN_SHOWN_CHANGE: Final = 0.05
-"""What moves less is left out, unless nothing moves. [K; MW]"""
+"""Smallest change of a drawn line, unless none changes more. [K; MW]"""
 
 
 def plot_contingency(
-    path: xr.Dataset, limits: Mapping[tuple[str, str], float], *, title: str
+    trajectory: xr.Dataset, limits: Mapping[tuple[str, str], float], *, title: str
 ) -> Figure:
-    """Draw the way of a site after a failure.
+    """Draw the trajectory of a site after a failure: coolant, water and air; chips; heat.
 
     Parameters
     ----------
     path
-        As :func:`twin.contingency.ride_through_time.contingency_trajectory` gives it.
+        See :func:`twin.contingency.ride_through_time.contingency_trajectory`.
     limits
-        Name and owner -> temperature that must not be reached. [degC]
-    title
-        Title of the figure.
-
-    Returns
-    -------
-    matplotlib.figure.ReportItem
-        Up to three panels, 1200 pixels wide: coolant, water and air; chips; heat.
+        Variable and machine -> temperature limit. [degC]
     """
-    groups = [row for row in (_rows(path, names, limits) for names in _FAILURES_PANELS) if row]
+    groups = [
+        row for row in (_rows(trajectory, names, limits) for names in _FAILURES_PANELS) if row
+    ]
     moving = [[line for line in rows if np.ptp(line[1]) >= MIN_SHOWN_CHANGE] for rows in groups]
     groups = [rows for rows in moving if rows] or groups
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _HEIGHT), dpi=100, layout="constrained")
     panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
-    reached = float(path.attrs["time_to_limit"])
+    reached = float(trajectory.attrs["time_to_limit"])
     for axes, rows in zip(panels, groups, strict=True):
-        for place, (label, values, ceiling) in enumerate(rows):
+        for place, (label, values, limit) in enumerate(rows):
             colour = COLOUR_CYCLE[place % len(COLOUR_CYCLE)]
-            axes.plot(_minutes(path), values, color=colour, label=label, linewidth=1.4)
-            if ceiling is not None:
-                axes.axhline(ceiling, color=colour, linewidth=1.0, linestyle=":")
+            axes.plot(_minutes(trajectory), values, color=colour, label=label, linewidth=1.4)
+            if limit is not None:
+                axes.axhline(limit, color=colour, linewidth=1.0, linestyle=":")
         is_heat = rows[0][0].startswith(_HEAT_WORDS)
         axes.set_ylabel("heat [MW]" if is_heat else "temperature [degC]\n(dotted: limit)")
         if is_heat:
@@ -298,7 +292,7 @@ def plot_contingency(
         _finish(axes)
     if np.isfinite(reached):
         panels[0].annotate(
-            f"{reached:.1f} min: {path.attrs['limit']}",
+            f"{reached:.1f} min: {trajectory.attrs['limit']}",
             (reached, 0.0),
             xycoords=("data", "axes fraction"),
             xytext=(4, 6),
@@ -310,23 +304,23 @@ def plot_contingency(
     return figure
 
 
-def _minutes(path: xr.Dataset) -> np.ndarray:
-    instant = path["instant"].to_numpy()
+def _minutes(trajectory: xr.Dataset) -> np.ndarray:
+    instant = trajectory["instant"].to_numpy()
     return np.asarray((instant - instant[0]) / np.timedelta64(1, "m"))
 
 
 def _rows(
-    path: xr.Dataset, names: Sequence[str], ceilings: Mapping[tuple[str, str], float]
+    trajectory: xr.Dataset, names: Sequence[str], limits: Mapping[tuple[str, str], float]
 ) -> list[tuple[str, np.ndarray, float | None]]:
-    """Return label, values and ceiling of each line; what lies on another is drawn once."""
+    """Return label, values and limit of each line; identical lines are drawn once."""
     found: dict[bytes, tuple[str, np.ndarray, float | None]] = {}
     for name in names:
-        if name not in path:
+        if name not in trajectory:
             continue
-        dim = next(str(dim) for dim in path[name].dims if dim != "instant")
-        for owner in path[dim].to_numpy().tolist():
-            values = path[name].sel({dim: owner}).to_numpy()
-            row = TRAJECTORY_LABELS[name].format(owner), values, ceilings.get((name, owner))
+        dim = next(str(dim) for dim in trajectory[name].dims if dim != "instant")
+        for owner in trajectory[dim].to_numpy().tolist():
+            values = trajectory[name].sel({dim: owner}).to_numpy()
+            row = TRAJECTORY_LABELS[name].format(owner), values, limits.get((name, owner))
             found.setdefault(values.tobytes(), row)
     return list(found.values())
 
