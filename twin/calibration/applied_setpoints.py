@@ -45,14 +45,9 @@ DEVIATING_TIME_SHARE: Final = 0.1
 class AppliedSetPoints:
     """The set points of a site's water in a history.
 
-    Attributes
-    ----------
-    set_points
-        Set points on quarter-hours; None where all are as declared.
-    unknown
-        Cooling plant or bank of CDUs -> quarter-hours with unknown set points.
-    exclusions
-        Excluded machines, as text.
+    - ``set_points``: Set points on quarter-hours; None where all are as declared.
+    - ``unknown``: Cooling plant or bank of CDUs -> quarter-hours with unknown set points.
+    - ``exclusions``: Excluded machines, as text.
     """
 
     set_points: SetPoints | None = None

@@ -47,18 +47,11 @@ type SensorOffsets = Mapping[str, float]
 class CalibrationChannel:
     """One meter, and its predicted reading.
 
-    Attributes
-    ----------
-    name
-        Variable and machine.
-    machines
-        Machines whose parameters and offsets change the prediction.
-    observed
-        Readings, ``(time,)``; NaN where missing.
-    error
-        First guess of the standard error, including those of measured inputs.
-    predict
-        (site, offsets) -> prediction.
+    - ``name``: Variable and machine.
+    - ``machines``: Machines whose parameters and offsets change the prediction.
+    - ``observed``: Readings, ``(time,)``; NaN where missing.
+    - ``error``: First guess of the standard error, including those of measured inputs.
+    - ``predict``: (site, offsets) -> prediction.
     """
 
     name: str
@@ -78,14 +71,9 @@ def machine_draw(
 ) -> FloatArray:
     """Return the draw of a machine for a measured output; NaN where the output is unknown. [MW]
 
-    Parameters
-    ----------
-    output
-        Output, ``(time,)``; NaN where unknown. [MW]
-    carrier
-        The carrier that is drawn.
-    set_points
-        Set points of the water; by default the declared ones.
+    - ``output``: Output, ``(time,)``; NaN where unknown. [MW]
+    - ``carrier``: The carrier that is drawn.
+    - ``set_points``: Set points of the water; by default the declared ones.
     """
     convert = next(r for r in machine.relations() if isinstance(r, Convert))
     is_known = np.isfinite(output)

@@ -51,12 +51,8 @@ class EstimatePoint:
 class CalibrationSummary:
     """Result of one calibration.
 
-    Attributes
-    ----------
-    start, end
-        Of its history.
-    points
-        Parameter -> value and error of the estimated ones.
+    - ``start``, ``end``: Of its history.
+    - ``points``: Parameter -> value and error of the estimated ones.
     """
 
     start: np.datetime64
@@ -78,18 +74,13 @@ class CalibrationSummary:
 class ParameterDrift:
     """A changed parameter.
 
-    Attributes
-    ----------
-    before, now
-        Its values. [unit of the parameter]
-    significance
-        The change over its standard error. [1]
-    since
-        End of the last history without the change; of the reference if none is near its mean.
-    loss
-        Loss or excess draw, a share [1], negative for an improvement; of a sensor its shift [K].
-    text
-        The change as a sentence.
+    - ``before``, ``now``: Its values. [unit of the parameter]
+    - ``significance``: The change over its standard error. [1]
+    - ``since``: End of the last history without the change; of the reference if none is near its
+      mean.
+    - ``loss``: Loss or excess draw, a share [1], negative for an improvement; of a sensor its shift
+      [K].
+    - ``text``: The change as a sentence.
     """
 
     parameter: str

@@ -75,14 +75,9 @@ MIN_READINGS: Final = 8
 class FitResult:
     """Parameters of the best fit.
 
-    Attributes
-    ----------
-    values
-        Estimates, ``(parameter,)``, in their units.
-    jacobian
-        Change of the weighted residuals per prior deviation, ``(row, parameter)``.
-    residuals
-        Channel -> measured less predicted; NaN without a reading.
+    - ``values``: Estimates, ``(parameter,)``, in their units.
+    - ``jacobian``: Change of the weighted residuals per prior deviation, ``(row, parameter)``.
+    - ``residuals``: Channel -> measured less predicted; NaN without a reading.
     """
 
     values: FloatArray
@@ -94,22 +89,14 @@ class FitResult:
 class CalibrationParameter:
     """One parameter of a site that telemetry may correct.
 
-    Attributes
-    ----------
-    machine
-        Machine in the site file.
-    path
-        Names of the inner tables and of the parameter; for an offset, the sensor's variable.
-    prior
-        Value in the site file; zero for an offset. [unit]
-    prior_std
-        Prior standard deviation. [unit]
-    lower_bound, upper_bound
-        Bounds of the estimate. [unit]
-    unit
-        Unit of the value.
-    is_offset
-        Whether it is the offset of a sensor: reading less true value.
+    - ``machine``: Machine in the site file.
+    - ``path``: Names of the inner tables and of the parameter; for an offset, the sensor's
+      variable.
+    - ``prior``: Value in the site file; zero for an offset. [unit]
+    - ``prior_std``: Prior standard deviation. [unit]
+    - ``lower_bound``, ``upper_bound``: Bounds of the estimate. [unit]
+    - ``unit``: Unit of the value.
+    - ``is_offset``: Whether it is the offset of a sensor: reading less true value.
     """
 
     machine: str
@@ -157,12 +144,8 @@ class ParameterFit:
         that does not reduce the sum is halved. The result has the derivatives of all parameters,
         fixed ones included.
 
-        Parameters
-        ----------
-        free
-            Which parameters may change, ``(parameter,)``.
-        start
-            Initial values, in their units; by default those of the site file.
+        - ``free``: Which parameters may change, ``(parameter,)``.
+        - ``start``: Initial values, in their units; by default those of the site file.
         """
         x = np.zeros(len(self._prior))
         if start is not None:
@@ -274,12 +257,8 @@ def error_factors(
     residual is no noise. :math:`n` residuals with correlation :math:`r` between quarter-hours count
     as :math:`n (1 - r) / (1 + r)`.
 
-    Parameters
-    ----------
-    residuals
-        Residuals of a first fit.
-    at_bound
-        Machines with a parameter at its bound.
+    - ``residuals``: Residuals of a first fit.
+    - ``at_bound``: Machines with a parameter at its bound.
     """
     found = {}
     for channel in channels:

@@ -70,30 +70,19 @@ MAX_TEMPERATURE_C: Final = 150.0
 class TelemetryHistory:
     """Telemetry of a plant in quarter-hours.
 
-    Parameters
-    ----------
-    telemetry
-        Variables on ``time``, as from :func:`telemetry.open` or a simulation. With ``duration`` a
-        label is the start of its interval, otherwise the time of a reading. Variables on
-        ``instant``, the edges of the intervals, are averaged between them.
+    - ``telemetry``: Variables on ``time``, as from :func:`telemetry.open` or a simulation. With
+      ``duration`` a label is the start of its interval, otherwise the time of a reading. Variables
+      on ``instant``, the edges of the intervals, are averaged between them.
 
-    Attributes
-    ----------
-    time
-        Starts of the quarter-hours.
-    stuck_counts, outlier_counts
-        (variable, machine) -> excluded readings of a stuck sensor, and excluded spikes. [1]
-    implausible_counts
-        Weather variable -> excluded quarter-hours with impossible values. [1]
-    has_weather
-        Whether the weather was measured in each quarter-hour or at most some hours away.
+    - ``time``: Starts of the quarter-hours.
+    - ``stuck_counts``, ``outlier_counts``: (variable, machine) -> excluded readings of a stuck
+      sensor, and excluded spikes. [1]
+    - ``implausible_counts``: Weather variable -> excluded quarter-hours with impossible values. [1]
+    - ``has_weather``: Whether the weather was measured in each quarter-hour or at most some hours
+      away.
 
-    Raises
-    ------
-    StateError
-        If the history is too short or long, has no weather, or has impossible values.
-    UnitError
-        If a variable has a wrong unit.
+    Raises ``StateError`` if the history is too short or long, has no weather, or has impossible
+    values. Raises ``UnitError`` if a variable has a wrong unit.
     """
 
     def __init__(self, site: Site, telemetry: xr.Dataset) -> None:
@@ -266,10 +255,7 @@ def _odd_length(count: int, times: NDArray[np.datetime64]) -> ValidationIssue:
 def _check_units(telemetry: xr.Dataset) -> None:
     """Check the units of all known variables.
 
-    Raises
-    ------
-    UnitError
-        With all wrong units.
+    Raises ``UnitError`` with all wrong units.
     """
     foreign = []
     for name, array in telemetry.data_vars.items():

@@ -63,16 +63,10 @@ class Identifiability(StrEnum):
 class ParameterEstimate:
     """One parameter after calibration.
 
-    Attributes
-    ----------
-    value
-        Estimate; the value of the site file if the history does not identify it. [unit]
-    error
-        Standard error; the remaining prior deviation if it is not identified. [unit]
-    identifiability
-        How well the history identifies it.
-    is_at_bound
-        Whether the estimate is at a bound: then something else is wrong.
+    - ``value``: Estimate; the value of the site file if the history does not identify it. [unit]
+    - ``error``: Standard error; the remaining prior deviation if it is not identified. [unit]
+    - ``identifiability``: How well the history identifies it.
+    - ``is_at_bound``: Whether the estimate is at a bound: then something else is wrong.
     """
 
     parameter: CalibrationParameter
@@ -86,22 +80,14 @@ class ParameterEstimate:
 class CalibrationResult:
     """Estimates from a history.
 
-    Attributes
-    ----------
-    start, end
-        Of the history.
-    site
-        The site with the estimated parameters.
-    estimates
-        All requested parameters.
-    correlation
-        Of the errors of the estimates, ``(parameter, parameter)``. [1]
-    singular_values
-        Of the jacobian per prior deviation: below one the prior dominates the direction. [1]
-    noise
-        Channel -> standard deviation of the residuals. [as the channel]
-    data_quality
-        Issues of the history, as text.
+    - ``start``, ``end``: Of the history.
+    - ``site``: The site with the estimated parameters.
+    - ``estimates``: All requested parameters.
+    - ``correlation``: Of the errors of the estimates, ``(parameter, parameter)``. [1]
+    - ``singular_values``: Of the jacobian per prior deviation: below one the prior dominates the
+      direction. [1]
+    - ``noise``: Channel -> standard deviation of the residuals. [as the channel]
+    - ``data_quality``: Issues of the history, as text.
     """
 
     start: np.datetime64
@@ -167,21 +153,14 @@ def calibrate(
 ) -> CalibrationResult:
     """Return estimates of the parameters of a site from a history.
 
-    Parameters
-    ----------
-    history
-        Telemetry on ``time``: times of readings, as from :func:`telemetry.open`, or starts of
-        intervals if there is a ``duration``. Weather is required; available meters are used.
-    parameters
-        Parameters to estimate; by default :func:`twin.calibration.fit.calibration_parameters`.
+    - ``history``: Telemetry on ``time``: times of readings, as from :func:`telemetry.open`, or
+      starts of intervals if there is a ``duration``. Weather is required; available meters are
+      used.
+    - ``parameters``: Parameters to estimate; by default
+      :func:`twin.calibration.fit.calibration_parameters`.
 
-    Raises
-    ------
-    StateError
-        If the history has no weather, or no usable meter.
+    Raises ``StateError`` if the history has no weather, or no usable meter.
 
-    Notes
-    -----
     Readings are averaged to quarter-hours. A first fit with guessed errors estimates the real error
     of each meter; the second fit uses these as weights. Parameters that keep more than half of
     their prior deviation return to their prior, but their uncertainty counts in the errors of the
@@ -379,12 +358,8 @@ def residual_trends(
     A straight line is fitted to the means of whole days; these are independent, whatever
     correlation the hours have.
 
-    Parameters
-    ----------
-    residuals
-        Channel -> measured less predicted, ``(time,)``. [as the channel]
-    errors
-        Channel -> error of its meter, the smallest reported trend. [as the channel]
+    - ``residuals``: Channel -> measured less predicted, ``(time,)``. [as the channel]
+    - ``errors``: Channel -> error of its meter, the smallest reported trend. [as the channel]
     """
     for name, values in residuals.items():
         days = len(values) // QUARTERS_PER_DAY

@@ -22,20 +22,12 @@ from twin.weather import Weather
 class PrefaultPlant:
     """A cooling plant in operation before a failure; arrays on ``time``.
 
-    Attributes
-    ----------
-    target
-        Supply set point. [degC]
-    temperature
-        Supply water at the starts of the intervals. [degC]
-    output, load
-        Cooling of the plant, and heat that enters the circuit. [MW]
-    flow
-        Flow over the rated one. [1]
-    economiser_heat
-        Cooling by the economiser; all of it without chillers. [MW]
-    units_on
-        Chillers that run. [1]
+    - ``target``: Supply set point. [degC]
+    - ``temperature``: Supply water at the starts of the intervals. [degC]
+    - ``output``, ``load``: Cooling of the plant, and heat that enters the circuit. [MW]
+    - ``flow``: Flow over the rated one. [1]
+    - ``economiser_heat``: Cooling by the economiser; all of it without chillers. [MW]
+    - ``units_on``: Chillers that run. [1]
     """
 
     machine: CoolingPlant
@@ -52,14 +44,9 @@ class PrefaultPlant:
 class PrefaultState:
     """A simulated site before a failure.
 
-    Attributes
-    ----------
-    weather
-        Outdoor air on ``time``.
-    result
-        Result of :func:`twin.simulate`.
-    set_points
-        Set points of the water; None where all are the declared ones.
+    - ``weather``: Outdoor air on ``time``.
+    - ``result``: Result of :func:`twin.simulate`.
+    - ``set_points``: Set points of the water; None where all are the declared ones.
     """
 
     site: Site
@@ -136,15 +123,11 @@ type CurveNodes = tuple[FloatArray, FloatArray]
 class CapacityCurve:
     """Capacity of a plant: the greater of a constant and a polyline.
 
-    Attributes
-    ----------
-    chiller
-        Capacity of compressors and economiser at any temperature; 0 without chillers. [MW]
-    temperature, heat
-        Nodes of the coolers alone, first axis: water [degC] and heat [MW]. The end segments extend
-        beyond the nodes.
-    heat_at_set_point
-        Capacity at the set point. [MW]
+    - ``chiller``: Capacity of compressors and economiser at any temperature; 0 without chillers.
+      [MW]
+    - ``temperature``, ``heat``: Nodes of the coolers alone, first axis: water [degC] and heat [MW].
+      The end segments extend beyond the nodes.
+    - ``heat_at_set_point``: Capacity at the set point. [MW]
     """
 
     chiller: FloatArray
@@ -198,14 +181,9 @@ class CapacityCurves:
         capacity in this weather, or its present output if that is more. Warmer water does not
         increase it.
 
-        Parameters
-        ----------
-        flow
-            Facility flow over the rated one, on ``time``. [1]
-        coolers_out
-            Dry coolers or tower cells that are out. [1]
-        chillers
-            Chillers that may run; by default all. [1]
+        - ``flow``: Facility flow over the rated one, on ``time``. [1]
+        - ``coolers_out``: Dry coolers or tower cells that are out. [1]
+        - ``chillers``: Chillers that may run; by default all. [1]
         """
         chiller_key = None if chillers is None else np.asarray(chillers).tobytes()
         key = flow.tobytes(), coolers_out, chiller_key

@@ -46,16 +46,11 @@ _MACHINES: Final = {FailedPart.HEAT_PUMP, FailedPart.TANK}
 class Contingency:
     """One failure.
 
-    Attributes
-    ----------
-    name
-        Name such as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
-    owner
-        Machine in the site file.
-    failed_part
-        The part that fails.
-    equivalent_units
-        Number of equal units; the failure of any one has the same consequences. [1]
+    - ``name``: Name such as ``chilled_plant/chiller_3`` or ``cdu_1/017``.
+    - ``owner``: Machine in the site file.
+    - ``failed_part``: The part that fails.
+    - ``equivalent_units``: Number of equal units; the failure of any one has the same consequences.
+      [1]
     """
 
     name: str
@@ -89,17 +84,12 @@ def single_contingencies(site: Site) -> tuple[Contingency, ...]:
 def find_contingency(site: Site, name: str) -> Contingency:
     """Return the failure of one unit by its name.
 
-    Parameters
-    ----------
-    name
-        A name as in :class:`Contingency` with the number of any unit, such as ``cdu_1/017``. The
-        machine may be omitted where only one has such units (``chiller_3``); ``cdu_17`` works too.
+    - ``name``: A name as in :class:`Contingency` with the number of any unit, such as
+      ``cdu_1/017``. The machine may be omitted where only one has such units (``chiller_3``);
+      ``cdu_17`` works too.
 
-    Raises
-    ------
-    ProblemError
-        If the site has no such machine, or several have such a unit; the error suggests close
-        names.
+    Raises ``ProblemError`` if the site has no such machine, or several have such a unit; the error
+    suggests close names.
     """
     normalised, every = _normalised(name), single_contingencies(site)
     units = [(trip, unit) for trip in every for unit in _unit_names(trip)]

@@ -44,19 +44,12 @@ _MIN_RIDE_THROUGH_MIN: Final = 1.0 / 60.0  # keeps ratios finite
 class ContingencyCoverage:
     """How long a site rides through each single failure; arrays on (failure, time).
 
-    Attributes
-    ----------
-    minutes
-        Time from the failure to the first limit; infinite if none is reached. [min]
-    limits
-        Name of the limit that is reached first.
-    exposed
-        Where a required failure is not covered but would be with less work. Chips that throttle
-        protect themselves and do not count.
-    time
-        Starts of the intervals.
-    required_minutes
-        Time that the site must ride through. [min]
+    - ``minutes``: Time from the failure to the first limit; infinite if none is reached. [min]
+    - ``limits``: Name of the limit that is reached first.
+    - ``exposed``: Where a required failure is not covered but would be with less work. Chips that
+      throttle protect themselves and do not count.
+    - ``time``: Starts of the intervals.
+    - ``required_minutes``: Time that the site must ride through. [min]
     """
 
     contingencies: tuple[Contingency, ...]
@@ -143,12 +136,8 @@ def contingency_coverage(
 ) -> ContingencyCoverage:
     """Return how long a site rides through each failure, and where less work would cover it.
 
-    Parameters
-    ----------
-    result
-        Simulation of ``state`` and ``operation``.
-    floor
-        Power of all halls without movable work, on ``time``. [MW]
+    - ``result``: Simulation of ``state`` and ``operation``.
+    - ``floor``: Power of all halls without movable work, on ``time``. [MW]
     """
     contingencies = single_contingencies(site)
     now = prefault_state(site, state, operation, result=result)

@@ -31,14 +31,9 @@ MIN_APPROACH_K_PER_MW: Final = 1e-6
 class PumpedFlows:
     """Pumped flows from a time on.
 
-    Attributes
-    ----------
-    start
-        Time after the failure. [s]
-    coolant
-        Coolant over its rated flow through all original units. [1]
-    water
-        Facility water over its flow before the failure. [1]
+    - ``start``: Time after the failure. [s]
+    - ``coolant``: Coolant over its rated flow through all original units. [1]
+    - ``water``: Facility water over its flow before the failure. [1]
     """
 
     start: float
@@ -55,16 +50,10 @@ class PumpedFlows:
 class AvailableMachines:
     """Machines of a plant that may run from a time on.
 
-    Attributes
-    ----------
-    start
-        Time after the failure. [s]
-    has_supply
-        Whether the plant has electricity.
-    coolers_out
-        Dry coolers or tower cells that are out. [1]
-    chillers
-        Chillers that may run; None for all. [1]
+    - ``start``: Time after the failure. [s]
+    - ``has_supply``: Whether the plant has electricity.
+    - ``coolers_out``: Dry coolers or tower cells that are out. [1]
+    - ``chillers``: Chillers that may run; None for all. [1]
     """
 
     start: float
@@ -77,16 +66,10 @@ class AvailableMachines:
 class PostFaultPhase:
     """Conductances and capacity from a time on.
 
-    Attributes
-    ----------
-    start
-        Time after the failure. [s]
-    conductance
-        Between neighbours in the chain of heat stores. [MW K-1]
-    capacity
-        Capacity of the plant.
-    resistance
-        Of the cold plates, over that at their rated flow. [1]
+    - ``start``: Time after the failure. [s]
+    - ``conductance``: Between neighbours in the chain of heat stores. [MW K-1]
+    - ``capacity``: Capacity of the plant.
+    - ``resistance``: Of the cold plates, over that at their rated flow. [1]
     """
 
     start: float
@@ -99,18 +82,12 @@ class PostFaultPhase:
 class PostFaultCircuit:
     """A circuit after a failure.
 
-    Attributes
-    ----------
-    contingency
-        The failure; None for no failure.
-    capacity, heat, temperature
-        Heat capacity of each store [MWh K-1], external heat into it [MW], and its temperature at
-        the failure [degC].
-    phases
-        Phases after the failure, the first from 0 s on.
-    tank
-        Capacity and present output of each tank [MW], and its energy above the minimum level [MWh],
-        on (tank, time); None without tanks.
+    - ``contingency``: The failure; None for no failure.
+    - ``capacity``, ``heat``, ``temperature``: Heat capacity of each store [MWh K-1], external heat
+      into it [MW], and its temperature at the failure [degC].
+    - ``phases``: Phases after the failure, the first from 0 s on.
+    - ``tank``: Capacity and present output of each tank [MW], and its energy above the minimum
+      level [MWh], on (tank, time); None without tanks.
     """
 
     contingency: Contingency | None

@@ -55,14 +55,9 @@ _WARM_CIRCUIT_PARTS: Final = {FailedPart.CDU, FailedPart.CDU_PUMP, FailedPart.HE
 class TemperatureBound:
     """A temperature limit after a failure.
 
-    Attributes
-    ----------
-    name
-        Name of the limit.
-    limit
-        The temperature. [degC]
-    store_index, hall_index
-        Index of the limited store in the chain, or of the hall.
+    - ``name``: Name of the limit.
+    - ``limit``: The temperature. [degC]
+    - ``store_index``, ``hall_index``: Index of the limited store in the chain, or of the hall.
     """
 
     name: str
@@ -89,31 +84,19 @@ def time_to_limit(
 ) -> xr.Dataset:
     """Return how long a site rides through each failure, at any time of an operation.
 
-    Parameters
-    ----------
-    operation
-        As for :func:`twin.simulate`. Failures happen at the starts of its intervals; load and
-        weather stay as in that interval.
-    contingencies
-        The failures; by default :func:`twin.contingency.contingencies.single_contingencies`.
-    result
-        Simulation of state and operation, if available.
-    counts_throttling
-        Whether throttling of chips counts as a limit.
-    growth
-        A step is at most the elapsed time over this: less is faster and less exact. [1]
+    - ``operation``: As for :func:`twin.simulate`. Failures happen at the starts of its intervals;
+      load and weather stay as in that interval.
+    - ``contingencies``: The failures; by default
+      :func:`twin.contingency.contingencies.single_contingencies`.
+    - ``result``: Simulation of state and operation, if available.
+    - ``counts_throttling``: Whether throttling of chips counts as a limit.
+    - ``growth``: A step is at most the elapsed time over this: less is faster and less exact. [1]
 
-    Returns
-    -------
-    xarray.Dataset
-        ``time_to_limit(trip, time)`` [min], infinite where nothing is reached in 12 h, and
-        ``limit(trip, time)``, the limit reached first: throttling of a hall's chips, a temperature
-        limit of water or air, or an overload; "" for none.
+    Returns: ``time_to_limit(trip, time)`` [min], infinite where nothing is reached in 12 h, and
+    ``limit(trip, time)``, the limit reached first: throttling of a hall's chips, a temperature
+    limit of water or air, or an overload; "" for none.
 
-    Raises
-    ------
-    StateError
-        If state or operation do not fit the site.
+    Raises ``StateError`` if state or operation do not fit the site.
     """
     every = single_contingencies(site) if contingencies is None else tuple(contingencies)
     prefault = prefault_state(site, state, operation, result=result)
@@ -318,10 +301,7 @@ def supply_ride_through(prefault: PrefaultState, trip: Contingency) -> tuple[Flo
     A site without remaining units has no time after a UPS failure, and the autonomy of the UPS
     after a transformer failure.
 
-    Parameters
-    ----------
-    trip
-        Failure of a UPS block, or of a transformer with its feeder.
+    - ``trip``: Failure of a UPS block, or of a transformer with its feeder.
     """
     machine = prefault.site.equipment[trip.owner]
     remaining_share = 1.0 - 1.0 / trip.equivalent_units
@@ -379,27 +359,18 @@ def contingency_trajectory(
 ) -> xr.Dataset:
     """Return the temperatures of a site over time after a failure.
 
-    Parameters
-    ----------
-    operation
-        As for :func:`twin.simulate`.
-    contingency
-        The failure; None for the site without any.
-    minutes
-        Length of the trajectory. [min]
-    interval
-        Index of the interval at whose start the failure happens; its load and weather stay. [1]
-    result
-        Simulation of state and operation, if available.
+    - ``operation``: As for :func:`twin.simulate`.
+    - ``contingency``: The failure; None for the site without any.
+    - ``minutes``: Length of the trajectory. [min]
+    - ``interval``: Index of the interval at whose start the failure happens; its load and weather
+      stay. [1]
+    - ``result``: Simulation of state and operation, if available.
 
-    Returns
-    -------
-    xarray.Dataset
-        On ``instant``, once a minute: ``chip_temperature(hall)`` and
-        ``technology_supply_temperature(cdu)`` of the affected racks,
-        ``facility_supply_temperature`` and ``cooling_plant_output(circuit)``,
-        ``rack_inlet_temperature(hall_air)``, ``tank_level(tank)`` and ``tank_discharge(tank)``.
-        Attributes ``trip``, ``time_to_limit`` [min] and ``limit``.
+    Returns: On ``instant``, once a minute: ``chip_temperature(hall)`` and
+    ``technology_supply_temperature(cdu)`` of the affected racks, ``facility_supply_temperature``
+    and ``cooling_plant_output(circuit)``, ``rack_inlet_temperature(hall_air)``,
+    ``tank_level(tank)`` and ``tank_discharge(tank)``. Attributes ``trip``, ``time_to_limit`` [min]
+    and ``limit``.
     """
     whole = prefault_state(site, state, operation, result=result).result
     span = {"time": [interval], "instant": [interval, interval + 1]}

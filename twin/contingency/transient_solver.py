@@ -34,17 +34,11 @@ class TransientState:
     """State of a solution; arrays on (trip, time), after :meth:`TransientSolver.restrict` on one
     axis.
 
-    Attributes
-    ----------
-    seconds
-        Time since the failures. [s]
-    chain
-        Temperatures of the stores, and output of the plant.
-    chips
-        Hottest chip of each hall; none in the chilled circuit. [degC]
-    discharge, level
-        Output of each tank over the last step [MW], and its energy above the minimum level [MWh];
-        tanks are on the first axis.
+    - ``seconds``: Time since the failures. [s]
+    - ``chain``: Temperatures of the stores, and output of the plant.
+    - ``chips``: Hottest chip of each hall; none in the chilled circuit. [degC]
+    - ``discharge``, ``level``: Output of each tank over the last step [MW], and its energy above
+      the minimum level [MWh]; tanks are on the first axis.
     """
 
     seconds: float
@@ -59,14 +53,9 @@ def step_edges(
 ) -> FloatArray:
     """Return the edges of steps [s] that grow with time and include all changes.
 
-    Parameters
-    ----------
-    horizon
-        The last edge. [s]
-    moments
-        Times of changes. [s]
-    growth
-        A step is at most the elapsed time over this. [1]
+    - ``horizon``: The last edge. [s]
+    - ``moments``: Times of changes. [s]
+    - ``growth``: A step is at most the elapsed time over this. [1]
     """
     edges, last, max_step = [], 0.0, MAX_STEP_GROWTH_S / growth
     while last < horizon:

@@ -57,17 +57,12 @@ MIN_WEIGHT: Final = 1e-300
 class NoisePrior:
     """Noise of a stock before any reading, in shares of a store's window or a plant's rating.
 
-    Attributes
-    ----------
-    measurement_std
-        Standard error of the sensor. [1 or K]
-    process_std
-        Standard error of the model after an hour; it grows with the root of time.
-        [h-1/2 or K h-1/2]
-    unusable_std
-        Spread beyond which no plan may use the stock. [1 or K]
-    is_controlled
-        Whether a controller holds the stock, so that it soon loses its initial deviation.
+    - ``measurement_std``: Standard error of the sensor. [1 or K]
+    - ``process_std``: Standard error of the model after an hour; it grows with the root of time.
+      [h-1/2 or K h-1/2]
+    - ``unusable_std``: Spread beyond which no plan may use the stock. [1 or K]
+    - ``is_controlled``: Whether a controller holds the stock, so that it soon loses its initial
+      deviation.
     """
 
     measurement_std: float
@@ -91,19 +86,16 @@ class NoisePrior:
 class KalmanFilterBank:
     """The filters of one stock, on ``(health, noise)``; health is healthy or drifting.
 
-    Attributes
-    ----------
-    weight
-        Probability of each filter; the sum is one. [1]
-    means
-        Stock, offset, offset rate and model bias, ``(..., 4)``. [unit of the stock, and an hour]
-    covariances
-        Their covariances, ``(..., 4, 4)``. [variances of the sensor's noise, and an hour]
-    sensor_variance
-        Present variance of the sensor's noise over its usual one, ``(noise,)``. [1]
-    noise_shape, noise_scale
-        Pairs of readings that define the size of the noise [1], and half the sum of their squares
-        [unit of the stock, squared]: an inverse gamma distribution of its variance.
+    - ``weight``: Probability of each filter; the sum is one. [1]
+    - ``means``: Stock, offset, offset rate and model bias, ``(..., 4)``. [unit of the stock, and an
+      hour]
+    - ``covariances``: Their covariances, ``(..., 4, 4)``. [variances of the sensor's noise, and an
+      hour]
+    - ``sensor_variance``: Present variance of the sensor's noise over its usual one, ``(noise,)``.
+      [1]
+    - ``noise_shape``, ``noise_scale``: Pairs of readings that define the size of the noise [1], and
+      half the sum of their squares [unit of the stock, squared]: an inverse gamma distribution of
+      its variance.
     """
 
     weight: FloatArray
@@ -124,12 +116,8 @@ class KalmanFilterBank:
     ) -> Self:
         """Return filters that all start at a value.
 
-        Parameters
-        ----------
-        value, spread
-            The stock, and its standard deviation. [unit of the stock]
-        learned_from
-            Filters that have learned the noise; None to begin with the prior.
+        - ``value``, ``spread``: The stock, and its standard deviation. [unit of the stock]
+        - ``learned_from``: Filters that have learned the noise; None to begin with the prior.
         """
         weight = (
             PRIOR_SENSOR_HEALTH[:, None] * noise_prior(prior)
@@ -233,18 +221,11 @@ class KalmanFilterBank:
     ) -> "KalmanFilterBank":
         """Return the filters after some time.
 
-        Parameters
-        ----------
-        value
-            Prediction of the model for :attr:`mean`. [unit of the stock]
-        slope
-            Its derivative by the mean. [1]
-        process_noise_scale
-            Square of the movement over its usual one. [1]
-        noise_prior
-            Prior of the stock, with the present uncertainty of the model.
-        elapsed
-            Elapsed time. [h]
+        - ``value``: Prediction of the model for :attr:`mean`. [unit of the stock]
+        - ``slope``: Its derivative by the mean. [1]
+        - ``process_noise_scale``: Square of the movement over its usual one. [1]
+        - ``noise_prior``: Prior of the stock, with the present uncertainty of the model.
+        - ``elapsed``: Elapsed time. [h]
         """
         mixed = self._mixed(noise_prior, elapsed)
         step = np.eye(len(OBSERVATION_VECTOR))
@@ -414,14 +395,9 @@ def noise_prior(noise_prior: NoisePrior) -> FloatArray:
 def process_variance(prior: NoisePrior, process_noise_scale: float, elapsed: float) -> FloatArray:
     """Return the variance that a model accumulates, over the sensor's, ``(noise,)``. [1]
 
-    Parameters
-    ----------
-    prior
-        Its process noise is the mean of the result before any reading.
-    process_noise_scale
-        Square of the movement over its usual one. [1]
-    elapsed
-        Elapsed time. [h]
+    - ``prior``: Its process noise is the mean of the result before any reading.
+    - ``process_noise_scale``: Square of the movement over its usual one. [1]
+    - ``elapsed``: Elapsed time. [h]
     """
     squares = np.tile(4.0 ** _ratios(prior), len(CALM_NOISE_SHARES))
     squares = squares / np.sum(noise_prior(prior) * squares)
@@ -481,14 +457,9 @@ def mixture_quantile(
 ) -> float:
     """Return a quantile of a mixture of normal distributions, in the unit of its means.
 
-    Parameters
-    ----------
-    share
-        Probability below the quantile. [1]
-    weight
-        Probability of each component. [1]
-    mean, sizes
-        Means and standard deviations of the components. [any unit]
+    - ``share``: Probability below the quantile. [1]
+    - ``weight``: Probability of each component. [1]
+    - ``mean``, ``sizes``: Means and standard deviations of the components. [any unit]
     """
     is_relevant = weight > MIN_COMPONENT_WEIGHT
     weight, mean, sizes = (
@@ -514,17 +485,11 @@ def mixture_quantile(
 def student_density(off: FloatArray, count: FloatArray, squares: FloatArray) -> FloatArray:
     """Return Student's density of an error with an inverse gamma distributed variance.
 
-    Parameters
-    ----------
-    off
-        The error. [any unit]
-    count, squares
-        Shape [1] and scale [unit of the error, squared] of the distribution of its variance.
+    - ``off``: The error. [any unit]
+    - ``count``, ``squares``: Shape [1] and scale [unit of the error, squared] of the distribution
+      of its variance.
 
-    Returns
-    -------
-    numpy.ndarray
-        Density. [1 / unit of the error]
+    Returns: Density. [1 / unit of the error]
     """
     free = 2.0 * count
     scale = np.sqrt(squares / count)

@@ -42,16 +42,11 @@ class StuckDetector:
     A sensor may repeat a number: the battery rests, and its display has two digits. So the detector
     compares with its earlier repeats, separately for times at which the stock rests or moves.
 
-    Attributes
-    ----------
-    reading
-        Last reading. [unit of the stock]
-    since
-        First time of this reading.
-    repeats
-        Repeats since then, while the stock (rested, moved). [1]
-    reading_pairs, repeated_pairs
-        Earlier pairs of readings, and equal pairs, while the stock (rested, moved). [1]
+    - ``reading``: Last reading. [unit of the stock]
+    - ``since``: First time of this reading.
+    - ``repeats``: Repeats since then, while the stock (rested, moved). [1]
+    - ``reading_pairs``, ``repeated_pairs``: Earlier pairs of readings, and equal pairs, while the
+      stock (rested, moved). [1]
     """
 
     reading: float = np.nan
@@ -108,18 +103,12 @@ def _incremented(counts: tuple[int, int], is_second: bool) -> tuple[int, int]:
 class StockFilter:
     """The filter of one stock and its sensor.
 
-    Attributes
-    ----------
-    filter_bank
-        Kalman filters of the stock.
-    stuck_detector
-        Detector of its sensor.
-    contradictions
-        Consecutive readings that contradict the model. [1]
-    unseen_time
-        Time without a usable reading. [h]
-    mean_excitation
-        Mean square of the excitation between estimates; None before there were two. [1]
+    - ``filter_bank``: Kalman filters of the stock.
+    - ``stuck_detector``: Detector of its sensor.
+    - ``contradictions``: Consecutive readings that contradict the model. [1]
+    - ``unseen_time``: Time without a usable reading. [h]
+    - ``mean_excitation``: Mean square of the excitation between estimates; None before there were
+      two. [1]
     """
 
     filter_bank: KalmanFilterBank
@@ -141,12 +130,9 @@ class StockFilter:
 
         The model errs most where things change: its noise follows the square of the excitation.
 
-        Parameters
-        ----------
-        value, slope, elapsed
-            See :meth:`twin.estimation.kalman_bank.KalmanFilterBank.predicted`.
-        excitation
-            Movement of the driving variable, in errors of its sensor. [1]
+        - ``value``, ``slope``, ``elapsed``: See
+          :meth:`twin.estimation.kalman_bank.KalmanFilterBank.predicted`.
+        - ``excitation``: Movement of the driving variable, in errors of its sensor. [1]
         """
         usual = excitation**2 if self.mean_excitation is None else self.mean_excitation
         usual += (1.0 - np.exp(-elapsed / EXCITATION_TIME_H)) * (excitation**2 - usual)
@@ -168,14 +154,9 @@ class StockFilter:
 class PredictedStock:
     """The model's prediction of a stock.
 
-    Attributes
-    ----------
-    prior
-        The filter before.
-    filter_bank
-        Its Kalman filters now.
-    predicted_change
-        Change by the model. [unit of the stock]
+    - ``prior``: The filter before.
+    - ``filter_bank``: Its Kalman filters now.
+    - ``predicted_change``: Change by the model. [unit of the stock]
     """
 
     prior: StockFilter
@@ -193,16 +174,10 @@ def update_stock(
 ) -> StockFilter | None:
     """Return the filter of a stock after a reading; None without prediction and reading.
 
-    Parameters
-    ----------
-    predicted
-        Prediction of the model; None if there is no filter yet.
-    measurement
-        The reading; NaN if there is none. [unit of the stock]
-    now
-        Time of the reading.
-    max_value
-        Largest possible value; infinite if there is none. [unit of the stock]
+    - ``predicted``: Prediction of the model; None if there is no filter yet.
+    - ``measurement``: The reading; NaN if there is none. [unit of the stock]
+    - ``now``: Time of the reading.
+    - ``max_value``: Largest possible value; infinite if there is none. [unit of the stock]
     """
     if predicted is None:
         if np.isnan(measurement):
@@ -254,14 +229,9 @@ def diagnostics(
 ) -> Iterator[str]:
     """Yield a message if a sensor is silent, stuck, drifting or contradicts the model.
 
-    Parameters
-    ----------
-    what
-        Name of the stock.
-    predicted, measurement, max_value
-        As for :func:`update_stock`.
-    found
-        The updated filter.
+    - ``what``: Name of the stock.
+    - ``predicted``, ``measurement``, ``max_value``: As for :func:`update_stock`.
+    - ``found``: The updated filter.
     """
     if predicted is None:
         return
@@ -347,10 +317,7 @@ def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
 def restore_filter(content: object, noise_prior: NoisePrior) -> StockFilter:
     """Return a filter from the values of :func:`serialise_filter`.
 
-    Raises
-    ------
-    ValueError
-        If they are not the filter of such a stock.
+    Raises ``ValueError`` if they are not the filter of such a stock.
     """
     match content:
         case {

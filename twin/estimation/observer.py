@@ -53,21 +53,14 @@ CONNECTION_VARIABLES: Final = ("grid_import_power", "grid_export_power", "peak_p
 class StateEstimate:
     """The state, with its uncertainty.
 
-    Attributes
-    ----------
-    state
-        See :func:`twin.initial_state`.
-    standard_error
-        (variable, machine) -> half the distance between the 95 % bounds, as standard errors, in the
-        unit of the variable.
-    messages
-        Stale or doubtful measurements, as text.
-    is_unusable
-        Whether a spread is too wide for a plan, or the meter has been silent too long.
-    meter_silence
-        Time since the last reading of the meter. [h]
-    filters
-        (variable, machine) -> filter of the stock.
+    - ``state``: See :func:`twin.initial_state`.
+    - ``standard_error``: (variable, machine) -> half the distance between the 95 % bounds, as
+      standard errors, in the unit of the variable.
+    - ``messages``: Stale or doubtful measurements, as text.
+    - ``is_unusable``: Whether a spread is too wide for a plan, or the meter has been silent too
+      long.
+    - ``meter_silence``: Time since the last reading of the meter. [h]
+    - ``filters``: (variable, machine) -> filter of the stock.
     """
 
     state: xr.Dataset
@@ -95,21 +88,13 @@ def estimate_state(
 ) -> StateEstimate:
     """Return the state of a site now.
 
-    Parameters
-    ----------
-    measurements
-        Newest valid readings under the names of the state, NaN without one, with the scalar
-        coordinate ``instant``, the present time.
-    last
-        The last estimate; one in the future, after a clock was set back, is ignored.
-    operation
-        Operation since then, on ``time`` from the instant of ``last`` to now; see
-        :func:`twin.simulation.simulate.simulate`.
+    - ``measurements``: Newest valid readings under the names of the state, NaN without one, with
+      the scalar coordinate ``instant``, the present time.
+    - ``last``: The last estimate; one in the future, after a clock was set back, is ignored.
+    - ``operation``: Operation since then, on ``time`` from the instant of ``last`` to now; see
+      :func:`twin.simulation.simulate.simulate`.
 
-    Raises
-    ------
-    StateError
-        If a variable has neither been measured nor estimated before.
+    Raises ``StateError`` if a variable has neither been measured nor estimated before.
     """
     now = np.datetime64(str(measurements["instant"].to_numpy()), "us")
     if last is not None and last.state["instant"].to_numpy() > now:
@@ -340,12 +325,8 @@ def propagate_with_sensitivity(
     """Return the stocks at the end of an operation [unit of the stock], and their sensitivities.
     [1]
 
-    Parameters
-    ----------
-    operation
-        See :func:`twin.simulation.simulate.simulate`.
-    spread
-        Size of the perturbation of each stock. [unit of the stock]
+    - ``operation``: See :func:`twin.simulation.simulate.simulate`.
+    - ``spread``: Size of the perturbation of each stock. [unit of the stock]
     """
     states.check_state(site, state)
     dispatch = simulate.dispatch_arrays(site, operation)

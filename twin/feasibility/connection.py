@@ -41,12 +41,8 @@ IMPORT_LIMIT_NAME: Final = "grid_import_power beyond what is left of the connect
 class ConnectionVerdict:
     """Violations of the ramp limit and of partners' limits.
 
-    Attributes
-    ----------
-    avoidable
-        Violations that a schedule could avoid.
-    total
-        All violations.
+    - ``avoidable``: Violations that a schedule could avoid.
+    - ``total``: All violations.
     """
 
     avoidable: tuple[Violation, ...]
@@ -64,12 +60,8 @@ def check_connection(
 ) -> ConnectionVerdict:
     """Return the violations of a schedule at the connection.
 
-    Parameters
-    ----------
-    floor
-        Power of all halls with the inference service alone, ``(time,)``. [MW]
-    safety_margin
-        Share of the limit to keep free. [1]
+    - ``floor``: Power of all halls with the inference service alone, ``(time,)``. [MW]
+    - ``safety_margin``: Share of the limit to keep free. [1]
     """
     time = schedule["time"].to_numpy()
     ramp = check_ramp(site, state, schedule, replay=replay, floor=floor)
@@ -96,12 +88,9 @@ MODEL_TOLERANCE: Final = 0.02
 class RampCheck:
     """Change of net import into each interval.
 
-    Attributes
-    ----------
-    ramp_ratio
-        Change over the ramp limit, ``(time,)``; above 1 it is violated. [1]
-    avoidable_ratio
-        The same where the change could be smaller, elsewhere at most 1, ``(time,)``. [1]
+    - ``ramp_ratio``: Change over the ramp limit, ``(time,)``; above 1 it is violated. [1]
+    - ``avoidable_ratio``: The same where the change could be smaller, elsewhere at most 1,
+      ``(time,)``. [1]
     """
 
     ramp_ratio: FloatArray
@@ -117,10 +106,7 @@ def check_ramp(
     be used. A fall is avoidable as far as batteries could charge more, or less of sun and wind be
     used, within the connection. More work to do is not considered.
 
-    Parameters
-    ----------
-    floor
-        Power of all halls with the inference service alone, ``(time,)``. [MW]
+    - ``floor``: Power of all halls with the inference service alone, ``(time,)``. [MW]
     """
     net = net_import(schedule).to_numpy()
     step = np.diff(np.concatenate([[float(net_import(state))], net]))
@@ -189,12 +175,8 @@ def plannable_import_limit(
 ) -> FloatArray:
     """Return the largest import that a plan may use, before its margin, ``(time,)``. [MW]
 
-    Parameters
-    ----------
-    outlook
-        ``grid_import_limit`` on ``time``, if there is one.
-    unavoidable_import
-        Import that no plan avoids. [MW]
+    - ``outlook``: ``grid_import_limit`` on ``time``, if there is one.
+    - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
     connection_limit = site.grid.import_limit
     if IMPORT_LIMIT not in outlook:
@@ -217,16 +199,10 @@ def import_limit_excess(
 ) -> FloatArray:
     """Return the excess of a run over its import limit, in tolerances, ``(time,)``. [1]
 
-    Parameters
-    ----------
-    schedule
-        ``grid_import_limit`` on ``time``; without it the excess is zero.
-    replay
-        Simulation of the schedule.
-    safety_margin
-        Share of the limit to keep free. [1]
-    unavoidable_import
-        Import that no plan avoids. [MW]
+    - ``schedule``: ``grid_import_limit`` on ``time``; without it the excess is zero.
+    - ``replay``: Simulation of the schedule.
+    - ``safety_margin``: Share of the limit to keep free. [1]
+    - ``unavoidable_import``: Import that no plan avoids. [MW]
     """
     connection_limit = site.grid.import_limit
     if IMPORT_LIMIT not in schedule:
@@ -262,10 +238,7 @@ def minimum_import(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> FloatA
 
     It is on ``time``. Batteries charge while import is below the limit, and discharge as needed.
 
-    Parameters
-    ----------
-    outlook
-        Weather, ``service_racks``, sun and wind, and ``grid_import_limit``, on ``time``.
+    - ``outlook``: Weather, ``service_racks``, sun and wind, and ``grid_import_limit``, on ``time``.
     """
     none = np.zeros(outlook.sizes["time"])
     if (

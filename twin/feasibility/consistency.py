@@ -44,10 +44,7 @@ def supply_ramp_ratio(site: Site, schedule: xr.Dataset, replay: xr.Dataset) -> F
     Above 1 it is too fast. The first set point is compared with the present water if that is
     cooler: warm water is cooled at once.
 
-    Parameters
-    ----------
-    replay
-        Simulation of the schedule from the present state.
+    - ``replay``: Simulation of the schedule from the present state.
     """
     rules = site.set_points
     allowed = (

@@ -50,21 +50,12 @@ def extreme_levels(
 
     Without capacity it is the middle of the window.
 
-    Parameters
-    ----------
-    capacities
-        Capacity by product, ``(time,)``. [MW]
-    level
-        Planned level, ``(instant,)``. [MWh]
-    net
-        Planned charge less discharge, ``(time,)``. [MW]
-    durations
-        Lengths of the intervals. [h]
-    taper_time
-        Time constant with which power tapers near an end of the window. [h]
+    - ``capacities``: Capacity by product, ``(time,)``. [MW]
+    - ``level``: Planned level, ``(instant,)``. [MWh]
+    - ``net``: Planned charge less discharge, ``(time,)``. [MW]
+    - ``durations``: Lengths of the intervals. [h]
+    - ``taper_time``: Time constant with which power tapers near an end of the window. [h]
 
-    Notes
-    -----
     An activation of each product may end at any time and has lasted its full time; the plan
     continues meanwhile. Levels are piecewise linear between the edges of the plan and the times one
     duration after an edge, so they are evaluated there. The energy must also be available at the
@@ -138,14 +129,9 @@ def deferred_work(
 
     The loss of a pause counts at once.
 
-    Parameters
-    ----------
-    capacity
-        Capacity of the work, ``(time,)``. [MW]
-    pause_loss
-        Time lost by a pause. [h]
-    durations
-        Lengths of the intervals. [h]
+    - ``capacity``: Capacity of the work, ``(time,)``. [MW]
+    - ``pause_loss``: Time lost by a pause. [h]
+    - ``durations``: Lengths of the intervals. [h]
     """
     count = len(durations)
     spans = activation_overlap(durations, product.duration, count)
@@ -164,12 +150,8 @@ def activation_ends(interval_lengths: FloatArray, durations: Sequence[float]) ->
     Times count from the start of the interval: its end, then those inside that lie a duration after
     an edge; NaN where there are fewer.
 
-    Parameters
-    ----------
-    interval_lengths
-        Lengths of the intervals, ``(time,)``. [h]
-    durations
-        Lengths of the activations. [h]
+    - ``interval_lengths``: Lengths of the intervals, ``(time,)``. [h]
+    - ``durations``: Lengths of the activations. [h]
     """
     edges = np.concatenate([[0.0], np.cumsum(interval_lengths)])
     every = np.unique(np.add.outer(edges, np.asarray(durations, dtype=float)).round(9))
@@ -203,17 +185,11 @@ def activation_overlap(
 
     The result is on ``(time, ..., count)``; the interval itself is last.
 
-    Parameters
-    ----------
-    durations
-        Lengths of the intervals, ``(time,)``. [h]
-    duration
-        Length of the activation. [h]
-    count
-        Number of intervals, the last one included. [1]
-    until
-        End of the activation since the start of the interval, ``(time, ...)``; NaN for none, by
-        default the end of the interval. [h]
+    - ``durations``: Lengths of the intervals, ``(time,)``. [h]
+    - ``duration``: Length of the activation. [h]
+    - ``count``: Number of intervals, the last one included. [1]
+    - ``until``: End of the activation since the start of the interval, ``(time, ...)``; NaN for
+      none, by default the end of the interval. [h]
     """
     stop = durations if until is None else until
     edges = np.concatenate([[0.0], np.cumsum(durations)]).reshape(-1, *(1,) * (stop.ndim - 1))
@@ -231,13 +207,9 @@ def activation_overlap(
 class ReserveHeadroom:
     """Power and energy reserved in a battery.
 
-    Attributes
-    ----------
-    power_up, power_down
-        Power reserved upwards and downwards, ``(time,)``. [MW]
-    required_energy, required_room
-        Energy that must be stored, and capacity that must be free, at the edges, ``(instant,)``.
-        [MWh]
+    - ``power_up``, ``power_down``: Power reserved upwards and downwards, ``(time,)``. [MW]
+    - ``required_energy``, ``required_room``: Energy that must be stored, and capacity that must be
+      free, at the edges, ``(instant,)``. [MWh]
     """
 
     power_up: FloatArray

@@ -61,10 +61,7 @@ def eligible_stores(site: Site, product: ReserveProduct) -> tuple[Store, ...]:
 def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
     """Yield the issues of a schedule's reserve variables.
 
-    Raises
-    ------
-    UnitError
-        If a variable or its unit is missing.
+    Raises ``UnitError`` if a variable or its unit is missing.
     """
     axes_of = {word: {"time", "product"} for word in RESERVE_VARIABLES}
     axes_of |= {word: {"time", "product", axis} for word, axis in HOLDER_AXES.items()}
@@ -90,14 +87,9 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
 class _Plan:
     """A plan and its reserves.
 
-    Attributes
-    ----------
-    replay
-        Simulation of the plan.
-    products
-        Products of the plan that the site declares, by name.
-    hours
-        Lengths of the intervals. [h]
+    - ``replay``: Simulation of the plan.
+    - ``products``: Products of the plan that the site declares, by name.
+    - ``hours``: Lengths of the intervals. [h]
     """
 
     site: Site
@@ -134,15 +126,10 @@ def check_reserves(
 
     Without ``reserve_capacity`` there is nothing to check.
 
-    Parameters
-    ----------
-    schedule
-        A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on ``time`` and
-        ``product``, ``battery_reserve`` and ``work_reserve`` by holder.
-    replay
-        Simulation of the plan.
-    safety_margin
-        Share of the limits of connection and transformers that stays free. [1]
+    - ``schedule``: A plan; ``reserve_capacity``, ``reserve_shortfall`` and ``reserve_held`` on
+      ``time`` and ``product``, ``battery_reserve`` and ``work_reserve`` by holder.
+    - ``replay``: Simulation of the plan.
+    - ``safety_margin``: Share of the limits of connection and transformers that stays free. [1]
     """
     if RESERVE_VARIABLES[0] not in schedule:
         return

@@ -94,16 +94,10 @@ def outlook(
 class QuarterHourForecast:
     """Values of every variable on the quarter-hours of a horizon and of the day after it.
 
-    Attributes
-    ----------
-    span
-        Their position in the record.
-    values
-        Variable, or name of a renewable -> values, in the variable's unit.
-    known_ends
-        The same -> row of the record after the known values.
-    expected_ends
-        The same -> row up to which they should be known.
+    - ``span``: Their position in the record.
+    - ``values``: Variable, or name of a renewable -> values, in the variable's unit.
+    - ``known_ends``: The same -> row of the record after the known values.
+    - ``expected_ends``: The same -> row up to which they should be known.
     """
 
     span: "ForecastSpan"
@@ -186,23 +180,14 @@ RATIO_BOUNDS: Final = (0.3, 3.0)
 class ExtrapolationRule:
     """How a quantity is extrapolated.
 
-    Attributes
-    ----------
-    days
-        Latest days in the mean.
-    daily_weight_factor
-        Weight of a day over that of the next later one. [1]
-    is_hourly
-        Whether each hour comes from the same local hour; otherwise all come from the mean of the
-        days.
-    matches_day_type
-        Whether working days come from working days, and weekends from weekends.
-    deviation_window
-        Latest time whose deviation from this rule is carried on, 1 or more. [h]
-    deviation_decay_time
-        Time in which that deviation decays to 1/e. [h]
-    is_scaled
-        Whether the deviation is a ratio, not a difference.
+    - ``days``: Latest days in the mean.
+    - ``daily_weight_factor``: Weight of a day over that of the next later one. [1]
+    - ``is_hourly``: Whether each hour comes from the same local hour; otherwise all come from the
+      mean of the days.
+    - ``matches_day_type``: Whether working days come from working days, and weekends from weekends.
+    - ``deviation_window``: Latest time whose deviation from this rule is carried on, 1 or more. [h]
+    - ``deviation_decay_time``: Time in which that deviation decays to 1/e. [h]
+    - ``is_scaled``: Whether the deviation is a ratio, not a difference.
     """
 
     days: int
@@ -219,17 +204,10 @@ def extrapolate(
 ) -> FloatArray:
     r"""Return an extrapolation of a series, one value for each quarter-hour of ``ahead``.
 
-    Parameters
-    ----------
-    past
-        Known quarter-hours, oldest first; NaN where unknown.
-    local
-        Local wall time of each of them. [datetime64]
-    ahead
-        Local wall times of the quarter-hours that follow without a gap. [datetime64]
+    - ``past``: Known quarter-hours, oldest first; NaN where unknown.
+    - ``local``: Local wall time of each of them. [datetime64]
+    - ``ahead``: Local wall times of the quarter-hours that follow without a gap. [datetime64]
 
-    Notes
-    -----
     With :math:`a(t)` the weighted mean of the same local hours of the latest known days, and
     :math:`d` the mean deviation of the latest known values from the :math:`a` of the days before
     them, the forecast after a lead :math:`l` is :math:`a(t) + d \exp(-l / m)`. It follows summer
@@ -357,10 +335,8 @@ def quarter_hour_forecast(
 ) -> QuarterHourForecast:
     """Return known and forecast values on quarter-hours; renewables in MW.
 
-    Raises
-    ------
-    SeriesError
-        If the record does not cover the horizon, or has nothing to forecast from.
+    Raises ``SeriesError`` if the record does not cover the horizon, or has nothing to forecast
+    from.
     """
     span = ForecastSpan.from_axes(record, axes)
     known_counts = _known_counts(site, record, now, foresight=foresight)
@@ -384,14 +360,9 @@ def quarter_hour_forecast(
 class ForecastSpan:
     """The quarter-hours of a record for a horizon and the day after it.
 
-    Attributes
-    ----------
-    start, stop
-        First row and the one after the last.
-    local
-        Local time of all rows up to ``stop``.
-    edges, horizon_edges
-        Edges of these quarter-hours, and of the horizon.
+    - ``start``, ``stop``: First row and the one after the last.
+    - ``local``: Local time of all rows up to ``stop``.
+    - ``edges``, ``horizon_edges``: Edges of these quarter-hours, and of the horizon.
     """
 
     start: int

@@ -42,14 +42,9 @@ MIN_SPREAD: Final = 1e-9
 class ForecastScenario:
     """One possible future.
 
-    Attributes
-    ----------
-    outlook
-        See :func:`twin.outlook`, on the same axes.
-    probability
-        Probability of the scenario. [1]
-    origin
-        Time whose forecast errors it repeats; NaT if it is the forecast itself.
+    - ``outlook``: See :func:`twin.outlook`, on the same axes.
+    - ``probability``: Probability of the scenario. [1]
+    - ``origin``: Time whose forecast errors it repeats; NaT if it is the forecast itself.
     """
 
     outlook: xr.Dataset
@@ -65,15 +60,10 @@ ERROR_HISTORY_DAYS: Final = 60
 class ErrorBlock:
     """The errors of one past forecast over a horizon and the day after it.
 
-    Attributes
-    ----------
-    origin
-        Time of the forecast. [UTC]
-    start, stop
-        Ends of the horizon. [UTC]
-    errors
-        Variable, or name of a renewable -> measured less forecast, by quarter-hour, in the
-        variable's unit. Empty where a series has a gap.
+    - ``origin``: Time of the forecast. [UTC]
+    - ``start``, ``stop``: Ends of the horizon. [UTC]
+    - ``errors``: Variable, or name of a renewable -> measured less forecast, by quarter-hour, in
+      the variable's unit. Empty where a series has a gap.
     """
 
     origin: np.datetime64
@@ -175,21 +165,13 @@ def forecast_scenarios(
 
     Without past forecasts it is the forecast alone.
 
-    Parameters
-    ----------
-    now
-        Time of the forecast, UTC; unpublished values are not used.
-    axes
-        The horizon, from ``now`` or later.
-    errors
-        Errors of past forecasts, if they are stored between calls.
-    count
-        Largest number of scenarios. [1]
+    - ``now``: Time of the forecast, UTC; unpublished values are not used.
+    - ``axes``: The horizon, from ``now`` or later.
+    - ``errors``: Errors of past forecasts, if they are stored between calls.
+    - ``count``: Largest number of scenarios. [1]
 
-    Raises
-    ------
-    SeriesError
-        If the record does not cover the horizon, or has nothing to forecast from.
+    Raises ``SeriesError`` if the record does not cover the horizon, or has nothing to forecast
+    from.
     """
     found = quarter_hour_forecast(site, record, now, axes=axes)
     stored = ForecastErrors(site, record) if errors is None else errors  # empty ones are filled
@@ -263,17 +245,10 @@ def select_scenarios(
 ) -> tuple[NDArray[np.int64], FloatArray]:
     r"""Return the positions of representative scenarios, rising, and their probabilities. [1]
 
-    Parameters
-    ----------
-    points
-        Scenarios, ``(scenario, value)``, with Euclidean distance. [1]
-    probability
-        Of each scenario; their sum is 1. [1]
-    count
-        Largest number of representatives. [1]
+    - ``points``: Scenarios, ``(scenario, value)``, with Euclidean distance. [1]
+    - ``probability``: Of each scenario; their sum is 1. [1]
+    - ``count``: Largest number of representatives. [1]
 
-    Notes
-    -----
     Fast forward selection (Heitsch and Römisch, *Scenario reduction algorithms in stochastic
     programming*, Comput. Optim. Appl. 24, 2003): it adds, one by one, the scenario that minimises
     :math:`\sum_i p_i \min_j |x_i - x_j|`, the distance between the two measures. Then every other

@@ -84,15 +84,10 @@ def plot_fleet(
 ) -> Figure:
     """Draw prices, moved work, and the work of each site of a fleet, in UTC.
 
-    Parameters
-    ----------
-    alone, shared
-        Site -> its run on its own, and with the others, over the same intervals: with
-        ``work_power`` on ``time`` and ``kind``, and ``electricity_price``.
-    sent
-        Site -> work sent less work received, ``(time,)``. [MW]
-    title
-        Title of the figure.
+    - ``alone``, ``shared``: Site -> its run on its own, and with the others, over the same
+      intervals: with ``work_power`` on ``time`` and ``kind``, and ``electricity_price``.
+    - ``sent``: Site -> work sent less work received, ``(time,)``. [MW]
+    - ``title``: Title of the figure.
     """
     both, each = _HEIGHTS
     heights = (both, both, *(each for _ in alone))
@@ -133,12 +128,8 @@ _POINT_RADIUS_PX: Final = 5.0
 def plot_pareto_front(front: xr.Dataset, *, title: str) -> Figure:
     """Draw cost over carbon, each plan with its carbon price.
 
-    Parameters
-    ----------
-    front
-        ``cost`` [EUR] and ``carbon`` [kg] on ``carbon_price`` [EUR kg-1].
-    title
-        Title of the figure.
+    - ``front``: ``cost`` [EUR] and ``carbon`` [kg] on ``carbon_price`` [EUR kg-1].
+    - ``title``: Title of the figure.
     """
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _FRONT_HEIGHT), dpi=100, layout="constrained")
     panel = figure.subplots()
@@ -205,14 +196,9 @@ _BARS: Final = 0.8  # of the distance of two months
 def plot_savings(profiles: Mapping[str, CoolingProfile], grid: xr.Dataset, *, title: str) -> Figure:
     """Draw the cooling energy of each month by control strategy, and the set points.
 
-    Parameters
-    ----------
-    profiles
-        See :func:`twin.reporting.setpoint_savings.compare_control_strategies`.
-    grid
-        Their ``time`` and ``duration``.
-    title
-        Title of the figure.
+    - ``profiles``: See :func:`twin.reporting.setpoint_savings.compare_control_strategies`.
+    - ``grid``: Their ``time`` and ``duration``.
+    - ``title``: Title of the figure.
     """
     figure = Figure(figsize=(FIGURE_WIDTH_IN, _SAVINGS_HEIGHT), dpi=100, layout="constrained")
     bars, supply, flow = figure.subplots(3, 1, height_ratios=(2.0, 1.0, 1.0))
@@ -265,12 +251,8 @@ def plot_calibration(report: xr.Dataset, *, title: str) -> Figure:
 
     Parameters in per cent, sensor offsets in kelvin.
 
-    Parameters
-    ----------
-    report
-        From :meth:`twin.calibration.identification.CalibrationResult.report`.
-    title
-        Title of the figure.
+    - ``report``: From :meth:`twin.calibration.identification.CalibrationResult.report`.
+    - ``title``: Title of the figure.
     """
     is_offset = report["unit"].to_numpy() == "K"
     parts = [part for part in (~is_offset, is_offset) if part.any()]

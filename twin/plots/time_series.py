@@ -262,12 +262,8 @@ def plot_contingency(
 ) -> Figure:
     """Draw the trajectory of a site after a failure: coolant, water and air; chips; heat.
 
-    Parameters
-    ----------
-    path
-        See :func:`twin.contingency.ride_through_time.contingency_trajectory`.
-    limits
-        Variable and machine -> temperature limit. [degC]
+    - ``path``: See :func:`twin.contingency.ride_through_time.contingency_trajectory`.
+    - ``limits``: Variable and machine -> temperature limit. [degC]
     """
     groups = [
         row for row in (_rows(trajectory, names, limits) for names in _FAILURES_PANELS) if row

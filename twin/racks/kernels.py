@@ -27,12 +27,10 @@ def compile_kernel[**Arguments](
 
     Without numba it returns the function itself: the same numbers, some hundred times slower.
 
-    Parameters
-    ----------
-    kernel
-        A function of numbers, arrays and named tuples of them that writes into its arguments.
-    parts
-        Functions of the same file that it calls; the cache depends on the age of that file.
+    - ``kernel``: A function of numbers, arrays and named tuples of them that writes into its
+      arguments.
+    - ``parts``: Functions of the same file that it calls; the cache depends on the age of that
+      file.
     """
     try:
         import numba.extending  # noqa: PLC0415  (heavy, and only in the planner's environment)
@@ -61,12 +59,8 @@ MIN_BALANCE_HEAT_MW: Final = 1e-3
 class RackPlacement(NamedTuple):
     """Positions of racks; those of one coolant unit are neighbours.
 
-    Attributes
-    ----------
-    first_rack
-        First rack of each unit, and the number of racks, ``(unit + 1,)``.
-    hall
-        Hall of each rack, ``(rack,)``.
+    - ``first_rack``: First rack of each unit, and the number of racks, ``(unit + 1,)``.
+    - ``hall``: Hall of each rack, ``(rack,)``.
     """
 
     first_rack: IntArray
@@ -76,18 +70,14 @@ class RackPlacement(NamedTuple):
 class HallTable(NamedTuple):
     """Behaviour of a hall's racks, tabulated over their power.
 
-    Attributes
-    ----------
-    idle_power, power_span
-        Idle power of a rack, and what full work adds, ``(hall,)``. [MW]
-    liquid_share
-        Share of the power that liquid cools, ``(hall,)``. [1]
-    knots_per_mw
-        Knots per MW, the first at zero, ``(hall,)``. [MW-1]
-    chip_temperature_rise
-        Hottest chip above the coolant at the knots and the declared flow, ``(hall, knot)``. [K]
-    resistance
-        Of the plates over that at the declared flow, at the unit's knots, ``(hall, knot)``. [1]
+    - ``idle_power``, ``power_span``: Idle power of a rack, and what full work adds, ``(hall,)``.
+      [MW]
+    - ``liquid_share``: Share of the power that liquid cools, ``(hall,)``. [1]
+    - ``knots_per_mw``: Knots per MW, the first at zero, ``(hall,)``. [MW-1]
+    - ``chip_temperature_rise``: Hottest chip above the coolant at the knots and the declared flow,
+      ``(hall, knot)``. [K]
+    - ``resistance``: Of the plates over that at the declared flow, at the unit's knots, ``(hall,
+      knot)``. [1]
     """
 
     idle_power: FloatArray
@@ -101,18 +91,13 @@ class HallTable(NamedTuple):
 class CduTable(NamedTuple):
     """Behaviour of one coolant unit, tabulated over the heat of its racks.
 
-    Attributes
-    ----------
-    knots_per_mw
-        Knots per MW, the first at zero. [MW-1]
-    pump_power
-        Pump power at the knots. [MW]
-    capacity_rate
-        Capacity rate of the coolant at the knots. [MW K-1]
-    heat_per_kelvin
-        Transferred heat per kelvin between the two inlets, at the knots. [MW K-1]
-    rack_capacity, cdu_capacity
-        Heat capacity of the coolant in one rack, and in the unit with its headers. [MWh K-1]
+    - ``knots_per_mw``: Knots per MW, the first at zero. [MW-1]
+    - ``pump_power``: Pump power at the knots. [MW]
+    - ``capacity_rate``: Capacity rate of the coolant at the knots. [MW K-1]
+    - ``heat_per_kelvin``: Transferred heat per kelvin between the two inlets, at the knots. [MW
+      K-1]
+    - ``rack_capacity``, ``cdu_capacity``: Heat capacity of the coolant in one rack, and in the unit
+      with its headers. [MWh K-1]
     """
 
     knots_per_mw: float
@@ -134,18 +119,12 @@ class RackTable(NamedTuple):
 class RackInputs(NamedTuple):
     """Inputs of each step.
 
-    Attributes
-    ----------
-    work_share
-        Mean work of a hall's racks, 0 idle to 1 full, ``(time, hall)``. [1]
-    deviation
-        Deviation of each rack's work, mean zero over a hall, -1 to 1, ``(interval, rack)``. [1]
-    work_interval
-        Row of ``deviation`` at each step, ``(time,)``.
-    facility_water
-        Facility water into the units, ``(time,)``. [degC]
-    step
-        Length of a step. [h]
+    - ``work_share``: Mean work of a hall's racks, 0 idle to 1 full, ``(time, hall)``. [1]
+    - ``deviation``: Deviation of each rack's work, mean zero over a hall, -1 to 1, ``(interval,
+      rack)``. [1]
+    - ``work_interval``: Row of ``deviation`` at each step, ``(time,)``.
+    - ``facility_water``: Facility water into the units, ``(time,)``. [degC]
+    - ``step``: Length of a step. [h]
     """
 
     work_share: FloatArray
@@ -165,17 +144,14 @@ class CoolantState(NamedTuple):
 class RackOutputs(NamedTuple):
     """Outputs of each step.
 
-    Attributes
-    ----------
-    rack_power, rack_return, chip
-        Power of racks [MW], coolant behind them and their hottest chips [degC], ``(time, rack)``.
-    cdu_heat, cdu_pump_power, cdu_transferred_heat, cdu_stored_heat
-        Heat of the racks, pump power, heat into the facility water, and heat stored in the coolant
-        of the unit and its racks, ``(time, unit)``. [MW]
-    cdu_supply_temperature
-        Coolant to the racks, ``(time, unit)``. [degC]
-    balance_error
-        Largest relative error of a unit's heat balance, with its racks, ``(time,)``. [1]
+    - ``rack_power``, ``rack_return``, ``chip``: Power of racks [MW], coolant behind them and their
+      hottest chips [degC], ``(time, rack)``.
+    - ``cdu_heat``, ``cdu_pump_power``, ``cdu_transferred_heat``, ``cdu_stored_heat``: Heat of the
+      racks, pump power, heat into the facility water, and heat stored in the coolant of the unit
+      and its racks, ``(time, unit)``. [MW]
+    - ``cdu_supply_temperature``: Coolant to the racks, ``(time, unit)``. [degC]
+    - ``balance_error``: Largest relative error of a unit's heat balance, with its racks,
+      ``(time,)``. [1]
     """
 
     rack_power: Float32Array
@@ -206,18 +182,11 @@ def rack_kernel(
 ) -> None:
     r"""Simulate power and coolant of all racks and units through time.
 
-    Parameters
-    ----------
-    table
-        Positions, and tables of behaviour.
-    drive
-        Work and facility water of each step.
-    state_and_outputs
-        Coolant before the first step, overwritten by that after the last [degC], and arrays to fill
-        [MW, degC].
+    - ``table``: Positions, and tables of behaviour.
+    - ``drive``: Work and facility water of each step.
+    - ``state_and_outputs``: Coolant before the first step, overwritten by that after the last
+      [degC], and arrays to fill [MW, degC].
 
-    Notes
-    -----
     A rack of a hall with mean work :math:`u` works :math:`u_r = u + \min(u, 1-u)\, d_r`. This is
     never below 0 or above 1 and keeps the hall's sum, since the deviations :math:`d_r` sum to 0.
 
@@ -352,18 +321,11 @@ _MEGAWATTS: Final = 1e-6  # in a W
 class ChipTable(NamedTuple):
     """Behaviour of the chips of a rack over its power.
 
-    Attributes
-    ----------
-    hall, unit
-        Hall and coolant unit of each rack, ``(rack,)``.
-    knots
-        Knots per MW, the first at zero, ``(hall,)``. [MW-1]
-    power
-        Mean power of a chip at the knots, ``(hall, knot)``. [W]
-    factor
-        Power of a chip over the mean of its rack, ``(rack, chip)``. [1]
-    decay
-        Share of the distance from the steady state that remains after a step. [1]
+    - ``hall``, ``unit``: Hall and coolant unit of each rack, ``(rack,)``.
+    - ``knots``: Knots per MW, the first at zero, ``(hall,)``. [MW-1]
+    - ``power``: Mean power of a chip at the knots, ``(hall, knot)``. [W]
+    - ``factor``: Power of a chip over the mean of its rack, ``(rack, chip)``. [1]
+    - ``decay``: Share of the distance from the steady state that remains after a step. [1]
     """
 
     hall: IntArray
@@ -377,14 +339,9 @@ class ChipTable(NamedTuple):
 class ChipInputs(NamedTuple):
     """Inputs from the racks.
 
-    Attributes
-    ----------
-    rack_power
-        Power of each rack, ``(time, rack)``. [MW]
-    chip
-        Steady case temperature of a chip with mean power, ``(time, rack)``. [degC]
-    supply
-        Coolant to the racks of each unit, ``(time, unit)``. [degC]
+    - ``rack_power``: Power of each rack, ``(time, rack)``. [MW]
+    - ``chip``: Steady case temperature of a chip with mean power, ``(time, rack)``. [degC]
+    - ``supply``: Coolant to the racks of each unit, ``(time, unit)``. [degC]
     """
 
     rack_power: Float32Array
@@ -395,13 +352,9 @@ class ChipInputs(NamedTuple):
 class ChipOutputs(NamedTuple):
     """Outputs of the kernel.
 
-    Attributes
-    ----------
-    state
-        Case temperatures before the first step, overwritten by those after the last,
-        ``(rack, chip)``. [degC]
-    power, temperature
-        Arrays to fill, ``(time, rack, chip)``. [MW, degC]
+    - ``state``: Case temperatures before the first step, overwritten by those after the last,
+      ``(rack, chip)``. [degC]
+    - ``power``, ``temperature``: Arrays to fill, ``(time, rack, chip)``. [MW, degC]
     """
 
     state: Float32Array
@@ -412,8 +365,6 @@ class ChipOutputs(NamedTuple):
 def chip_kernel(table: ChipTable, drive: ChipInputs, track: ChipOutputs) -> None:
     r"""Simulate power and case temperature of all chips through time; fills ``track`` [MW, degC].
 
-    Notes
-    -----
     With the resistance :math:`R` of its rack's plates and power :math:`q` a chip approaches
     :math:`T_\infty = S + R q` as :math:`T_{i+1} = T_\infty + (T_i - T_\infty) e^{-h/\tau}`. This is
     exact at any step with constant power and coolant.

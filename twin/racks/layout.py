@@ -37,14 +37,9 @@ _MIN_HEAT_SHARE: Final = 1e-9  # of the rated heat; at zero, heat per kelvin wou
 class RackLayout:
     """The racks, coolant units and chips of a site.
 
-    Attributes
-    ----------
-    cdu
-        The bank of coolant units.
-    places, hall_table, cdu_table
-        Positions, and tables of behaviour.
-    chip_power
-        Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
+    - ``cdu``: The bank of coolant units.
+    - ``places``, ``hall_table``, ``cdu_table``: Positions, and tables of behaviour.
+    - ``chip_power``: Power of one chip at the knots of its hall's racks, ``(hall, knot)``. [W]
     """
 
     site: Site
@@ -62,11 +57,8 @@ class RackLayout:
         Racks are numbered hall after hall. Each unit serves neighbours, in numbers as equal as
         possible.
 
-        Raises
-        ------
-        StateError
-            If the site has not exactly one bank of coolant units, or fewer racks than units, or if
-            air cools the chips of a hall.
+        Raises ``StateError`` if the site has not exactly one bank of coolant units, or fewer racks
+        than units, or if air cools the chips of a hall.
         """
         halls, banks = site.machines_of(ITHall), site.machines_of(CduBank)
         if len(banks) != 1 or banks[0].count > site.racks:

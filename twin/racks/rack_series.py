@@ -51,14 +51,9 @@ _UNIT_VARIABLES: Final = 5
 class ViewWindow:
     """A part of the finer time axis of a run.
 
-    Attributes
-    ----------
-    start
-        First edge. [datetime64, us]
-    count
-        Number of steps.
-    step
-        Their length. [timedelta64]
+    - ``start``: First edge. [datetime64, us]
+    - ``count``: Number of steps.
+    - ``step``: Their length. [timedelta64]
     """
 
     start: np.datetime64
@@ -69,10 +64,8 @@ class ViewWindow:
     def from_run(cls, result: xr.Dataset, time: slice, step: np.timedelta64) -> Self:
         """Return the window of a run for a slice of times, extended to whole steps.
 
-        Raises
-        ------
-        StateError
-            If the window lies outside the run, or a step does not divide every interval.
+        Raises ``StateError`` if the window lies outside the run, or a step does not divide every
+        interval.
         """
         edges = time_axes.interval_edges(result)
         start, stop, issues = window_bounds(edges, time)
@@ -145,14 +138,9 @@ def simulate_racks(
 ) -> tuple[RackOutputs, CoolantState]:
     """Simulate all racks and units in a window; return their outputs and the final coolant.
 
-    Parameters
-    ----------
-    result
-        The run, see :func:`twin.simulate`.
-    seed
-        Seed of the distribution of work over the racks.
-    state
-        Initial coolant; by default from a warm-up before the window. [degC]
+    - ``result``: The run, see :func:`twin.simulate`.
+    - ``seed``: Seed of the distribution of work over the racks.
+    - ``state``: Initial coolant; by default from a warm-up before the window. [degC]
     """
     if state is None:
         lead = window.preceding(time_axes.interval_edges(result)[0], COOLANT_WARM_UP)
@@ -365,17 +353,10 @@ def work_deviations(placement: RackPlacement, first: int, count: int, *, seed: i
 
     Values are from -1 to 1 with mean zero over every hall.
 
-    Parameters
-    ----------
-    first
-        First interval, counted from 1970. [1]
-    count
-        Number of intervals. [1]
-    seed
-        Seed of the random jobs.
+    - ``first``: First interval, counted from 1970. [1]
+    - ``count``: Number of intervals. [1]
+    - ``seed``: Seed of the random jobs.
 
-    Notes
-    -----
     Each rack has jobs of one length, uniformly drawn from -1 to 1, with its own phase. The value
     depends only on seed, rack and interval, so any window of a year can be viewed on its own.
     """
@@ -426,10 +407,7 @@ def chip_table(layout: RackLayout, *, hours: float, seed: int) -> ChipTable:
 
     ``seed`` selects the constant differences among chips.
 
-    Raises
-    ------
-    StateError
-        If the racks of its halls have different numbers of chips.
+    Raises ``StateError`` if the racks of its halls have different numbers of chips.
     """
     counts = {hall.chips_per_rack for hall in layout.halls}
     if len(counts) != 1:
@@ -464,16 +442,10 @@ def simulate_chips(
 ) -> tuple[ChipArrays, RackAndChipState]:
     """Simulate all chips in a window; return their outputs and the final state.
 
-    Parameters
-    ----------
-    result
-        The run, see :func:`twin.simulate`.
-    table
-        See :func:`chip_table`.
-    seed
-        Seed of the distribution of work over racks.
-    state
-        Initial coolant and chips; by default from a warm-up before the window. [degC]
+    - ``result``: The run, see :func:`twin.simulate`.
+    - ``table``: See :func:`chip_table`.
+    - ``seed``: Seed of the distribution of work over racks.
+    - ``state``: Initial coolant and chips; by default from a warm-up before the window. [degC]
     """
     lead = window.preceding(time_axes.interval_edges(result)[0], _WARM_UP)
     if state is not None:

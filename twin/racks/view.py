@@ -100,21 +100,14 @@ def view_blocks(
 ) -> Iterator[xr.Dataset]:
     """View a run, or consecutive runs, block by block.
 
-    Parameters
-    ----------
-    site, level, step, seed
-        As for :func:`view`; the level is ``rack`` or ``chip``.
-    time
-        Part to view, of a single run; all by default.
-    results
-        Consecutive runs, as from :func:`twin.simulate_in_chunks`.
-    skip_until
-        Blocks that end by this instant are skipped; the others do not change by it.
+    - ``site``, ``level``, ``step``, ``seed``: As for :func:`view`; the level is ``rack`` or
+      ``chip``.
+    - ``time``: Part to view, of a single run; all by default.
+    - ``results``: Consecutive runs, as from :func:`twin.simulate_in_chunks`.
+    - ``skip_until``: Blocks that end by this instant are skipped; the others do not change by it.
 
-    Yields
-    ------
-    xarray.Dataset
-        :func:`view` of a block with :func:`block_steps` steps; the last of each run may be shorter.
+    Yields: :func:`view` of a block with :func:`block_steps` steps; the last of each run may be
+    shorter.
     """
     _check(level)
     layout = RackLayout.from_site(site)

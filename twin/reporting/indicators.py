@@ -172,12 +172,8 @@ def cooling_degree_days(run: xr.Dataset, time_zone: str) -> float:
 
     Days are local calendar days; an incomplete day counts by its share.
 
-    Parameters
-    ----------
-    run
-        With ``air_temperature`` [degC] on ``time`` with ``duration`` [h].
-    time_zone
-        IANA zone of the site.
+    - ``run``: With ``air_temperature`` [degC] on ``time`` with ``duration`` [h].
+    - ``time_zone``: IANA zone of the site.
     """
     local = pd.DatetimeIndex(run["time"].to_numpy()).tz_localize("UTC").tz_convert(time_zone)
     days, day = np.unique(local.tz_localize(None).normalize(), return_inverse=True)
@@ -204,16 +200,10 @@ METER_OPERATOR: Final = "the operator of its meter"
 class ReportItem:
     """One figure of a report.
 
-    Attributes
-    ----------
-    key
-        Its symbol in the regulation, or our name where it has none.
-    meaning, unit
-        What it measures.
-    value
-        Its value; None if the operator must provide it, or its denominator is zero.
-    basis
-        Source of the value, or who knows it.
+    - ``key``: Its symbol in the regulation, or our name where it has none.
+    - ``meaning``, ``unit``: What it measures.
+    - ``value``: Its value; None if the operator must provide it, or its denominator is zero.
+    - ``basis``: Source of the value, or who knows it.
     """
 
     key: str
@@ -242,14 +232,10 @@ def carbon_items(site: Site, run: xr.Dataset, *, is_own_known: bool = True) -> I
     matches hours; and the carbon-free share of own sun, wind and matched hours. The carbon-free
     share of the grid's mix does not count, as nobody else could claim it then.
 
-    Parameters
-    ----------
-    run
-        ``grid_import_power``, ``grid_export_power``, ``facility_power`` [MW] on ``time`` with
-        ``duration`` and, if known, ``renewable_used_power``, ``matched_power`` [MW] and
-        ``carbon_intensity`` [kg MWh-1].
-    is_own_known
-        Whether it contains the power of own sun, wind and generators.
+    - ``run``: ``grid_import_power``, ``grid_export_power``, ``facility_power`` [MW] on ``time``
+      with ``duration`` and, if known, ``renewable_used_power``, ``matched_power`` [MW] and
+      ``carbon_intensity`` [kg MWh-1].
+    - ``is_own_known``: Whether it contains the power of own sun, wind and generators.
     """
     hours, bought = run["duration"], run["grid_import_power"]
     if "carbon_intensity" in run:

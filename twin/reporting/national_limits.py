@@ -75,18 +75,12 @@ class NationalLimits(Declaration):
 class LimitAssessment:
     """A limit, and the indicator of a site.
 
-    Attributes
-    ----------
-    national_limit
-        The limit.
-    indicator_value
-        The indicator as the law counts it; NaN if unknown, or if the IT drew nothing. [1]
-    applies_from
-        First day on which the site must meet it.
-    applies
-        Whether that day has passed at the end of the run.
-    is_met
-        Whether the indicator meets its limit; None if a run cannot show it.
+    - ``national_limit``: The limit.
+    - ``indicator_value``: The indicator as the law counts it; NaN if unknown, or if the IT drew
+      nothing. [1]
+    - ``applies_from``: First day on which the site must meet it.
+    - ``applies``: Whether that day has passed at the end of the run.
+    - ``is_met``: Whether the indicator meets its limit; None if a run cannot show it.
     """
 
     national_limit: NationalLimit
@@ -101,14 +95,9 @@ def assess_limits(
 ) -> tuple[LimitAssessment, ...]:
     """Return the limits that apply, or will apply, to a site, in the order of their first day.
 
-    Parameters
-    ----------
-    run
-        As for :func:`twin.reporting.eu_report.report_items`.
-    limits
-        Limits of its country.
-    opened
-        First day of its operation.
+    - ``run``: As for :func:`twin.reporting.eu_report.report_items`.
+    - ``limits``: Limits of its country.
+    - ``opened``: First day of its operation.
     """
     begin, end = (_day(interval_edges(run)[at], site.time_zone) for at in (0, -1))
     values = legal_indicators(site, run)

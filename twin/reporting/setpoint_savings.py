@@ -44,16 +44,11 @@ _COOLING_POWER_VARIABLES: Final = ("cooling_plant_draw", "cdu_pump_power", "hall
 class CoolingProfile:
     """Cooling of a site, on ``time``.
 
-    Attributes
-    ----------
-    cooling_power
-        Electric power of plants, CDU pumps and fans of the halls. [MW]
-    water_use
-        Water drawn. [m3 h-1]
-    chip_temperature
-        The hottest chip, including the spread. [degC]
-    supply_temperature, flow
-        Of the warm circuit, or the only one: supply water [degC], flow over the rated one [1].
+    - ``cooling_power``: Electric power of plants, CDU pumps and fans of the halls. [MW]
+    - ``water_use``: Water drawn. [m3 h-1]
+    - ``chip_temperature``: The hottest chip, including the spread. [degC]
+    - ``supply_temperature``, ``flow``: Of the warm circuit, or the only one: supply water [degC],
+      flow over the rated one [1].
     """
 
     cooling_power: FloatArray
@@ -72,12 +67,8 @@ def compare_control_strategies(
     the load. With ramps the flow is ready for the declared load swing, and supply temperatures
     change slowly. All strategies but the first keep enough flow for the failure of a pump.
 
-    Parameters
-    ----------
-    halls
-        Power of each hall, ``(time,)``. [MW]
-    durations
-        Lengths of the intervals. [h]
+    - ``halls``: Power of each hall, ``(time,)``. [MW]
+    - ``durations``: Lengths of the intervals. [h]
     """
     dispatch: dict[VariableKey, FloatArray] = {
         ("hall_power", name): power for name, power in halls.items()

@@ -32,12 +32,8 @@ VariableKey = tuple[str, str]
 class SimulationArrays:
     """Results of a simulation.
 
-    Attributes
-    ----------
-    flows
-        (variable, machine) -> means over the intervals.
-    states
-        (variable, machine) -> values at the interval edges, one more than intervals.
+    - ``flows``: (variable, machine) -> means over the intervals.
+    - ``states``: (variable, machine) -> values at the interval edges, one more than intervals.
     """
 
     flows: Mapping[VariableKey, FloatArray]
@@ -65,19 +61,13 @@ def simulate_arrays(
 
     :func:`twin.simulation.simulate.simulate` adds both.
 
-    Parameters
-    ----------
-    initial_states
-        Levels, supply temperatures and plant outputs at the first edge.
-    dispatch
-        ``hall_power``, ``<store>_charge``, ``<store>_discharge``, ``renewable_used_power`` and
-        ``heat_reuse_power`` by machine, on ``time`` [MW]. ``genset_power`` is zero if absent. Set
-        points and unit counts that differ from the declared ones have the names of
-        :mod:`twin.simulation.setpoints`.
-    durations
-        Lengths of the intervals. [h]
-    capacities
-        Cooling plant -> its capacity in this weather; computed if not given.
+    - ``initial_states``: Levels, supply temperatures and plant outputs at the first edge.
+    - ``dispatch``: ``hall_power``, ``<store>_charge``, ``<store>_discharge``,
+      ``renewable_used_power`` and ``heat_reuse_power`` by machine, on ``time`` [MW].
+      ``genset_power`` is zero if absent. Set points and unit counts that differ from the declared
+      ones have the names of :mod:`twin.simulation.setpoints`.
+    - ``durations``: Lengths of the intervals. [h]
+    - ``capacities``: Cooling plant -> its capacity in this weather; computed if not given.
     """
     if capacities is None:
         capacities = {

@@ -29,14 +29,12 @@ MIN_TEMPERATURE_RISE_K = 1e-3
 class CoolingCapacity:
     """Capacity of a plant: that of its chillers, or of its coolers alone if that is more.
 
-    Attributes
-    ----------
-    chiller
-        Capacity of the chillers at any supply temperature, ``(time,)``; 0 without chillers. [MW]
-    dry_base
-        Capacity of the coolers alone at the set point, ``(time,)``; negative in warmer air. [MW]
-    slope
-        Additional capacity of the coolers per kelvin above the set point, ``(time,)``. [MW K-1]
+    - ``chiller``: Capacity of the chillers at any supply temperature, ``(time,)``; 0 without
+      chillers. [MW]
+    - ``dry_base``: Capacity of the coolers alone at the set point, ``(time,)``; negative in warmer
+      air. [MW]
+    - ``slope``: Additional capacity of the coolers per kelvin above the set point, ``(time,)``. [MW
+      K-1]
     """
 
     chiller: FloatArray
@@ -103,19 +101,11 @@ def integrate_storage(
     The controller of the store stops at rated power and at both ends of the window. The verifier
     refuses a plan that needs more.
 
-    Parameters
-    ----------
-    level
-        Level at the first edge. [MWh]
-    charge, discharge
-        Commanded power, ``(time,)``. [MW]
-    durations
-        Lengths of the intervals. [h]
+    - ``level``: Level at the first edge. [MWh]
+    - ``charge``, ``discharge``: Commanded power, ``(time,)``. [MW]
+    - ``durations``: Lengths of the intervals. [h]
 
-    Returns
-    -------
-    tuple of numpy.ndarray
-        Charge and discharge, ``(time,)`` [MW]; levels, ``(instant,)`` [MWh].
+    Returns: Charge and discharge, ``(time,)`` [MW]; levels, ``(instant,)`` [MWh].
     """
     put, got = np.empty(len(durations)), np.empty(len(durations))
     levels = np.empty(len(durations) + 1)
@@ -158,12 +148,8 @@ def storage_losses(
 class LoopTransport:
     """The water between a plant and the halls.
 
-    Attributes
-    ----------
-    capacity_rate
-        Heat that the flow carries per kelvin, ``(time,)``. [MW K-1]
-    temperature
-        Temperature of the water that arrives at the halls, at the first edge. [degC]
+    - ``capacity_rate``: Heat that the flow carries per kelvin, ``(time,)``. [MW K-1]
+    - ``temperature``: Temperature of the water that arrives at the halls, at the first edge. [degC]
     """
 
     capacity_rate: FloatArray
@@ -173,16 +159,10 @@ class LoopTransport:
 class LoopTrajectory(NamedTuple):
     """Output and temperatures of a loop over time.
 
-    Attributes
-    ----------
-    output
-        Mean cooling of the plant, ``(time,)``. [MW]
-    supply
-        Temperatures of the water that leaves the plant, ``(instant,)``. [degC]
-    hall_supply
-        Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
-    valve_output
-        Cooling that the valve position allows, ``(instant,)``. [MW]
+    - ``output``: Mean cooling of the plant, ``(time,)``. [MW]
+    - ``supply``: Temperatures of the water that leaves the plant, ``(instant,)``. [degC]
+    - ``hall_supply``: Temperatures of the water that arrives at the halls, ``(instant,)``. [degC]
+    - ``valve_output``: Cooling that the valve position allows, ``(instant,)``. [MW]
     """
 
     output: FloatArray
@@ -208,18 +188,12 @@ def integrate_loop(
     temperature, so it is stable at any length. A valve with a lag is a first-order filter. In a
     short step the plant delivers the filter's mean. In a longer step the valve catches up.
 
-    Parameters
-    ----------
-    load
-        Heat that enters the loop, ``(time,)``. [MW]
-    capacity
-        Capacity of the plant, on ``time``.
-    durations, start
-        Lengths of the intervals [h]; supply temperature [degC] and output [MW] at the first edge.
-    target
-        Set point of the supply water, ``(time,)``; by default the declared one. [degC]
-    transport
-        The water between plant and halls, where the loop declares its amount.
+    - ``load``: Heat that enters the loop, ``(time,)``. [MW]
+    - ``capacity``: Capacity of the plant, on ``time``.
+    - ``durations``, ``start``: Lengths of the intervals [h]; supply temperature [degC] and output
+      [MW] at the first edge.
+    - ``target``: Set point of the supply water, ``(time,)``; by default the declared one. [degC]
+    - ``transport``: The water between plant and halls, where the loop declares its amount.
     """
     declared, count, water = plant.supply_temperature, len(durations), _LoopWater(plant, transport)
     targets = np.full(count, declared) if target is None else target

@@ -54,18 +54,12 @@ SET_POINT_TRANSITION_MIN: Final = 10.0
 class OperatingLimit:
     """One hard limit.
 
-    Attributes
-    ----------
-    variable
-        Name of the limited variable.
-    owner
-        Name of the machine, or "" for the whole site.
-    dimension
-        Axis of the owner, or "".
-    lower, upper
-        The limit, in the variable's unit.
-    margin_kind
-        Margin of the site that a plan keeps: ``power``, ``temperature`` or ``level``.
+    - ``variable``: Name of the limited variable.
+    - ``owner``: Name of the machine, or "" for the whole site.
+    - ``dimension``: Axis of the owner, or "".
+    - ``lower``, ``upper``: The limit, in the variable's unit.
+    - ``margin_kind``: Margin of the site that a plan keeps: ``power``, ``temperature`` or
+      ``level``.
     """
 
     variable: str
@@ -93,10 +87,8 @@ class OperatingLimit:
     def excess_ratio(self, result: xr.Dataset, *, safety_margin: float = 0.0) -> FloatArray:
         """Return the excess of each interval in tolerances, ``(time,)``; above 1 violates. [1]
 
-        Parameters
-        ----------
-        safety_margin
-            Distance to keep from the limit: K for temperatures, otherwise a share of the limit.
+        - ``safety_margin``: Distance to keep from the limit: K for temperatures, otherwise a share
+          of the limit.
         """
         values = self.values(result)
         span = max(abs(bound) for bound in (self.lower, self.upper) if np.isfinite(bound))
@@ -220,18 +212,11 @@ def count_violations(
 class LimitExceedance:
     """One limit that a run exceeds.
 
-    Attributes
-    ----------
-    limit
-        Name of the limit: variable and machine.
-    unit
-        Unit of ``bound`` and ``reached``.
-    bound, reached
-        The limit, and the value farthest beyond it.
-    count, interval_count
-        Intervals beyond the limit, and all intervals. [1]
-    first
-        Start of the first of them. [datetime64, UTC]
+    - ``limit``: Name of the limit: variable and machine.
+    - ``unit``: Unit of ``bound`` and ``reached``.
+    - ``bound``, ``reached``: The limit, and the value farthest beyond it.
+    - ``count``, ``interval_count``: Intervals beyond the limit, and all intervals. [1]
+    - ``first``: Start of the first of them. [datetime64, UTC]
     """
 
     limit: str
@@ -249,11 +234,8 @@ def limit_excess(site: Site, run: xr.Dataset) -> xr.DataArray:
     Limits of variables that the run lacks are omitted. Coolant is also compared with the dew point
     of the halls.
 
-    Returns
-    -------
-    xarray.DataArray
-        ``(time, limit)``, in the unit of each limit: positive above the upper bound, negative below
-        the lower, 0 within the tolerance of :meth:`OperatingLimit.excess_ratio`.
+    Returns: ``(time, limit)``, in the unit of each limit: positive above the upper bound, negative
+    below the lower, 0 within the tolerance of :meth:`OperatingLimit.excess_ratio`.
     """
     limits = [limit for limit in _all_limits(site) if limit.variable in run]
     rows = [_signed_excess(limit, run) for limit in limits]
@@ -320,16 +302,11 @@ FREEZE_VARIABLES = ("cooling_plant_rejected_heat", "cooling_plant_flow")
 class FreezeRisk:
     """A circuit whose water would leave its coolers below the freezing point.
 
-    Attributes
-    ----------
-    plant
-        Name of the cooling plant.
-    reached, freezing_point
-        Coldest water that leaves the coolers, and its freezing point. [degC]
-    count, interval_count
-        Intervals below the freezing point, and all intervals. [1]
-    first
-        Start of the first of them. [datetime64, UTC]
+    - ``plant``: Name of the cooling plant.
+    - ``reached``, ``freezing_point``: Coldest water that leaves the coolers, and its freezing
+      point. [degC]
+    - ``count``, ``interval_count``: Intervals below the freezing point, and all intervals. [1]
+    - ``first``: Start of the first of them. [datetime64, UTC]
     """
 
     plant: str
@@ -345,15 +322,9 @@ def freeze_risks(site: Site, run: xr.Dataset, weather: Weather) -> tuple[FreezeR
 
     Circuits with chillers or towers are not considered: other water passes their coolers.
 
-    Parameters
-    ----------
-    run
-        A run with :data:`FREEZE_VARIABLES` on ``time``.
-    weather
-        Outdoor air on the same ``time``.
+    - ``run``: A run with :data:`FREEZE_VARIABLES` on ``time``.
+    - ``weather``: Outdoor air on the same ``time``.
 
-    Notes
-    -----
     Fans turn no slower than ``minimum_speed``, so in frost a light load is cooled below the set
     point. A plant keeps the set point by a bypass or by stopping some coolers. The simulation
     assumes that it does; this function reports where it must.
@@ -396,16 +367,10 @@ def _coldest_outlet(plant: CoolingPlant, run: xr.Dataset, weather: Weather) -> F
 class Violation:
     """One limit that a schedule would violate.
 
-    Attributes
-    ----------
-    limit
-        The limit, as text.
-    time
-        First interval of the violation.
-    count
-        Number of intervals.
-    excess
-        Greatest excess, as a multiple of the allowed one. [1]
+    - ``limit``: The limit, as text.
+    - ``time``: First interval of the violation.
+    - ``count``: Number of intervals.
+    - ``excess``: Greatest excess, as a multiple of the allowed one. [1]
     """
 
     limit: str
@@ -440,13 +405,10 @@ MIN_TIME_TOLERANCE_H: Final = 1e-6
 class StagingCounts:
     """Starts and stops of units.
 
-    Attributes
-    ----------
-    starts, stops
-        Units that started, and units that stopped. [1]
-    min_up_violations, min_down_violations, restart_violations
-        Stops before ``minimum_up``, starts before ``minimum_down``, and starts before the minimum
-        restart time since the last start. [1]
+    - ``starts``, ``stops``: Units that started, and units that stopped. [1]
+    - ``min_up_violations``, ``min_down_violations``, ``restart_violations``: Stops before
+      ``minimum_up``, starts before ``minimum_down``, and starts before the minimum restart time
+      since the last start. [1]
     """
 
     starts: int = 0
@@ -462,8 +424,6 @@ class StagingCounts:
         Before the first interval no unit ran, and any may start. ``units_on`` is the number of
         running units on ``time`` [1]; durations are in hours [h].
 
-        Notes
-        -----
         Equal units take turns: the one that has run longest stops first, the one that has rested
         longest starts first. So the count of missed minimum times is the smallest possible, and it
         is zero where a plan keeps them (:mod:`optimizer.model.components.unit_commitment`).
@@ -506,12 +466,8 @@ def staging_by_bank(site: Site, record: xr.Dataset) -> list[tuple[SwitchableUnit
 def unit_commitment_steps(durations: FloatArray, until: float) -> int:
     """Return the number of first intervals in which plans keep whole units and minimum times. [1]
 
-    Parameters
-    ----------
-    durations
-        Lengths of the intervals, ``(time,)``: equal, but the first may be shorter. [h]
-    until
-        Latest end of these intervals; the first always counts. [h]
+    - ``durations``: Lengths of the intervals, ``(time,)``: equal, but the first may be shorter. [h]
+    - ``until``: Latest end of these intervals; the first always counts. [h]
     """
     like = durations[1] if len(durations) > 1 and durations[0] < durations[1] else durations[0]
     is_like = np.append(True, durations[1:] == like)
@@ -526,12 +482,8 @@ def breaks_minimum_times(
     Units that run in the first interval may have run for long, and units that rest may have rested
     for long. Units take turns, as in :class:`StagingCounts`.
 
-    Parameters
-    ----------
-    units_on
-        Commanded number of running units, at most all, ``(time,)``. [1]
-    durations
-        Lengths of the intervals. [h]
+    - ``units_on``: Commanded number of running units, at most all, ``(time,)``. [1]
+    - ``durations``: Lengths of the intervals. [h]
     """
     count = np.round(units_on).astype(int)
     change, begins = np.diff(count, prepend=count[0]), np.cumsum(durations) - durations

@@ -47,18 +47,12 @@ def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
     A site without a declared network gets a radial one
     (:func:`twin.equipment.network.radial_network`).
 
-    Returns
-    -------
-    xarray.Dataset
-        On the run's ``time``: ``node_voltage(time, node)`` [1], ``branch_loading(time, branch)``
-        [1], ``branch_loss(time, branch)``, ``network_loss``, ``connection_power`` [MW] and
-        ``connection_reactive_power`` [Mvar]. Without cable losses the connection power would be the
-        run's net import.
+    Returns: On the run's ``time``: ``node_voltage(time, node)`` [1], ``branch_loading(time,
+    branch)`` [1], ``branch_loss(time, branch)``, ``network_loss``, ``connection_power`` [MW] and
+    ``connection_reactive_power`` [Mvar]. Without cable losses the connection power would be the
+    run's net import.
 
-    Raises
-    ------
-    NetworkError
-        If a machine has no feed, or no voltages carry the loads.
+    Raises ``NetworkError`` if a machine has no feed, or no voltages carry the loads.
     """
     study = LoadFlowStudy.of(site, result)
     return _labelled(study, study.solve(), result)
@@ -68,18 +62,11 @@ def network_load_flow(site: Site, result: xr.Dataset) -> xr.Dataset:
 class BundledNetwork:
     """The wiring of a network, and the bundle of each of its branches.
 
-    Attributes
-    ----------
-    wiring
-        Branches of the physics, each one unit of a bundle or its other units.
-    nodes, branches
-        Names in the order of the arrays.
-    loads
-        (machine, share) of each load.
-    bundles
-        Bundle of each branch of the physics.
-    is_outage_unit
-        Whether a branch of the physics is the one unit.
+    - ``wiring``: Branches of the physics, each one unit of a bundle or its other units.
+    - ``nodes``, ``branches``: Names in the order of the arrays.
+    - ``loads``: (machine, share) of each load.
+    - ``bundles``: Bundle of each branch of the physics.
+    - ``is_outage_unit``: Whether a branch of the physics is the one unit.
     """
 
     wiring: NetworkArrays
@@ -103,14 +90,9 @@ class BundledNetwork:
 class LoadFlowStudy:
     """A network and the loads of a run.
 
-    Attributes
-    ----------
-    site, time
-        Name of the site, and starts of the intervals.
-    network, units
-        The network as declared, and as arrays.
-    active, reactive
-        Draw of each load, ``(time, load)``. [MW, Mvar]
+    - ``site``, ``time``: Name of the site, and starts of the intervals.
+    - ``network``, ``units``: The network as declared, and as arrays.
+    - ``active``, ``reactive``: Draw of each load, ``(time, load)``. [MW, Mvar]
     """
 
     site: str
@@ -159,10 +141,7 @@ class LoadFlowStudy:
     def solve(self) -> LoadFlowArrays:
         """Return the flows of the bundles in the normal state of the network.
 
-        Raises
-        ------
-        NetworkError
-            If no voltages carry the loads in some interval.
+        Raises ``NetworkError`` if no voltages carry the loads in some interval.
         """
         rows = np.arange(len(self.time))
         states = np.tile(self.units.in_service(self.network), (len(rows), 1))
@@ -183,12 +162,8 @@ class LoadFlowStudy:
 
         The loading of a bundle is that of its most loaded unit, its loss that of all.
 
-        Parameters
-        ----------
-        states
-            Whether each branch of the physics is closed, ``(row, branch)``.
-        rows
-            Interval of each row.
+        - ``states``: Whether each branch of the physics is closed, ``(row, branch)``.
+        - ``rows``: Interval of each row.
         """
         found = power_flow.solve_load_flow(
             self.units.wiring, self.active[rows], self.reactive[rows], in_service=states

@@ -67,20 +67,13 @@ def set_point_dispatch(set_points: SetPoints) -> dict[tuple[str, str], FloatArra
 def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], FloatArray]:
     """Return the set points and chiller counts of an operation, by variable and machine.
 
-    Parameters
-    ----------
-    operation
-        May contain ``facility_supply_set_point(time, circuit)`` [degC],
-        ``facility_range_set_point(time, circuit)`` [K], ``technology_range_set_point(time, cdu)``
-        [K] and ``cooling_plant_units_on(time, cooling_plant)`` [1].
+    - ``operation``: May contain ``facility_supply_set_point(time, circuit)`` [degC],
+      ``facility_range_set_point(time, circuit)`` [K], ``technology_range_set_point(time, cdu)`` [K]
+      and ``cooling_plant_units_on(time, cooling_plant)`` [1].
 
-    Raises
-    ------
-    StateError
-        If a machine is unknown or has no chillers, a temperature is not one of liquid water, a
-        range is not positive, or a number of chillers is not whole.
-    UnitError
-        If a unit is missing or of another dimension.
+    Raises ``StateError`` if a machine is unknown or has no chillers, a temperature is not one of
+    liquid water, a range is not positive, or a number of chillers is not whole. Raises
+    ``UnitError`` if a unit is missing or of another dimension.
     """
     present = [word for word in COMMAND_VARIABLES if word in operation]
     if UNITS_ON in present and COMMAND_VARIABLES[UNITS_ON][1] not in operation[UNITS_ON].dims:
@@ -122,13 +115,9 @@ def rate_limited(
 ) -> SetPoints:
     """Return set points whose supply temperatures keep the ramp limit, nowhere warmer than before.
 
-    Parameters
-    ----------
-    durations
-        Lengths of the intervals. [h]
-    current_supply
-        Cooling plant -> its present supply temperature, from which the first set point may rise.
-        Plants without a value may begin anywhere. [degC]
+    - ``durations``: Lengths of the intervals. [h]
+    - ``current_supply``: Cooling plant -> its present supply temperature, from which the first set
+      point may rise. Plants without a value may begin anywhere. [degC]
     """
     allowed = site.set_points.temperature_ramp * 60.0 * durations
     ramped = np.concatenate([[0.0], np.cumsum(allowed[1:])])
@@ -210,12 +199,8 @@ MIN_RANGE_K: Final = 1e-6
 class HeatLoadRange:
     """Heat load for which set points are sought, by machine: CDUs, hall air and cooling plants.
 
-    Attributes
-    ----------
-    expected
-        Expected heat, whose cost is minimised, ``(time,)``. [MW]
-    minimum, maximum
-        Range in which the set points must be safe, ``(time,)``. [MW]
+    - ``expected``: Expected heat, whose cost is minimised, ``(time,)``. [MW]
+    - ``minimum``, ``maximum``: Range in which the set points must be safe, ``(time,)``. [MW]
     """
 
     expected: Mapping[str, FloatArray]
@@ -258,13 +243,8 @@ def cheapest_set_points(
 
     Where no choice keeps all limits: the declared flow and the warmest safe water.
 
-    Parameters
-    ----------
-    options
-        Set points that may be chosen; by default flow and temperature.
+    - ``options``: Set points that may be chosen; by default flow and temperature.
 
-    Notes
-    -----
     The objective is the power of pumps, fans and compressors, and water at its price. The supply
     temperature has three bounds. (1) Limits of supply water, chips and hall air, less margin,
     reserve and chip spread, at the largest heat and the smallest flow. (2) The warmest water at
@@ -490,15 +470,9 @@ def max_supply_temperature_n_minus_1(
 
     The result is infinite where the bank has one unit, whose failure no temperature prevents.
 
-    Parameters
-    ----------
-    plant, cdu
-        The warm circuit and its bank of CDUs.
-    heat
-        Heat that the racks give to the coolant. [MW]
+    - ``plant``, ``cdu``: The warm circuit and its bank of CDUs.
+    - ``heat``: Heat that the racks give to the coolant. [MW]
 
-    Notes
-    -----
     The units left of a group carry the heat of all its racks, before their pumps have ramped up:
     each has the coolant flow of before, so the total is smaller. A unit takes at most its rated
     facility water. Heat stored in coolant and plates is omitted, which is on the safe side.
@@ -542,10 +516,7 @@ def min_controllable_supply_temperature(
 
     It follows the linear capacity of the simulation. Chillers hold any: -infinity.
 
-    Parameters
-    ----------
-    heat
-        Heat that the circuit brings. [MW]
+    - ``heat``: Heat that the circuit brings. [MW]
     """
     if plant.chillers is not None:
         return np.full(np.shape(heat), -np.inf)

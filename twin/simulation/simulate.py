@@ -105,10 +105,7 @@ def settled_state(site: Site, operation: xr.Dataset) -> xr.Dataset:
 def check_operation(site: Site, operation: xr.Dataset) -> None:
     """Check what the physics needs: paths for heat, possible air and time without gaps.
 
-    Raises
-    ------
-    SiteError, StateError, UnitError
-        As :func:`simulate` does.
+    Raises ``SiteError``, ``StateError``, ``UnitError`` as :func:`simulate` does.
     """
     unsupplied = [*unsupplied_carriers(site)]
     if unsupplied:
@@ -182,12 +179,8 @@ def idle_dispatch(site: Site, count: int) -> dict[VariableKey, FloatArray]:
 def dispatch_arrays(site: Site, operation: xr.Dataset) -> dict[VariableKey, FloatArray]:
     """Return an operation as checked arrays for :func:`.engine.simulate_arrays`.
 
-    Raises
-    ------
-    StateError
-        If it names an unknown machine, or a power is negative or not finite.
-    UnitError
-        If a unit is missing.
+    Raises ``StateError`` if it names an unknown machine, or a power is negative or not finite.
+    Raises ``UnitError`` if a unit is missing.
     """
     variables.check_variables(operation, "hall_power")
     count = operation.sizes["time"]

@@ -111,12 +111,8 @@ def _labels(site: Site) -> dict[str, list[str]]:
 def check_state(site: Site, state: xr.Dataset) -> xr.Dataset:
     """Return the state if it is complete, finite and belongs to the site.
 
-    Raises
-    ------
-    UnitError
-        If a variable or its unit is missing.
-    StateError
-        If axes or labels differ from the site, or a value is not a finite number.
+    Raises ``UnitError`` if a variable or its unit is missing. Raises ``StateError`` if axes or
+    labels differ from the site, or a value is not a finite number.
     """
     variables.check_variables(state, *STATE_VARIABLES)
     issues = list(axis_issues(state, STATE_AXES, "state"))

@@ -23,16 +23,10 @@ LENGTH_CLASSES: Final = 12
 class ArrivalRates:
     """A steady stream of jobs, in length classes.
 
-    Attributes
-    ----------
-    kind_index
-        Index of the class's kind among the kinds of the site.
-    length
-        Mean length, weighted by racks. [h]
-    slack
-        Allowed wait, as a multiple of the length. [1]
-    rate
-        Racks requested by the jobs that arrive in an hour. [h-1]
+    - ``kind_index``: Index of the class's kind among the kinds of the site.
+    - ``length``: Mean length, weighted by racks. [h]
+    - ``slack``: Allowed wait, as a multiple of the length. [1]
+    - ``rate``: Racks requested by the jobs that arrive in an hour. [h-1]
     """
 
     kind_index: IntArray
@@ -146,20 +140,12 @@ def _presence_hours(hours: FloatArray, life: FloatArray) -> FloatArray:
 class ArrivalScenario:
     """Future jobs, each at its hour, instead of a steady stream.
 
-    Attributes
-    ----------
-    kind_index
-        Index of the job's kind among the kinds of the site.
-    start
-        Arrival, from now. [h]
-    length
-        Hours that it runs uncapped. [h]
-    wait
-        Hours that it may wait. [h]
-    racks
-        Racks that it uses while it runs. [1]
-    kind_count
-        Number of kinds of the site. [1]
+    - ``kind_index``: Index of the job's kind among the kinds of the site.
+    - ``start``: Arrival, from now. [h]
+    - ``length``: Hours that it runs uncapped. [h]
+    - ``wait``: Hours that it may wait. [h]
+    - ``racks``: Racks that it uses while it runs. [1]
+    - ``kind_count``: Number of kinds of the site. [1]
     """
 
     kind_index: IntArray
@@ -248,19 +234,11 @@ def sum_of_ramps(
 
     :math:`\sum_j s_j \min(\max(t - b_j, 0), l_j)`, on ``(row, hours)`` [the slope's unit times h]
 
-    Parameters
-    ----------
-    hours
-        Times of the sums, not falling. [h]
-    begin, length
-        Of each ramp. [h]
-    slope
-        Of each ramp. [any unit per hour]
-    row, count
-        Row of each ramp, and number of rows. [1]
+    - ``hours``: Times of the sums, not falling. [h]
+    - ``begin``, ``length``: Of each ramp. [h]
+    - ``slope``: Of each ramp. [any unit per hour]
+    - ``row``, ``count``: Row of each ramp, and number of rows. [1]
 
-    Notes
-    -----
     A ramp is a rise at its begin less one at its end, and rises that have begun sum to
     :math:`t \sum s - \sum s b`. For 10,000 jobs over a week this takes a hundredth of the time of a
     table of jobs by instants.
@@ -282,11 +260,8 @@ def sum_of_ramps(
 def mean_presence(spent: FloatArray, edges: FloatArray) -> FloatArray:
     """Return the mean amount present between edges, never negative, ``(row, interval)``.
 
-    Parameters
-    ----------
-    spent
-        :func:`sum_of_ramps` at the edges: a ramp rises by an amount for as long as it is present.
-    edges
-        Edges of the intervals, rising. [h]
+    - ``spent``: :func:`sum_of_ramps` at the edges: a ramp rises by an amount for as long as it is
+      present.
+    - ``edges``: Edges of the intervals, rising. [h]
     """
     return np.maximum(np.diff(spent, axis=1) / np.diff(edges), 0.0)  # they round below 0

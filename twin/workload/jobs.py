@@ -32,18 +32,11 @@ _MIN_LENGTH_H: Final = 1e-9
 class Jobs:
     """Jobs, one array per property, in order of arrival.
 
-    Attributes
-    ----------
-    number
-        Number of the job in its file, by which orders refer to it.
-    kind_index
-        Index of its kind among the kinds of the site.
-    arrival, deadline
-        Earliest start, and when it should be done. [datetime64, UTC]
-    length
-        Hours that it runs uncapped. [h]
-    racks
-        Racks that it uses while it runs; it runs on all of them or not at all. [1]
+    - ``number``: Number of the job in its file, by which orders refer to it.
+    - ``kind_index``: Index of its kind among the kinds of the site.
+    - ``arrival``, ``deadline``: Earliest start, and when it should be done. [datetime64, UTC]
+    - ``length``: Hours that it runs uncapped. [h]
+    - ``racks``: Racks that it uses while it runs; it runs on all of them or not at all. [1]
     """
 
     number: IntArray
@@ -76,12 +69,8 @@ class Jobs:
 class Workload:
     """The work of one run.
 
-    Attributes
-    ----------
-    jobs
-        All jobs to do: first the backlog of the start, then the arrivals.
-    arrivals
-        All jobs as they arrived, from two weeks before the start on, uncut.
+    - ``jobs``: All jobs to do: first the backlog of the start, then the arrivals.
+    - ``arrivals``: All jobs as they arrived, from two weeks before the start on, uncut.
     """
 
     jobs: Jobs
@@ -159,10 +148,8 @@ def workload_from_jobs(
 def check_jobs(jobs: Jobs, *, racks: float) -> Jobs:
     """Return the jobs if each can be done inside its window on the available racks.
 
-    Raises
-    ------
-    ProblemError
-        If a job has no length, needs too many racks, or is longer than its window.
+    Raises ``ProblemError`` if a job has no length, needs too many racks, or is longer than its
+    window.
     """
     window = (jobs.deadline - jobs.arrival) / HOUR
     issues = []

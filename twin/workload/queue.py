@@ -67,17 +67,11 @@ class RackPool:
 class JobQueue:
     """The jobs that have arrived and are not done, at one instant.
 
-    Attributes
-    ----------
-    instant
-        Now. [datetime64, UTC]
-    completed_hours
-        Hours of their length that are done. [h]
-    run_hours
-        Hours since their last start; 0 for a waiting job. [h]
-    caps
-        Power of the racks of each running job, as a share of the uncapped rack; 0 for a waiting
-        job. [1]
+    - ``instant``: Now. [datetime64, UTC]
+    - ``completed_hours``: Hours of their length that are done. [h]
+    - ``run_hours``: Hours since their last start; 0 for a waiting job. [h]
+    - ``caps``: Power of the racks of each running job, as a share of the uncapped rack; 0 for a
+      waiting job. [1]
     """
 
     instant: np.datetime64
@@ -138,24 +132,14 @@ class JobQueue:
 class QueueProgress:
     """Progress of the jobs over one interval; arrays by kind, means over the interval.
 
-    Attributes
-    ----------
-    work_racks
-        Racks that worked. [1]
-    work_power
-        Draw of these racks above idle. [MW]
-    work_done
-        Work done, as energy of uncapped racks, before losses. [MWh]
-    work_lost
-        Work lost by pauses, which must be repeated. [MWh]
-    lateness
-        Hours after their deadlines, summed over jobs, done or not. [h]
-    overdue_energy
-        The same, each job weighted by the uncapped power of its racks. [MWh]
-    pauses
-        Number of running jobs that were paused. [1]
-    finished
-        Numbers of the completed jobs.
+    - ``work_racks``: Racks that worked. [1]
+    - ``work_power``: Draw of these racks above idle. [MW]
+    - ``work_done``: Work done, as energy of uncapped racks, before losses. [MWh]
+    - ``work_lost``: Work lost by pauses, which must be repeated. [MWh]
+    - ``lateness``: Hours after their deadlines, summed over jobs, done or not. [h]
+    - ``overdue_energy``: The same, each job weighted by the uncapped power of its racks. [MWh]
+    - ``pauses``: Number of running jobs that were paused. [1]
+    - ``finished``: Numbers of the completed jobs.
     """
 
     work_racks: FloatArray
@@ -190,15 +174,10 @@ def advance_queue(
     A job that is completed inside the interval frees its racks at once. A pause returns a running
     job to its last checkpoint, at most to the one that it was started from.
 
-    Parameters
-    ----------
-    caps
-        Number of each job to run -> power of its racks as a share of the uncapped rack; all others
-        wait. Numbers of unknown jobs are ignored.
-    hours
-        Length of the interval. [h]
-    arrivals
-        All jobs of the run; those that arrive in the interval join at its end.
+    - ``caps``: Number of each job to run -> power of its racks as a share of the uncapped rack; all
+      others wait. Numbers of unknown jobs are ignored.
+    - ``hours``: Length of the interval. [h]
+    - ``arrivals``: All jobs of the run; those that arrive in the interval join at its end.
     """
     pool, jobs = queue.pool, queue.jobs
     cap, on = _job_caps(queue, caps)
@@ -291,14 +270,9 @@ def caps_below_limit(
     Caps fall as far as each kind tolerates, or to the present cap of a job if that is lower. Then
     jobs stop in order of falling laxity.
 
-    Parameters
-    ----------
-    caps
-        Cap of each job, 0 for waiting jobs. [1]
-    limit
-        Largest power above idle of all jobs. [MW]
-    fixed
-        Which jobs do not change.
+    - ``caps``: Cap of each job, 0 for waiting jobs. [1]
+    - ``limit``: Largest power above idle of all jobs. [MW]
+    - ``fixed``: Which jobs do not change.
     """
     caps = caps.copy()
     tolerated = np.minimum(
@@ -322,15 +296,10 @@ def hall_powers(
 ) -> dict[str, float]:
     """Return the power of each hall if jobs and service are spread evenly over all racks. [MW]
 
-    Parameters
-    ----------
-    work_power
-        Power above idle of the running jobs. [MW]
-    service_racks
-        Racks busy with the service. [1]
-    idle_racks
-        Racks without any of this. The result is then the draw of a hall whose racks are all as busy
-        as the others. [1]
+    - ``work_power``: Power above idle of the running jobs. [MW]
+    - ``service_racks``: Racks busy with the service. [1]
+    - ``idle_racks``: Racks without any of this. The result is then the draw of a hall whose racks
+      are all as busy as the others. [1]
     """
     pool = RackPool.from_site(site)
     share = pool.racks / max(pool.racks - idle_racks, 1)

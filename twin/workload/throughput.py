@@ -31,17 +31,11 @@ CURVE_DIGITS: Final = 4
 class ThroughputFit:
     """A throughput curve, and the distance of the measurements from it.
 
-    Attributes
-    ----------
-    throughput
-        The curve: concave, through the uncapped point.
-    error
-        Mean distance of the jobs' throughput from the curve. [1]
-    root_mean_square
-        Root of the mean square distance. [1]
-    medians
-        By ``power_limit`` in the file's unit: medians of ``work``, ``power`` and ``energy`` per
-        work, all relative to the uncapped job [1], and the number of ``jobs``.
+    - ``throughput``: The curve: concave, through the uncapped point.
+    - ``error``: Mean distance of the jobs' throughput from the curve. [1]
+    - ``root_mean_square``: Root of the mean square distance. [1]
+    - ``medians``: By ``power_limit`` in the file's unit: medians of ``work``, ``power`` and
+      ``energy`` per work, all relative to the uncapped job [1], and the number of ``jobs``.
     """
 
     throughput: Throughput
@@ -53,22 +47,14 @@ class ThroughputFit:
 def fit_throughput(measured: pd.DataFrame, *, board_share: float = 1.0) -> ThroughputFit:
     r"""Return the concave curve of throughput over power that is nearest to measured jobs.
 
-    Parameters
-    ----------
-    measured
-        One row a run: ``power_limit``, ``time_per_epoch`` and ``average_power``, each in any unit,
-        and columns that identify the job, such as network and batch size.
-    board_share
-        Share of the uncapped rack's power that the measured boards draw; the remaining power is
-        assumed to be the same under any limit. [1]
+    - ``measured``: One row a run: ``power_limit``, ``time_per_epoch`` and ``average_power``, each
+      in any unit, and columns that identify the job, such as network and batch size.
+    - ``board_share``: Share of the uncapped rack's power that the measured boards draw; the
+      remaining power is assumed to be the same under any limit. [1]
 
-    Raises
-    ------
-    SeriesError
-        If a column is missing, a number is not positive, or the limits lowered no power.
+    Raises ``SeriesError`` if a column is missing, a number is not positive, or the limits lowered
+    no power.
 
-    Notes
-    -----
     A job is compared with its own run at the greatest limit: :math:`w = t_u / t` and :math:`p = P /
     P_u`. The curve is :math:`w(p) = 1 - \sum_j b_j \max(k_j - p, 0)` with :math:`b_j \ge 0`,
     concave by construction. A linear program minimises the sum of distances from all pairs: a
