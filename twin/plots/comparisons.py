@@ -12,7 +12,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from twin.physics import FloatArray
-from twin.plots.style import (
+from twin.plots.time_series import (
     BLACK,
     BLUE,
     COLOUR_CYCLE,
