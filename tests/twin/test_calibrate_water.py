@@ -59,7 +59,7 @@ def test_moved_set_points_that_nobody_tells_are_seen_and_left_out(moved):
     told = calibrate(SITE, moved.drop_vars(WORDS))
     assert {text.split()[0] for text in told.data_quality} == LEFT
     assert (
-        "warm_plant is left out: the history does not tell its set points" in told.data_quality[0]
+        "warm_plant is left out: the history lacks its set points" in told.data_quality[0]
     )
     for estimate in told.estimates:
         if estimate.parameter.machine in LEFT:

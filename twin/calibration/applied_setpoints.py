@@ -123,32 +123,32 @@ class _SetPointSearch:
             for name, what in self._deviations.items()
         )
 
-    def _first_reported(self, words: tuple[str, ...], owner: str) -> FloatArray:
+    def _first_reported(self, names: tuple[str, ...], owner: str) -> FloatArray:
         """Return the first of some variables with readings of a machine; NaN without one."""
-        read = (self._history.get(word, owner) for word in words)
+        read = (self._history.get(word, owner) for word in names)
         nothing = np.full(self._history.count, np.nan)
         return next((values for values in read if np.isfinite(values).any()), nothing)
 
-    def _is_commanded(self, words: tuple[str, ...], owner: str) -> bool:
-        return bool(np.isfinite(self._history.get(words[0], owner)).any())
+    def _is_commanded(self, names: tuple[str, ...], owner: str) -> bool:
+        return bool(np.isfinite(self._history.get(names[0], owner)).any())
 
-    def moves(self, declared: Mapping[str, float], words: tuple[str, ...]) -> bool:
+    def moves(self, declared: Mapping[str, float], names: tuple[str, ...]) -> bool:
         """Return whether a machine was commanded, or applied, another set point than declared."""
         return any(
-            self._is_commanded(words, name)
+            self._is_commanded(names, name)
             or bool(
-                (np.abs(self._first_reported(words, name) - value) > SET_POINT_TOLERANCE_K).any()
+                (np.abs(self._first_reported(names, name) - value) > SET_POINT_TOLERANCE_K).any()
             )
             for name, value in declared.items()
         )
 
     def reported(
-        self, declared: Mapping[str, float], words: tuple[str, ...]
+        self, declared: Mapping[str, float], names: tuple[str, ...]
     ) -> dict[str, FloatArray]:
         """Return reported set points; missing ones are as declared and marked unknown."""
         found = {}
         for name, value in declared.items():
-            values = self._first_reported(words, name)
+            values = self._first_reported(names, name)
             if np.isfinite(values).any():
                 self._mark_unknown(name, np.isnan(values))
                 found[name] = np.where(np.isnan(values), value, values)
@@ -168,11 +168,11 @@ class _SetPointSearch:
             for n in reported
         ):
             return
-        apart = [
+        is_changed = [
             np.abs(values - declared[name]) > SET_POINT_TOLERANCE_K
             for name, values in reported.items()
         ]
-        is_plain = ~np.any(apart, axis=0)
+        is_plain = ~np.any(is_changed, axis=0)
         for name in reported:
             self._mark_unknown(name, is_plain)
 

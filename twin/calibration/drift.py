@@ -174,30 +174,30 @@ def _mean(values: FloatArray, errors: FloatArray) -> tuple[float, float]:
 def _describe(name: str, before: float, now: float) -> tuple[float, str]:
     """Return the loss, and a sentence without its date."""
     machine, *path = name.split(".")
-    word = path[-1]
+    parameter = path[-1]
     share = now / before - 1.0 if before else 0.0
-    if word == "offset":
+    if parameter == "offset":
         moved = now - before
         return abs(moved), f"the sensor of {path[0]} of {machine} has moved by {moved:+.2f} K"
-    if word == "eir_factor":
+    if parameter == "eir_factor":
         lost = 1.0 - before / now
         return lost, f"the chillers of {machine} {_lost(lost)} of their COP"
-    if word == "lorenz_efficiency":
+    if parameter == "lorenz_efficiency":
         return -share, f"{machine} {_lost(-share)} of its COP"
-    if word == "fouling":
+    if parameter == "fouling":
         what = "the heat rejection of " if "rejection" in path else "the exchanger of "
         return -share, f"{what}{machine} passes {_less(-share)} heat at the same difference"
-    if word == "approach_factor":
+    if parameter == "approach_factor":
         return share, f"the approach of the towers of {machine} is {_more(share)}"
-    if word == "loss_factor":
+    if parameter == "loss_factor":
         return share, f"the losses of {machine} are {_more(share)}"
-    if word in {"pump_power", "fan_power"}:
-        what = "pumps" if word == "pump_power" else "fans"
+    if parameter in {"pump_power", "fan_power"}:
+        what = "pumps" if parameter == "pump_power" else "fans"
         return share, f"the {what} of {machine} draw {_less(-share)} power at the same flow"
-    if word.endswith("_efficiency"):
-        direction = word.removesuffix("_efficiency")
+    if parameter.endswith("_efficiency"):
+        direction = parameter.removesuffix("_efficiency")
         return -share, f"{machine} {_lost(-share)} of its {direction} efficiency"
-    if word == "power_factor_error":
+    if parameter == "power_factor_error":
         return share, f"the racks of {machine} draw {_less(-share)} power at the same work"
     return abs(share), f"{name} has changed by {share:+.0%}"
 

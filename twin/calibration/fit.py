@@ -328,25 +328,25 @@ def calibration_parameters(site: Site) -> tuple[CalibrationParameter, ...]:
 
 
 def _machine_parameters(machine: Equipment) -> Iterator[CalibrationParameter]:
-    for kind, path, doubt, most in _PARAMETER_TABLE:
+    for kind, path, prior_share, max_value in _PARAMETER_TABLE:
         if isinstance(machine, kind):
-            yield _share(machine, path, doubt, most=most)
+            yield _share(machine, path, prior_share, max_value=max_value)
     if isinstance(machine, CoolingPlant):
         is_dry = isinstance(machine.rejection, DryCooler)
         worn = "fouling" if is_dry else "approach_factor"
-        yield _share(machine, ("rejection", worn), FACTOR_PRIOR_STD, most=2.0)
+        yield _share(machine, ("rejection", worn), FACTOR_PRIOR_STD, max_value=2.0)
         if machine.chillers is not None:
-            yield _share(machine, ("chillers", "eir_factor"), FACTOR_PRIOR_STD, most=2.0)
+            yield _share(machine, ("chillers", "eir_factor"), FACTOR_PRIOR_STD, max_value=2.0)
         yield _offset(machine, "facility_supply_temperature")
     if isinstance(machine, CduBank):
         yield _offset(machine, "technology_supply_temperature")
 
 
 def _share(
-    machine: Equipment, path: tuple[str, ...], doubt: float, *, most: float
+    machine: Equipment, path: tuple[str, ...], prior_share: float, *, max_value: float
 ) -> CalibrationParameter:
     prior = parameter_value(machine, path)
-    width = doubt * prior
+    width = prior_share * prior
     high = prior + BOUND_SIGMAS * width
     return CalibrationParameter(
         machine=machine.name,
@@ -354,7 +354,7 @@ def _share(
         prior=prior,
         prior_std=width,
         lower_bound=prior - BOUND_SIGMAS * width,
-        upper_bound=min(high, most) if most else high,
+        upper_bound=min(high, max_value) if max_value else high,
         unit="MW" if path[-1].endswith("_power") else "1",
     )
 

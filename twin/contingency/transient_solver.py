@@ -80,14 +80,14 @@ class TransientSolver:
         self._rises = tuple(np.broadcast_to(rise, shape) for rise in circuit.chip_temperature_rises)
         none = np.zeros((0, shape[1]))
         tanks = [one.tank or (none, none, none) for one in post_fault_circuits]
-        self._power, self._discharge, kept = (
+        self._power, self._discharge, energy = (
             np.stack(row, axis=1) for row in zip(*tanks, strict=True)
         )
         self._tank_demand = self._discharge.sum(axis=0)
         self._tank_start = plan.tank_start
-        self._stack(np.broadcast_to(circuit.plant.output, shape), kept)
+        self._stack(np.broadcast_to(circuit.plant.output, shape), energy)
 
-    def _stack(self, output: FloatArray, kept: FloatArray) -> None:
+    def _stack(self, output: FloatArray, energy: FloatArray) -> None:
         """Stack the circuits, each in its first phase."""
         circuits = self._circuits
         depth = range(len(circuits[0].capacity))
@@ -114,7 +114,7 @@ class TransientSolver:
             ),
             chips=tuple(coolant + rise for rise in self._rises),
             discharge=self._discharge,
-            level=kept,
+            level=energy,
         )
 
     @property

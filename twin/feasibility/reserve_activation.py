@@ -101,9 +101,9 @@ def _worst(
         row = sum((one for span, one in capacities_by_duration if span >= last), 0.0 * net)
         begin = np.maximum(ends[:-1], points[:, None] - last)
         until = np.minimum(ends[1:], points[:, None] - recent)
-        lasts = np.maximum(until - begin, 0.0)
-        change += lasts @ (_stored(store, net + sign * row) - _stored(store, net))
-        used += lasts @ row
+        overlap = np.maximum(until - begin, 0.0)
+        change += overlap @ (_stored(store, net + sign * row) - _stored(store, net))
+        used += overlap @ row
         recent = last
     ended = np.interp(points, ends, level) + change + full[step]
     worst.at(by_step, step, np.where(used > NEGLIGIBLE_TIME_H, ended, np.nan))

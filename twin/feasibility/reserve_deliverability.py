@@ -63,17 +63,17 @@ def reserve_issues(schedule: xr.Dataset) -> Iterator[ValidationIssue]:
 
     Raises ``UnitError`` if a variable or its unit is missing.
     """
-    axes_of = {word: {"time", "product"} for word in RESERVE_VARIABLES}
-    axes_of |= {word: {"time", "product", axis} for word, axis in HOLDER_AXES.items()}
-    present = [word for word in axes_of if word in schedule]
+    axes_of = {variable: {"time", "product"} for variable in RESERVE_VARIABLES}
+    axes_of |= {variable: {"time", "product", axis} for variable, axis in HOLDER_AXES.items()}
+    present = [variable for variable in axes_of if variable in schedule]
     if not present:
         return
     variables.check_variables(schedule, *dict.fromkeys((*RESERVE_VARIABLES, *present)))
-    for word in present:
-        values, wanted = schedule[word], axes_of[word]
+    for variable in present:
+        values, wanted = schedule[variable], axes_of[variable]
         if set(values.dims) != wanted or not wanted <= set(schedule.coords):
             yield ValidationIssue(
-                location=word,
+                location=variable,
                 found=", ".join(map(str, values.dims)),
                 expected=f"the axes {', '.join(sorted(wanted))}",
                 remedy="correct the axes and their coordinates",
@@ -98,17 +98,17 @@ class _Plan:
     products: Mapping[str, ReserveProduct]
     hours: FloatArray
 
-    def of(self, word: str, product: str) -> FloatArray:
+    def of(self, variable: str, product: str) -> FloatArray:
         """Return a variable of one product, ``(time, ...)``; zero if it is absent. [MW]"""
-        if word not in self.schedule:
+        if variable not in self.schedule:
             return np.zeros(len(self.hours))
-        return self.schedule[word].sel(product=product).transpose("time", ...).to_numpy()
+        return self.schedule[variable].sel(product=product).transpose("time", ...).to_numpy()
 
-    def held(self, word: str, axis: str, label: str) -> dict[str, FloatArray]:
+    def capacities(self, variable: str, axis: str, label: str) -> dict[str, FloatArray]:
         """Return the capacity that one holder has of each product, ``(time,)``. [MW]"""
-        if word not in self.schedule or label not in self.schedule[axis].to_numpy():
+        if variable not in self.schedule or label not in self.schedule[axis].to_numpy():
             return {}
-        part = self.schedule[word].sel({axis: label})
+        part = self.schedule[variable].sel({axis: label})
         found = {name: part.sel(product=name).to_numpy() for name in self.products}
         return {name: values for name, values in found.items() if (values > MIN_CAPACITY_MW).any()}
 
@@ -185,14 +185,14 @@ def _sold(plan: _Plan, product: ReserveProduct) -> Iterator[Finding]:
 
 def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
     """Check the power and energy of a battery's reserves."""
-    held = plan.held("battery_reserve", "battery", battery.name)
-    for name, values in held.items():
+    capacities = plan.capacities("battery_reserve", "battery", battery.name)
+    for name, values in capacities.items():
         if not may_hold(plan.products[name], battery):
             yield (
                 f"{name} is held by {battery.name}, which has no local controller",
                 values / MIN_CAPACITY_MW,
             )
-    if not held:
+    if not capacities:
         return
     store = next(one for one in plan.site.stores if one.owner == battery.name)
     flows = (
@@ -200,20 +200,20 @@ def _battery(plan: _Plan, battery: Battery) -> Iterator[Finding]:
     )
     charge, discharge = (flow.to_numpy() for flow in flows)
     net = charge - discharge
-    up, down = activation_power(plan.products, held)
-    for word, power, limit in (
+    up, down = activation_power(plan.products, capacities)
+    for direction, power, limit in (
         ("upwards", up - net, store.discharge_limit),
         ("downwards", down + net, store.charge_limit),
     ):
         beyond = (power - limit) / (limits.LIMIT_TOLERANCE * limit)
-        held_at_all = (up if word == "upwards" else down) > MIN_CAPACITY_MW
+        is_used = (up if direction == "upwards" else down) > MIN_CAPACITY_MW
         yield (
-            f"power of {battery.name} behind its reserves, {word}",
-            np.where(held_at_all, beyond, 0.0),
+            f"power of {battery.name} behind its reserves, {direction}",
+            np.where(is_used, beyond, 0.0),
         )
     level = plan.replay["battery_level"].sel(battery=battery.name).to_numpy()
     lowest, highest = extreme_levels(
-        store, plan.products, held, level=level, net=net, durations=plan.hours
+        store, plan.products, capacities, level=level, net=net, durations=plan.hours
     )
     tolerance = limits.LIMIT_TOLERANCE * store.max_level
     yield (
@@ -231,22 +231,22 @@ def _work(plan: _Plan) -> Iterator[Finding]:
     if "work_reserve" not in plan.schedule:
         return
     for label in plan.schedule["cohort"].to_numpy().tolist():
-        held = plan.held("work_reserve", "cohort", label)
-        if held:
-            yield from _cohort(plan, str(label), held)
+        capacities = plan.capacities("work_reserve", "cohort", label)
+        if capacities:
+            yield from _cohort(plan, str(label), capacities)
 
 
-def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator[Finding]:
+def _cohort(plan: _Plan, label: str, capacities: Mapping[str, FloatArray]) -> Iterator[Finding]:
     one, pool = plan.schedule.sel(cohort=label), RackPool.from_site(plan.site)
     kind = plan.site.work[str(one["kind"].item())]
-    for name, values in held.items():
+    for name, values in capacities.items():
         if label.endswith(EXPECTED_COHORT_SUFFIX) or not may_pause(plan.products[name], kind):
             yield f"{name} is held by {label}, which may not pause for it", values / MIN_CAPACITY_MW
     racks = one["work_racks"].transpose("time", "level").to_numpy()
     levels = one["level_power"].to_numpy()
     power = racks @ pool.power_above_idle(levels)
     each = pool.rack_power * kind.throughput.work(levels)
-    up, _ = activation_power(plan.products, held)
+    up, _ = activation_power(plan.products, capacities)
     yield f"power of {label} behind its reserves", (up - power) / MIN_CAPACITY_MW
     if "work_least" not in plan.schedule:
         yield f"work_least is missing behind the reserves of {label}", np.where(up > 0, np.inf, 0.0)
@@ -256,7 +256,7 @@ def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator
     rate = float((each / pool.power_above_idle(levels)).max())
     debt = sum(
         rate * deferred_work(plan.products[name], values, kind.pause_loss, durations=plan.hours)
-        for name, values in held.items()
+        for name, values in capacities.items()
     )
     beyond = (debt - (done + late - least)) / (MIN_CAPACITY_MW * max(1.0, float(least[-1])))
     yield f"work that {label} can put off behind its reserves", np.where(debt > 0.0, beyond, 0.0)
@@ -264,8 +264,8 @@ def _cohort(plan: _Plan, label: str, held: Mapping[str, FloatArray]) -> Iterator
 
 def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding]:
     """Check that connection and transformers carry activated reserves on top of the plan."""
-    held = {name: plan.of("reserve_capacity", name) for name in plan.products}
-    up, down = activation_power(plan.products, held)
+    capacities = {name: plan.of("reserve_capacity", name) for name in plan.products}
+    up, down = activation_power(plan.products, capacities)
     if not (up + down > MIN_CAPACITY_MW).any():
         return
     grid, replay = plan.site.grid, plan.replay
@@ -283,7 +283,7 @@ def _connection(plan: _Plan, state: xr.Dataset, keep: float) -> Iterator[Finding
     for machine in plan.site.machines_of(TransformerBank):
         loading = replay["transformer_loading"].sel(transformer=machine.name).to_numpy()
         rated = machine.power_factor * machine.count * machine.rating
-        for word, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
+        for direction, power, forward in (("downwards", down, loading), ("upwards", up, -loading)):
             beyond = (forward + power / rated - (1.0 - keep)) / limits.LIMIT_TOLERANCE
-            words = f"load of {machine.name} with all reserves activated {word}"
+            words = f"load of {machine.name} with all reserves activated {direction}"
             yield words, np.where(power > MIN_CAPACITY_MW, beyond, 0.0)

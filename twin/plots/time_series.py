@@ -165,8 +165,10 @@ def _temperatures(axes: Axes, run: xr.Dataset, site: Site) -> None:
     for ((variable, dim, high), owners), color in zip(
         owners_by_limit.items(), COLOUR_CYCLE * 9, strict=False
     ):
-        word = variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
-        label = f"{word}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
+        label_text = (
+            variable.removesuffix("_temperature").removeprefix("facility_").replace("_", " ")
+        )
+        label = f"{label_text}, {owners[0] if len(owners) == 1 else 'hottest'} (limit {high:g} °C)"
         hottest = run[variable].sel({dim: owners}).max(dim) - high
         draw_series(axes, hottest, color=color, label=label)
         if f"plan_{variable}" in run:
@@ -210,11 +212,11 @@ def _work(axes: Axes, run: xr.Dataset, _site: Site) -> None:
     axes.set_ylabel("work waiting\n[MWh]")
 
 
-def _draw_beside(axes: Axes, array: xr.DataArray, word: str, unit: str) -> None:
+def _draw_beside(axes: Axes, array: xr.DataArray, label_text: str, unit: str) -> None:
     """Draw means as a thin line with its own scale at the right."""
     right = axes.twinx()
     draw_series(right, array, color=GREY, linewidth=0.9)
-    axes.plot([], [], color=GREY, linewidth=0.9, label=f"{word} (right)")
+    axes.plot([], [], color=GREY, linewidth=0.9, label=f"{label_text} (right)")
     right.set_ylabel(f"[{unit}]", color=GREY, fontsize=9)
     right.tick_params(colors=GREY, labelsize=9)
     right.spines[["top", "left"]].set_visible(False)

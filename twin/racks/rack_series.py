@@ -247,9 +247,9 @@ def _constant_set_point_pieces(
 def _run_set_points(layout: RackLayout, result: xr.Dataset) -> SetPoints | None:
     """Return the set points that a run contains."""
     dispatch: dict[tuple[str, str], FloatArray] = {}
-    for word, (_, dim) in SET_POINT_VARIABLES.items():
-        if word in result:  # machines without a commanded set point have NaN
-            dispatch |= read_set_points(layout.site, result[[word]].dropna(dim, how="all"))
+    for variable, (_, dim) in SET_POINT_VARIABLES.items():
+        if variable in result:  # machines without a commanded set point have NaN
+            dispatch |= read_set_points(layout.site, result[[variable]].dropna(dim, how="all"))
     return collect_set_points(layout.site, dispatch)
 
 
@@ -264,8 +264,8 @@ def _set_points_at(points: SetPoints, at: int) -> SetPoints:
 
 def _check_coolant(layout: RackLayout, result: xr.Dataset, points: SetPoints | None) -> None:
     """Check that the site's physics gives the coolant of the run at its set points."""
-    cdu, word = layout.cdu, "technology_supply_temperature"
-    if word not in result or "cdu_output" not in result:
+    cdu, variable = layout.cdu, "technology_supply_temperature"
+    if variable not in result or "cdu_output" not in result:
         return
     heat = result["cdu_output"].sel(cdu=cdu.name).to_numpy()
     through = layout.facility_plant.consumer_flow(
@@ -275,10 +275,10 @@ def _check_coolant(layout: RackLayout, result: xr.Dataset, points: SetPoints | N
     wanted = cdu.technology_supply_temperature(
         heat, water, set_points=points, facility_flow=through
     )
-    off = np.abs(result[word].sel(cdu=cdu.name).to_numpy() - wanted).max()
+    off = np.abs(result[variable].sel(cdu=cdu.name).to_numpy() - wanted).max()
     if off > _COOLANT_TOLERANCE_K:
         issue = ValidationIssue(
-            location=f"{word} of {cdu.name}",
+            location=f"{variable} of {cdu.name}",
             found=f"{off:.3g} K off",
             expected="the coolant temperature that the site gives at the set points of the run",
             remedy=(

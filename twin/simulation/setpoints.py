@@ -46,20 +46,20 @@ COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units", "cooling_
 def set_point_variables(set_points: SetPoints) -> dict[str, xr.DataArray]:
     """Return set points as variables of a plan, on ``time`` and their machines."""
     found = {}
-    for word, (field, dim) in COMMAND_VARIABLES.items():
+    for variable, (field, dim) in COMMAND_VARIABLES.items():
         table: Mapping[str, FloatArray] = getattr(set_points, field)
         if table:
             values = np.stack(list(table.values()), axis=-1)
             array = xr.DataArray(values, dims=("time", dim), coords={dim: list(table)})
-            found[word] = variables.tag_variable(array, word)
+            found[variable] = variables.tag_variable(array, variable)
     return found
 
 
 def set_point_dispatch(set_points: SetPoints) -> dict[tuple[str, str], FloatArray]:
     """Return set points as dispatch by variable and machine."""
     return {
-        (word, owner): values
-        for word, (field, _) in COMMAND_VARIABLES.items()
+        (variable, owner): values
+        for variable, (field, _) in COMMAND_VARIABLES.items()
         for owner, values in getattr(set_points, field).items()
     }
 
@@ -75,17 +75,23 @@ def read_set_points(site: Site, operation: xr.Dataset) -> dict[tuple[str, str], 
     liquid water, a range is not positive, or a number of chillers is not whole. Raises
     ``UnitError`` if a unit is missing or of another dimension.
     """
-    present = [word for word in COMMAND_VARIABLES if word in operation]
+    present = [variable for variable in COMMAND_VARIABLES if variable in operation]
     if UNITS_ON in present and COMMAND_VARIABLES[UNITS_ON][1] not in operation[UNITS_ON].dims:
         present.remove(UNITS_ON)  # simulated units are no command
     variables.check_variables(operation, *present)
-    issues = [issue for word in present for issue in _set_point_issues(site, operation[word], word)]
+    issues = [
+        issue
+        for variable in present
+        for issue in _set_point_issues(site, operation[variable], variable)
+    ]
     if issues:
         raise StateError(site.name, issues)
     return {
-        (word, str(name)): operation[word].sel({COMMAND_VARIABLES[word][1]: name}).to_numpy()
-        for word in present
-        for name in operation[word][COMMAND_VARIABLES[word][1]].to_numpy()
+        (variable, str(name)): operation[variable]
+        .sel({COMMAND_VARIABLES[variable][1]: name})
+        .to_numpy()
+        for variable in present
+        for name in operation[variable][COMMAND_VARIABLES[variable][1]].to_numpy()
     }
 
 
@@ -98,9 +104,9 @@ def collect_set_points(site: Site, table: Mapping[tuple[str, str], FloatArray]) 
     fields: dict[str, dict[str, FloatArray]] = {
         field: {} for field, _ in COMMAND_VARIABLES.values()
     }
-    for (word, owner), values in table.items():
-        if word in COMMAND_VARIABLES:
-            fields[COMMAND_VARIABLES[word][0]][owner] = values
+    for (variable, owner), values in table.items():
+        if variable in COMMAND_VARIABLES:
+            fields[COMMAND_VARIABLES[variable][0]][owner] = values
     if not any(fields.values()):
         return None
     ranged = fields["temperature_range"].keys() | fields["technology_range"].keys()
@@ -129,9 +135,9 @@ def rate_limited(
     return replace(set_points, supply_temperature=supply)
 
 
-def _set_point_issues(site: Site, array: xr.DataArray, word: str) -> Iterator[ValidationIssue]:
+def _set_point_issues(site: Site, array: xr.DataArray, variable: str) -> Iterator[ValidationIssue]:
     """Yield the issues of one set point variable."""
-    field, dim = COMMAND_VARIABLES[word]
+    field, dim = COMMAND_VARIABLES[variable]
     known = [
         machine.name for machine in site.machines_of(CduBank if dim == "cdu" else CoolingPlant)
     ]
@@ -139,25 +145,25 @@ def _set_point_issues(site: Site, array: xr.DataArray, word: str) -> Iterator[Va
     for name in map(str, array[dim].to_numpy()):
         if name not in known:
             yield ValidationIssue(
-                location=word,
+                location=variable,
                 found=name,
                 expected=f"a {dim} of the site: {', '.join(known)}",
                 remedy="correct the name",
                 code=IssueCode.UNKNOWN_NAME,
             )
-        elif word == UNITS_ON and name not in chilling:
+        elif variable == UNITS_ON and name not in chilling:
             yield ValidationIssue(
-                location=word,
+                location=variable,
                 found=name,
                 expected="a cooling plant with chillers",
                 remedy="remove this plant from the variable",
                 code=IssueCode.UNSUPPORTED,
             )
     values = array.to_numpy()
-    if word == UNITS_ON:
+    if variable == UNITS_ON:
         if not ((values >= 0.0) & (values == np.round(values))).all():
             yield ValidationIssue(
-                location=word,
+                location=variable,
                 found="",
                 expected="whole numbers, 0 or more",
                 remedy="correct the number of chillers",
@@ -171,7 +177,7 @@ def _set_point_issues(site: Site, array: xr.DataArray, word: str) -> Iterator[Va
     is_allowed = (values > low) & (values < high)
     if not is_allowed.all():
         yield ValidationIssue(
-            location=word,
+            location=variable,
             found=f"{values[~is_allowed][0]:g}",
             expected=expected,
             remedy="correct the set point or its unit",

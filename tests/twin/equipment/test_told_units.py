@@ -113,11 +113,11 @@ def test_a_site_runs_through_the_units_of_a_plan():
 @pytest.mark.parametrize(
     ("told", "owner", "said"),
     [
-        (1.5, PLANT, "whole number"),
-        (-1.0, PLANT, "whole number"),
-        (np.nan, PLANT, "whole number"),
-        (1.0, "warm_plant", "no chillers"),
-        (1.0, "chillers", "no cooling_plant of this name"),
+        (1.5, PLANT, "out-of-range"),
+        (-1.0, PLANT, "out-of-range"),
+        (np.nan, PLANT, "out-of-range"),
+        (1.0, "warm_plant", "unsupported"),
+        (1.0, "chillers", "unknown-name"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name(told, owner, said):
