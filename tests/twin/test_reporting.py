@@ -50,7 +50,8 @@ def test_wind_that_is_bought_is_named_as_what_may_stand_elsewhere():
     assert found.value == pytest.approx(48_000.0)
     assert found.basis == "run; with wind_1, paid by contract: E_RES-PPA if not on site"
     assert (
-        told(sites.load_site("baltica"), run())["E_RES-OOS"].basis == "known by the operator of its meter"
+        told(sites.load_site("baltica"), run())["E_RES-OOS"].basis
+        == "known by the operator of its meter"
     )
 
 
