@@ -95,7 +95,7 @@ def test_no_ups_loses_less_than_its_data_sheet_says(small, plant):
     for run in runs:
         losses = run["ups_loss"][-1].sum() / run["ups_output"][-1].sum()
         share = float(run["ups_output"][-1].sum()) / 4.2
-        believed = small.of(UpsBank)[0]
+        believed = small.machines_of(UpsBank)[0]
         declared = believed.loss_constant + believed.loss_linear * share
         declared += believed.loss_quadratic * share**2
         assert float(losses) >= declared / share - 1e-12

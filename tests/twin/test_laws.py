@@ -62,7 +62,7 @@ def gives(convert):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_more_load_never_burns_less(seed):
-    for genset in random_site(seed).of(Genset):
+    for genset in random_site(seed).machines_of(Genset):
         burnt = genset.fuel(LOADS * genset.count * genset.rating)
         assert (np.diff(burnt, axis=0) >= -1e-9).all()
 

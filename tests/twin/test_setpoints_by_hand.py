@@ -61,8 +61,8 @@ def test_chips_hold_the_water_down():
 
 def without_one(site, heat):
     """Return the warmest water that the loss of a CDU lets be, at the declared ranges."""
-    plant = next(plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
-    (bank,) = site.of(CduBank)
+    plant = next(plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm")
+    (bank,) = site.machines_of(CduBank)
     points = SetPoints(
         temperature_range={plant.name: np.full(1, plant.temperature_range)},
         technology_range={bank.name: np.full(1, bank.technology_range)},
@@ -97,7 +97,7 @@ def test_the_dew_point_holds_the_water_up():
     )
     heat = heat_of(site)
     found = cheapest_set_points(site, heat, sky(air=0.0, wet=-1.0))
-    (cdu,), (plant, _) = site.of(CduBank), site.of(CoolingPlant)
+    (cdu,), (plant, _) = site.machines_of(CduBank), site.machines_of(CoolingPlant)
     water = plant.share(
         heat.expected[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
     )
@@ -162,7 +162,7 @@ def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
     limit, 25 - 1, where they are left out.
     """
     site = ruled(sites.load_site("small"), reserve="0.5 K", chip_spread="2 K")
-    hall = site.of(ITHall)[1]
+    hall = site.machines_of(ITHall)[1]
     watts = float(hall.chip_draw(hall.rack_power)) * 1e6
     airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}
     mixed = site.replace(hall.name, **airy, air_resistance=20.0 / watts)

@@ -51,7 +51,7 @@ def test_relations_stand_by_kind(small):
     assert [work.owner for work in small.flexible_loads] == ["hall_1", "hall_2"]
     assert small.peaks[0].price == 1300.0
     assert small.racks == 28
-    assert small.of(GridConnection) == (small.grid,)
+    assert small.machines_of(GridConnection) == (small.grid,)
 
 
 def test_the_connection_is_the_first_exchange_wherever_it_stands(small):
@@ -63,7 +63,7 @@ def test_a_changed_copy_leaves_the_site_as_it_is(small):
     assert small.stores[0].high == 1.6  # also works the cached relations out
     larger = small.replace("battery_1", capacity="2 MWh", power=1.0)
     assert (larger.stores[0].high, larger.stores[0].charge_limit) == (2.0, 1.0)
-    assert small.of(Battery)[0].capacity == 1.6
+    assert small.machines_of(Battery)[0].capacity == 1.6
 
 
 def test_margins_are_changed_without_the_rest(small):

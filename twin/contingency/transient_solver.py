@@ -143,7 +143,7 @@ class TransientSolver:
             return np.asarray(np.broadcast_to(array, active.shape)[active])
 
         now, chain_state = self.moment, self.moment.chain
-        for name in ("_flat", "_resistance", "_wanted", "_target"):
+        for name in ("_chiller_capacity", "_resistance", "_tank_demand", "_target"):
             setattr(self, name, take(getattr(self, name)))
         for name in ("_nodes", "_intercept", "_slope", "_power", "_discharge"):
             setattr(self, name, getattr(self, name)[:, active])

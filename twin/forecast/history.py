@@ -68,7 +68,7 @@ def series_history(
         If a series has a wrong unit.
     """
     given = {f"series[{number}]": (one, xr.Dataset) for number, one in enumerate(series)}
-    check_argument_types("record", site=(site, Site), **given)
+    check_argument_types("series_history", site=(site, Site), **given)
     bought = [name for name in MARKET_VARIABLES if any(name in dataset for dataset in series)]
     wanted = ("electricity_price", *MEASURED_VARIABLES, *bought)
     sources = {name: _first_with(name, series) for name in wanted}

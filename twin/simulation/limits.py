@@ -182,7 +182,7 @@ def count_violations(
     StateError
         If an interval is not a minute: longer means hide peaks, and their steps are no ramps.
     """
-    check_argument_types("violations", site=(site, Site), record=(record, xr.Dataset))
+    check_argument_types("count_violations", site=(site, Site), record=(record, xr.Dataset))
     steps = np.diff(time_axes.interval_edges(record))
     if (steps != time_axes.MINUTE).any():
         first = int(np.argmax(steps != time_axes.MINUTE))

@@ -39,7 +39,7 @@ SET_POINT_VARIABLES: Final = {
 UNITS_ON: Final = "cooling_plant_units_on"
 """Variable of the running chillers: commanded on ``cooling_plant``, simulated on ``circuit``."""
 
-COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units", "cooling_plant")}
+COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units_on", "cooling_plant")}
 """:data:`SET_POINT_VARIABLES` and the commanded number of chillers."""
 
 

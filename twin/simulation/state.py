@@ -73,7 +73,7 @@ def initial_state(
     ProblemError
         If the argument is not a site.
     """
-    check_argument_types("rest", site=(site, Site))
+    check_argument_types("initial_state", site=(site, Site))
     windows = {store.owner: (store.min_level, store.max_level) for store in site.stores}
     labels = _labels(site)
     supply = [float(plant.supply_temperature) for plant in site.machines_of(CoolingPlant)]

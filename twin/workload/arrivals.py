@@ -100,7 +100,7 @@ def expected_arrivals(
     ArrivalRates
         Work of each kind at the mean past rate; no class where nothing arrived.
     """
-    check_argument_types("expect", past=(past, Jobs), instant=(instant, np.datetime64))
+    check_argument_types("expected_arrivals", past=(past, Jobs), instant=(instant, np.datetime64))
     past = past.arriving_between(instant - ARRIVAL_HISTORY, instant)
     if not len(past):
         return ArrivalRates(

@@ -80,7 +80,7 @@ def work_flexibility(
     \max(t - b, 0), r)`, at the slowest pace :math:`p` that kind and deadline allow. The sums bound
     what any schedule can do; the dispatch lets gangs run whole.
     """
-    check_argument_types("envelope", queue=(queue, JobQueue), axes=(axes, xr.Dataset))
+    check_argument_types("work_flexibility", queue=(queue, JobQueue), axes=(axes, xr.Dataset))
     bounds = _job_bounds(queue, axes, future=future, is_cautious=keeps_slack)
     if expected is not None:
         bounds = bounds + _arrival_bounds(queue, axes, expected)

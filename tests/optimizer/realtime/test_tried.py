@@ -62,6 +62,6 @@ def test_what_is_sold_as_heat_and_what_a_plant_can_carry_count():
     assert (
         idle.loads.keys()
         == idle.max_loads.keys()
-        == {plant.name for plant in site.of(CoolingPlant)}
+        == {plant.name for plant in site.machines_of(CoolingPlant)}
     )
     assert all((np.diff(load) > 0.0).all() for load in idle.loads.values())

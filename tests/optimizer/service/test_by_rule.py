@@ -78,7 +78,7 @@ def first_hour(choice):
 
 def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
     problem = question()
-    grid, pv = problem.site.grid.name, problem.site.of(Photovoltaic)[0].name
+    grid, pv = problem.site.grid.name, problem.site.machines_of(Photovoltaic)[0].name
     site = problem.site.replace(grid, export_limit=0.5, ramp=9.0).replace(pv, power=6.0)
     ahead = problem.outlook.copy(deep=True)
     ahead["renewable_available_power"].loc[{"renewable": pv}] = 5.0

@@ -198,7 +198,7 @@ def test_colder_air_never_costs_more_at_random_sites(seed: int, outdoors) -> Non
     """
     loads = np.linspace(0.02, 1.0, 25)[:, None]
     bulbs = np.arange(-5.0, 27.0, 2.0)
-    for plant in random_site(seed).of(CoolingPlant):
+    for plant in random_site(seed).machines_of(CoolingPlant):
         weather = outdoors(bulbs + 6.0, bulbs)
         drawn = plant.operate(loads * plant.rated_cooling, weather).draws["medium_voltage"]
         for cold, warm in itertools.pairwise(drawn.T):
@@ -213,7 +213,7 @@ def test_no_plant_beats_the_best_chillers_sold(seed: int, outdoors) -> None:
     """
     loads = np.linspace(0.02, 1.0, 25)[:, None]
     bulbs = np.arange(-5.0, 35.0, 2.0)
-    for plant in random_site(seed).of(CoolingPlant):
+    for plant in random_site(seed).machines_of(CoolingPlant):
         if plant.chillers is None:
             continue
         found = plant.operate(loads * plant.rated_cooling, outdoors(bulbs + 8.0, bulbs)).details

@@ -97,7 +97,7 @@ def test_a_tank_bridges_a_plant_for_what_it_keeps_over_what_it_must_give():
 
 def two_tanks(site, one, other):
     """Return a site with its tank twice, and the state in which they keep some shares."""
-    (tank,) = site.of(ChilledWaterTank)
+    (tank,) = site.machines_of(ChilledWaterTank)
     second = tank.model_copy(update={"name": "tank_2"})
     site = site.with_equipment({**site.equipment, "tank_2": second})
     shares = np.array([one, other])

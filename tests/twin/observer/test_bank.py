@@ -64,7 +64,7 @@ def test_what_is_held_stands_halfway_between_model_and_sensor():
     gain = (0.01 + 0.0225) / (0.01 + 0.0225 + 0.01)
     assert read.mean == pytest.approx(20.0 + 0.1 * gain, abs=2e-3)
     steady = followed(HELD, np.full(500, 20.0), course=np.full(500, 20.0), slope=0.0)
-    carried = steady.predicted(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
+    carried = steady.predicted(20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER)
     assert 0.5 < (carried.read(20.001, HELD).mean - 20.0) / 0.001 < 0.65
 
 
@@ -139,7 +139,7 @@ def test_a_model_that_settles_beside_the_truth_is_put_right():
     readings = 20.3 + np.random.default_rng(7).normal(0.0, 0.05, 300)
     bank = followed(HELD, readings, course=np.full(300, 20.0), slope=0.0)
     assert bank.mean == pytest.approx(20.3, abs=2.0 * bank.spread)
-    gone = bank.predicted(20.0, 0.0, stir=1.0, trust=HELD, hours=QUARTER)
+    gone = bank.predicted(20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER)
     assert gone.mean == pytest.approx(20.3, abs=0.1)
 
 

@@ -33,12 +33,12 @@ def whole(site, jobs, hours=24, **kwargs):
 
 def test_mean_work_is_the_share_asked(site):
     """The file spans one day, so its work is 0.5 x 100 racks x 24 h = 1200 rack-hours."""
-    jobs = whole(site, frame((0, 2, 1), (5, 4, 3), (9, 1, 6)), close=False).jobs
+    jobs = whole(site, frame((0, 2, 1), (5, 4, 3), (9, 1, 6)), is_closed=False).jobs
     assert jobs.racks @ jobs.length == pytest.approx(1200)
 
 
 def test_wide_jobs_are_made_narrower_at_the_same_work(site):
-    jobs = whole(site, frame((0, 2, 1), (5, 4, 3)), close=False).jobs
+    jobs = whole(site, frame((0, 2, 1), (5, 4, 3)), is_closed=False).jobs
     assert jobs.racks.max() <= MAX_JOB_RACK_SHARE * 100
     work = jobs.racks * jobs.length
     assert work[1] / work[0] == pytest.approx(6)
@@ -51,7 +51,7 @@ def test_longest_kind_reached_is_the_kind(pool):
 def test_arrival_is_the_next_quarter_and_window_counts_from_it(site):
     """A batch job of 1 h that arrives at 0:07 may take until 0:15 + 1 h x (1 + 4)."""
     rows = [(0.1, 1, 1), *((h, 1, 1) for h in range(1, 24))]
-    jobs = whole(site, frame(*rows), load_scale=0.01, close=False).jobs
+    jobs = whole(site, frame(*rows), load_scale=0.01, is_closed=False).jobs
     assert jobs.arrival[0] == to_utc("2023-06-12T00:15")
     assert (jobs.deadline[0] - jobs.arrival[0]) / HOUR == pytest.approx(5)
 
@@ -60,7 +60,7 @@ def test_backlog_has_its_rest_and_keeps_its_deadline(site):
     """Arrived at 2:00 with 5 h; at 4:00 it has 3 h left and is due at 2 + 25 h."""
     rows = [(2, 5, 1), *((h, 1, 1) for h in range(5, 24))]
     start = to_utc("2023-06-12T04:00")
-    jobs = whole(site, frame(*rows), start=start, load_scale=0.01, close=False).jobs
+    jobs = whole(site, frame(*rows), start=start, load_scale=0.01, is_closed=False).jobs
     assert jobs.length[0] == pytest.approx(3)
     assert (jobs.deadline[0] - to_utc("2023-06-12T02:00")) / HOUR == pytest.approx(25)
 
@@ -115,7 +115,7 @@ def test_real_jobs_are_scaled_to_the_site(site, shared):
     loads = []
     for week in range(4, 48, 4):
         start = to_utc("2023-01-01") + week * 7 * DAY
-        jobs = whole(site, table, 168, start=start, load_scale=0.6, close=False).arrivals
+        jobs = whole(site, table, 168, start=start, load_scale=0.6, is_closed=False).arrivals
         inside = jobs.between(start, start + 7 * DAY)
         loads.append(inside.racks @ inside.length / 168 / 100)
     assert np.mean(loads) == pytest.approx(0.6, abs=0.06)
