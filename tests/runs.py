@@ -48,7 +48,7 @@ def orders(site):
     pumps = {pump.name: 1.2 * pump.contract_power for pump in site.machines_of(HeatReuse)}
     if pumps:
         found.append(("heat_reuse_power", "heat_reuse", pumps))
-    gensets = {genset.name: genset.limit for genset in site.machines_of(Genset)}
+    gensets = {genset.name: genset.firm_power for genset in site.machines_of(Genset)}
     if gensets:
         found.append(("genset_power", "genset", gensets))
     sources = {source.name: source.power for source in site.machines_of(Renewable)}

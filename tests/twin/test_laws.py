@@ -43,7 +43,7 @@ def test_more_load_never_loses_less(seed):
         output = LOADS * convert.limit(outside)
         flows = convert.physics(output, outside)
         # what goes in beside what comes out: of electricity, and of heat that must be carried on
-        for carrier, draw in flows.draws.items():
+        for carrier, draw in flows.inputs.items():
             if carrier in (convert.heat_source, "water"):  # with less air goes less vapour
                 continue
             lost = draw - output if carrier == convert.lead and gives(convert) else draw

@@ -33,7 +33,7 @@ def cost(site, heat, weather, points):
                 liquid = heat.expected[cdu.name]
                 total = total + cdu.pump_power_at(liquid, points)
                 load = load + cdu.pump_power_at(liquid, points) - cdu.pump_power_at(liquid)
-        draws = plant.operate(np.maximum(load, 0.0), weather, points).draws
+        draws = plant.operate(np.maximum(load, 0.0), weather, points).inputs
         total = total + draws["medium_voltage"] + price * draws["water"]
     return total
 
@@ -111,7 +111,7 @@ def test_no_limit_is_broken_at_random_sites(seed):
         flow = np.minimum(cdu.flow(heat.minimum[cdu.name], points), 1.0)
         for load, is_hot in ((heat.maximum, True), (heat.minimum, False)):
             water = warm.share(
-                load[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+                load[cdu.name], rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
             )
             coolant = cdu.technology_supply_temperature(
                 load[cdu.name],

@@ -99,7 +99,7 @@ def test_the_dew_point_holds_the_water_up():
     found = cheapest_set_points(site, heat, sky(air=0.0, wet=-1.0))
     (cdu,), (plant, _) = site.machines_of(CduBank), site.machines_of(CoolingPlant)
     water = plant.share(
-        heat.expected[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=found
+        heat.expected[cdu.name], rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=found
     )
     coolant = cdu.technology_supply_temperature(
         heat.expected[cdu.name],
@@ -163,9 +163,9 @@ def test_chips_hold_down_the_water_of_what_cools_them_by_hand():
     """
     site = ruled(sites.load_site("small"), reserve="0.5 K", chip_spread="2 K")
     hall = site.machines_of(ITHall)[1]
-    watts = float(hall.chip_draw(hall.rack_power)) * 1e6
+    watts = float(hall.accelerator_power(hall.rack_power)) * 1e6
     airy = {"liquid_share": 0.0, "chip_flow": 0.0, "chip_temperature_limit": 45.0}
-    mixed = site.replace(hall.name, **airy, air_resistance=20.0 / watts)
+    mixed = site.with_parameters(hall.name, **airy, air_resistance=20.0 / watts)
     hot = sky(air=36.0, wet=27.0)
     found, plain = (
         cheapest_set_points(s, heat_of(s), hot).supply_temperature for s in (mixed, site)

@@ -51,7 +51,7 @@ def test_a_load_bank_keeps_a_set_at_its_least_load():
     # 0.2 MW want a tenth of a set: it runs at 0.3, whose loss is a fifth of the way from
     # 0.25 x (1/0.32 - 1) = 0.53125 to 0.88889, 0.602778; so 2 x 0.902778 = 1.80556 MW are burnt
     found = bank().run(np.array([0.2]), np.array([50.0]))
-    assert found.draws["fuel"] == pytest.approx([1.805556])
+    assert found.inputs["fuel"] == pytest.approx([1.805556])
     assert found.heat == pytest.approx([1.605556])
     assert found.details["genset_loading"] == pytest.approx([0.1])
 

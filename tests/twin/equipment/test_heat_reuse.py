@@ -81,7 +81,7 @@ def test_energy_closes(outside):
     convert, exchange = pump().relations()
     output = np.array([0.0, 0.2, 0.5, 0.8, 1.0])
     flows = convert.physics(output, outside)
-    assert flows.draws["medium_voltage"] - flows.draws["warm"] == pytest.approx(output)
+    assert flows.inputs["medium_voltage"] - flows.inputs["warm"] == pytest.approx(output)
     assert flows.heat == pytest.approx(0.0)
     assert exchange == Exchange(
         owner="pump",

@@ -31,7 +31,7 @@ def test_contacts_lose_by_the_square_and_heaters_always(outdoors):
     weather = outdoors([20.0] * 4, 15.0)
     found = convert.physics(np.array([95.0, 47.5, 0.0, -95.0]), weather)
     assert found.heat == pytest.approx([0.07, 0.0325, 0.02, 0.07])
-    assert found.draws["busbar"] == pytest.approx([95.07, 47.5325, 0.02, -94.93])
+    assert found.inputs["busbar"] == pytest.approx([95.07, 47.5325, 0.02, -94.93])
     assert found.details["switchgear_loading"] == pytest.approx([1.0, 0.5, 0.0, 1.0])
     assert convert.limit(weather) == pytest.approx([95.0] * 4)
 

@@ -138,7 +138,7 @@ class Full:
                 self.lost = given
                 continue
             level = float(self.result["tank_level"].sel(tank=tank.name)[0])
-            kept = max(level - store.low, 0.0) * store.discharge_efficiency
+            kept = max(level - store.min_level, 0.0) * store.discharge_efficiency
             more = store.discharge_limit, given, kept
             self.tank = tuple(a + b for a, b in zip(self.tank, more, strict=True))
 

@@ -102,7 +102,7 @@ def two_tanks(site, one, other):
     site = site.with_equipment({**site.equipment, "tank_2": second})
     shares = np.array([one, other])
     levels = [
-        store.low + share * (store.high - store.low)
+        store.min_level + share * (store.max_level - store.min_level)
         for store, share in zip(site.stores[-2:], shares, strict=True)
     ]
     start = state.initial_state(site)

@@ -48,7 +48,7 @@ def test_a_display_that_ends_at_an_empty_tank_is_not_stuck():
     habit = followed(None, changes, 1.0 + np.cumsum(changes) + noise)
     empty = followed(habit, [-0.2] * 5 + [0.0] * 200, [0.8, 0.6, 0.4, 0.2] + [0.0] * 201)
     assert not empty.stuck_detector.is_stuck
-    assert empty.unseen == 0.0
+    assert empty.unseen_time == 0.0
     assert abs(empty.filter_bank.mean) < 0.02
     charged = followed(empty, [0.1] * 8, [0.0] * 8)
     assert charged.stuck_detector.is_stuck

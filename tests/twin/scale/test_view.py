@@ -153,7 +153,7 @@ def test_chips_share_the_power_of_their_rack(site, day):
     every = view.view(site, day, level="chip", time=half, step=step)
     assert every["chip_power"].shape == (180, 28, 72)
     hall = site.machines_of(ITHall)[0]
-    alone = hall.chip_draw(racks["rack_power"].to_numpy().astype(float))
+    alone = hall.accelerator_power(racks["rack_power"].to_numpy().astype(float))
     np.testing.assert_allclose(every["chip_power"].mean("chip"), alone, rtol=1e-5)
     # far from the quarter's edge they stand where the rack's own do
     late = dict(time=slice(60, 89))
@@ -221,13 +221,13 @@ def test_a_run_without_numbers_is_refused(site, day):
 def test_a_site_whose_chips_stand_in_air_is_refused(site, day):
     airy = {"chip_flow": 0.0, "air_resistance": 0.02, "liquid_share": 0.0}
     halls = {hall.name: hall.model_copy(update=airy) for hall in site.machines_of(ITHall)}
-    with pytest.raises(StateError, match="coolant cools"):
+    with pytest.raises(StateError, match="unsupported"):
         view.view(site.with_equipment(dict(site.equipment) | halls), day, level="rack")
 
 
 def test_a_site_with_less_racks_than_units_is_refused(site, day):
     bank = site.machines_of(CduBank)[0].model_copy(update={"count": 99})
-    with pytest.raises(StateError, match="with a rack or more"):
+    with pytest.raises(StateError, match="unsupported"):
         view.view(site.with_equipment(dict(site.equipment) | {"cdu_1": bank}), day, level="rack")
 
 
@@ -241,7 +241,7 @@ def test_chips_of_unlike_racks_are_refused(site, day):
 def test_a_large_view_without_dask_says_what_to_do(site, day, monkeypatch):
     monkeypatch.setattr(view, "BLOCK_BYTES", 1.0)
     monkeypatch.setitem(__import__("sys").modules, "dask.array", None)
-    with pytest.raises(StateError, match=r"go through blocks\(\), or install dask"):
+    with pytest.raises(StateError, match="install dask"):
         view.view(site, day, level="rack")
 
 

@@ -116,6 +116,6 @@ def test_real_jobs_are_scaled_to_the_site(site, shared):
     for week in range(4, 48, 4):
         start = to_utc("2023-01-01") + week * 7 * DAY
         jobs = whole(site, table, 168, start=start, load_scale=0.6, is_closed=False).arrivals
-        inside = jobs.between(start, start + 7 * DAY)
+        inside = jobs.arriving_between(start, start + 7 * DAY)
         loads.append(inside.racks @ inside.length / 168 / 100)
     assert np.mean(loads) == pytest.approx(0.6, abs=0.06)
