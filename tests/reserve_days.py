@@ -61,7 +61,7 @@ def product(name):
 @cache
 def site():
     """Return the small site with a controller at its battery, and work that may pause."""
-    plain = small_days.setting().site.replace("battery_1", local_controller=True)
+    plain = small_days.setting().site.with_parameters("battery_1", local_controller=True)
     batch = plain.work["batch"].model_copy(update={"pause_time": 5.0, "minimum_run": 0.0})
     return plain.model_copy(
         update={

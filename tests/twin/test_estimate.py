@@ -133,7 +133,9 @@ def test_a_missing_sensor_is_carried_by_the_model_and_said():
 def test_four_quarter_hours_are_as_uncertain_as_one_hour():
     quarters, _ = followed(run(4), without=["battery_level"])
     hour, _ = followed(run(1, minutes=60), without=["battery_level"])
-    assert quarters[-1].standard_error[BATTERY] == pytest.approx(hour[-1].standard_error[BATTERY], rel=1e-3)
+    assert quarters[-1].standard_error[BATTERY] == pytest.approx(
+        hour[-1].standard_error[BATTERY], rel=1e-3
+    )
     drift = NOISE_PRIORS["battery_level"].process_std * SIZE
     assert 0.005 * SIZE < hour[-1].standard_error[BATTERY] < np.hypot(0.005 * SIZE, drift)
 

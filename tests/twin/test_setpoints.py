@@ -110,8 +110,11 @@ def test_no_limit_is_broken_at_random_sites(seed):
     for cdu in site.machines_of(CduBank):
         flow = np.minimum(cdu.flow(heat.minimum[cdu.name], points), 1.0)
         for load, is_hot in ((heat.maximum, True), (heat.minimum, False)):
-            water = warm.share(
-                load[cdu.name], rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=points
+            water = warm.consumer_flow(
+                load[cdu.name],
+                rated_heat=cdu.rated_heat_total,
+                rated_range=cdu.facility_range,
+                set_points=points,
             )
             coolant = cdu.technology_supply_temperature(
                 load[cdu.name],

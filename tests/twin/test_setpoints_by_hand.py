@@ -98,8 +98,11 @@ def test_the_dew_point_holds_the_water_up():
     heat = heat_of(site)
     found = cheapest_set_points(site, heat, sky(air=0.0, wet=-1.0))
     (cdu,), (plant, _) = site.machines_of(CduBank), site.machines_of(CoolingPlant)
-    water = plant.share(
-        heat.expected[cdu.name], rated_heat=cdu.rated_heat_total, rated_range=cdu.facility_range, set_points=found
+    water = plant.consumer_flow(
+        heat.expected[cdu.name],
+        rated_heat=cdu.rated_heat_total,
+        rated_range=cdu.facility_range,
+        set_points=found,
     )
     coolant = cdu.technology_supply_temperature(
         heat.expected[cdu.name],

@@ -16,7 +16,9 @@ PLANT = "chilled_plant"
 
 def on(plant, load, weather, *, units_on=None):
     """Return how many chillers run, and all that the plant draws."""
-    points = None if told is None else SetPoints(units_on={plant.name: np.array([float(told)])})
+    points = (
+        None if units_on is None else SetPoints(units_on={plant.name: np.array([float(units_on)])})
+    )
     flows = plant.operate(np.array([load]), weather, points)
     return float(flows.details["cooling_plant_units_on"][0]), flows
 
@@ -72,7 +74,8 @@ def test_fans_turn_faster_before_a_unit_that_is_not_told_starts(chilled_plant, o
     found = []
     for wet in np.arange(8.0, 16.0, 0.5):
         mild = outdoors(wet + 3.0, wet)
-        alone, told = on(chilled_plant, 12.0, mild)[0], on(chilled_plant, 12.0, mild, units_on=0.0)[0]
+        alone = on(chilled_plant, 12.0, mild)[0]
+        told = on(chilled_plant, 12.0, mild, units_on=0.0)[0]
         assert told <= alone
         found.append(told == 0.0 < alone)
     assert any(found)

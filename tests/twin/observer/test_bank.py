@@ -64,7 +64,9 @@ def test_what_is_held_stands_halfway_between_model_and_sensor():
     gain = (0.01 + 0.0225) / (0.01 + 0.0225 + 0.01)
     assert read.mean == pytest.approx(20.0 + 0.1 * gain, abs=2e-3)
     steady = followed(HELD, np.full(500, 20.0), course=np.full(500, 20.0), slope=0.0)
-    carried = steady.predicted(20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER)
+    carried = steady.predicted(
+        20.0, 0.0, process_noise_scale=1.0, noise_prior=HELD, elapsed=QUARTER
+    )
     assert 0.5 < (carried.updated(20.001, HELD).mean - 20.0) / 0.001 < 0.65
 
 

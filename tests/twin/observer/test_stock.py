@@ -30,7 +30,11 @@ def followed(memory, changes, readings):
     trust, now = NOISE_PRIORS["tank_level"].scaled(2.0), np.datetime64("2026-06-16", "us")
     for change, seen in zip(changes, readings, strict=True):
         carried = memory and memory.predicted(
-            max(memory.filter_bank.mean + change, 0.0), 1.0, excitation=0.0, noise_prior=trust, elapsed=0.25
+            max(memory.filter_bank.mean + change, 0.0),
+            1.0,
+            excitation=0.0,
+            noise_prior=trust,
+            elapsed=0.25,
         )
         memory = update_stock(carried, seen, now=now, noise_prior=trust, max_value=2.0)
     return memory
