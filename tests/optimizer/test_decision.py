@@ -180,7 +180,8 @@ def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
     decision = decide(replace(problem, site=problem.site.replace("grid_1", import_limit=0.9)))
     assert decision.verdict.is_safe
     assert [str(one) for one in decision.verdict.unavoidable_violations] == [
-        "ramp of grid_import_power: 1 interval from 2026-06-16T00:00Z, worst 1.05 where 1 is allowed"
+        "ramp of grid_import_power: 1 interval from 2026-06-16T00:00Z, "
+        "worst 1.05 where 1 is allowed"
     ]
     assert decision.explanation.soft_constraints[0].target == "ramp of the connection (grid_1)"
 

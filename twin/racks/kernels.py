@@ -94,8 +94,8 @@ class CduTable(NamedTuple):
     - ``knots_per_mw``: Knots per MW, the first at zero. [MW-1]
     - ``pump_power``: Pump power at the knots. [MW]
     - ``capacity_rate``: Capacity rate of the coolant at the knots. [MW K-1]
-    - ``heat_per_kelvin``: Transferred heat per kelvin between the two inlets, at the knots. [MW
-      K-1]
+    - ``heat_per_kelvin``: Transferred heat per kelvin between the two inlets, at the knots.
+      [MW K-1]
     - ``rack_capacity``, ``cdu_capacity``: Heat capacity of the coolant in one rack, and in the unit
       with its headers. [MWh K-1]
     """

@@ -33,8 +33,8 @@ class CoolingCapacity:
       chillers. [MW]
     - ``dry_base``: Capacity of the coolers alone at the set point, ``(time,)``; negative in warmer
       air. [MW]
-    - ``slope``: Additional capacity of the coolers per kelvin above the set point, ``(time,)``. [MW
-      K-1]
+    - ``slope``: Additional capacity of the coolers per kelvin above the set point, ``(time,)``.
+      [MW K-1]
     """
 
     chiller: FloatArray
