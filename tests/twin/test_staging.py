@@ -39,9 +39,7 @@ def test_units_take_turns():
     Sensitivity: one short run if the unit that came last went first.
     """
     assert staging([1, 1, 2, 1, 1], minimum_up=0.5).min_up_violations == 0
-    assert (
-        staging([1, 1, 2, 1, 0], minimum_up=0.75).min_up_violations == 1
-    )  # the second ran half an hour
+    assert staging([1, 1, 2, 1, 0], minimum_up=0.75).min_up_violations == 1
 
 
 def test_a_rest_shorter_than_its_least_time_is_broken():

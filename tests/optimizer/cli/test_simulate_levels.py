@@ -62,8 +62,8 @@ REFUSED = [
     (("--to", "2026-06-16T10:00"), "--to = 2026-06-16T10:00: is of racks or chips"),
     (("--level-step", "1s"), "--level-step = 1s: is of racks or chips"),
     (("--seed", "0"), "--seed = 0: is of racks or chips"),
-    (("--level", "rack", "--out", "r", "--level-step", "7min"), "divides every interval"),
-    (("--level", "rack", "--out", "r", "--from", "2026-07-01"), "choose a window inside"),
+    (("--level", "rack", "--out", "r", "--level-step", "7min"), "[out-of-range]"),
+    (("--level", "rack", "--out", "r", "--from", "2026-07-01"), "time = "),
 ]
 
 

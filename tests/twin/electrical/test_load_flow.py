@@ -141,7 +141,7 @@ def test_too_few_cables_are_overloaded(rhine, busy):
 def test_what_no_voltage_carries_is_told(rhine, busy):
     weak = rhine.network.model_dump() | {"short_circuit_power": 300.0}
     network = MediumVoltageNetwork.model_validate(weak, context={"canonical": True})
-    with pytest.raises(NetworkError, match="no voltages carry the loads at 2026-07-01T00:00"):
+    with pytest.raises(NetworkError, match=r"network, 2026-07-01T00:00.*\[infeasible\]"):
         network_load_flow(rhine.with_network(network), busy)
 
 
