@@ -186,9 +186,9 @@ class LiveSeries:
             issues = [
                 ValidationIssue(
                     location=str(path),
-                    found="",
-                    expected="the file exists",
-                    remedy="write it, as gigatwin fetch does",
+                    found="no such file",
+                    expected="a file of the series",
+                    remedy="write it, for example with gigatwin fetch",
                     code=IssueCode.MISSING,
                 )
                 for path in missing

@@ -70,7 +70,7 @@ def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
     unnamed = SMALL.model_copy(update={"name": "small#1"})
     found = told(folder, unnamed, files=missing, is_simulated=False)
     assert "rename its file" in found["site"].fault
-    assert "gone.csv: no such file" in found["series"].fault
+    assert "gone.csv = no such file" in found["series"].fault
     assert "name another folder with --state" in found["state"].fault
     assert "gridco.json" in found["partners"].fault
     late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
