@@ -15,8 +15,7 @@ from typing import Final, Self
 import numpy as np
 
 from optimizer.realtime.battery_limits import MIN_SHAVED_POWER_MW, shave_peak
-from optimizer.realtime.orders import DispatchOrders, caps_in_queue_order
-from optimizer.realtime.tank_priority import apply_tank_priority
+from optimizer.realtime.orders import DispatchOrders, apply_tank_priority, caps_in_queue_order
 from twin.feasibility.connection import TAPER_RAMP_SHARE
 from twin.physics import FloatArray
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN

@@ -108,7 +108,7 @@ def test_carbon_that_no_file_tells_is_nowhere_told_as_nothing(run, tmp_path):
     page, folder = tmp_path / "table.md", tmp_path / "run"
     done = run("--markdown", page, "--out", folder, prices=tmp_path / "prices.csv")
     assert done.exit_code == 0, done.stderr
-    assert "no carbon intensity, and none was given" in done.stdout
+    assert "no carbon intensity in the file of prices" in done.stdout
     assert "carbon" not in page.read_text()
     told = CliRunner().invoke(
         app, ["report", "small", str(folder / "immediate_0.nc"), "--json", "-"]
@@ -229,7 +229,7 @@ def test_another_policy_joins_and_another_price_does_not(run, rule_day, spoilt, 
     first = json.loads((folder / "results.json").read_text())
     result = run("--out", folder, "--json", "-", policies="threshold")
     assert result.exit_code == 0, result.stderr
-    assert "the summary there keeps immediate of before" in result.stderr
+    assert "the summary there keeps earlier runs of immediate" in result.stderr
     assert list(json.loads(result.stdout)["policies"]) == ["threshold"]
     told = json.loads((folder / "results.json").read_text())
     assert list(told["policies"]) == ["immediate", "threshold"]
