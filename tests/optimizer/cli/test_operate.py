@@ -72,7 +72,7 @@ def test_a_service_that_does_not_answer_is_held_with_the_next_start(folder, monk
         deaf.listen()
         code, said = give("hold", "small", *REASON, "--state", str(folder))
     assert code == 1
-    assert "nobody knows whether it holds now" in said
+    assert "whether it holds now is unknown" in said
     assert "systemctl stop gigatwin@small" in said
     assert held(folder).author == "ana"
 

@@ -115,9 +115,9 @@ def test_people_see_the_lines_and_the_hours(site, meter):
 
 
 def test_what_cannot_be_billed_is_said(site, meter, tmp_path):
-    assert "declares no tariff" in called("small", "--meter", meter).output
-    assert "name one of them" in called(site).output
-    assert "name one of them" in called(site, "--meter", meter, "--run", tmp_path).output
+    assert "a site with a tariff" in called("small", "--meter", meter).output
+    assert "one of them" in called(site).output
+    assert "one of them" in called(site, "--meter", meter, "--run", tmp_path).output
     assert "the policy threshold first" in (
         called(site, "--run", tmp_path, "--policy", "threshold").output.replace("\n", " ")
     )
