@@ -219,10 +219,11 @@ def _exceeded(
     for plant in site.machines_of(CoolingPlant):
         if (is_extrapolated := plant.is_extrapolated(weather)).any():
             first = format_minute(operation["time"].to_numpy()[np.argmax(is_extrapolated)])
-            location = f"{plant.name}: {is_extrapolated.sum()} of {len(is_extrapolated)} intervals, the first {first}"
-            extrapolated.append(
-                {"plant": plant.name, "count": int(is_extrapolated.sum()), "first": first}
+            count = int(is_extrapolated.sum())
+            location = (
+                f"{plant.name}: {count} of {len(is_extrapolated)} intervals, the first {first}"
             )
+            extrapolated.append({"plant": plant.name, "count": count, "first": first})
             screen.print(
                 f"outside the tower's correlation, evaluated at its bound: {location}", markup=False
             )
