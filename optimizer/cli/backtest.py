@@ -132,8 +132,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         Path | None, typer.Option(help="Folder for trajectories, figures and decisions.")
     ] = None,
     markdown: Annotated[
-        Path | None,
-        output_option("--markdown", "File for the table as Markdown."),
+        Path | None, output_option("--markdown", "File for the table as Markdown.")
     ] = None,
     json_file: JsonFile = None,
 ) -> None:

@@ -165,21 +165,16 @@ def _read(file: Path) -> xr.Dataset:
         with xr.open_dataset(file, engine="h5netcdf", decode_timedelta=False) as opened:
             read = opened.load()
     except (OSError, ValueError) as error:
+        expected = f"NetCDF, but the file cannot be read as NetCDF: {error}"
+        remedy = "give a NetCDF file of telemetry"
         issue = ValidationIssue(
-            location="file",
-            found="",
-            expected=f"NetCDF, but the file cannot be read as NetCDF: {error}",
-            remedy="give a NetCDF file of telemetry",
-            code=IssueCode.FILE_ERROR,
+            location="file", found="", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         )
         raise StateError(str(file), [issue]) from error
     if "time" not in read.coords:
+        expected, remedy = "telemetry has a coordinate time", "add it"
         issue = ValidationIssue(
-            location="time",
-            found="",
-            expected="telemetry has a coordinate time",
-            remedy="add it",
-            code=IssueCode.MISSING,
+            location="time", found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
         raise StateError(str(file), [issue])
     return read

@@ -115,12 +115,10 @@ def time_axis(start: str, days: int, step: str) -> xr.Dataset:
     ProblemError
         If the step is not in whole seconds, too long, or does not divide a day.
     """
+    expected = f"at full_power {MAX_STEP_H:g} h, in whole seconds that divide a day"
+    remedy = "choose another step, such as 15min"
     invalid = option_error(
-        "--step",
-        step,
-        expected=f"at full_power {MAX_STEP_H:g} h, in whole seconds that divide a day",
-        remedy="choose another step, such as 15min",
-        code=IssueCode.OUT_OF_RANGE,
+        "--step", step, expected=expected, remedy=remedy, code=IssueCode.OUT_OF_RANGE
     )
     try:
         seconds = parse_quantity(step, "h") * SECONDS_PER_HOUR
@@ -145,12 +143,10 @@ def weather_on(site: Site, path: Path | None, grid: xr.Dataset) -> tuple[xr.Data
         first, last, start, end = map(
             units.format_minute, (available[0], available[-1], edges[0], edges[-1])
         )
+        expected = f"weather from {start} to {end}; the synthetic one is from {first} to {last}"
+        remedy = "give --weather FILE, or a --start within it"
         raise option_error(
-            "--weather",
-            "",
-            expected=f"weather from {start} to {end}; the synthetic one is from {first} to {last}",
-            remedy="give --weather FILE, or a --start within it",
-            code=IssueCode.MISSING,
+            "--weather", "", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
     part = between(read, start=edges[0], end=edges[-1])
     notes = SeriesNotes(notes=tuple(weather_notes(site, file.name, read)))
@@ -189,12 +185,9 @@ def hall_power_on(
         total, notes = _read_load(site, grid, load, zone=zone)
         rows = total[:, None] * shares
     else:
-        raise option_error(
-            "load",
-            "",
-            expected="one of --load and --utilisation",
-            remedy="give either --load FILE or --utilisation SHARE",
-        )
+        expected = "one of --load and --utilisation"
+        remedy = "give either --load FILE or --utilisation SHARE"
+        raise option_error("load", "", expected=expected, remedy=remedy)
     coords = {"hall": [hall.name for hall in halls]}
     power = xr.DataArray(rows, dims=("time", "hall"), coords=coords, attrs={"units": "MW"})
     return power, notes

@@ -33,8 +33,7 @@ def fetch(
     ],
     out: Annotated[Path, typer.Option(help="File for gigatwin run; replaced as a whole.")],
     service: Annotated[
-        str | None,
-        typer.Option(help="energy-charts, entsoe, open-meteo or electricity-maps."),
+        str | None, typer.Option(help="energy-charts, entsoe, open-meteo or electricity-maps.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=360, help="Days of history.")] = 76,
     url: Annotated[
@@ -77,12 +76,9 @@ def _token(service: str, variable: str) -> str:
     """Return the token of a service from the environment, since others see a command line."""
     token = os.environ.get(variable, "")
     if not token:
+        expected, remedy = f"a token of {service}", f"set {variable} to your token"
         issue = ValidationIssue(
-            location=variable,
-            found="",
-            expected=f"a token of {service}",
-            remedy=f"set {variable} to your token",
-            code=IssueCode.MISSING,
+            location=variable, found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
         raise SeriesError(service, [issue])
     return token

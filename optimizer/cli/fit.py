@@ -69,12 +69,10 @@ def _read(file: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(file)
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
+        expected = f"CSV, but the file cannot be read as CSV: {error}"
+        remedy = "give a CSV file of runs"
         issue = ValidationIssue(
-            location="file",
-            found="",
-            expected=f"CSV, but the file cannot be read as CSV: {error}",
-            remedy="give a CSV file of runs",
-            code=IssueCode.FILE_ERROR,
+            location="file", found="", expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         )
         raise SeriesError(str(file), [issue]) from error
 
@@ -94,12 +92,9 @@ def _selected_rows(measured: pd.DataFrame, only: Sequence[str]) -> pd.DataFrame:
 
 
 def _selection_error(column: str, value: str, expected: str) -> SeriesError:
+    remedy = "choose one of them"
     issue = ValidationIssue(
-        location=column,
-        found=value,
-        expected=expected,
-        remedy="choose one of them",
-        code=IssueCode.UNKNOWN_NAME,
+        location=column, found=value, expected=expected, remedy=remedy, code=IssueCode.UNKNOWN_NAME
     )
     return SeriesError("--only", [issue])
 

@@ -119,12 +119,8 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
 ) -> None:
     """Plan what work moves between sites over the next week, or run them with --days."""
     if out is not None and not days:
-        raise option_error(
-            "--out",
-            str(out),
-            expected="results of a closed loop",
-            remedy="say with --days how long to run",
-        )
+        expected, remedy = "results of a closed loop", "say with --days how long to run"
+        raise option_error("--out", str(out), expected=expected, remedy=remedy)
     screen = console(json_file)
     loaded = [sites.load_site(name) for name in names]
     fleet_routes = sites.load_routes(routes) if routes else _default_route(move, transfer_cost)

@@ -116,12 +116,9 @@ def _numbers(text: str) -> list[float]:
     try:
         found = sorted({float(word) for word in text.split(",")})
     except ValueError as error:
+        expected, remedy = "numbers", "write them as 0,0.05,0.2"
         raise option_error(
-            "--carbon-prices",
-            text,
-            expected="numbers",
-            remedy="write them as 0,0.05,0.2",
-            code=IssueCode.INVALID_FORMAT,
+            "--carbon-prices", text, expected=expected, remedy=remedy, code=IssueCode.INVALID_FORMAT
         ) from error
     return found
 

@@ -76,10 +76,7 @@ release_app = typer.Typer(add_completion=False, help="Resume optimising after a 
 
 @release_app.command()
 def release(
-    site: SiteName,
-    author: Author = "",
-    state: StateOption = None,
-    json_file: JsonFile = None,
+    site: SiteName, author: Author = "", state: StateOption = None, json_file: JsonFile = None
 ) -> None:
     """Resume optimising from the next quarter-hour, at the ramp limit of the connection."""
     folder, who = resolve_state_folder(site, state), resolve_author(author)

@@ -49,12 +49,9 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
         folder = state_folder(sites.load_site(site).name)
     owner = owner_of(folder)
     if owner and owner != site and owner != sites.load_site(site).name:
-        issue = ValidationIssue(
-            location=str(folder),
-            found=site,
-            expected=f"{owner}, whose state this is",
-            remedy=f"name that site, or the folder of {site} with --state",
-        )
+        expected = f"{owner}, whose state this is"
+        remedy = f"name that site, or the folder of {site} with --state"
+        issue = ValidationIssue(location=str(folder), found=site, expected=expected, remedy=remedy)
         raise ServiceError("state", [issue])
     return folder
 
@@ -68,12 +65,10 @@ def require_initialised(folder: Path) -> None:
         If no service has run there, or none could start.
     """
     if not (folder / LAYOUT_FILE).exists():
+        expected = "a state folder in which a service has run"
+        remedy = "name the folder of that service with --state or GIGATWIN_STATE"
         issue = ValidationIssue(
-            location=str(folder),
-            found="",
-            expected="a state folder in which a service has run",
-            remedy="name the folder of that service with --state or GIGATWIN_STATE",
-            code=IssueCode.MISSING,
+            location=str(folder), found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
         raise ServiceError("state", [issue])
     check_layout(folder)
@@ -135,20 +130,14 @@ def prepare_file(path: Path, location: str, *, may_stream: bool = False) -> Path
         If the path is a folder or a device, or its folder cannot be created.
     """
     if path.is_dir():
+        expected, remedy = "a file, but this is a folder", "name a file"
         raise option_error(
-            location,
-            str(path),
-            expected="a file, but this is a folder",
-            remedy="name a file",
-            code=IssueCode.FILE_ERROR,
+            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         )
     if is_stream(path) and not may_stream:
+        expected, remedy = "a file, but this is a device or a pipe", "name a file"
         raise option_error(
-            location,
-            str(path),
-            expected="a file, but this is a device or a pipe",
-            remedy="name a file",
-            code=IssueCode.FILE_ERROR,
+            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         )
     _prepare_folder(path.parent, location)
     return path
@@ -159,12 +148,10 @@ def _prepare_folder(path: Path, location: str) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        expected = f"a folder, but none can be created there ({error.strerror})"
+        remedy = "name another"
         raise option_error(
-            location,
-            str(path),
-            expected=f"a folder, but none can be created there ({error.strerror})",
-            remedy="name another",
-            code=IssueCode.FILE_ERROR,
+            location, str(path), expected=expected, remedy=remedy, code=IssueCode.FILE_ERROR
         ) from error
     return path
 

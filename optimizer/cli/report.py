@@ -177,12 +177,10 @@ def _compliance(one: LimitAssessment) -> str:
 
 def _first_day(text: str, run: xr.Dataset) -> date:
     last = run["time"].to_numpy()[-1]
+    expected = f"a day no later than the last day of the run, {last.astype('datetime64[D]')}"
+    remedy = "write the first day of operation as 2026-09-01"
     invalid = option_error(
-        "--opened",
-        text,
-        expected=f"a day no later than the last day of the run, {last.astype('datetime64[D]')}",
-        remedy="write the first day of operation as 2026-09-01",
-        code=IssueCode.OUT_OF_RANGE,
+        "--opened", text, expected=expected, remedy=remedy, code=IssueCode.OUT_OF_RANGE
     )
     try:
         day = date.fromisoformat(text)

@@ -77,8 +77,7 @@ MINUTES_PER_HOUR: Final = 60.0
 def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
     weather: Annotated[
-        Path | None,
-        typer.Option(help="Weather file; default: the synthetic June 2026."),
+        Path | None, typer.Option(help="Weather file; default: the synthetic June 2026.")
     ] = None,
     start: Start = None,
     days: Days = None,
@@ -157,8 +156,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     }
     figures = {"energy_mwh": total, "saving": saving, "by_month_mwh": by_month, **content}
     write_json(
-        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | notes.as_json,
-        json_file,
+        {"site": loaded.name, "published": PUBLISHED_SAVINGS, **figures} | notes.as_json, json_file
     )
 
 

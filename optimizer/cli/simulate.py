@@ -149,8 +149,7 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
         Path | None, typer.Option(help="NetCDF file of the run; with --level a Zarr folder.")
     ] = None,
     level: Annotated[
-        DetailLevel,
-        typer.Option(help="Detail of --out; rack adds every rack and coolant unit."),
+        DetailLevel, typer.Option(help="Detail of --out; rack adds every rack and coolant unit.")
     ] = DetailLevel.SITE,
     level_step: LevelStep = None,
     begin: Annotated[
@@ -288,12 +287,10 @@ def _detail(
 
 def _width(step: str) -> np.timedelta64:
     """Return the step of racks or chips, in whole milliseconds."""
+    expected = "a step that divides --step, in whole milliseconds"
+    remedy = "choose another, such as 10s"
     invalid = option_error(
-        "--level-step",
-        step,
-        expected="a step that divides --step, in whole milliseconds",
-        remedy="choose another, such as 10s",
-        code=IssueCode.OUT_OF_RANGE,
+        "--level-step", step, expected=expected, remedy=remedy, code=IssueCode.OUT_OF_RANGE
     )
     try:
         length = parse_quantity(step, "h") * MILLISECONDS_PER_HOUR
@@ -310,13 +307,8 @@ def _stream(
 ) -> xr.Dataset:
     """Simulate a site under a progress bar, and write its racks or chips."""
     if out is None:
-        raise option_error(
-            "--out",
-            "",
-            expected="a folder for racks or chips",
-            remedy="add --out DIR.zarr",
-            code=IssueCode.MISSING,
-        )
+        expected, remedy = "a folder for racks or chips", "add --out DIR.zarr"
+        raise option_error("--out", "", expected=expected, remedy=remedy, code=IssueCode.MISSING)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -393,12 +385,8 @@ def select_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple
         If the failure is unknown, or a figure of all is requested.
     """
     if name in {ALL_TRIPS, None} and picture is not None:
-        raise option_error(
-            "--picture",
-            str(picture),
-            expected="one failure",
-            remedy="name one failure for a picture, such as --trip chiller_1",
-        )
+        expected, remedy = "one failure", "name one failure for a picture, such as --trip chiller_1"
+        raise option_error("--picture", str(picture), expected=expected, remedy=remedy)
     if name is None:
         return ()
     return single_contingencies(site) if name == ALL_TRIPS else (find_contingency(site, name),)

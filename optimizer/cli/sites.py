@@ -49,10 +49,7 @@ def list_sites(json_file: JsonFile = None) -> None:
 
 
 @app.command()
-def check(
-    site: Annotated[str | None, SITE_ARGUMENT] = None,
-    json_file: JsonFile = None,
-) -> None:
+def check(site: Annotated[str | None, SITE_ARGUMENT] = None, json_file: JsonFile = None) -> None:
     """Check a site file, or all declared sites; report every error and every implausible value.
 
     Implausible values, such as a store that empties in seconds, do not make the check fail.

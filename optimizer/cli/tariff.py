@@ -38,8 +38,7 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     run: Annotated[Path | None, typer.Option(help="Folder of gigatwin backtest --out.")] = None,
     rules: Annotated[
-        str | None,
-        typer.Option(help="Other tariffs: germany, spain, nordic, or path of a file."),
+        str | None, typer.Option(help="Other tariffs: germany, spain, nordic, or path of a file.")
     ] = None,
     zone: ZoneOption = None,
     policy: Annotated[str, typer.Option(help="Policy of the back-test.")] = "optimal",
@@ -51,22 +50,17 @@ def tariff(  # noqa: PLR0913  (one parameter an option of the command line)
     if rules is not None:
         loaded = loaded.with_tariffs(sites.load_tariffs(rules))
     if not loaded.tariffs:
-        raise _tariff_error(
-            loaded.name,
-            expected="a site with a tariff",
-            remedy="add a table [tariffs.<name>], or name a file with --rules",
-        )
+        expected = "a site with a tariff"
+        remedy = "add a table [tariffs.<name>], or name a file with --rules"
+        raise _tariff_error(loaded.name, expected=expected, remedy=remedy)
     if meter is not None and run is None:
         starts, power = read_meter(meter, zone=zone or loaded.time_zone)
     elif run is not None and meter is None:
         check_run_site(run, loaded)
         starts, power = metered_import(read_trajectory(run, policy=policy, seed=seed))
     else:
-        raise _tariff_error(
-            "--meter, --run",
-            expected="one of them",
-            remedy="name the file of a meter, or the folder of a back-test",
-        )
+        expected, remedy = "one of them", "name the file of a meter, or the folder of a back-test"
+        raise _tariff_error("--meter, --run", expected=expected, remedy=remedy)
     screen, notes = console(json_file), _beyond(loaded, starts, power)
     found = bills_by_year(loaded.tariffs, starts, power, time_zone=loaded.time_zone)
     for one in found:

@@ -214,12 +214,9 @@ def _check_output(out: Path | None, json_file: str | None) -> None:
     """Check the output file before listening begins."""
     if out is None:
         if json_file == "-":
-            raise option_error(
-                "--json",
-                "-",
-                expected="a file, since the draft goes to standard output",
-                remedy="name a file for the draft with --out",
-            )
+            expected = "a file, since the draft goes to standard output"
+            remedy = "name a file for the draft with --out"
+            raise option_error("--json", "-", expected=expected, remedy=remedy)
         return
     if not out.parent.is_dir():
         expected = f"a file in a folder, which {out.parent} is not"

@@ -73,8 +73,7 @@ def validate(
         for outcome in found
     ]
     write_json(
-        {"cases": cases, "failed": failed, "skipped": [one.as_json() for one in skipped]},
-        json_file,
+        {"cases": cases, "failed": failed, "skipped": [one.as_json() for one in skipped]}, json_file
     )
     if failed:
         raise typer.Exit(1)

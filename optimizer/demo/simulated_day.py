@@ -261,12 +261,9 @@ def _read(path: Path) -> dict[str, Mapping[str, float]]:
     try:
         content: dict[str, Mapping[str, float]] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
+        expected, remedy = "the process writes this file", "see the logs beside it"
         issue = ValidationIssue(
-            location=str(path),
-            found="",
-            expected="the process writes this file",
-            remedy="see the logs beside it",
-            code=IssueCode.MISSING,
+            location=str(path), found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
         raise ServiceError("demo", [issue]) from error
     return content

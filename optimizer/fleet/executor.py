@@ -193,12 +193,9 @@ class DaskExecutor:
         workers = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             self._client.close()
+            expected, remedy = "a cluster needs a worker", "start one at least"
             raise _cluster_error(
-                address,
-                "no workers",
-                IssueCode.NOT_RUNNING,
-                expected="a cluster needs a worker",
-                remedy="start one at least",
+                address, "no workers", IssueCode.NOT_RUNNING, expected=expected, remedy=remedy
             )
         placed = [
             self._client.submit(
@@ -245,12 +242,10 @@ class DaskExecutor:
             calls = [getattr(subproblem, method)(*own) for subproblem, own in pairs]
             return [call.result() for call in calls]
         except OSError as error:  # Dask reports a lost worker so
+            expected = "a worker was lost"
+            remedy = "see its log, for example for lack of memory, and plan again"
             raise _cluster_error(
-                self._address,
-                str(error),
-                IssueCode.UNREACHABLE,
-                expected="a worker was lost",
-                remedy="see its log, for example for lack of memory, and plan again",
+                self._address, str(error), IssueCode.UNREACHABLE, expected=expected, remedy=remedy
             ) from error
 
 
@@ -259,12 +254,10 @@ def _connected(address: str) -> Any:
     try:
         from dask import distributed  # noqa: PLC0415  (heavy, for planners only)
     except ImportError as error:
+        expected = "a cluster needs this library"
+        remedy = "install the planner's environment, or omit the cluster"
         raise _cluster_error(
-            "dask.distributed",
-            "",
-            IssueCode.MISSING_LIBRARY,
-            expected="a cluster needs this library",
-            remedy="install the planner's environment, or omit the cluster",
+            "dask.distributed", "", IssueCode.MISSING_LIBRARY, expected=expected, remedy=remedy
         ) from error
     try:
         # a client without a valid address would wait and end with a traceback
@@ -273,12 +266,10 @@ def _connected(address: str) -> Any:
             address, timeout=CONNECT_TIMEOUT, set_as_default=False
         )
     except (OSError, ValueError) as error:
+        expected = "no scheduler answers at this address"
+        remedy = "start a scheduler there, or omit the cluster"
         raise _cluster_error(
-            "address",
-            address,
-            IssueCode.UNREACHABLE,
-            expected="no scheduler answers at this address",
-            remedy="start a scheduler there, or omit the cluster",
+            "address", address, IssueCode.UNREACHABLE, expected=expected, remedy=remedy
         ) from error
 
 

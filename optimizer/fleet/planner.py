@@ -218,10 +218,7 @@ class RollingFleetDecision:
 
 
 def decide_rolling(
-    problems: Sequence[Problem],
-    *,
-    previous: Mapping[str, Decision],
-    cluster: str | None = None,
+    problems: Sequence[Problem], *, previous: Mapping[str, Decision], cluster: str | None = None
 ) -> RollingFleetDecision:
     """Return the decisions of sites that exchange work, without isolated costs and bounds.
 

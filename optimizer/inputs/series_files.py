@@ -138,12 +138,9 @@ def read_run_inputs(site: Site, files: SeriesFiles, *, start: str, days: int) ->
     """
     check_argument_types("run", site=(site, Site), files=(files, SeriesFiles))
     if files.jobs is None:
+        expected, remedy = "a back-test needs a file of jobs", "name one"
         issue = ValidationIssue(
-            location="jobs",
-            found="",
-            expected="a back-test needs a file of jobs",
-            remedy="name one",
-            code=IssueCode.MISSING,
+            location="jobs", found="", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
         raise ProblemError("run", [issue])
     first = time_axes.to_utc(start)

@@ -68,12 +68,10 @@ def join_files(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[st
     try:
         joined = xr.concat(parts, "time", join="exact", combine_attrs="override")
     except ValueError as error:  # one file has a machine that another has not
+        expected = "files of the same machines"
+        remedy = "report on the files of each year separately"
         raise _report_error(
-            "files",
-            "other machines",
-            expected="files of the same machines",
-            remedy="report on the files of each year separately",
-            code=IssueCode.WRONG_AXES,
+            "files", "other machines", expected=expected, remedy=remedy, code=IssueCode.WRONG_AXES
         ) from error
     source = np.repeat([str(path) for _, path in read], [part.sizes["time"] for part in parts])
     order = np.argsort(joined["time"].to_numpy(), kind="stable")
@@ -110,11 +108,7 @@ def _read(path: Path) -> xr.Dataset:
         ) from error
     if "duration" not in data.coords or not data.sizes.get("time"):
         raise _report_error(
-            path,
-            "no time with duration",
-            expected=expected,
-            remedy=remedy,
-            code=IssueCode.MISSING,
+            path, "no time with duration", expected=expected, remedy=remedy, code=IssueCode.MISSING
         )
     part = data[list(report_variables(data))].assign_coords(duration=_hours(data["duration"], path))
     issues = list(_axes_issues(part))
@@ -137,12 +131,9 @@ def _hours(duration: xr.DataArray, path: Path) -> xr.DataArray:
     try:
         hour = parse_quantity(f"1 {unit}", "h")
     except UnitError as error:
+        expected, remedy = "a unit of time", 'write attrs["units"] = "h", or another unit of time'
         raise _report_error(
-            location,
-            repr(unit),
-            expected="a unit of time",
-            remedy='write attrs["units"] = "h", or another unit of time',
-            code=IssueCode.WRONG_UNIT,
+            location, repr(unit), expected=expected, remedy=remedy, code=IssueCode.WRONG_UNIT
         ) from error
     if duration.dims != ("time",) or duration.dtype.kind not in "fiu":
         raise _report_error(
