@@ -65,12 +65,8 @@ ZoneOption = Annotated[
 class SeriesNotes:
     """Notes on series that were read.
 
-    Attributes
-    ----------
-    gaps
-        What was filled, as texts.
-    notes
-        What was modelled, mapped or taken from elsewhere.
+    - `gaps`: what was filled, as texts.
+    - `notes`: what was modelled, mapped or taken from elsewhere.
     """
 
     gaps: tuple[str, ...] = ()

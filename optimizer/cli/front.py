@@ -63,11 +63,9 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
     json_file: JsonFile = None,
 ) -> None:
     """Plan the next week at several carbon prices, and value each limit at the site's own price."""
-    carbon_prices_eur_kg, screen, loaded = (
-        _numbers(carbon_prices),
-        console(json_file),
-        sites.load_site(site),
-    )
+    carbon_prices_eur_kg = _numbers(carbon_prices)
+    screen = console(json_file)
+    loaded = sites.load_site(site)
     files = SeriesFiles(
         prices=prices or sites.series_file("prices"),
         weather=weather or sites.series_file("weather"),

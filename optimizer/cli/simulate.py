@@ -358,14 +358,9 @@ def _summary(result: xr.Dataset, carbon_intensity: xr.DataArray | None) -> dict[
 class SimulatedPeriod:
     """A simulated period of a site.
 
-    Attributes
-    ----------
-    site
-        The site.
-    start
-        State at the first edge.
-    operation, result
-        Inputs and results of the simulation.
+    - `site`: the site.
+    - `start`: state at the first edge.
+    - `operation`, `result`: inputs and results of the simulation.
     """
 
     site: Site

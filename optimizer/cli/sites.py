@@ -159,11 +159,9 @@ def _conversion_table(site: "Site") -> Table:
     numbers = ("all racks idle [MW]", "all racks at work [MW]", "rated [MW]")
     title = "From the racks to the grid, on a mild day"
     shown = table(title, "machine", "delivers", *numbers, numbers=numbers)
-    full, idle, rated = (
-        sites.design_loads(site, busy_share=1.0),
-        sites.design_loads(site, busy_share=0.0),
-        sites.rated_outputs(site),
-    )
+    full = sites.design_loads(site, busy_share=1.0)
+    idle = sites.design_loads(site, busy_share=0.0)
+    rated = sites.rated_outputs(site)
     for convert in site.conversions:
         row = idle[convert.output], full[convert.output], rated[convert.owner]
         shown.add_row(convert.owner, convert.output, *(f"{value:.1f}" for value in row))

@@ -125,9 +125,7 @@ def _first_limit(snapshot: StatusSnapshot) -> str:
 
 
 def _telemetry(snapshot: StatusSnapshot) -> str:
-    age, count = (
-        number_at(snapshot, "telemetry", "age_s"),
-        value_at(snapshot, "telemetry", "messages"),
-    )
+    age = number_at(snapshot, "telemetry", "age_s")
+    count = value_at(snapshot, "telemetry", "messages")
     old = "" if age is None else format_duration(age)
     return f"{count} messages, the newest reading {old} old" if old else "none yet"

@@ -66,24 +66,14 @@ def _is_topic_of(topic: str, site: str) -> bool:
 class BrokerTraffic:
     """Messages seen on the broker.
 
-    Attributes
-    ----------
-    revisions, accepted
-        Revisions of published schedules, and of those acknowledged with A01.
-    refused
-        Acknowledgements with A02. [1]
-    first_accepted_at
-        Time of the first A01 since 1970; None before. [s]
-    step, steps
-        Interval that the plant has reached, and their total.
-    time
-        Simulated time of the plant.
-    power
-        Net import of the first interval of the last schedule. [MW]
-    source
-        Source of the last schedule: ``optimum`` or a fallback.
-    has_ended
-        Whether the plant has ended.
+    - `revisions`, `accepted`: revisions of published schedules, and of those acknowledged with A01.
+    - `refused`: acknowledgements with A02. [1]
+    - `first_accepted_at`: time of the first A01 since 1970; None before. [s]
+    - `step`, `steps`: interval that the plant has reached, and their total.
+    - `time`: simulated time of the plant.
+    - `power`: net import of the first interval of the last schedule. [MW]
+    - `source`: source of the last schedule: ``optimum`` or a fallback.
+    - `has_ended`: whether the plant has ended.
     """
 
     revisions: set[int] = field(default_factory=set)
@@ -144,11 +134,9 @@ class BrokerMonitor:
     def _process_tick(self, message: ReceivedMessage) -> None:
         tick = decode(message.topic, message.payload)
         if isinstance(tick, SimulationTick):
-            self.traffic.step, self.traffic.steps, self.traffic.time = (
-                tick.step,
-                tick.steps,
-                tick.time,
-            )
+            self.traffic.step = tick.step
+            self.traffic.steps = tick.steps
+            self.traffic.time = tick.time
             self.traffic.has_ended = tick.is_last
 
     def _process_schedule(self, message: ReceivedMessage) -> None:

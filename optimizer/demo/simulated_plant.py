@@ -72,16 +72,11 @@ def build_scene(
 class SimulatedRunResult:
     """Result of a run over MQTT.
 
-    Attributes
-    ----------
-    seed
-        Seed of the plant.
-    trajectory
-        What the plant did, in quarter-hours.
-    settlement, work, violations
-        Settled costs, work done, and minutes of violation by limit.
-    counts
-        Messages by kind, orders refused, and quarter-hours without decision.
+    - `seed`: seed of the plant.
+    - `trajectory`: what the plant did, in quarter-hours.
+    - `settlement`, `work`, `violations`: settled costs, work done, and minutes of violation by
+      limit.
+    - `counts`: messages by kind, orders refused, and quarter-hours without decision.
     """
 
     seed: int

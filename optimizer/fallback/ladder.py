@@ -64,16 +64,11 @@ class ScheduleSource(StrEnum):
 class ScheduleChoice:
     """A verified schedule; one with violations only describes the load shedding.
 
-    Attributes
-    ----------
-    schedule, replay, verdict
-        The schedule, its simulation by the twin, and the verifier's result.
-    source
-        Step of the ladder that made it.
-    reason
-        Why it is not the optimum; empty if it is.
-    decision
-        Decision with its explanation, if the schedule is an optimum or was one.
+    - `schedule`, `replay`, `verdict`: the schedule, its simulation by the twin, and the verifier's
+      result.
+    - `source`: step of the ladder that made it.
+    - `reason`: why it is not the optimum; empty if it is.
+    - `decision`: decision with its explanation, if the schedule is an optimum or was one.
     """
 
     schedule: xr.Dataset

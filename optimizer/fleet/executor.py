@@ -35,14 +35,9 @@ CONNECT_TIMEOUT: Final = "10s"
 class SubproblemSolution:
     """Solution of one site.
 
-    Attributes
-    ----------
-    cost
-        Cost without payments for migration. [EUR]
-    net
-        Work sent less work received, ``(block, route)``, in work of the fleet. [MWh]
-    marginal_value
-        Saving by one more MWh sent, ``(block, route)``. [EUR MWh-1]
+    - `cost`: cost without payments for migration. [EUR]
+    - `net`: work sent less work received, ``(block, route)``, in work of the fleet. [MWh]
+    - `marginal_value`: saving by one more MWh sent, ``(block, route)``. [EUR MWh-1]
     """
 
     cost: float

@@ -46,17 +46,11 @@ MONOLITHIC_TIME_LIMIT_S: Final = 3600.0
 class FleetDecision:
     """Decisions of all sites of a fleet.
 
-    Attributes
-    ----------
-    decisions
-        Site -> its verified decision.
-    isolated_costs
-        Site -> cost of its decision without migration; where a site has none, the least costs.
-        [EUR]
-    transfers
-        Transfers between sites, the largest first.
-    coordination
-        Result of the price coordination, with the lower bound of the cost.
+    - `decisions`: site -> its verified decision.
+    - `isolated_costs`: site -> cost of its decision without migration; where a site has none, the
+      least costs. [EUR]
+    - `transfers`: transfers between sites, the largest first.
+    - `coordination`: result of the price coordination, with the lower bound of the cost.
     """
 
     decisions: Mapping[str, Decision]
@@ -205,12 +199,9 @@ def _cost(decision: Decision) -> float:
 class RollingFleetDecision:
     """Decisions of a fleet in closed loop.
 
-    Attributes
-    ----------
-    decisions
-        Site -> its verified decision.
-    net_sent
-        Work sent less work received by each site, ``(block, route)``, in work of the fleet. [MWh]
+    - `decisions`: site -> its verified decision.
+    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+      fleet. [MWh]
     """
 
     decisions: Mapping[str, Decision]
@@ -252,14 +243,9 @@ def _with_past_units(problem: Problem, last: Decision | None) -> Problem:
 class MonolithicSolution:
     """Cheapest plan of a fleet in the relaxation.
 
-    Attributes
-    ----------
-    objective
-        Cost. [EUR]
-    values
-        ``<site>.<owner>.<variable>`` -> values.
-    duals
-        The same names and ``sharing.carries`` -> duals. [EUR per unit of each]
+    - `objective`: cost. [EUR]
+    - `values`: ``<site>.<owner>.<variable>`` -> values.
+    - `duals`: the same names and ``sharing.carries`` -> duals. [EUR per unit of each]
     """
 
     objective: float

@@ -43,19 +43,14 @@ type RoundCallback = Callable[[int, float], None]
 class CoordinationResult:
     """Exchange of work found by price coordination.
 
-    Attributes
-    ----------
-    net_sent
-        Work sent less work received by each site, ``(block, route)``, in work of the fleet. [MWh]
-    prices
-        Prices of the routes with the best bound, ``(block, route)``. [EUR MWh-1]
-    isolated_costs, costs
-        Relaxed cost of each site without and with migration, without payments. [EUR]
-    bounds
-        Relaxed cost of each site at the prices, payments included; their sum is the lower bound.
-        [EUR]
-    rounds
-        Price rounds. [1]
+    - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
+      fleet. [MWh]
+    - `prices`: prices of the routes with the best bound, ``(block, route)``. [EUR MWh-1]
+    - `isolated_costs`, `costs`: relaxed cost of each site without and with migration, without
+      payments. [EUR]
+    - `bounds`: relaxed cost of each site at the prices, payments included; their sum is the lower
+      bound. [EUR]
+    - `rounds`: price rounds. [1]
     """
 
     net_sent: tuple[FloatArray, ...]

@@ -31,16 +31,10 @@ MIN_JOB_SHARE: Final = 0.5
 class WorkTransfer:
     """Work that one site sends to another by a route.
 
-    Attributes
-    ----------
-    route, kind, origin, host
-        Names of the route, the kind of work and the sites.
-    energy
-        Work sent in each block. [MWh]
-    starts, ends
-        First and last instant of each block.
-    price
-        Mean price of the route, weighted by the work. [EUR MWh-1]
+    - `route`, `kind`, `origin`, `host`: names of the route, the kind of work and the sites.
+    - `energy`: work sent in each block. [MWh]
+    - `starts`, `ends`: first and last instant of each block.
+    - `price`: mean price of the route, weighted by the work. [EUR MWh-1]
     """
 
     route: str
@@ -138,20 +132,12 @@ def pair_sites(net_sent: list[float]) -> Iterator[tuple[int, int, float]]:
 class JobTransfer:
     """Jobs that leave one site for another.
 
-    Attributes
-    ----------
-    route, origin, host
-        Names of the route and the sites.
-    departure, ready
-        When they leave, and when they may run. [datetime64, UTC]
-    energy
-        Their work. [MWh]
-    cost
-        Cost of moving them with their data. [EUR]
-    numbers
-        Their numbers at the origin.
-    jobs
-        The same jobs with numbers of the host.
+    - `route`, `origin`, `host`: names of the route and the sites.
+    - `departure`, `ready`: when they leave, and when they may run. [datetime64, UTC]
+    - `energy`: their work. [MWh]
+    - `cost`: cost of moving them with their data. [EUR]
+    - `numbers`: their numbers at the origin.
+    - `jobs`: the same jobs with numbers of the host.
     """
 
     route: str

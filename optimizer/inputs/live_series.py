@@ -64,10 +64,7 @@ class LiveSeries:
     is_recorded
         Whether they belong to a replayed period; then they are not replaced.
 
-    Attributes
-    ----------
-    trouble
-        Reason why files could not be read, or an empty text.
+    - `trouble`: reason why files could not be read, or an empty text.
     """
 
     def __init__(self, site: Site, files: SeriesFiles, *, is_recorded: bool = False) -> None:

@@ -23,16 +23,10 @@ from twin.workload.queue import JobQueue
 class Observation:
     """What a policy may observe at one instant.
 
-    Attributes
-    ----------
-    state
-        Measured state; its ``instant`` is now.
-    queue
-        Jobs that have arrived.
-    requests
-        Requests of grid partners over a horizon.
-    has_new_request
-        Whether a request began just now.
+    - `state`: measured state; its ``instant`` is now.
+    - `queue`: jobs that have arrived.
+    - `requests`: requests of grid partners over a horizon.
+    - `has_new_request`: whether a request began just now.
     """
 
     state: xr.Dataset

@@ -101,10 +101,8 @@ def pre_reserve_limits(
     edges, soon = time_axes.interval_edges(plan), now + time_axes.QUARTER_HOUR
     if "battery_reserve" not in plan or soon >= edges[-1]:
         return {}
-    place, hours = (
-        int(np.searchsorted(edges, soon, side="right")) - 1,
-        time_axes.QUARTER_HOUR / time_axes.HOUR,
-    )
+    place = int(np.searchsorted(edges, soon, side="right")) - 1
+    hours = time_axes.QUARTER_HOUR / time_axes.HOUR
     ramp_h = 0.5 * hours * SET_POINT_TRANSITION_MIN / time_axes.METERING_PERIOD_MIN
     fast = {
         name: one
@@ -115,10 +113,8 @@ def pre_reserve_limits(
     for store in site.stores:
         if store.owner in plan["battery"].to_numpy():
             reserved = storage_headroom(site, plan, store)
-            energy, room = (
-                float(reserved.required_energy[place]),
-                float(reserved.required_room[place]),
-            )
+            energy = float(reserved.required_energy[place])
+            room = float(reserved.required_room[place])
             by_product = plan["battery_reserve"].isel(time=place).sel(battery=store.owner)
             powers = {name: by_product.sel(product=name).to_numpy() for name in fast}
             up, down = (float(power.max()) for power in activation_power(fast, powers))

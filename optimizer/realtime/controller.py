@@ -38,12 +38,8 @@ from twin.workload.queue import JobQueue, running_power
 class RealtimeController:
     """State that is carried from one quarter-hour to the next while a plan is followed.
 
-    Attributes
-    ----------
-    site
-        The site as it is now; machines may be out of service.
-    interval_control
-        Controller of the quarter-hour that received the last orders.
+    - `site`: the site as it is now; machines may be out of service.
+    - `interval_control`: controller of the quarter-hour that received the last orders.
     """
 
     def __init__(self, site: Site) -> None:
@@ -102,28 +98,24 @@ class RealtimeController:
             step, discharge=planned_orders.battery_discharge, caps=planned_orders.renewable_cap
         )
         expected = headroom.import_power(shedding.power) + curtailment.reduced
-        excess, max_shaving = (
-            expected + max(excess_before, 0.0) - headroom.peak_power,
-            expected + headroom.export_limit,
-        )
+        excess = expected + max(excess_before, 0.0) - headroom.peak_power
+        max_shaving = expected + headroom.export_limit
         ordered, shaved = shave_peak(
             orders, self.site, min(excess, max_shaving), discharge_margin=spare
         )
-        before, self.interval_control = (
-            self.interval_control,
-            MeteringIntervalControl(
-                site=self.site,
-                planned=orders,
-                peak=headroom.peak_power,
-                limit=headroom.import_limit,
-                initial_import=float(net_import(state)),
-                expected_import=expected,
-                discharge_margin=spare,
-                initial_shed=shaved,
-                export_limit=headroom.export_limit,
-                orders_before_tank=planned_orders,
-                shedding=shedding,
-            ),
+        before = self.interval_control
+        self.interval_control = MeteringIntervalControl(
+            site=self.site,
+            planned=orders,
+            peak=headroom.peak_power,
+            limit=headroom.import_limit,
+            initial_import=float(net_import(state)),
+            expected_import=expected,
+            discharge_margin=spare,
+            initial_shed=shaved,
+            export_limit=headroom.export_limit,
+            orders_before_tank=planned_orders,
+            shedding=shedding,
         )
         self._store_expected_import(expected - shaved, state, queue.instant, curtailment)
         if is_again and before and before.reduction > before.initial_shed:
@@ -191,10 +183,8 @@ class RealtimeController:
             self._expected_final_import if now == self._interval_end else float(net_import(state))
         )
         mean = before + (final_import - before) * mean_ramp_fraction(time_axes.METERING_PERIOD_MIN)
-        self._expected_final_import, self._has_reducible_power = (
-            final_import,
-            curtailment.reducible > 0.0,
-        )
+        self._expected_final_import = final_import
+        self._has_reducible_power = curtailment.reducible > 0.0
         self._expected_range = min(mean, final_import) - curtailment.extra, max(mean, final_import)
         self._interval_end = now + time_axes.QUARTER_HOUR
 

@@ -128,11 +128,9 @@ def _select_jobs(
     The racks that reserves require of a kind come before all jobs that can wait. No job that can
     wait starts beyond `start_limits` of its kind.
     """
-    left, required_left, startable = (
-        wanted.copy(),
-        required - RACK_POWER_TOLERANCE,
-        start_limits.copy(),
-    )
+    left = wanted.copy()
+    required_left = required - RACK_POWER_TOLERANCE
+    startable = start_limits.copy()
     on = np.zeros(len(queue.jobs), dtype=bool)
     order = priority_order(queue, must, urgent).tolist()
     for is_required in (True, False) if (required_left > 0.0).any() else (False,):
@@ -245,10 +243,8 @@ def priority_order(
     .. [1] W. E. Smith, "Various optimizers for single-stage production," Nav. Res. Logist. Q.,
        vol. 3, pp. 59-66, 1956.
     """
-    in_min_runtime, costly = (
-        within_min_runtime(queue),
-        queue.is_running & (queue.kind_values("pause_loss") > 0),
-    )
+    in_min_runtime = within_min_runtime(queue)
+    costly = queue.is_running & (queue.kind_values("pause_loss") > 0)
     is_due = np.zeros_like(must) if urgent is None else urgent
     groups = [in_min_runtime, must, is_due, costly]
     rank = np.select(groups, range(len(groups)), default=len(groups))

@@ -53,31 +53,23 @@ MAX_CACHED_CURVES: Final = 64
 class Headroom:
     """Racks and power that a site leaves for movable work.
 
-    Attributes
-    ----------
-    racks
-        Racks not used by the inference service. [1]
-    work_power, peak_safe_power
-        Largest power of work above idle, and the largest that does not raise the billing peak. [MW]
-    max_load_step
-        Largest increase of work before valves follow, without overheating a circuit. [MW]
-    base_power, slope
-        Power of the whole site without work [MW], and its increase with the power of work. [1]
-    onsite_power
-        Planned power of renewables and batteries. [MW]
-    peak_power
-        Import that raises no charge and breaks no partner's target. [MW]
-    import_limit
-        Import that no minute may exceed; a part of the margin is left for load noise. [MW]
-    chilled_load, spare_cooling
-        Load of the chilled circuit with all racks idle, and spare cooling with all racks at work;
-        they bound what a tank can do. [MW]
-    export_limit
-        Largest export; if negative, least import. [MW]
-    committed_work
-        Kind -> power above idle that must run, since reserves count on its pause. [MW]
-    start_limits
-        Kind -> racks up to which work may start, because of a coming target. [1]
+    - `racks`: racks not used by the inference service. [1]
+    - `work_power`, `peak_safe_power`: largest power of work above idle, and the largest that does
+      not raise the billing peak. [MW]
+    - `max_load_step`: largest increase of work before valves follow, without overheating a circuit.
+      [MW]
+    - `base_power`, `slope`: power of the whole site without work [MW], and its increase with the
+      power of work. [1]
+    - `onsite_power`: planned power of renewables and batteries. [MW]
+    - `peak_power`: import that raises no charge and breaks no partner's target. [MW]
+    - `import_limit`: import that no minute may exceed; a part of the margin is left for load noise.
+      [MW]
+    - `chilled_load`, `spare_cooling`: load of the chilled circuit with all racks idle, and spare
+      cooling with all racks at work; they bound what a tank can do. [MW]
+    - `export_limit`: largest export; if negative, least import. [MW]
+    - `committed_work`: Kind -> power above idle that must run, since reserves count on its pause.
+      [MW]
+    - `start_limits`: Kind -> racks up to which work may start, because of a coming target. [1]
     """
 
     racks: float
@@ -113,13 +105,9 @@ class Headroom:
 class ConnectionLimits:
     """Limits of the grid connection in the first interval of an outlook.
 
-    Attributes
-    ----------
-    limit
-        Import limit that plans may use. [MW]
-    max_import, max_export
-        Limits less the site's margin and the reserves of this interval and the next; a negative
-        export is the least import. [MW]
+    - `limit`: import limit that plans may use. [MW]
+    - `max_import`, `max_export`: limits less the site's margin and the reserves of this interval
+      and the next; a negative export is the least import. [MW]
     """
 
     limit: float
@@ -207,14 +195,10 @@ def max_export(site: Site) -> float:
 class SiteLoadCurve:
     """Power of the site and load of its cooling plants at each power of its halls.
 
-    Attributes
-    ----------
-    halls, power
-        Power of all halls, from idle to full, and of the whole site, ``(level,)``. [MW]
-    loads
-        Cooling plant -> its load, ``(level,)``. [MW]
-    max_loads
-        Cooling plant -> load that plans may use in this air. [MW]
+    - `halls`, `power`: power of all halls, from idle to full, and of the whole site, ``(level,)``.
+      [MW]
+    - `loads`: cooling plant -> its load, ``(level,)``. [MW]
+    - `max_loads`: cooling plant -> load that plans may use in this air. [MW]
     """
 
     halls: FloatArray
@@ -341,14 +325,9 @@ def site_load_curve(site: Site, now: xr.Dataset) -> SiteLoadCurve:
 class _LoadCurveKey:
     """Cache key of a load curve.
 
-    Attributes
-    ----------
-    site, identity
-        The site, compared by its identity; the cache keeps it alive.
-    air
-        Rounded variables of the weather.
-    setpoints
-        Heat sold and set points, by variable and machine.
+    - `site`, `identity`: the site, compared by its identity; the cache keeps it alive.
+    - `air`: rounded variables of the weather.
+    - `setpoints`: heat sold and set points, by variable and machine.
     """
 
     site: Site = field(compare=False)

@@ -37,12 +37,8 @@ MIN_TANK_CHANGE_SHARE: Final = 0.05
 class LoadShedding:
     """Jobs ordered for a quarter-hour, whose power can be reduced.
 
-    Attributes
-    ----------
-    queue
-        Jobs at its start.
-    caps
-        Cap of each job as ordered, 0 for jobs that wait. [1]
+    - `queue`: jobs at its start.
+    - `caps`: cap of each job as ordered, 0 for jobs that wait. [1]
     """
 
     queue: JobQueue
@@ -81,32 +77,19 @@ class LoadShedding:
 class MeteringIntervalControl:
     """Controller of one quarter-hour.
 
-    Attributes
-    ----------
-    site
-        The site.
-    planned
-        Orders of the plan before shaving, with tanks as corrected so far.
-    peak
-        Mean import that raises no peak. [MW]
-    limit
-        Import that no minute may exceed once the plant has followed. [MW]
-    initial_import, expected_import
-        Net import at the start, and expected once the plant has followed; NaN if unknown. [MW]
-    discharge_margin
-        Battery -> largest move towards discharge, where it holds reserves. [MW]
-    initial_shed
-        Reduction from the start on, whatever the meter shows. [MW]
-    export_limit
-        Largest export; if negative, least import. [MW]
-    orders_before_tank
-        Orders of the plan without tank corrections; by default `planned`.
-    shedding
-        Jobs that may be capped to keep the limit; by default none.
-    reduction
-        Total reduction once the plant has followed, `initial_shed` included. [MW]
-    work_shed
-        The part of it from work. [MW]
+    - `site`: the site.
+    - `planned`: orders of the plan before shaving, with tanks as corrected so far.
+    - `peak`: mean import that raises no peak. [MW]
+    - `limit`: import that no minute may exceed once the plant has followed. [MW]
+    - `initial_import`, `expected_import`: net import at the start, and expected once the plant has
+      followed; NaN if unknown. [MW]
+    - `discharge_margin`: Battery -> largest move towards discharge, where it holds reserves. [MW]
+    - `initial_shed`: reduction from the start on, whatever the meter shows. [MW]
+    - `export_limit`: largest export; if negative, least import. [MW]
+    - `orders_before_tank`: orders of the plan without tank corrections; by default `planned`.
+    - `shedding`: jobs that may be capped to keep the limit; by default none.
+    - `reduction`: total reduction once the plant has followed, `initial_shed` included. [MW]
+    - `work_shed`: the part of it from work. [MW]
     """
 
     site: Site
@@ -208,12 +191,10 @@ class MeteringIntervalControl:
             return None
         self._ordered_energy = self._ordered_reduction_energy(minutes)
         self._cut_energy = self._reduction_energy(minutes)
-        self._initial_cut, self._cut_time, self.reduction, self.work_shed = (
-            now,
-            minutes,
-            shaved + work_cut,
-            work_cut,
-        )
+        self._initial_cut = now
+        self._cut_time = minutes
+        self.reduction = shaved + work_cut
+        self.work_shed = work_cut
         return orders
 
     def _limit_reduction(self, minutes: float, *, mean: float, latest: float) -> float:
@@ -223,10 +204,8 @@ class MeteringIntervalControl:
         Therefore only measured room is given back, and an increase counts only if it exists under
         both assumptions.
         """
-        now, expected_soon = (
-            self._cut_at(minutes),
-            self._expected_import_at(minutes + RISE_LOOKAHEAD_MIN),
-        )
+        now = self._cut_at(minutes)
+        expected_soon = self._expected_import_at(minutes + RISE_LOOKAHEAD_MIN)
         rise = 0.0
         if minutes:
             slow = (
@@ -261,10 +240,8 @@ class MeteringIntervalControl:
         Within the quarter-hour tanks only change towards discharge. `water` maps circuits to supply
         temperatures [degC]; circuits without a reading change nothing.
         """
-        corrected, now = (
-            apply_tank_priority(self.orders_before_tank or self.planned, self.site, water),
-            self.planned,
-        )
+        corrected = apply_tank_priority(self.orders_before_tank or self.planned, self.site, water)
+        now = self.planned
         changed_tanks = [
             tank.owner
             for tank in self.site.stores

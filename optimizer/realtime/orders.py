@@ -44,20 +44,15 @@ SUPPLY_TOLERANCE_K: Final = 0.5
 class DispatchOrders:
     """Orders of a policy to a plant for one interval.
 
-    Attributes
-    ----------
-    jobs
-        Number of each running job -> power of its racks, as a share of uncapped power. [1]
-    battery_charge, battery_discharge, tank_charge, tank_discharge
-        Power by store, left out where zero. [MW]
-    renewable_cap
-        Largest power of each renewable. [MW]
-    heat_reuse_power
-        Heat that each heat pump delivers. [MW]
-    facility_supply_set_point, facility_range_set_point, technology_range_set_point
-        Set points by circuit or bank of CDUs; defaults are left out. [degC; K; K]
-    cooling_plant_units_on
-        Running chillers by cooling plant, left out where the plant stages them itself. [1]
+    - `jobs`: number of each running job -> power of its racks, as a share of uncapped power. [1]
+    - `battery_charge`, `battery_discharge`, `tank_charge`, `tank_discharge`: power by store, left
+      out where zero. [MW]
+    - `renewable_cap`: largest power of each renewable. [MW]
+    - `heat_reuse_power`: heat that each heat pump delivers. [MW]
+    - `facility_supply_set_point`, `facility_range_set_point`, `technology_range_set_point`: set
+      points by circuit or bank of CDUs; defaults are left out. [degC; K; K]
+    - `cooling_plant_units_on`: running chillers by cooling plant, left out where the plant stages
+      them itself. [1]
     """
 
     jobs: Mapping[int, float]
@@ -140,12 +135,8 @@ def _renewable_caps(interval: xr.Dataset, room: float) -> dict[str, float]:
 class CurtailmentResult:
     """Difference between the orders and the plan for batteries and renewables.
 
-    Attributes
-    ----------
-    reduced, extra
-        Power that is less, and power that may be more, than planned. [MW]
-    reducible
-        Ordered power that could still be reduced. [MW]
+    - `reduced`, `extra`: power that is less, and power that may be more, than planned. [MW]
+    - `reducible`: ordered power that could still be reduced. [MW]
     """
 
     reduced: float

@@ -65,16 +65,10 @@ def _netcdf_attribute(value: object) -> object:
 class DetailRequest:
     """Detail to be stored of a run.
 
-    Attributes
-    ----------
-    level
-        ``rack`` or ``chip``.
-    step
-        Length of a step. [timedelta64]
-    time
-        Part of the run; all of it by default.
-    seed
-        Seed of the distribution of work over racks and chips.
+    - `level`: ``rack`` or ``chip``.
+    - `step`: length of a step. [timedelta64]
+    - `time`: part of the run; all of it by default.
+    - `seed`: seed of the distribution of work over racks and chips.
     """
 
     level: ViewLevel
