@@ -97,19 +97,11 @@ class SeriesNotes:
 def time_axis(start: str, days: int, step: str) -> xr.Dataset:
     """Return the intervals of some days.
 
-    Parameters
-    ----------
-    start
-        First instant; a bare date is 00:00 UTC.
-    days
-        Number of days. [1]
-    step
-        Length of an interval, with its unit.
+    - `start`: first instant; a bare date is 00:00 UTC.
+    - `days`: number of days. [1]
+    - `step`: length of an interval, with its unit.
 
-    Raises
-    ------
-    ProblemError
-        If the step is not in whole seconds, too long, or does not divide a day.
+    Raises ProblemError if the step is not in whole seconds, too long, or does not divide a day.
     """
     expected = f"at full_power {MAX_STEP_H:g} h, in whole seconds that divide a day"
     remedy = "choose another step, such as 15min"

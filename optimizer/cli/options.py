@@ -37,12 +37,8 @@ Author = Annotated[str, typer.Option(help="Person who gives the order; default: 
 def resolve_state_folder(site: str, state: Path | None) -> Path:
     """Return the state folder of a site's service.
 
-    Raises
-    ------
-    SiteError
-        If the site is unknown.
-    ServiceError
-        If the folder belongs to another site.
+    Raises SiteError if the site is unknown. Raises ServiceError if the folder belongs to another
+    site.
     """
     folder = state or state_folder(site)
     if state is None and owner_of(folder) != site:  # the path of a site file, or no service yet
@@ -59,10 +55,7 @@ def resolve_state_folder(site: str, state: Path | None) -> Path:
 def require_initialised(folder: Path) -> None:
     """Check that a service has run on a folder; otherwise an order there would have no effect.
 
-    Raises
-    ------
-    ServiceError
-        If no service has run there, or none could start.
+    Raises ServiceError if no service has run there, or none could start.
     """
     if not (folder / LAYOUT_FILE).exists():
         expected = "a state folder in which a service has run"
@@ -124,10 +117,7 @@ def prepare_file(path: Path, location: str, *, may_stream: bool = False) -> Path
 
     `location` is the option; with `may_stream` a device or pipe is accepted.
 
-    Raises
-    ------
-    ProblemError
-        If the path is a folder or a device, or its folder cannot be created.
+    Raises ProblemError if the path is a folder or a device, or its folder cannot be created.
     """
     if path.is_dir():
         expected, remedy = "a file, but this is a folder", "name a file"

@@ -117,10 +117,7 @@ def assess_duties(
 
     `opened` is the first day of operation, such as ``2026-09-01``; without it nothing is assessed.
 
-    Raises
-    ------
-    ProblemError
-        If that is no day, or one after the run.
+    Raises ProblemError if that is no day, or one after the run.
     """
     known = sites.national_limits(site.time_zone)
     day = None if opened is None else _first_day(opened, run)

@@ -358,7 +358,6 @@ def _summary(result: xr.Dataset, carbon_intensity: xr.DataArray | None) -> dict[
 class SimulatedPeriod:
     """A simulated period of a site.
 
-    - `site`: the site.
     - `start`: state at the first edge.
     - `operation`, `result`: inputs and results of the simulation.
     """
@@ -374,10 +373,7 @@ def select_trips(site: Site, name: str | None, *, picture: Path | None) -> tuple
 
     `name` is a failure, "all", or None for none.
 
-    Raises
-    ------
-    ProblemError
-        If the failure is unknown, or a figure of all is requested.
+    Raises ProblemError if the failure is unknown, or a figure of all is requested.
     """
     if name in {ALL_TRIPS, None} and picture is not None:
         expected, remedy = "one failure", "name one failure for a picture, such as --trip chiller_1"

@@ -28,10 +28,7 @@ def clear_retained(broker: str, site: str, *, clients: Sequence[str]) -> int:
 
     Messages of other sites are not touched. `clients` are the client ids whose sessions end.
 
-    Raises
-    ------
-    BrokerError
-        If the broker cannot be reached.
+    Raises BrokerError if the broker cannot be reached.
     """
     for name in clients:
         client = Client(broker, client_id=name, clean_session=True)
@@ -100,10 +97,7 @@ class BrokerMonitor:
     def __enter__(self) -> Self:
         """Connect.
 
-        Raises
-        ------
-        BrokerError
-            If the broker cannot be reached.
+        Raises BrokerError if the broker cannot be reached.
         """
         self._client.connect(CONNECT_TIMEOUT_S)
         return self

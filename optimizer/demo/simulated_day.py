@@ -48,7 +48,6 @@ LOG_TAIL_LINES: Final = 5
 class DemoConfig:
     """Settings of a demo.
 
-    - `site`: the site.
     - `source`: name of a declared site, or path of its file, for the processes.
     - `folder`: folder for state, logs and results; an earlier demo in it is removed.
     - `broker`: URL of a broker, or None for an embedded one.
@@ -97,12 +96,8 @@ def run_demo(
 ) -> Iterator[DemoRun]:
     """Run a day and yield its result; the service stays up until the block is left.
 
-    Raises
-    ------
-    BrokerError
-        If the broker cannot be reached.
-    ServiceError
-        If a process ends early or stalls; the text shows the end of its log.
+    Raises BrokerError if the broker cannot be reached. Raises ServiceError if a process ends early
+    or stalls; the text shows the end of its log.
     """
     shutil.rmtree(config.folder, ignore_errors=True)
     state = config.folder / "state"
@@ -196,10 +191,7 @@ class ChildProcess:
     def wait(self) -> None:
         """Wait until the process has ended by itself.
 
-        Raises
-        ------
-        ServiceError
-            If it has not ended after :data:`EXIT_TIMEOUT_S`.
+        Raises ServiceError if it has not ended after :data:`EXIT_TIMEOUT_S`.
         """
         if self._process is not None:
             try:

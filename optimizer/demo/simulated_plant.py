@@ -38,10 +38,7 @@ def build_scene(
 
     `seed` determines the plant's parameters. `out_of_service` names stores, sources and heat pumps.
 
-    Raises
-    ------
-    SiteError
-        If the site can have none of these out of service.
+    Raises SiteError if the site can have none of these out of service.
     """
     site = case.site
     known = [name for name, machine in site.equipment.items() if type(machine) in DERATABLE]

@@ -150,14 +150,9 @@ def _smoothing_power(
 ) -> FloatArray:
     """Return the battery power that keeps the limits, on ``(time,)``; negative to discharge. [MW]
 
-    Parameters
-    ----------
-    net, max_import
-        Net import of the plan and its limit, ``(time,)``. [MW]
-    before
-        Net import before the plan. [MW]
-    step
-        Largest change of net import between two of the first intervals. [MW]
+    - `net`, `max_import`: net import of the plan and its limit, ``(time,)``. [MW]
+    - `before`: net import before the plan. [MW]
+    - `step`: largest change of net import between two of the first intervals. [MW]
     """
     flow = np.zeros(len(net))
     for i in range(len(net)):

@@ -91,10 +91,7 @@ def choose_schedule(
     [MW]. The result has violations only where no plan by rule meets every limit and load shedding
     relieves the violations.
 
-    Raises
-    ------
-    NoScheduleError
-        If no schedule meets every limit and load shedding has no effect.
+    Raises NoScheduleError if no schedule meets every limit and load shedding has no effect.
     """
     part: Problem | None = None
     try:
@@ -254,10 +251,7 @@ def plan_by_rule(
     above idle of the work that runs now [MW]. The plan keeps as much running work as limits and
     load targets allow; otherwise it has the least work, or ends before the first violation.
 
-    Raises
-    ------
-    NoScheduleError
-        If no such plan meets every limit.
+    Raises NoScheduleError if no such plan meets every limit.
     """
     refusal = NoScheduleError(f"{problem.site.name}: no plan by rule")
     found: ScheduleChoice | None = None

@@ -88,10 +88,7 @@ class SiteSubproblem:
 
         Without migration it is the site's own decision, whose work may hold reserves too.
 
-        Raises
-        ------
-        NoScheduleError
-            If the verifier refuses every plan.
+        Raises NoScheduleError if the verifier refuses every plan.
         """
         problem = with_fixed_migration(self._model_data.problem, net)
         warm_start = None  # a problem with integer units, or without exchange, is another model
@@ -177,10 +174,7 @@ class DaskExecutor:
     on it. Use a closed network or Dask's TLS. `address` is that of the scheduler, such as
     ``tcp://10.0.0.1:8786``.
 
-    Raises
-    ------
-    ServiceError
-        If dask, the scheduler or the workers are missing, or a worker is lost.
+    Raises ServiceError if dask, the scheduler or the workers are missing, or a worker is lost.
     """
 
     def __init__(self, problems: Sequence[Problem], address: str) -> None:

@@ -123,29 +123,16 @@ def decide_fleet(
 
     If integer units and exact physics cost more than migration saves, nothing migrates.
 
-    Parameters
-    ----------
-    problems
-        Problems of :func:`optimizer.fleet.problem.build_fleet_problems`.
-    cluster
-        Address of a Dask scheduler; by default this process solves the sites.
-    gap
-        Relative gap of the price coordination. [1]
-    rounds
-        Largest number of price rounds. [1]
-    on_progress
-        Called after every round.
+    - `problems`: problems of :func:`optimizer.fleet.problem.build_fleet_problems`.
+    - `cluster`: address of a Dask scheduler; by default this process solves the sites.
+    - `gap`: relative gap of the price coordination. [1]
+    - `rounds`: largest number of price rounds. [1]
+    - `on_progress`: called after every round.
 
-    Raises
-    ------
-    ProblemError
-        If a problem is invalid, the fleet is empty or names a site twice, or axes differ.
-    NoScheduleError
-        If a site has no safe schedule, neither with migration nor without.
-    SolverError
-        If the solver fails.
-    ServiceError
-        If the cluster is not available.
+    Raises ProblemError if a problem is invalid, the fleet is empty or names a site twice, or axes
+    differ. Raises NoScheduleError if a site has no safe schedule, neither with migration nor
+    without. Raises SolverError if the solver fails. Raises ServiceError if the cluster is not
+    available.
     """
     check_same_axes("decide_fleet", problems)
     executor = create_executor(problems, cluster)
@@ -256,10 +243,7 @@ class MonolithicSolution:
 def solve_monolithic(model_data: Sequence[ModelData]) -> MonolithicSolution:
     """Return the cheapest plan of several sites with equal routes and axes, solved in one model.
 
-    Raises
-    ------
-    NoScheduleError
-        If no plan meets every limit.
+    Raises NoScheduleError if no plan meets every limit.
     """
     first = model_data[0].problem.migration
     names = tuple(data.problem.site.name for data in model_data)

@@ -90,22 +90,12 @@ def coordinate_by_prices(
 ) -> CoordinationResult:
     """Return a balanced exchange of work that costs no more than no migration.
 
-    Parameters
-    ----------
-    executor
-        The sites.
-    gap, rounds
-        Relative gap, and the largest number of rounds (at least one), after which the best exchange
-        so far is taken. [1]
-    on_progress
-        Called after every round.
+    - `gap`, `rounds`: relative gap, and the largest number of rounds (at least one), after which
+      the best exchange so far is taken. [1]
+    - `on_progress`: called after every round.
 
-    Raises
-    ------
-    NoScheduleError
-        If a site has no schedule even without migration.
-    SolverError
-        If the solver fails.
+    Raises NoScheduleError if a site has no schedule even without migration. Raises SolverError if
+    the solver fails.
     """
     alone = executor.solve_isolated()
     shape = alone[0].net.shape
@@ -151,10 +141,7 @@ def _cost(bound_solutions: Sequence[SubproblemSolution]) -> float:
 class BundleMaster:
     """Master problem of the bundle method: the cuts of all sites.
 
-    Parameters
-    ----------
-    sites, size
-        Number of sites, and of prices. [1]
+    - `sites`, `size`: number of sites, and of prices. [1]
     """
 
     def __init__(self, sites: int, size: int) -> None:

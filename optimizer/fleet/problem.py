@@ -36,19 +36,11 @@ def build_fleet_problems(
 
     Work is measured in MWh of uncapped racks, so that racks of all sites must draw the same power.
 
-    Parameters
-    ----------
-    problems
-        Problems of the single sites, over the same intervals.
-    routes
-        Name -> kind of work, origins and hosts.
-    block
-        Shortest time over which migration is settled. [h]
+    - `problems`: problems of the single sites, over the same intervals.
+    - `routes`: name -> kind of work, origins and hosts.
+    - `block`: shortest time over which migration is settled. [h]
 
-    Raises
-    ------
-    ProblemError
-        If sites, routes or intervals do not fit together; all issues at once.
+    Raises ProblemError if sites, routes or intervals do not fit together; all issues at once.
     """
     check_problem_types("build_fleet_problems", problems)
     check_argument_types("build_fleet_problems", routes=(routes, Mapping))
@@ -85,10 +77,7 @@ def check_problem_types(source: str, problems: Sequence[Problem]) -> None:
 def check_fleet(fleet: Sequence[Site], routes: Mapping[str, FleetRoute]) -> None:
     """Check sites and routes independently of any forecast.
 
-    Raises
-    ------
-    ProblemError
-        If they do not fit together; all issues at once.
+    Raises ProblemError if they do not fit together; all issues at once.
     """
     _raise_issues("fleet", list(_fleet_issues(fleet, routes)))
 
@@ -174,10 +163,7 @@ def check_same_axes(source: str, problems: Sequence[Problem]) -> None:
     Equal numbers of blocks and routes do not suffice: work would leave by one route and arrive by
     another. `source` names the calling function.
 
-    Raises
-    ------
-    ProblemError
-        With all issues at once.
+    Raises ProblemError: with all issues at once.
     """
     check_problem_types(source, problems)
     issues = list(_axes_issues(problems))

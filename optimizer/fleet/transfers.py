@@ -160,14 +160,10 @@ def select_transfers(
 ) -> Iterator[JobTransfer]:
     """Yield the jobs that leave now, according to the settled migration.
 
-    Parameters
-    ----------
-    problems, queues
-        Problems of the sites with their routes, and their present jobs, in the same order.
-    net_sent
-        Work sent less work received by each site, ``(block, route)``. [MWh]
-    hours
-        Time until the next settlement; the work of a block leaves at an even rate. [h]
+    - `problems`, `queues`: problems of the sites with their routes, and their present jobs, in the
+      same order.
+    - `net_sent`: work sent less work received by each site, ``(block, route)``. [MWh]
+    - `hours`: time until the next settlement; the work of a block leaves at an even rate. [h]
     """
     migration = problems[0].migration
     if migration is None:
@@ -198,16 +194,10 @@ def select_jobs(
 ) -> BoolArray:
     """Return which jobs leave: those with the most laxity, up to the settled energy.
 
-    Parameters
-    ----------
-    kind
-        Kind of work of the route.
-    energy
-        Work that is settled to leave. [MWh]
-    ready
-        Time from which it may run at the host. [datetime64, UTC]
-    host
-        Racks of the host.
+    - `kind`: kind of work of the route.
+    - `energy`: work that is settled to leave. [MWh]
+    - `ready`: time from which it may run at the host. [datetime64, UTC]
+    - `host`: racks of the host.
     """
     jobs = queue.jobs
     is_kind = np.array([one.name == kind for one in queue.pool.kinds])[jobs.kind_index]

@@ -68,12 +68,8 @@ def request_outlook(
 ) -> xr.Dataset:
     """Return the requests over a horizon as variables of an outlook.
 
-    Parameters
-    ----------
-    targets
-        Contract -> largest net import requested [MW], and its price [EUR MWh-1].
-    activated
-        Reserve product -> intervals in which it is activated, or recovers from it.
+    - `targets`: contract -> largest net import requested [MW], and its price [EUR MWh-1].
+    - `activated`: reserve product -> intervals in which it is activated, or recovers from it.
     """
     found = xr.Dataset(coords={"time": axes["time"].to_numpy()})
     if targets:

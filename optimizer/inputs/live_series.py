@@ -55,14 +55,8 @@ logger = structlog.get_logger(__name__)
 class LiveSeries:
     """Series of a site, as new as their files.
 
-    Parameters
-    ----------
-    site
-        The site.
-    files
-        The files; another program replaces those of prices and weather.
-    is_recorded
-        Whether they belong to a replayed period; then they are not replaced.
+    - `files`: the files; another program replaces those of prices and weather.
+    - `is_recorded`: whether they belong to a replayed period; then they are not replaced.
 
     - `trouble`: reason why files could not be read, or an empty text.
     """
@@ -85,11 +79,8 @@ class LiveSeries:
 
         Typical years are placed around `now`.
 
-        Raises
-        ------
-        SeriesError
-            If the files could never be read. Later errors are reported in ``trouble``, and the
-            series read before stay in use.
+        Raises SeriesError if the files could never be read. Later errors are reported in
+        ``trouble``, and the series read before stay in use.
         """
         if self._preload_thread is not None:
             # threads that import the same libraries may see them half loaded

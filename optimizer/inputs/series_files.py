@@ -209,11 +209,8 @@ def read_carbon_intensity(prices: xr.Dataset, files: SeriesFiles) -> xr.Dataset:
 def read_market_series(site: Site, files: SeriesFiles) -> list[xr.Dataset]:
     """Return positions and reserves from the files that are given.
 
-    Raises
-    ------
-    SeriesError
-        If a file cannot be read, contradicts the site's reserve products, or holds a position
-        without a contract.
+    Raises SeriesError if a file cannot be read, contradicts the site's reserve products, or holds a
+    position without a contract.
     """
     if files.position and not site.machines_of(DayAheadPosition):
         issue = ValidationIssue(
@@ -248,10 +245,7 @@ def read_site_weather(
 
     A typical year is mapped onto every year from `start` to `end`.
 
-    Raises
-    ------
-    SeriesError
-        If the file cannot be read.
+    Raises SeriesError if the file cannot be read.
     """
     place = (site.latitude, site.longitude, site.elevation)
     years = range(int(pd.Timestamp(start).year), int(pd.Timestamp(end - QUARTER_HOUR).year) + 1)

@@ -37,23 +37,15 @@ REPLAN_INTERVAL: Final = np.timedelta64(60, "m")
 class MpcPolicy:
     """Plan every hour over a week from the available information, and dispatch every quarter-hour.
 
-    Parameters
-    ----------
-    site
-        The site.
-    record
-        Series of the site; unpublished values are not used without foresight.
-    workload
-        Jobs; future ones are not used without foresight.
-    until
-        For perfect foresight: end of the run, up to which everything is known; otherwise None.
-    final_price
-        For perfect foresight: price at which remaining storage and backlog are valued at the end.
-    on_decision
-        Called with every decision.
-    export
-        Folder for the linear model of every decision, ``<time>.mps.gz``; none are written without
-        it.
+    - `record`: series of the site; unpublished values are not used without foresight.
+    - `workload`: jobs; future ones are not used without foresight.
+    - `until`: for perfect foresight: end of the run, up to which everything is known; otherwise
+      None.
+    - `final_price`: for perfect foresight: price at which remaining storage and backlog are valued
+      at the end.
+    - `on_decision`: called with every decision.
+    - `export`: folder for the linear model of every decision, ``<time>.mps.gz``; none are written
+      without it.
     """
 
     def __init__(

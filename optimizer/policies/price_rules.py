@@ -85,13 +85,9 @@ def order_cheapest_hours(
     follows :func:`optimizer.policies.storage_and_renewables.order_storage`. Renewables are
     curtailed where power has no value. Heat is sold where it earns more than its electricity costs.
 
-    Parameters
-    ----------
-    outlook
-        ``electricity_price`` and ``service_racks`` on equal intervals; weather and renewables of
-        the first one.
-    caps_work
-        Whether jobs are capped where time allows it, which is harder to beat.
+    - `outlook`: ``electricity_price`` and ``service_racks`` on equal intervals; weather and
+      renewables of the first one.
+    - `caps_work`: whether jobs are capped where time allows it, which is harder to beat.
     """
     outlook = sell_heat(outlook, site, follow_price=True)
     headroom = compute_headroom(site, state, outlook)
@@ -259,14 +255,10 @@ def allocate_steps(
 
     Steps with the most work per carbon come first, the earlier of equal ones, until `need` is met.
 
-    Parameters
-    ----------
-    carbon
-        Carbon intensity of each interval, ``(slot,)``. [kg MWh-1]
-    work, power
-        Work and power that each step adds, ``(step,)``; the most efficient step first.
-    need
-        Work to be done, in the unit of `work`.
+    - `carbon`: carbon intensity of each interval, ``(slot,)``. [kg MWh-1]
+    - `work`, `power`: work and power that each step adds, ``(step,)``; the most efficient step
+      first.
+    - `need`: work to be done, in the unit of `work`.
     """
     work_per_carbon = work / power / np.maximum(carbon, MIN_CARBON_KG_PER_MWH)[:, None]
     order = np.argsort(-work_per_carbon, axis=None, kind="stable")

@@ -68,15 +68,10 @@ def renewable_caps(
     direction. Expected power is shared out first; the remainder is split equally, for more sun or
     wind than expected.
 
-    Parameters
-    ----------
-    outlook
-        ``renewable_available_power`` and ``electricity_price`` of the coming interval.
-    site_power
-        Power of the site until the interval ends, battery charging included. [MW]
-    full_power
-        The same at its start, before jobs end in it. If given, renewables are also curtailed where
-        import earns money or export costs money. [MW]
+    - `outlook`: ``renewable_available_power`` and ``electricity_price`` of the coming interval.
+    - `site_power`: power of the site until the interval ends, battery charging included. [MW]
+    - `full_power`: the same at its start, before jobs end in it. If given, renewables are also
+      curtailed where import earns money or export costs money. [MW]
     """
     if "renewable_available_power" not in outlook:
         return {}

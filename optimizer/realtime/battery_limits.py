@@ -89,14 +89,9 @@ def pre_reserve_limits(
     They leave the reserve power that must be available before a plant has changed its set points,
     and, from the measured level, the energy required for all reserves.
 
-    Parameters
-    ----------
-    plan
-        The schedule in force.
-    now
-        Start of the coming quarter-hour. [datetime64, UTC]
-    before
-        Battery -> net discharge ordered until now, from which it ramps. [MW]
+    - `plan`: the schedule in force.
+    - `now`: start of the coming quarter-hour. [datetime64, UTC]
+    - `before`: Battery -> net discharge ordered until now, from which it ramps. [MW]
     """
     edges, soon = time_axes.interval_edges(plan), now + time_axes.QUARTER_HOUR
     if "battery_reserve" not in plan or soon >= edges[-1]:
@@ -161,14 +156,9 @@ def discharge_margin(
 ) -> dict[str, float]:
     """Return how far each battery may be moved towards discharge without fading. [MW]
 
-    Parameters
-    ----------
-    discharge_margin
-        Battery -> largest move allowed for other reasons. [MW]
-    limits
-        Limits of :func:`taper_limits`.
-    interval
-        Interval from which batteries are moved, after :func:`apply_limits`.
+    - `discharge_margin`: Battery -> largest move allowed for other reasons. [MW]
+    - `limits`: limits of :func:`taper_limits`.
+    - `interval`: interval from which batteries are moved, after :func:`apply_limits`.
     """
     found = dict(discharge_margin)
     for name, limit in limits.items():
@@ -193,12 +183,8 @@ def shave_peak(
     Charging is cut before anything is discharged; the battery's own controller stops an empty one.
     Reserve energy is not used: a missed reserve costs more than a peak.
 
-    Parameters
-    ----------
-    excess
-        Import expected above the peak; negative if below. [MW]
-    discharge_margin
-        Battery -> largest move towards discharge, where it holds reserves. [MW]
+    - `excess`: import expected above the peak; negative if below. [MW]
+    - `discharge_margin`: Battery -> largest move towards discharge, where it holds reserves. [MW]
     """
     left = excess
     charge, discharge = dict(orders.battery_charge), dict(orders.battery_discharge)

@@ -39,16 +39,11 @@ def dispatch_jobs(
     reserves count on. One cap per kind brings the power to the plan; jobs that must run are
     uncapped.
 
-    Parameters
-    ----------
-    interval
-        One interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``, the
-        storage flows, ``heat_reuse_power``, ``renewable_used_power``,
-        ``renewable_available_power``, ``grid_import_power``, ``grid_export_power``.
-    headroom
-        Racks and power that work may use; never exceeded.
-    carry
-        Kind -> work not yet dispatched because gangs run as a whole. [MWh]
+    - `interval`: one interval of a schedule: ``work_racks(cohort, level)``, ``work_power(cohort)``,
+      the storage flows, ``heat_reuse_power``, ``renewable_used_power``,
+      ``renewable_available_power``, ``grid_import_power``, ``grid_export_power``.
+    - `headroom`: racks and power that work may use; never exceeded.
+    - `carry`: Kind -> work not yet dispatched because gangs run as a whole. [MWh]
     """
     hours = float(interval["duration"])
     names = [kind.name for kind in queue.pool.kinds]
@@ -89,12 +84,8 @@ def limit_caps(
     Jobs with the most laxity are paused first. Running jobs may continue under their caps whatever
     the water temperature: only an increase is limited.
 
-    Parameters
-    ----------
-    caps
-        Cap of each job, 0 for jobs that wait. [1]
-    must
-        Jobs that must run; only they may raise the billing peak.
+    - `caps`: cap of each job, 0 for jobs that wait. [1]
+    - `must`: jobs that must run; only they may raise the billing peak.
     """
     caps = caps_below_limit(queue, caps, headroom.peak_safe_power, fixed=must)
     step_limit = running_power(queue, queue.caps) + headroom.max_load_step

@@ -136,13 +136,10 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     that the interval before already leaves its room. Sun that sets gives less at the end than in
     the mean.
 
-    Parameters
-    ----------
-    state
-        State now, with the ``peak_power`` of the billing period and the ``usual_power``.
-    outlook
-        ``service_racks``, weather, ``renewable_available_power`` and heat sold; in a schedule also
-        battery and renewable power, planned import and reserves. The next interval is used too.
+    - `state`: state now, with the ``peak_power`` of the billing period and the ``usual_power``.
+    - `outlook`: ``service_racks``, weather, ``renewable_available_power`` and heat sold; in a
+      schedule also battery and renewable power, planned import and reserves. The next interval is
+      used too.
     """
     pool, now = RackPool.from_site(site), _first_interval(outlook)
     racks = float(pool.racks - now["service_racks"][0])

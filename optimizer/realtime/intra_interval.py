@@ -77,7 +77,6 @@ class LoadShedding:
 class MeteringIntervalControl:
     """Controller of one quarter-hour.
 
-    - `site`: the site.
     - `planned`: orders of the plan before shaving, with tanks as corrected so far.
     - `peak`: mean import that raises no peak. [MW]
     - `limit`: import that no minute may exceed once the plant has followed. [MW]
@@ -149,12 +148,8 @@ class MeteringIntervalControl:
         Batteries charge less or discharge more; work is capped if the limit requires more than
         batteries have. Reductions are withdrawn when there is room again.
 
-        Parameters
-        ----------
-        minutes
-            Minutes that have passed. [min]
-        mean, latest
-            Mean net import in them, and net import now. [MW]
+        - `minutes`: minutes that have passed. [min]
+        - `mean`, `latest`: mean net import in them, and net import now. [MW]
 
         Notes
         -----
@@ -306,12 +301,8 @@ class MeteringIntervalControl:
 def mean_ramp_fraction(span: float, over: float = SET_POINT_TRANSITION_MIN) -> float:
     """Return the mean fraction of a linear transition over a time since its start.
 
-    Parameters
-    ----------
-    span
-        That time. [min]
-    over
-        Duration of the whole transition. [min]
+    - `span`: that time. [min]
+    - `over`: duration of the whole transition. [min]
     """
     return span / (2.0 * over) if span <= over else 1.0 - over / (2.0 * span)
 
@@ -322,15 +313,10 @@ def metered_means(setpoints: FloatArray, *, before: float, since: float = 0.0) -
     In full quarter-hours the mean is :math:`p_i - (p_i - p_{i-1}) / 3`, since a transition takes
     `twin.simulation.limits.SET_POINT_TRANSITION_MIN`.
 
-    Parameters
-    ----------
-    setpoints
-        Net import ten minutes after each change, which lasts for the quarter-hour, ``(time,)``.
-        [MW]
-    before
-        Net import at the first change. [MW]
-    since
-        Time of the first quarter-hour that has passed then. [min]
+    - `setpoints`: net import ten minutes after each change, which lasts for the quarter-hour,
+      ``(time,)``. [MW]
+    - `before`: net import at the first change. [MW]
+    - `since`: time of the first quarter-hour that has passed then. [min]
     """
     spans = np.full(len(setpoints), float(METERING_PERIOD_MIN))
     spans[:1] = np.clip(METERING_PERIOD_MIN - since, 0.0, METERING_PERIOD_MIN)

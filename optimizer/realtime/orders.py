@@ -93,14 +93,9 @@ def curtail_export(
     give as much as planned, or more if it can be used or exported; otherwise all are cut by the
     same share.
 
-    Parameters
-    ----------
-    interval
-        One interval of a schedule.
-    discharge
-        Planned discharge by battery. [MW]
-    room
-        Remaining export; negative if running jobs draw less than planned. [MW]
+    - `interval`: one interval of a schedule.
+    - `discharge`: planned discharge by battery. [MW]
+    - `room`: remaining export; negative if running jobs draw less than planned. [MW]
     """
     return _renewable_caps(interval, room + _reduce_discharge(discharge, -room))
 

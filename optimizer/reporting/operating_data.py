@@ -52,11 +52,8 @@ def join_files(files: Sequence[Path], *, site: str) -> tuple[xr.Dataset, list[st
     The dataset holds the variables that all files have, on rising ``time`` with ``duration`` [h].
     Intervals with an unknown value are left out. Files and intervals may be in any order.
 
-    Raises
-    ------
-    ProblemError
-        If a file cannot be read, has no ``time`` with ``duration``, belongs to another site or has
-        impossible values; if intervals overlap, or none has every variable.
+    Raises ProblemError if a file cannot be read, has no ``time`` with ``duration``, belongs to
+    another site or has impossible values; if intervals overlap, or none has every variable.
     """
     read = [(_read(path), path) for path in files]
     notes = _check_site(read, site)
@@ -277,11 +274,8 @@ def read_meter(path: Path, *, zone: str | None = None) -> tuple[InstantArray, Fl
     import in one of ``import_mw``, ``import_kw`` (means), ``import_mwh``, ``import_kwh``
     (energies). `zone` is the bidding zone or IANA name of naive local times.
 
-    Raises
-    ------
-    SeriesError
-        If there is not exactly one column of import, a naive time has no zone, a quarter-hour is
-        missing, or a value is negative or no number.
+    Raises SeriesError if there is not exactly one column of import, a naive time has no zone, a
+    quarter-hour is missing, or a value is negative or no number.
     """
     table = read_table(path)
     found = [name for name in table.columns if name in IMPORT_COLUMNS]

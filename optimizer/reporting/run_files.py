@@ -87,14 +87,9 @@ def write_detail(
 ) -> xr.Dataset:
     """Simulate a site from its settled state, and write the racks or chips behind the run.
 
-    Parameters
-    ----------
-    operation
-        As for :func:`twin.simulate`.
-    folder
-        Zarr store for :func:`telemetry.open_view`; an incomplete one is continued.
-    on_progress
-        Called with the steps written and their total.
+    - `operation`: as for :func:`twin.simulate`.
+    - `folder`: Zarr store for :func:`telemetry.open_view`; an incomplete one is continued.
+    - `on_progress`: called with the steps written and their total.
 
     Returns
     -------
@@ -102,12 +97,8 @@ def write_detail(
         Variables of the site for :func:`twin.indicators`, and ``closure``; ``beyond`` is the excess
         over limits of :func:`twin.simulation.limits.limit_excess`.
 
-    Raises
-    ------
-    StateError, UnitError
-        As :func:`twin.simulate` and :func:`twin.view`.
-    ArchiveError
-        If the folder holds anything else.
+    Raises StateError, UnitError: as :func:`twin.simulate` and :func:`twin.view`. Raises
+    ArchiveError if the folder holds anything else.
     """
     window = ViewWindow.from_run(operation, detail.time, detail.step)
     block = block_steps(site, detail.level)
