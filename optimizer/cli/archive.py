@@ -106,9 +106,7 @@ def export(  # noqa: PLR0913  (one parameter an option of the command line)
     to: Annotated[Path, typer.Argument(help="FILE.parquet, FILE.nc or FILE.csv.")],
     start: Annotated[str | None, typer.Option("--from", help="First instant, UTC.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="End, exclusive, UTC.")] = None,
-    group: Annotated[
-        str, typer.Option(help="Data group: variables, points or racks.")
-    ] = "variables",
+    group: Annotated[str, typer.Option(help="variables, points or racks.")] = "variables",
     resolution: Annotated[str, typer.Option(help="Resolution: 1s, 1min, 15min or 1h.")] = "1s",
     state: StateOption = None,
     json_file: JsonFile = None,
@@ -151,9 +149,7 @@ def backup(
 def restore(
     site: SiteNameOption,
     source: Annotated[Path, typer.Argument(help="File of `gigatwin archive backup`.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Restore even if some data are lost.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Accept losses.")] = False,
     state: StateOption = None,
     json_file: JsonFile = None,
 ) -> None:

@@ -118,22 +118,12 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     policies: Annotated[
         str, typer.Option(help="Also cvar, scaling, optimal+prices.")
     ] = DEFAULT_POLICY_OPTION,
-    seeds: Annotated[
-        int,
-        typer.Option(min=MIN_SEEDS, help="Number of simulated plants with different parameters."),
-    ] = 1,
+    seeds: Annotated[int, typer.Option(min=MIN_SEEDS, help="Simulated plants.")] = 1,
     export_mps: Annotated[
-        Path | None,
-        output_option(
-            "--export-mps", "Folder for the linear model of every decision.", is_folder=True
-        ),
+        Path | None, output_option("--export-mps", "Folder for linear models.", is_folder=True)
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for trajectories, figures and decisions.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, output_option("--markdown", "File for the table as Markdown.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for trajectories and figures.")] = None,
+    markdown: Annotated[Path | None, output_option("--markdown", "Markdown file.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run policies in closed loop on a plant with parameters unknown to them, and compare."""

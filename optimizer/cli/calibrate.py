@@ -74,22 +74,12 @@ def calibrate_site(  # noqa: PLR0913  (one parameter an option of the command li
         typer.Option("--telemetry", help="NetCDF file of telemetry; default: the site's archive."),
     ] = None,
     state: Annotated[Path | None, typer.Option(help="State folder of the service.")] = None,
-    start: Annotated[
-        str | None, typer.Option(help="First instant; default: the newest week.")
-    ] = None,
+    start: Annotated[str | None, typer.Option(help="Start; default: the newest week.")] = None,
     end: Annotated[str | None, typer.Option(help="End, exclusive.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="TOML file of the changed parameters, as a proposal.")
-    ] = None,
-    picture: Annotated[
-        Path | None, figure_option("PNG, SVG or PDF figure of all parameters.")
-    ] = None,
-    is_kept: Annotated[
-        bool, typer.Option("--keep", help="Store the calibration if the last one is a week old.")
-    ] = False,
-    only_drift: Annotated[
-        bool, typer.Option("--drift", help="Show the drift between stored calibrations.")
-    ] = False,
+    out: Annotated[Path | None, typer.Option(help="TOML file of changed parameters.")] = None,
+    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of all parameters.")] = None,
+    is_kept: Annotated[bool, typer.Option("--keep", help="Store it once a week.")] = False,
+    only_drift: Annotated[bool, typer.Option("--drift", help="Show the drift so far.")] = False,
     trial: Annotated[
         int | None,
         typer.Option(min=1, max=1000, help="Test the calibration on this many simulated plants."),

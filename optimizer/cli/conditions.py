@@ -32,6 +32,9 @@ SECONDS_PER_HOUR: Final = 3600
 """Seconds of an hour."""
 
 
+WeatherFileOption = Annotated[
+    Path | None, typer.Option(help="Weather file; default: the synthetic June 2026.")
+]
 LoadFileOption = Annotated[
     Path | None, typer.Option(help="CSV with time_utc,hall_power_mw: power of all halls.")
 ]

@@ -44,12 +44,8 @@ def demo(
     site: Annotated[
         str, typer.Option(help="Name of a declared site, or path of a site file.")
     ] = "rhine",
-    once: Annotated[
-        bool, typer.Option("--once", help="End after the day instead of keeping the page open.")
-    ] = False,
-    broker: Annotated[
-        str | None, typer.Option(help="URL of a broker; default: an embedded one on loopback.")
-    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="End after the day.")] = False,
+    broker: Annotated[str | None, typer.Option(help="Broker URL; default: embedded.")] = None,
     speed: Annotated[
         float | None,
         typer.Option(min=1.0, help="Simulated seconds per second; default: as fast as possible."),

@@ -27,9 +27,7 @@ app = typer.Typer(add_completion=False, help="Show the reasons of a decision.")
 @app.command()
 def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
-    run: Annotated[
-        Path | None, typer.Option(help="Folder of gigatwin backtest --out; default: the service.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a back-test.")] = None,
     at: Annotated[str | None, typer.Option(help="Time, UTC, whose quarter-hour is shown.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last decision (default).")] = False,
     policy: Annotated[str, typer.Option(help="Policy of a back-test.")] = "optimal",

@@ -36,10 +36,7 @@ def fetch(
         str | None, typer.Option(help="energy-charts, entsoe, open-meteo or electricity-maps.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=360, help="Days of history.")] = 76,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Other address of the service, such as a mirror or a paid plan."),
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="Other address of the service.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Download a series, check it, and replace the file unless that reaches further.

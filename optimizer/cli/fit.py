@@ -31,10 +31,7 @@ def fit() -> None:
 @app.command()
 def throughput(
     file: MeasuredFile,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Rows to use, such as network=resnet50; may be repeated."),
-    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Rows, such as network=resnet50.")] = None,
     board_share: Annotated[
         float, typer.Option(min=0.05, max=1.0, help="Share of a rack's power that its boards draw.")
     ] = 1.0,

@@ -80,9 +80,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = [],  # noqa: B006  (typer copies it)
     weather: Annotated[list[str], typer.Option(help="Weather file, as --prices.")] = [],  # noqa: B006
     jobs: Annotated[list[str], typer.Option(help="Job file, as --prices.")] = [],  # noqa: B006
-    carbon: Annotated[
-        list[str], typer.Option(help="Carbon file, as --prices; default: the price file.")
-    ] = [],  # noqa: B006
+    carbon: Annotated[list[str], typer.Option(help="Carbon file, as --prices.")] = [],  # noqa: B006
     start: Annotated[str, typer.Option(help="First instant; a date is 00:00 UTC.")] = "2026-06-16",
     load_scale: Annotated[
         list[str],
@@ -90,10 +88,8 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
             help=f"Load scale: NUMBER for all, or SITE=NUMBER; default: {DEFAULT_LOAD_SCALE:g}."
         ),
     ] = [],  # noqa: B006
-    routes: Annotated[
-        Path | None, typer.Option(help="TOML file of routes; default: --move may go to any site.")
-    ] = None,
-    move: Annotated[str, typer.Option(help="Kind of work that may move.")] = "batch",
+    routes: Annotated[Path | None, typer.Option(help="TOML file of routes.")] = None,
+    move: Annotated[str, typer.Option(help="Kind of work to move without --routes.")] = "batch",
     transfer_cost: Annotated[
         float,
         typer.Option(
@@ -112,9 +108,7 @@ def fleet(  # noqa: PLR0913  (one parameter an option of the command line)
     out: Annotated[
         Path | None, output_option("--out", "Folder for the results of --days.", is_folder=True)
     ] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Dask scheduler, such as tcp://10.0.0.1:8786.")
-    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Plan what work moves between sites over the next week, or run them with --days."""

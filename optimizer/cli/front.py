@@ -48,9 +48,7 @@ def front(  # noqa: PLR0913  (one parameter an option of the command line)
     prices: Annotated[Path | None, typer.Option(help="Price file; default: synthetic.")] = None,
     weather: Annotated[Path | None, typer.Option(help="Weather file; default: synthetic.")] = None,
     jobs: Annotated[Path | None, typer.Option(help="Job file; default: synthetic.")] = None,
-    carbon: Annotated[
-        Path | None, typer.Option(help="Carbon file; default: the price file.")
-    ] = None,
+    carbon: Annotated[Path | None, typer.Option(help="Carbon file; default: prices.")] = None,
     zone: ZoneOption = None,
     start: Annotated[str, typer.Option(help="First instant of the plans; a date is 00:00 UTC.")] = (
         "2026-06-16"

@@ -28,12 +28,8 @@ app = typer.Typer(add_completion=False, help="Stop optimising: freeze caps, with
 @app.command()
 def hold(
     site: SiteName,
-    reason: Annotated[
-        str, typer.Option(help="Reason, published on the feed and stored in the audit record.")
-    ],
-    hours: Annotated[
-        float | None, typer.Option(help="Duration in hours; default: until gigatwin release.")
-    ] = None,
+    reason: Annotated[str, typer.Option(help="Reason, which is published and recorded.")],
+    hours: Annotated[float | None, typer.Option(help="Hours; default: until release.")] = None,
     author: Author = "",
     state: StateOption = None,
     json_file: JsonFile = None,

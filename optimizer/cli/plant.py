@@ -43,23 +43,19 @@ def plant(  # noqa: PLR0913  (one parameter an option of the command line)
     broker: Annotated[str, typer.Option(help="URL of the broker, such as mqtt://127.0.0.1:1883.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of the plant's parameters.")] = 0,
     steps: Annotated[int, typer.Option(min=1, max=1344, help="Quarter-hours to run.")] = 96,
-    start: Annotated[
-        str, typer.Option(help="First instant, within the synthetic June 2026.")
-    ] = SYNTHETIC_START,
+    start: Annotated[str, typer.Option(help="Start in the synthetic June 2026.")] = SYNTHETIC_START,
     speed: Annotated[
-        float | None, typer.Option(min=0.1, help="Simulated seconds per second; default: no limit.")
+        float | None, typer.Option(min=0.1, help="Simulated seconds per second.")
     ] = None,
     deadline: Annotated[
-        float, typer.Option(min=0.1, help="Seconds to wait for a decision before continuing.")
+        float, typer.Option(min=0.1, help="Longest wait for a decision [s].")
     ] = 30.0,
     load_scale: LoadScaleOption = DEFAULT_LOAD_SCALE,
     out_of_service: Annotated[
         list[str] | None,
         typer.Option(help="Store, renewable or heat pump out of service; may be repeated."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for result.json and the trajectory.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,

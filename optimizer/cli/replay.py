@@ -22,13 +22,10 @@ def replay(  # noqa: PLR0913  (one parameter an option of the command line)
     end: Annotated[str, typer.Option("--to", help="End, exclusive, UTC.")],
     broker: Annotated[str, typer.Option(help="mqtt:// or mqtts:// URL of the broker.")],
     speed: Annotated[
-        float, typer.Option(min=0.0, help="Seconds of data per second; 0 for the fastest speed.")
+        float, typer.Option(min=0.0, help="Data seconds per second; 0: no limit.")
     ] = 1.0,
     ticks: Annotated[
-        bool,
-        typer.Option(
-            "--ticks", help="Publish clock ticks, and wait for a service with --clock simulated."
-        ),
+        bool, typer.Option("--ticks", help="Publish ticks for --clock simulated.")
     ] = False,
     state: Annotated[
         Path | None,

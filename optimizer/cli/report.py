@@ -42,13 +42,8 @@ UNKNOWN_DUTY: Final = "unknown: contracts and guarantees of origin count too"
 @app.command()
 def report(
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
-    files: Annotated[
-        list[Path],
-        typer.Argument(help="NetCDF files of simulate --out or backtest --out, or of meters."),
-    ],
-    markdown: Annotated[
-        Path | None, output_option("--markdown", "Markdown file for the report.")
-    ] = None,
+    files: Annotated[list[Path], typer.Argument(help="NetCDF files of runs or meters.")],
+    markdown: Annotated[Path | None, output_option("--markdown", "Markdown file.")] = None,
     opened: Annotated[
         str | None,
         typer.Option(help="First day of the site's operation, on which legal limits depend."),

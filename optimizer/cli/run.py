@@ -61,9 +61,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     broker: Annotated[
         str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
     ],
-    shadow: Annotated[
-        bool, typer.Option("--shadow", help="Plan and show, but order and publish nothing.")
-    ] = False,
+    shadow: Annotated[bool, typer.Option("--shadow", help="Order and publish nothing.")] = False,
     prices: Annotated[
         Path | None,
         typer.Option(envvar="GIGATWIN_PRICES", help="Price file; required with the real clock."),
@@ -73,7 +71,7 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
         typer.Option(envvar="GIGATWIN_WEATHER", help="Weather file; required with the real clock."),
     ] = None,
     carbon: Annotated[
-        Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="File of carbon intensity.")
+        Path | None, typer.Option(envvar="GIGATWIN_CARBON", help="Carbon file.")
     ] = None,
     carbon_kind: Annotated[
         Literal["direct", "lca"],
@@ -85,12 +83,9 @@ def run(  # noqa: PLR0913  (one parameter an option of the command line)
     position: PositionFile = None,
     reserves: ReserveFile = None,
     zone: ZoneOption = None,
-    clock: Annotated[
-        ClockSource, typer.Option(help="Source of the time: the real clock, or a simulated plant.")
-    ] = ClockSource.REAL,
+    clock: Annotated[ClockSource, typer.Option(help="Real or simulated time.")] = ClockSource.REAL,
     page: Annotated[
-        int,
-        typer.Option(envvar="GIGATWIN_PAGE", help="Port of the status page; 0 takes a free one."),
+        int, typer.Option(envvar="GIGATWIN_PAGE", help="Status page; 0: a free port.")
     ] = DEFAULT_PAGE_PORT,
     page_host: Annotated[
         list[str] | None,

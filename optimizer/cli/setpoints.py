@@ -16,6 +16,7 @@ import sites
 from optimizer.cli.conditions import (
     LoadFileOption,
     LoadZoneOption,
+    WeatherFileOption,
     hall_power_on,
     time_axis,
     weather_on,
@@ -76,9 +77,7 @@ MINUTES_PER_HOUR: Final = 60.0
 @app.command()
 def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of a declared site, or path of a site file.")],
-    weather: Annotated[
-        Path | None, typer.Option(help="Weather file; default: the synthetic June 2026.")
-    ] = None,
+    weather: WeatherFileOption = None,
     start: Start = None,
     days: Days = None,
     step: Annotated[str, typer.Option(help="Length of an interval.")] = "1h",
@@ -89,9 +88,7 @@ def setpoints(  # noqa: PLR0913  (one parameter an option of the command line)
         float,
         typer.Option(min=0.0, max=1.0, help="Share of working racks; with jobs the mean share."),
     ] = DEFAULT_UTILISATION,
-    picture: Annotated[
-        Path | None, figure_option("PNG, SVG or PDF figure of months and days.")
-    ] = None,
+    picture: Annotated[Path | None, figure_option("PNG, SVG or PDF of months and days.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Compare fixed flow with the cheapest safe flow and supply temperatures, month by month."""

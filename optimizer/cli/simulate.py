@@ -20,6 +20,7 @@ from optimizer.cli.conditions import (
     RELATIVE_TOLERANCE,
     LoadFileOption,
     LoadZoneOption,
+    WeatherFileOption,
     carbon_on,
     hall_power_on,
     time_axis,
@@ -59,9 +60,6 @@ app = typer.Typer(add_completion=False, help="Simulate a site at a given load an
 MILLISECONDS_PER_HOUR: Final = 3_600_000
 """Milliseconds of an hour. [1]"""
 
-WeatherFileOption = Annotated[
-    Path | None, typer.Option(help="Weather file; default: the synthetic June 2026.")
-]
 CarbonFileOption = Annotated[
     Path | None,
     typer.Option(help="Carbon intensity for CUE; default: synthetic with synthetic weather."),
@@ -146,22 +144,16 @@ def simulate(  # noqa: PLR0913  (one parameter an option of the command line)
     zone: LoadZoneOption = None,
     utilisation: Utilisation = None,
     out: Annotated[
-        Path | None, typer.Option(help="NetCDF file of the run; with --level a Zarr folder.")
+        Path | None, typer.Option(help="NetCDF file, or Zarr folder of --level.")
     ] = None,
     level: Annotated[
-        DetailLevel, typer.Option(help="Detail of --out; rack adds every rack and coolant unit.")
+        DetailLevel, typer.Option(help="Detail of --out: site, rack or chip.")
     ] = DetailLevel.SITE,
     level_step: LevelStep = None,
-    begin: Annotated[
-        str | None, typer.Option("--from", help="Start of the stored racks or chips.")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option("--to", help="End of the stored racks or chips.")
-    ] = None,
+    begin: Annotated[str | None, typer.Option("--from", help="Start of stored detail.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of stored detail.")] = None,
     seed: Seed = None,
-    trip: Annotated[
-        str | None, typer.Option(help="Show the effect of a failure, such as chiller_3; or all.")
-    ] = None,
+    trip: Annotated[str | None, typer.Option(help="Failure, such as chiller_3; or all.")] = None,
     picture: Annotated[Path | None, figure_option("PNG, SVG or PDF figure of the failure.")] = None,
     json_file: JsonFile = None,
 ) -> None:

@@ -78,16 +78,10 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     hall: HallsOption = None,
     kind: TypesOption = None,
     seconds: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Duration of the recording; default: until Ctrl-C."),
+        float | None, typer.Option(min=0.0, help="Duration; default: until Ctrl-C.")
     ] = None,
-    protocol: Annotated[
-        MqttVersion,
-        typer.Option(help="MQTT version; 5 is faster with Mosquitto, NATS supports 3.1.1."),
-    ] = MqttVersion.V311,
-    simulated: Annotated[
-        bool, typer.Option("--simulated", help="Use the time of a simulated plant.")
-    ] = False,
+    protocol: Annotated[MqttVersion, typer.Option(help="MQTT version.")] = MqttVersion.V311,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Use simulated time.")] = False,
     store: Annotated[
         str | None,
         typer.Option(
@@ -98,9 +92,7 @@ def record(  # noqa: PLR0913  (one parameter an option of the command line)
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
-    state: Annotated[
-        Path | None, typer.Option(help="State folder; default: that of `gigatwin run`.")
-    ] = None,
+    state: Annotated[Path | None, typer.Option(help="State folder.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Record all telemetry of a site without loss, until Ctrl-C; no service is needed."""
@@ -154,15 +146,9 @@ def _record(recording: RecorderSupervisor, seconds: float | None) -> None:
 def discover(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of the site, with which tag paths begin.")],
     broker: BrokerOption,
-    seconds: Annotated[
-        float, typer.Option(min=0.0, help="Time to listen; metadata are published every 100 s.")
-    ] = 120.0,
-    out: Annotated[
-        Path | None, typer.Option(help="File for the draft; default: standard output.")
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(help="Site file or declared site to compare with.")
-    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.0, help="Time to listen [s].")] = 120.0,
+    out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+    against: Annotated[str | None, typer.Option(help="Site to compare with.")] = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
@@ -257,29 +243,20 @@ def dcgm(  # noqa: PLR0913  (one parameter an option of the command line)
     site: Annotated[str, typer.Argument(help="Name of the site.")],
     hall: Annotated[str, typer.Argument(help="Name of the hall.")],
     rack: Annotated[str, typer.Argument(help="Name of the rack, such as r0001.")],
-    broker: Annotated[
-        str, typer.Option(envvar="GIGATWIN_BROKER", help="mqtt:// or mqtts:// URL of the broker.")
-    ],
+    broker: BrokerOption,
     exporter: Annotated[
         list[str],
         typer.Option(
             help="http://HOST:9400/metrics of each host, in their order; may be repeated."
         ),
     ],
-    chips: Annotated[
-        int | None,
-        typer.Option(min=1, help="Accelerators per host; default: the largest number seen."),
-    ] = None,
+    chips: Annotated[int | None, typer.Option(min=1, help="Accelerators of each host.")] = None,
     period: Annotated[float, typer.Option(min=0.1, help="Time between two batches. [s]")] = 1.0,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Number of batches; default: no end.")
-    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of batches.")] = None,
     ca: CaOption = None,
     certificate: CertificateOption = None,
     key: KeyOption = None,
-    state: Annotated[
-        Path | None, typer.Option(help="Folder that holds what is not durable at the site yet.")
-    ] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder of the spool.")] = None,
 ) -> None:
     """Publish the readings of dcgm-exporters of a rack's hosts, if there is no agent.
 
