@@ -106,7 +106,7 @@ def time_axis(start: str, days: int, step: str) -> xr.Dataset:
 
     Raises ProblemError if the step is not in whole seconds, too long, or does not divide a day.
     """
-    expected = f"at full_power {MAX_STEP_H:g} h, in whole seconds that divide a day"
+    expected = f"at most {MAX_STEP_H:g} h, in whole seconds that divide a day"
     remedy = "choose another step, such as 15min"
     invalid = option_error(
         "--step", step, expected=expected, remedy=remedy, code=IssueCode.OUT_OF_RANGE
@@ -198,7 +198,7 @@ def _read_load(
         issue = ValidationIssue(
             location=f"{load.name}, {units.format_minute(edges[first])}",
             found=f"{total[first]:g} MW",
-            expected=f"at full_power {full_power:g} MW, which the halls draw at full power",
+            expected=f"at most {full_power:g} MW, which the halls draw at full power",
             remedy="correct the value, or the unit of its column",
             code=IssueCode.OUT_OF_RANGE,
         )

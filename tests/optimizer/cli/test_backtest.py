@@ -135,8 +135,8 @@ def test_the_command_has_the_bounds_of_the_work(run, share, bound):
     [
         ("--markdown", "folder", "is a folder; name a file"),
         ("--json", "folder", "is a folder; name a file"),
-        ("--export-mps", "file", "no folder can be made there (File exists)"),
-        ("--markdown", "below", "no folder can be made there (File exists)"),
+        ("--export-mps", "file", "none can be created there (File exists)"),
+        ("--markdown", "below", "none can be created there (File exists)"),
     ],
 )
 def test_what_cannot_be_written_is_told_before_the_work(run, tmp_path, option, made, words):

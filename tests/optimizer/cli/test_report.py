@@ -71,7 +71,7 @@ def test_a_file_that_does_not_tell_its_site_is_taken_with_a_note(days, tmp_path)
         assert run.attrs["title"] == "small from 2026-06-16"
         del run.attrs["site"]
         run.to_netcdf(path, engine="h5netcdf")
-    note = f"{path} does not tell its site, and is taken as of small"
+    note = f"{path} does not name its site, and is taken as of small"
     for file, notes in ((path, [note]), (told, [])):
         found = json.loads(cli("report", "small", file, "--json", "-").stdout)
         assert [line for line in found["notes"] if "its site" in line] == notes

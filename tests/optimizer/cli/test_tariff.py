@@ -102,8 +102,8 @@ def test_an_import_that_no_connection_carries_is_told(site, meter):
     meter.write_text(meter.read_text().replace(",3.0", ",3000", 2).replace(",3.0", ",4.8", 1))
     (note,) = json.loads(called(site, "--meter", meter, "--json", "-").stdout)["notes"]
     assert note == (
-        "3 quarter-hours beyond the 4.7 MW of grid_1, up to 3,000.000 MW, at 2026-12-31T17:00Z; "
-        "look at the unit of the import"
+        "3 quarter-hours above the 4.7 MW of grid_1, up to 3,000.000 MW, at 2026-12-31T17:00Z; "
+        "check the unit of the import"
     )
 
 
