@@ -288,7 +288,7 @@ def test_a_moment_outside_the_run_is_refused(folder, at, words):
 
 
 def test_a_moment_and_the_last_are_not_both_told(folder):
-    refused(explained(folder, "--at", "2026-06-16T00:00", "--last"), "--at", "not both")
+    refused(explained(folder, "--at", "2026-06-16T00:00", "--last"), "--at", "either a time or --last")
 
 
 def test_a_folder_without_a_run_is_refused_with_a_mend(tmp_path):
@@ -338,7 +338,7 @@ def test_work_left_over_that_earns_is_told(backlog, is_told):
         (
             60.0,
             9.5,
-            ("capture 75.0%", "alike: optimal is late by 9.5 h, threshold by 0.0 h"),
+            ("capture 75.0%", "comparable: optimal is late by 9.5 h, threshold by 0.0 h"),
         ),
     ],
 )
