@@ -85,9 +85,7 @@ CarbonFile = Annotated[
 
 PositionFile = Annotated[Path | None, typer.Option(help="Day-ahead position and imbalance prices.")]
 
-ReserveFile = Annotated[
-    Path | None, typer.Option(help="Prices and sold power of reserve products.")
-]
+ReserveFile = Annotated[Path | None, typer.Option(help="Prices and sales of reserve products.")]
 
 LoadScaleOption = Annotated[
     float,

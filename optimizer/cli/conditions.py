@@ -191,21 +191,19 @@ def _read_load(
     edges = grid["instant"].to_numpy()
     part = between(read_load(load, zone=zone), start=edges[0], end=edges[-1])
     total = _means(part, "hall_power", edges)
-    full_power = sum(hall.full_power for hall in site.machines_of(ITHall))
-    is_beyond = total > full_power * (1.0 + RELATIVE_TOLERANCE)
+    limit = sum(hall.full_power for hall in site.machines_of(ITHall))
+    is_beyond = total > limit * (1.0 + RELATIVE_TOLERANCE)
     if is_beyond.any():
         first = int(np.argmax(is_beyond))
         issue = ValidationIssue(
             location=f"{load.name}, {units.format_minute(edges[first])}",
             found=f"{total[first]:g} MW",
-            expected=f"at most {full_power:g} MW, which the halls draw at full power",
+            expected=f"at most {limit:g} MW, which the halls draw at full power",
             remedy="correct the value, or the unit of its column",
             code=IssueCode.OUT_OF_RANGE,
         )
         raise ProblemError("load", [issue])
-    return np.minimum(total, full_power), SeriesNotes.of(load, part) + _below_idle(
-        site, load, total
-    )
+    return np.minimum(total, limit), SeriesNotes.of(load, part) + _below_idle(site, load, total)
 
 
 def _below_idle(site: Site, load: Path, total: FloatArray) -> SeriesNotes:

@@ -93,7 +93,7 @@ def _show(screen: Console, record: DecisionRecord) -> None:
         _show_reasons(screen, record)
     else:
         screen.print(
-            "made by a rule, which optimises no costs: no accounts, and no prices of limits"
+            "made by a rule, which optimises no costs: no accounts and no prices of limits"
         )
     for failure in record.get("failures", []):
         screen.print(_describe_failure(failure), markup=False)

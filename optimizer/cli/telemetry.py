@@ -354,12 +354,10 @@ class _RecordingTimer:
         elif self._remaining is not None:
             pause = min(pause, self._remaining)
             self._remaining -= pause
-        is_finished = self._ended.wait(pause) or (
-            self._remaining is not None and self._remaining <= 0.0
-        )
+        done = self._ended.wait(pause) or (self._remaining is not None and self._remaining <= 0.0)
         self._since_log += pause
         if self._since_log >= LOG_INTERVAL_S:
             self._since_log = 0.0
             counters = self._recording.counters
             _logger.info("recording", **counters, troubles=self._recording.errors)
-        return is_finished
+        return done

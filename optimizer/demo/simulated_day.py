@@ -127,9 +127,8 @@ def run_demo(
         def check_progress(day: DemoRun) -> None:
             on_progress(day)
             if day.traffic.first_accepted_at is not None and not others.is_started:
-                others.run(
-                    _comparison_arguments(config)
-                )  # not before: it would delay the first schedule
+                # not earlier: it would delay the first schedule
+                others.run(_comparison_arguments(config))
 
         _wait_for_end(
             day, monitor, (service, plant, partner), config=config, on_progress=check_progress

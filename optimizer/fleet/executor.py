@@ -93,10 +93,8 @@ class SiteSubproblem:
         problem = with_fixed_migration(self._model_data.problem, net)
         warm_start = None  # a problem with integer units, or without exchange, is another model
         if problem.migration is not None and not self._arrays.is_integer.any():
-            instants = problem.outlook["instant"].to_numpy()
-            warm_start = WarmStart(
-                shape=self._signature, instants=instants, basis=self._solver.basis
-            )
+            times = problem.outlook["instant"].to_numpy()
+            warm_start = WarmStart(shape=self._signature, instants=times, basis=self._solver.basis)
         return decide(problem, warm_start=warm_start)
 
     def _solve(self, prices: FloatArray, low: FloatArray, *, high: FloatArray) -> LpSolution:

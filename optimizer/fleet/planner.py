@@ -137,10 +137,8 @@ def decide_fleet(
     check_same_axes("decide_fleet", problems)
     executor = create_executor(problems, cluster)
     try:
-        coordination = coordinate_by_prices(
-            executor, gap=gap, rounds=rounds, on_progress=on_progress
-        )
-        coordination, decisions, alone = _cheaper(executor, coordination)
+        found = coordinate_by_prices(executor, gap=gap, rounds=rounds, on_progress=on_progress)
+        coordination, decisions, alone = _cheaper(executor, found)
     finally:
         executor.close()
     names = [problem.site.name for problem in problems]

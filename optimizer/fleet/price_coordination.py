@@ -110,11 +110,9 @@ def coordinate_by_prices(
             bound_solutions = solutions
         model_gap = relative_gap(master.upper_bound(), master.bound)
         if model_gap <= RECOVERY_GAP_FACTOR * gap or round_number == max_rounds:
-            recovered = executor.solve_fixed(
-                [net.reshape(shape) for net in master.recover_primal()]
-            )
-            best = min(best, recovered, key=_cost)
-            master.add_cuts(recovered)
+            fixed = executor.solve_fixed([net.reshape(shape) for net in master.recover_primal()])
+            best = min(best, fixed, key=_cost)
+            master.add_cuts(fixed)
         reached_gap = relative_gap(_cost(best), master.bound)
         on_progress(round_number, min(model_gap, reached_gap))
         if reached_gap <= gap:
@@ -166,9 +164,7 @@ class BundleMaster:
         if prices is None:
             return -np.inf
         flat = prices.ravel()
-        bound = sum(
-            solution.cost + float((flat * solution.net.ravel()).sum()) for solution in solutions
-        )
+        bound = sum(one.cost + float((flat * one.net.ravel()).sum()) for one in solutions)
         if bound > self.bound:
             self.bound, self.best_prices = bound, flat
         return bound

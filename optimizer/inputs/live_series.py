@@ -71,7 +71,7 @@ class LiveSeries:
         self._series: xr.Dataset | None = None
         self._parts: list[xr.Dataset] = []
         self._ends: Mapping[str, np.datetime64] = {}
-        self._preload_thread: threading.Thread | None = None
+        self._preloader: threading.Thread | None = None
         self.trouble = ""
 
     def current(self, now: np.datetime64) -> xr.Dataset:
@@ -82,9 +82,9 @@ class LiveSeries:
         Raises SeriesError if the files could never be read. Later errors are reported in
         ``trouble``, and the series read before stay in use.
         """
-        if self._preload_thread is not None:
+        if self._preloader is not None:
             # threads that import the same libraries may see them half loaded
-            self._preload_thread.join()
+            self._preloader.join()
         stamps = {path: file_stamp(path) for path in self._paths}
         is_old = not abs(now - self._read_at) < REREAD_INTERVAL
         if self._series is None or stamps != self._stamps or is_old:
@@ -153,10 +153,8 @@ class LiveSeries:
 
     def preload(self) -> None:
         """Import the libraries of renewables in a thread, since this takes seconds."""
-        self._preload_thread = threading.Thread(
-            target=self._run_preload, name="preload", daemon=True
-        )
-        self._preload_thread.start()
+        self._preloader = threading.Thread(target=self._run_preload, name="preload", daemon=True)
+        self._preloader.start()
 
     def _run_preload(self) -> None:
         """Compute the renewables for one quarter-hour."""

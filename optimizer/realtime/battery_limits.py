@@ -115,11 +115,9 @@ def pre_reserve_limits(
             up, down = (float(power.max()) for power in activation_power(fast, powers))
             if energy > 0.0 or room > 0.0:
                 level = float(machine_values(state, "battery_level", store.owner))
-                ramp_energy = before.get(store.owner, 0.0) * ramp_h
-                discharge = (
-                    level - store.min_level - energy
-                ) * store.discharge_efficiency - ramp_energy
-                charge = (store.max_level - room - level) / store.charge_efficiency + ramp_energy
+                ramp = before.get(store.owner, 0.0) * ramp_h
+                discharge = (level - store.min_level - energy) * store.discharge_efficiency - ramp
+                charge = (store.max_level - room - level) / store.charge_efficiency + ramp
                 found[store.owner] = BatteryLimits(
                     charge=max(min(charge / hours, store.charge_limit - down), 0.0),
                     discharge=max(min(discharge / hours, store.discharge_limit - up), 0.0),

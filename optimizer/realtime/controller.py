@@ -99,10 +99,8 @@ class RealtimeController:
         )
         expected = headroom.import_power(shedding.power) + curtailment.reduced
         excess = expected + max(excess_before, 0.0) - headroom.peak_power
-        max_shaving = expected + headroom.export_limit
-        ordered, shaved = shave_peak(
-            orders, self.site, min(excess, max_shaving), discharge_margin=spare
-        )
+        limit = expected + headroom.export_limit
+        ordered, shaved = shave_peak(orders, self.site, min(excess, limit), discharge_margin=spare)
         before = self.interval_control
         self.interval_control = MeteringIntervalControl(
             site=self.site,

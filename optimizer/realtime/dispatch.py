@@ -128,10 +128,8 @@ def _select_jobs(
         for job in order:
             width, kind = queue.jobs.racks[job], queue.jobs.kind_index[job]
             share = CONTINUE_SHARE if queue.is_running[job] else START_SHARE
-            planned_racks = (
-                left[kind] if queue.is_running[job] else min(left[kind], startable[kind])
-            )
-            is_called = required_left[kind] > 0.0 if is_required else planned_racks >= share * width
+            demand = left[kind] if queue.is_running[job] else min(left[kind], startable[kind])
+            is_called = required_left[kind] > 0.0 if is_required else demand >= share * width
             if (must[job] or urgent[job] or is_called) and width <= racks and not on[job]:
                 on[job] = True
                 racks -= width
@@ -151,7 +149,7 @@ def _caps(
 ) -> FloatArray:
     """Return the cap of each job: one per kind, 1 for jobs that must run.
 
-    It brings the power to the plan where more racks run than planned. Where fewer run, they keep
+    It brings the power to the plan where more racks run than planned. Where less run, they keep
     the planned cap, since their extra work would cost more. While urgent jobs wait for racks, jobs
     that run in place of planned ones of another kind get the power of these, so that racks are free
     sooner.
@@ -176,11 +174,9 @@ def _caps(
 
 def _reassigned_power(ran: FloatArray, planned: FloatArray, power: FloatArray) -> FloatArray:
     """Return the power [MW] of planned racks that do not run, by the kind running instead."""
-    more, fewer = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
-    free = float(fewer @ (power / np.maximum(planned, RACK_POWER_TOLERANCE)))
-    return np.asarray(
-        free * more / max(float(more.sum()), float(fewer.sum()), RACK_POWER_TOLERANCE)
-    )
+    more, less = np.maximum(ran - planned, 0.0), np.maximum(planned - ran, 0.0)
+    free = float(less @ (power / np.maximum(planned, RACK_POWER_TOLERANCE)))
+    return np.asarray(free * more / max(float(more.sum()), float(less.sum()), RACK_POWER_TOLERANCE))
 
 
 def _by_kind(queue: JobQueue, values: FloatArray) -> FloatArray:
@@ -252,13 +248,11 @@ def start_limits(site: Site, plan: xr.Dataset, now: np.datetime64) -> dict[str, 
     if "grid_import_target" not in plan:
         return {}
     time = plan["time"].to_numpy()
-    has_target = np.isfinite(plan["grid_import_target"].transpose("time", ...).to_numpy()).any(
-        axis=1
-    )
+    targeted = np.isfinite(plan["grid_import_target"].transpose("time", ...).to_numpy()).any(axis=1)
     racks = plan["work_racks"].sum("level").transpose("time", "cohort").to_numpy()
     found = {}
     for kind in site.work.values():
-        ahead = has_target & (time > now) & (time < now + kind.minimum_run * HOUR)
+        ahead = targeted & (time > now) & (time < now + kind.minimum_run * HOUR)
         if ahead.any():
             mine = plan["kind"].to_numpy() == kind.name
             found[kind.name] = float(racks[ahead][:, mine].sum(axis=1).min())

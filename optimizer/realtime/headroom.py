@@ -154,14 +154,12 @@ def compute_headroom(site: Site, state: xr.Dataset, outlook: xr.Dataset) -> Head
     allowed = min(allowed, _cooling_limit(site, curve))
     load, spare = _chilled(site, curve)
     peak = _peak_safe_import(site, state, now)
-    peak_safe = (
-        min(allowed, float(np.interp(peak + onsite, power, halls))) if peak < np.inf else allowed
-    )
+    safe = min(allowed, float(np.interp(peak + onsite, power, halls))) if peak < np.inf else allowed
     base, full = np.interp([floor, halls[-1]], halls, power).tolist()
     return Headroom(
         racks=max(racks, 0.0),
         work_power=max(allowed - floor, 0.0),
-        peak_safe_power=max(peak_safe - floor, 0.0),
+        peak_safe_power=max(safe - floor, 0.0),
         max_load_step=_max_load_step(site, curve, state, now),
         base_power=base,
         slope=(full - base) / (halls[-1] - floor) if halls[-1] > floor else 1.0,

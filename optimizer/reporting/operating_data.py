@@ -163,22 +163,22 @@ def _axes_issues(part: xr.Dataset) -> Iterator[ValidationIssue]:
             code=IssueCode.OUT_OF_RANGE,
         )
     for name in report_variables(part):
-        variable = part[name]
+        values = part[name]
         dims = EXPECTED_DIMENSIONS.get(
-            name, tuple(str(dim) for dim in variable.dims if dim != "time")
+            name, tuple(str(dim) for dim in values.dims if dim != "time")
         )
-        if set(variable.dims) != {"time", *dims}:
+        if set(values.dims) != {"time", *dims}:
             yield ValidationIssue(
                 location=name,
-                found=" and ".join(map(str, variable.dims)),
+                found=" and ".join(map(str, values.dims)),
                 expected=" and ".join(("time", *dims)),
                 remedy="write the variable on these axes",
                 code=IssueCode.WRONG_AXES,
             )
-        if variable.dtype.kind not in "fiu":
+        if values.dtype.kind not in "fiu":
             yield ValidationIssue(
                 location=name,
-                found=str(variable.dtype),
+                found=str(values.dtype),
                 expected="numbers",
                 remedy="convert it",
                 code=IssueCode.WRONG_TYPE,
