@@ -66,11 +66,7 @@ ZoneOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesNotes:
-    """Notes on series that were read.
-
-    - `gaps`: what was filled, as texts.
-    - `notes`: what was modelled, mapped or taken from elsewhere.
-    """
+    """Notes on series that were read."""
 
     gaps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -99,10 +95,6 @@ class SeriesNotes:
 
 def time_axis(start: str, days: int, step: str) -> xr.Dataset:
     """Return the intervals of some days.
-
-    - `start`: first instant; a bare date is 00:00 UTC.
-    - `days`: number of days. [1]
-    - `step`: length of an interval, with its unit.
 
     Raises ProblemError if the step is not in whole seconds, too long, or does not divide a day.
     """

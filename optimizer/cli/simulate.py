@@ -348,11 +348,7 @@ def _summary(result: xr.Dataset, carbon_intensity: xr.DataArray | None) -> dict[
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedPeriod:
-    """A simulated period of a site.
-
-    - `start`: state at the first edge.
-    - `operation`, `result`: inputs and results of the simulation.
-    """
+    """A simulated period of a site."""
 
     site: Site
     start: xr.Dataset

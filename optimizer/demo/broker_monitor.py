@@ -67,10 +67,8 @@ class BrokerTraffic:
     - `refused`: acknowledgements with A02. [1]
     - `first_accepted_at`: time of the first A01 since 1970; None before. [s]
     - `step`, `steps`: interval that the plant has reached, and their total.
-    - `time`: simulated time of the plant.
     - `power`: net import of the first interval of the last schedule. [MW]
     - `source`: source of the last schedule: ``optimum`` or a fallback.
-    - `has_ended`: whether the plant has ended.
     """
 
     revisions: set[int] = field(default_factory=set)

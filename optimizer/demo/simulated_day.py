@@ -50,11 +50,9 @@ class DemoConfig:
 
     - `source`: name of a declared site, or path of its file, for the processes.
     - `folder`: folder for state, logs and results; an earlier demo in it is removed.
-    - `broker`: URL of a broker, or None for an embedded one.
     - `steps`: quarter-hours to run. [1]
     - `speed`: simulated seconds per second; None for the fastest speed. [1]
     - `page_port`: port of the status page; 0 takes a free one.
-    - `seed`: seed of the plant's parameters.
     """
 
     site: Site
@@ -71,8 +69,6 @@ class DemoConfig:
 class DemoRun:
     """A demo that runs, or has run.
 
-    - `broker`, `page`: their addresses.
-    - `traffic`: messages on the broker.
     - `plant_result`: result of ``gigatwin plant``.
     - `received_schedules`: schedules that the partner received, verified and accepted. [1]
     - `other_policies`: policy -> its summary on the same plant; empty if unknown.

@@ -69,8 +69,6 @@ def build_scene(
 class SimulatedRunResult:
     """Result of a run over MQTT.
 
-    - `seed`: seed of the plant.
-    - `trajectory`: what the plant did, in quarter-hours.
     - `settlement`, `work`, `violations`: settled costs, work done, and minutes of violation by
       limit.
     - `counts`: messages by kind, orders refused, and quarter-hours without decision.

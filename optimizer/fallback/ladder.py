@@ -66,7 +66,6 @@ class ScheduleChoice:
 
     - `schedule`, `replay`, `verdict`: the schedule, its simulation by the twin, and the verifier's
       result.
-    - `source`: step of the ladder that made it.
     - `reason`: why it is not the optimum; empty if it is.
     - `decision`: decision with its explanation, if the schedule is an optimum or was one.
     """

@@ -46,10 +46,8 @@ MONOLITHIC_TIME_LIMIT_S: Final = 3600.0
 class FleetDecision:
     """Decisions of all sites of a fleet.
 
-    - `decisions`: site -> its verified decision.
     - `isolated_costs`: site -> cost of its decision without migration; where a site has none, the
       least costs. [EUR]
-    - `transfers`: transfers between sites, the largest first.
     - `coordination`: result of the price coordination, with the lower bound of the cost.
     """
 
@@ -123,11 +121,9 @@ def decide_fleet(
 
     If integer units and exact physics cost more than migration saves, nothing migrates.
 
-    - `problems`: problems of :func:`optimizer.fleet.problem.build_fleet_problems`.
     - `cluster`: address of a Dask scheduler; by default this process solves the sites.
     - `gap`: relative gap of the price coordination. [1]
     - `rounds`: largest number of price rounds. [1]
-    - `on_progress`: called after every round.
 
     Raises ProblemError if a problem is invalid, the fleet is empty or names a site twice, or axes
     differ. Raises NoScheduleError if a site has no safe schedule, neither with migration nor
@@ -184,7 +180,6 @@ def _cost(decision: Decision) -> float:
 class RollingFleetDecision:
     """Decisions of a fleet in closed loop.
 
-    - `decisions`: site -> its verified decision.
     - `net_sent`: work sent less work received by each site, ``(block, route)``, in work of the
       fleet. [MWh]
     """

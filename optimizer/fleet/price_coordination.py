@@ -92,7 +92,6 @@ def coordinate_by_prices(
 
     - `gap`, `rounds`: relative gap, and the largest number of rounds (at least one), after which
       the best exchange so far is taken. [1]
-    - `on_progress`: called after every round.
 
     Raises NoScheduleError if a site has no schedule even without migration. Raises SolverError if
     the solver fails.

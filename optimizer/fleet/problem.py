@@ -36,8 +36,6 @@ def build_fleet_problems(
 
     Work is measured in MWh of uncapped racks, so that racks of all sites must draw the same power.
 
-    - `problems`: problems of the single sites, over the same intervals.
-    - `routes`: name -> kind of work, origins and hosts.
     - `block`: shortest time over which migration is settled. [h]
 
     Raises ProblemError if sites, routes or intervals do not fit together; all issues at once.

@@ -31,7 +31,6 @@ MIN_JOB_SHARE: Final = 0.5
 class WorkTransfer:
     """Work that one site sends to another by a route.
 
-    - `route`, `kind`, `origin`, `host`: names of the route, the kind of work and the sites.
     - `energy`: work sent in each block. [MWh]
     - `starts`, `ends`: first and last instant of each block.
     - `price`: mean price of the route, weighted by the work. [EUR MWh-1]
@@ -132,7 +131,6 @@ def pair_sites(net_sent: list[float]) -> Iterator[tuple[int, int, float]]:
 class JobTransfer:
     """Jobs that leave one site for another.
 
-    - `route`, `origin`, `host`: names of the route and the sites.
     - `departure`, `ready`: when they leave, and when they may run. [datetime64, UTC]
     - `energy`: their work. [MWh]
     - `cost`: cost of moving them with their data. [EUR]
@@ -194,10 +192,8 @@ def select_jobs(
 ) -> BoolArray:
     """Return which jobs leave: those with the most laxity, up to the settled energy.
 
-    - `kind`: kind of work of the route.
     - `energy`: work that is settled to leave. [MWh]
     - `ready`: time from which it may run at the host. [datetime64, UTC]
-    - `host`: racks of the host.
     """
     jobs = queue.jobs
     is_kind = np.array([one.name == kind for one in queue.pool.kinds])[jobs.kind_index]

@@ -93,8 +93,6 @@ class RunInputs:
     """True series and jobs of a run.
 
     - `series`: all series in quarter-hours, see :func:`twin.forecast.history.series_history`.
-    - `jobs`: arrivals of the whole year.
-    - `start`, `end`: period of the run.
     - `gaps`, `notes`: texts on what was filled, and on what was modelled, mapped or not read.
     - `has_carbon`: whether the carbon intensity is known; otherwise it is zero.
     """

@@ -43,7 +43,6 @@ class MpcPolicy:
       None.
     - `final_price`: for perfect foresight: price at which remaining storage and backlog are valued
       at the end.
-    - `on_decision`: called with every decision.
     - `export`: folder for the linear model of every decision, ``<time>.mps.gz``; none are written
       without it.
     """

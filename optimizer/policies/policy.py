@@ -24,8 +24,6 @@ class Observation:
     """What a policy may observe at one instant.
 
     - `state`: measured state; its ``instant`` is now.
-    - `queue`: jobs that have arrived.
-    - `requests`: requests of grid partners over a horizon.
     - `has_new_request`: whether a request began just now.
     """
 

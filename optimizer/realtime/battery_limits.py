@@ -89,7 +89,6 @@ def pre_reserve_limits(
     They leave the reserve power that must be available before a plant has changed its set points,
     and, from the measured level, the energy required for all reserves.
 
-    - `plan`: the schedule in force.
     - `now`: start of the coming quarter-hour. [datetime64, UTC]
     - `before`: Battery -> net discharge ordered until now, from which it ramps. [MW]
     """
@@ -155,7 +154,6 @@ def discharge_margin(
     """Return how far each battery may be moved towards discharge without fading. [MW]
 
     - `discharge_margin`: Battery -> largest move allowed for other reasons. [MW]
-    - `limits`: limits of :func:`taper_limits`.
     - `interval`: interval from which batteries are moved, after :func:`apply_limits`.
     """
     found = dict(discharge_margin)

@@ -321,7 +321,6 @@ class _LoadCurveKey:
     """Cache key of a load curve.
 
     - `site`, `identity`: the site, compared by its identity; the cache keeps it alive.
-    - `air`: rounded variables of the weather.
     - `setpoints`: heat sold and set points, by variable and machine.
     """
 

@@ -37,7 +37,6 @@ MIN_TANK_CHANGE_SHARE: Final = 0.05
 class LoadShedding:
     """Jobs ordered for a quarter-hour, whose power can be reduced.
 
-    - `queue`: jobs at its start.
     - `caps`: cap of each job as ordered, 0 for jobs that wait. [1]
     """
 

@@ -93,7 +93,6 @@ def curtail_export(
     give as much as planned, or more if it can be used or exported; otherwise all are cut by the
     same share.
 
-    - `interval`: one interval of a schedule.
     - `discharge`: planned discharge by battery. [MW]
     - `room`: remaining export; negative if running jobs draw less than planned. [MW]
     """

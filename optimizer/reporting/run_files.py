@@ -65,7 +65,6 @@ def _netcdf_attribute(value: object) -> object:
 class DetailRequest:
     """Detail to be stored of a run.
 
-    - `level`: ``rack`` or ``chip``.
     - `step`: length of a step. [timedelta64]
     - `time`: part of the run; all of it by default.
     - `seed`: seed of the distribution of work over racks and chips.
@@ -87,9 +86,7 @@ def write_detail(
 ) -> xr.Dataset:
     """Simulate a site from its settled state, and write the racks or chips behind the run.
 
-    - `operation`: as for :func:`twin.simulate`.
     - `folder`: Zarr store for :func:`telemetry.open_view`; an incomplete one is continued.
-    - `on_progress`: called with the steps written and their total.
 
     Returns
     -------
