@@ -9,7 +9,7 @@ import xarray as xr
 
 from optimizer.fallback.ladder import ScheduleSource
 from optimizer.planner.planner import decide
-from optimizer.realtime.job_priority import must_run
+from optimizer.realtime.dispatch import must_run
 from optimizer.service.decision_engine import DecisionEngine, LoadShedError
 from tests import moments, small_days
 from twin import time_axes, variables

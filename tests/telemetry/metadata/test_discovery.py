@@ -192,12 +192,16 @@ def discover(*words, site="small", url="mqtt://127.0.0.1:1", seconds="0"):
     ("words", "site", "expected"),
     [
         ((), "#", "a name in a topic is not empty"),
-        (("--json", "-"), "small", "name a file for it with --out"),  # two things in one stream
+        (
+            ("--json", "-"),
+            "small",
+            "name a file for the draft with --out",
+        ),  # two things in one stream
         ((), "+", "a name in a topic is not empty"),
         ((), "a/b", "a name in a topic is not empty"),
         (("--against", "nowhere"), "small", "nowhere"),
-        (("--out", "/nodir/x.toml"), "small", "/nodir is none"),
-        (("--out", "/"), "small", "name a new file"),
+        (("--out", "/nodir/x.toml"), "small", "which /nodir is not"),
+        (("--out", "/"), "small", "a new file"),
     ],
 )
 def test_what_cannot_come_to_good_is_said_before_anybody_listens(words, site, expected):
