@@ -186,7 +186,10 @@ def test_a_site_whose_carbon_is_not_known_is_told_beside_those_that_pay(
             f"{carbon}{sites.series_file('prices')}",
         )
     )
-    words = "carbon counts at small, and not at rhine, where none is known: work moves there for that reason"
+    words = (
+        "carbon counts at small, and not at rhine, where none is known: "
+        "work moves there for that reason"
+    )
     assert (words in " ".join(result.output.split())) is is_told
 
 
