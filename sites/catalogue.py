@@ -84,23 +84,7 @@ def series_file(name: str) -> Path:
 
 
 def find_site_file(site: str | Path) -> Path:
-    """Return the file of a site.
-
-    Parameters
-    ----------
-    site
-        Name of a declared site, or a path that ends in ``.toml``.
-
-    Returns
-    -------
-    pathlib.Path
-        The file, which may not exist if a path was given.
-
-    Raises
-    ------
-    SiteError
-        If no declared site has the name.
-    """
+    """Return the file of a site."""
     if str(site).endswith(".toml"):
         return Path(site)
     known = {name: home for purpose, home in SITE_DIRS.items() for name in site_names(purpose)}
@@ -114,23 +98,7 @@ def find_site_file(site: str | Path) -> Path:
 
 
 def read_toml(path: Path) -> TomlTable:
-    """Return the table that a TOML file holds.
-
-    Parameters
-    ----------
-    path
-        The file.
-
-    Returns
-    -------
-    dict
-        Its content, unchecked.
-
-    Raises
-    ------
-    SiteError
-        If the file cannot be read, is too large or too deep, or is no TOML; with the line.
-    """
+    """Return the table that a TOML file holds."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -173,23 +141,7 @@ def machine_families() -> tuple[str, ...]:
 def apply_standards(
     table: TomlTable, family: str, *, location: str
 ) -> tuple[TomlTable, list[ValidationIssue]]:
-    """Fill in the parameters of the standard machines that a table and its inner tables name.
-
-    Parameters
-    ----------
-    table
-        A table of a site file. ``standard = "name"`` asks for a standard machine; what else the
-        table says itself wins over it.
-    family
-        Family whose standards are meant, unless the table has a ``kind``.
-    location
-        Where the table stands, for the faults.
-
-    Returns
-    -------
-    tuple
-        The table without ``standard``, and the faults found.
-    """
+    """Fill in the parameters of the standard machines that a table and its inner tables name."""
     family = str(table.get("kind", family))
     own = {key: value for key, value in table.items() if key != "standard"}
     issues: list[ValidationIssue] = []

@@ -50,18 +50,7 @@ MAX_HALL_TO_CONNECTION: Final = 10.0
 
 
 def site_issues(site: Site) -> list[ValidationIssue]:
-    """Return the faults of a site as a whole.
-
-    Parameters
-    ----------
-    site
-        A site of sound machines.
-
-    Returns
-    -------
-    list of ValidationIssue
-        Empty if the site can be; the sizes are judged only where every carrier has its supplier.
-    """
+    """Return the faults of a site as a whole."""
     issues = [*_connection(site), *_suppliers(site), *_halls(site), *_work(site)]
     issues += [*_floors(site), *network_issues(site), *tariff_issues(site)]
     issues += reserve_product_issues(site)
@@ -266,13 +255,7 @@ def _too_hot(site: Site, hall: ITHall, key: str, reached: float) -> Iterator[Val
 
 
 def contract_issues(site: Site) -> Iterator[ValidationIssue]:
-    """Yield contracts that cannot stand side by side, or ask for more than the connection has.
-
-    Parameters
-    ----------
-    site
-        The site.
-    """
+    """Yield contracts that cannot stand side by side, or ask for more than the connection has."""
     if not site.machines_of(GridConnection):  # told elsewhere
         return
     for kind in (DayAheadPosition, HourlyMatching):
@@ -320,13 +303,7 @@ def _calls(site: Site, contract: LoadTargetContract) -> Iterator[ValidationIssue
 
 
 def tariff_issues(site: Site) -> Iterator[ValidationIssue]:
-    """Yield what is wrong with the tariffs of a site as a whole.
-
-    Parameters
-    ----------
-    site
-        The site.
-    """
+    """Yield what is wrong with the tariffs of a site as a whole."""
     yield from tariff_date_issues(site.tariffs)
     for grid in site.machines_of(GridConnection):
         for key in ("import_fee", "peak_price"):
@@ -339,13 +316,7 @@ def tariff_issues(site: Site) -> Iterator[ValidationIssue]:
 
 
 def tariff_date_issues(tariffs: Mapping[str, Tariff]) -> Iterator[ValidationIssue]:
-    """Yield tariffs that do not follow one another.
-
-    Parameters
-    ----------
-    tariffs
-        Name -> tariff of one site.
-    """
+    """Yield tariffs that do not follow one another."""
     in_order = sorted(tariffs.values(), key=lambda tariff: tariff.valid_from)
     for before, after in pairwise(in_order):
         if (before.valid_to or date.max) > after.valid_from:
@@ -377,13 +348,7 @@ def _charges_months(tariff: Tariff) -> bool:
 
 
 def reserve_product_issues(site: Site) -> Iterator[ValidationIssue]:
-    """Yield products that nobody may hold, and work that would be late for having held one.
-
-    Parameters
-    ----------
-    site
-        A site of sound machines.
-    """
+    """Yield products that nobody may hold, and work that would be late for having held one."""
     for name, product in site.reserves.items():
         place = f"reserves.{name}"
         kinds = [kind for kind in site.work.values() if may_pause(product, kind)]
@@ -414,13 +379,7 @@ WINDING_VOLTAGE_RATIO: Final = (0.75, 1.35)
 
 
 def network_issues(site: Site) -> Iterator[ValidationIssue]:
-    """Yield what of a network fits neither the machines of its site nor itself.
-
-    Parameters
-    ----------
-    site
-        A site of sound machines; without a network it has no faults here.
-    """
+    """Yield what of a network fits neither the machines of its site nor itself."""
     if site.network is None:
         return
     yield from _feeds(site, site.network)
@@ -530,21 +489,7 @@ SECONDS_PER_HOUR: Final = 3600.0
 
 
 def backup_issues(site: Site) -> Iterator[ValidationIssue]:
-    """Yield gensets that start too late or carry too little, and stores that hold too little.
-
-    Parameters
-    ----------
-    site
-        A site where every carrier has its supplier; without gensets it promises nothing.
-
-    Yields
-    ------
-    ValidationIssue
-        The charge that must never be traded is the critical power over the time of failed starts,
-        start, transfer and blocks. It is held by the UPS, for its autonomy, and by what batteries
-        keep below their reserve, as far as their power gives it in that time. All banks of sets
-        carry the load together.
-    """
+    """Yield gensets that start too late or carry too little, and stores that hold too little."""
     full, least = (
         design_loads(site, busy_share=1.0),
         design_loads(site, busy_share=site.service.racks / site.racks),

@@ -70,27 +70,7 @@ def _site_of_file(path: Path) -> Site:
 
 
 def build_site(table: TomlTable, name: str, *, source: str) -> Site:
-    """Return a site from the table that its file holds.
-
-    Parameters
-    ----------
-    table
-        Content of the file.
-    name
-        Name of the site.
-    source
-        What messages call the file.
-
-    Returns
-    -------
-    Site
-        Validated and frozen.
-
-    Raises
-    ------
-    SiteError
-        If the table has faults; all of them.
-    """
+    """Return a site from the table that its file holds."""
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             return _build(table, name, source=source)
@@ -181,22 +161,7 @@ MAX_ABSOLUTE_VALUE: Final = 1e12
 def named_tables(
     table: TomlTable, group: str, issues: list[ValidationIssue]
 ) -> dict[str, TomlTable]:
-    """Return the inner tables of a group, and note what is none.
-
-    Parameters
-    ----------
-    table
-        Content of a file.
-    group
-        Such as ``equipment``.
-    issues
-        Where faults are noted.
-
-    Returns
-    -------
-    dict
-        Name -> table.
-    """
+    """Return the inner tables of a group, and note what is none."""
     inner = table.get(group, {})
     if not isinstance(inner, dict):
         remedy = f"write one table [{group}.<name>] for each"
@@ -224,19 +189,7 @@ def named_tables(
 def with_name(
     values: object, name: str, issues: list[ValidationIssue], *, location: str = ""
 ) -> TomlTable:
-    """Return a table with its name, and note a fault if it names itself.
-
-    Parameters
-    ----------
-    values
-        The table; what is none counts as an empty one.
-    name
-        Its name.
-    issues
-        Where the fault is noted.
-    location
-        Where the table stands; empty for a whole file.
-    """
+    """Return a table with its name, and note a fault if it names itself."""
     table: TomlTable = values if isinstance(values, dict) else {}
     if "name" in table:
         owner = "table" if location else "file"
@@ -254,15 +207,7 @@ def with_name(
 def out_of_range_issues(
     value: object, location: str = "", key: str = ""
 ) -> Iterator[ValidationIssue]:
-    """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900.
-
-    Parameters
-    ----------
-    value
-        A table, or what stands in one.
-    location, key
-        Where it stands.
-    """
+    """Yield a fault for each key with a number that no site can have; TOML knows inf and 10^900."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from out_of_range_issues(inner, f"{location}.{key}".strip("."), name)
@@ -277,13 +222,7 @@ def out_of_range_issues(
 
 
 def without_out_of_range(value: object) -> object:
-    """Return a value without absurd numbers, so that the other faults can be told too.
-
-    Parameters
-    ----------
-    value
-        A table, or what stands in one.
-    """
+    """Return a value without absurd numbers, so that the other faults can be told too."""
     if isinstance(value, dict):
         return {name: without_out_of_range(inner) for name, inner in value.items()}
     if isinstance(value, list):

@@ -122,27 +122,7 @@ def issues_from_pydantic(
     location: str = "",
     unfilled: Collection[str] = (),
 ) -> list[ValidationIssue]:
-    """Return the faults of a table, each with its place in the file, its value and its remedy.
-
-    Parameters
-    ----------
-    error
-        What pydantic found.
-    model
-        The model the table was read as.
-    table
-        The table as it stands in the file.
-    location
-        Name of the table, such as ``equipment.ups_1``; empty for the file's own keys.
-    unfilled
-        Names of tables whose standard nobody knows: what they miss follows from that, and is not
-        told.
-
-    Returns
-    -------
-    list of ValidationIssue
-        In the order of the model's fields.
-    """
+    """Return the faults of a table, each with its place in the file, its value and its remedy."""
     found = [(item["type"], _fault(item, model, table, location)) for item in error.errors()]
     return [
         f

@@ -28,15 +28,7 @@ _JOBS_AN_HOUR: Final = 4.0
 
 
 def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
-    """Write the series.
-
-    Parameters
-    ----------
-    folder
-        Where to; the files there are replaced.
-    seed
-        Of all random numbers.
-    """
+    """Write the series."""
     rng = np.random.default_rng(seed)
     weather = make_weather(rng)
     _write_weather(folder / "synthetic_weather.json", weather)
@@ -49,16 +41,6 @@ def write_series(folder: Path = DATA_DIR, *, seed: int = SEED) -> None:
 
 def make_weather(rng: np.random.Generator) -> pd.DataFrame:
     """Return hourly weather of a June in Frankfurt, under the names that Open-Meteo uses.
-
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
-
-    Returns
-    -------
-    pandas.DataFrame
-        On UTC hours: degC, %, km/h, %, W/m2 and hPa.
 
     Notes
     -----
@@ -92,13 +74,6 @@ def make_weather(rng: np.random.Generator) -> pd.DataFrame:
 def make_prices(rng: np.random.Generator, weather: pd.DataFrame) -> pd.DataFrame:
     """Return hourly prices and carbon intensities that follow sun, wind and people.
 
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
-    weather
-        As :func:`make_weather` gives.
-
     Returns
     -------
     pandas.DataFrame
@@ -123,11 +98,6 @@ def make_prices(rng: np.random.Generator, weather: pd.DataFrame) -> pd.DataFrame
 
 def make_jobs(rng: np.random.Generator) -> pd.DataFrame:
     """Return jobs: many short ones of a rack, few long ones of many.
-
-    Parameters
-    ----------
-    rng
-        Source of random numbers.
 
     Returns
     -------

@@ -100,17 +100,6 @@ class SkippedCase:
 
 
 def evaluate_case(case: ValidationCase) -> ValidationResult:
-    """Return a case with our values, computed now.
-
-    Parameters
-    ----------
-    case
-        The case.
-
-    Returns
-    -------
-    ValidationResult
-        Both values, point by point.
-    """
+    """Return a case with our values, computed now."""
     found = np.atleast_1d(np.asarray(case.compute(), dtype=np.float64))
     return ValidationResult(case=case, computed=found)

@@ -85,20 +85,7 @@ the savings published of Frontier."""
 def validation_page(
     outcomes: Sequence[ValidationResult], skipped: Sequence[SkippedCase] = ()
 ) -> str:
-    """Return the page as Markdown.
-
-    Parameters
-    ----------
-    outcomes
-        The cases with our values.
-    skipped
-        Those that could not be computed; the page says so.
-
-    Returns
-    -------
-    str
-        A table of all cases, and a table of points for each.
-    """
+    """Return the page as Markdown."""
     points = sum(len(outcome.case.points) for outcome in outcomes)
     parts = [
         "# Is the twin true?",

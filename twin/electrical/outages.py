@@ -50,20 +50,7 @@ class Breach:
 
 
 def breaches(network: MediumVoltageNetwork, flow: xr.Dataset) -> tuple[Breach, ...]:
-    """Return every node and branch that leaves its limits, the worst value of each.
-
-    Parameters
-    ----------
-    network
-        The network with its voltage band; no branch may carry more than its rating.
-    flow
-        A load flow, as :func:`twin.simulation.load_flow.network_load_flow` gives it.
-
-    Returns
-    -------
-    tuple of Breach
-        Nodes, then branches, in the order of the network; empty if all is well.
-    """
+    """Return every node and branch that leaves its limits, the worst value of each."""
     found = [
         *_beyond(flow["node_voltage"], network.voltage_low, sign=-1.0),
         *_beyond(flow["node_voltage"], network.voltage_high, sign=1.0),
@@ -92,13 +79,6 @@ def _beyond(values: xr.DataArray, limit: float, *, sign: float) -> Iterator[Brea
 def outages(site: Site, result: xr.Dataset) -> xr.Dataset:
     """Return what the network would carry with any one unit out: N-1.
 
-    Parameters
-    ----------
-    site
-        The site; without a declared network it gets that of :func:`.network.radial`.
-    result
-        A run, as :func:`twin.simulation.simulate.simulate` gives it.
-
     Returns
     -------
     xarray.Dataset
@@ -107,11 +87,6 @@ def outages(site: Site, result: xr.Dataset) -> xr.Dataset:
         [1]; ``unserved_power(outage)``, the most that stands without supply [MW]; and
         ``is_solved(outage)``, false where in some interval no voltages carry the loads, and the
         values are of the others.
-
-    Raises
-    ------
-    NetworkError
-        If a machine stands nowhere, or the whole network cannot carry the loads.
 
     Notes
     -----
@@ -158,20 +133,7 @@ def _loss(study: LoadFlowStudy, name: str) -> _Loss:
 
 
 def overloads(network: MediumVoltageNetwork, found: xr.Dataset) -> tuple[str, ...]:
-    """Return in words which outage overloads what, by how much, the worst first.
-
-    Parameters
-    ----------
-    network
-        The network.
-    found
-        Outages, as :func:`outages` gives them.
-
-    Returns
-    -------
-    tuple of str
-        One line a finding; empty if any one unit may be out.
-    """
+    """Return in words which outage overloads what, by how much, the worst first."""
     ranked: list[tuple[int, float, str]] = []
     for name in found["outage"].to_numpy():
         one = found.sel(outage=name)

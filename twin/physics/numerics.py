@@ -159,13 +159,7 @@ def _secant(
 
 
 def _weight(found: FloatArray, moved: FloatArray) -> FloatArray:
-    """Return the weight of the end that stays once more, by how much of the other's value is left.
-
-    Parameters
-    ----------
-    found, moved
-        Value at the trial, and at the end of like sign that it takes the place of.
-    """
+    """Return the weight of the end that stays once more, by how much of the other's value is left."""
     gone = 1.0 - found / np.where(moved == 0.0, 1.0, moved)
     return np.where(gone > 0.0, gone, 0.5)
 
