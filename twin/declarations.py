@@ -1,4 +1,4 @@
-"""Declarations of a site beside its equipment: set points, resilience, fleet routes, work, weights."""
+"""Declarations of a site beside its equipment: set points, resilience, routes, work and weights."""
 
 from typing import Annotated, Final, Literal, Self
 

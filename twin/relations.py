@@ -275,7 +275,7 @@ class FlexibleLoad:
 
 
 type ObligationQuantity = Literal["net_import", "import", "carbon", "water"]
-"""Summed quantity: energy at the connection, net or import [MWh]; carbon of import [kg]; water [m3]."""
+"""Summed quantity: net import or import [MWh], carbon of import [kg], or water [m3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,8 +417,7 @@ OBLIGATION_UNITS: Final = {"net_import": "MWh", "import": "MWh", "carbon": "kg",
 """Unit of each sum."""
 
 HARD_OBLIGATION_PENALTY: Final = {"net_import": 3e4, "import": 3e4, "carbon": 100.0, "water": 3e4}
-"""Penalty of a hard obligation: above that of all other soft limits, but finite so that plans exist.
-[EUR per unit]"""
+"""Penalty of a hard obligation, above those of all other soft limits. [EUR per unit]"""
 
 NO_PEAK: Final = -1
 """Index of no peak. [1]"""

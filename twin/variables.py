@@ -416,7 +416,7 @@ NUMERIC_KINDS: Final = "biuf"
 
 
 def machine_values(data: xr.Dataset, name: str, owner: str) -> FloatArray:
-    """Return the values of one machine in a variable with labels, on its other axes, in its unit."""
+    """Return the values of one machine in a variable with labels, on its other axes."""
     axis, position = _label_position(data, name, owner)
     return np.asarray(data.variables[name].to_numpy().take(position, axis), dtype=np.float64)
 

@@ -105,7 +105,7 @@ class Weather:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
-        """Return the weather of air temperature [degC], relative humidity [1] and pressure [kPa]."""
+        """Return the weather of air temperature [degC], humidity [1] and pressure [kPa]."""
         temperature, pressure = arrays["air_temperature"], arrays["air_pressure"]
         humidity = np.clip(arrays["relative_humidity"], 0.0, 1.0)
         return cls(

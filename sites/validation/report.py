@@ -1,7 +1,4 @@
-"""The page of the cases: expected, ours, error, tolerance and source.
-
-All cases that the twin is held to, in the order of the page.
-"""
+"""All validation cases in their order, and the page that reports them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -13,7 +10,7 @@ from sites.validation.cases import SkippedCase, ValidationCase, ValidationResult
 
 
 def validation_cases() -> Iterator[ValidationCase]:
-    """Yield all cases: those of the founding requirements by their number, then what was added."""
+    """Yield all cases: first those of the founding requirements by number, then later ones."""
     found = [
         *components.correlation_cases(),
         *plants.plant_cases(),
@@ -27,12 +24,12 @@ def validation_cases() -> Iterator[ValidationCase]:
 
 
 def skipped_cases() -> list[SkippedCase]:
-    """Return the cases that :func:`cases` leaves out, as what they need is not installed."""
+    """Return the cases that :func:`validation_cases` omits because a library is missing."""
     return [*reference_programs.skipped_load_flow_cases()]
 
 
 def validation_results() -> list[ValidationResult]:
-    """Return all cases with our values, computed now; it takes some seconds."""
+    """Return the results of all cases, computed now; takes some seconds."""
     return [evaluate_case(case) for case in validation_cases()]
 
 
@@ -40,13 +37,13 @@ VALIDATION_NOTICE: Final = (
     "<!-- Written by `gigatwin validate --markdown docs/validation.md`; change the cases. -->"
 )
 MAX_LISTED_POINTS: Final = 12
-"""Points of a case that are listed; of longer ones the worst. [1]"""
+"""Maximum listed points of a case; longer cases list the worst ones. [1]"""
 
 SIGNIFICANT_DIGITS: Final = 6
 """Significant digits of values. [1]"""
 
 NEGLIGIBLE_ERROR_SHARE: Final = 1e-3
-"""Share of the tolerance below which an error is told as a bound. [1]"""
+"""Share of the tolerance below which an error is shown as a bound. [1]"""
 
 _HEAD: Final = """\
 Each case lays numbers that somebody else published, measured or computed beside those of the twin.
@@ -102,14 +99,14 @@ def validation_page(
 
 
 def describe_passed(outcomes: Sequence[ValidationResult], skipped: Sequence[SkippedCase]) -> str:
-    """Return how many of all cases pass, and how many could not be computed."""
+    """Return how many cases pass and how many were skipped."""
     passed = sum(outcome.passes for outcome in outcomes)
-    told = f"{passed} of {len(outcomes) + len(skipped)} cases pass"
-    return f"{told}, {len(skipped)} skipped" if skipped else told
+    passed_text = f"{passed} of {len(outcomes) + len(skipped)} cases pass"
+    return f"{passed_text}, {len(skipped)} skipped" if skipped else passed_text
 
 
 def format_error(outcome: ValidationResult, error: float) -> str:
-    """Return an error as a person reads it: a share in per cent, or in the unit of the case."""
+    """Return an error for display: a share in per cent, or in the unit of the case."""
     case = outcome.case
     if abs(error) < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
         return f"< {_amount(outcome, NEGLIGIBLE_ERROR_SHARE * case.tolerance)}"
@@ -117,7 +114,7 @@ def format_error(outcome: ValidationResult, error: float) -> str:
 
 
 def format_tolerance(outcome: ValidationResult) -> str:
-    """Return the tolerance as a person reads it."""
+    """Return the tolerance for display."""
     return _amount(outcome, outcome.case.tolerance)
 
 
@@ -158,11 +155,10 @@ def _section(outcome: ValidationResult) -> Iterator[str]:
     shown = np.arange(len(errors))
     if len(errors) > MAX_LISTED_POINTS:
         shown = np.argsort(-np.abs(errors), kind="stable")[:3]
-        told = f"{len(errors)} points; the worst three:"
         if outcome.max_error < NEGLIGIBLE_ERROR_SHARE * case.tolerance:
             yield f"All {len(errors)} points differ by {format_error(outcome, outcome.max_error)}."
             return
-        yield told
+        yield f"{len(errors)} points; the worst three:"
     unit = "" if case.unit == "1" else f" [{case.unit}]"
     rows = [f"| | expected{unit} | ours{unit} | error |", "|---|---|---|---|"]
     for i in shown:

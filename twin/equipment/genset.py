@@ -104,12 +104,6 @@ class Genset(Equipment):
         return _DAYS_PER_YEAR / self.test_every * self.test_time
 
     @property
-    def test_fuel(self) -> float:
-        """Fuel that the tests of a year burn. [m3]"""
-        burnt = self.fuel(np.array([self.test_load * self.rating]))[0] * self.count
-        return float(burnt) * self.test_hours / self.heating_value
-
-    @property
     def bridge_time(self) -> float:
         """Time without supply: failed attempts, start and transfer. [s]"""
         return self.failed_starts * self.attempt_time + self.start_time + self.transfer_time
@@ -153,12 +147,6 @@ class Genset(Equipment):
         points = tuple(zip(self.load_points, self.efficiency_points, strict=True))
         loss = electrical_equipment.loss_from_efficiency(share, points)
         return np.asarray(units * self.rating * (share + loss))
-
-    def fuel_autonomy(self, output: FloatArray) -> FloatArray:
-        """Return the time until the fuel of the site is burnt, infinite without output. [h]"""
-        burnt = self.fuel(output)
-        held = self.fuel_volume * self.heating_value
-        return np.asarray(np.where(burnt > 0.0, held / np.maximum(burnt, 1e-300), np.inf))
 
     def supply(self, requested_power: FloatArray, load: FloatArray) -> ConversionFlows:
         """Return the flows of the gensets for a requested power [MW], at most the load of the bus

@@ -12,7 +12,6 @@ from pydantic import model_validator
 
 from twin.equipment.machine import Equipment, check_efficiency_points
 from twin.physics import FloatArray, electrical_equipment, heat_exchangers
-from twin.physics.load_swings import SmoothingModel
 from twin.relations import FlexibleLoad, Relation
 from twin.units import Declaration, ParameterDescription, Quantity
 
@@ -218,20 +217,6 @@ class ITHall(Equipment):
             return None
         board = self.chip_share * self.chip_power_least / self.chip_power + 1.0 - self.chip_share
         return self.rack_power * board
-
-    def smoothing_model(self, racks: float = 1.0) -> SmoothingModel:
-        """Return floor, ramps, hysteresis and store of some racks together. [1]"""
-        smoothing = self.smoothing
-        up, down = smoothing.ramp_limits
-        return SmoothingModel(
-            idle_power=racks * self.rack_idle_power,
-            full_power=racks * self.rack_power,
-            power_floor=racks * self.rack_power * smoothing.floor,
-            ramp_up=racks * up,
-            ramp_down=racks * down,
-            hysteresis=smoothing.hysteresis,
-            storage_energy=racks * smoothing.storage,
-        )
 
     @property
     def full_power(self) -> float:

@@ -111,12 +111,3 @@ def test_least_cap_of_a_rack_by_hand():
     made = hall(chip_power="700 W", chip_power_least="200 W")
     assert made.min_capped_power == pytest.approx(0.1 * (0.75 * 2 / 7 + 0.25))
     assert hall().min_capped_power is None
-
-
-def test_smoother_of_all_racks():
-    made = hall(smoothing={"floor": 0.5, "ramp_up": "10 kW/s", "storage": "5 kJ"}).smoothing_model(
-        10
-    )
-    assert (made.floor, made.ramp_up, made.storage) == pytest.approx((0.5, 0.1, 0.05))
-    assert made.ramp_down == float("inf")
-    assert made.lag == pytest.approx(0.05 / 0.8)

@@ -62,11 +62,6 @@ def test_sets_give_no_more_than_is_asked_drawn_or_rated():
     assert found.details["genset_units_on"] == pytest.approx([2.0, 1.0, 5.0, 0.0])
 
 
-def test_fuel_of_the_site_lasts():
-    # 10 m3 hold 100 MWh; 2 MW burn 5 MW
-    assert bank().fuel_autonomy(np.array([2.0, 0.0])) == pytest.approx([20.0, np.inf])
-
-
 def test_what_must_be_bridged():
     # two failed attempts of 15 s, 10 s and 2 s are 42 s: 3.6 MW x 42 / 3600 = 0.042 MWh
     assert bank().bridge_time == pytest.approx(42.0)
@@ -84,12 +79,6 @@ def test_load_comes_in_blocks():
     # four sets of 2 MW take 4 MW at once and the rest 5 s later; of 8.1 MW nothing is sure
     taken = bank().load_pickup_time(np.array([0.0, 4.0, 4.1, 8.0, 8.1]))
     assert taken == pytest.approx([42.0, 42.0, 47.0, 47.0, np.inf])
-
-
-def test_tests_of_a_year():
-    # 365 / 30 = 12.167 h, in which five sets at 1 MW burn 2.778 MW each: 169 MWh, 16.9 m3
-    assert bank().test_hours == pytest.approx(12.1667, abs=1e-3)
-    assert bank().test_fuel == pytest.approx(12.16667 * 5 / 0.36 / 10.0, rel=1e-6)
 
 
 @pytest.mark.parametrize(
