@@ -46,37 +46,36 @@ NEGLIGIBLE_ERROR_SHARE: Final = 1e-3
 """Share of the tolerance below which an error is shown as a bound. [1]"""
 
 _HEAD: Final = """\
-Each case lays numbers that somebody else published, measured or computed beside those of the twin.
-Nothing here was fitted to its case, unless the source says so: the cold plate, the double
-conversion and the power supplies are declared by the published points themselves, so that their
-cases tell only that the curves between the points are drawn right. One condition was added after a
-look: Frontier's PUE is worked out with its warm pumps at rating, since with a flow that follows the
-load it came out at 1.020.
+Each case compares published, measured or independently computed values with those of the twin. No
+parameter was fitted to its case unless the source says so. The cold plate, the double conversion
+and the power supplies are declared by the published points themselves; their cases only verify the
+interpolation between the points. One condition was added after a first result: Frontier's PUE is
+computed with its warm pumps at rating, because a flow proportional to the load gave 1.020.
 
-An error is a share of the expected value, or stands in the unit of the case. A case passes if every
-one of its points lies within the tolerance."""
+An error is a share of the expected value, or in the unit of the case. A case passes if every point
+is within the tolerance."""
 
 _ELSEWHERE: Final = """\
-## What is held to elsewhere
+## Comparisons in the tests
 
-Too long for this page, and part of every run of the tests:
+These are too long for this page and run with the tests:
 
-| what | beside | where |
+| subject | reference | test |
 |---|---|---|
-| a chiller-tower plant, all 744 hours of a July | EnergyPlus, run anew | \
+| a chiller-tower plant, all 744 hours of a July | EnergyPlus, run again | \
 `tests/twin/equipment/test_energyplus.py` |
-| load flows of random networks | pandapower, run anew | `tests/twin/physics/test_powerflow.py` |
+| load flows of random networks | pandapower, run again | `tests/twin/physics/test_powerflow.py` |
 | humid air and liquids | psychrolib, CoolProp | `tests/twin/physics` |
 | energy at every machine, on random sites, loads and weathers | first law, 1e-6 | \
 `tests/twin/test_closure.py` |
 | time to limit after any single failure | full simulation | `tests/twin/failures` |
-| parameters learned from telemetry, and bounds of states | the hidden truth | \
+| parameters learned from telemetry, and bounds of states | the simulated plant's parameters | \
 `tests/twin/test_calibrate.py`, `tests/twin/test_estimate.py` |
-| plans | the twin, without the optimiser's help | `tests/optimizer/test_verify.py` |
+| plans | the twin, independent of the optimiser | `tests/optimizer/test_verify.py` |
 | set points of the water | laws, limits of random sites | `tests/twin/test_setpoints.py` |
 
-`gigatwin setpoints frontier --weather FILE` shows what better set points save over a year, beside
-the savings published of Frontier."""
+`gigatwin setpoints frontier --weather FILE` compares the yearly savings by better set points with
+those published for Frontier."""
 
 
 def validation_page(
@@ -85,13 +84,13 @@ def validation_page(
     """Return the page as Markdown."""
     points = sum(len(outcome.case.points) for outcome in outcomes)
     parts = [
-        "# Is the twin true?",
+        "# Validation of the twin",
         VALIDATION_NOTICE,
         f"{describe_passed(outcomes, skipped)}, {points} points in all.",
         *(f"Not computed: {case.title}, {case.reason}." for case in skipped),
         _HEAD,
         "\n".join([*_summary(outcomes), *map(_skipped_row, skipped)]),
-        "Numbers are those of the founding requirements; cases without one were added.",
+        "Numbers are those of the founding requirements; later cases have none.",
         *(text for outcome in outcomes for text in _section(outcome)),
         _ELSEWHERE,
     ]

@@ -6,23 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twin.physics.load_swings import (
-    LoadSwing,
     SmoothingModel,
     smooth_load,
 )
 
-BANDS = np.array([0.1, 0.5, 1.0, 3.0, 10.0, 20.0])
 STEP = 1e-3
 
 
 def smoother(**changed):
-    return SmoothingModel(**{"idle": 0.02, "full": 0.12} | changed)
-
-
-def square(swing, *, cycles, step=STEP):
-    count = round(swing.period / step)
-    high = np.arange(count) < round(swing.duty * count)
-    return np.tile(np.where(high, swing.high, swing.low), cycles)
+    return SmoothingModel(**{"idle_power": 0.02, "full_power": 0.12} | changed)
 
 
 def test_without_anything_nothing_changes():
@@ -34,14 +26,14 @@ def test_without_anything_nothing_changes():
 
 def test_a_floor_burns_what_lies_under_it():
     # by hand: work at 0.05 MW under a floor of 0.08 burns 0.03 MW for 2 s, and is idle then
-    found = smooth_load(np.array([0.05, 0.05, 0.02]), smoother(floor=0.08), step=1.0)
+    found = smooth_load(np.array([0.05, 0.05, 0.02]), smoother(power_floor=0.08), step=1.0)
     assert found.accelerator_power.tolist() == [0.08, 0.08, 0.02]
     assert found.excess_energy == pytest.approx(0.06)
 
 
 def test_hysteresis_holds_the_floor_for_its_time():
     load = np.array([0.12, 0.02, 0.02, 0.02])
-    found = smooth_load(load, smoother(floor=0.08, hysteresis=0.2), step=0.1)
+    found = smooth_load(load, smoother(power_floor=0.08, hysteresis=0.2), step=0.1)
     assert found.accelerator_power.tolist() == [0.12, 0.08, 0.08, 0.02]
 
 
@@ -80,7 +72,11 @@ def test_energy_is_conserved_and_the_store_keeps_its_window(
 ):
     load = np.array(loads)
     what = smoother(
-        floor=floor, ramp_up=ramp, ramp_down=2 * ramp, hysteresis=hysteresis, storage=storage
+        power_floor=floor,
+        ramp_up=ramp,
+        ramp_down=2 * ramp,
+        hysteresis=hysteresis,
+        storage_energy=storage,
     )
     found = smooth_load(load, what, step=step)
     asked, drawn, taken = (
@@ -94,13 +90,6 @@ def test_energy_is_conserved_and_the_store_keeps_its_window(
     assert found.deferred_energy >= 0.0
 
 
-SWINGS = st.builds(
-    LoadSwing,
-    period=st.sampled_from([0.2, 0.5, 1.0, 2.0]),
-    duty=st.sampled_from([0.25, 0.5, 0.75]),
-    low=st.sampled_from([0.02, 0.04, 0.07]),
-    high=st.just(0.11),
-)
 SMOOTHERS = st.builds(
     smoother,
     floor=st.floats(0.0, 0.1),
