@@ -217,8 +217,6 @@ SITE_VARIABLES: Final[dict[str, VariableDefinition]] = {
         "MW", "power of a hall's accelerators, as they report it"
     ),
     "accelerator_utilisation": VariableDefinition("1", "mean utilisation of a hall's accelerators"),
-    "cpu_share": VariableDefinition("1", "load of a chassis' CPUs, 0 idle to 1 full"),
-    "gpu_share": VariableDefinition("1", "load of a chassis' accelerators, 0 idle to 1 full"),
     "racks_heard": VariableDefinition("1", "share of a hall's racks whose accelerators report"),
     "hall_power": VariableDefinition("MW", "power of the racks of a hall, at their inlets"),
     "hall_power_cap": VariableDefinition("MW", "maximum power of a hall"),

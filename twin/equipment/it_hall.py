@@ -4,7 +4,6 @@ smoothing.
 A chassis holds nodes behind converters, and rectifiers that share the load.
 """
 
-import math
 from typing import Annotated, ClassVar, Final, Self
 
 import numpy as np
@@ -108,12 +107,6 @@ class PowerSmoothingSettings(Declaration):
     storage: Annotated[
         float, Quantity("MJ", "energy storage of a rack's power shelves", at_least=0)
     ] = 0.0
-
-    @property
-    def ramp_limits(self) -> tuple[float, float]:
-        """Fastest rise and fall; infinite if not declared. [MW s-1]"""
-        up, down = self.ramp_up, self.ramp_down
-        return math.inf if up is None else up, math.inf if down is None else down
 
 
 class ITHall(Equipment):

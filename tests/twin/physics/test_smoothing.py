@@ -88,13 +88,3 @@ def test_energy_is_conserved_and_the_store_keeps_its_window(
     assert found.level.max() <= storage + 1e-12
     assert found.excess_energy >= 0.0
     assert found.deferred_energy >= 0.0
-
-
-SMOOTHERS = st.builds(
-    smoother,
-    floor=st.floats(0.0, 0.1),
-    ramp_up=st.floats(0.2, 20.0),
-    ramp_down=st.floats(0.2, 20.0),
-    hysteresis=st.sampled_from([0.0, 0.05, 0.1, 5.0]),
-    storage=st.floats(0.0, 0.02),
-)
