@@ -198,12 +198,13 @@ def _issue(
             expected="values that agree",
             remedy=remedy + _values(remedy, item["input"]),
         )
+    is_rule = remedy.startswith(("must ", "should "))
     return ValidationIssue(
         code=_value_code(item),
         location=where,
         found=toml_text(item["input"]),
-        expected="a valid value",
-        remedy=remedy,
+        expected=remedy if is_rule else "a valid value",
+        remedy="correct the value" if is_rule else remedy,
     )
 
 

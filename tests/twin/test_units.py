@@ -92,14 +92,14 @@ def test_other_texts_are_refused_with_the_mend(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("power", 5.2, "a bare number has no unit"),
+        ("power", 5.2, "write the unit"),
         ("power", "-3 MW", r"must be above 0 MW \["),
         ("power", "-3 kW", "must be above 0 MW; -3 kW is -0.003 MW"),
         ("share", "150 %", "must be at most 1; 150 % is 1.5"),
         ("share", "2", r"must be at most 1 \["),
         ("power", "nan MW", "write a number"),
-        ("power", True, "write it as a text"),
-        ("power", None, "write it as a text"),
+        ("power", True, "write a text with a unit"),
+        ("power", None, "write a text with a unit"),
         ("count", "2.5", "whole number"),
         ("share", 1.5, "must be at most 1"),
         ("share", float("nan"), "finite"),

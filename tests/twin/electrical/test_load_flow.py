@@ -112,10 +112,10 @@ def test_who_stands_on_medium_voltage(rhine):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"source": "north"}, "source names north"),
-        ({"feeds": {"ups_1": {"nodes": {"north": 1.0}}}}, "feed of ups_1 names north"),
+        ({"source": "north"}, "source names an unknown north"),
+        ({"feeds": {"ups_1": {"nodes": {"north": 1.0}}}}, "feed of ups_1 names an unknown north"),
         ({"feeds": {"ups_1": {"nodes": {"west": 0.7}}}}, "shares above 0 that sum to 1"),
-        ({"cables": {"one": NETWORK["cables"]["one"]}}, "no closed branch leads .* to east"),
+        ({"cables": {"one": NETWORK["cables"]["one"]}}, "no closed branch connects east"),
         ({"voltage_low": "1.2"}, "below 1"),
     ],
 )

@@ -85,11 +85,11 @@ def test_load_comes_in_blocks():
     ("changed", "words"),
     [
         ({"spare": 5}, "spare must be below count"),
-        ({"test_load": 0.2}, "must not be below minimum_load"),
+        ({"test_load": 0.2}, "raise test_load to minimum_load"),
         ({"test_every": "5 d"}, "tests take 73 h a year"),
         ({"load_points": (0.5, 0.25, 1.0)}, "must rise"),
         ({"load_points": (0.0, 0.5, 1.0)}, "rise from above 0"),
-        ({"efficiency_points": (0.3, 0.4)}, "equally many"),
+        ({"efficiency_points": (0.3, 0.4)}, "the same length"),
         ({"efficiency_points": (0.3, 0.4, 1.0)}, "between 0 and 1"),
         ({"rating": "0 MW"}, "must be above 0 MW"),
     ],
