@@ -110,7 +110,7 @@ def test_a_byte_order_mark_is_no_fault(tmp_path):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SiteError, match="file: .*make the file readable .No such file"):
+    with pytest.raises(SiteError, match=r"file: .*make the file readable .No such file"):
         catalogue.read_toml(tmp_path / "none.toml")
 
 
@@ -168,7 +168,7 @@ def test_names():
 
 def test_shipped_series():
     assert sites.series_file("weather").name == "synthetic_weather.json"
-    with pytest.raises(SiteError, match="jobs, prices, weather; .*did you mean prices"):
+    with pytest.raises(SiteError, match=r"jobs, prices, weather; .*did you mean prices"):
         sites.series_file("price")
 
 
