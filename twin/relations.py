@@ -110,8 +110,6 @@ class SwitchableUnits:
 
     Attributes
     ----------
-    count
-        Number of units.
     minimum_up, minimum_down
         Minimum time on and off. [h]
     minimum_restart_time
@@ -139,12 +137,8 @@ class Convert:
     ----------
     owner
         Id of the machine in the site file.
-    output
-        Carrier delivered.
     primary_input
         The most expensive input; its curve is linearised in convex segments.
-    inputs
-        All carriers drawn.
     heat_source
         Carrier whose heat is used, up to its demand; or "".
     max_output
@@ -326,16 +320,10 @@ class Obligation:
 
     Attributes
     ----------
-    owner
-        Id of the contract.
-    quantity
-        Summed quantity.
     account
         Account of the optimiser that pays.
     required_variables
         Outlook variables without which there is no obligation.
-    terms
-        Outlook -> the terms.
     min_windows
         Minimum number of windows; 0 if each interval is one.
     trades
@@ -386,8 +374,6 @@ class DemandCharge:
 
     Attributes
     ----------
-    owner
-        Id of the contract.
     quantity
         Variable whose greatest value is charged.
     price

@@ -243,8 +243,6 @@ class Site(Declaration):
 
         Parameters
         ----------
-        machine
-            Id of the machine.
         **values
             Parameters, as texts with units or in canonical units.
 

@@ -105,8 +105,6 @@ def horizon_axes(start: np.datetime64, steps: Sequence[tuple[float, float]]) -> 
 
     Parameters
     ----------
-    start
-        First edge.
     steps
         Pairs of (hours covered [h], length of an interval [min]), in order of time.
 

@@ -18,14 +18,6 @@ class ValidationCase:
     ----------
     number
         Number of the case in the founding requirements; 0 for later cases.
-    title
-        Compared quantity.
-    unit
-        Unit of the values.
-    points
-        Label of each value.
-    expected
-        The published values.
     tolerance
         Maximum accepted error: a share of the expected value, or in ``unit``.
     is_relative

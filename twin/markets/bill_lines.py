@@ -37,8 +37,6 @@ class MeteredImport:
 
     Parameters
     ----------
-    tariff
-        The tariff in force.
     starts
         UTC starts of quarter-hours, rising and without gaps. [datetime64]
     power

@@ -60,8 +60,6 @@ class NetworkBill:
 
     Attributes
     ----------
-    tariff
-        Its name.
     start, end
         The span. [datetime64, UTC]
     lines
@@ -74,8 +72,6 @@ class NetworkBill:
         Imported energy [MWh] and greatest import [MW].
     utilisation_hours
         Utilisation hours of the year, projected if only a part is billed. [h]
-    notes
-        Remarks for the reader.
     """
 
     tariff: str

@@ -339,8 +339,6 @@ class TariffCalendar:
         Starts of intervals, UTC. [datetime64]
     time_zone
         IANA zone of the site.
-    holidays
-        Non-working days besides weekends.
     """
 
     def __init__(

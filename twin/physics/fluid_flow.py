@@ -17,8 +17,6 @@ class Liquid:
 
     Attributes
     ----------
-    name
-        Name of the liquid.
     density
         Coefficients of the density, constant term first. [kg m-3]
     heat_capacity
@@ -57,8 +55,6 @@ def density(temperature: Numeric, liquid: Liquid = WATER) -> Numeric:
     ----------
     temperature
         Temperature, 5 to 70 degC. [degC]
-    liquid
-        The liquid.
 
     Returns
     -------
@@ -75,8 +71,6 @@ def heat_capacity(temperature: Numeric, liquid: Liquid = WATER) -> Numeric:
     ----------
     temperature
         Temperature, 5 to 70 degC. [degC]
-    liquid
-        The liquid.
 
     Returns
     -------
@@ -93,8 +87,6 @@ def capacity_rate(flow: Numeric, liquid: Liquid = WATER, *, temperature: Numeric
     ----------
     flow
         Mass flow. [kg s-1]
-    liquid
-        The liquid.
     temperature
         Mean temperature of the liquid. [degC]
 

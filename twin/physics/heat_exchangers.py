@@ -267,8 +267,6 @@ def cold_plate_outlet_temperature(
         Temperature of the coolant at the plate's inlet. [degC]
     flow
         Flow through the plate. [l min-1]
-    liquid
-        The coolant.
 
     Returns
     -------

@@ -126,18 +126,12 @@ class NetworkArrays:
     ----------
     voltage
         Nominal voltages of the nodes. [kV]
-    source_node
-        Node of the connection.
     source_voltage
         Voltage of the grid behind its impedance, share of nominal. [1]
     short_circuit_power
         Short-circuit power at the connection. [MVA]
     source_ratio
         Resistance over reactance of the grid. [1]
-    lines, transformers
-        The branches.
-    load_nodes
-        Node of each load.
     """
 
     voltage: FloatArray
@@ -161,8 +155,6 @@ def solve_load_flow(
 
     Parameters
     ----------
-    wiring
-        The network.
     active, reactive
         Power drawn by each load, negative for generation, ``(time, load)``. [MW, Mvar]
     in_service

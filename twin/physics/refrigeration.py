@@ -87,8 +87,6 @@ def available_cooling_share(
         Leaving chilled-water temperature. [degC]
     condenser_temperature
         Leaving condenser-water temperature. [degC]
-    curves
-        The chiller's curves.
 
     Returns
     -------
@@ -115,8 +113,6 @@ def energy_input_ratio(
         Leaving chilled-water temperature. [degC]
     condenser_temperature
         Leaving condenser-water temperature. [degC]
-    curves
-        The chiller's curves.
 
     Returns
     -------
@@ -151,8 +147,6 @@ def chiller_power(
         Leaving chilled-water temperature. [degC]
     condenser_temperature
         Leaving condenser-water temperature. [degC]
-    curves
-        The chiller's curves.
 
     Returns
     -------
@@ -319,11 +313,6 @@ def _check_above_zero(
 
 def valid_part_loads(curves: ChillerCurves) -> ValidPartLoads:
     """Return the minimum part-load ratios at which the curves of a chiller are valid.
-
-    Parameters
-    ----------
-    curves
-        The chiller's curves.
 
     Returns
     -------

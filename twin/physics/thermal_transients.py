@@ -81,8 +81,6 @@ def step_chain(chain: ThermalChain, state: ChainState, step: float) -> ChainStat
     ----------
     chain
         The chain, constant over the step.
-    state
-        Its state.
     step
         Length of the step. [h]
 

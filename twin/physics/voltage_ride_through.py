@@ -78,8 +78,6 @@ class VoltageRideThrough:
     ----------
     grid_power_share
         Grid power as a share of the load, per sample. [1]
-    mode
-        :class:`UpsMode` per sample.
     transfers
         Number of transfers to battery. [1]
     locked_after
