@@ -74,7 +74,7 @@ def test_a_foreign_unit_is_refused(ahead):
 
 def test_a_missing_variable_is_named(ahead):
     (fault,) = faults(site(), ahead.drop_vars("terminal_price"))
-    assert fault == "terminal_price: the variable is missing"
+    assert fault == "terminal_price: a variable in EUR MWh-1; add the variable [missing]"
 
 
 @pytest.mark.parametrize(
@@ -195,22 +195,22 @@ def test_an_empty_horizon_is_refused(ahead):
 @pytest.mark.parametrize(
     ("name", "axes", "words"),
     [
-        ("electricity_price", (), "on no axis: must be on time"),
-        ("electricity_price", ("instant",), "on instant: must be on time"),
-        ("air_temperature", ("time", "cohort"), "on time and cohort: must be on time"),
-        ("service_racks", ("strange",), "on strange: must be on time"),
-        ("terminal_price", ("time",), "on time: must be on no axis"),
-        ("work_least", ("cohort",), "on cohort: must be on instant and cohort"),
-        ("work_racks_limit", ("time",), "on time: must be on time and cohort"),
-        ("work_rest", ("time", "cohort"), "on time and cohort: must be on cohort"),
-        ("grid_import_limit", (), "on no axis: must be on time"),
+        ("electricity_price", (), "on no axis: on time"),
+        ("electricity_price", ("instant",), "on instant: on time"),
+        ("air_temperature", ("time", "cohort"), "on time and cohort: on time"),
+        ("service_racks", ("strange",), "on strange: on time"),
+        ("terminal_price", ("time",), "on time: on no axis"),
+        ("work_least", ("cohort",), "on cohort: on instant and cohort"),
+        ("work_racks_limit", ("time",), "on time: on time and cohort"),
+        ("work_rest", ("time", "cohort"), "on time and cohort: on cohort"),
+        ("grid_import_limit", (), "on no axis: on time"),
     ],
 )
 def test_a_word_on_other_axes_is_refused(ahead, name, axes, words):
     """Sensitivity: one price for all intervals was taken, and most others ended in a trace-back."""
     given = np.zeros([ahead.sizes.get(axis, 3) for axis in axes])
     told = faults(site(), tag_dataset(ahead.assign({name: (axes, given)})))
-    assert f"outlook, {name} = {words}" in told
+    assert any(fault.startswith(f"outlook, {name} = {words};") for fault in told)
 
 
 @pytest.mark.parametrize("kind", [str, object, complex])
@@ -219,7 +219,7 @@ def test_what_is_no_real_number_is_refused(ahead, kind):
         site(), tag_dataset(ahead.assign(electricity_price=ahead["electricity_price"].astype(kind)))
     )
     assert fault.startswith("outlook, electricity_price = ")
-    assert fault.endswith(": must hold real numbers")
+    assert ": real numbers; convert" in fault
 
 
 def test_a_source_named_twice_is_refused():

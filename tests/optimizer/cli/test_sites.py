@@ -47,7 +47,7 @@ def test_check_of_a_broken_file(run, tmp_path):
     assert result.exit_code == 1
     faults = json.loads(result.stdout)["faults"]
     assert [fault["place"] for fault in faults] == ["elevation", "elevatoin"]
-    assert faults[1]["remedy"] == "no such parameter of site; did you mean elevation?"
+    assert faults[1]["remedy"] == "remove the key; did you mean elevation?"
     assert "broken.toml has 2 faults" in result.stderr
 
 
