@@ -83,10 +83,6 @@ def test_margins_are_changed_without_the_rest(small):
             r"battery_1\.powr: .*unknown parameter of battery; did you .*power",
         ),
         ("tank_1", {"volum": "3 m3"}, r"tank_1\.volum: .* of tank; did you mean volume\?"),
-            "tank_1",
-            {"volum": "3 m3"},
-            r"tank_1\.volum: .* parameter of tank; did you mean volume\?",
-        ),
         (
             "chilled_plant",
             {"chillers": {"x": 1}},

@@ -138,7 +138,7 @@ def test_reference(run, tmp_path):
     result = run("reference", "--out", tmp_path / "pages", "--json", "-")
     assert result.exit_code == 0
     assert {path.name for path in (tmp_path / "pages").iterdir()} == set(sites.reference_pages())
-    assert len(json.loads(result.stdout)["files"]) == 2
+    assert len(json.loads(result.stdout)["files"]) == 3
 
 
 def test_an_unknown_command(run):
