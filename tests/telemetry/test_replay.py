@@ -235,8 +235,8 @@ def test_the_command_replays(tmp_path, embedded, connected):
 @pytest.mark.parametrize(
     ("words", "start", "expected"),
     [
-        ((), "garbage", "write a date or a moment"),
-        (("--to", "2026-13-01"), "2026-07-01", "write a date or a moment"),
+        ((), "garbage", "a date or a moment in ISO format"),
+        (("--to", "2026-13-01"), "2026-07-01", "a date or a moment in ISO format"),
         ((), "2026-07-01T12:00", "rhine said nothing from 2026-07-01T12:00"),
         (("--to", "2026-06-01"), "2026-07-01", "name the earlier moment first"),
         (("--ca", "/nodir/ca.crt"), "2026-07-01", "write mqtts://"),

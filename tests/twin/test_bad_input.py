@@ -74,9 +74,9 @@ def test_an_interval_of_no_length_is_refused():
         (lambda one: one.assign_coords(duration=2.0 * one["duration"]), "distance of the instants"),
         (
             lambda one: one.assign_coords(instant=one["instant"] + np.timedelta64(1, "D")),
-            "must be the starts of all intervals",
+            "the starts of all intervals",
         ),
-        (lambda one: one.drop_vars("instant"), "needs the coordinates time, instant"),
+        (lambda one: one.drop_vars("instant"), "the coordinates time, instant"),
         (lambda one: one.assign(hall_power=1000.0 * one["hall_power"]), "out-of-range"),
         (
             lambda one: ordered(one, "renewable_used_power", "renewable", solar_1=9, wind_1=0),

@@ -80,13 +80,13 @@ def test_margins_are_changed_without_the_rest(small):
         (
             "battery_1",
             {"powr": 1.0},
-            r"battery_1\.powr: no such parameter of battery; did you .*power",
+            r"battery_1\.powr: .*unknown parameter of battery; did you .*power",
         ),
-        ("tank_1", {"volum": "3 m3"}, r"tank_1\.volum: no such .* of tank; did you mean volume\?"),
+        ("tank_1", {"volum": "3 m3"}, r"tank_1\.volum: .* of tank; did you mean volume\?"),
         (
             "chilled_plant",
             {"chillers": {"x": 1}},
-            r"chilled_plant\.chillers\.x: no such parameter$",
+            r"chilled_plant\.chillers\.x: .*remove the unknown parameter \[",
         ),
         ("battery_1", {"power": -1.0}, r"battery_1\.power = -1\.0"),
         ("battery_1", {"power": "3 MWh"}, r"battery_1\.power = '3 MWh'"),

@@ -53,8 +53,8 @@ def test_every_fault_of_a_file_of_routes_is_told(tmp_path):
     told = str(refused.value)
     for words in (
         "speed",
-        "a bare number has no unit",
-        "kin: no such parameter of fleet route",
+        "write the unit",
+        "kin: a parameter of fleet route",
     ):
         assert words in told
     path.write_text("", encoding="utf-8")

@@ -47,7 +47,7 @@ def test_check_of_a_broken_file(run, tmp_path):
     assert result.exit_code == 1
     faults = json.loads(result.stdout)["faults"]
     assert [fault["place"] for fault in faults] == ["elevation", "elevatoin"]
-    assert faults[1]["remedy"] == "no such parameter of site; did you mean elevation?"
+    assert faults[1]["remedy"] == "remove the key; did you mean elevation?"
     assert "broken.toml has 2 issues" in result.stderr
 
 
@@ -138,7 +138,7 @@ def test_reference(run, tmp_path):
     result = run("reference", "--out", tmp_path / "pages", "--json", "-")
     assert result.exit_code == 0
     assert {path.name for path in (tmp_path / "pages").iterdir()} == set(sites.reference_pages())
-    assert len(json.loads(result.stdout)["files"]) == 2
+    assert len(json.loads(result.stdout)["files"]) == 3
 
 
 def test_an_unknown_command(run):

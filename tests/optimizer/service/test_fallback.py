@@ -171,7 +171,7 @@ def test_what_is_no_schedule_at_all_ends_no_service(spoil):
 def test_the_answer_to_another_question_is_a_lie():
     choice = chosen(next_question(), lambda *_: optimum())
     assert choice.source is ScheduleSource.RULE
-    assert "must begin at the state's" in choice.reason
+    assert "the moment of the state" in choice.reason
 
 
 def test_without_a_plan_before_a_rule_plans():

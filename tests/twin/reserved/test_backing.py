@@ -216,7 +216,7 @@ NIGHT = slice("2026-06-17T00:00", "2026-06-17T01:00")
         ("reserve_capacity", lambda v: v * 0.0, {}, "does not say so"),
         ("battery_reserve", lambda v: v * 0.0, {}, "fcr is promised and held by nobody"),
         ("battery_reserve", lambda v: v + 1.0, {}, "power of battery_1 behind its reserves"),
-        ("battery_reserve", lambda v: v * np.nan, {}, "must be finite and not negative"),
+        ("battery_reserve", lambda v: v * np.nan, {}, "finite values of 0 or more"),
     ],
 )
 def test_what_is_promised_without_backing_is_refused(decided, word, change, where, told):
