@@ -323,7 +323,7 @@ class _ExporterHosts:
         except SeriesError:
             return []
         finally:
-            self._tell(self.rack.troubles)
+            self._tell(self.rack.errors)
 
     def _tell(self, errors: dict[str, str]) -> None:
         for url in self._logged.keys() | errors.keys():

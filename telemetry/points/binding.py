@@ -17,10 +17,11 @@ from telemetry.points.catalogue import (
     PointMeaning,
     describe_unmatched,
     match_states,
+    unit_conversion,
+    unit_identity,
 )
 from telemetry.points.limits import PlausibleRange, SiteLimits, apply_site_limits, plausible_range
 from telemetry.points.site_points import SitePoint, list_points
-from telemetry.points.units import unit_conversion, unit_identity
 from twin import variables
 from twin.simulation.engine import VariableKey
 from twin.site import Site

@@ -29,7 +29,7 @@ from telemetry.messages.models import (
     epoch_microseconds,
 )
 from telemetry.points.limits import PlausibleRange
-from telemetry.points.units import unit_conversion
+from telemetry.points.catalogue import unit_conversion
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
 """How far a clock of the plant may be ahead of ours."""

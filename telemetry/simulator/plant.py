@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
+from twin import time_axes
 from twin.equipment import CoolingPlant, ITHall
 from twin.markets.demand_charges import BillingRules
 from twin.markets.tariffs import running_mean_import
@@ -33,6 +34,31 @@ from twin.weather import Weather
 
 type Trajectories = dict[VariableKey, FloatArray]
 """(name, machine) -> its course, minute by minute. [MW; degC]"""
+
+
+def interpolate_to_minutes(series: xr.Dataset, start: np.datetime64, count: int) -> xr.Dataset:
+    """Return interval means of weather and available power as smooth one-minute series.
+
+    The first axis of every variable is ``time``. Values are linear between the middles of the
+    intervals. ``count`` is the number of minutes from ``start``.
+    """
+    grid = time_axes.regular_axes(start, count, time_axes.MINUTE)
+    duration = (series["duration"].to_numpy() * 1.8e9).astype("timedelta64[us]")
+    middle = (series["time"].to_numpy() + duration).astype(np.int64)
+    wanted = (grid["time"].to_numpy() + np.timedelta64(30, "s")).astype(np.int64)
+    for name, array in series.data_vars.items():
+        values = array.transpose("time", ...).to_numpy()
+        columns = values.reshape(len(middle), -1)
+        smooth = np.empty((len(wanted), columns.shape[1]))  # a site may have neither sun nor wind
+        for i, column in enumerate(columns.T):
+            smooth[:, i] = np.interp(wanted, middle, column)
+        dims = ("time", *(d for d in array.dims if d != "time"))
+        grid[name] = xr.DataArray(
+            smooth.reshape(len(wanted), *values.shape[1:]), dims=dims, attrs=array.attrs
+        )
+        for dim in dims[1:]:
+            grid[dim] = series[dim]
+    return grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +99,7 @@ class SimulatedFacility:
         What the service believes the plant to be.
     surroundings
         Weather and ``renewable_available_power`` on minutes, as
-        :func:`telemetry.simulator.scenario.interpolate_to_minutes` gives.
+        :func:`telemetry.simulator.plant.interpolate_to_minutes` gives.
     state
         True state at the first minute.
     seed

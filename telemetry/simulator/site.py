@@ -1,17 +1,14 @@
-"""A simulated site on the wire: plant, racks and scheduler, in lockstep with a service.
-
-How a simulated plant lets its water follow what is asked of it.
-
-The line of a simulated site to its broker: it counts what goes and reads what comes.
-"""
+"""What is simulated, and what came of it."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import structlog
+import xarray as xr
 
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.models import (
@@ -36,13 +33,100 @@ from telemetry.simulator.bms import (
 from telemetry.simulator.cluster import JobPlacement, SimulatedRackAgents, SimulatedScheduler
 from telemetry.simulator.deviations import FacilityNoise
 from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
-from telemetry.simulator.scenario import SimulationProgress, SimulationResult, SimulationScenario
 from telemetry.simulator.setpoint_requests import SetPointRequests
 from twin.equipment import ITHall
 from twin.errors import MessageError
 from twin.simulation.engine import VariableKey
+from twin.site import Site
 from twin.time_axes import HOUR, MINUTE, QUARTER_HOUR
-from twin.workload.queue import hall_powers
+from twin.workload.jobs import Workload
+from twin.workload.queue import JobQueue, QueueProgress, hall_powers
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationScenario:
+    """A site and everything that will happen to it.
+
+    Attributes
+    ----------
+    site
+        What the service believes the plant to be.
+    boundary_conditions
+        Weather and available power in minutes, as
+        :func:`telemetry.simulator.plant.interpolate_to_minutes` gives.
+    initial_state
+        True state at the start.
+    workload
+        All jobs, of which the service hears when they arrive.
+    service_racks
+        Racks busy with the inference service, one number a quarter-hour. [1]
+    seed
+        Seed of the plant's hidden nature and of all noise.
+    out_of_service
+        Stores, sources and heat pumps that are out of service, and say so.
+    """
+
+    site: Site
+    boundary_conditions: xr.Dataset
+    initial_state: xr.Dataset
+    workload: Workload
+    service_racks: Sequence[float]
+    seed: int = 0
+    out_of_service: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationProgress:
+    """How a run stands.
+
+    Attributes
+    ----------
+    time
+        Up to when the plant has run. [datetime64, UTC]
+    done, steps
+        Quarter-hours done, and in all. [1]
+    is_decided
+        Whether the service had decided the last one.
+    net_power
+        Import less export, mean of the last quarter-hour. [MW]
+    running, waiting
+        Jobs that ran in it, and those that wait now. [1]
+    undecided, refused
+        Quarter-hours without a decision so far; orders and requests that were refused. [1]
+    """
+
+    time: np.datetime64
+    done: int
+    steps: int
+    is_decided: bool
+    net_power: float
+    running: int
+    waiting: int
+    undecided: int
+    refused: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationResult:
+    """What really happened.
+
+    Attributes
+    ----------
+    record
+        What the plant did, in minutes.
+    queue
+        The queue at the end.
+    steps
+        Work not yet done after each quarter-hour, and what was done in it. [MWh]
+    counts
+        Messages by kind, orders ``refused``, and quarter-hours that were ``undecided``.
+    """
+
+    record: xr.Dataset
+    queue: JobQueue
+    steps: Sequence[tuple[float, QueueProgress]]
+    counts: Counter[str]
+
 
 MAX_NATIVE_SPEED: Final = 10.0
 """Speed up to which racks speak every second. [simulated s a wall s]"""

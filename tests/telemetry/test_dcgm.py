@@ -65,8 +65,8 @@ def test_what_an_exporter_lacks_is_named_at_once():
     )
     with pytest.raises(SeriesError) as raised:
         parse_exporter_text(lacking)
-    assert "n2 gpu 0: let the exporter tell DCGM_FI_DEV_FB_USED" in str(raised.value)
-    assert "n2 gpu 1: let the exporter tell DCGM_FI_DEV_GPU_TEMP" in str(raised.value)
+    assert "n2 gpu 0: DCGM_FI_DEV_FB_USED" in str(raised.value)
+    assert "n2 gpu 1: DCGM_FI_DEV_GPU_TEMP" in str(raised.value)
     for text in ("", "nonsense {", 'DCGM_FI_DEV_GPU_TEMP{gpu="0"} NaN'):
         with pytest.raises(SeriesError, match="none of an accelerator"):
             parse_exporter_text(text)
@@ -79,16 +79,16 @@ def test_numbers_of_accelerators_are_plain_digits():
 
 
 def test_a_long_text_of_an_exporter_is_refused_and_a_long_label_costs_no_square():
-    with pytest.raises(SeriesError, match="ask it for fewer metrics"):
+    with pytest.raises(SeriesError, match=r"size = .*\[too-large\]"):
         parse_exporter_text(TEXT * 2000)
     long = TEXT.replace("UUID=", f"{'x' * 100_000} UUID=")
     assert parse_exporter_text(long)  # by the square of its length it would take minutes
 
 
 def test_an_exporter_that_is_not_there_is_told():
-    with pytest.raises(SeriesError, match="is dcgm-exporter running there"):
+    with pytest.raises(SeriesError, match=r"exporter = .*\[unreachable\]"):
         fetch_exporter(f"http://127.0.0.1:{brokers.free_port()}/metrics")
-    with pytest.raises(SeriesError, match="write http"):
+    with pytest.raises(SeriesError, match=r"url = file:///etc/passwd: .*\[invalid-format\]"):
         fetch_exporter("file:///etc/passwd")
 
 

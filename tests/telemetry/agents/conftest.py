@@ -7,7 +7,7 @@ import sites
 from telemetry.messages import decode, encode, topics
 from telemetry.messages.models import DecisionNotice, SimulationTick
 from telemetry.mqtt.queues import PublishToken, ReceivedMessage
-from telemetry.simulator.scenario import SimulationScenario
+from telemetry.simulator.site import SimulationScenario
 from twin import time_axes, variables
 from twin.simulation import state
 from twin.workload.jobs import Jobs, Workload

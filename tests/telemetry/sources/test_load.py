@@ -36,5 +36,7 @@ def test_power_that_no_halls_draw_is_refused_by_its_row(write, value):
 @pytest.mark.parametrize("header", ["power_mw", "hall_power_mw,hall_power_kw"])
 def test_one_column_of_power_is_wanted(write, header):
     row = ",".join(["2026-06-16T00:00Z", *["1"] * len(header.split(","))])
-    with pytest.raises(SeriesError, match="exactly one column of hall_power_mw, hall_power_kw"):
+    with pytest.raises(
+        SeriesError, match=r"columns = time_utc, .*hall_power_mw, hall_power_kw;.*\[missing\]"
+    ):
         read_load(write(f"time_utc,{header}", row))

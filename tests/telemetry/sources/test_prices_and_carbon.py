@@ -50,11 +50,11 @@ def test_unit_of_the_header_is_converted(write, header, factor):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        ("SEK_per_kWh", "SEK_per_kWh: convert it to EUR/MWh"),
+        ("SEK_per_kWh", r"price = SEK_per_kWh: .*\[wrong-unit\]"),
         ("Price (GBP/MWh)", "convert it to EUR/MWh"),
         ("EUR_per_GWh", "convert it to EUR/MWh"),
-        ("price", "price: name the unit in the header"),
-        ("volume", "time, volume: no column of prices; wanted is price_eur_mwh"),
+        ("price", r"price = price: .*\[wrong-unit\]"),
+        ("volume", r"time, volume: price_eur_mwh.*\[missing\]"),
     ],
 )
 def test_foreign_units_and_missing_columns_are_faults(write, header, words):
@@ -64,7 +64,7 @@ def test_foreign_units_and_missing_columns_are_faults(write, header, words):
 
 def test_two_price_columns_are_a_fault_and_a_second_currency_is_not(write):
     text = "time,EUR_per_kWh,{}\n2023-01-01T00:00Z,1,9\n2023-01-01T01:00Z,2,9\n"
-    with pytest.raises(SeriesError, match="keep one column"):
+    with pytest.raises(SeriesError, match=r"price = .*\[duplicate\]"):
         read_prices(write(text.format("price_eur_mwh")))
     prices = read_prices(write(text.format("NOK_per_kWh")))
     assert prices["electricity_price"].values.tolist() == [1000, 2000]
@@ -97,7 +97,7 @@ def test_a_dot_of_no_sure_meaning_is_refused(write, cell):
 def test_one_comma_among_points_is_the_odd_one(write):
     """Proves: where dots are many and one cell has a comma, that one is named."""
     path = write(_column(*["41.5"] * 7, "42,5"), name="prices.csv")
-    with pytest.raises(SeriesError, match=r"has 1 fault\n.*row 9, .*'42,5': .*a decimal point"):
+    with pytest.raises(SeriesError, match=r"has 1 issue\n.*row 9, .*'42,5': .*a decimal point"):
         read_prices(path)
 
 
@@ -117,7 +117,7 @@ def test_unicode_text_of_a_spreadsheet_is_read(write, encoding):
 
 def test_unicode_text_without_its_mark_is_told(write):
     text = _two_hours("time,price_eur_mwh")
-    with pytest.raises(SeriesError, match="save it as CSV, in UTF-8"):
+    with pytest.raises(SeriesError, match=r"binary data: .*\[invalid-format\]"):
         read_prices(write(text, encoding="utf-16-le"))
 
 
@@ -127,7 +127,7 @@ def test_a_quote_without_end_is_told_where_it_opens(write, rows):
     stamps = [f"2023-01-01T00:00Z,{row}" for row in range(rows)]
     stamps[1] = '2023-01-01T01:00Z,"1'
     path = write("\n".join(["time,price_eur_mwh", "", *stamps]), name="prices.csv")
-    with pytest.raises(SeriesError, match=r"row 4 = '2023-01-01T01:00Z,\"1': a quote opens here"):
+    with pytest.raises(SeriesError, match=r"row 4 = '2023-01-01T01:00Z,\"1': .*\[invalid-format\]"):
         read_prices(path)
 
 
@@ -158,33 +158,31 @@ def test_bad_cells_name_their_row(write, cell):
 
 
 def test_broken_files_are_faults(write, tmp_path):
-    with pytest.raises(SeriesError, match="row 3 = 3 cells: the header has 2"):
+    with pytest.raises(SeriesError, match=r"row 3 = 3 cells: 2 cells.*\[invalid-format\]"):
         read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n2023-01-01T01:00Z,1,2\n"))
-    with pytest.raises(SeriesError, match=r"row 3 = field larger .*: write one row a line"):
+    with pytest.raises(SeriesError, match=r"row 3 = field larger .*: .*\[invalid-format\]"):
         read_prices(write("time,price_eur_mwh\n2023-01-01T00:00Z,1\n" + 200_000 * "x"))
-    with pytest.raises(SeriesError, match="the file is empty"):
+    with pytest.raises(SeriesError, match=r"an empty file: .*\[invalid-format\]"):
         read_prices(write("\n"))
-    with pytest.raises(SeriesError, match="nothing but separators"):
+    with pytest.raises(SeriesError, match=r"only separators: .*\[invalid-format\]"):
         read_prices(write(",,\n , \n"))
-    with pytest.raises(SeriesError, match="give a file that is there"):
+    with pytest.raises(SeriesError, match=r"\[file-error\]"):
         read_prices(tmp_path / "none.csv")
-    with pytest.raises(SeriesError, match="name each column once"):
+    with pytest.raises(SeriesError, match=r"header = .*\[duplicate\]"):
         read_prices(write(_two_hours("time,time")))
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ('{"latitude": 50.1,\n"hourly": {"time": []}}', "is JSON, but no answer of .*"),
-        ("LOCATION,Granada\nDESIGN CONDITIONS,1", r"is weather \(EPW\)"),
-        ("#1\ndouble tab1(8760,30)", r"is weather \(.mos\)"),
+        ('{"latitude": 50.1,\n"hourly": {"time": []}}', "= latitude, hourly|= hourly, latitude"),
+        ("LOCATION,Granada\nDESIGN CONDITIONS,1", r"= weather \(EPW\)"),
+        ("#1\ndouble tab1(8760,30)", r"= weather \(.mos\)"),
     ],
 )
 def test_a_file_of_another_kind_is_called_that(write, text, what):
     """Proves: weather given as prices. Sensitivity: "43811 rows, 2 cells: the header has 1"."""
-    with pytest.raises(
-        SeriesError, match=f"has 1 fault\n.*{what}; wanted is (one of these, or )?separated text"
-    ):
+    with pytest.raises(SeriesError, match=rf"has 1 issue\n.*({what}): .*\[invalid-format\]"):
         read_prices(write(text))
 
 
@@ -208,7 +206,7 @@ def test_intensity_of_another_country_is_told(write):
 
 def test_kind_that_is_absent_is_a_fault_that_tells_which_there_are(write):
     path = write("time_utc,ci_lca\n2023-01-01T00:00,1\n2023-01-01T01:00,2\n")
-    with pytest.raises(SeriesError, match="carbon kind = direct: this file has lca"):
+    with pytest.raises(SeriesError, match=r"carbon kind = direct: lca;.*\[missing\]"):
         read_carbon(path)
 
 
@@ -223,9 +221,9 @@ def test_unit_of_carbon_is_looked_at(write):
     text = MAPS.replace("gCO₂eq/kWh", "kgCO₂eq/kWh").replace(",10", ",")
     kilograms = read_carbon(write(text))
     assert kilograms["carbon_intensity"].values == pytest.approx([500.0, 1500.0])
-    with pytest.raises(SeriesError, match="must name gCO₂eq/kWh"):
+    with pytest.raises(SeriesError, match=r"columns = Carbon.*\[wrong-unit\]"):
         read_carbon(write(MAPS.replace("gCO₂eq/kWh", "lb/MWh")))
-    with pytest.raises(SeriesError, match="no carbon intensity"):
+    with pytest.raises(SeriesError, match=r"columns = .*\[missing\]"):
         read_carbon(write(_two_hours("time,price_eur_mwh")))
 
 
@@ -246,7 +244,7 @@ def test_naive_times_of_a_joined_file_are_those_of_the_zone(write):
     )
     bundle = read(path, zone="DE-LU")
     assert str(bundle.carbon["time"].values[0]).startswith("2022-12-31T23:00")
-    with pytest.raises(SeriesError, match="give their zone"):
+    with pytest.raises(SeriesError, match=r"row 2, time = .*\[time-zone\]"):
         read_carbon(path)
 
 
@@ -255,11 +253,11 @@ def test_files_are_recognised_by_content(write):
     assert recognise(write(_two_hours("time,EUR_per_kWh"))) == "prices"
     assert recognise(write("arrival_time,length,cpus\n0,1,1\n")) == "jobs"
     assert recognise(write('{"hourly": {}}')) == "weather"
-    with pytest.raises(SeriesError, match="TIMESTAMP, tokens: these columns are those of no"):
+    with pytest.raises(SeriesError, match=r"columns = TIMESTAMP, tokens: .*\[missing\]"):
         recognise(write("TIMESTAMP,tokens\n1,2\n"))
 
 
 def test_two_files_of_one_sort_are_a_fault(write):
     first, second = write(MAPS, name="a"), write(MAPS, name="b")
-    with pytest.raises(SeriesError, match="a holds carbon as well"):
+    with pytest.raises(SeriesError, match=r"b = carbon: .* in a;.*\[duplicate\]"):
         read(first, second)

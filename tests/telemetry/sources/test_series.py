@@ -123,21 +123,21 @@ def test_absurd_values_are_faults(value):
 
 
 def test_many_faults_are_told_by_the_first_few():
-    with pytest.raises(SeriesError, match="3 more like these") as caught:
+    with pytest.raises(SeriesError, match=r"= 3 more issues: .*\[out-of-range\]") as caught:
         to_intervals(_rows(_hourly(8), [1e9] * 8))
     assert len(caught.value.issues) == 6
 
 
 def test_doubled_lonely_sparse_and_mistyped_stamps_are_faults():
-    with pytest.raises(SeriesError, match=r"row 3 = 2025-09-30T00:00Z.*stands in row 2"):
+    with pytest.raises(SeriesError, match=r"row 3 = 2025-09-30T00:00Z: .*row 2.*\[duplicate\]"):
         to_intervals(_rows([START, START, START + HOUR], [1, 2, 3]))
-    with pytest.raises(SeriesError, match="two rows or more"):
+    with pytest.raises(SeriesError, match=r"= 1 rows: .*\[missing\]"):
         to_intervals(_rows([START], [1]))
-    with pytest.raises(SeriesError, match="= 3 h: rows stand that far apart"):
+    with pytest.raises(SeriesError, match=r"= rows 3 h apart: .*\[time-gap\]"):
         to_intervals(_rows(START + np.arange(5) * 3 * HOUR, np.ones(5)))
-    with pytest.raises(SeriesError, match="mistyped"):
+    with pytest.raises(SeriesError, match=r"after .*: .*\[time-gap\]"):
         to_intervals(_rows([*_hourly(4), np.datetime64("2205-01-01")], np.ones(5)))
-    with pytest.raises(SeriesError, match="no value at all"):
+    with pytest.raises(SeriesError, match=r"no value: .*\[missing\]"):
         to_intervals(_rows(_hourly(4), [np.nan] * 4))
 
 
@@ -170,9 +170,9 @@ def test_between_refuses_what_it_cannot_give():
     assert between(prices, start="2025-10-01", end="2025-10-02").sizes["time"] == 24
     with pytest.raises(SeriesError, match="T10:00Z/2025-09-30T20:00Z = 10 h without values"):
         between(prices, start="2025-09-30", end="2025-10-02")
-    with pytest.raises(SeriesError, match="the file covers 2025-09-30T00:00Z/2025-10-02T00:00Z"):
+    with pytest.raises(SeriesError, match=r"2025-09-30T00:00Z/2025-10-02T00:00Z.*\[time-gap\]"):
         between(prices, start="2025-10-01", end="2025-10-03")
-    with pytest.raises(SeriesError, match="after the start"):
+    with pytest.raises(SeriesError, match=r"stretch = .*\[time-order\]"):
         between(prices, start="2025-10-02", end="2025-10-01")
 
 
