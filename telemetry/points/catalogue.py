@@ -356,7 +356,7 @@ def describe_unmatched(canonical: StateTexts, announced: StateTexts) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the letters and digits of a text in lower case, as vendors write the rest differently."""
+    """Return the letters and digits of a text in lower case; vendors write the rest differently."""
     return "".join(letter for letter in text.casefold() if letter.isalnum())
 
 
