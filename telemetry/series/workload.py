@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from telemetry.series.intervals import SeriesRows, row_times, to_intervals
+from telemetry.series.intervals import HOUR_US, SeriesRows, row_times, to_intervals
 from telemetry.series.table import (
     TextTable,
     cell_location,
@@ -38,9 +38,6 @@ LARGE_JOB_RATIO: Final = 100.0
 
 LONG_JOB_HOURS: Final = 720.0
 """Length above which a note names a job: a month; jobs in cluster traces last days. [h]"""
-
-_HOUR_US: Final = 3.6e9
-"""Microseconds of an hour. [us/h]"""
 
 
 def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
@@ -103,7 +100,7 @@ def read_jobs(path: str | Path, *, year: int) -> pd.DataFrame:
         ]
     raise_issues(table.source, issues)
     begin = np.datetime64(f"{year:04d}-01-01", "us")
-    since = np.round(arrival * _HOUR_US).astype("timedelta64[us]")
+    since = np.round(arrival * HOUR_US).astype("timedelta64[us]")
     jobs = pd.DataFrame({"arrival": begin + since, "length": length, "size": size})
     jobs = jobs.sort_values("arrival", kind="stable", ignore_index=True)
     jobs.attrs["notes"] = notes + _implausible_jobs(table, length, size)

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from telemetry.simulator.deviations import SensorFault, SensorModel, worn_for_calibration
-from telemetry.simulator.plant import SimulatedFacility
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
 from twin import time_axes, variables
 from twin.calibration.fit import parameter_value
 from twin.calibration.identification import CalibrationResult, Identifiability, calibrate
@@ -28,7 +28,6 @@ from twin.simulation import simulate
 from twin.simulation import state as states
 from twin.simulation.engine import VariableKey
 from twin.site import Site
-from twin.time_axes import MINUTE, QUARTER_HOUR
 
 PERIOD_DAYS: Final = 7
 """Length of the calibration, of the prediction, and of the observation. [d]"""
@@ -412,9 +411,6 @@ def _value(estimate: StateEstimate, name: str, owner: str) -> float:
 
 SET_POINT_MINUTES: Final = 60
 """Time between two orders. [min]"""
-
-QUARTER_MINUTES: Final = int(QUARTER_HOUR / MINUTE)
-"""Minutes of a quarter-hour. [min]"""
 
 CHARGING_HOURS: Final = {1, 2, 3, 12, 13}
 DISCHARGING_HOURS: Final = {7, 8, 18, 19, 20}

@@ -129,7 +129,7 @@ class SimulatedBms:
                 self._machines.setdefault(key, ([], meaning.reverse_variable))[0].append(place)
 
     def metadata(self, *, share: int = 1) -> list[TopicPayload]:
-        """Return retained metadata messages of every ``share``-th point, others with each reading. [1]"""
+        """Return retained metadata of every ``share``-th point, others with each reading. [1]"""
         return [encode(listed.metadata) for listed in self._listed[self._turn % share :: share]]
 
     def changed_messages(
@@ -193,10 +193,10 @@ class SimulatedBms:
             if key[0] == "service_heartbeat":
                 self._echo = value.value
             return ""
-        asked = value.value
-        if asked is not None:
-            asked = float(asked * self._columns.factor[place] + self._columns.offset[place])
-        return self._requests.accept(key, asked, now=now)
+        request = value.value
+        if request is not None:
+            request = float(request * self._columns.factor[place] + self._columns.offset[place])
+        return self._requests.accept(key, request, now=now)
 
     def heartbeat(self, time: np.datetime64) -> list[TopicPayload]:
         """Return the clock of the system, and the echo of the integration's last heartbeat."""

@@ -8,12 +8,16 @@ that wait for one, and the meter shows their delivery.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import xarray as xr
 
-from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility, Trajectories
+from telemetry.simulator.plant import (
+    MINUTES_PER_HOUR,
+    QUARTER_MINUTES,
+    SimulatedFacility,
+    Trajectories,
+)
 from twin import time_axes, variables
 from twin.equipment import Battery
 from twin.feasibility.reserve_activation import activation_power
@@ -22,9 +26,6 @@ from twin.physics import FloatArray
 from twin.simulation.engine import VariableKey
 from twin.simulation.limits import SET_POINT_TRANSITION_MIN
 from twin.variables import net_import
-
-MINUTES_PER_HOUR: Final = 60.0
-"""Minutes in an hour. [1]"""
 
 
 def reserve_calls(
@@ -125,7 +126,7 @@ class ReserveFacility(SimulatedFacility):
     """
 
     _signal: Mapping[str, FloatArray]
-    _held: Mapping[VariableKey, float]
+    _capacity: Mapping[VariableKey, float]
 
     def set_calls(
         self, signal: Mapping[str, FloatArray], *, by_order: Collection[str] = ()
@@ -138,7 +139,7 @@ class ReserveFacility(SimulatedFacility):
         self._signal = {name: one * (name not in by_order) for name, one in signal.items()}
         self.waiting = {name: signal[name] for name in by_order}
         self.orders: list[ReserveOrder] = []
-        self._held = {}
+        self._reserved = {}
         minutes, batteries = (
             len(self._weather),
             [one.name for one in self.site.machines_of(Battery)],
@@ -147,9 +148,9 @@ class ReserveFacility(SimulatedFacility):
         self._ordered = {name: np.full(minutes, np.nan) for name in batteries}
         self._reserve_power = {name: np.zeros(minutes) for name in batteries}
 
-    def set_reserved_capacity(self, held: Mapping[VariableKey, float]) -> None:
+    def set_reserved_capacity(self, capacity: Mapping[VariableKey, float]) -> None:
         """Reserve capacity from now on, by (product, battery). [MW]"""
-        self._held = dict(held)
+        self._reserved = dict(capacity)
 
     def _driven(self, trajectories: Trajectories, span: slice) -> Trajectories:
         """Return the set points with the reserve power of the batteries.
@@ -166,7 +167,7 @@ class ReserveFacility(SimulatedFacility):
             net = self._with_headroom(battery, trajectories[charge] - trajectories[discharge])
             reserve = np.zeros(len(net))
             for name, signal in self._signal.items():
-                mine = self._held.get((name, battery), 0.0) * signal[span]
+                mine = self._reserved.get((name, battery), 0.0) * signal[span]
                 self._called[name][span] += mine
                 reserve, net = reserve + mine, net - mine
             driven[charge], driven[discharge] = np.maximum(net, 0.0), np.maximum(-net, 0.0)
@@ -179,15 +180,15 @@ class ReserveFacility(SimulatedFacility):
         Reserves on top of a planned charge count on that charge, beyond the rated power.
         """
         products = self.site.reserves
-        held = {
-            name: np.asarray(self._held.get((name, battery), 0.0))
+        reserved = {
+            name: np.asarray(self._reserved.get((name, battery), 0.0))
             for name in self._signal
             if products[name].full_activation < SET_POINT_TRANSITION_MIN
         }
-        if not any(held.values()):
+        if not any(reserved.values()):
             return net
         store = next(one for one in self.site.stores if one.owner == battery)
-        up, down = activation_power(products, held)
+        up, down = activation_power(products, reserved)
         goal = (
             self.current_set_points["battery_charge", battery]
             - self.current_set_points["battery_discharge", battery]

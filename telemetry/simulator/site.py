@@ -29,6 +29,7 @@ from telemetry.mqtt.client import Client
 from telemetry.points.catalogue import INTEGRATION_NAME
 from telemetry.simulator.bms import (
     SimulatedBms,
+    TopicPayload,
     coolant_approach,
     coolant_flow_share,
     machine_readings,
@@ -449,9 +450,6 @@ DRAIN_TIMEOUT_S: Final = 0.01
 topic only. [s]
 """
 
-type TopicPayload = tuple[str, bytes]
-"""A topic and its payload."""
-
 
 class SimulatorConnection:
     """The client of a simulated site.
@@ -462,7 +460,7 @@ class SimulatorConnection:
         A started client.
     site
         Name of the site.
-    hear
+    receive
         Called with every decoded message.
 
     Attributes

@@ -237,8 +237,8 @@ def test_the_command_replays(tmp_path, embedded, connected):
     [
         ((), "garbage", "write a date or a moment"),
         (("--to", "2026-13-01"), "2026-07-01", "write a date or a moment"),
-        ((), "2026-07-01T12:00", "rhine said nothing from 2026-07-01T12:00"),
-        (("--to", "2026-06-01"), "2026-07-01", "name the earlier moment first"),
+        ((), "2026-07-01T12:00", "rhine: no reading from 2026-07-01T12:00"),
+        (("--to", "2026-06-01"), "2026-07-01", "expected a start before the end"),
         (("--ca", "/nodir/ca.crt"), "2026-07-01", "write mqtts://"),
         (("--certificate", "/nodir/a.crt", "--key", "/nodir/a.key"), "2026-07-01", "mqtts://"),
     ],
