@@ -28,8 +28,8 @@ from telemetry.messages.models import (
     RackBatch,
     epoch_microseconds,
 )
-from telemetry.points.limits import PlausibleRange
 from telemetry.points.catalogue import unit_conversion
+from telemetry.points.limits import PlausibleRange
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
 """How far a clock of the plant may be ahead of ours."""
