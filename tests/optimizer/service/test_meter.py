@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from optimizer.reporting.operating_data import read_meter
-from twin.errors import SeriesError
+from tests.refusals import refused as expect_refused
 
 
 def written(tmp_path, text):
@@ -50,7 +50,7 @@ def test_a_gigawatt_in_kilowatts_is_no_slip(tmp_path):
     _, power = read_meter(written(tmp_path, "time_utc,import_kw\n2026-01-01T00:00,2000000\n"))
     assert power == pytest.approx([2000.0])
     path = written(tmp_path, "time_utc,import_kwh\n2026-01-01T00:00,5e8\n")
-    with pytest.raises(SeriesError, match=r"= 2e\+06 MW: no connection carries more"):
+    with expect_refused(r"= 2e\+06 MW: no connection carries more"):
         read_meter(path)
 
 
@@ -77,7 +77,7 @@ def test_semicolons_and_decimal_commas_are_read(tmp_path):
     ],
 )
 def test_what_a_file_lacks_is_told_with_its_name(tmp_path, rows, told):
-    with pytest.raises(SeriesError, match=told):
+    with expect_refused(told):
         read_meter(written(tmp_path, f"time_utc,import_mw\n{rows}"))
 
 
@@ -96,10 +96,10 @@ def test_what_a_file_lacks_is_told_with_its_name(tmp_path, rows, told):
     ],
 )
 def test_what_is_no_meters_file_is_refused(tmp_path, text, told):
-    with pytest.raises(SeriesError, match=told):
+    with expect_refused(told):
         read_meter(written(tmp_path, text))
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(SeriesError, match=r"\[file-error\]"):
+    with expect_refused(r"\[file-error\]"):
         read_meter(tmp_path / "none.csv")

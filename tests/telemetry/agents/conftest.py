@@ -82,7 +82,7 @@ class Script:
             self._answer(decode(topic, payload))
         return _done()
 
-    def take(self, limit=1000, timeout=0.1):
+    def poll(self, limit=1000, timeout=0.1):
         taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
         return taken
 

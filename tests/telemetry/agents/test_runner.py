@@ -247,7 +247,7 @@ def test_what_cannot_be_read_is_counted_and_survived(scene):
     script = Script(all_run)
     whole = script.take
 
-    def take(limit=1000, timeout=0.1):
+    def poll(limit=1000, timeout=0.1):
         """Return each message behind a spoilt copy of itself."""
         messages = whole(limit, timeout)
         return [m for message in messages for m in (message._replace(payload=b"{"), message)]

@@ -113,7 +113,7 @@ def test_a_name_that_no_site_file_can_have_is_told():
         discovery.observe(batch_of(SMALL, hall, "r0001"))
     draft = discovery.draft()
     assert "[equipment.hall_1]\nkind" in draft
-    assert "[equipment.hall-2]\n# letters, digits and _ make a name" in draft
+    assert "[equipment.hall-2]\n# a name has letters, digits and _ only" in draft
 
 
 def test_plant_and_file_that_agree_have_no_differences():
@@ -133,7 +133,7 @@ def test_differences_are_sensor_words():
         heard.append(point)
     told = compare_topology(SMALL, heard, batches_of(SMALL))
     assert "hall_1: by the site file it serves hall_1-r0001, the plant does not announce it" in told
-    assert "hall_1: the plant announces hall_9-r0001, the site file does not" in told
+    assert "hall_1: the plant announces that it serves hall_9-r0001, the site file does not" in told
     assert "tank_1 (Tank): the plant has announced no point of it" in told
     assert "ups_7 (UPS): the site file has no such machine" in told or any(
         line.startswith("ups_7") for line in told
@@ -242,7 +242,7 @@ class Bus:
     def connect(self):
         pass
 
-    def take(self, limit, timeout):
+    def poll(self, limit, timeout):
         taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
         return taken
 

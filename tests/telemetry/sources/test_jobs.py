@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read, read_jobs
-from twin.errors import SeriesError
+from tests.refusals import refused as expect_refused
 
 
 def test_jobs_are_placed_in_the_year_and_sorted(tmp_path):
@@ -21,7 +21,7 @@ def test_size_is_one_where_none_is_named(tmp_path):
     path = tmp_path / "jobs.csv"
     path.write_text("arrival_time,length\n0,1\n")
     assert read_jobs(path, year=2023)["size"].tolist() == [1]
-    with pytest.raises(SeriesError, match=r"year: .*\[missing\]"):
+    with expect_refused(r"year: .*\[missing\]"):
         read(path)
 
 
@@ -91,7 +91,7 @@ def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
     """
     path = tmp_path / "jobs.csv"
     path.write_text(f"arrival_time,length,{name}\n0,1,4\n")
-    with pytest.raises(SeriesError, match=rf"columns = {name}: .*\[unknown-key\]"):
+    with expect_refused(rf"columns = {name}: .*\[unknown-key\]"):
         read_jobs(path, year=2023)
 
 
@@ -110,5 +110,5 @@ def test_sizes_under_a_name_like_theirs_are_a_fault(tmp_path, name):
 def test_jobs_that_cannot_be_are_faults(tmp_path, text, words):
     path = tmp_path / "jobs.csv"
     path.write_text(text)
-    with pytest.raises(SeriesError, match=words):
+    with expect_refused(words):
         read_jobs(path, year=2023)

@@ -7,7 +7,7 @@ import pytest
 
 from telemetry.series import read_weather
 from telemetry.series.weather import estimate_humidity, estimate_irradiance
-from twin.errors import SeriesError
+from tests.refusals import refused as expect_refused
 
 UNITS = {
     "time": "iso8601",
@@ -77,7 +77,7 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
     assert weather["air_temperature"].values == pytest.approx(-6.667, abs=1e-3)  # (20 - 32) / 1.8
     assert weather["wind_speed"].values == pytest.approx(36.0)
     for key, unit in (("temperature_2m", "K"), ("cloudcover", "okta"), ("windspeed_10m", "")):
-        with pytest.raises(SeriesError, match=rf"{key}, unit = '{unit}': .*\[wrong-unit\]"):
+        with expect_refused(rf"{key}, unit = '{unit}': .*\[wrong-unit\]"):
             read_weather(_open_meteo(tmp_path, units={key: unit}))
 
 
@@ -93,7 +93,7 @@ def test_units_of_open_meteo_are_converted_or_refused(tmp_path):
 def test_absurd_weather_is_a_fault(tmp_path, key, value, words):
     entries = [20.0] * 24
     entries[2] = value
-    with pytest.raises(SeriesError, match=words):
+    with expect_refused(words):
         read_weather(_open_meteo(tmp_path, **{key: entries}))
 
 
@@ -106,19 +106,19 @@ def test_nulls_are_gaps_and_a_little_over_saturation_is_saturation(tmp_path):
 
 
 def test_open_meteo_that_is_broken_is_a_fault(tmp_path):
-    with pytest.raises(SeriesError, match=r"utc_offset_seconds: .*\[time-zone\]"):
+    with expect_refused(r"utc_offset_seconds: .*\[time-zone\]"):
         read_weather(_open_meteo(tmp_path, offset=None))
-    with pytest.raises(SeriesError, match=r"cloudcover = 3 values: 24.*\[inconsistent\]"):
+    with expect_refused(r"cloudcover = 3 values: 24.*\[inconsistent\]"):
         read_weather(_open_meteo(tmp_path, cloudcover=[1, 2, 3]))
     path = tmp_path / "answer.json"
     path.write_text('{"error": true, "reason": "no such place"}')
-    with pytest.raises(SeriesError, match=r"answer.json = no such place: .*\[invalid-format\]"):
+    with expect_refused(r"answer.json = no such place: .*\[invalid-format\]"):
         read_weather(path)
     path.write_text('{"latitude": 1, "hourly": [1]}')
-    with pytest.raises(SeriesError, match=r"answer.json, longitude = .*Field required"):
+    with expect_refused(r"answer.json, longitude = .*Field required"):
         read_weather(path)
     path.write_text('{"hourly": ')
-    with pytest.raises(SeriesError, match=r"row \d+ = .*\[invalid-format\]"):
+    with expect_refused(r"row \d+ = .*\[invalid-format\]"):
         read_weather(path)
 
 
@@ -127,7 +127,7 @@ def test_what_is_no_weather_says_what_is_wanted(tmp_path, text):
     """Proves: prices in place of weather. Sensitivity: the remedy was to "give whole JSON"."""
     path = tmp_path / "prices.csv"
     path.write_text(text)
-    with pytest.raises(SeriesError, match=r"prices.csv, row 1 = '.*': .*EPW.*\[invalid-format\]"):
+    with expect_refused(r"prices.csv, row 1 = '.*': .*EPW.*\[invalid-format\]"):
         read_weather(path)
 
 
@@ -149,7 +149,7 @@ def test_open_meteo_that_is_absurd_is_a_fault(tmp_path, old, new, words):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    with pytest.raises(SeriesError, match=words):
+    with expect_refused(words):
         read_weather(path)
 
 
@@ -158,15 +158,15 @@ def test_seconds_of_open_meteo_are_of_this_century(tmp_path, second):
     times = [1_685_577_600 + 3600 * hour for hour in range(24)]
     units = {"time": "unixtime"}
     assert read_weather(_open_meteo(tmp_path, units=units, time=times)).sizes["time"] == 24
-    with pytest.raises(SeriesError, match="row 3, time"):
+    with expect_refused("row 3, time"):
         read_weather(_open_meteo(tmp_path, units=units, time=[*times[:2], second, *times[3:]]))
 
 
 def test_what_cannot_be_modelled_is_a_fault(tmp_path):
     nothing = [None] * 24
-    with pytest.raises(SeriesError, match=r"columns = relative_humidity, .*\[missing\]"):
+    with expect_refused(r"columns = relative_humidity, .*\[missing\]"):
         read_weather(_open_meteo(tmp_path, temperature_2m=nothing))
-    with pytest.raises(SeriesError, match=r"columns = .*\[missing\]"):
+    with expect_refused(r"columns = .*\[missing\]"):
         read_weather(_open_meteo(tmp_path, cloudcover=nothing))
 
 

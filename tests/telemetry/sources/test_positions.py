@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from telemetry.series import read_positions
-from twin.errors import SeriesError
+from tests.refusals import refused as expect_refused
 
 HEAD = "time_utc,position_mw,short_eur_mwh,long_eur_mwh\n"
 
@@ -52,13 +52,13 @@ def test_a_position_alone_will_do(tmp_path):
     ],
 )
 def test_a_file_without_sense_is_refused(tmp_path, text, told):
-    with pytest.raises(SeriesError, match=told):
+    with expect_refused(told):
         read_positions(file(tmp_path, text))
 
 
 def test_an_hour_that_is_missing_is_refused(tmp_path):
     text = "time_utc,position_mw\n2026-07-01T00:00Z,1\n2026-07-01T01:00Z,1\n2026-07-01T03:00Z,1\n"
-    with pytest.raises(SeriesError, match=r"position_mw = .*\[time-gap\]"):
+    with expect_refused(r"position_mw = .*\[time-gap\]"):
         read_positions(file(tmp_path, text))
 
 
