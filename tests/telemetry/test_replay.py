@@ -166,7 +166,7 @@ def test_a_replay_drives_a_simulated_service(tmp_path, embedded, connected):
 
     def hear():
         while not stop.is_set():
-            for message in service.take(timeout=0.05):
+            for message in service.poll(timeout=0.05):
                 sample = decode(message.topic, message.payload)
                 window.add(sample)
                 clock.on_sample(sample)
@@ -202,7 +202,7 @@ def test_what_has_been_decided_counts_though_time_is_up(monkeypatch):
     client = SimpleNamespace(
         subscribe=lambda *_, **__: None,
         publish=lambda *_, **__: None,
-        take=lambda *_: [word],
+        poll=lambda *_: [word],
         acknowledge=lambda _: None,
     )
     assert replay.DecisionWaiter(client, "x", timeout=30.0).wait(TICK) is None
@@ -228,7 +228,7 @@ def test_the_command_replays(tmp_path, embedded, connected):
     told = run(tmp_path, embedded.url)
     assert told.exit_code == 0
     assert json.loads(told.stdout[told.stdout.index("{") :])["messages"] == 1 + 2 * 3
-    assert listener.take(timeout=LONG)
+    assert listener.poll(timeout=LONG)
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def points(hall=1.0, **others):
 
 def followed(plant, *told):
     for set_points in told:
-        plant.follow(set_points)
+        plant.run_with(set_points)
     return plant.record()
 
 
@@ -128,10 +128,10 @@ def test_its_meter_shows_what_documents_foresee(plant, since):
     """Proves: means of hall power, moved once a minute, lie within half a minute's move of it."""
     here = plant(0, SILENT)
     for _ in range(2):
-        here.follow(points(1.0))
+        here.run_with(points(1.0))
     here.advance(since)
-    here.follow(points(1.1), QUARTER_MINUTES - since)
-    here.follow(points(1.1))
+    here.run_with(points(1.1), QUARTER_MINUTES - since)
+    here.run_with(points(1.1))
     halls = (
         here.record()["hall_power"]
         .sum("hall")
@@ -158,7 +158,7 @@ def test_a_plant_may_be_run_minute_by_minute(plant):
     leaps = [points(0.4), points(1.8, wind_1=np.inf), points(1.5, battery_charge=0.5)]
     whole, split = plant(2), plant(2)
     for leap in leaps:
-        whole.follow(leap)
+        whole.run_with(leap)
         split.order(leap)
         for count in (1, 6, 8):
             split.advance(count)
@@ -173,7 +173,7 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     """Proves: what was foreseen for 15 minutes is dropped by other orders after 6 of them."""
     machine, left_alone = plant(0, SILENT), plant(0, SILENT)
     for each in (machine, left_alone):
-        each.follow(points(1.0))
+        each.run_with(points(1.0))
         each.order(points(1.0))
         each.advance(6)
     machine.order(points(1.0, battery_discharge=0.5))
@@ -189,9 +189,9 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
 
 def test_warmer_water_is_given_when_it_is_asked_for(plant):
     machine = plant(0, SILENT)
-    machine.follow(points())
+    machine.run_with(points())
     machine.set_supply_temperature("warm_plant", 40.0)
-    machine.follow(points(), minutes=45)
+    machine.run_with(points(), minutes=45)
     supply = machine.record()["facility_supply_temperature"].sel(circuit="warm_plant")
     assert float(supply[QUARTER_MINUTES]) == pytest.approx(38.0, abs=0.8)  # its valve still swings
     assert float(supply[-1]) == pytest.approx(40.0, abs=0.5)
@@ -232,7 +232,7 @@ def test_the_sensors_scatter_about_the_truth(plant):
 
 def test_what_is_seen_is_a_state_of_the_believed_site(small, plant):
     machine = plant(2)
-    machine.follow(points())
+    machine.run_with(points())
     observed = machine.observe()
     state.check_state(small, observed)
     assert observed["instant"].to_numpy() == machine.now == START + np.timedelta64(15, "m")
