@@ -94,7 +94,7 @@ def test_no_ups_loses_less_than_its_data_sheet_says(small, plant):
     for run in runs:
         losses = run["ups_loss"][-1].sum() / run["ups_output"][-1].sum()
         share = float(run["ups_output"][-1].sum()) / 4.2
-        believed = small.of(UpsBank)[0]
+        believed = small.machines_of(UpsBank)[0]
         declared = believed.loss_constant + believed.loss_linear * share
         declared += believed.loss_quadratic * share**2
         assert float(losses) >= declared / share - 1e-12
@@ -159,14 +159,14 @@ def test_a_plant_may_be_run_minute_by_minute(plant):
     whole, split = plant(2), plant(2)
     for leap in leaps:
         whole.run_with(leap)
-        split.order(leap)
+        split.apply(leap)
         for count in (1, 6, 8):
             split.advance(count)
     one, other = whole.record(), split.record()
     for name in one.data_vars:
         if name != "closure":
             np.testing.assert_allclose(one[name], other[name], rtol=1e-12, atol=1e-12)
-    assert whole.truth() == pytest.approx(split.truth())
+    assert whole.true_values() == pytest.approx(split.truth())
 
 
 def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
@@ -174,15 +174,15 @@ def test_orders_amid_a_quarter_hour_count_from_then_on(plant):
     machine, left_alone = plant(0, SILENT), plant(0, SILENT)
     for each in (machine, left_alone):
         each.run_with(points(1.0))
-        each.order(points(1.0))
+        each.apply(points(1.0))
         each.advance(6)
-    machine.order(points(1.0, battery_discharge=0.5))
+    machine.apply(points(1.0, battery_discharge=0.5))
     machine.advance(9)
     left_alone.advance(9)
     given = machine.record()["battery_discharge"].sum("battery").to_numpy()[QUARTER_MINUTES:]
     assert given[:6] == pytest.approx([0.0] * 6)
     assert given[6:] == pytest.approx(np.minimum(np.arange(1, 10) / 10.0, 1.0) * 0.5)
-    net = [each.truth(9)["grid_import_power", ""] for each in (machine, left_alone)]
+    net = [each.true_values(9)["grid_import_power", ""] for each in (machine, left_alone)]
     assert net[1] - net[0] > 0.2  # of 0.25 MW in the mean of 9 minutes, by 10 minutes of way
     assert machine.meter.mean(9) == pytest.approx(net[0])
 
