@@ -23,8 +23,7 @@ from optimizer.cli.options import (
 from optimizer.cli.output import console, table, write_json
 from optimizer.demo.simulated_plant import SimulatedRunResult, build_scene, settle_run, write_run
 from telemetry.mqtt.client import Client
-from telemetry.simulator.scenario import SimulationProgress
-from telemetry.simulator.site import SimulatedSite
+from telemetry.simulator.site import SimulatedSite, SimulationProgress
 
 app = typer.Typer(add_completion=False, help="Simulated plant for demos and tests.")
 

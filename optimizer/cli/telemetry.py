@@ -317,7 +317,7 @@ class _ExporterHosts:
         except SeriesError:
             return []
         finally:
-            self._log_changes(self.rack.troubles)
+            self._log_changes(self.rack.errors)
 
     def _log_changes(self, errors: dict[str, str]) -> None:
         for url in self._logged.keys() | errors.keys():

@@ -18,7 +18,7 @@ from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.reporting.run_files import write_netcdf
 from optimizer.service.availability import DERATABLE
 from telemetry.files import write_json_atomic
-from telemetry.simulator.scenario import SimulationResult, SimulationScenario
+from telemetry.simulator.site import SimulationResult, SimulationScenario
 from twin.errors import IssueCode, SiteError, ValidationIssue
 from twin.simulation.limits import count_violations
 from twin.site import Site

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from optimizer.reporting.run_files import SITE_ATTRIBUTE
-from telemetry.series.table import TextTable, cell_location, parse_numbers, raise_faults, read_table
-from telemetry.series.timestamps import row_times
+from telemetry.series.intervals import row_times
+from telemetry.series.table import TextTable, cell_location, parse_numbers, raise_issues, read_table
 from twin import variables
 from twin.errors import IssueCode, ProblemError, UnitError, ValidationIssue
 from twin.markets.bill_lines import check_quarter_hours
@@ -312,4 +312,4 @@ def _refuse_export(table: TextTable, column: str, values: FloatArray) -> None:
         )
         for row in np.flatnonzero(values < 0.0)
     ]
-    raise_faults(table.source, issues)
+    raise_issues(table.source, issues)

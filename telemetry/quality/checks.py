@@ -26,8 +26,8 @@ from telemetry.messages.models import (
     RackBatch,
     epoch_microseconds,
 )
+from telemetry.points.catalogue import unit_conversion
 from telemetry.points.limits import PlausibleRange
-from telemetry.points.units import unit_conversion
 
 MAX_CLOCK_LEAD: Final = np.timedelta64(5, "s")
 """How far the clock of a sender may be ahead of the receiver's."""

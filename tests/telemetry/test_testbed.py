@@ -6,8 +6,7 @@ import pytest
 import sites
 from optimizer.realtime.intra_interval import metered_means
 from telemetry.simulator.deviations import FacilityNoise, load_fluctuation, worn_facility
-from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility
-from telemetry.simulator.scenario import interpolate_to_minutes
+from telemetry.simulator.plant import QUARTER_MINUTES, SimulatedFacility, interpolate_to_minutes
 from twin import time_axes, variables
 from twin.equipment import CduBank, CoolingPlant, UpsBank
 from twin.markets.tariffs import Tariff

@@ -333,7 +333,7 @@ def test_a_gap_that_was_filled_is_told(run, tmp_path):
 
 def test_negative_power_is_refused_by_its_row(run, tmp_path):
     load = loads(tmp_path, power=-1.0)
-    refused(run(load=("--load", load)), "load.csv", "row 2", "must lie between 0")
+    refused(run(load=("--load", load)), "load.csv", "row 2", "0 to 10000 MW")
 
 
 def test_a_load_that_ends_early_is_refused(run, tmp_path):

@@ -88,11 +88,15 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     for sample in [*points(renamed=RENAMED), *batches()]:
         plant.publish(*encode(sample), qos=1).wait(DEADLINE)
     now, period = moments.start(), link.window.period
-    until(lambda: "hall_1-r0O03" in str(link.rack_names.describe()) and link.window.counters["batch good"])
-    assert link.racks_apart(now) == ()
-    assert link.racks_apart(now + period) == ()
+    until(
+        lambda: (
+            "hall_1-r0O03" in str(link.rack_names.describe()) and link.window.counters["batch good"]
+        )
+    )
+    assert link.excluded_racks(now) == ()
+    assert link.excluded_racks(now + period) == ()
     later = now + 2 * period
-    until(lambda: link.racks_apart(later) == APART)
+    until(lambda: link.excluded_racks(later) == APART)
     more = outcome.problem.service - usual.problem.service
     assert more == pytest.approx(np.ones(len(more)))  # one rack fewer for work, and at full power
     assert outcome.choice.source == usual.choice.source

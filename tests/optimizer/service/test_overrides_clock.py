@@ -77,7 +77,10 @@ def test_a_hold_that_was_set_by_a_clock_that_was_ahead_says_so(times):
     times.now -= 86_400.0
     times.pass_by(3700.0)
     assert times.hold is not None
-    assert "its hours have passed, and by the clock it lasts 24 h more" in times.overrides.clock_conflict
+    assert (
+        "its hours have passed, and by the clock it lasts 24 h more"
+        in times.overrides.clock_conflict
+    )
 
 
 def test_a_clock_that_was_slow_at_the_start_ends_a_hold_within_its_hours(times):

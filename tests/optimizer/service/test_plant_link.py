@@ -183,14 +183,19 @@ def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
     link = link_to(tmp_path, is_simulated=False)
     outcome = moments.pilot().decide(moments.facts())
     sequence, before = link.order(outcome), link._actuator.last_commands
-    assert before.jobs
+    assert before.job_caps
     now = outcome.time + 5 * np.timedelta64(1, "m")
     link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
-    assert (link._actuator._sequence, link._actuator.last_commands.halls) == (sequence, before.halls)
+    assert (link._actuator._sequence, link._actuator.last_commands.hall_caps) == (
+        sequence,
+        before.hall_caps,
+    )
     eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
     link.follow(outcome, replace(outcome.orders, jobs=eased), now)
     after = link._actuator.last_commands
-    assert link.caps == eased != before.jobs
+    assert link.caps == eased != before.job_caps
     assert link._actuator._sequence > sequence
-    assert sum(before.halls.values()) - sum(after.halls.values()) == pytest.approx(0.05, rel=0.2)
+    assert sum(before.hall_caps.values()) - sum(after.hall_caps.values()) == pytest.approx(
+        0.05, rel=0.2
+    )
     assert after.requests == before.requests
