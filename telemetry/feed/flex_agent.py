@@ -135,7 +135,7 @@ class FlexAgent:
     @property
     def error(self) -> str:
         """Why targets cannot be taken, or what was not told; empty where no connection stands."""
-        unkept, client = self._intake.trouble, self._client
+        unkept, client = self._intake.error, self._client
         if unkept:
             return f"load targets cannot be kept: {unkept}"
         if client is None or not client.is_connected or not client.error:

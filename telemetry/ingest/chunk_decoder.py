@@ -22,7 +22,7 @@ from telemetry.journal.format import (
 )
 from telemetry.messages.models import CHIP_VARIABLES
 from telemetry.messages.rack_batch import MAX_CHIPS, MAX_INTERVAL_MS
-from telemetry.messages.rack_batch_header import BATCH_FORMAT, BATCH_HEADER, BATCH_MAGIC
+from telemetry.messages.rack_batch import BATCH_FORMAT, BATCH_HEADER, BATCH_MAGIC
 from telemetry.messages.strict_json import END_TIME_MS, MIN_TIME_MS
 from telemetry.messages.topics import TopicKind, parse_topic
 from telemetry.quality.checks import MAX_CLOCK_LEAD
