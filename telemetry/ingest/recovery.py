@@ -1,4 +1,4 @@
-"""What a service must know again when it starts: what its plant said lately, from the archive."""
+"""Recent readings of a site from its archive, which a service needs at its start."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,54 +25,32 @@ from telemetry.quality.checks import QualityFlag
 from twin.errors import ArchiveError
 
 RECALL_INTERVAL: Final = np.timedelta64(15, "m")
-"""Of each such interval the last value of each point is recalled."""
+"""The last value of each point in each such interval is read."""
 
 
 def recent_readings(folder: Path, site: str) -> Iterator[PointValue | RackBatch]:
-    """Yield what was heard of a site lately, as far back as the window looks.
+    """Yield the readings of a site in the time span of the live state.
 
-    Parameters
-    ----------
-    folder
-        Of its archive.
-    site
-        Its name.
-
-    Yields
-    ------
-    PointValue or RackBatch
-        See :func:`recent_point_values` and :func:`recent_rack_batches`.
-
-    Raises
-    ------
-    ArchiveError
-        If the archive cannot be read.
+    See :func:`recent_point_values` and :func:`recent_rack_batches`. It raises ArchiveError if the
+    archive cannot be read.
     """
     try:
-        turns = read_changes(open_snapshot(folder, site).root)
-        since = {label: np.datetime64(found[-1][1], "s") for label, found in turns.items()}
+        changes = read_changes(open_snapshot(folder, site).root)
+        since = {label: np.datetime64(found[-1][1], "s") for label, found in changes.items()}
         for one in recent_point_values(open_folder(folder, site, group="points")):
-            if one.time >= since.get(one.point, one.time):  # else it is of another unit
+            if one.time >= since.get(one.point, one.time):  # earlier ones have another unit
                 yield one
         yield from recent_rack_batches(open_folder(folder, site, group="racks"), site)
     except STORAGE_ERRORS as error:
-        message = f"{folder}: cannot be read: {error}"
+        message = f"{folder}: cannot be read: {error}; check the disk and its permissions"
         raise ArchiveError(message) from error
 
 
 def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
-    """Yield what points said lately, in order of time.
+    """Yield recent values of the points of an archive, in order of time.
 
-    Parameters
-    ----------
-    points
-        The ``points`` of an archive; see :func:`telemetry.archive.open`.
-
-    Yields
-    ------
-    PointValue
-        Of each quarter-hour of the last day the last value of each point; of racks, which are
-        many, in the newest quarter-hour only.
+    These are the last value of each point in each quarter-hour of the last day; for points of
+    racks, which are many, in the newest quarter-hour only.
     """
     if "value" not in points or not points.sizes["time"]:
         return
@@ -80,33 +58,20 @@ def recent_point_values(points: xr.Dataset) -> Iterator[PointValue]:
     is_rack = points["object_type"].values == RACK_OBJECT
     spans = list(_spans(times))
     for first, last in spans:
-        wanted = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
-        yield from _last_values(points.isel(time=slice(first, last), point=wanted))
+        selected = slice(None) if (first, last) == spans[-1] else np.flatnonzero(~is_rack)
+        yield from _last_values(points.isel(time=slice(first, last), point=selected))
 
 
 def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
-    """Yield what the chips of each rack said last, as batches of a sender that never was.
-
-    Parameters
-    ----------
-    racks
-        The ``racks`` of an archive.
-    site
-        Name of the site.
-
-    Yields
-    ------
-    RackBatch
-        Of the newest second, for each rack that said anything in it.
-    """
+    """Yield a batch of each rack in the newest second of an archive, with boot and sequence 0."""
     if "power" not in racks or not racks.sizes["time"]:
         return
     newest = racks.isel(time=-1)
     time = np.datetime64(newest["time"].item(), "us")
-    every = np.stack([newest[name].values for name in CHIP_VARIABLES])
+    block = np.stack([newest[name].values for name in CHIP_VARIABLES])
     interval = np.diff(racks["time"].values[-2:])
     for column, label in enumerate(racks["rack"].values.tolist()):
-        values = every[:, column, ~np.isnan(every[0, column])]
+        values = block[:, column, ~np.isnan(block[0, column])]
         if values.size:
             hall, _, rack = label.partition("/")
             yield RackBatch(
@@ -122,9 +87,9 @@ def recent_rack_batches(racks: xr.Dataset, site: str) -> Iterator[RackBatch]:
 
 
 def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last row, not included, of what is read of each quarter-hour.
+    """Yield the rows (first, last + 1) to read of each quarter-hour.
 
-    No more than its last 100 s: within them every point is said again.
+    These are its last 100 s at most, within which every point is repeated.
     """
     (begin,) = np.searchsorted(times, times[-1:] - LIVE_DEPTH)
     interval = np.ceil((times[begin:] - np.datetime64(0, "s")) / RECALL_INTERVAL)
@@ -137,9 +102,9 @@ def _spans(times: np.ndarray) -> Iterator[tuple[int, int]]:
 def _last_values(points: xr.Dataset) -> Iterator[PointValue]:
     """Yield the last value of each point that has one, in order of time."""
     codes, values = points["quality"].values, points["value"].values
-    is_there = codes != NO_QUALITY
-    rows = len(codes) - 1 - np.argmax(is_there[::-1], axis=0)
-    (columns,) = np.nonzero(is_there.any(axis=0))
+    has_value = codes != NO_QUALITY
+    rows = len(codes) - 1 - np.argmax(has_value[::-1], axis=0)
+    (columns,) = np.nonzero(has_value.any(axis=0))
     names, times = points["point"].values.tolist(), points["time"].values
     for column in columns[np.argsort(rows[columns], kind="stable")].tolist():
         row = rows[column]

@@ -201,7 +201,6 @@ def read_schedule(payload: bytes) -> ScheduleDocument:
     for error in _contradictions(document):
         raise error
     return document
-    return document
 
 
 def read_status(payload: bytes) -> FeedStatusDocument:
