@@ -38,8 +38,8 @@ MAX_TARGETS: Final = 500
 _UUID: Final = r"^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
 _TRACE: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 _HOUR: Final = r"([01]\d|2[0-3]):[0-5]\d"
-_AFTER_CENTURY: Final = rf"\d\d-\d\d-\d\dT{_HOUR}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_HOUR})"
-_DATE_TIME: Final = re.compile(rf"\d\d{_AFTER_CENTURY}")
+_AFTER_CENTURY_DIGITS: Final = rf"\d\d-\d\d-\d\dT{_HOUR}:[0-5]\d(\.\d{{1,9}})?(Z|[+-]{_HOUR})"
+_DATE_TIME: Final = re.compile(rf"\d\d{_AFTER_CENTURY_DIGITS}")
 _BELOW_MICROSECOND: Final = re.compile(r"(?<=\.\d{6})\d+")
 
 
@@ -52,8 +52,8 @@ def _date_time(pattern: str) -> msgspec.Meta:
     return msgspec.Meta(extra_json_schema={"format": "date-time", "pattern": f"^{pattern}$"})
 
 
-type _Time = Annotated[str, _date_time(f"20{_AFTER_CENTURY}")]
-type _End = Annotated[str, _date_time(rf"[2-9]\d{_AFTER_CENTURY}")]
+type _Time = Annotated[str, _date_time(f"20{_AFTER_CENTURY_DIGITS}")]
+type _End = Annotated[str, _date_time(rf"[2-9]\d{_AFTER_CENTURY_DIGITS}")]
 type _Id = Annotated[str, msgspec.Meta(pattern=_UUID)]
 
 
@@ -203,7 +203,7 @@ type PowerStateEvent = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class FeedTarget:
-    """A target in a power state: with its start, whether it is in force now, and its message's id."""
+    """A target in a power state, whether it is in force, and the id of its message."""
 
     target: LoadTarget
     is_active: bool

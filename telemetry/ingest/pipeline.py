@@ -32,8 +32,7 @@ from telemetry.ingest.ingester import (
     drain,
     read_batch,
 )
-from telemetry.ingest.recovery import recent_readings
-from telemetry.ingest.router import SampleListener, SampleRouter
+from telemetry.ingest.router import SampleListener, SampleRouter, recent_readings
 from telemetry.journal.format import JournalPosition, JournalRecord
 from telemetry.journal.writer import CorruptionReport, Journal
 from telemetry.live.state import LiveState

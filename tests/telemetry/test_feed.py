@@ -145,7 +145,7 @@ class Slow(PublishToken):
 
 
 def test_a_flush_has_one_time_for_all(bench):
-    bench.feed._receipts = [Slow() for _ in range(5)]
+    bench.feed._tokens = [Slow() for _ in range(5)]
     assert not bench.feed.flush(0.05)
     assert Slow.waits[1:] == pytest.approx([0.0] * 4, abs=1e-6)
 
