@@ -197,13 +197,12 @@ def rule_of(topic: str, object_type: str, point_type: str) -> MetadataRule:
     """Return the rule of a kind of point; refuse kinds that DSX BMS 1.0 does not have."""
     points = RULES_BY_OBJECT.get(object_type)
     if points is None:
-        raise MessageError(
-            topic, object_type, f"an object type is one of {', '.join(sorted(RULES_BY_OBJECT))}"
-        )
+        expected = f"an object type is one of {', '.join(sorted(RULES_BY_OBJECT))}"
+        raise MessageError(topic, object_type, expected, code=IssueCode.UNKNOWN_NAME)
     rule = points.get(point_type)
     if rule is None:
         expected = f"a point type of {object_type} is one of {', '.join(sorted(points))}"
-        raise MessageError(topic, point_type, expected)
+        raise MessageError(topic, point_type, expected, code=IssueCode.UNKNOWN_NAME)
     return rule
 
 
