@@ -210,4 +210,4 @@ def test_a_long_rsa_key_signs_what_is_read():
 def test_a_header_that_asks_for_more_is_refused():
     header = {"alg": "ES256", "kid": key("site").kid, "typ": signing.jws_type("schedule")}
     text = f"{part(header | {'crit': ['exp'], 'exp': 1})}.{part(DOCUMENT)}.AAAA"
-    refused(text, "asks for more")
+    refused(text, "without crit")
