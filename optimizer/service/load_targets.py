@@ -64,7 +64,7 @@ class LoadTargetReceiver:
             self._connect,
             agent=site.name,
             issuers=issuers,
-            least=max((c.least for c in self._contracts), default=0.0),  # kept to whoever asks
+            min_target=max((c.least for c in self._contracts), default=0.0),  # kept to whoever asks
             targets=self._targets,
             meter=meter,
             key=key,

@@ -25,7 +25,7 @@ from telemetry.delivery.protocol import (
 )
 from telemetry.journal.format import JournalPosition
 from telemetry.journal.writer import Journal
-from telemetry.messages.rack_batch_header import BATCH_MAGIC, batch_key
+from telemetry.messages.rack_batch import BATCH_MAGIC, batch_key
 from telemetry.mqtt.queues import ReceivedMessage
 from twin.errors import JournalError, MessageError
 

@@ -78,7 +78,7 @@ def link(tmp_path):
 
 def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     """Proves: nobody is sent to the broker for want of room on the disk."""
-    link._ingester._error = FULL
+    link._ingester._append_error = FULL
     fine = SimpleNamespace(error="", alarm_text="", audit_error="")
     partners = SimpleNamespace(error=lambda _: "", audit_error="")
     series = SimpleNamespace(alarm_text=lambda _: "")

@@ -152,7 +152,7 @@ def test_time_is_counted_from_when_all_listen(looks, over):
 
 def is_read(running, moment):
     """Whether the last reading is read of both journals; counts hold what a broker sent twice."""
-    newest = running._archiver._intake.newest
+    newest = running._archiver._router.newest
     end = int(moment.astype("datetime64[s]").astype(int))
     return all(newest[name] >= end for name in ("hall_1", POINT.split("/")[0]))
 
