@@ -159,7 +159,7 @@ def test_a_broken_file_orders_nothing(made, tmp_path, content):
     (tmp_path / "orders.json").write_bytes(content)
     broken = made()
     assert broken.last_commands == PlantCommands()
-    assert broken.freeze(NOW) == -1
+    assert broken.renew_last_caps(NOW) == -1
     assert broken.act(WANTED, NOW) > 0
     assert made().last_commands.jobs == WANTED.job_caps
 

@@ -74,7 +74,7 @@ def caps(plant):
             found.update(
                 {
                     order.hall: order
-                    for order in (decode(one.topic, one.payload) for one in plant.take(10, 0.1))
+                    for order in (decode(one.topic, one.payload) for one in plant.poll(10, 0.1))
                 }
             )
             or len(found) == 2
@@ -97,16 +97,16 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
     assert link.excluded_racks(now + period) == ()
     later = now + 2 * period
     until(lambda: link.excluded_racks(later) == APART)
-    more = outcome.problem.service - usual.problem.service
+    more = outcome.problem.service_racks - usual.problem.service_racks
     assert more == pytest.approx(np.ones(len(more)))  # one rack fewer for work, and at full power
     assert outcome.choice.source == usual.choice.source
 
-    link.act(outcome)
+    link.order(outcome)
     heard = caps(plant)
-    assert heard["hall_1"].without == ("r0003",)
-    assert heard["hall_2"].without == ()
+    assert heard["hall_1"].excluded_racks == ("r0003",)
+    assert heard["hall_2"].excluded_racks == ()
     link.freeze(outcome.time)
-    assert caps(plant)["hall_1"].without == ("r0003",)
+    assert caps(plant)["hall_1"].excluded_racks == ("r0003",)
 
     text = rack_name_alarm(link, later)
     assert "not acted on, as their names differ: hall_1-r0003: " in text

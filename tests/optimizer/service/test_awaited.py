@@ -37,7 +37,7 @@ def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
     pilot, looks = knows(bench, "battery_level", 0.3), []
 
     def wait(_):
-        looks.append("".join(bench.service.is_ready()))
+        looks.append("".join(bench.service.readiness_problems()))
         bench.link.observed.side_effect = None
         return False
 
@@ -51,7 +51,7 @@ def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
     stop.wait.return_value = True
     bench.link.jobs.missing_queue = UNHEARD
     bench.service._wait_for_telemetry(SimpleNamespace(last_estimate=object()), stop)
-    assert bench.service.is_ready() == [UNHEARD]
+    assert bench.service.readiness_problems() == [UNHEARD]
     bench.hold()
     bench.service._wait_for_telemetry(SimpleNamespace(last_estimate=object()), stop)
     stop.wait.assert_called_once()
@@ -96,11 +96,11 @@ def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, 
     service._clock.intervals.return_value = [bench.now]
     monkeypatch.setattr("optimizer.service.daemon.SolverProcess", MagicMock())
     monkeypatch.setattr(service, "_run_background", lambda *_: None)
-    monkeypatch.setattr(service, "_cycle", lambda _, now: seen.append(now))
+    monkeypatch.setattr(service, "_decide_interval", lambda _, now: seen.append(now))
 
     def wait(*_):
         service._clock.now.return_value = bench.now + np.timedelta64(late, "m")
 
-    monkeypatch.setattr(service, "_await_state", wait)
+    monkeypatch.setattr(service, "_wait_for_telemetry", wait)
     service.run(MagicMock(is_set=lambda: False))
     assert seen == [bench.now] * decided

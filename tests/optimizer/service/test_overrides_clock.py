@@ -67,7 +67,7 @@ def test_a_clock_that_is_ahead_for_a_moment_ends_no_hold(times):
     assert times.hold.author == "Erika"
     times.pass_by(3600.0)
     assert times.hold is None
-    assert times.overrides.ended() != []
+    assert times.overrides.take_expired() != []
 
 
 def test_a_hold_that_was_set_by_a_clock_that_was_ahead_says_so(times):

@@ -201,7 +201,7 @@ def test_a_clock_that_was_set_back_is_a_new_beginning():
     pilot.solve_problem = fails
     outcome = pilot.decide(moments.facts())
     assert outcome.choice.source is ScheduleSource.SHIFTED
-    assert outcome.estimate.state.equals(small_days.setting().begin)
+    assert outcome.estimate.state.equals(small_days.setting().initial_state)
 
 
 def test_a_rule_starts_what_cannot_wait_and_nothing_else():

@@ -86,7 +86,7 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     watch.update(np.datetime64("2026-06-16T00:00", "us"), None, "")
     (alarm,) = watch.alarms.as_snapshot()
     assert (alarm["cause"], alarm["text"]) == ("archive", FULL)
-    assert link.trouble == ""
+    assert link.error == ""
 
 
 def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
@@ -185,13 +185,13 @@ def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
     sequence, before = link.order(outcome), link._actuator.last_commands
     assert before.job_caps
     now = outcome.time + 5 * np.timedelta64(1, "m")
-    link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
+    link.adjust(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)
     assert (link._actuator._sequence, link._actuator.last_commands.hall_caps) == (
         sequence,
         before.hall_caps,
     )
     eased, _ = LoadShedding.from_orders(outcome.queue, outcome.orders.jobs).shed(0.05)
-    link.follow(outcome, replace(outcome.orders, jobs=eased), now)
+    link.adjust(outcome, replace(outcome.orders, jobs=eased), now)
     after = link._actuator.last_commands
     assert link.caps == eased != before.job_caps
     assert link._actuator._sequence > sequence

@@ -156,7 +156,7 @@ def test_partners_are_told_even_where_the_plant_cannot_be(stand):
     stand.link.error = JournalError("orders", "orders.json", "make room")
     hold(stand)
     assert stand.partners.told == [("hold", "HOLD by ana: work")]
-    assert stand.halt.words == "HOLD by ana: work"
+    assert stand.halt.description == "HOLD by ana: work"
 
 
 def test_a_hold_that_runs_out_is_recorded_like_a_release(stand, tmp_path):
