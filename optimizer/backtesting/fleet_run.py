@@ -13,6 +13,7 @@ from optimizer.backtesting.case import BacktestCase
 from optimizer.backtesting.closed_loop import observe, run_interval
 from optimizer.backtesting.policy_run import IntervalProgress, PolicyRun, settle_policy_run
 from optimizer.backtesting.reserve_calls import ReserveCaller, build_plant
+from optimizer.backtesting.results import DEFAULT_PLANNER
 from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.fleet.planner import decide_rolling
 from optimizer.fleet.problem import build_fleet_problems, check_fleet
@@ -129,7 +130,7 @@ class FleetSiteRun:
         return self.queue.with_jobs(self._incoming)
 
 
-INDEPENDENT_POLICY: Final = "optimal"
+INDEPENDENT_POLICY: Final = DEFAULT_PLANNER
 SHARED_RUN: Final = "shared"
 """Names of the policies: each site by itself, and with the others."""
 

@@ -1,7 +1,4 @@
-"""The course of a run in quarter-hours: what the plant did, what the plans had promised.
-
-A trial: one policy on one plant, as it went and as it is settled.
-"""
+"""One policy on one plant: its trajectory in quarter-hours, its bill and its violations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +24,13 @@ class PolicyRun:
     Attributes
     ----------
     policy, seed
-        Which.
+        Name of the policy, and seed of the plant.
     trajectory
-        What happened in quarter-hours: the plant's means, the plan's promises, the queue.
+        Means of the plant, values of the plans and the queue, in quarter-hours.
     settlement, work, violations
-        The settled run, its work, and the violated minutes by limit.
+        Bill, work balance, and violated minutes by limit.
     decisions
-        Every decision of a planning policy.
+        Every decision of a planner; empty for a rule.
     """
 
     policy: str
@@ -46,12 +43,12 @@ class PolicyRun:
 
     @property
     def summary(self) -> PolicySummary:
-        """The trial in numbers."""
+        """Figures of the run."""
         return PolicySummary.of(self.settlement, self.work, int(self.violations.sum()))
 
     @property
     def violated_limits(self) -> list[dict[str, object]]:
-        """The limits that were broken: ``limit, plant, minutes, first``."""
+        """Violated limits: ``limit, plant, minutes, first``."""
         return [
             {
                 "limit": str(one["limit"].item()),
@@ -64,8 +61,9 @@ class PolicyRun:
 
 
 type IntervalProgress = tuple[float, QueueProgress]
-"""Work not yet done after a quarter-hour [MWh], and what was done in it: a run has too many to keep
-the queue of each."""
+"""Backlog after a quarter-hour [MWh], and the progress within it.
+
+A run has too many quarter-hours to store the queue of each."""
 
 
 def settle_policy_run(
@@ -78,35 +76,23 @@ def settle_policy_run(
     steps: Sequence[IntervalProgress],
     decisions: Sequence[Decision],
 ) -> PolicyRun:
-    """Return what became of a run, settled.
-
-    Parameters
-    ----------
-    case
-        Site, world and work.
-    plant
-        The plant after it.
-    queue
-        What is left of the work.
-    name, seed
-        Of the policy, and of the plant.
-    steps, decisions
-        Every quarter-hour, and every decision of a policy that plans.
-    """
-    world, record, work = case.inputs, plant.record(), work_balance(queue, steps)
-    course = build_trajectory(case, record, steps=steps, decisions=decisions)
-    held = reserve_record(plant, decisions, case)
+    """Return the settled run of a policy from its plant and ``queue`` at the end."""
+    record, work = plant.record(), work_balance(queue, steps)
+    trajectory = build_trajectory(case, record, steps=steps, decisions=decisions)
+    reserves = reserve_record(plant, decisions, case)
     return PolicyRun(
         policy=name,
         seed=seed,
-        trajectory=course if held is None else course.merge(held, compat="override"),
+        trajectory=trajectory
+        if reserves is None
+        else trajectory.merge(reserves, compat="override"),
         settlement=settle(
             case.site,
             record,
-            world.series,
+            case.inputs.series,
             work=work,
             peak_power=float(case.initial_state["peak_power"]),
-            reserves=held,
+            reserves=reserves,
         ),
         work=work,
         violations=count_violations(plant, case.site),
@@ -115,19 +101,11 @@ def settle_policy_run(
 
 
 COMPARED_VARIABLES = ("grid_import_power", "grid_export_power", "facility_power")
-"""Words of a schedule that are held against what the plant did."""
+"""Variables of a schedule that a trajectory compares with the plant."""
 
 
 def work_balance(last: JobQueue, steps: Sequence[IntervalProgress]) -> WorkBalance:
-    """Return what became of the work of a run.
-
-    Parameters
-    ----------
-    last
-        The queue at its end.
-    steps
-        Every quarter-hour.
-    """
+    """Return the work done and left in a run; ``last`` is the queue at its end."""
     left = {
         kind.name: float(
             last.jobs.racks[last.jobs.kind_index == k]
@@ -151,24 +129,10 @@ def build_trajectory(
     steps: Sequence[IntervalProgress],
     decisions: Sequence[PlannedSchedule],
 ) -> xr.Dataset:
-    """Return a run in quarter-hours, with the prices it met and the promises of the plans.
+    """Return a run in quarter-hours, with true prices and the values of the plans.
 
-    Parameters
-    ----------
-    case
-        Site, world and work.
-    record
-        What the plant did, in minutes.
-    steps
-        Every quarter-hour.
-    decisions
-        Every decision of a planning policy.
-
-    Returns
-    -------
-    xarray.Dataset
-        Means on ``time``, stocks on ``instant``; promises under ``plan_<name>``. No carbon
-        intensity where none is known: whoever reports on the run would take zeros for true.
+    Means are on ``time`` and stocks on ``instant``; ``plan_<name>`` holds the value of the plan in
+    force. The carbon intensity is absent where it is unknown, because zeros would look measured.
     """
     unknown = ["terminal_price", *([] if case.inputs.has_carbon else ["carbon_intensity"])]
     grid = time_axes.regular_axes(case.inputs.start, len(steps))
@@ -180,25 +144,25 @@ def build_trajectory(
         .mean()
     )
     edges = stocks.drop_vars(["time", "duration"], errors="ignore")
-    course = (
+    trajectory = (
         grid.merge(edges.isel(instant=slice(None, None, QUARTER_MINUTES)))
         .merge(means.assign_coords(time=grid["time"]))
         .merge(case.actual.drop_vars(unknown), compat="override")
     )
     backlog, progress = zip(*steps, strict=True)
     first = backlog[0] + float(progress[0].work_done.sum())
-    course["work_power"] = ("time", "kind"), np.stack([p.work_power for p in progress])
-    course["work_backlog"] = "instant", np.array([first, *backlog])
-    course = course.assign_coords(kind=list(case.site.work))
+    trajectory["work_power"] = ("time", "kind"), np.stack([p.work_power for p in progress])
+    trajectory["work_backlog"] = "instant", np.array([first, *backlog])
+    trajectory = trajectory.assign_coords(kind=list(case.site.work))
     for name in ("work_power", "work_backlog"):
-        course[name] = variables.tag_variable(course[name], name)
-    return course.assign(_planned_values(decisions, course["time"].to_numpy()))
+        trajectory[name] = variables.tag_variable(trajectory[name], name)
+    return trajectory.assign(_planned_values(decisions, trajectory["time"].to_numpy()))
 
 
 def _planned_values(
     decisions: Sequence[PlannedSchedule], time: np.ndarray
 ) -> Mapping[str, xr.DataArray]:
-    """Return what the plan in force at each moment had promised for it."""
+    """Return the values of the plan in force at each time, under ``plan_<name>``."""
     if not decisions:
         return {}
     starts = [decision.start for decision in decisions]

@@ -71,6 +71,8 @@ class Settlement:
         Account -> money. [EUR]
     carbon_kg, energy_mwh, it_energy_mwh, water_m3, peak_mw, pue
         Sums of the run, in the units of their names.
+    work_left_energy_mwh
+        Electricity that the work left at the end will take. [MWh]
     weighted
         What carbon, lateness and the excess over budgets weigh in the objective. [EUR]
     staging
@@ -85,6 +87,7 @@ class Settlement:
     peak_mw: float
     pue: float
     weighted: dict[str, float]
+    work_left_energy_mwh: float = 0.0
     staging: StagingCounts = field(default_factory=StagingCounts)
 
     @property
@@ -159,6 +162,7 @@ def settle(
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted=weighted,
+        work_left_energy_mwh=owed,
         staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
     )
 

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 
 import sites
+from optimizer.backtesting.folder_conversion import convert_run_folder
+from optimizer.backtesting.results import PLANNER_ALIAS
 from optimizer.backtesting.run_folder import (
     EXPLAINED_VARIABLES,
     check_run_site,
@@ -34,7 +36,7 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     ] = None,
     at: Annotated[str | None, typer.Option(help="A moment, UTC; its quarter-hour is told.")] = None,
     last: Annotated[bool, typer.Option("--last", help="The last decision (the default).")] = False,
-    policy: Annotated[str, typer.Option(help="Which policy of a back-test.")] = "optimal",
+    policy: Annotated[str, typer.Option(help="Which policy of a back-test.")] = PLANNER_ALIAS,
     seed: Annotated[int, typer.Option(min=0, help="Which plant of a back-test.")] = 0,
     state: StateOption = None,
     json_file: JsonFile = None,
@@ -47,6 +49,8 @@ def explain(  # noqa: PLR0913  (one parameter an option of the command line)
     if run is not None:
         loaded = sites.load_site(site)
         check_run_site(run, loaded)
+        for line in convert_run_folder(run, loaded):
+            screen.print(line, markup=False)
         told = read_backtest_decision(run, at, policy=policy, seed=seed)
         screen.print(f"[bold]{loaded.name}[/]: decision of {told['start']}")
         _show_step(screen, run, policy=policy, seed=seed, at=at or told["start"])

@@ -15,7 +15,7 @@ import xarray as xr
 import sites
 from optimizer.backtesting.case import BacktestCase, synthetic_case
 from optimizer.backtesting.policy_run import build_trajectory, work_balance
-from optimizer.backtesting.results import PolicySummary
+from optimizer.backtesting.results import REFERENCE_RULE, PolicySummary
 from optimizer.backtesting.runner import run_backtest_policy
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.reporting.run_files import write_netcdf
@@ -161,7 +161,7 @@ def write_run(folder: Path, site: Site, run_result: SimulatedRunResult) -> None:
     write_json_atomic(folder / RESULT_FILE, run_result.as_json())
 
 
-COMPARED_POLICIES: Final = ("threshold", "immediate")
+COMPARED_POLICIES: Final = (REFERENCE_RULE, "immediate")
 """Policies that are run on the same plant."""
 
 

@@ -245,7 +245,7 @@ FORESIGHT_VARIABLES: Final = {
 }
 """What one may be told -> its words in an outlook; carbon goes with the prices."""
 
-FORESIGHT_POLICIES: Final = {f"optimal+{name}": name for name in FORESIGHT_VARIABLES}
+FORESIGHT_POLICIES: Final = {f"deterministic+{name}": name for name in FORESIGHT_VARIABLES}
 """Name of a policy -> what it is told."""
 
 

@@ -119,5 +119,5 @@ def test_what_cannot_be_billed_is_said(site, meter, tmp_path):
     assert "name one of them" in called(site).output
     assert "name one of them" in called(site, "--meter", meter, "--run", tmp_path).output
     assert "the policy threshold first" in (
-        called(site, "--run", tmp_path, "--policy", "threshold").output.replace("\n", " ")
+        called(site, "--run", tmp_path, "--policy", "threshold_capped").output.replace("\n", " ")
     )
