@@ -1,7 +1,4 @@
-"""Look round for what is wrong, and raise or clear its alarm.
-
-Alarms: what is wrong now, since when, how grave, and what to do about it.
-"""
+"""Alarms: definitions, those in force, and the monitor that raises and clears them."""
 
 import re
 from collections.abc import Mapping
@@ -25,21 +22,21 @@ from twin.units import format_second
 logger = structlog.get_logger(__name__)
 
 _NUMBER: Final = re.compile(r"(?<![A-Za-z_])\d[\d.,:TZ-]*")
-"""An age, an amount or a time; no number in a name, as that of chiller_2."""
+"""Matches an age, an amount or a time, but no digits in a name such as chiller_2."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """One thing that is wrong.
+    """An alarm in force.
 
     Attributes
     ----------
     cause
-        Word under which the operators' guide has it.
+        Key of :data:`ALARM_DEFINITIONS`, or ``wear``.
     time
-        Since when, UTC.
+        When it was raised, UTC.
     severity
-        How soon somebody has to come.
+        How soon a person must act.
     text, remedy
         What is wrong, and what to do about it.
     """
@@ -52,26 +49,14 @@ class Alarm:
 
 
 class AlarmList:
-    """All that is wrong now, by a word for each cause; may be used from any thread."""
+    """Alarms in force by cause; usable from any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._found: dict[str, Alarm] = {}
 
     def update(self, cause: str, text: str, *, severity: Severity, remedy: str, time: str) -> None:
-        """Raise the alarm of a cause, or clear it if there is no text.
-
-        Parameters
-        ----------
-        cause
-            Word by which it is known.
-        text
-            What is wrong; empty clears.
-        severity, remedy
-            How grave, and what to do.
-        time
-            Now, UTC.
-        """
+        """Raise or update the alarm of a cause; an empty text clears it."""
         with self._lock:
             before = self._found.get(cause)
             if not text:
@@ -83,12 +68,12 @@ class AlarmList:
                 cause=cause, time=since, severity=severity, text=text, remedy=remedy
             )
         known = _distinct_problems(before.text) if before else set()
-        is_new = not _distinct_problems(text) <= known  # many troubles have one cause
+        is_new = not _distinct_problems(text) <= known  # one cause may have many problems
         if before is None or before.severity is not severity or is_new:
             logger.warning("alarm", cause=cause, severity=severity.value, text=text, remedy=remedy)
 
     def as_snapshot(self) -> list[Mapping[str, object]]:
-        """Return all alarms, the gravest first."""
+        """Return all alarms, the most severe first."""
         order = list(Severity)
         with self._lock:
             found = sorted(self._found.values(), key=lambda alarm: order.index(alarm.severity))
@@ -96,7 +81,7 @@ class AlarmList:
 
 
 def _distinct_problems(text: str) -> set[str]:
-    """Return what a text tells, without the numbers that change from look to look."""
+    """Return the problems in a text without their numbers, which change from check to check."""
     return {_NUMBER.sub("", trouble) for trouble in text.split("; ")}
 
 
@@ -128,17 +113,11 @@ ALARM_DEFINITIONS: Final[Mapping[str, tuple[Severity, str]]] = {
         "see to the machines named; plans count on them again when they say so",
     ),
 }
-"""Cause of an alarm -> how grave it is, and what to do about it; wear tells both itself."""
+"""Cause of an alarm -> severity and remedy; the drift monitor supplies those of ``wear``."""
 
 
 class AlarmMonitor:
-    """Looks at everything that can be wrong.
-
-    Parameters
-    ----------
-    link, partners, series, overrides
-        What is looked at.
-    """
+    """Check connections, series, HOLD, telemetry, jobs and machines, and update the alarms."""
 
     def __init__(
         self,
@@ -155,14 +134,8 @@ class AlarmMonitor:
     def update(self, now: np.datetime64, last: DecisionResult | None, missing: str) -> None:
         """Raise and clear alarms.
 
-        Parameters
-        ----------
-        now
-            The service's time.
-        last
-            The last decision.
-        missing
-            Why there is none for this quarter-hour; empty if there is.
+        ``last`` is the last decision; ``missing`` states why this quarter-hour has none, or is
+        empty.
         """
         link = self._link
         link.drift_monitor.update(now)
@@ -202,7 +175,7 @@ def _fallback(last: DecisionResult | None) -> str:
 
 
 def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
-    """Return which racks are not acted on, and how names differ; empty if none does."""
+    """Return which racks are excluded and how their names differ; empty if none is."""
     head = describe_excluded(plant_link.excluded_racks(now))
     if not head and plant_link.rack_names.has_no_declared_racks:
         head = "nothing that is said of racks is understood"

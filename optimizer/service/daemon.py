@@ -1,7 +1,8 @@
-"""The service: telemetry in, a decision every quarter-hour, orders and schedules out, HOLD always.
+"""The service: telemetry in, a decision every quarter-hour, orders and schedules out.
 
-Threads: the ingester hears, the main one decides, one keeps house (answers of partners, heartbeats,
-alarms), and page and control socket each have their own. What they share is here, under one lock.
+Threads: the ingester receives, the main thread decides, and one runs periodic tasks (answers of
+partners, heartbeats, alarms). The page and the control socket have their own. Shared state is here,
+under one lock.
 """
 
 import threading
@@ -49,25 +50,7 @@ logger = structlog.get_logger(__name__)
 
 
 class SiteService:
-    """A running service of one site.
-
-    Parameters
-    ----------
-    site
-        The site.
-    settings
-        What it was told.
-    clock
-        Tells it when to decide.
-    link
-        Connection to the plant.
-    partners
-        Connection to the partners.
-    overrides
-        The HOLD.
-    folder
-        State folder.
-    """
+    """Running service of one site."""
 
     def __init__(
         self,
@@ -110,16 +93,10 @@ class SiteService:
         plant_link.subscribe(clock.on_sample)
 
     def run(self, stop: threading.Event) -> None:
-        """Decide every quarter-hour until it is to stop.
-
-        Parameters
-        ----------
-        stop
-            Set by whoever wants the end.
-        """
+        """Decide every quarter-hour until ``stop`` is set."""
         self._series.preload()
         with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
-            notify_systemd("READY=1")  # the journal is taken up, and from here the heart beats
+            notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
             house = threading.Thread(target=self._run_background, args=(stop, worker), daemon=True)
             pilot = DecisionEngine(
                 site=self.site,
@@ -131,18 +108,17 @@ class SiteService:
             house.start()
             for now in self._clock.intervals(stop):
                 self._wait_for_telemetry(pilot, stop)
-                is_over = (
-                    self._clock.now() - now >= QUARTER_HOUR
-                )  # the next one has begun meanwhile
+                is_over = self._clock.now() - now >= QUARTER_HOUR  # the next one has begun
                 if not (stop.is_set() or is_over):
                     self._decide_interval(pilot, now)
             house.join()
         logger.info("stopped", site=self.site.name)
 
     def _wait_for_telemetry(self, engine: DecisionEngine, stop: threading.Event) -> None:
-        """Before the first decision, wait until everything that must be known has been heard.
+        """Wait before the first decision until all required inputs have arrived.
 
-        It was remembered before that; but a HOLD does not wait, and a plant that waits is silent.
+        With a stored estimate there is no wait under HOLD, nor for a simulated plant, which is
+        silent while it waits.
         """
         is_first = not (
             self._has_decided or self._clock.is_simulated or self._hold_controller.description
@@ -152,7 +128,7 @@ class SiteService:
                 self._missing_plan_reason = words
 
     def _decide_interval(self, engine: DecisionEngine, now: np.datetime64) -> None:
-        """Decide one quarter-hour; whatever goes wrong is told, and the plant is left in peace."""
+        """Decide one quarter-hour; any failure is reported, and the last orders stay in force."""
         begun = self._watchdog.decision_started = time.monotonic()
         sequence = -1
         try:
@@ -177,7 +153,7 @@ class SiteService:
     def _apply_result(
         self, engine: DecisionEngine, inputs: DecisionInputs, result: DecisionResult
     ) -> tuple[DecisionResult, int]:
-        """Tell and order what was decided, as a HOLD that came or went meanwhile leaves it."""
+        """Publish and order a decision; decide again if a HOLD began meanwhile."""
         now, sequence = result.time, -1
         if (
             held := self._hold_controller.description
@@ -190,9 +166,7 @@ class SiteService:
         plan = self._partners.build_document(result, now=self._clock.now())
         if not self.settings.is_shadow:
             self._partners.publish(plan, result, now=self._clock.now())
-            is_held = (
-                result.choice.source is ScheduleSource.HOLD
-            )  # what was ordered last is renewed
+            is_held = result.choice.source is ScheduleSource.HOLD  # renews the last orders
             sequence = self._link.freeze(now, result) if is_held else self._link.order(result)
             self._intra_interval.start_interval(
                 now, engine.interval_control, supply_temperatures(result.estimate.state)
@@ -220,10 +194,7 @@ class SiteService:
         )
 
     def _continue_without_plan(self, error: Exception, now: np.datetime64) -> int:
-        """Do what can be done without a plan: say so, and leave the plant to its own controls.
-
-        Work goes on as it was ordered last, unless it is better that it rests.
-        """
+        """Report a quarter-hour without a plan; renew the last caps or lower them."""
         kind = "" if isinstance(error, GigatwinError) else f"{type(error).__name__}: "
         text = f"{kind}{error}"
         logger.error("no schedule", site=self.site.name, time=format_second(now), because=text)
@@ -242,13 +213,13 @@ class SiteService:
                 self._partners.record_no_plan(now, text)
 
     def _log_decision(self, now: np.datetime64, seconds: float) -> None:
-        """Write the one line of a decision."""
+        """Log the decision in one line."""
         if self._last_result and self._last_result.time == now:
             facts = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
             logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
 
     def _run_background(self, stop: threading.Event, worker: SolverProcess) -> None:
-        """Keep house; at the end withdraw at once, whatever is being decided."""
+        """Run periodic tasks; at the end withdraw requests at once, even during a decision."""
         self._run_periodic_tasks(stop)
         try:
             self._withdraw_requests()
@@ -274,12 +245,12 @@ class SiteService:
         )
 
     def _send_heartbeat(self) -> None:
-        """Tell the plant that we live, unless it is nothing to us."""
+        """Send a heartbeat to the plant, except in shadow mode."""
         if not self.settings.is_shadow:
             self._link.send_heartbeat(self._clock.now())
 
     def _run_intra_interval(self) -> None:
-        """Move stores, or cap work, as meter and water ask; a simulated quarter-hour is over."""
+        """Adjust stores or caps by meter and water temperature; not for a simulated plant."""
         now = self._clock.now()
         if self._clock.is_simulated or not self._intra_interval.is_due(now):
             return
@@ -290,16 +261,16 @@ class SiteService:
                 self._link.adjust(self._last_result, orders, now)
 
     def _withdraw_requests(self) -> None:
-        """Withdraw requests before the end, and order no more: the plant's own controls rule."""
+        """Withdraw requests at the end; the plant's own controls take over."""
         with self._lock:
             self._is_stopping = True
             if not self.settings.is_shadow:
                 self._link.withdraw(self._clock.now())
 
-    # --- what page, metrics and commands see
+    # --- interface of page, metrics and commands
 
     def readiness_problems(self) -> list[str]:
-        """Return what is missing, in words; nothing when ready."""
+        """Return what is missing; empty when ready."""
         missing = self._missing_now or self._missing_plan_reason
         return [t for t in (self._link.error, missing, self._link.ingest_error) if t]
 
@@ -309,7 +280,7 @@ class SiteService:
         return self._watchdog.error or (self._missing_plan_reason if self._has_decided else "")
 
     def snapshot(self) -> Mapping[str, object]:
-        """Return what happens now, as :mod:`optimizer.service.status` tells."""
+        """Return the present state under the keys of :mod:`optimizer.service.status`."""
         now = self._clock.now()
         with self._lock:
             return {

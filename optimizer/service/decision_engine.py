@@ -1,6 +1,6 @@
-"""One quarter-hour of the service's mind: estimate, ask, choose, steer. No clock, no network.
+"""Decision of one quarter-hour: estimate the state, choose a schedule, derive orders.
 
-What is known when a quarter-hour begins, and what is made of it.
+The engine uses no clock and no network.
 """
 
 import time
@@ -45,35 +45,35 @@ from twin.workload.jobs import Jobs
 from twin.workload.queue import JobQueue, RackPool, caps_below_limit, running_power, sustained_power
 
 BATTERY_FLOWS: Final = ("battery_charge", "battery_discharge")
-"""What a plan by rule orders of batteries; under HOLD the plant keeps the ramp by itself."""
+"""Battery flows that a plan by rule orders; under HOLD the plant keeps the ramp limit itself."""
 
 INTERVAL_HOURS: Final = float(QUARTER_HOUR / HOUR)
 POWER_TOLERANCE_MW: Final = 1e-6
-"""Power of jobs above the plan that is no difference. [MW]"""
+"""Power of jobs above the plan that counts as equal. [MW]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionInputs:
-    """What is known when a quarter-hour begins.
+    """Inputs of a decision at the start of a quarter-hour.
 
     Attributes
     ----------
     observed
         Newest good readings under the names of the state, and ``hall_power(hall)``.
     queue
-        The jobs now.
+        Jobs now.
     past_jobs
         Arrivals of the last two weeks.
     series
         Prices, carbon and weather.
     hold_reason
-        Why a person holds the service; empty if nobody does.
+        Reason of a person's HOLD; empty without one.
     accepts_setpoints
-        Whether the plant takes set points of its water; if not, plans keep to the declared ones.
+        Whether the plant accepts water set points; otherwise plans use the declared ones.
     requests
-        Horizon -> what others ask of the connection over it, in words of an outlook.
+        Horizon -> load targets and limits of partners over it, as variables of an outlook.
     excluded_racks
-        Racks that are not acted on, as plant and cluster do not name them alike.
+        Racks that receive no orders, because plant and cluster name them differently.
     """
 
     observed: xr.Dataset
@@ -88,28 +88,28 @@ class DecisionInputs:
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionResult:
-    """What was made of it.
+    """Result of a decision.
 
     Attributes
     ----------
     time
         Start of the quarter-hour.
     estimate
-        The state, and how far it is believed.
+        Estimated state.
     problem
-        The question.
+        The planning problem.
     choice
-        The schedule, its label and its reasons.
+        Schedule, source and reason.
     queue
-        The jobs.
+        Jobs now.
     orders
-        What to do now.
+        Orders for the quarter-hour.
     seconds
-        How long it took, of the wall clock. [s]
+        Duration of the decision, by the wall clock. [s]
     excluded_racks
-        Racks that are not acted on, ``{hall}-{rack}``.
+        Racks that receive no orders, ``{hall}-{rack}``.
     unavailable
-        Machines out of service or drained, in words.
+        Messages on machines out of service or drained.
     """
 
     time: np.datetime64
@@ -125,20 +125,18 @@ class DecisionResult:
 
 @dataclass
 class DecisionEngine:
-    """Decides quarter-hour after quarter-hour.
+    """Decide quarter-hour after quarter-hour.
 
     Attributes
     ----------
-    site
-        The site.
     solve_problem
-        Asks the solver; where the site weighs scenarios it is given ``known`` too.
+        Calls the solver; with ``known`` where the site weighs scenarios.
     caps
-        Number of each job that runs -> its cap, as last ordered. [1]
+        Number of each running job -> its cap, as last ordered. [1]
     last_estimate
-        The last estimate of the state, before a restart too.
+        Last estimate of the state, also from before a restart.
     is_shadow
-        Whether nothing is ordered: what the plant does is not what was decided.
+        Whether nothing is ordered, so that the plant does not follow the decisions.
     """
 
     site: Site
@@ -148,29 +146,24 @@ class DecisionEngine:
     is_shadow: bool = False
 
     def __post_init__(self) -> None:
-        """Begin without a past."""
+        """Create the controller; there is no decision yet."""
         self._controller = RealtimeController(self.site)
         self._last: DecisionResult | None = None
         self._decision: Decision | None = None
 
     def decide(self, inputs: DecisionInputs) -> DecisionResult:
-        """Return what to do in the quarter-hour that begins now.
-
-        Parameters
-        ----------
-        inputs
-            What is known.
+        """Return the decision for the quarter-hour that begins now.
 
         Raises
         ------
         StateError
-            If something that must be known has never been measured.
-        RestError
-            If not even a plan by rule keeps every limit, and work at rest is nearer to that.
+            If a required quantity has never been measured.
+        LoadShedError
+            If not even a plan by rule keeps every limit, and shed load reduces the violation.
         NoScheduleError
-            If none keeps every limit, and rest relieves nothing.
+            If no plan keeps every limit, and shed load does not help.
         ProblemError, SeriesError
-            If the question has no sense.
+            If inputs are invalid.
         """
         begun = time.perf_counter()
         queue = replace(inputs.queue, caps=self._caps_of(inputs.queue))
@@ -212,7 +205,7 @@ class DecisionEngine:
 
     @property
     def interval_control(self) -> MeteringIntervalControl | None:
-        """What watches the quarter-hour that runs; none unless batteries follow a plan in it."""
+        """Controller within the quarter-hour; None unless batteries follow a plan."""
         last = self._last
         if last is None or last.choice.source not in {
             ScheduleSource.OPTIMUM,
@@ -224,7 +217,7 @@ class DecisionEngine:
     def _build_problem(
         self, inputs: DecisionInputs, state: xr.Dataset
     ) -> tuple[Problem, tuple[str, ...]]:
-        """Return the question, of a site without what is out of service, and what that is."""
+        """Return the problem of the site without machines out of service, and messages on these."""
         site, absent = available_site(self.site, inputs.observed, state)
         if not inputs.accepts_setpoints:
             site = with_declared_setpoints(site)
@@ -242,9 +235,9 @@ class DecisionEngine:
         ) if inputs.excluded_racks else problem, absent
 
     def _estimate(self, inputs: DecisionInputs) -> StateEstimate:
-        """Return the state now; what was measured once is not believed twice.
+        """Return the state now; the same readings update the estimate only once.
 
-        An estimate that nothing could be planned on is made anew: more may have been heard since.
+        An unusable estimate is computed again, because further readings may have arrived.
         """
         last = self._last
         if last and last.time == inputs.queue.instant and not last.estimate.is_unusable:
@@ -257,21 +250,21 @@ class DecisionEngine:
         )
 
     def _decide_function(self, inputs: DecisionInputs) -> DecideFunction:
-        """Return what asks the solver; where the site weighs scenarios, with what is known."""
+        """Return the solver call, with scenario inputs where the site weighs scenarios."""
         if self.site.scenarios.count < MIN_SCENARIOS:
             return self.solve_problem
         known = ScenarioInputs(record=inputs.series, queue=inputs.queue, past=inputs.past_jobs)
         return partial(self.solve_problem, known=known)
 
     def _caps_of(self, queue: JobQueue) -> FloatArray:
-        """Return the caps of the jobs that run, as last ordered, in the order of the queue. [1]"""
+        """Return the last ordered caps of running jobs, in the order of the queue. [1]"""
         known = [self.caps.get(number, 1.0) for number in queue.jobs.number.tolist()]
         return np.where(queue.is_running, known, 0.0)
 
     def _orders(
         self, choice: ScheduleChoice, problem: Problem, *, queue: JobQueue, caps: FloatArray
     ) -> DispatchOrders:
-        """Return what to do: by the plan, or, without one, what the rule has planned for."""
+        """Return orders by the plan, or, without an optimised plan, by the rule's schedule."""
         if choice.source in {ScheduleSource.OPTIMUM, ScheduleSource.SHIFTED}:
             return self._controller.orders(choice.schedule, problem.state, queue)
         soon = choice.schedule.isel(time=slice(2), instant=slice(3))
@@ -291,7 +284,7 @@ class DecisionEngine:
         return DispatchOrders(jobs=jobs, renewable_cap=most, **batteries)
 
     def _last_operation(self, last: DecisionResult, observed: xr.Dataset) -> xr.Dataset | None:
-        """Return what was done in the last quarter-hour, as measured, else as ordered."""
+        """Return the flows of the last quarter-hour, as measured, else as ordered."""
         now = np.datetime64(str(observed["instant"].to_numpy()), "us")
         if now - last.time != QUARTER_HOUR:
             return None
@@ -306,7 +299,7 @@ class DecisionEngine:
 
 
 def _with_urgent_jobs(queue: JobQueue, caps: FloatArray, problem: Problem) -> FloatArray:
-    """Return the caps of what runs, and of what cannot wait, as far as racks are free."""
+    """Return caps of running jobs, and of jobs that cannot wait, as far as racks are free. [1]"""
     caps, must = caps.copy(), must_run(queue, INTERVAL_HOURS)
     free = queue.pool.racks - problem.service_racks[0] - queue.jobs.racks[caps > 0].sum()
     for job in np.argsort(queue.laxity, kind="stable").tolist():
@@ -326,7 +319,7 @@ def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
 def _measured_or_ordered(
     planned: xr.DataArray, observed: xr.DataArray | None, told: Mapping[str, float]
 ) -> xr.DataArray:
-    """Return a flow of one interval: as measured, else as ordered, else as planned."""
+    """Return a flow of one interval as measured, else as ordered, else as planned."""
     dim = str(planned.dims[1])
     values = []
     for place, label in enumerate(planned[dim].to_numpy().tolist()):
@@ -340,13 +333,7 @@ def _measured_or_ordered(
 
 
 class LoadShedError(NoScheduleError):
-    """No schedule is safe; work rests.
-
-    Parameters
-    ----------
-    outcome
-        What is ordered all the same: caps of jobs and halls.
-    """
+    """No schedule is safe, so load is shed; ``outcome`` holds the caps that are ordered."""
 
     def __init__(self, result: DecisionResult) -> None:
         super().__init__(result.choice.reason)

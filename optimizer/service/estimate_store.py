@@ -1,4 +1,4 @@
-"""The last estimate of the state, kept for a restart: a plant does not say everything again."""
+"""The last estimate of the state, stored for a restart."""
 
 from pathlib import Path
 from typing import Final, cast
@@ -15,19 +15,11 @@ from twin.simulation import state as states
 from twin.site import Site
 
 OPTIONAL_VARIABLES: Final = frozenset({"usual_power"})
-"""Words that files of older versions lack: they count as nothing."""
+"""Variables that files of older versions lack; they default to 0."""
 
 
 def store_estimate(path: Path, estimate: StateEstimate) -> None:
-    """Write an estimate, whole or not at all.
-
-    Parameters
-    ----------
-    path
-        The file.
-    estimate
-        What is believed of the state.
-    """
+    """Write an estimate, whole or not at all."""
     state = estimate.state
     content = {
         "instant": str(state["instant"].to_numpy()),
@@ -40,15 +32,7 @@ def store_estimate(path: Path, estimate: StateEstimate) -> None:
 
 
 def read_estimate(path: Path, site: Site) -> StateEstimate | None:
-    """Return the estimate of a file; None if there is none that fits the site.
-
-    Parameters
-    ----------
-    path
-        The file.
-    site
-        The site.
-    """
+    """Return the estimate of a file; None if there is none that fits the site."""
     match read_state_file(path):
         case {
             "instant": str(instant),
@@ -82,7 +66,7 @@ def read_estimate(path: Path, site: Site) -> StateEstimate | None:
 
 
 def _read_priors(rows: object, site: Site) -> dict[tuple[str, str], StockFilter]:
-    """Return what was learned of each stock; nothing if that is of another version or site."""
+    """Return the filter of each stock; none if they are of another version or site."""
     sizes = state_scales(site)
     found = {}
     try:

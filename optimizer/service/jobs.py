@@ -1,4 +1,4 @@
-"""The jobs as the scheduler tells them: those that can run here, those that arrived, and faults."""
+"""Jobs as the scheduler reports them: the queue, past arrivals, and errors."""
 
 from dataclasses import replace
 from typing import Final
@@ -16,33 +16,23 @@ from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
 from twin.workload.queue import JobQueue, RackPool, open_queue
 
 MAX_JOBS_LISTED: Final = 3
-"""Jobs that are named of those that are passed over. [1]"""
+"""Excluded jobs that are named in an alarm. [1]"""
 
 
 class SchedulerJobs:
-    """What is known of the jobs of a site.
-
-    Parameters
-    ----------
-    site
-        The site.
-    window
-        What was heard.
-    """
+    """Jobs of a site from the live state of its scheduler."""
 
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
         self._arrivals: Jobs | None = None
 
     def queue(self, now: np.datetime64) -> JobQueue:
-        """Return the jobs as the cluster told them last, as if it were now.
-
-        One that is wider than the site can never run: plans would make room for it in vain.
+        """Return the last reported queue as of ``now``, without jobs wider than the site.
 
         Raises
         ------
         StateError
-            If nobody has told them yet: a plan without the jobs that run would end them.
+            If no queue was reported yet: a plan without the running jobs would end them.
         """
         snapshot = self._window.scheduler.queue
         if snapshot is not None:
@@ -57,7 +47,7 @@ class SchedulerJobs:
 
     @property
     def missing_queue(self) -> str:
-        """Where jobs are expected that nobody has told yet; empty if they were, or none move."""
+        """Where a missing queue is expected; empty if none is missing or no work is movable."""
         if self._window.scheduler.queue is not None or not self._site.work:
             return ""
         topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
@@ -65,7 +55,7 @@ class SchedulerJobs:
         return "; ".join(filter(None, (told, self._window.scheduler.reject_reason)))
 
     def past_arrivals(self, now: np.datetime64) -> Jobs:
-        """Return the arrivals of the last two weeks: those of before, and those seen since."""
+        """Return the arrivals of the last two weeks, from the history and from queues since."""
         kinds = tuple(self._site.work)
         history, snapshot = self._window.scheduler.history, self._window.scheduler.queue
         found = [self._arrivals] if self._arrivals else []
@@ -80,14 +70,14 @@ class SchedulerJobs:
         return self._arrivals.arriving_between(now - ARRIVAL_HISTORY, now)
 
     def error(self, now: np.datetime64) -> str:
-        """Return why what the scheduler said tells no longer what runs; empty if it does.
+        """Return why reports of the scheduler are outdated; empty if they are not.
 
-        A simulated clock that has not begun tells no age.
+        Before a simulated clock starts, ages are unknown.
         """
         return "" if now == NOT_STARTED else self._window.scheduler.error(now)
 
     def rejected_orders(self) -> str:
-        """Return what scheduler and nodes did not take, and jobs that are passed over."""
+        """Return which orders scheduler and nodes rejected, and which jobs are excluded."""
         found = []
         status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
@@ -98,7 +88,9 @@ class SchedulerJobs:
                 found.append(f"{hall} did not take the cap of {cap}: {one.reason}")
         if snapshot is not None:
             jobs = snapshot.jobs
-            wide = np.flatnonzero(~self._fits(jobs))  # asked ten times a second, of thousands
+            wide = np.flatnonzero(
+                ~self._fits(jobs)
+            )  # called ten times a second with thousands of jobs
             named = [
                 f"job {jobs.number[at]} of {jobs.racks[at]:.4g}" for at in wide[:MAX_JOBS_LISTED]
             ]

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, made from one picture of the daemon when they are asked for.
+"""Metrics for Prometheus, computed from one snapshot of the service per scrape.
 
-Names end in their units, in base units (watts, joules, seconds), as Prometheus' custom has it.
-Nothing is kept between two scrapes and nothing is registered globally.
+Names end in their base units (watts, joules, seconds), by the convention of Prometheus. Nothing is
+stored between scrapes or registered globally.
 """
 
 import time
@@ -30,24 +30,24 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Media type of the text."""
 
 WATTS_PER_MEGAWATT: Final = 1e6
-"""Of a megawatt. [W]"""
+"""Watts in a megawatt. [W]"""
 
 JOULES_PER_MEGAWATT_HOUR: Final = 3.6e9
-"""Of a megawatt-hour. [J]"""
+"""Joules in a megawatt-hour. [J]"""
 
 type LabelledValues = Iterable[tuple[str, float | None]]
-"""Values by the label of the family; None is left out."""
+"""Label and value of each sample; None is left out."""
 
 
 def metrics_text(operator_interface: OperatorInterface) -> bytes:
-    """Return all metrics of a board in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_SnapshotCollector(operator_interface))
     return generate_latest(registry)
 
 
 class _SnapshotCollector(Collector):
-    """One scrape."""
+    """Collector of one scrape."""
 
     def __init__(self, operator_interface: OperatorInterface) -> None:
         self._service = operator_interface
@@ -218,7 +218,7 @@ def _plant(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _failures(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    """Yield the time to the first limit after each failure; where none is reached, no sample."""
+    """Yield the time to the first limit after each failure; no sample if none is reached."""
     for name, key, text in (
         ("time_to_limit_seconds", "minutes", "Time from a failure now to the first limit."),
         ("plan_time_to_limit_seconds", "worst_minutes", "The least of these in the plan."),
@@ -254,7 +254,7 @@ def _alarms(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
-    """Return a gauge of one value; without a sample where there is none."""
+    """Return a gauge of one value; without a sample if it is None."""
     metric = GaugeMetricFamily(f"gigatwin_{name}", text)
     if value is not None:
         metric.add_metric([], value)
@@ -262,7 +262,7 @@ def gauge(name: str, text: str, value: float | None) -> GaugeMetricFamily:
 
 
 def counter(name: str, text: str, value: float | None) -> CounterMetricFamily:
-    """Return a counter of one value; without a sample where there is none."""
+    """Return a counter of one value; without a sample if it is None."""
     metric = CounterMetricFamily(f"gigatwin_{name}", text)
     if value is not None:
         metric.add_metric([], value)
@@ -295,7 +295,7 @@ def numbers_by_name(values: object) -> Iterator[tuple[str, float | None]]:
 
 
 def timestamp_at(snapshot: object, *path: str) -> float | None:
-    """Return a time written in ISO 8601 as seconds since 1970. [s]"""
+    """Return an ISO 8601 time as seconds since 1970. [s]"""
     text = value_at(snapshot, *path)
     try:
         return datetime.fromisoformat(str(text)).timestamp()

@@ -1,7 +1,4 @@
-"""The water of a plant over the wire: what is asked, whether it may be, and what was made of it.
-
-A decision as what is ordered of a plant.
-"""
+"""Commands to a plant: caps of jobs and halls, requests to machines, water set points."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -22,19 +19,10 @@ from twin.workload.queue import hall_powers, running_power
 
 
 def setpoint_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
-    """Return the set points of the water that a plan has chosen, as requests; none if declared.
+    """Return the planned water set points as requests; none where the site uses declared ones.
 
-    Parameters
-    ----------
-    site
-        The site.
-    orders
-        What was decided.
-
-    Returns
-    -------
-    dict
-        (word, circuit or unit of CDUs) -> supply temperature [degC] or temperature range [K].
+    The keys are (variable, circuit or unit of CDUs); values are supply temperatures [degC] or
+    temperature differences [K].
     """
     found: dict[VariableKey, float] = {}
     for word, request in REQUEST_VARIABLES.items():
@@ -44,21 +32,10 @@ def setpoint_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, f
 
 
 def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.Dataset) -> str:
-    """Return why the set points of the water cannot be chosen, or "" if they can.
+    """Return why water set points cannot be requested; empty if they can, or are declared.
 
-    Parameters
-    ----------
-    site
-        The site.
-    points
-        (word, object) of the points that are ours to write.
-    observed
-        Newest good readings; ``facility_enabled(circuit)`` among them.
-
-    Returns
-    -------
-    str
-        What the plant lacks, in words; "" also where the site keeps to the declared ones.
+    ``points`` are (variable, object) of the points that we may write; ``observed`` holds the newest
+    good readings, among them ``facility_enabled(circuit)``.
     """
     choice = site.set_points.choice
     if choice == "declared":
@@ -82,22 +59,10 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
 def setpoint_status(
     site: Site, observed: xr.Dataset, requested: Mapping[VariableKey, float]
 ) -> list[dict[str, object]]:
-    """Return what is asked of each circuit and bank, and what the plant aims at.
+    """Return the requested and the applied set point of each circuit and bank.
 
-    Parameters
-    ----------
-    site
-        The site.
-    observed
-        Newest good readings.
-    requested
-        What was asked last, by word and object.
-
-    Returns
-    -------
-    list of dict
-        ``machine``, ``what``, ``unit``, ``requested`` and ``applied``; None where there is no
-        value.
+    Each has ``machine``, ``what``, ``unit``, ``asked`` and ``applied``; None where a value is
+    unknown.
     """
     found: list[dict[str, object]] = []
     for word in setpoints.SET_POINT_VARIABLES:
@@ -137,26 +102,16 @@ def _value(observed: xr.Dataset, name: str, owner: str) -> float:
 
 
 HALL_CAP_MARGIN: Final = 0.03
-"""Share by which the cap of a hall stands above what it is expected to draw: racks differ. [1]"""
+"""Share by which the cap of a hall exceeds its expected power, because racks differ. [1]"""
 
 
 def plant_commands(site: Site, result: DecisionResult) -> PlantCommands:
-    """Return a decision as what is ordered of a plant.
+    """Return the commands of a decision.
 
-    Parameters
-    ----------
-    site
-        The site.
-    result
-        What was decided.
-
-    Returns
-    -------
-    PlantCommands
-        Caps of jobs; caps of halls, a little above what they are expected to draw, for all racks
-        but those that nobody acts on; requests to stores (to charge is positive), to renewables, to
-        heat pumps, of coolant temperatures, of the chillers where the plan commits them, and of the
-        set points of the water where the plan has chosen them.
+    They hold caps of jobs, and caps of halls a little above their expected power, without excluded
+    racks. Requests go to stores (charging is positive), renewables, heat pumps and coolant
+    temperatures; to chillers where the plan commits them, and for water set points where the plan
+    chose them.
     """
     orders, queue = result.orders, result.queue
     caps = caps_in_queue_order(queue, orders.jobs)
@@ -189,7 +144,7 @@ def plant_commands(site: Site, result: DecisionResult) -> PlantCommands:
 
 
 def storage_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, float]:
-    """Return what orders ask of batteries and tanks; to charge is positive. [MW]"""
+    """Return requests to batteries and tanks; charging is positive. [MW]"""
     found: dict[VariableKey, float] = {}
     for store in site.stores:
         kind = site.equipment[store.owner].kind

@@ -1,7 +1,4 @@
-"""What must be heard before a decision: waits for it, and tells when it is there again.
-
-What nobody has shown: by which point it is expected, and whether its stamps are refused.
-"""
+"""Inputs that a decision requires: waiting for them, and where missing ones are expected."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -20,24 +17,15 @@ from twin.estimation.observer import NEVER_MEASURED, estimate_state
 from twin.site import Site
 
 FIRST_TELEMETRY_TIMEOUT_S: Final = 120.0
-"""Longest wait for the first telemetry: a plant says everything within 100 s. [s]"""
+"""Longest wait for the first telemetry; a plant sends everything within 100 s. [s]"""
 
 
 class ReadinessGate:
-    """Fresh readings of all that an estimate needs, and the jobs.
-
-    Parameters
-    ----------
-    site
-        The site.
-    link
-        What is heard of it.
-    clock
-        The service's.
+    """Check that readings for the estimate are recent and that the jobs are known.
 
     Attributes
     ----------
-    is_blind
+    lacks_inputs
         Whether the last decision was made without them.
     """
 
@@ -47,7 +35,7 @@ class ReadinessGate:
         self.lacks_inputs = False
 
     def missing_inputs(self) -> str:
-        """Return what must be known and nobody says now, in words; empty if all is heard."""
+        """Return which required input is missing now; empty if none is."""
         try:
             estimate_state(self._site, self._link.observed(self._clock.now()))
         except StateError as error:
@@ -55,7 +43,7 @@ class ReadinessGate:
         return self._link.jobs.missing_queue
 
     def explain_error(self, error: Exception) -> Exception:
-        """Return why there is no plan, with where to look, and what is not heard besides."""
+        """Return the error of a missing plan, with the topics or inputs to check."""
         if isinstance(error, StateError):
             return self._point_locator.locate(error)
         if isinstance(error, NoScheduleError) and self.lacks_inputs:
@@ -63,7 +51,7 @@ class ReadinessGate:
         return error
 
     def wait_for_inputs(self, stop: Event) -> Iterator[str]:
-        """Yield what is missing, until nothing is, the longest wait is over, or it is to stop."""
+        """Yield what is missing, until nothing is, the timeout is over, or ``stop`` is set."""
         until = time.monotonic() + FIRST_TELEMETRY_TIMEOUT_S
         while (words := self.missing_inputs()) and time.monotonic() < until:
             yield words
@@ -71,49 +59,32 @@ class ReadinessGate:
                 return
 
     def note_decision(self, *, has_inputs: bool) -> None:
-        """Take note of a decision: whether enough was known for a plan."""
+        """Store whether a decision had all required inputs."""
         self.lacks_inputs = not has_inputs and bool(self.missing_inputs())
 
     def redecide_when_ready(self) -> None:
-        """Have a quarter-hour that was decided blindly decided anew once all is heard again."""
+        """Request a new decision once the inputs that the last one lacked have arrived."""
         if self.lacks_inputs and not self.missing_inputs():
             self.lacks_inputs = False
             self._clock.request_redecision()
 
 
 class MissingPointLocator:
-    """Says where to look for what was never measured.
-
-    Parameters
-    ----------
-    site
-        The site.
-    window
-        What was heard of it.
-    """
+    """Find the topics on which missing quantities are expected."""
 
     def __init__(self, site: Site, window: LiveState) -> None:
         self._site, self._window = site, window
 
     def locate(self, error: StateError) -> StateError:
-        """Return an error about what was never measured, with the topics that would show it.
+        """Return an error of ``estimate_state`` with topics as remedies.
 
-        Parameters
-        ----------
-        error
-            What :func:`twin.estimation.observer.estimate_state` raised.
-
-        Returns
-        -------
-        StateError
-            The same faults; the remedy of each names topic, process area and object id, or how far
-            off the stamps of its point are.
+        Each remedy names topic, process area and object id, or the clock error of the point.
         """
         return StateError(error.source, [self._fault(fault) for fault in error.issues])
 
     @cached_property
     def _points(self) -> Mapping[str, SitePoint]:
-        """Place of a fault -> the point that would show it."""
+        """Location of an issue -> the point that measures it."""
         found: dict[str, SitePoint] = {}
         for point in list_points(self._site):
             of = "" if point.meaning.kinds == ("grid",) else f" of {point.label}"

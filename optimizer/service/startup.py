@@ -1,8 +1,6 @@
-"""What a start would meet, looked at without one: files, state, partners, page, broker, plant.
+"""Start of a service, and the checks before a start: files, state, partners, page, broker, plant.
 
-Nothing is written, ordered or published, so it may be asked beside a service that runs.
-
-Put a service together, run it until somebody ends it, and leave nothing half done.
+The checks write, order and publish nothing, so they may run beside a running service.
 """
 
 import os
@@ -42,24 +40,15 @@ logger = structlog.get_logger(__name__)
 
 
 def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
-    """Run the service of a site until SIGTERM, Ctrl-C, or the end of its terminal.
-
-    Parameters
-    ----------
-    site
-        The site.
-    config
-        What it is told.
-    path
-        State folder.
+    """Run the service of a site on the state folder ``path`` until SIGTERM, SIGINT or SIGHUP.
 
     Raises
     ------
     ServiceError
-        If another service uses the folder, it is another site's, or it cannot be used; or if the
-        site has a name that brokers or partners would refuse.
-    PageError
-        If the page's port is taken.
+        If the folder is in use, of another site, or not usable; or if the name of the site is not
+        allowed in topics.
+    StatusPageError
+        If the page's port is in use.
     """
     check_site_name(site)
     with ExitStack() as stack:
@@ -87,14 +76,14 @@ def run_service(site: Site, config: ServiceConfig, path: Path) -> None:
             write_page_url(folder / "page.url", page.url)
             logger.info("page", url=page.url)
         stack.enter_context(ControlServer(folder / "control.sock", _handle_commands(service)))
-        overrides.reload()  # until now a HOLD went to the file, as where no service runs
+        overrides.reload()  # until now commands wrote a HOLD to the file
         logger.info("started", site=site.name, broker=link.url, state=str(folder))
         service.run(stop)
         notify_systemd("STOPPING=1")
 
 
 def write_page_url(path: Path, url: str) -> None:
-    """Write down where the page is, as a convenience: a disk that is full stops no start."""
+    """Write the URL of the page into a file; a failure is only logged."""
     try:
         write_atomic(path, url)
     except (OSError, JournalError) as error:
@@ -103,7 +92,7 @@ def write_page_url(path: Path, url: str) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM, Ctrl-C and a lost terminal set; a second one ends at once."""
+    """Yield an event that SIGTERM, SIGINT and SIGHUP set; a second signal interrupts at once."""
     stop = threading.Event()
 
     def end(*_: object) -> None:
@@ -112,7 +101,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
 
     ends = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # who says nohup lets it go on
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
         ends.append(signal.SIGHUP)
     before = {number: signal.signal(number, end) for number in ends}
     try:
@@ -125,7 +114,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
 def _handle_commands(
     service: SiteService,
 ) -> Callable[[Mapping[str, object]], Mapping[str, object]]:
-    """Return what carries out the commands of the socket."""
+    """Return the handler of commands of the control socket."""
 
     def answer(told: Mapping[str, object]) -> Mapping[str, object]:
         match told:
@@ -144,7 +133,7 @@ def _handle_commands(
 
 
 def _parse_hours(told: object) -> float | None:
-    """Return the length of a HOLD; None for one without an end."""
+    """Return the length of a HOLD; None for one without an end. [h]"""
     match told:
         case None:
             return None
@@ -159,23 +148,23 @@ def _parse_hours(told: object) -> float | None:
 
 
 DISCOVERY_TIME_S: Final = 5.0
-"""How long a plant is listened to; brokers keep what names its points, so it comes at once. [s]"""
+"""Time for which a plant is observed; its metadata is retained, so it arrives at once. [s]"""
 
 LOOPBACK_ADDRESS: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightCheck:
-    """What was looked at.
+    """A check before a start.
 
     Attributes
     ----------
     name
         Its name.
     result
-        What was found, in words.
+        What was found.
     error
-        What keeps a service from its work, with its remedy; empty if nothing does.
+        What prevents a start, with its remedy; empty if nothing does.
     """
 
     name: str
@@ -186,18 +175,9 @@ class PreflightCheck:
 def run_preflight_checks(
     site: Site, config: ServiceConfig, path: Path, *, now: np.datetime64
 ) -> Iterator[PreflightCheck]:
-    """Yield what a start of a service would meet, each as soon as it is known.
+    """Yield the checks before a start of a service, each as soon as it is done.
 
-    Parameters
-    ----------
-    site
-        The site.
-    config
-        What the service would be told.
-    path
-        Its state folder.
-    now
-        The time, UTC.
+    ``path`` is the state folder, ``now`` the time in UTC.
     """
     every: dict[str, Callable[[], str]] = {
         "site": lambda: _site(site),
@@ -215,14 +195,14 @@ def run_preflight_checks(
 
 
 def check_site_name(site: Site) -> None:
-    """Refuse a site whose name cannot stand in topics.
+    """Refuse a site whose name is not allowed in topics.
 
     Raises
     ------
     ServiceError
-        If brokers or partners would refuse it.
+        If brokers or partners would refuse the name.
     """
-    if not is_valid_name(site.name):  # in shadow nobody else would tell
+    if not is_valid_name(site.name):  # in shadow mode nothing else reports it
         remedy = f"rename its file: a site that is served has a name of {NAME_RULE}"
         raise ServiceError(
             "site", [ValidationIssue(location="name", found=ascii(site.name), remedy=remedy)]
@@ -292,7 +272,7 @@ def _page(config: ServiceConfig, path: Path) -> str:
 
 
 def _plant(site: Site, config: ServiceConfig) -> str:
-    """Return what is heard of the plant, and where it and the site file do not agree."""
+    """Return what the plant sends, and how it differs from the site file."""
     discovery = SiteDiscovery(site.name)
     url, protocol = config.broker, config.protocol
     count = discover(url, discovery, seconds=DISCOVERY_TIME_S, tls=config.tls, protocol=protocol)

@@ -1,4 +1,4 @@
-"""The state folder of a service: what survives a restart, and who may use it."""
+"""The state folder of a service: what survives a restart, locked for one process."""
 
 import fcntl
 import os
@@ -12,38 +12,32 @@ from telemetry.files import read_json_with_checksum, write_json_atomic
 from twin.errors import JournalError, ServiceError, ValidationIssue
 
 LAYOUT_VERSION: Final = 1
-"""Version of the folder's layout; a folder of a later one is refused. [1]"""
+"""Version of the folder's layout; a later one is refused. [1]"""
 
 LAYOUT_FILE: Final = "schema.json"
-"""What says the layout of a folder, and whose state it is."""
+"""File with the version of the layout and the name of the site."""
 
 FOLDER_PATTERN: Final = re.compile(r"""(?<![\w/.])/(?:[^\s/:;,'"](?:[^\n/:;,'"]*[^\s/:;,'"])?/)+""")
-"""Folders before the name of a file; topics, units and addresses do not begin with a slash."""
+"""Matches folders before a file name; topics, units and addresses do not begin with a slash."""
 
 
 logger = structlog.get_logger(__name__)
 
 
 def redact_paths(text: str) -> str:
-    """Return a text for others, in which files of this machine have their names only."""
+    """Return a text in which files are named without their folders."""
     return FOLDER_PATTERN.sub("", text)
 
 
 class StateFolder:
-    """The folder of one service, locked while it is open.
+    """The folder of one service, locked while it is open; it is created if missing.
 
-    Parameters
-    ----------
-    path
-        The folder; made if it is not there.
-    site
-        Name of the site whose state it is, which the folder keeps; empty if it may be any.
+    An empty ``site`` accepts the folder of any site.
 
     Raises
     ------
     ServiceError
-        If another service uses it, if it is another site's, if it was written by a later gigatwin,
-        or cannot be written.
+        If the folder is in use, of another site, of a later layout, or not writable.
     """
 
     def __init__(self, path: Path, *, site: str = "") -> None:
@@ -68,7 +62,7 @@ class StateFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the folder free."""
+        """Release the lock."""
         self._lock.close()
 
     def _take(self) -> None:
@@ -101,17 +95,12 @@ class StateFolder:
 
 
 def check_layout(folder: Path) -> None:
-    """Refuse a folder on which no service of ours would start.
-
-    Parameters
-    ----------
-    folder
-        State folder of a service, which has its file of the layout.
+    """Refuse a folder whose layout file is damaged or of a later version.
 
     Raises
     ------
     ServiceError
-        If that file is damaged, or was written by a later gigatwin.
+        If the folder is refused.
     """
     path = folder / LAYOUT_FILE
     version = read_state_file(path).get("version")
@@ -131,12 +120,12 @@ def check_layout(folder: Path) -> None:
 
 
 def check_owner(folder: Path, site: str) -> None:
-    """Refuse a folder that keeps the state of another site; any will do without a name.
+    """Refuse the folder of another site; an empty name accepts any.
 
     Raises
     ------
     ServiceError
-        If it is another's.
+        If it is of another site.
     """
     before = owner_of(folder)
     if site and before and before != site:
@@ -148,25 +137,13 @@ def check_owner(folder: Path, site: str) -> None:
 
 
 def owner_of(folder: Path) -> str:
-    """Return the name of the site whose state a folder keeps; empty if it names none.
-
-    Parameters
-    ----------
-    folder
-        State folder of a service.
-    """
+    """Return the name of the site of a state folder; empty if it names none."""
     site = read_state_file(folder / LAYOUT_FILE).get("site")
     return site if isinstance(site, str) else ""
 
 
 def read_state_file(path: Path) -> dict[str, object]:
-    """Return the object that a file holds; an empty one if it is missing or broken.
-
-    Parameters
-    ----------
-    path
-        The file; what it kept is lost where its checksum, if it has one, differs.
-    """
+    """Return the object in a file; an empty one if it is missing or damaged."""
     try:
         return read_json_with_checksum(path)
     except FileNotFoundError:

@@ -1,9 +1,4 @@
-"""The heart of the service: tells plant and systemd that it lives, unless a decision is stuck.
-
-What is done between two decisions, all in turn: what fails keeps nothing else from its turn.
-
-Tell systemd how the service is.
-"""
+"""Heartbeats to plant and systemd, and the loop of periodic tasks."""
 
 import os
 import socket
@@ -16,27 +11,22 @@ import numpy as np
 import structlog
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
-"""Time between two of our heartbeats, as the plant's contract wants it. [s]"""
+"""Time between two heartbeats, by the plant's contract. [s]"""
 
 DECISION_OVERDUE_S: Final = 90.0
-"""Length of a decision from which on it is told to be stuck; a solver is killed before. [s]"""
+"""Duration of a decision from which it is reported as stuck; solvers are killed earlier. [s]"""
 
 WATCHDOG_LIMIT_S: Final = 300.0
-"""Length of a decision after which systemd starts us anew. [s]"""
+"""Duration of a decision after which systemd restarts the service. [s]"""
 
 
 class Watchdog:
-    """Beats whenever it is time.
-
-    Parameters
-    ----------
-    beat
-        Tells the plant.
+    """Send heartbeats while no decision is stuck.
 
     Attributes
     ----------
-    busy
-        Since when a decision is being made, of the monotonic clock; infinite if none is. [s]
+    decision_started
+        Start of the current decision by the monotonic clock; infinite if there is none. [s]
     """
 
     def __init__(self, beat: Callable[[], None]) -> None:
@@ -46,7 +36,7 @@ class Watchdog:
 
     @property
     def error(self) -> str:
-        """Why the quarter-hour that runs has no decision: its making is stuck; empty if not."""
+        """Why the current quarter-hour has no decision: it is stuck; empty if it is not."""
         taken = time.monotonic() - self.decision_started
         if taken <= DECISION_OVERDUE_S:
             return ""
@@ -57,7 +47,7 @@ class Watchdog:
         )
 
     def update(self) -> None:
-        """Beat if it is time; while a decision is stuck the plant is left to its own watch."""
+        """Send a heartbeat if it is due; none to the plant while a decision is stuck."""
         moment = time.monotonic()
         if moment - self._beaten < HEARTBEAT_INTERVAL_S:
             return
@@ -69,21 +59,13 @@ class Watchdog:
 
 
 POLL_INTERVAL_S: Final = 0.1
-"""Time between two looks at everything. [s]"""
+"""Time between two rounds of the periodic tasks. [s]"""
 
 logger = structlog.get_logger(__name__)
 
 
 def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
-    """Do all turns again and again, until it is to stop.
-
-    Parameters
-    ----------
-    stop
-        Set by whoever wants the end.
-    tasks
-        What is to be done, each by itself.
-    """
+    """Run all tasks repeatedly until ``stop`` is set; a failing task affects no other."""
     while not stop.wait(POLL_INTERVAL_S):
         for turn in tasks:
             try:
@@ -93,18 +75,11 @@ def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
 
 
 NOTIFY_SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
-"""Where systemd names its socket; a name that begins with @ is abstract."""
+"""Environment variable with systemd's socket; a name that begins with @ is abstract."""
 
 
 def notify_systemd(state: str) -> None:
-    """Send a word to systemd; without it nothing happens.
-
-    Parameters
-    ----------
-    state
-        ``READY=1``, ``WATCHDOG=1``, ``STOPPING=1``, or ``STATUS=`` and a line for people; several
-        stand on a line each.
-    """
+    """Send a state such as ``READY=1`` or ``WATCHDOG=1`` to systemd; without systemd do nothing."""
     path = os.environ.get(NOTIFY_SOCKET_VARIABLE)
     if not path:
         return

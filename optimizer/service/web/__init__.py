@@ -1,4 +1,4 @@
-"""The live page of the daemon: what it does and why, for a person at three in the morning."""
+"""The live page of the service: what it does and why."""
 
 from optimizer.service.web.app import create_app
 from optimizer.service.web.server import PageServer

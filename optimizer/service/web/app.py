@@ -1,12 +1,9 @@
-"""The endpoints: page, state, health, metrics, and the two orders HOLD and release.
+"""Endpoints of the page: HTML, state, health, metrics, and the orders HOLD and release.
 
-Who may speak to the page: no website in the operator's browser may read it or press HOLD.
-
-A foreign page can send requests to loopback, and can point a name of its own there (DNS
-rebinding). So every request must name a permitted host, and a POST must in addition come from the
-page itself (Origin) and bring the token that only the page holds.
-
-What a person may order from the page: the bodies of its POSTs, read strictly.
+No other website in the operator's browser may read the page or press HOLD. A foreign page can send
+requests to loopback, and can point a host name of its own there (DNS rebinding). So every request
+must name a permitted host. A POST must also come from the page itself (Origin) and carry its token.
+The bodies of POSTs are validated strictly.
 """
 
 import base64
@@ -48,10 +45,10 @@ STATIC_FOLDER: Final = Path(__file__).with_name("static")
 """Folder of the page's own files; the page loads nothing else."""
 
 RELOAD_SCRIPT: Final = Path(__file__).with_name("watch.js").read_text(encoding="utf-8")
-"""Script within the page that loads it again where its files did not come."""
+"""Inline script that reloads the page if its files did not load."""
 
 LOOPBACK_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
-"""Names of this machine that a browser may use."""
+"""Host names of this machine that a browser may use."""
 
 
 def create_app(
@@ -59,14 +56,8 @@ def create_app(
 ) -> Starlette:
     """Return the page as an ASGI application.
 
-    Parameters
-    ----------
-    operator_interface
-        The daemon, as the page sees it.
-    token
-        What a POST must bring; the page gets it within its HTML.
-    hosts
-        Names under which the page may be opened; one without a port stands for the server's.
+    ``token`` is required of a POST, and is part of the page's HTML. ``hosts`` are the permitted
+    host names; one without a port stands for the server's port.
     """
     views = _Views(operator_interface, token)
     return Starlette(
@@ -90,7 +81,7 @@ def create_app(
 
 
 class _Views:
-    """The endpoints that look at the board; those that are no coroutines run on worker threads."""
+    """Endpoints that read the service; those that are no coroutines run on worker threads."""
 
     def __init__(self, operator_interface: OperatorInterface, token: str) -> None:
         self._service = operator_interface
@@ -146,7 +137,7 @@ class _Views:
 
 
 async def _live(_: Request) -> Response:
-    """Answer without the board and without a worker thread: the process lives."""
+    """Answer without the service and without a worker thread: the process is alive."""
     return PlainTextResponse("alive\n")
 
 
@@ -160,7 +151,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 
 def _json(content: object) -> bytes:
-    """Return content as JSON; what is not a finite number becomes null, never a broken page."""
+    """Return content as JSON; numbers that are not finite become null."""
     try:
         text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     except ValueError:
@@ -179,7 +170,7 @@ def _finite(content: object) -> object:
 
 
 DEFAULT_HTTP_PORTS: Final = ("80", "443")
-"""Ports that a browser leaves out of the Host header."""
+"""Ports that a browser omits in the Host header."""
 
 TOKEN_HEADER: Final = "X-Gigatwin-Token"
 
@@ -198,18 +189,10 @@ SECURITY_HEADERS: Final = {
 
 
 class AccessMiddleware:
-    """ASGI middleware that refuses foreign requests and marks every answer.
+    """ASGI middleware that refuses foreign requests and adds security headers to every answer.
 
-    Parameters
-    ----------
-    app
-        What answers the requests that pass.
-    token
-        What a POST must bring in `X-Gigatwin-Token`.
-    hosts
-        Permitted names; one without a port stands for the port of the server.
-    script
-        The one script that may stand within a page.
+    ``script`` is the one inline script that a page may contain; see :func:`create_app` for the
+    rest.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, hosts: Sequence[str], script: str) -> None:
@@ -222,7 +205,7 @@ class AccessMiddleware:
         self._hosts = tuple(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it on."""
+        """Refuse one request, or pass it on."""
         if scope["type"] != "http":
             return
 
@@ -254,7 +237,7 @@ class AccessMiddleware:
         return None
 
     def _permitted(self, scope: Scope) -> set[str]:
-        """Return the Host headers that are ours, ports included."""
+        """Return the permitted Host headers, ports included."""
         port = str((scope.get("server") or ("", ""))[1])
         permitted = set()
         for host in self._hosts:
@@ -267,10 +250,10 @@ class AccessMiddleware:
 
 
 MAX_BODY_BYTES: Final = 4096
-"""Largest body of an order. [bytes]"""
+"""Largest body of an order. [B]"""
 
 
-# Letters that cannot be seen would forge lines of a log; no HOLD is refused for what was pasted.
+# Invisible characters could forge log lines: they are removed, and no HOLD is refused for them.
 type Author = Annotated[
     str, AfterValidator(one_line), StringConstraints(min_length=1, max_length=80)
 ]
@@ -280,7 +263,7 @@ type Reason = Annotated[
 
 
 class RequestError(ValueError):
-    """An order that is not one; `status` is the answer in HTTP."""
+    """An invalid order; ``status`` is the HTTP status of the answer."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
@@ -292,7 +275,7 @@ class _OperatorRequest(BaseModel):
 
 
 class HoldRequest(_OperatorRequest):
-    """Stop the optimiser; `hours` null: until a person releases it. [h]"""
+    """Stop the optimiser; ``hours`` null means until released. [h]"""
 
     author: Author
     reason: Reason
@@ -300,7 +283,7 @@ class HoldRequest(_OperatorRequest):
 
 
 class ReleaseRequest(_OperatorRequest):
-    """Let the optimiser go on."""
+    """Resume optimisation."""
 
     author: Author
 
@@ -311,7 +294,7 @@ async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> 
     Raises
     ------
     RequestError
-        If the body is not JSON, too large, or not such an order.
+        If the body is not JSON, too large, or no such order.
     """
     media, _, _ = request.headers.get("Content-Type", "").partition(";")
     if media.strip().lower() != "application/json":

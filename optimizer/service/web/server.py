@@ -1,4 +1,4 @@
-"""The page on a thread of its own: bound before it starts, gone when it is told."""
+"""HTTP server of the page on its own thread, bound before it starts."""
 
 import asyncio
 import socket
@@ -15,33 +15,23 @@ from optimizer.service.web.app import LOOPBACK_HOSTS, create_app
 from twin.errors import StatusPageError
 
 SERVER_TIMEOUT_S: Final = 10.0
-"""Longest wait for the server to answer, or to end. [s]"""
+"""Longest wait for the server to start, or to end. [s]"""
 
 MAX_REQUESTS: Final = 64
-"""Most connections served at once; more are told to come again."""
+"""Connections served at once; further ones get status 503. [1]"""
 
 MAX_CONNECTIONS: Final = 2 * MAX_REQUESTS
-"""Most connections that stand, and that wait; more are ended: files must be left for the rest."""
+"""Open and waiting connections; further ones are closed to save file descriptors. [1]"""
 
 FIRST_REQUEST_TIMEOUT_S: Final = 5.0
-"""Longest wait for the first request of a connection, which else takes the place of others. [s]"""
+"""Longest wait for the first request of a connection, which otherwise blocks others. [s]"""
 
 
 class PageServer:
-    """Serve the page of a board over HTTP.
+    """Serve the page over HTTP.
 
-    Parameters
-    ----------
-    board
-        The daemon, as the page sees it.
-    port
-        Port to listen on; 0 takes a free one.
-    token
-        What a POST must bring.
-    address
-        Address of this machine to listen on.
-    hosts
-        Further names under which the page may be opened, beside those of loopback.
+    ``port`` 0 takes a free one; ``hosts`` are further permitted host names beside those of
+    loopback.
     """
 
     def __init__(
@@ -73,12 +63,12 @@ class PageServer:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Bind the port and serve until `stop`.
+        """Bind the port and serve until :meth:`stop`.
 
         Raises
         ------
         StatusPageError
-            If the port cannot be had.
+            If the port is not available.
         """
         listener = _bind(self._address, self._port)
         self._port = listener.getsockname()[1]
@@ -90,12 +80,12 @@ class PageServer:
 
     @property
     def url(self) -> str:
-        """Return the address to open in a browser."""
+        """Address to open in a browser."""
         name = f"[{self._address}]" if ":" in self._address else self._address
         return f"http://{name}:{self._port}/"
 
     def stop(self) -> None:
-        """End the server and its thread; more than once does no harm."""
+        """End the server and its thread; a repeated call does nothing."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(SERVER_TIMEOUT_S)
@@ -115,7 +105,7 @@ class PageServer:
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it listens."""
+    """Server that signals when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -127,7 +117,7 @@ class _Server(uvicorn.Server):
 
 
 class _TimedProtocol(H11Protocol):
-    """HTTP on one connection, which is closed where no request comes, or where there are many."""
+    """HTTP on one connection, which is closed if no request follows, or there are too many."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
