@@ -160,8 +160,8 @@ def plant_setpoints(
     for store in site.stores:
         kind = site.equipment[store.owner].kind
         for way in ("charge", "discharge"):
-            told = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
-            points[f"{kind}_{way}", store.owner] = told
+            power = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
+            points[f"{kind}_{way}", store.owner] = power
     for exchange in site.exchanges:
         if exchange.availability_variable:
             cap = orders.renewable_cap.get(exchange.owner, np.inf)

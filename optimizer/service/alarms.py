@@ -67,8 +67,8 @@ class AlarmList:
             self._found[cause] = Alarm(
                 cause=cause, time=since, severity=severity, text=text, remedy=remedy
             )
-        known = _distinct_problems(before.text) if before else set()
-        is_new = not _distinct_problems(text) <= known  # one cause may have many problems
+        reported = _distinct_problems(before.text) if before else set()
+        is_new = not _distinct_problems(text) <= reported  # one cause may have many problems
         if before is None or before.severity is not severity or is_new:
             logger.warning("alarm", cause=cause, severity=severity.value, text=text, remedy=remedy)
 
@@ -82,35 +82,35 @@ class AlarmList:
 
 def _distinct_problems(text: str) -> set[str]:
     """Return the problems in a text without their numbers, which change from check to check."""
-    return {_NUMBER.sub("", trouble) for trouble in text.split("; ")}
+    return {_NUMBER.sub("", problem) for problem in text.split("; ")}
 
 
 ALARM_DEFINITIONS: Final[Mapping[str, tuple[Severity, str]]] = {
-    "broker": (Severity.HIGH, "see the text; it tries again by itself"),
-    "feed": (Severity.MEDIUM, "ask the partner; see its status"),
-    "series": (Severity.MEDIUM, "see to whoever writes the files"),
+    "broker": (Severity.HIGH, "check broker and network; the service reconnects by itself"),
+    "feed": (Severity.MEDIUM, "ask the partner; the feed shows its status"),
+    "series": (Severity.MEDIUM, "check the source of the files"),
     "archive": (
         Severity.HIGH,
-        "see the text; what cannot be kept is not acknowledged, and comes again",
+        "repair what the text names; unstored data is not acknowledged, and is sent again",
     ),
-    "record": (Severity.HIGH, "make room on the disk"),
-    "hold": (Severity.HIGH, "make room, or set the clock"),
-    "decision": (Severity.HIGH, "see what is missing in the text"),
-    "fallback": (Severity.MEDIUM, "see the reason; it tries again"),
+    "record": (Severity.HIGH, "free space on the disk"),
+    "hold": (Severity.HIGH, "free space on the disk, or set the clock"),
+    "decision": (Severity.HIGH, "restore what the text names as missing"),
+    "fallback": (Severity.MEDIUM, "see the reason; the next quarter-hour is planned again"),
     "connection": (
         Severity.MEDIUM,
-        "tell the operator of the grid; explain says by how much; the site can do no more",
+        "inform the grid operator; gigatwin explain states the excess; the site can do no more",
     ),
-    "telemetry": (Severity.MEDIUM, "see to the sensors and clocks named"),
+    "telemetry": (Severity.MEDIUM, "check the sensors and clocks named"),
     "jobs": (
         Severity.HIGH,
-        "see to the scheduler's agent and its clock; HOLD if jobs are not known",
+        "check the scheduler's agent and its clock; place a HOLD if jobs are unknown",
     ),
-    "orders": (Severity.MEDIUM, "see to the agents of scheduler and nodes"),
-    "racks": (Severity.MEDIUM, "make plant, cluster and file agree"),
+    "orders": (Severity.MEDIUM, "check the agents of scheduler and nodes"),
+    "racks": (Severity.MEDIUM, "align the rack names of plant, cluster and site file"),
     "machines": (
         Severity.MEDIUM,
-        "see to the machines named; plans count on them again when they say so",
+        "check the machines named; plans use them again when they report availability",
     ),
 }
 """Cause of an alarm -> severity and remedy; the drift monitor supplies those of ``wear``."""
@@ -129,7 +129,7 @@ class AlarmMonitor:
     ) -> None:
         self.alarms = AlarmList()
         self._link, self._partners = plant_link, partner_link
-        self._series, self._overrides = series, hold_register
+        self._series, self._hold_register = series, hold_register
 
     def update(self, now: np.datetime64, last: DecisionResult | None, missing: str) -> None:
         """Raise and clear alarms.
@@ -146,7 +146,7 @@ class AlarmMonitor:
             "series": self._series.alarm_text(now),
             "archive": link.archive_error,
             "record": self._partners.audit_error,
-            "hold": self._overrides.alarm_text,
+            "hold": self._hold_register.alarm_text,
             "decision": missing,
             "fallback": _fallback(last),
             "connection": "; ".join(map(str, last.choice.verdict.unavoidable_violations))
@@ -178,7 +178,7 @@ def rack_name_alarm(plant_link: PlantLink, now: np.datetime64) -> str:
     """Return which racks are excluded and how their names differ; empty if none is."""
     head = describe_excluded(plant_link.excluded_racks(now))
     if not head and plant_link.rack_names.has_no_declared_racks:
-        head = "nothing that is said of racks is understood"
+        head = "no rack name matches the site file"
     return f"{head}: {'; '.join(plant_link.rack_names.describe())}" if head else ""
 
 

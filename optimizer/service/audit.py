@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from telemetry.files import disk_error, sync_folder, write_all
-from twin.errors import JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 GENESIS_HASH: Final = "0" * 64
 """Hash before the first line."""
@@ -151,10 +151,14 @@ def read_audit(path: Path) -> Iterator[AuditEntry]:
     """
     for entry in read_entries(path):
         if entry.damage:
-            remedy = "this line or one before it was edited after it had been written"
-            raise ServiceError(
-                "audit", [ValidationIssue(location=entry.damage, found="", remedy=remedy)]
+            issue = ValidationIssue(
+                code=IssueCode.CORRUPT,
+                location=entry.damage,
+                found="",
+                expected="a line that matches its hash; this or an earlier line was edited",
+                remedy="compare the record with a backup",
             )
+            raise ServiceError("audit", [issue])
         yield entry
 
 

@@ -13,7 +13,7 @@ from optimizer.service.status_view import decision_status
 from telemetry.messages.feed_documents import Acknowledgement
 from telemetry.points.topology import describe_excluded as told_apart
 from twin import time_axes
-from twin.errors import ProblemError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, ProblemError, ServiceError, ValidationIssue
 from twin.text import one_line
 from twin.units import format_second
 from twin.variables import net_import
@@ -29,17 +29,22 @@ def decision_entry(
     result: DecisionResult, *, revision: int, is_shadow: bool
 ) -> Mapping[str, object]:
     """Return the entry of a decision; ``is_shadow`` states that nothing was ordered."""
-    told = decision_status(result, revision) or {}
-    covered = result.choice.verdict.coverage
-    degraded = str(told.get("degraded", ""))
-    wrong = (result.choice.reason, degraded, told_apart(result.excluded_racks), *result.unavailable)
+    status = decision_status(result, revision) or {}
+    coverage = result.choice.verdict.coverage
+    degraded = str(status.get("degraded", ""))
+    reasons = (
+        result.choice.reason,
+        degraded,
+        told_apart(result.excluded_racks),
+        *result.unavailable,
+    )
     return {
         "event": "decision",
         "start": format_second(result.time),
         "is_shadow": is_shadow,
-        **told,
-        "degraded": "; ".join(filter(None, wrong)),
-        "failures": covered.limiting_rows() if covered else [],
+        **status,
+        "degraded": "; ".join(filter(None, reasons)),
+        "failures": coverage.limiting_rows() if coverage else [],
         "said": list(result.estimate.messages),
         "grid_power_mw": [
             round(value, 3) for value in net_import(result.choice.schedule).to_numpy().tolist()
@@ -53,9 +58,9 @@ def answer_entry(answer: Acknowledgement) -> Mapping[str, object]:
     return {**truncated(answer), "event": "acknowledgement"}
 
 
-def truncated(told: Mapping[str, object]) -> Mapping[str, object]:
+def truncated(message: Mapping[str, object]) -> Mapping[str, object]:
     """Return a partner's message with long texts and lists cut."""
-    return {name: _cut(value) for name, value in told.items()}
+    return {name: _cut(value) for name, value in message.items()}
 
 
 def _cut(value: object) -> object:
@@ -74,8 +79,8 @@ def _cut(value: object) -> object:
 
 def no_plan_entry(now: np.datetime64, reason: str, *, is_shadow: bool) -> Mapping[str, object]:
     """Return the entry of a quarter-hour without a plan."""
-    told = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
-    return {"event": NO_PLAN_EVENT, **told, "degraded": reason}
+    fields = {"start": format_second(now), "is_shadow": is_shadow, "source": NO_PLAN_SOURCE}
+    return {"event": NO_PLAN_EVENT, **fields, "degraded": reason}
 
 
 NO_PLAN_EVENT: Final = "no_plan"
@@ -123,10 +128,14 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
             entry.damage,
         )
     if found is None:
-        remedy = "no decision stands there; see gigatwin status, or name the folder with --state"
-        raise ServiceError(
-            "audit", [ValidationIssue(location=str(path), found=at or "", remedy=remedy)]
+        issue = ValidationIssue(
+            code=IssueCode.MISSING,
+            location=str(path),
+            found=at or "",
+            expected="a decision at that time",
+            remedy="see gigatwin status, or name the folder with --state",
         )
+        raise ServiceError("audit", [issue])
     if faults:
         found["record"] = _describe_damage(faults, own)
     return found
@@ -134,16 +143,16 @@ def read_service_decision(folder: Path, at: str | None = None) -> DecisionRecord
 
 def _describe_damage(faults: list[str], own: str) -> list[str]:
     """Describe which lines of a record were edited."""
-    whose = f"that of this decision ({own}) among them" if own else "not that of this decision"
-    many = f"lines do not fit the hashes: {len(faults)}, from {faults[0]} on, {whose}"
-    return [f"{many}; compare with a backup, and see to the disk and to who may write there"]
+    scope = f"that of this decision ({own}) among them" if own else "not that of this decision"
+    text = f"lines that do not match their hashes: {len(faults)}, from {faults[0]} on, {scope}"
+    return [f"{text}; compare with a backup, and check the disk and who may write to it"]
 
 
 def _start(content: Mapping[str, object]) -> np.datetime64 | None:
     """Return the quarter-hour of an entry; None for another or incomplete entry."""
     start = content.get("start")
-    is_told = isinstance(start, str) and isinstance(content.get("degraded"), str)
-    if content.get("event") not in {"decision", NO_PLAN_EVENT} or not is_told:
+    is_complete = isinstance(start, str) and isinstance(content.get("degraded"), str)
+    if content.get("event") not in {"decision", NO_PLAN_EVENT} or not is_complete:
         return None
     try:
         return time_axes.to_utc(str(start))

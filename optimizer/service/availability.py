@@ -58,17 +58,17 @@ def available_site(
     A battery below its reserve, for example after a loss of the connection, is only charged until
     its level is back (`optimizer.model.components.storage_limits`).
     """
-    site, words = derate_unavailable(site, observed)
+    site, messages = derate_unavailable(site, observed)
     levels, drained = values_by_machine(state, "battery_level"), []
     for battery in site.machines_of(Battery):
         level = max(levels[battery.name], 0.0)
-        kept = battery.reserve * battery.usable_capacity
-        if level < kept - LEVEL_NOISE_SHARE * battery.usable_capacity:
+        reserve = battery.reserve * battery.usable_capacity
+        if level < reserve - LEVEL_NOISE_SHARE * battery.usable_capacity:
             drained.append(
-                f"{battery.name} holds {level:.3g} MWh, less than the {kept:.3g} MWh that it keeps "
-                "in reserve: plans only charge it until it is back"
+                f"{battery.name} holds {level:.3g} MWh, less than its reserve of "
+                f"{reserve:.3g} MWh: plans only charge it until that is restored"
             )
-    return site, (*words, *drained)
+    return site, (*messages, *drained)
 
 
 def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[str, ...]]:
@@ -77,7 +77,7 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[st
     ``observed`` holds the newest good readings, among them ``<kind>_available``: 1, or for banks
     the share of their units [1]. A machine without a reading counts as in service.
     """
-    words = []
+    messages = []
     for name, machine in site.equipment.items():
         share = _share(observed, machine, name)
         if share >= FULL_AVAILABILITY:
@@ -85,24 +85,24 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[st
         left = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
         ratings = DERATABLE.get(type(machine))
         if ratings is None:
-            words.append(f"{left}, and plans still count on all of it{_hold_advice(machine)}")
+            messages.append(f"{left}, and plans still count on all of it{_hold_advice(machine)}")
             continue
-        words.append(f"{left}: plans count on no more")
+        messages.append(f"{left}: plans count on no more")
         left_of = {word: max(share * getattr(machine, word), ZERO_RATING_MW) for word in ratings}
         site = site.with_parameters(name, **left_of)
-    return site, tuple(words)
+    return site, tuple(messages)
 
 
 def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:
     """Return the share of a machine that is in service. [1]"""
     word = "renewable" if isinstance(machine, Renewable) else machine.kind
-    told = observed.get(f"{word}_available")
-    if told is None:
+    reading = observed.get(f"{word}_available")
+    if reading is None:
         return 1.0
-    if told.dims:  # without dimensions if the site has only one
-        is_it = told[told.dims[0]] == name
-        told = told.where(is_it).max()
-    share = float(told)
+    if reading.dims:  # without dimensions if the site has only one
+        is_it = reading[reading.dims[0]] == name
+        reading = reading.where(is_it).max()
+    share = float(reading)
     return 1.0 if math.isnan(share) else share
 
 

@@ -174,8 +174,8 @@ class SimulatedClock:
                     tick = self._ticks.get()
             except queue.Empty:
                 continue
-            is_anew = tick.step == 0 and tick.time < self._done
-            if tick.time <= self._done and not is_anew:
+            is_restart = tick.step == 0 and tick.time < self._done
+            if tick.time <= self._done and not is_restart:
                 continue
             if tick.is_last:
                 self._now = tick.time
@@ -201,10 +201,10 @@ class SimulatedClock:
             ):
                 break
         self._is_first = False
-        for heard in (self._batches, self._points):
-            for moment in list(heard):
+        for counted in (self._batches, self._points):
+            for moment in list(counted):
                 if moment <= tick.time:
-                    del heard[moment]
+                    del counted[moment]
 
 
 def _count_sample(

@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import structlog
 
-from twin.errors import GigatwinError, ServiceError, ValidationIssue
+from twin.errors import GigatwinError, IssueCode, ServiceError, ValidationIssue
 
 MAX_COMMAND_BYTES: Final = 64 * 1024
 """Largest command. [B]"""
@@ -56,10 +56,14 @@ class ControlServer:
         try:
             self._server = _Server(path, answer)
         except OSError as error:
-            remedy = f"{error.strerror}; see that the service's user may write in the folder"
-            raise ServiceError(
-                "socket", [ValidationIssue(location=str(path), found="", remedy=remedy)]
-            ) from error
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(path),
+                found=str(error.strerror),
+                expected="a folder where the service's user may create a socket",
+                remedy="allow the service's user to write to the folder",
+            )
+            raise ServiceError("socket", [issue]) from error
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -125,7 +129,7 @@ class _Handler(socketserver.StreamRequestHandler):
         except (OSError, ValueError, RecursionError) as error:
             answer = _refusal(f"no command: {error}")
         except Exception as error:  # a person must get an answer even to our own error
-            logger.exception("a fault of our own")
+            logger.exception("internal error")
             answer = _refusal(f"{type(error).__name__}: {error}")
         self.wfile.write(answer.encode() + b"\n")
 
@@ -133,8 +137,8 @@ class _Handler(socketserver.StreamRequestHandler):
         if len(line) > MAX_COMMAND_BYTES:
             message = f"longer than {MAX_COMMAND_BYTES} bytes"
             raise ValueError(message)
-        told = json.loads(line)
-        return {"ok": True, **self.server.answer(told if isinstance(told, dict) else {})}
+        command = json.loads(line)
+        return {"ok": True, **self.server.answer(command if isinstance(command, dict) else {})}
 
 
 def _refusal(error: str) -> str:
@@ -169,9 +173,14 @@ def is_service_running(folder: Path) -> bool:
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError as error:
-            remedy = f"not to be entered ({error.strerror}); give the command as the service's user"
-            fault = ValidationIssue(location=str(folder), found="", remedy=remedy)
-            raise ServiceError("service", [fault]) from error
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(folder),
+                found=str(error.strerror),
+                expected="a folder that this user may open",
+                remedy="run the command as the service's user",
+            )
+            raise ServiceError("service", [issue]) from error
     return True
 
 
@@ -194,16 +203,30 @@ def send_command(folder: Path, name: str, **arguments: object) -> Mapping[str, o
             with wire.makefile("rb") as lines:
                 answer = json.loads(lines.readline())
     except (TimeoutError, BlockingIOError, *CLOSED_ERRORS) as error:
-        remedy = "it does not answer; see its log"
-        raise ServiceUnresponsiveError(
-            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-        ) from error
+        issue = ValidationIssue(
+            code=IssueCode.UNREACHABLE,
+            location=str(folder),
+            found="",
+            expected=f"an answer of the service within {ANSWER_TIMEOUT_S:g} s; it does not answer",
+            remedy="see its log",
+        )
+        raise ServiceUnresponsiveError("service", [issue]) from error
     except OSError as error:
-        remedy = "no service runs on this state; start it with gigatwin run"
-        raise ServiceError(
-            "service", [ValidationIssue(location=str(folder), found="", remedy=remedy)]
-        ) from error
+        issue = ValidationIssue(
+            code=IssueCode.NOT_RUNNING,
+            location=str(folder),
+            found="",
+            expected="a running service; no service runs on this state",
+            remedy="start it with gigatwin run",
+        )
+        raise ServiceError("service", [issue]) from error
     if not answer.pop("ok"):
-        fault = ValidationIssue(location=name, found="", remedy=str(answer["error"]))
-        raise ServiceError("service", [fault])
+        issue = ValidationIssue(
+            code=IssueCode.REFUSED,
+            location=name,
+            found="refused",
+            expected=str(answer["error"]),
+            remedy="correct the command",
+        )
+        raise ServiceError("service", [issue])
     return dict(answer)

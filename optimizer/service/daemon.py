@@ -97,21 +97,23 @@ class SiteService:
         self._series.preload()
         with SolverProcess() as worker, self._link, self._partners.open(self._clock.now):
             notify_systemd("READY=1")  # the journal is replayed; heartbeats follow
-            house = threading.Thread(target=self._run_background, args=(stop, worker), daemon=True)
-            pilot = DecisionEngine(
+            background = threading.Thread(
+                target=self._run_background, args=(stop, worker), daemon=True
+            )
+            engine = DecisionEngine(
                 site=self.site,
                 solve_problem=worker.decide,
                 caps=self._link.caps,
                 last_estimate=read_estimate(self._estimate_path, self.site),
                 is_shadow=self.settings.is_shadow,
             )
-            house.start()
+            background.start()
             for now in self._clock.intervals(stop):
-                self._wait_for_telemetry(pilot, stop)
+                self._wait_for_telemetry(engine, stop)
                 is_over = self._clock.now() - now >= QUARTER_HOUR  # the next one has begun
                 if not (stop.is_set() or is_over):
-                    self._decide_interval(pilot, now)
-            house.join()
+                    self._decide_interval(engine, now)
+            background.join()
         logger.info("stopped", site=self.site.name)
 
     def _wait_for_telemetry(self, engine: DecisionEngine, stop: threading.Event) -> None:
@@ -124,26 +126,26 @@ class SiteService:
             self._has_decided or self._clock.is_simulated or self._hold_controller.description
         )
         if engine.last_estimate is None or is_first:
-            for words in self._readiness.wait_for_inputs(stop):
-                self._missing_plan_reason = words
+            for message in self._readiness.wait_for_inputs(stop):
+                self._missing_plan_reason = message
 
     def _decide_interval(self, engine: DecisionEngine, now: np.datetime64) -> None:
         """Decide one quarter-hour; any failure is reported, and the last orders stay in force."""
         begun = self._watchdog.decision_started = time.monotonic()
         sequence = -1
         try:
-            facts = self._gather_inputs(now)
-            result = engine.decide(facts)
+            inputs = self._gather_inputs(now)
+            result = engine.decide(inputs)
             with self._lock:
                 if self._is_stopping:
                     return
-                result, sequence = self._apply_result(engine, facts, result)
+                result, sequence = self._apply_result(engine, inputs, result)
             store_estimate(self._estimate_path, result.estimate)
             self._readiness.note_decision(has_inputs=not result.estimate.is_unusable)
         except Exception as error:
             self._readiness.note_decision(has_inputs=False)
             if not isinstance(error, GigatwinError):
-                logger.exception("a fault of our own")
+                logger.exception("internal error")
             sequence = self._continue_without_plan(self._readiness.explain_error(error), now)
         if self._clock.is_simulated and not self._is_stopping:
             self._link.acknowledge_tick(now, sequence)
@@ -156,9 +158,9 @@ class SiteService:
         """Publish and order a decision; decide again if a HOLD began meanwhile."""
         now, sequence = result.time, -1
         if (
-            held := self._hold_controller.description
+            hold := self._hold_controller.description
         ) and result.choice.source is not ScheduleSource.HOLD:
-            result = engine.decide(replace(inputs, hold_reason=held))
+            result = engine.decide(replace(inputs, hold_reason=hold))
         if not self.settings.is_shadow:
             self._partners.compare_metered(
                 now - QUARTER_HOUR, self._link.net_import(now - QUARTER_HOUR, now)
@@ -174,9 +176,9 @@ class SiteService:
         self._partners.record_decision(result)
         self._status_view.update(result, inputs.observed, plan)
         self._last_result, self._missing_plan_reason = result, ""
-        if inputs.hold_reason and not held:
+        if inputs.hold_reason and not hold:
             self._hold_controller.publish_ended()
-        elif not held:
+        elif not hold:
             self._hold_controller.clear_ended()
         return result, sequence
 
@@ -207,16 +209,16 @@ class SiteService:
                 if self.settings.is_shadow:
                     return -1
                 self._hold_controller.publish_no_plan(f"no schedule: {text}")
-                rests = error.outcome if isinstance(error, LoadShedError) else None
-                return self._link.freeze(now, rests)
+                shed = error.outcome if isinstance(error, LoadShedError) else None
+                return self._link.freeze(now, shed)
             finally:
                 self._partners.record_no_plan(now, text)
 
     def _log_decision(self, now: np.datetime64, seconds: float) -> None:
         """Log the decision in one line."""
         if self._last_result and self._last_result.time == now:
-            facts = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
-            logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **facts)
+            fields = decision_log_fields(self._last_result) | {"revision": self._partners.revision}
+            logger.info("decided", site=self.site.name, seconds=round(seconds, 3), **fields)
 
     def _run_background(self, stop: threading.Event, worker: SolverProcess) -> None:
         """Run periodic tasks; at the end withdraw requests at once, even during a decision."""
@@ -227,13 +229,13 @@ class SiteService:
             worker.abort()
 
     def _run_periodic_tasks(self, stop: threading.Event) -> None:
-        turns = (
+        tasks = (
             self._poll_partners,
             self._readiness.redecide_when_ready,
             self._watchdog.update,
             self._run_intra_interval,
         )
-        run_periodic(stop, *turns, self._hold_controller.update, self._update_alarms)
+        run_periodic(stop, *tasks, self._hold_controller.update, self._update_alarms)
 
     def _poll_partners(self) -> None:
         if self._partners.poll(self._clock.now()):

@@ -167,13 +167,13 @@ class DecisionEngine:
         """
         begun = time.perf_counter()
         queue = replace(inputs.queue, caps=self._caps_of(inputs.queue))
-        believed = self._estimate(inputs)
-        problem, absent = self._build_problem(inputs, believed.state)
+        estimate = self._estimate(inputs)
+        problem, absent = self._build_problem(inputs, estimate.state)
         last = self._decision
         if not inputs.accepts_setpoints and last is not None and SUPPLY_SET_POINT in last.schedule:
             last = None
-        lost = f"telemetry: {'; '.join(believed.messages)}" if believed.is_unusable else ""
-        hold = inputs.hold_reason or lost
+        unusable = f"telemetry: {'; '.join(estimate.messages)}" if estimate.is_unusable else ""
+        hold = inputs.hold_reason or unusable
         caps = queue.caps
         if hold:
             power = running_power(queue, caps)
@@ -186,7 +186,7 @@ class DecisionEngine:
             )
         result = DecisionResult(
             time=queue.instant,
-            estimate=believed,
+            estimate=estimate,
             problem=problem,
             choice=choice,
             queue=queue,
@@ -197,7 +197,7 @@ class DecisionEngine:
         )
         if choice.verdict.violations:
             raise LoadShedError(result)
-        self._last, self.last_estimate = result, believed
+        self._last, self.last_estimate = result, estimate
         if not self.is_shadow:
             self.caps = result.orders.jobs
         self._decision = choice.decision or self._decision
@@ -291,9 +291,9 @@ class DecisionEngine:
         step = last.choice.schedule.isel(time=[0], instant=[0, 1])
         for name in ("hall_power", *COPIED_FLOWS):
             if name in step:
-                told = getattr(last.orders, name, {}) if not self.is_shadow else {}
+                ordered = getattr(last.orders, name, {}) if not self.is_shadow else {}
                 step[name] = _measured_or_ordered(
-                    step[name], observed.get(APPLIED_VARIABLES.get(name, name)), told
+                    step[name], observed.get(APPLIED_VARIABLES.get(name, name)), ordered
                 )
         return step
 
@@ -317,7 +317,7 @@ def _planned_power(first: xr.Dataset, pool: RackPool) -> float:
 
 
 def _measured_or_ordered(
-    planned: xr.DataArray, observed: xr.DataArray | None, told: Mapping[str, float]
+    planned: xr.DataArray, observed: xr.DataArray | None, ordered: Mapping[str, float]
 ) -> xr.DataArray:
     """Return a flow of one interval as measured, else as ordered, else as planned."""
     dim = str(planned.dims[1])
@@ -327,7 +327,7 @@ def _measured_or_ordered(
         if observed is not None and dim in observed.dims and label in observed[dim].to_numpy():
             value = float(observed.sel({dim: label}))
         if np.isnan(value):
-            value = told.get(label, float(planned[0, place]))
+            value = ordered.get(label, float(planned[0, place]))
         values.append(max(value, 0.0))
     return planned.copy(data=[values])
 

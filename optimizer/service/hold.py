@@ -17,7 +17,7 @@ import structlog
 from optimizer.module_loading import import_without_gc
 from optimizer.service.state_folder import StateFolder, read_state_file
 from telemetry.files import json_with_checksum, write_atomic
-from twin.errors import JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 from twin.text import format_duration, one_line
 
 MAX_HOLD_H: Final = 24.0 * 31.0
@@ -130,12 +130,12 @@ class TimedHold:
         by_clock, to_pass = self.hold.until - now, self.elapsed_end - moment
         if min(by_clock, to_pass) > 0.0 or abs(by_clock - to_pass) <= CLOCK_TOLERANCE_S:
             return ""
-        ours = f"the HOLD of {self.hold.author} is kept"
+        head = f"the HOLD of {self.hold.author} stays in force"
         if by_clock <= 0.0:
-            over = f"by the clock it is over for {format_duration(-by_clock)}"
-            return f"{ours}: {over}, and {format_duration(to_pass)} of it have not passed"
-        left = f"its hours have passed, and by the clock it lasts {format_duration(by_clock)} more"
-        return f"{ours}: {left}"
+            over = f"by the clock it ended {format_duration(-by_clock)} ago"
+            return f"{head}: {over}, but {format_duration(to_pass)} of it have not passed"
+        left = f"its hours have passed, but by the clock {format_duration(by_clock)} remain"
+        return f"{head}: {left}"
 
 
 class HoldRegister:
@@ -155,7 +155,7 @@ class HoldRegister:
     def __init__(self, path: Path, *, passed: Callable[[], float] = time.monotonic) -> None:
         self._path, self._lock, self._passed = path, Lock(), passed
         self._holds = [TimedHold(one) for one in read_holds(path)]
-        self._ended, self._is_back = list[Hold](), False
+        self._ended, self._is_reinstated = list[Hold](), False
         self.trouble = self.clock_conflict = ""
 
     def reload(self) -> None:
@@ -173,20 +173,20 @@ class HoldRegister:
         """
         with self._lock:
             moment = self._passed()
-            in_force, were_told = [], [one.hold.is_expiry_reported for one in self._holds]
+            in_force, were_reported = [], [one.hold.is_expiry_reported for one in self._holds]
             for one in self._holds:
                 was_over = one.ended_at is not None
                 if one.is_in_force(now, moment):
                     in_force.append(one.hold)
-                    self._is_back |= was_over
+                    self._is_reinstated |= was_over
                 elif not was_over and not one.hold.is_expiry_reported:
                     self._ended.append(one.hold)
                 elif one.hold not in self._ended:  # the caller has reported it
                     one.hold = replace(one.hold, is_expiry_reported=True)
-            doubts = (one.clock_conflict(now, moment) for one in self._holds)
-            self.clock_conflict = "; ".join(filter(None, doubts))
+            conflicts = (one.clock_conflict(now, moment) for one in self._holds)
+            self.clock_conflict = "; ".join(filter(None, conflicts))
             left = [one for one in self._holds if not one.is_final(moment)]
-            if self.trouble or [one.hold.is_expiry_reported for one in left] != were_told:
+            if self.trouble or [one.hold.is_expiry_reported for one in left] != were_reported:
                 self._store(left)
             return Hold.combine(in_force)
 
@@ -210,14 +210,24 @@ class HoldRegister:
         author, reason = one_line(author), one_line(reason)
         faults = [
             ValidationIssue(
-                location=name, found=text[:40], remedy=f"needs 1 to {MAX_TEXT_LENGTH} characters"
+                code=IssueCode.OUT_OF_RANGE if text else IssueCode.MISSING,
+                location=name,
+                found=text[:40],
+                expected=f"1 to {MAX_TEXT_LENGTH} characters",
+                remedy=f"give the {name}",
             )
             for name, text in (("author", author), ("reason", reason))
             if not 0 < len(text) <= MAX_TEXT_LENGTH
         ]
         if hours is not None and not 0.0 < hours <= MAX_HOLD_H:
-            remedy = f"must be above 0 h and at most {MAX_HOLD_H:.0f} h"
-            faults.append(ValidationIssue(location="hours", found=str(hours), remedy=remedy))
+            issue = ValidationIssue(
+                code=IssueCode.OUT_OF_RANGE,
+                location="hours",
+                found=str(hours),
+                expected=f"above 0 h and at most {MAX_HOLD_H:.0f} h",
+                remedy="give another number of hours, or none",
+            )
+            faults.append(issue)
         if faults:
             raise ServiceError("hold", faults)
         until = None if hours is None else now + hours * 3600.0
@@ -237,7 +247,7 @@ class HoldRegister:
     def take_reinstated(self) -> bool:
         """Return, once, whether an expired HOLD is in force again after a wrong clock."""
         with self._lock:
-            found, self._is_back = self._is_back, False
+            found, self._is_reinstated = self._is_reinstated, False
         return found
 
     def require_stored(self) -> None:
@@ -249,10 +259,14 @@ class HoldRegister:
             If the file could not be written.
         """
         if self.trouble:
-            remedy = f"{self.trouble}; make room, or give the command as the service's user"
-            raise ServiceError(
-                "hold", [ValidationIssue(location=str(self._path), found="", remedy=remedy)]
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(self._path),
+                found=self.trouble,
+                expected="a writable file with free space",
+                remedy="free space, or run the command as the service's user",
             )
+            raise ServiceError("hold", [issue])
 
     def release(self) -> Hold | None:
         """End every HOLD and return them as one; None if nobody holds, and the file is left."""
@@ -272,7 +286,7 @@ class HoldRegister:
         except (OSError, JournalError) as error:
             if not self.trouble:
                 logger.warning("HOLD not on disk", is_held=bool(holds), because=str(error))
-            self.trouble = f"HOLD is not on disk as it is in force: {error}"
+            self.trouble = f"the HOLD in force is not on disk: {error}"
 
 
 MAX_TIMESTAMP_S: Final = 1e11
@@ -300,8 +314,10 @@ def read_holds(path: Path) -> tuple[Hold, ...]:
         case row:  # earlier format, of one HOLD
             found = [_of_row(row)]
     # A damaged file must not end a HOLD.
-    ours = Hold(author="gigatwin", reason=f"{path.name} is broken: it may have held", since=0.0)
-    return (*(one for one in found if one), *([] if all(found) else [ours]))
+    fallback = Hold(
+        author="gigatwin", reason=f"{path.name} is damaged: it may hold a HOLD", since=0.0
+    )
+    return (*(one for one in found if one), *([] if all(found) else [fallback]))
 
 
 def _of_row(row: object) -> Hold | None:
@@ -312,9 +328,13 @@ def _of_row(row: object) -> Hold | None:
             "since": float(since),
             "until": None | float() as until,
         } if all(0.0 <= moment < MAX_TIMESTAMP_S for moment in (since, until or since)):
-            is_told = isinstance(row, dict) and row.get("is_told") is True
+            is_reported = isinstance(row, dict) and row.get("is_told") is True
             return Hold(
-                author=author, reason=reason, since=since, until=until, is_expiry_reported=is_told
+                author=author,
+                reason=reason,
+                since=since,
+                until=until,
+                is_expiry_reported=is_reported,
             )
     return None
 
@@ -331,11 +351,11 @@ def place_offline(folder: Path, *, author: str, reason: str, hours: float | None
     ServiceError
         If an argument is invalid, or the file cannot be written.
     """
-    overrides = HoldRegister(folder / HOLD_FILE)
-    held = overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-    overrides.require_stored()
-    told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
-    _record_offline(folder, told)
+    register = HoldRegister(folder / HOLD_FILE)
+    hold = register.set_hold(author=author, reason=reason, hours=hours, now=time.time())
+    register.require_stored()
+    event = {"event": "hold", "author": hold.author, "reason": hold.reason, "hours": hours}
+    _record_offline(folder, event)
 
 
 def read_offline(folder: Path) -> Hold | None:
@@ -352,17 +372,17 @@ def release_offline(folder: Path, *, author: str) -> bool:
     ServiceError
         If the file cannot be written.
     """
-    overrides = HoldRegister(folder / HOLD_FILE)
-    was_held = overrides.in_force(time.time()) is not None
-    overrides.release()
-    overrides.require_stored()
+    register = HoldRegister(folder / HOLD_FILE)
+    was_held = register.in_force(time.time()) is not None
+    register.release()
+    register.require_stored()
     if was_held:
-        told = {"event": "release", "author": author, "reason": f"released by {author}"}
-        _record_offline(folder, told)
+        event = {"event": "release", "author": author, "reason": f"released by {author}"}
+        _record_offline(folder, event)
     return was_held
 
 
-def _record_offline(folder: Path, told: Mapping[str, object]) -> None:
+def _record_offline(folder: Path, event: Mapping[str, object]) -> None:
     """Write an event into the audit record, unless a service holds the folder."""
     audit = import_without_gc("optimizer.service.audit")
     path = folder / audit.AUDIT_FILE
@@ -371,6 +391,6 @@ def _record_offline(folder: Path, told: Mapping[str, object]) -> None:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with StateFolder(folder):
-            audit.AuditLog(path).add({**told, "is_offline": True, "time": now})
+            audit.AuditLog(path).add({**event, "is_offline": True, "time": now})
     except ServiceError:
         return  # an unresponsive service: its decisions record the HOLD

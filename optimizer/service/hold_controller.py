@@ -24,7 +24,7 @@ MAX_STATUS_LENGTH: Final = 1000
 BROKER_TIMEOUT_S: Final = 0.5
 """Longest wait for the broker's acknowledgement of a HOLD. [s]"""
 
-RESUME_NOTICE: Final = "planning goes on with the next quarter-hour"
+RESUME_NOTICE: Final = "planning resumes with the next quarter-hour"
 """Text on what follows a HOLD."""
 
 logger = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class HoldController:
         lock: RLock,
         is_shadow: bool,
     ) -> None:
-        self._overrides, self._clock, self._link = hold_register, clock, plant_link
+        self._hold_register, self._clock, self._link = hold_register, clock, plant_link
         self._partners, self._intra_interval = partner_link, intra_interval
         self._lock, self._is_shadow = lock, is_shadow
         self._previous_hold = self.in_force
@@ -56,7 +56,7 @@ class HoldController:
     @property
     def in_force(self) -> Hold | None:
         """The HOLD in force, or None."""
-        return self._overrides.in_force(time.time())
+        return self._hold_register.in_force(time.time())
 
     @property
     def description(self) -> str:
@@ -76,9 +76,9 @@ class HoldController:
     def publish_no_plan(self, reason: str) -> None:
         """Publish to partners why there is no plan, and the HOLD, if any; paths are removed."""
         held, reason = self.description, redact_paths(reason)
-        told = f"{held}; {reason}" if held else reason
+        text = f"{held}; {reason}" if held else reason
         state: FeedStateName = "hold" if held else "degraded"
-        self._partners.publish_status(state, reason=told[:MAX_STATUS_LENGTH], now=self._clock.now())
+        self._partners.publish_status(state, reason=text[:MAX_STATUS_LENGTH], now=self._clock.now())
 
     def publish_ended(self) -> None:
         """Publish again that a HOLD has ended, because a decision under it came later."""
@@ -96,11 +96,13 @@ class HoldController:
         ServiceError
             If author, reason or hours are invalid.
         """
-        held = self._overrides.set_hold(author=author, reason=reason, hours=hours, now=time.time())
-        whole = self._place(held, hours)
-        beside = f"in force now: {_describe(whole)}" if whole != held else ""
-        kept = self._overrides.trouble
-        lost = f"{kept}; a restart before there is room forgets it" if kept else ""
+        placed = self._hold_register.set_hold(
+            author=author, reason=reason, hours=hours, now=time.time()
+        )
+        combined = self._place(placed, hours)
+        beside = f"in force now: {_describe(combined)}" if combined != placed else ""
+        error = self._hold_register.trouble
+        lost = f"{error}; a restart before that is fixed loses it" if error else ""
         return "; ".join(filter(None, [beside, lost, self._undelivered()]))
 
     def release(self, *, author: str) -> bool:
@@ -108,7 +110,7 @@ class HoldController:
 
         The ramp limit stays in force. Without a HOLD nothing is done.
         """
-        if self._overrides.release() is None:
+        if self._hold_register.release() is None:
             logger.info("not released: there is no HOLD", author=author)
             return False
         logger.warning("released", author=author)
@@ -118,13 +120,13 @@ class HoldController:
     def update(self) -> None:
         """Resume if the HOLD has expired; hold again if it expired by a wrong clock."""
         held, now = self._previous_hold, self.in_force
-        for one in self._overrides.take_expired():
-            logger.warning("HOLD has run out", author=one.author, reason=one.reason)
+        for one in self._hold_register.take_expired():
+            logger.warning("HOLD expired", author=one.author, reason=one.reason)
             if now or not held:  # another is in force, or it expired while no service ran
-                self._note_end("", f"the HOLD of {one.author} has run out")
+                self._note_end("", f"the HOLD of {one.author} has expired")
         if held and not now:
-            self._end(author="", how="the HOLD has run out")
-        elif self._overrides.take_reinstated() and now:
+            self._end(author="", how="the HOLD has expired")
+        elif self._hold_register.take_reinstated() and now:
             self._place(now, (now.until - now.since) / 3600.0 if now.until else None)
         else:
             self._previous_hold = now
@@ -140,8 +142,8 @@ class HoldController:
             if not self._is_shadow:
                 self._freeze(now)
                 self._partners.publish_status("hold", reason=_describe(whole), now=now)
-            told = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
-            self._partners.record_event(told | {"time": format_second(now)})
+            event = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
+            self._partners.record_event(event | {"time": format_second(now)})
         return whole
 
     def _end(self, *, author: str, how: str) -> None:
@@ -157,8 +159,8 @@ class HoldController:
 
     def _note_end(self, author: str, how: str) -> None:
         now = format_second(self._clock.now())
-        told = {"event": "release", "author": author, "reason": how, "time": now}
-        self._partners.record_event(told)
+        event = {"event": "release", "author": author, "reason": how, "time": now}
+        self._partners.record_event(event)
 
     def _undelivered(self) -> str:
         """Return that orders do not reach the plant; empty if they do, or in shadow mode."""
@@ -166,12 +168,12 @@ class HoldController:
             return ""
         error = self._link.error
         if not error and not self._link.is_accepted(BROKER_TIMEOUT_S):
-            error = f"the broker has taken nothing for {BROKER_TIMEOUT_S:g} s"
+            error = f"the broker has acknowledged nothing for {BROKER_TIMEOUT_S:g} s"
         if not error:
             return ""
         return (
-            f"the plant hears nothing now: {error}; what it was not told it is told "
-            "when that is mended, and until then its own watch of our heartbeat decides"
+            f"commands do not reach the plant now: {error}; they are sent when that is fixed, "
+            "and until then the plant's own heartbeat timeout decides"
         )
 
     def _freeze(self, now: np.datetime64) -> None:
@@ -179,7 +181,7 @@ class HoldController:
         try:
             self._link.freeze(now)
         except (GigatwinError, OSError):
-            logger.exception("HOLD is in force, and the plant was not told")
+            logger.exception("HOLD in force, commands not sent")
 
 
 def _describe(held: Hold) -> str:

@@ -41,8 +41,10 @@ class IntraIntervalController:
     """
 
     def __init__(self) -> None:
-        self._guard: MeteringIntervalControl | None = None
-        self._interval_start = self._counted = self._looked = np.datetime64("NaT", "us")
+        self._interval_control: MeteringIntervalControl | None = None
+        self._interval_start = self._integrated_to = self._controlled_at = np.datetime64(
+            "NaT", "us"
+        )
         self._energy, self._net = 0.0, np.nan
         self._estimated_water: Mapping[str, float] = {}
         self._first_reading: dict[str, float] = {}
@@ -58,30 +60,34 @@ class IntraIntervalController:
         ``interval_control`` is None where nothing is adjusted, as under HOLD. ``water`` is the
         estimated supply temperature at its start by circuit. [degC]
         """
-        self._guard, self._estimated_water = interval_control, water or {}
+        self._interval_control, self._estimated_water = interval_control, water or {}
         if time != self._interval_start:
-            self._interval_start = self._counted = self._looked = time
+            self._interval_start = self._integrated_to = self._controlled_at = time
             self._energy, self._first_reading = 0.0, {}
 
     def stop(self) -> None:
         """Adjust nothing more in this quarter-hour, because of a HOLD or a missing plan."""
-        self._guard = None
+        self._interval_control = None
 
     def describe(self, now: np.datetime64) -> str:
         """Describe what was adjusted in this quarter-hour; empty if nothing."""
-        guard = self._guard
-        if guard is None or guard.reduction <= guard.initial_shed or not self._is_running(now):
+        control = self._interval_control
+        if (
+            control is None
+            or control.reduction <= control.initial_shed
+            or not self._is_running(now)
+        ):
             return ""
-        stores, work = guard.reduction - guard.work_shed, guard.work_shed
-        done = [f"batteries spare it {stores:.1f} MW"] if stores > 0.0 else []
+        stores, work = control.reduction - control.work_shed, control.work_shed
+        done = [f"batteries reduce it by {stores:.1f} MW"] if stores > 0.0 else []
         if work > 0.0:
             done.append(f"jobs are capped by {work:.1f} MW, to keep the connection's limit")
         return f"the meter shows {self._net:.1f} MW from the grid: {' and '.join(done)}"
 
     def is_due(self, now: np.datetime64) -> bool:
         """Return whether the meter is to be read at ``now``."""
-        is_late = bool(now - self._counted >= METER_INTERVAL)
-        return self._guard is not None and self._is_running(now) and is_late
+        is_late = bool(now - self._integrated_to >= METER_INTERVAL)
+        return self._interval_control is not None and self._is_running(now) and is_late
 
     def update(self, now: np.datetime64, observed: xr.Dataset) -> DispatchOrders | None:
         """Integrate the meter, and return other orders if they are needed, at most once a minute.
@@ -89,15 +95,17 @@ class IntraIntervalController:
         ``observed`` holds the newest readings: ``grid_import_power``, ``grid_export_power`` [MW]
         and the age of the first [s], ``facility_supply_temperature`` [degC] and its age [s].
         """
-        if self._guard is None or not self._is_running(now):
+        if self._interval_control is None or not self._is_running(now):
             return None
-        is_heard = self._integrate_meter(now, observed)
+        is_recent = self._integrate_meter(now, observed)
         minutes = float((now - self._interval_start) / MINUTE)
-        if (now - self._looked) / MINUTE < CONTROL_INTERVAL_MIN or minutes >= METERING_PERIOD_MIN:
+        if (
+            now - self._controlled_at
+        ) / MINUTE < CONTROL_INTERVAL_MIN or minutes >= METERING_PERIOD_MIN:
             return None
-        self._looked = now
-        cooler = self._prioritise_cooling(observed, self._guard)
-        return (self._limit_peak(minutes, self._guard) if is_heard else None) or cooler
+        self._controlled_at = now
+        cooler = self._prioritise_cooling(observed, self._interval_control)
+        return (self._limit_peak(minutes, self._interval_control) if is_recent else None) or cooler
 
     def _is_running(self, now: np.datetime64) -> bool:
         return bool(self._interval_start <= now < self._interval_start + QUARTER_HOUR)
@@ -111,8 +119,8 @@ class IntraIntervalController:
         ):
             return False
         before = self._net if np.isfinite(self._net) else net
-        self._energy += before * max(float((now - self._counted) / MINUTE), 0.0)
-        self._counted, self._net = now, net
+        self._energy += before * max(float((now - self._integrated_to) / MINUTE), 0.0)
+        self._integrated_to, self._net = now, net
         return True
 
     def _limit_peak(
@@ -123,7 +131,7 @@ class IntraIntervalController:
         )
         if orders is not None:
             logger.info(
-                "guarded the limit" if interval_control.work_shed else "guarded the peak",
+                "import limit kept" if interval_control.work_shed else "peak limited",
                 import_mw=round(self._net, 3),
                 peak_mw=round(interval_control.peak, 3),
                 less_mw=round(interval_control.reduction, 3),
@@ -149,7 +157,7 @@ class IntraIntervalController:
         orders = interval_control.check_water(water)
         if orders is not None:
             logger.info(
-                "cooled machines first",
+                "cooling prioritised",
                 water_degc=_rounded(water),
                 charge_mw=_rounded(orders.tank_charge),
                 discharge_mw=_rounded(orders.tank_discharge),

@@ -9,7 +9,7 @@ from optimizer.service.clock import NOT_STARTED
 from telemetry.live.state import LiveState
 from telemetry.messages import topics
 from telemetry.messages.models import JobColumns
-from twin.errors import StateError, ValidationIssue
+from twin.errors import IssueCode, StateError, ValidationIssue
 from twin.physics.numerics import BoolArray
 from twin.site import Site
 from twin.workload.jobs import ARRIVAL_HISTORY, Jobs
@@ -36,13 +36,18 @@ class SchedulerJobs:
         """
         snapshot = self._window.scheduler.queue
         if snapshot is not None:
-            told = snapshot.queue(self._site)
-            return replace(told.select(self._fits(told.jobs)), instant=now)
+            reported = snapshot.queue(self._site)
+            return replace(reported.select(self._fits(reported.jobs)), instant=now)
         if self.missing_queue:
-            source = f"state of {self._site.name}"
-            raise StateError(
-                source, [ValidationIssue(location="jobs", found="", remedy=self.missing_queue)]
+            issue = ValidationIssue(
+                code=IssueCode.MISSING,
+                location="jobs",
+                found="",
+                expected=self.missing_queue,
+                remedy="start the scheduler's agent",
             )
+            source = f"state of {self._site.name}"
+            raise StateError(source, [issue])
         return open_queue(RackPool.from_site(self._site), _nothing(), now)
 
     @property
@@ -51,15 +56,15 @@ class SchedulerJobs:
         if self._window.scheduler.queue is not None or not self._site.work:
             return ""
         topic = topics.build_topic(topics.TopicKind.JOB_QUEUE, site=self._site.name)
-        told = f"the scheduler has told no queue yet; expected on {topic}"
-        return "; ".join(filter(None, (told, self._window.scheduler.reject_reason)))
+        message = f"the scheduler has reported no queue yet; expected on {topic}"
+        return "; ".join(filter(None, (message, self._window.scheduler.reject_reason)))
 
     def past_arrivals(self, now: np.datetime64) -> Jobs:
         """Return the arrivals of the last two weeks, from the history and from queues since."""
         kinds = tuple(self._site.work)
         history, snapshot = self._window.scheduler.history, self._window.scheduler.queue
         found = [self._arrivals] if self._arrivals else []
-        found += [told.jobs.jobs(kinds) for told in (history, snapshot) if told is not None]
+        found += [report.jobs.jobs(kinds) for report in (history, snapshot) if report is not None]
         if not found:
             return _nothing()
         joined = found[0]
@@ -81,11 +86,11 @@ class SchedulerJobs:
         found = []
         status, snapshot = self._window.job_status, self._window.scheduler.queue
         if status is not None and not status.is_applied:
-            found.append(f"the scheduler did not take the orders for jobs: {status.reason}")
+            found.append(f"the scheduler rejected the orders for jobs: {status.reason}")
         for hall, one in sorted(self._window.cap_status.items()):
             if not one.is_applied:
                 cap = f"{one.order.power_cap:.4g} MW"
-                found.append(f"{hall} did not take the cap of {cap}: {one.reason}")
+                found.append(f"{hall} rejected the cap of {cap}: {one.reason}")
         if snapshot is not None:
             jobs = snapshot.jobs
             wide = np.flatnonzero(
@@ -97,7 +102,7 @@ class SchedulerJobs:
             more = [f"{len(wide) - MAX_JOBS_LISTED} more"] if len(wide) > MAX_JOBS_LISTED else []
             if named:
                 listed = ", ".join([*named, *more])
-                found.append(f"the site has {self._site.racks} racks, and passed over are {listed}")
+                found.append(f"jobs wider than the {self._site.racks} racks of the site: {listed}")
         return "; ".join(found)
 
     def _fits(self, jobs: Jobs | JobColumns) -> BoolArray:

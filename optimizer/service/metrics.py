@@ -133,8 +133,8 @@ def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
         ("telemetry_stale", "stale", "Quantities not heard for three periods."),
         ("points_unknown", "unknown", "Points heard that the site file does not explain."),
     ):
-        told = value_at(heard, key)
-        yield gauge(name, text, len(told) if isinstance(told, Sequence) else 0)
+        listed = value_at(heard, key)
+        yield gauge(name, text, len(listed) if isinstance(listed, Sequence) else 0)
     for name in ("messages", "points", "batches"):
         yield counter(
             name, f"{name.capitalize()} taken in since the start.", number_at(heard, name)
@@ -145,12 +145,12 @@ def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _series(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    told, short = value_at(snapshot, "series", "until"), value_at(snapshot, "series", "short")
-    names = [str(name) for name in told] if isinstance(told, Mapping) else []
+    ends, short = value_at(snapshot, "series", "until"), value_at(snapshot, "series", "short")
+    names = [str(name) for name in ends] if isinstance(ends, Mapping) else []
     yield gauge_family(
         "series_end_timestamp_seconds",
         "End of what the files tell.",
-        ((name, timestamp_at(told, name)) for name in names),
+        ((name, timestamp_at(ends, name)) for name in names),
         label="series",
     )
     yield gauge_family(

@@ -169,8 +169,7 @@ class PartnerLink:
         try:
             document = self._feed.in_force(partner)
         except GigatwinError as error:
-            words = "the document in force cannot be read"
-            logger.warning(words, partner=partner, because=str(error))
+            logger.warning("document in force unreadable", partner=partner, because=str(error))
             return
         with self._lock:
             baseline = self._record.of(partner)
@@ -184,7 +183,7 @@ class PartnerLink:
         try:
             write_atomic(self._record_path, json_with_checksum(self._record.as_json()))
         except JournalError:
-            logger.exception("what was promised is not on disk")
+            logger.exception("plan record not on disk")
 
     def requested_outlook(self, axes: xr.Dataset) -> xr.Dataset:
         """Return load targets of partners; see :meth:`LoadTargetReceiver.requested_outlook`."""
@@ -201,13 +200,13 @@ class PartnerLink:
         )
 
     def _label(self, result: DecisionResult) -> ScheduleLabel:
-        choice, said = result.choice, result.estimate.messages
+        choice, messages = result.choice, result.estimate.messages
         gaps = str(result.problem.outlook.attrs.get("degraded", ""))
-        doubts = "; ".join([*said, *([gaps] if gaps else [])])
+        warnings = "; ".join([*messages, *([gaps] if gaps else [])])
         return ScheduleLabel(
             source=choice.source.value,
-            degraded_reason=choice.reason or doubts,
-            quality="estimated" if said else "good",
+            degraded_reason=choice.reason or warnings,
+            quality="estimated" if messages else "good",
             is_synthetic=self._settings.is_synthetic,
             is_simulated=self._settings.is_simulated,
             is_firm=self._targets.is_firm,
@@ -247,10 +246,10 @@ class PartnerLink:
             self._nominate(answer["partner"], None if now == NOT_STARTED else now)
             self._feed.confirm_answer(answer["partner"], now)
         targets = self._targets.poll(now)
-        for told in targets:
-            is_order = told["event"] == "load_target"  # orders are recorded completely
-            self.record_event(told if is_order else audit_events.truncated(told))
-        return any(told["event"] == "load_target" for told in targets)
+        for entry in targets:
+            is_order = entry["event"] == "load_target"  # orders are recorded completely
+            self.record_event(entry if is_order else audit_events.truncated(entry))
+        return any(entry["event"] == "load_target" for entry in targets)
 
     def error(self, now: np.datetime64) -> str:
         """Return errors of acknowledgements and load targets; empty if there are none."""
@@ -266,15 +265,18 @@ class PartnerLink:
         }
 
     def _show(self, partner: str, now: np.datetime64) -> Mapping[str, object]:
-        memory, found = self._feed.partner_history(partner), self._feed.partner_status(partner, now)
-        newest = memory.sent[-1] if memory.sent else None
+        history, status = (
+            self._feed.partner_history(partner),
+            self._feed.partner_status(partner, now),
+        )
+        newest = history.sent[-1] if history.sent else None
         return {
             "partner": partner,
-            "acknowledged": memory.in_force.revision if memory.in_force else None,
+            "acknowledged": history.in_force.revision if history.in_force else None,
             "revision": newest.revision if newest else 0,
-            "state": found.state,
+            "state": status.state,
             "sent": format_second(np.datetime64(newest.at, "ms")) if newest else None,
-            "text": found.message,
+            "text": status.message,
         }
 
 

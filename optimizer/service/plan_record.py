@@ -63,11 +63,11 @@ class Baseline:
     def nominate(self, document: ScheduleDocument, *, at: int) -> None:
         """Put a document into force that the partner accepted ``at`` a time. [ms, UTC]"""
         rows = document["intervals"] if at < document["valid_until"] else []
-        shut = {
+        closed = {
             row["start"]: row["baseline_mw"] for row in rows if _is_gate_closed(row["start"], at)
         }
-        known = shut | self.fixed_at(at)
-        self.fixed = {start: power for start, power in known.items() if start > at - _DAY_MS}
+        fixed = closed | self.fixed_at(at)
+        self.fixed = {start: power for start, power in fixed.items() if start > at - _DAY_MS}
         self.nominated = {
             row["start"]: row["scheduled_mw"] for row in rows if row["start"] not in self.fixed
         }
@@ -109,12 +109,12 @@ class PlanErrors:
     def add_metered(self, start: int, actual: float) -> None:
         """Compare the metered mean of an interval with all plans for it. [ms, UTC; MW]"""
         self.add_errors(actual, self.planned.get(start, {}))
-        self.planned = {key: kept for key, kept in self.planned.items() if key > start}
+        self.planned = {key: values for key, values in self.planned.items() if key > start}
 
-    def add_errors(self, actual: float, promised: Mapping[int, float]) -> None:
-        """Add the errors of one interval: metered mean minus planned value by lead-time class. [MW]"""
+    def add_errors(self, actual: float, planned: Mapping[int, float]) -> None:
+        """Add metered mean minus planned value of one interval by lead-time class. [MW]"""
         if np.isfinite(actual):
-            for place, power in promised.items():
+            for place, power in planned.items():
                 self.errors[place] = [*self.errors[place], actual - power][-MAX_ERRORS:]
 
     def band(self, lead: FloatArray, *, margin: float) -> tuple[FloatArray, FloatArray]:
@@ -124,9 +124,11 @@ class PlanErrors:
         while a class has fewer than :data:`MIN_ERRORS` errors.
         """
         low, high = [], []
-        for kept in self.errors:
+        for values in self.errors:
             below, above = (
-                np.quantile(kept, BAND_QUANTILES) if len(kept) >= MIN_ERRORS else (-margin, margin)
+                np.quantile(values, BAND_QUANTILES)
+                if len(values) >= MIN_ERRORS
+                else (-margin, margin)
             )
             low.append(min(float(below), 0.0))
             high.append(max(float(above), 0.0))
@@ -170,7 +172,7 @@ class PlanRecord:
 def _errors(stored: Mapping[str, object]) -> PlanErrors:
     try:
         errors = [[float(e) for e in row] for row in cast("list[list[float]]", stored["errors"])]
-        promised = {
+        planned = {
             int(start): {int(place): float(power) for place, power in row.items()}
             for start, row in cast("dict[str, dict[str, float]]", stored["promised"]).items()
         }
@@ -178,13 +180,13 @@ def _errors(stored: Mapping[str, object]) -> PlanErrors:
         return PlanErrors()
     if len(errors) != len(LEAD_TIME_EDGES_H) + 1:
         errors = PlanErrors().errors
-    return PlanErrors(errors, promised)
+    return PlanErrors(errors, planned)
 
 
-def _baselines(kept: Mapping[str, object]) -> dict[str, Baseline]:
+def _baselines(stored: Mapping[str, object]) -> dict[str, Baseline]:
     try:
-        stored = cast("dict[str, dict[str, object]]", kept["baselines"])
-        return {name: _baseline(one) for name, one in stored.items()}
+        rows = cast("dict[str, dict[str, object]]", stored["baselines"])
+        return {name: _baseline(one) for name, one in rows.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         return {}
 

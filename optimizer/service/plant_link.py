@@ -89,7 +89,7 @@ class PlantLink:
         self._ingester.add_listener(self.rack_names.observe, from_before=True)
         self.drift_monitor = DriftMonitor(site, folder, is_disabled=config.is_simulated)
         self.jobs = SchedulerJobs(site, self.window)
-        self._looked, self._silent = -np.inf, ""
+        self._checked_at, self._silent = -np.inf, ""
 
     def __enter__(self) -> Self:
         """Replay the journal, then connect."""
@@ -137,9 +137,9 @@ class PlantLink:
 
     def clock_skew(self, now: np.datetime64) -> str:
         """Return how many points are refused because of their timestamps; empty if none is."""
-        kept = "" if now == NOT_STARTED else self.window.describe_future_values(now)
-        told = (self.window.clock_skew.describe(now, self.window.period), kept)
-        return "; ".join(filter(None, told))
+        future = "" if now == NOT_STARTED else self.window.describe_future_values(now)
+        messages = (self.window.clock_skew.describe(now, self.window.period), future)
+        return "; ".join(filter(None, messages))
 
     def silent_points(self, now: np.datetime64) -> str:
         """Return which points have stopped sending; empty if none has.
@@ -151,9 +151,9 @@ class PlantLink:
         if (
             now != NOT_STARTED
             and not self._is_simulated
-            and moment - self._looked >= SILENCE_CHECK_INTERVAL_S
+            and moment - self._checked_at >= SILENCE_CHECK_INTERVAL_S
         ):
-            self._looked = moment
+            self._checked_at = moment
             longest = checks.STALE_PERIODS * self.window.period
             names = [one.partition(":")[0] for one in _stale(self.window.present(now), longest)]
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
@@ -183,7 +183,7 @@ class PlantLink:
             self._actuator.apply(plant_commands(self._site, replace(result, orders=orders)), now)
 
     def freeze(self, now: np.datetime64, result: DecisionResult | None = None) -> int:
-        """Renew the last caps, lowered where a plan under HOLD requires it; withdraw all requests."""
+        """Renew the last caps, or lower ones of a plan under HOLD; withdraw all requests."""
         return self._actuator.renew_last_caps(
             now, plant_commands(self._site, result) if result else None
         )
@@ -202,8 +202,8 @@ class PlantLink:
 
     def send_heartbeat(self, now: np.datetime64) -> None:
         """Publish our heartbeat and the echo of the plant's."""
-        heard = float(self.window.present(now)["plant_heartbeat"])
-        self._actuator.publish_heartbeat(heard if np.isfinite(heard) else None, now)
+        echo = float(self.window.present(now)["plant_heartbeat"])
+        self._actuator.publish_heartbeat(echo if np.isfinite(echo) else None, now)
 
     # --- status
 
@@ -225,9 +225,11 @@ class PlantLink:
     @property
     def archive_error(self) -> str:
         """Errors of journal and archive; empty if there are none."""
-        aside = [f"{path} is spoilt and was set aside" for path in self._archive.corrupt_copies]
-        lost = "; ".join([*filter(None, [self._ingester.damage.describe]), *aside])
-        lost += " (this is told until the next start)" if lost else ""
+        damaged = [
+            f"{path} is damaged and was moved aside" for path in self._archive.corrupt_copies
+        ]
+        lost = "; ".join([*filter(None, [self._ingester.damage.describe]), *damaged])
+        lost += " (reported until the next start)" if lost else ""
         return "; ".join(filter(None, [self._ingester.error, self._archive.error, lost]))
 
     def broker_status(self) -> Mapping[str, object]:
@@ -270,15 +272,17 @@ def _stale(observed: xr.Dataset, longest: np.timedelta64) -> list[str]:
 
     Of several machines the one that has been silent longest is named, with the number of others.
     """
-    most = longest / np.timedelta64(1, "s")
-    told = []
+    limit_s = longest / np.timedelta64(1, "s")
+    found = []
     for name in _names(observed):
         age = observed[f"{name}_age"]
-        is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > most)
+        is_old = np.isfinite(age.to_numpy()) & (age.to_numpy() > limit_s)
         if count := int(is_old.sum()):
             old = age.where(is_old, 0.0)
-            told.append(f"{name}{_oldest_machine(old, count)}: {format_duration(float(old.max()))}")
-    return told
+            found.append(
+                f"{name}{_oldest_machine(old, count)}: {format_duration(float(old.max()))}"
+            )
+    return found
 
 
 def _oldest_machine(old: xr.DataArray, count: int) -> str:

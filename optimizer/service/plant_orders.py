@@ -52,7 +52,7 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
             return f"no point takes a {REQUEST_VARIABLES[word]} of {lacking[0]}"
     for plant in site.machines_of(CoolingPlant):
         if _value(observed, "facility_enabled", plant.name) != 1.0:
-            return f"{plant.name} does not say that it follows requests"
+            return f"{plant.name} does not report that it follows requests"
     return ""
 
 
@@ -116,30 +116,30 @@ def plant_commands(site: Site, result: DecisionResult) -> PlantCommands:
     orders, queue = result.orders, result.queue
     caps = caps_in_queue_order(queue, orders.jobs)
     halls = site.machines_of(ITHall)
-    apart = result.excluded_racks
+    excluded_racks = result.excluded_racks
     without = {
         hall.name: tuple(
-            rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in apart
+            rack.removeprefix(f"{hall.name}-") for rack in rack_ids(hall) if rack in excluded_racks
         )
         for hall in halls
     }
-    racks = float(result.problem.outlook["service_racks"][0]) - len(apart)
+    racks = float(result.problem.outlook["service_racks"][0]) - len(excluded_racks)
     powers = hall_powers(
         site,
         work_power=running_power(queue, caps),
         service_racks=max(racks, 0.0),
-        idle_racks=len(apart),
+        idle_racks=len(excluded_racks),
     )
-    rooms = {}
+    hall_caps = {}
     for hall in halls:
-        left = (hall.racks - len(without[hall.name])) / hall.racks
-        rooms[hall.name] = min(
-            powers[hall.name] * left * (1.0 + HALL_CAP_MARGIN), hall.full_power * left
+        share = (hall.racks - len(without[hall.name])) / hall.racks
+        hall_caps[hall.name] = min(
+            powers[hall.name] * share * (1.0 + HALL_CAP_MARGIN), hall.full_power * share
         )
-    told = {name: names for name, names in without.items() if names}
+    excluded = {name: names for name, names in without.items() if names}
     requests = _requests(site, result, orders)
     return PlantCommands(
-        job_caps=orders.jobs, hall_caps=rooms, excluded_racks=told, requests=requests
+        job_caps=orders.jobs, hall_caps=hall_caps, excluded_racks=excluded, requests=requests
     )
 
 

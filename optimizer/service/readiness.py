@@ -47,14 +47,14 @@ class ReadinessGate:
         if isinstance(error, StateError):
             return self._point_locator.locate(error)
         if isinstance(error, NoScheduleError) and self.lacks_inputs:
-            return NoScheduleError(f"{error}\nit may come of this: {self.missing_inputs()}")
+            return NoScheduleError(f"{error}\na possible cause: {self.missing_inputs()}")
         return error
 
     def wait_for_inputs(self, stop: Event) -> Iterator[str]:
         """Yield what is missing, until nothing is, the timeout is over, or ``stop`` is set."""
         until = time.monotonic() + FIRST_TELEMETRY_TIMEOUT_S
-        while (words := self.missing_inputs()) and time.monotonic() < until:
-            yield words
+        while (message := self.missing_inputs()) and time.monotonic() < until:
+            yield message
             if stop.wait(POLL_INTERVAL_S):
                 return
 
@@ -98,9 +98,9 @@ class MissingPointLocator:
             return fault
         off = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
         if off:
-            return replace(fault, remedy=f"its stamps are refused: {off}; set the clocks")
-        told = point.metadata
-        kind = f"{told.object_type}/{told.point_type}/{self._site.name}"
-        area = f"process area {', '.join(told.process_area)}, " if told.process_area else ""
-        remedy = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {told.object_id}"
+            return replace(fault, remedy=f"set the clocks: its timestamps are refused, {off}")
+        metadata = point.metadata
+        kind = f"{metadata.object_type}/{metadata.point_type}/{self._site.name}"
+        area = f"process area {', '.join(metadata.process_area)}, " if metadata.process_area else ""
+        remedy = f"expected on BMS/v1/PUB/Value/{kind}/..., {area}object id {metadata.object_id}"
         return replace(fault, remedy=f"{NEVER_MEASURED}; {remedy}")

@@ -29,7 +29,7 @@ from telemetry.messages.feed_documents import (
 )
 from telemetry.messages.strict_json import MESSAGE_VERSION, to_milliseconds
 from twin import time_axes
-from twin.errors import MessageError, SecurityError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, MessageError, SecurityError, ServiceError, ValidationIssue
 from twin.physics import FloatArray
 from twin.site import Site
 from twin.text import NAME_RULE, is_valid_name
@@ -309,7 +309,7 @@ SENDER_FILE: Final = "site.json"
 RESOURCE_PROVIDER_ROLE: Final = CodedText(code="A27", text="Resource provider")
 
 _CODE_TYPES: Final[Mapping[str, tuple[str, str]]] = {
-    "party": ("X", "EIC of whoever operates the site, of type X"),
+    "party": ("X", "EIC of the operator of the site, of type X"),
     "connection_point": ("Z", "EIC of the metering point, of type Z"),
 }
 """Key of the file -> type of its code, and description."""
@@ -336,22 +336,28 @@ def read_sender(path: Path, site: Site) -> DocumentSender:
         match content.get(name):
             case {"code": str(code), "name": str(title)} if _is_eic_of_type(code, kind) and title:
                 found[name] = (code, title)
-            case told:
-                remedy = f'give "code" ({what}; see its last letter) and "name"'
-                value = "" if told is None else repr(told)[:80]
-                faults.append(
-                    ValidationIssue(location=f"{path}, {name}", found=value, remedy=remedy)
+            case entry:
+                issue = ValidationIssue(
+                    code=IssueCode.MISSING if entry is None else IssueCode.INVALID_FORMAT,
+                    location=f"{path}, {name}",
+                    found="" if entry is None else repr(entry)[:80],
+                    expected=f"an object with a code ({what}; see its last letter) and a name",
+                    remedy='give "code" and "name"',
                 )
+                faults.append(issue)
     if faults:
-        source = "site"
-        raise ServiceError(source, faults)
+        raise ServiceError("site", faults)
     return DocumentSender.of(site, **found)
 
 
 def _unreadable(path: Path, error: SecurityError) -> ValidationIssue:
     """Return the issue of a file that is no JSON."""
     return ValidationIssue(
-        location=str(path), found="", remedy=f"{error.reason}; give an object of JSON"
+        code=IssueCode.INVALID_FORMAT,
+        location=str(path),
+        found=error.reason,
+        expected="a JSON object",
+        remedy="give a JSON object",
     )
 
 
@@ -373,8 +379,14 @@ def read_partners(folder: Path) -> list[Partner]:
     found, faults = [], []
     for path in sorted(folder.glob("*.json")):
         if not is_valid_name(path.stem):
-            remedy = f"rename the file: it is named after its partner, whose name has {NAME_RULE}"
-            faults.append(ValidationIssue(location=str(path), found="", remedy=remedy))
+            issue = ValidationIssue(
+                code=IssueCode.INVALID_FORMAT,
+                location=str(path),
+                found=path.stem,
+                expected=f"the name of the partner, {NAME_RULE}",
+                remedy="rename the file after its partner",
+            )
+            faults.append(issue)
         try:
             content = read_key_file(path)
         except SecurityError as error:
@@ -384,16 +396,28 @@ def read_partners(folder: Path) -> list[Partner]:
         try:
             keys_by_thumbprint(partner.keys)
         except (SecurityError, MessageError) as error:
-            faults.append(ValidationIssue(location=str(path), found="", remedy=str(error)))
+            issue = ValidationIssue(
+                code=IssueCode.INVALID_KEY,
+                location=str(path),
+                found=str(error),
+                expected='a JWK set of public keys, {"keys": [...]}',
+                remedy="give the partner's public keys",
+            )
+            faults.append(issue)
         party = content.get("party")
         try:
             if isinstance(party, dict):
                 partner = replace(partner, party=market_party(**party))
         except (MessageError, TypeError) as error:
-            remedy = f'{error}; give "code" (an EIC), "name" and "role"'
-            faults.append(ValidationIssue(location=f"{path}, party", found="", remedy=remedy))
+            issue = ValidationIssue(
+                code=IssueCode.INVALID_FORMAT,
+                location=f"{path}, party",
+                found=str(error),
+                expected="an object with code (an EIC), name and role",
+                remedy='give "code", "name" and "role"',
+            )
+            faults.append(issue)
         found.append(partner)
     if faults:
-        source = "partners"
-        raise ServiceError(source, faults)
+        raise ServiceError("partners", faults)
     return found

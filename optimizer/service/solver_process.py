@@ -80,13 +80,13 @@ class SolverProcess:
         with self._lock:
             self._check_running()
             if not self._process.is_alive():
-                self._restart("it died between two questions")
+                self._restart("it exited between two calls")
             late = threading.Event()
             try:
                 answer = self._request(late, problem, previous, scenario_inputs)
             except (EOFError, OSError) as error:
-                self._restart("it hung" if late.is_set() else "it died")
-                message = "the solver's process died"
+                self._restart("it hung" if late.is_set() else "it exited")
+                message = "the solver's process exited"
                 if late.is_set():
                     message = f"the solver gave no answer within {self.deadline:g} s"
                 raise SolverError(message) from error
@@ -107,15 +107,15 @@ class SolverProcess:
             late.set()
             self._process.kill()
 
-        guard = threading.Timer(self.deadline, give_up)
-        guard.daemon = True
-        guard.start()
+        timer = threading.Timer(self.deadline, give_up)
+        timer.daemon = True
+        timer.start()
         try:
             self._pipe.send(question)
             answer: object = self._pipe.recv()
             return answer
         finally:
-            guard.cancel()
+            timer.cancel()
 
     def abort(self) -> None:
         """Decide nothing more: a waiting caller gets an error at once; usable from any thread.
@@ -150,7 +150,7 @@ class SolverProcess:
 
     def _check_running(self) -> None:
         if self._is_aborted:
-            message = "the service ends: no more is decided"
+            message = "the service ends: nothing more is decided"
             raise SolverError(message)
 
     def _restart(self, why: str) -> None:

@@ -9,7 +9,7 @@ from typing import IO, Final, Self
 import structlog
 
 from telemetry.files import read_json_with_checksum, write_json_atomic
-from twin.errors import JournalError, ServiceError, ValidationIssue
+from twin.errors import IssueCode, JournalError, ServiceError, ValidationIssue
 
 LAYOUT_VERSION: Final = 1
 """Version of the folder's layout; a later one is refused. [1]"""
@@ -52,10 +52,14 @@ class StateFolder:
                 self._lock.close()
                 raise
         except (OSError, JournalError) as error:
-            remedy = f"{getattr(error, 'strerror', None) or error}; name another with --state"
-            raise ServiceError(
-                "state", [ValidationIssue(location=str(path), found="", remedy=remedy)]
-            ) from error
+            issue = ValidationIssue(
+                code=IssueCode.FILE_ERROR,
+                location=str(path),
+                found=str(getattr(error, "strerror", None) or error),
+                expected="a folder that this user may write",
+                remedy="name another with --state",
+            )
+            raise ServiceError("state", [issue]) from error
 
     def __enter__(self) -> Self:
         """Return the open folder."""
@@ -71,11 +75,14 @@ class StateFolder:
         except BlockingIOError as error:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
-            remedy = "another service runs on this state; stop it, or name another with --state"
-            fault = ValidationIssue(
-                location=str(self.path), found=f"process {holder}", remedy=remedy
+            issue = ValidationIssue(
+                code=IssueCode.IN_USE,
+                location=str(self.path),
+                found=f"process {holder}",
+                expected="no other service; another service runs on this state",
+                remedy="stop it, or name another folder with --state",
             )
-            raise ServiceError("state", [fault]) from error
+            raise ServiceError("state", [issue]) from error
         self._lock.truncate(0)
         self._lock.write(f"{os.getpid()}\n")
         self._lock.flush()
@@ -107,16 +114,22 @@ def check_layout(folder: Path) -> None:
     if version == LAYOUT_VERSION:
         return
     if isinstance(version, int) and version > LAYOUT_VERSION:
-        remedy = (
-            f"this gigatwin knows version {LAYOUT_VERSION}; use the one that wrote it, or an empty"
+        issue = ValidationIssue(
+            code=IssueCode.WRONG_VERSION,
+            location=str(path),
+            found=str(version),
+            expected=f"at most version {LAYOUT_VERSION}, which this gigatwin reads",
+            remedy="use the gigatwin that wrote it, or an empty folder",
         )
-        fault = ValidationIssue(location=str(path), found=str(version), remedy=f"{remedy} folder")
-        raise ServiceError("state", [fault])
-    size = f"{path.stat().st_size} B"
-    remedy = (
-        f'it is damaged; write {{"version": {LAYOUT_VERSION}}} into it if all else there is whole'
+        raise ServiceError("state", [issue])
+    issue = ValidationIssue(
+        code=IssueCode.CORRUPT,
+        location=str(path),
+        found=f"{path.stat().st_size} B",
+        expected=f"version {LAYOUT_VERSION}; the file is damaged",
+        remedy=f'write {{"version": {LAYOUT_VERSION}}} into it if all else there is whole',
     )
-    raise ServiceError("state", [ValidationIssue(location=str(path), found=size, remedy=remedy)])
+    raise ServiceError("state", [issue])
 
 
 def check_owner(folder: Path, site: str) -> None:
@@ -129,11 +142,13 @@ def check_owner(folder: Path, site: str) -> None:
     """
     before = owner_of(folder)
     if site and before and before != site:
-        remedy = f"this is its state, not that of {site}; name another folder with --state"
-        raise ServiceError(
-            "state",
-            [ValidationIssue(location=str(folder / LAYOUT_FILE), found=before, remedy=remedy)],
+        issue = ValidationIssue(
+            location=str(folder / LAYOUT_FILE),
+            found=before,
+            expected=f"the state of {site}",
+            remedy="name another folder with --state",
         )
+        raise ServiceError("state", [issue])
 
 
 def owner_of(folder: Path) -> str:
@@ -149,5 +164,5 @@ def read_state_file(path: Path) -> dict[str, object]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        logger.warning("what a file kept is lost", file=path.name, because=str(error))
+        logger.warning("state file unreadable", file=path.name, because=str(error))
         return {}

@@ -4,7 +4,7 @@ The picture is ready for JSON; times are ISO 8601 in UTC, series are lists besid
 null stands for what is not known:
 
 - `site`, `title`, `time_zone` (IANA), `is_synthetic`, `time` (null before a simulated plant has
-  told it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
+  sent it), `clock` (simulated, real), `mode` (run, shadow), `interval_minutes`;
 - `decision`, null before the first: `time`, `source` (optimum, shifted, rule, hold), `reason`,
   `revision`, `cost_eur`, `accounts` {name: EUR}, `changes` in words, `seconds`, `binding`, as
   `optimizer.diagnostics.binding.BindingLimit.as_json` gives it, `softened`, as

@@ -217,10 +217,10 @@ def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str
     if result is None:
         return None
     choice = result.choice
-    told: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
+    explanation: Mapping[str, object] = {"accounts": {}, "binding": [], "changes": []}
     if choice.decision is not None:
-        told = choice.decision.explanation.as_json()
-    accounts = told["accounts"]
+        explanation = choice.decision.explanation.as_json()
+    accounts = explanation["accounts"]
     money = sum(accounts.values()) if isinstance(accounts, dict) else 0.0
     return {
         "time": format_second(result.time),
@@ -229,11 +229,14 @@ def decision_status(result: DecisionResult | None, revision: int) -> Mapping[str
         "revision": revision,
         "cost_eur": round(money, DISPLAYED_DECIMALS),
         "accounts": accounts,
-        "binding": told["binding"],
-        "changes": told["changes"],
-        **{name: told.get(name, []) for name in ("softened", "doubtful", "reserves", "units")},
-        "degraded": told.get("degraded", ""),
-        **{name: told[name] for name in ("hedge",) if name in told},
+        "binding": explanation["binding"],
+        "changes": explanation["changes"],
+        **{
+            name: explanation.get(name, [])
+            for name in ("softened", "doubtful", "reserves", "units")
+        },
+        "degraded": explanation.get("degraded", ""),
+        **{name: explanation[name] for name in ("hedge",) if name in explanation},
         "seconds": round(result.seconds, DISPLAYED_DECIMALS),
     }
 

@@ -31,7 +31,7 @@ class Watchdog:
 
     def __init__(self, beat: Callable[[], None]) -> None:
         self._beat = beat
-        self._beaten = 0.0
+        self._last_beat = 0.0
         self.decision_started = np.inf
 
     @property
@@ -41,17 +41,16 @@ class Watchdog:
         if taken <= DECISION_OVERDUE_S:
             return ""
         return (
-            f"the decision is stuck: none has come for {taken / 60.0:.1f} min; the plant hears no "
-            "heartbeat, and systemd starts the service anew after "
-            f"{WATCHDOG_LIMIT_S / 60.0:.0f} min"
+            f"the decision is stuck for {taken / 60.0:.1f} min; the plant gets no heartbeat, and "
+            f"systemd restarts the service after {WATCHDOG_LIMIT_S / 60.0:.0f} min"
         )
 
     def update(self) -> None:
         """Send a heartbeat if it is due; none to the plant while a decision is stuck."""
         moment = time.monotonic()
-        if moment - self._beaten < HEARTBEAT_INTERVAL_S:
+        if moment - self._last_beat < HEARTBEAT_INTERVAL_S:
             return
-        self._beaten = moment
+        self._last_beat = moment
         if moment - self.decision_started < WATCHDOG_LIMIT_S:
             notify_systemd("WATCHDOG=1")
         if not self.error:
@@ -67,11 +66,11 @@ logger = structlog.get_logger(__name__)
 def run_periodic(stop: Event, *tasks: Callable[[], None]) -> None:
     """Run all tasks repeatedly until ``stop`` is set; a failing task affects no other."""
     while not stop.wait(POLL_INTERVAL_S):
-        for turn in tasks:
+        for task in tasks:
             try:
-                turn()
+                task()
             except Exception:
-                logger.exception("housekeeping", turn=turn.__qualname__)
+                logger.exception("periodic task failed", turn=task.__qualname__)
 
 
 NOTIFY_SOCKET_VARIABLE: Final = "NOTIFY_SOCKET"
@@ -88,4 +87,4 @@ def notify_systemd(state: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.sendto(state.encode(), address)
     except OSError as error:
-        logger.warning("systemd does not hear", socket=path, because=str(error))
+        logger.warning("systemd not notified", socket=path, because=str(error))

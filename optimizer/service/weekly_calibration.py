@@ -63,7 +63,7 @@ class DriftMonitor:
     def update(self, now: np.datetime64) -> None:
         """Start a calibration if one is due, or check the running one; never wait."""
         if self._process is not None:
-            self._see_to(self._process, now)
+            self._check_process(self._process, now)
         if self._process is not None or self._is_disabled:
             return
         if (
@@ -82,13 +82,13 @@ class DriftMonitor:
             )
             self._started_at = now
             self._process.start()
-            logger.info("calibration begun", site=self._site.name)
+            logger.info("calibration started", site=self._site.name)
 
     def alarm(self) -> tuple[str, Severity, str]:
         """Return which machines have worn, the severity, and the remedy."""
         lost = [change for change in self.changes() if change.loss > 0.0]
         severity = Severity.MEDIUM if any(change.is_severe for change in lost) else Severity.LOW
-        remedy = "plan maintenance; `gigatwin calibrate SITE --drift` tells more"
+        remedy = "plan maintenance; see `gigatwin calibrate SITE --drift`"
         return "; ".join(change.text for change in lost), severity, remedy
 
     def changes(self) -> tuple[ParameterDrift, ...]:
@@ -105,7 +105,7 @@ class DriftMonitor:
             self._process.join()
             self._process = None
 
-    def _see_to(self, process: BaseProcess, now: np.datetime64) -> None:
+    def _check_process(self, process: BaseProcess, now: np.datetime64) -> None:
         if process.is_alive():
             if not self._started_at <= now <= self._started_at + MAX_DURATION:
                 logger.warning("calibration ended", reason="it took too long")
@@ -123,13 +123,16 @@ def calibrate_last_week(site: Site, folder: Path, now: np.datetime64) -> None:
         os.nice(NICENESS)
     try:
         history = telemetry.open(site, start=now - CALIBRATION_INTERVAL, end=now, root=folder)
-        told = calibrate(site, history)
+        calibration = calibrate(site, history)
     except GigatwinError as error:
         logger.warning("no calibration", site=site.name, reason=str(error))
         return
-    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.from_calibration(told))
+    store_calibration(folder / CALIBRATIONS_FILE, CalibrationSummary.from_calibration(calibration))
     logger.info(
-        "calibrated", site=site.name, unknown=len(told.unidentified), said=list(told.data_quality)
+        "calibrated",
+        site=site.name,
+        unknown=len(calibration.unidentified),
+        said=list(calibration.data_quality),
     )
 
 

@@ -132,7 +132,7 @@ class _Views:
     async def release(self, request: Request) -> Response:
         order = await read_request(request, ReleaseRequest)
         was_held = await run_in_threadpool(self._service.release, **order.model_dump())
-        said = "" if was_held else "there was no HOLD; nothing is changed"
+        said = "" if was_held else "there was no HOLD; nothing has changed"
         return JSONResponse({"accepted": "release", "was_held": was_held, "said": said})
 
 
@@ -225,7 +225,7 @@ class AccessMiddleware:
         host = headers.get("Host", "").lower()
         if len(headers.getlist("Host")) != 1 or host not in self._permitted(scope):
             return (
-                "this name is not one of the page's: open it by localhost and its port, "
+                "this host name is not permitted: open the page by localhost and its port, "
                 "or add the name to the hosts of the page"
             )
         if scope["method"] in {"GET", "HEAD"}:
@@ -318,7 +318,7 @@ async def read_request[T: _OperatorRequest](request: Request, kind: type[T]) -> 
 def _reject_duplicates(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        msg = "a name stands twice"
+        msg = "a key occurs twice"
         raise ValueError(msg)
     return content
 

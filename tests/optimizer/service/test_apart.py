@@ -121,7 +121,7 @@ def test_racks_of_which_none_is_known_raise_the_alarm():
     apart = SimpleNamespace(are_strange=True, words=lambda: ["racks that nobody knows: A01"])
     link = SimpleNamespace(apart=apart, racks_apart=lambda _: ())
     text = rack_name_alarm(link, moments.start())
-    assert text == "nothing that is said of racks is understood: racks that nobody knows: A01"
+    assert text == "no rack name matches the site file: racks that nobody knows: A01"
     apart.are_strange = False
     assert rack_name_alarm(link, moments.start()) == ""
 

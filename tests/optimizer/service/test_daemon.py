@@ -213,7 +213,7 @@ def test_a_decision_that_is_stuck_is_told_and_the_plant_hears_no_heartbeat(tmp_p
     )
     assert bench.keep_house() == ["decision"]
     assert bench.word == "NO PLAN"
-    assert "stuck: none has come for 1.5 min" in "".join(bench.service.readiness_problems())
+    assert "stuck for 1.5 min" in "".join(bench.service.readiness_problems())
     assert bench.link.beat.call_count == beats
     bench.decide()
     bench.service._watchdog._beaten = -np.inf

@@ -157,7 +157,7 @@ def test_what_was_not_planned_is_said_in_words(guarding):
     soon = BEGIN + 2 * MINUTE
     assert guarding.words(soon) == ""
     looks(guarding, [2.4] * 7)
-    said = "the meter shows 2.4 MW from the grid: batteries spare it 0."
+    said = "the meter shows 2.4 MW from the grid: batteries reduce it by 0."
     assert guarding.words(soon).startswith(said)
     assert guarding.words(BEGIN + QUARTER_HOUR) == ""
     guarding.stop()

@@ -122,7 +122,7 @@ def test_a_release_says_whether_there_was_a_hold(client):
     post(client)
     answers = [post(client, "/release", {"author": "day shift"}).json() for _ in range(2)]
     assert [answer["was_held"] for answer in answers] == [True, False]
-    assert [answer["said"] for answer in answers] == ["", "there was no HOLD; nothing is changed"]
+    assert [answer["said"] for answer in answers] == ["", "there was no HOLD; nothing has changed"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def test_a_partner_that_is_no_json_is_told_with_its_file(tmp_path, text):
 def test_a_partner_whose_name_no_document_takes_is_told_with_its_file(tmp_path, name):
     """Sensitivity: the service ended at its first status: `'status' = None: $.partner: ...`."""
     (tmp_path / f"{name}.json").write_text(json.dumps({"keys": [key("tso-1").public]}))
-    with pytest.raises(ServiceError, match="rename the file: it is named after its partner"):
+    with pytest.raises(ServiceError, match="rename the file after its partner"):
         read_partners(tmp_path)
 
 

@@ -92,7 +92,7 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
     assert queue.jobs.number.tolist() == numbers[1:]
     assert queue.running.tolist() == known.running[1:].tolist()
     np.testing.assert_array_equal(queue.done, known.done[1:])
-    wide = f"28 racks, and passed over are job {numbers[0]} of 28.5"
+    wide = f"wider than the 28 racks of the site: job {numbers[0]} of 28.5"
     assert wide in jobs.rejected_orders()
     fresh = SchedulerJobs(SITE, window)
     window.add(JobHistory(site="small", time=now + QUARTER_HOUR, jobs=window.scheduler.queue.jobs))
@@ -109,7 +109,7 @@ def test_of_many_wide_jobs_three_are_named(window, jobs):
 def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
     assert (
-        jobs.rejected_orders() == "the scheduler did not take the orders for jobs: node 3 is down"
+        jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
     )
     window.add(JobStatus(site="small", sequence=8, is_applied=True))
     assert jobs.rejected_orders() == ""
@@ -123,7 +123,7 @@ def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
         power_cap=0.2,
     )
     window.add(CapStatus(order=cap, is_applied=False, reason="it draws 0.3 MW when it waits"))
-    wanted = "hall_1 did not take the cap of 0.2 MW: it draws 0.3 MW when it waits"
+    wanted = "hall_1 rejected the cap of 0.2 MW: it draws 0.3 MW when it waits"
     assert jobs.rejected_orders() == wanted
     window.add(CapStatus(order=replace(cap, sequence=2), is_applied=True))
     assert jobs.rejected_orders() == ""
