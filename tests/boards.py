@@ -100,7 +100,7 @@ class FakeBoard:
             self._hold = None
         return was_held
 
-    def is_ready(self):
+    def readiness_problems(self):
         return list(self.missing)
 
     def _whole(self):

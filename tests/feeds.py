@@ -159,7 +159,7 @@ class Wire:
         receipt.complete(True)
         return receipt
 
-    def take(self, limit=1000, timeout=0.0):
+    def poll(self, limit=1000, timeout=0.0):
         taken, self.incoming = self.incoming, []
         return taken
 

@@ -75,7 +75,7 @@ def at_price(question, price):
 
 def at_pump(question, **changed):
     """Return a question to the gigafactory with another heat pump."""
-    return replace(question, site=question.site.replace("heat_pump_1", **changed))
+    return replace(question, site=question.site.with_parameters("heat_pump_1", **changed))
 
 
 @cache

@@ -20,7 +20,7 @@ def operation_of(site, *, days=2):
     operation["air_temperature"] = "time", 15.0 + 10.0 * day + 3.0 * np.sin(0.05 * k)
     operation["relative_humidity"] = "time", 0.6 + 0.2 * np.cos(0.07 * k)
     operation["air_pressure"] = "time", np.full(count, 100.0)
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     idle, full = (np.array([getattr(h, f"{x}_power") for h in halls]) for x in ("idle", "full"))
     use = (0.5 + 0.4 * np.sin(0.13 * k) * np.cos(0.017 * k))[:, None]
     operation = operation.assign_coords(hall=[hall.name for hall in halls])

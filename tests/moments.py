@@ -34,7 +34,7 @@ def start():
 
 def calm():
     """Return the state at the start, but with the import of idle halls."""
-    begin = small_days.setting().begin
+    begin = small_days.setting().initial_state
     return begin.assign(grid_import_power=begin["grid_import_power"] * 0.0 + 1.2)
 
 
@@ -63,13 +63,13 @@ def observed(state, *, without=(), **values):
 def facts(state=None, queue=None, *, hold="", **sensors):
     """Return what is known at a moment: by default at the start of the day."""
     here = small_days.setting()
-    state = here.begin if state is None else state
+    state = here.initial_state if state is None else state
     queue = small_days.queue() if queue is None else queue
     return DecisionInputs(
         observed=observed(state, **sensors),
         queue=queue,
         past_jobs=here.workload.past(queue.instant),
-        series=here.inputs.record,
+        series=here.inputs.series,
         hold_reason=hold,
     )
 
@@ -80,10 +80,10 @@ def asked(state=None, queue=None):
     here = small_days.setting()
     return build_problem(
         here.site,
-        known.record,
-        here.begin if state is None else state,
+        known.series,
+        here.initial_state if state is None else state,
         queue=known.queue,
-        past=known.past,
+        past=known.past_jobs,
     )
 
 
@@ -109,13 +109,13 @@ def waited(queue, quarters=1, caps=None):
 def running(queue, count, *, ran=9.0):
     """Return a queue whose first jobs run."""
     on = np.arange(len(queue.jobs)) < count
-    return replace(queue, caps=on.astype(float), ran=np.where(on, ran, 0.0))
+    return replace(queue, caps=on.astype(float), run_hours=np.where(on, ran, 0.0))
 
 
 def pressed(queue, *places):
     """Return a queue in which some jobs are due as soon as they can be done."""
     due = queue.jobs.deadline.copy()
-    length = (queue.rest * 3.6e9).astype("timedelta64[us]")
+    length = (queue.remaining_hours * 3.6e9).astype("timedelta64[us]")
     for place in places:
         due[place] = queue.instant + length[place]
     return replace(queue, jobs=replace(queue.jobs, deadline=due))

@@ -61,7 +61,7 @@ def product(name):
 @cache
 def site():
     """Return the small site with a controller at its battery, and work that may pause."""
-    plain = small_days.setting().site.replace("battery_1", local_controller=True)
+    plain = small_days.setting().site.with_parameters("battery_1", local_controller=True)
     batch = plain.work["batch"].model_copy(update={"pause_time": 5.0, "minimum_run": 0.0})
     return plain.model_copy(
         update={
@@ -78,7 +78,7 @@ def problem(hours=30, fcr=0.3):
     now, pool = here.inputs.start, RackPool.from_site(site())
     grid = time_axes.horizon_axes(now, [(24.0, 15.0), (hours - 24.0, 60.0)])
     expected = expected_arrivals(here.workload.past(now), pool.kinds, now)
-    ahead = outlook(site(), here.inputs.record, now, axes=grid)
+    ahead = outlook(site(), here.inputs.series, now, axes=grid)
     ahead = ahead.merge(work_flexibility(small_days.queue(), grid, expected=expected))
     midnight = time_axes.to_utc("2026-06-16T22:00Z")
     held = np.where(grid["time"].to_numpy() < midnight, fcr, 0.0)
@@ -87,7 +87,7 @@ def problem(hours=30, fcr=0.3):
         ahead["air_temperature"].expand_dims(product=["fcr"], axis=1).copy(data=held[:, None]),
         "reserve_held",
     )
-    return Problem(site(), here.begin, ahead)
+    return Problem(site(), here.initial_state, ahead)
 
 
 @cache

@@ -39,19 +39,19 @@ def random_run(site, seed, *, count=16):
 
 def orders(site):
     """Return what may be asked of a site: name, axis, and machine -> greatest value."""
-    halls = {hall.name: hall.full_power for hall in site.of(ITHall)}
+    halls = {hall.name: hall.full_power for hall in site.machines_of(ITHall)}
     found = [("hall_power", "hall", halls)]
     for kind, machine in (("battery", Battery), ("tank", ChilledWaterTank)):
-        powers = {store.name: store.power for store in site.of(machine)}
+        powers = {store.name: store.power for store in site.machines_of(machine)}
         if powers:
             found += [(f"{kind}_charge", kind, powers), (f"{kind}_discharge", kind, powers)]
-    pumps = {pump.name: 1.2 * pump.contract_power for pump in site.of(HeatReuse)}
+    pumps = {pump.name: 1.2 * pump.contract_power for pump in site.machines_of(HeatReuse)}
     if pumps:
         found.append(("heat_reuse_power", "heat_reuse", pumps))
-    gensets = {genset.name: genset.limit for genset in site.of(Genset)}
+    gensets = {genset.name: genset.firm_power for genset in site.machines_of(Genset)}
     if gensets:
         found.append(("genset_power", "genset", gensets))
-    sources = {source.name: source.power for source in site.of(Renewable)}
+    sources = {source.name: source.power for source in site.machines_of(Renewable)}
     if sources:
         found.append(("renewable_used_power", "renewable", sources))
     return found
@@ -60,7 +60,7 @@ def orders(site):
 def restless(site, rng):
     """Return a state with stores somewhere, water off its set points and plants at work."""
     start = state.initial_state(site, START, level=rng.uniform())
-    rated = np.array([plant.rated_cooling for plant in site.of(CoolingPlant)])
+    rated = np.array([plant.rated_cooling for plant in site.machines_of(CoolingPlant)])
     start["facility_supply_temperature"] += rng.uniform(-3.0, 3.0, len(rated))
     start["cooling_plant_output"] += rng.uniform(0.0, 1.0, len(rated)) * rated
     return variables.tag_dataset(start)
@@ -74,7 +74,7 @@ def steady(site, *, share=0.6, air=12.0, count=8, minutes=15):
     weather = {"air_temperature": air, "relative_humidity": 0.5, "air_pressure": 101.3}
     for name, value in weather.items():
         operation[name] = "time", np.full(count, value)
-    halls = site.of(ITHall)
+    halls = site.machines_of(ITHall)
     operation = operation.assign_coords(hall=[hall.name for hall in halls])
     rows = np.tile([share * hall.full_power for hall in halls], (count, 1))
     operation["hall_power"] = ("time", "hall"), rows

@@ -46,9 +46,11 @@ def problem(hours=8):
     now, pool = here.inputs.start, RackPool.from_site(here.site)
     grid = time_axes.horizon_axes(now, [(hours, 15.0)])
     expected = expected_arrivals(here.workload.past(now), pool.kinds, now)
-    ahead = outlook(here.site, here.inputs.record, now, axes=grid)
+    ahead = outlook(here.site, here.inputs.series, now, axes=grid)
     return Problem(
-        here.site, here.begin, ahead.merge(work_flexibility(queue(), grid, expected=expected))
+        here.site,
+        here.initial_state,
+        ahead.merge(work_flexibility(queue(), grid, expected=expected)),
     )
 
 

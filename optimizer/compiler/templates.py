@@ -313,8 +313,8 @@ class TemplateReader:
             stand = self.columns[bound.variable]
             for entries, one in zip(found, (bound.low, bound.high), strict=True):
                 entries.append(self._bound(one, stand))
-            if bound.integers:
-                is_integer[stand.positions[: bound.integers]] = True
+            if bound.integer_count:
+                is_integer[stand.positions[: bound.integer_count]] = True
         low, high = (
             AffineMap.from_terms(AffineTerms.concatenate(e), self.columns.size, self.one)
             for e in found

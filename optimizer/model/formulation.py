@@ -159,7 +159,7 @@ def set_parameters(model: pyo.ConcreteModel, numbers: Mapping[str, FloatArray]) 
             variable[index].setlb(_value(bound.low, index))
             variable[index].setub(_value(bound.high, index))
             first = index[0] if isinstance(index, tuple) else index
-            if bound.integers and first < bound.integers:
+            if bound.integer_count and first < bound.integer_count:
                 variable[index].domain = pyo.Integers
 
 

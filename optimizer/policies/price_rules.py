@@ -168,7 +168,7 @@ def _cheapest_hours(
     fast, slow = _counts(queue, hours)
     is_calm = caps_work and price[0] > 0 and _load(queue, free, hours) < SCARCE_RACK_SHARE
     may_cap = (queue.laxity >= hours) & is_calm
-    least, loss = queue.kind_values("least_power"), queue.kind_values("pause_loss")
+    least, loss = queue.kind_values("min_power_share"), queue.kind_values("pause_loss")
     caps = np.zeros(len(queue.jobs))
     for job in priority_order(queue, must).tolist():
         racks = queue.jobs.racks[job]

@@ -39,7 +39,7 @@ def weather(rng):
 
 def reach(convert, outside, rng):
     """Return a random range within the limit."""
-    limit = np.broadcast_to(convert.limit(outside), COUNT)
+    limit = np.broadcast_to(convert.max_output(outside), COUNT)
     low, high = np.sort(rng.uniform(0.0, 1.0, (2, COUNT)), axis=0) * limit
     return OperatingRange(
         low=low, high=high, samples=(CurveSamples.sample(convert, outside, (low, high)),)
@@ -59,8 +59,8 @@ def test_lines_lie_above_the_physics_by_no_more_than_declared(case):
         span = curve.width.sum(axis=1)
         for share in (0.0, *rng.uniform(0.0, 1.0, 20), 1.0):
             output = curve.low + share * span
-            drawn = convert.physics(output, outside).draws
-            for carrier in convert.draws:
+            drawn = convert.physics(output, outside).inputs
+            for carrier in convert.inputs:
                 above = curve.draw(carrier, output) - drawn[carrier]
                 missed = MISSED.get(carrier, BENT) * np.abs(drawn[carrier]).max() + ROUNDING
                 place = f"{convert.owner}, {carrier}, {share:.3f}"
@@ -72,7 +72,7 @@ def test_lead_draws_are_convex(case):
     site, outside, rng = case
     for convert in site.conversions:
         curve = fit_piecewise_linear(convert, reach(convert, outside, rng))
-        assert np.diff(curve.slope[convert.lead], axis=1).min(initial=0.0) >= -ROUNDING
+        assert np.diff(curve.slope[convert.primary_input], axis=1).min(initial=0.0) >= -ROUNDING
 
 
 def test_every_kind_that_converts_is_tried():

@@ -61,7 +61,7 @@ class Bare:
             pieces = inputs.curves[c.owner].width.shape[1]
             s = self.segments[c.owner] = column(n, pieces)
             add(self.balance[c.output][:, None], s, 1.0)
-            for carrier in c.draws:
+            for carrier in c.inputs:
                 add(self.balance[carrier][:, None], s, f"{c.owner}/{carrier}")
             if pieces > 1:
                 self.lids[c.owner] = row(n)
@@ -84,7 +84,7 @@ class Bare:
             if e.owner not in self.trades:
                 self.trades[e.owner] = self._exchange(e, inputs)
         self.peaks = []
-        for peak in site.peaks:
+        for peak in site.demand_charges:
             over, at = column(2), row(n)
             add(at, self.trades[peak.owner][0], 1.0)
             add(at[:, None], over, f"{peak.owner}/months")
@@ -124,7 +124,7 @@ class Bare:
         return bought, sold, *self._ramp(exchange, bought, sold, inputs)
 
     def _ramp(self, exchange, bought, sold, inputs):
-        allowed = MEAN_RAMP_SHARE * exchange.ramp * 60.0 * inputs.hours
+        allowed = MEAN_RAMP_SHARE * exchange.ramp_limit * 60.0 * inputs.hours
         if not ((allowed > 0.0) & (allowed < exchange.import_limit + exchange.export_limit)).all():
             return None, None, None
         n, row, add = self.steps, self.layout.row, self.layout.add
@@ -151,11 +151,11 @@ class Bare:
             curve, s = inputs.curves[c.owner], self.segments[c.owner]
             high[s] = curve.width
             rest[c.output] += curve.low
-            for carrier in c.draws:
+            for carrier in c.inputs:
                 fed[f"{c.owner}/{carrier}"] = -curve.slope[carrier]
                 rest[carrier] -= curve.offset[carrier]
             if c.owner in self.lids:
-                lead = curve.slope[c.lead] - curve.secant(c.lead)[:, None]
+                lead = curve.slope[c.primary_input] - curve.secant(c.primary_input)[:, None]
                 fed[f"{c.owner}/lid"] = lead
                 self.row_low[self.lids[c.owner]] = -np.inf
         for s in self.site.stores:
@@ -164,11 +164,11 @@ class Bare:
             fed[f"{s.owner}/gained"] = -hours * s.charge_efficiency
             fed[f"{s.owner}/taken"] = hours / s.discharge_efficiency
             high[into], high[out] = s.charge_limit, s.discharge_limit
-            low[level[0]] = high[level[0]] = problem.level(s)
+            low[level[0]] = high[level[0]] = problem.initial_level(s)
             low[level[1:]], high[level[1:]] = target_levels(s, problem)
             self.row_low[one_way], self.row_high[one_way] = -np.inf, 1.0
-            cost[out] = weight["money"] * s.wear_price * hours
-            worth = max(inputs.worth.get(s.carrier, 0.0) - s.wear_price, 0.0)
+            cost[out] = weight["money"] * s.wear_cost * hours
+            worth = max(inputs.terminal_value.get(s.carrier, 0.0) - s.wear_cost, 0.0)
             cost[level[-1]] = -worth * s.discharge_efficiency
         self._trade(inputs, fed)
         pool = RackPool.from_site(self.site)
@@ -185,9 +185,11 @@ class Bare:
         high[self.late] = problem.series("work_least")
         self.row_low[self.jobs], self.row_high[self.jobs] = -np.inf, limit
         self.row_low[self.within] = -np.inf
-        self.row_high[self.within] = pool.racks - problem.service
-        always = pool.racks * pool.rack_idle_power + problem.service * pool.power_above_idle(1.0)
-        worth = sum(inputs.worth.get(c, 0.0) * share for c, share in self.shares.items())
+        self.row_high[self.within] = pool.racks - problem.service_racks
+        always = pool.racks * pool.rack_idle_power + problem.service_racks * pool.power_above_idle(
+            1.0
+        )
+        worth = sum(inputs.terminal_value.get(c, 0.0) * share for c, share in self.shares.items())
         value = worth * (power / work).min(axis=1)
         cost[self.late[1:]] = weight["lateness"] * hours[:, None]
         cost[self.met[-1]] -= value
@@ -205,16 +207,18 @@ class Bare:
         money, keep = problem.weights["money"], 1.0 - problem.margins.power
         for e in self.site.exchanges:
             bought, sold, over, up, down = self.trades[e.owner]
-            kept = 1.0 if e.available else keep
-            self.high[bought] = kept * problem.available(e)
+            kept = 1.0 if e.availability_variable else keep
+            self.high[bought] = kept * problem.available_import(e)
             self.high[sold] = kept * e.export_limit
-            price = hours * problem.series(e.price) if e.price else 0.0 * hours
+            price = hours * problem.series(e.price_variable) if e.price_variable else 0.0 * hours
             self.cost[bought] = money * price + money * (hours * e.import_fee)
             self.cost[sold] = money * (hours * e.export_fee) - money * price
-            if e.carbon:
-                self.cost[bought] += problem.weights["carbon"] * (hours * problem.series(e.carbon))
+            if e.carbon_variable:
+                self.cost[bought] += problem.weights["carbon"] * (
+                    hours * problem.series(e.carbon_variable)
+                )
             if over is not None:
-                allowed = MEAN_RAMP_SHARE * e.ramp * 60.0 * hours
+                allowed = MEAN_RAMP_SHARE * e.ramp_limit * 60.0 * hours
                 bought_last, sold_last = (
                     float(problem.state[f"grid_{way}_power"]) for way in ("import", "export")
                 )

@@ -22,7 +22,7 @@ def with_losses(*others, **settings):
 
 def drawn(plan, owner="feeder", output=10.0):
     """Return what a machine draws beyond what its curve says at an output."""
-    curve, filled = plan.inputs.curves[owner], plan.values[f"{owner}.segment"]
+    curve, filled = plan.data.curves[owner], plan.values[f"{owner}.segment"]
     carrier = next(iter(curve.slope))
     given = curve.low + filled.sum(axis=1)
     assert given == pytest.approx(np.broadcast_to(output, given.shape), abs=1e-6)
@@ -83,7 +83,7 @@ def test_a_curve_bent_the_wrong_way_is_never_undercut():
     feeder = machine("feeder", "rack", draws={"medium_voltage": lambda q: q + np.sqrt(q)})
     plan = solved(site(feeder=feeder), outlook([100.0], service=2.5))
     assert plan.objective >= 100.0 * (2.5 + 2.5**0.5)
-    assert float(plan.inputs.curves["feeder"].error["medium_voltage"].max()) > 0.1
+    assert float(plan.data.curves["feeder"].error["medium_voltage"].max()) > 0.1
 
 
 def test_a_limit_keeps_its_margin():

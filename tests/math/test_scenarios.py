@@ -76,7 +76,7 @@ def newsvendor(demands=(1.0, 2.0, 4.0), chances=(0.5, 0.3, 0.2)):
 
 
 def kept_now(found):
-    return float(found.first["battery.level"][1])
+    return float(found.first_stage["battery.level"][1])
 
 
 def test_newsvendor():

@@ -78,7 +78,9 @@ def test_a_stop_is_paid_where_it_saves():
 def test_the_model_with_units_is_compiled_as_pyomo_says():
     from tests.optimizer.test_compile import as_pyomo_says, dense  # noqa: PLC0415
 
-    where = site(line=plant("coal", 20.0, minimum_up=3.0, minimum_down=2.0, restart=3.0))
+    where = site(
+        line=plant("coal", 20.0, minimum_up=3.0, minimum_down=2.0, minimum_restart_time=3.0)
+    )
     inputs = build_model_data(problem(where, outlook([0.0] * 5, service=2.0)))
     shape, numbers = signature_of(inputs), parameter_values(inputs)
     arrays = compile_model(shape).arrays(numbers)
@@ -108,8 +110,8 @@ def test_least_times():
     assert cheap(minimum_up=2.0) == [0] * 8
     assert sum(cheap(minimum_down=3.0)) == 1
     assert cheap(minimum_down=2.0) == [0, 1, 0, 0, 1, 0, 0, 0]
-    assert cheap(restart=3.0) == [0, 1, 0, 0, 1, 0, 0, 0]
-    assert sum(cheap(restart=4.0)) == 1
+    assert cheap(minimum_restart_time=3.0) == [0, 1, 0, 0, 1, 0, 0, 0]
+    assert sum(cheap(minimum_restart_time=4.0)) == 1
 
 
 def test_what_began_before_the_window_stays_on():
@@ -136,7 +138,7 @@ def test_a_bank_is_one_whole_number():
     plan = solved(site(line=line), outlook([50.0], service=3.4))
     assert plan.values["line.on"].tolist() == [4.0]
     assert plan.objective == pytest.approx(173.0)
-    assert plan.relaxed == pytest.approx(170.0)
+    assert plan.relaxed_objective == pytest.approx(170.0)
 
 
 def test_where_power_is_paid_for_units_are_not_too_many_and_too_few_without_end():
@@ -316,7 +318,7 @@ def test_a_unit_that_tripped_waits_for_its_next_start(minimum_up):
 
     Sensitivity: at once, where what broke its least time on was forgotten for its wait too.
     """
-    bank = units(count=1, least=1.0, most=4.0, minimum_up=minimum_up, restart=4.0)
+    bank = units(count=1, least=1.0, most=4.0, minimum_up=minimum_up, minimum_restart_time=4.0)
     helped = machine("line", "medium_voltage", draws={"grid": through}, limit=10.0, units=bank)
     where, ran = site(source(power=3.0, price=99.0), line=helped), np.array([0.0, 1.0, 0.0])
     ahead = outlook([20.0] * 4, service=3.0, sun=[3.0] * 4)

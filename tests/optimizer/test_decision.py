@@ -87,13 +87,13 @@ def test_work_gives_way_where_a_failure_would_not_be_endured(problem):
 
 def test_a_limit_of_work_is_kept_and_one_without_sense_refused(problem):
     limit = np.where(np.arange(len(problem.hours)) % 2, 0.3, np.inf)
-    work = decide(replace(problem, work_limit=limit)).schedule["work_power"].sum("cohort")
+    work = decide(replace(problem, work_power_limit=limit)).schedule["work_power"].sum("cohort")
     assert (work.to_numpy() <= limit + 1e-6).all()
     assert work.max() > 0.5
     with pytest.raises(ProblemError, match=r"work_limit.*of shape \(3,\).*each of the"):
-        replace(problem, work_limit=limit[:3])
+        replace(problem, work_power_limit=limit[:3])
     with pytest.raises(ProblemError, match=r"work_limit, 1.*nan MW.*0 MW or more"):
-        replace(problem, work_limit=np.where(np.arange(len(limit)) == 1, np.nan, limit))
+        replace(problem, work_power_limit=np.where(np.arange(len(limit)) == 1, np.nan, limit))
 
 
 def test_a_plan_that_stays_refused_is_told_with_the_refusals(problem, monkeypatch):
@@ -106,7 +106,7 @@ def test_a_plan_that_stays_refused_is_told_with_the_refusals(problem, monkeypatc
 
 
 def test_an_impossible_connection_is_refused_in_words(problem):
-    weak = problem.site.replace("grid_1", import_limit=0.4)  # 28 idle racks draw 0.67 MW
+    weak = problem.site.with_parameters("grid_1", import_limit=0.4)  # 28 idle racks draw 0.67 MW
     with pytest.raises(NoScheduleError, match=r"small, 2026-06-16T00:00Z.*(?s:.*)remedy"):
         decide(replace(problem, site=weak))
 
@@ -114,7 +114,7 @@ def test_an_impossible_connection_is_refused_in_words(problem):
 @pytest.mark.parametrize(("store", "share"), [("battery", 0.05), ("battery", 0.95), ("tank", 1.01)])
 def test_a_store_outside_its_window_is_planned_with(problem, store, share):
     """Sensitivity: `battery_level must lie between ...`, or `tank_charge beyond its store`."""
-    site = problem.site.replace("battery_1", reserve=0.25, ceiling=0.75)
+    site = problem.site.with_parameters("battery_1", reserve=0.25, ceiling=0.75)
     level = share * site.equipment[f"{store}_1"].capacity
     levels = problem.state[f"{store}_level"]
     state = problem.state.assign({f"{store}_level": xr.full_like(levels, level)})
@@ -177,7 +177,9 @@ def test_a_ramp_that_nothing_can_keep_is_told_and_costs_no_plan(problem):
 
     The connection bears no more, so nothing makes the fall gentler. Sensitivity: no plan at all.
     """
-    decision = decide(replace(problem, site=problem.site.replace("grid_1", import_limit=0.9)))
+    decision = decide(
+        replace(problem, site=problem.site.with_parameters("grid_1", import_limit=0.9))
+    )
     assert decision.verdict.is_safe
     assert [str(one) for one in decision.verdict.unavoidable_violations] == [
         "ramp of grid_import_power: 1 interval from 2026-06-16T00:00Z, worst 1.05 where 1 is borne"
@@ -190,8 +192,8 @@ def test_a_site_that_may_export_nothing_is_planned_with_sun_and_battery(problem)
 
     Sensitivity: none is planned, the twin exports 3 kW, and no plan is found.
     """
-    where = problem.site.replace("grid_1", export_limit=0.0)
-    where = where.replace("battery_1", power=2.0, capacity=8.0)
+    where = problem.site.with_parameters("grid_1", export_limit=0.0)
+    where = where.with_parameters("battery_1", power=2.0, capacity=8.0)
     ahead, state = problem.outlook.copy(deep=True), problem.state.copy(deep=True)
     ahead["electricity_price"].values[:] = 600.0
     state["battery_level"].values[:] = 6.0

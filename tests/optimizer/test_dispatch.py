@@ -47,7 +47,9 @@ def queue_of(*rows, running=()):
     )
     queue = open_queue(POOL, jobs, NOW)
     on = np.isin(jobs.number, running)
-    return JobQueue(**{**vars(queue), "caps": on.astype(float), "ran": np.where(on, 9.0, 0.0)})
+    return JobQueue(
+        **{**vars(queue), "caps": on.astype(float), "run_hours": np.where(on, 9.0, 0.0)}
+    )
 
 
 def plan(gang=(0.0, 1.0), batch=(0.0, 1.0)):
@@ -258,7 +260,7 @@ def lateness_of(order):
 def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due():
     """Of 100 racks each wants 60; the gang has run 15 min of its hour, the batch may wait 2 h."""
     queue = queue_of((0, 9, 60, 5.0), (1, 4, 60, 2.0), running=[10])
-    queue = replace(queue, ran=np.array([0.25, 0.0]))
+    queue = replace(queue, run_hours=np.array([0.25, 0.0]))
     assert at_risk(queue, 0.25).tolist() == [False, True]
     for _ in range(3):
         orders, _ = ordered(queue, plan(gang=(60, 1.0)))
@@ -269,7 +271,7 @@ def test_a_gang_within_its_least_run_is_not_thrown_off_by_work_that_is_only_due(
 
 def test_a_late_gang_within_its_least_run_goes_on():
     queue = queue_of((0, 9, 60, -0.2), (1, 4, 60, 0.1), running=[10])
-    queue = replace(queue, ran=np.array([0.25, 0.0]))
+    queue = replace(queue, run_hours=np.array([0.25, 0.0]))
     assert priority_order(queue, must_run(queue, 0.25)).tolist() == [0, 1]
 
 

@@ -58,10 +58,14 @@ def test_another_kind_is_refused_by_name(place, call, bad):
     assert fault.found == repr(bad)
 
 
-@pytest.mark.parametrize("word", ["previous", "warm", "first", "export", "moves"])
+@pytest.mark.parametrize("word", ["previous", "warm_start", "first", "export", "migration"])
 def test_what_may_be_left_out_is_of_its_kind_if_it_is_there(word):
     def call():
-        return asked(moves="there") if word == "moves" else optimizer.decide(asked(), **{word: 3})
+        return (
+            asked(migration="there")
+            if word == "migration"
+            else optimizer.decide(asked(), **{word: 3})
+        )
 
     with pytest.raises(ProblemError, match=word):
         call()
@@ -85,6 +89,6 @@ def test_a_fleet_of_nobody_of_one_name_twice_or_of_no_lanes_is_refused(decides):
     one, other = small_fleet.together()[:2]
     with pytest.raises(ProblemError, match="problems = north: every site once"):
         decides([one, one])
-    apart = [replace(problem, moves=None) for problem in (one, other)]
+    apart = [replace(problem, migration=None) for problem in (one, other)]
     with pytest.raises(ProblemError, match="no lanes"):
         decides(apart)

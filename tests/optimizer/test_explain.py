@@ -28,17 +28,23 @@ def hours_of(prices, *work, kinds=("batch",), minutes=60):
 
 
 def answer(duals=None, accounts=None, fees=0.0):
-    ramp = {"ramp": 0.01, "import_limit": 100.0, "export_limit": 0.0}  # binds in every interval
-    exchanges = [SimpleNamespace(owner="grid_1", available="", **ramp)]
+    ramp = {
+        "ramp_limit": 0.01,
+        "import_limit": 100.0,
+        "export_limit": 0.0,
+    }  # binds in every interval
+    exchanges = [SimpleNamespace(owner="grid_1", availability_variable="", **ramp)]
     margins = SafetyMargins.model_construct(power=0.0, peak=0.1, temperature=0.0, level=0.0)
     months = SimpleNamespace(slot=np.array([0, 0, 0, 1]))  # the last hour is of the next one
     peaks = [SimpleNamespace(owner="grid_1", name="peak", terms=lambda _: months)]
-    site = SimpleNamespace(exchanges=exchanges, peaks=peaks, mean_import_fees=lambda _: fees)
+    site = SimpleNamespace(
+        exchanges=exchanges, demand_charges=peaks, mean_import_fees=lambda _: fees
+    )
     still = xr.Dataset({"grid_import_power": 0.0, "grid_export_power": 0.0})
     ahead, hours = hours_of([50.0] * 4, [0.0] * 4), np.ones(4)
     problem = SimpleNamespace(site=site, margins=margins, outlook=ahead, hours=hours, state=still)
     inputs = SimpleNamespace(curves={}, hours=hours, problem=problem)
-    return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, inputs=inputs)
+    return SimpleNamespace(duals=duals or {}, accounts=accounts or {}, data=inputs)
 
 
 def binding(**duals):
@@ -227,7 +233,7 @@ def test_accounts_are_summed_over_the_horizon():
 
 def test_a_narrow_connection_binds_and_is_named():
     asked = small_days.problem()
-    narrow = asked.site.replace("grid_1", import_limit=1.6)
+    narrow = asked.site.with_parameters("grid_1", import_limit=1.6)
     told = decide(Problem(narrow, asked.state, asked.outlook)).explanation
     limits = [limit.limit for limit in told.binding]
     assert "power taken from the connection or source (grid_1)" in limits

@@ -111,7 +111,7 @@ def test_what_the_plan_needs_later_must_be_won_back_in_time(site):
 
 
 def test_losses_are_paid(site):
-    lossy = site.replace("battery_1", charge_efficiency=0.8, discharge_efficiency=0.5)
+    lossy = site.with_parameters("battery_1", charge_efficiency=0.8, discharge_efficiency=0.5)
     found = offer(lossy, *course(50.0, level=10.0))
     assert found["reserve_up_power"][0] == pytest.approx(5.0)  # 10 MWh x 0.5
     assert found["recovery_energy"][0] == pytest.approx(12.5)  # 5 / 0.8 / 0.5
@@ -153,7 +153,7 @@ def test_the_plan_itself_uses_up_some_of_the_ramp(site):
     found = offer(site, *course(net))
     assert found["ramp_down_limit"][[6, 7, 8, 9]] == pytest.approx([10.0, 6.0, 6.0, 10.0])
     assert found["ramp_up_limit"] == pytest.approx(10.0)
-    slow = site.replace("grid_1", ramp="0.2 MW/min")
+    slow = site.with_parameters("grid_1", ramp="0.2 MW/min")
     found = offer(slow, *course(50.0))
     assert found["reserve_up_power"][0] == pytest.approx(3.0)  # 0.2 MW/min x 15 min
 

@@ -149,7 +149,7 @@ def test_a_battery_is_worth_what_a_larger_one_saves(week):
         battery = asked.site.equipment["battery_1"]
         grown = 1.0 + more / battery.usable_capacity
         reserve, capacity = battery.reserve / grown, battery.capacity * grown
-        site = asked.site.replace("battery_1", capacity=capacity, reserve=reserve)
+        site = asked.site.with_parameters("battery_1", capacity=capacity, reserve=reserve)
         return replace(asked, site=site)
 
     worth = told(week[1])["level of the store (battery_1)"]

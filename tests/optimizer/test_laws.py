@@ -32,7 +32,7 @@ def asked(request):
 
 def costs(asked, machine, sizes):
     """Return what the day costs with a machine of each of several sizes."""
-    sites = [asked.site.replace(machine, **size) for size in sizes]
+    sites = [asked.site.with_parameters(machine, **size) for size in sizes]
     return np.array([solve_problem(replace(asked, site=site)).objective for site in sites])
 
 

@@ -38,13 +38,13 @@ def solved(arrays):
 def dearer(solver, arrays):
     """Give the grid other prices: no value leaves its bounds for them."""
     imports = arrays.columns["grid.import_power"]
-    solver.price(imports, np.random.default_rng(5).uniform(20.0, 90.0, size=HOURS))
+    solver.set_costs(imports, np.random.default_rng(5).uniform(20.0, 90.0, size=HOURS))
 
 
 def fuller(solver, arrays):
     """Give the battery another level at the start and a smaller range: no column pays for it."""
     level = arrays.columns["battery.level"]
-    solver.bound(level, np.full(len(level), 1.0), high=np.full(len(level), 4.0))
+    solver.set_column_bounds(level, np.full(len(level), 1.0), high=np.full(len(level), 4.0))
 
 
 def told(solver, name):

@@ -38,7 +38,7 @@ def drawing(state, power, peak=1.0):
 def at(quarters):
     """Return the jobs and the calm state at a later quarter-hour, with the meter at 1 MW."""
     queue = moments.waited(small_days.queue(), quarters) if quarters else small_days.queue()
-    state = small_days.setting().begin.assign_coords(instant=queue.instant)
+    state = small_days.setting().initial_state.assign_coords(instant=queue.instant)
     return queue, drawing(state, 1.0)
 
 
@@ -60,9 +60,11 @@ def test_the_question_begins_now_whatever_the_quarter():
 
 def test_a_record_that_ends_too_soon_is_refused():
     here, known = small_days.setting(), moments.facts()
-    short = here.inputs.record.isel(time=slice(96), instant=slice(97))
+    short = here.inputs.series.isel(time=slice(96), instant=slice(97))
     with pytest.raises(SeriesError):
-        moments.build_problem(here.site, short, here.begin, queue=known.queue, past=known.past)
+        moments.build_problem(
+            here.site, short, here.initial_state, queue=known.queue, past=known.past_jobs
+        )
 
 
 def test_the_orders_are_those_of_the_plan():
@@ -116,7 +118,7 @@ def sunny(power):
 
 
 def shut():
-    return moments.site().replace("grid_1", export_limit=0.0)
+    return moments.site().with_parameters("grid_1", export_limit=0.0)
 
 
 def test_import_that_fell_short_is_made_good_where_nothing_may_be_exported():
@@ -135,7 +137,7 @@ def test_what_nobody_can_mend_is_no_reason_to_take_more_and_more():
 
     Sensitivity: each quarter-hour expected the margin, and added what was missing to it for ever.
     """
-    wide = shut().replace("grid_1", import_limit=200.0)
+    wide = shut().with_parameters("grid_1", import_limit=200.0)
     steering, night = RealtimeController(wide), sunny(0.0)
     night["battery_charge"].values[...] = night["battery_discharge"].values[...] = 0.0
     for quarter in range(6):
@@ -161,8 +163,8 @@ def test_a_peak_is_shaved_no_further_than_the_export_allows():
 
     Sensitivity: one of 3 MW gave all that the peak of 0.01 MW asked for.
     """
-    site, (queue, state) = moments.site().replace("grid_1", export_limit=0.0), at(0)
-    site = site.replace("battery_1", power=3.0)
+    site, (queue, state) = moments.site().with_parameters("grid_1", export_limit=0.0), at(0)
+    site = site.with_parameters("battery_1", power=3.0)
     steering, quiet = RealtimeController(site), plan().copy(deep=True)
     for word in ("battery_charge", "battery_discharge", "grid_import_power"):
         quiet[word].values[...] = 0.01 * (word == "grid_import_power")
@@ -237,7 +239,7 @@ def test_what_batteries_cannot_make_good_is_taken_from_jobs_that_may_wait():
     (battery,) = (store for store in site.stores if store.carrier == "medium_voltage")
     full = available_shaving(site, step, state, discharge_margin={})
     assert full == pytest.approx(charge - discharge + battery.discharge_limit)
-    empty = state.assign(battery_level=state["battery_level"] * 0.0 + battery.low)
+    empty = state.assign(battery_level=state["battery_level"] * 0.0 + battery.min_level)
     assert available_shaving(site, step, empty, discharge_margin={}) == pytest.approx(
         charge - min(discharge, charge)
     )

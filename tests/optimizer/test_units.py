@@ -74,7 +74,7 @@ def test_the_verdict_judges_the_units_of_the_plan_and_tells_where_more_must_run(
     told = schedule[word].sel(cooling_plant=PLANT).to_numpy()
     ran = decision.verdict.replay[word].sel(circuit=PLANT).to_numpy()
     assert (ran >= told).all()
-    assert decision.verdict.called == ()
+    assert decision.verdict.extra_units == ()
     assert decision.explanation.as_json()["units"] == []
     none = schedule.assign({word: schedule[word] * 0.0})
     none[word].attrs = schedule[word].attrs
@@ -118,12 +118,13 @@ def test_units_carry_what_is_asked_of_them(asked):
     """Proves: output is at most what needs no unit and what the units on can give."""
     plan = solve_problem(asked)
     (convert,) = (c for c in asked.site.conversions if c.owner == PLANT)
-    running = convert.units.running(Weather.from_dataset(asked.outlook))
+    running = convert.units.characteristics(Weather.from_dataset(asked.outlook))
     output = plan.data.curves[PLANT].low + plan.values[f"{PLANT}.segment"].sum(axis=1)
     on = plan.values[f"{PLANT}.on"]
-    assert (output <= running.free + running.most * on + 1e-6).all()
+    assert (output <= running.economiser_output + running.max_output * on + 1e-6).all()
     assert plan.values[f"{PLANT}.short"] == pytest.approx(
-        np.maximum((output - running.free) / running.best - on, 0.0), abs=1e-6
+        np.maximum((output - running.economiser_output) / running.optimal_output - on, 0.0),
+        abs=1e-6,
     )
 
 
@@ -140,11 +141,13 @@ def test_the_bank_of_the_twin_calls_for_units_as_its_points_do(plain):
     weather = Weather.from_dataset(plain.outlook)
     ruled_plant = ruled(plain, **RULES).site.equipment[PLANT]
     (convert,) = ruled_plant.relations()
-    running, most = convert.units.running(weather), plant.limit(weather)
+    running, most = convert.units.characteristics(weather), plant.max_output(weather)
     on = plant.operate(most, weather).details["cooling_plant_units_on"]
-    called = (most - running.free) / running.best
+    called = (most - running.economiser_output) / running.optimal_output
     assert called[on > 0] == pytest.approx(on[on > 0])
-    assert (running.free + running.most * plant.chillers.count >= most - 1e-9).all()
+    assert (
+        running.economiser_output + running.max_output * plant.chillers.count >= most - 1e-9
+    ).all()
     assert (running.power_one_unit_more > 0.0).all()
 
 
@@ -201,21 +204,21 @@ def test_a_plan_of_another_site_is_begun_from(plain, decision):
     """Proves: units of a site with rules say nothing where there are none, nor more than remain."""
     again = decide(plain, previous=decision)
     assert "cooling_plant_units_on" not in again.schedule
-    warm = replace(decision.warm, past_units={PLANT: np.array([4.0, 1.0])})
-    fewer = warm.within({PLANT: 2, "other": 1})
+    warm = replace(decision.warm_start, past_units={PLANT: np.array([4.0, 1.0])})
+    fewer = warm.limited_to({PLANT: 2, "other": 1})
     assert fewer.past_units[PLANT].tolist() == [2.0, 1.0]
     assert fewer.units[PLANT].max() <= 2.0
-    assert warm.within({}).units == warm.within({}).past_units == {}
+    assert warm.limited_to({}).units == warm.limited_to({}).past_units == {}
 
 
 def test_what_ran_is_remembered_over_decisions(decision):
     """Proves: after an hour the next decision knows the units of that hour, and of those before."""
-    warm = replace(decision.warm, past_units={PLANT: np.array([2.0, 1.0])})
-    on = decision.warm.units[PLANT]
+    warm = replace(decision.warm_start, past_units={PLANT: np.array([2.0, 1.0])})
+    on = decision.warm_start.units[PLANT]
     now = decision.start + np.timedelta64(60, "m")
-    assert warm.ran(now, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
-    assert warm.ran(decision.start, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0]
-    assert warm.ran(decision.start + np.timedelta64(2, "D"), QUARTER_HOUR) == {}
+    assert warm.past_units_until(now, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0, *np.round(on[:4])]
+    assert warm.past_units_until(decision.start, QUARTER_HOUR)[PLANT].tolist() == [2.0, 1.0]
+    assert warm.past_units_until(decision.start + np.timedelta64(2, "D"), QUARTER_HOUR) == {}
 
 
 def test_more_units_than_there_are_cannot_be_told(asked, decision):

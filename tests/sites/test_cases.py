@@ -43,7 +43,7 @@ def hand(*values, expected=(10.0, 20.0), **changed):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
 def test_the_twin_is_held_to(case, found):
     result = outcome(found, case)
-    assert len(case.points) == len(case.expected) == len(result.found)
+    assert len(case.points) == len(case.expected) == len(result.computed)
     assert result.passes, f"{case.title}: {result.errors} beside {case.tolerance}"
 
 
@@ -56,10 +56,10 @@ def test_every_number_of_the_requirements_has_its_case():
 
 
 def test_shares_and_units_by_hand():
-    assert hand(10.05, 20.0).worst == pytest.approx(0.005)  # a share: 0.05 of 10
+    assert hand(10.05, 20.0).max_error == pytest.approx(0.005)  # a share: 0.05 of 10
     assert hand(10.05, 20.0).passes
     assert not hand(10.2, 20.0).passes
-    assert hand(10.05, 20.0, is_relative=False).worst == pytest.approx(0.05)  # in MW
+    assert hand(10.05, 20.0, is_relative=False).max_error == pytest.approx(0.05)  # in MW
     assert not hand(10.05, 20.0, is_relative=False).passes
 
 
@@ -71,7 +71,7 @@ def test_what_is_no_number_fails():
 @pytest.mark.parametrize("case", [c for c in CASES if c.number], ids=lambda case: case.title)
 def test_a_twin_that_is_wrong_by_thrice_the_tolerance_fails(case, found):
     """No case is so wide that it could not fail."""
-    right = outcome(found, case).found
+    right = outcome(found, case).computed
     wrong = right * (1.0 + 3.0 * case.tolerance) if case.is_relative else right + 3 * case.tolerance
     assert not evaluate_case(replace(case, compute=lambda: wrong)).passes
 

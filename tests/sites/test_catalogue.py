@@ -170,7 +170,7 @@ def test_at_full_work_a_part_draws_its_rated_power(name):
         {"standard": name, "racks": 1}, "accelerators", location="hall"
     )
     hall = EQUIPMENT_KINDS["accelerators"].model_validate(entry | {"name": "hall"})
-    assert hall.chip_draw(hall.rack_power) == pytest.approx(hall.chip_power, rel=0.01)
+    assert hall.accelerator_power(hall.rack_power) == pytest.approx(hall.chip_power, rel=0.01)
 
 
 @pytest.mark.parametrize("name", RATED)

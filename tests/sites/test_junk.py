@@ -68,4 +68,4 @@ def test_junk_in_any_place(answer, junk):
         for step in path:
             inside = inside[step]
         inside[key] = junk
-        assert all(fault.place and fault.remedy for fault in answer(table))
+        assert all(fault.location and fault.remedy for fault in answer(table))

@@ -29,5 +29,5 @@ def taken(client, count, *, acknowledge=True):
 def until_told(client, pattern):
     """Wait until a client that is not let in is told why, in words that have a pattern."""
     client.start()
-    until(lambda: re.search(pattern, client.trouble), what=lambda: client.trouble)
+    until(lambda: re.search(pattern, client.error), what=lambda: client.error)
     assert client.counters["connections"] == 0

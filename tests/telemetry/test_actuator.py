@@ -27,7 +27,7 @@ def made(wire, tmp_path):
 
 
 def test_caps_and_jobs_are_ordered_and_expire(made, wire):
-    sequence = made().act(WANTED, NOW)
+    sequence = made().apply(WANTED, NOW)
     caps, (jobs,) = wire.of(CapOrder), wire.of(JobOrders)
     assert {cap.hall: cap.power_cap for cap in caps} == {"hall_1": 1.25, "hall_2": 0.5}
     assert jobs.caps == {7: 0.75, 12: 1.0}
@@ -39,7 +39,7 @@ def test_caps_and_jobs_are_ordered_and_expire(made, wire):
 def test_requests_are_in_the_units_of_the_wire(made, wire):
     """-0.3 MW are -300 kW; a temperature in degrees Celsius stays one."""
     binder = bound()
-    made(binder).act(WANTED, NOW)
+    made(binder).apply(WANTED, NOW)
     assert wire.asked() == pytest.approx(
         {
             point(binder, "battery_request", "battery_1"): -300.0,
@@ -53,7 +53,7 @@ def test_a_plant_that_speaks_another_unit_is_told_in_it(made, wire):
     binder = PointBinder(SITE)
     for metadata in announced_metadata(SITE):
         binder.register(replace(metadata, unit="MW") if metadata.unit == "kW" else metadata)
-    made(binder).act(WANTED, NOW)
+    made(binder).apply(WANTED, NOW)
     assert wire.requests()[point(binder, "battery_request", "battery_1")] == pytest.approx(-0.3)
 
 
@@ -67,7 +67,7 @@ def test_only_points_that_name_us_are_written(made, wire):
         elif "tank" not in metadata.point:
             binder.register(metadata)
     made = made(binder)
-    made.act(replace(WANTED, requests={**WANTED.requests, ("tank_request", "tank_1"): 0.1}), NOW)
+    made.apply(replace(WANTED, requests={**WANTED.requests, ("tank_request", "tank_1"): 0.1}), NOW)
     made.withdraw(NOW)
     written = set(wire.requests())
     assert point(stranger, "battery_request", "battery_1") not in written
@@ -90,7 +90,7 @@ def test_a_point_that_is_given_to_another_integration_is_written_no_more(made, w
     """The contract: MUST NOT publish where the metadata does not name us. Not even a null."""
     binder = bound()
     ordering = made(binder)
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     lost = [handed_over(binder, *WATER, integration="MEPAI")]
     lost += [handed_over(binder, word, "", integration="MEPAI") for word in HEARTBEAT_VARIABLES]
     wire.sent.clear()
@@ -109,7 +109,7 @@ def test_a_point_that_comes_back_waits_for_a_person(made, wire):
     binder.register(
         next(metadata for metadata in announced_metadata(SITE) if metadata.point == lost)
     )
-    made(binder).act(WANTED, NOW)
+    made(binder).apply(WANTED, NOW)
     assert lost not in wire.requests()
     binder.accept(lost)
     made(binder).act(WANTED, NOW)
@@ -120,7 +120,7 @@ def test_what_was_asked_in_a_unit_that_changed_is_withdrawn(made, wire):
     """38.5 C asked, and the point now in F: the number that stands there means another thing."""
     binder = bound()
     ordering = made(binder)
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     changed = handed_over(binder, *WATER, unit="F")
     wire.sent.clear()
     ordering.act(WANTED, NOW)
@@ -130,7 +130,7 @@ def test_what_was_asked_in_a_unit_that_changed_is_withdrawn(made, wire):
 def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeypatch):
     binder = bound()
     ordering = made(binder)
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     asked = wire.asked()
     clock = commands.time.monotonic()
     for later, expected in ((99.0, {}), (101.0, asked), (102.0, {}), (202.0, asked)):
@@ -144,7 +144,7 @@ def test_what_stands_asked_is_repeated_as_the_contract_wants(made, wire, monkeyp
 @pytest.mark.parametrize("way", ["hold", "withdraw", "simulated", "old"])
 def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
     ordering = made()
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     match way:
         case "hold":
             ordering.freeze(NOW)
@@ -161,7 +161,7 @@ def test_what_does_not_stand_is_not_repeated(made, wire, monkeypatch, way):
 
 def test_our_heartbeat_carries_the_repetition(made, wire, monkeypatch):
     ordering = made()
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     later = commands.time.monotonic() + 150.0
     monkeypatch.setattr(commands.time, "monotonic", lambda: later)
     wire.sent.clear()
@@ -170,7 +170,7 @@ def test_our_heartbeat_carries_the_repetition(made, wire, monkeypatch):
 
 
 def test_a_request_that_no_point_takes_is_left_out(made, wire):
-    made().act(PlantCommands(requests={("battery_request", "battery_9"): 1.0}), NOW)
+    made().apply(PlantCommands(requests={("battery_request", "battery_9"): 1.0}), NOW)
     assert wire.asked() == {}
     assert len(wire.of(JobOrders)) == 1
 
@@ -180,7 +180,7 @@ def test_what_is_not_wanted_any_more_is_withdrawn_once(made, wire):
     binder = bound()
     ordering = made(binder)
     key = ("facility_supply_request", "warm_plant")
-    ordering.act(replace(WANTED, requests={**WANTED.requests, key: 40.5}), NOW)
+    ordering.apply(replace(WANTED, requests={**WANTED.requests, key: 40.5}), NOW)
     assert wire.asked()[point(binder, *key)] == 40.5
     for expected in ([None], []):
         wire.sent.clear()
@@ -192,14 +192,14 @@ def test_what_is_not_wanted_any_more_is_withdrawn_once(made, wire):
 def test_what_a_killed_service_asked_is_withdrawn_by_the_next(made, wire):
     """It died before it could withdraw: the next one does not know what stands."""
     binder = bound()
-    made(binder).act(WANTED, NOW)
+    made(binder).apply(WANTED, NOW)
     values = wire.requests()
     assert values[point(binder, "facility_range_request", "warm_plant")] is None
     assert values[point(binder, "battery_request", "battery_1")] == -300.0
 
 
 def test_a_simulated_plant_is_told_that_it_may_go_on(made, wire):
-    made().decided(NOW, -1)
+    made().publish_decision(NOW, -1)
     assert wire.sent == [DecisionNotice(site="small", time=NOW, sequence=-1)]
 
 
@@ -218,7 +218,7 @@ def tick(time):
 
 def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, monkeypatch):
     ours = made()
-    ours.decided(NOW, ours.act(WANTED, NOW))
+    ours.publish_decision(NOW, ours.apply(WANTED, NOW))
     first = wire.of(JobOrders)
     ours.hear(tick(NOW))  # it may still be on its way
     ours.hear(tick(NOW + time_axes.QUARTER_HOUR))  # not decided yet
@@ -236,7 +236,7 @@ def test_a_plant_that_waits_for_what_a_broker_lost_is_told_again(made, wire, mon
 def test_who_ordered_nothing_orders_nothing_again(made, wire, monkeypatch):
     monkeypatch.setattr(commands, "DECISION_RESEND_DELAY_S", -1.0)
     ours = made()
-    ours.decided(NOW, -1)
+    ours.publish_decision(NOW, -1)
     ours.hear(tick(NOW))
     assert wire.of(JobOrders) == []
     assert [decided.sequence for decided in wire.of(DecisionNotice)] == [-1, -1]
@@ -244,7 +244,7 @@ def test_who_ordered_nothing_orders_nothing_again(made, wire, monkeypatch):
 
 def test_heartbeats_are_ours_and_the_echo_of_the_plant_s(made, wire):
     binder = bound()
-    made(binder).beat(1.75e12, NOW)
+    made(binder).publish_heartbeat(1.75e12, NOW)
     ours = float(NOW.astype("datetime64[ms]").astype(np.int64))
     assert sorted(wire.requests().values()) == sorted([ours, 1.75e12])
     wire.sent.clear()
@@ -256,11 +256,11 @@ def test_heartbeats_are_not_kept_without_a_connection_and_orders_are(made, wire)
     """Hours later a heartbeat of ours would tell of a life that was not."""
     binder = bound()
     ordering = made(binder)
-    ordering.act(WANTED, NOW)
+    ordering.apply(WANTED, NOW)
     ordering.beat(1.75e12, NOW)
     assert wire.unkept == {point(binder, word, "") for word in HEARTBEAT_VARIABLES}
 
 
 def test_without_points_there_is_no_heartbeat(made, wire):
-    made(PointBinder(SITE)).beat(1.75e12, NOW)
+    made(PointBinder(SITE)).publish_heartbeat(1.75e12, NOW)
     assert wire.sent == []

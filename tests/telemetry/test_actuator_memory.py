@@ -21,7 +21,7 @@ def made(wire, tmp_path):
 
 def test_freezing_renews_caps_and_jobs_and_withdraws_requests(made, wire):
     frozen = made()
-    first = frozen.act(WANTED, NOW)
+    first = frozen.apply(WANTED, NOW)
     wire.sent.clear()
     second = frozen.freeze(NOW + COMMAND_VALIDITY)
     (jobs,) = wire.of(JobOrders)
@@ -41,7 +41,7 @@ def test_the_caps_of_halls_follow_inference_up_to_what_was_frozen(made, wire):
     again in the morning was taken from jobs that ran: they were stopped.
     """
     frozen, told = made(), []
-    frozen.act(WANTED, NOW)
+    frozen.apply(WANTED, NOW)
     for power in (None, 0.8, None, 1.1, 2.0):
         wire.sent.clear()
         eased = (
@@ -62,17 +62,17 @@ def test_what_the_broker_has_not_taken_is_known(made, wire, monkeypatch):
         return receipts[-1]
 
     monkeypatch.setattr(wire, "publish", publish)
-    actuator.freeze(NOW)
+    actuator.renew_last_caps(NOW)
     assert receipts
-    assert not actuator.is_taken(0.0)
+    assert not actuator.wait_acknowledged(0.0)
     for receipt in receipts:
         receipt.complete(is_granted=True)
-    assert actuator.is_taken(0.0)
+    assert actuator.wait_acknowledged(0.0)
 
 
 def test_withdrawing_leaves_the_heartbeats(made, wire):
     binder = bound()
-    made(binder).withdraw(NOW)
+    made(binder).withdraw_requests(NOW)
     ours = {
         where
         for (word, _), where in binder.integration_points.items()
@@ -83,7 +83,7 @@ def test_withdrawing_leaves_the_heartbeats(made, wire):
 
 
 def test_what_was_frozen_survives_a_restart(made, wire):
-    made().act(WANTED, NOW)
+    made().apply(WANTED, NOW)
     wire.sent.clear()
     again = made()
     assert again.last == replace(WANTED, requests={})
@@ -93,7 +93,7 @@ def test_what_was_frozen_survives_a_restart(made, wire):
 
 def test_what_expired_before_a_restart_is_not_ordered_anew(made, wire):
     """Proves: after days a HOLD does not put jobs and caps of then into force again."""
-    made().act(WANTED, NOW)
+    made().apply(WANTED, NOW)
     wire.sent.clear()
     assert made().freeze(NOW + COMMAND_VALIDITY) > 0
     wire.sent.clear()
@@ -105,7 +105,7 @@ def test_what_expired_before_a_restart_is_not_ordered_anew(made, wire):
 
 
 def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
-    made().act(WANTED, NOW)
+    made().apply(WANTED, NOW)
     kept = json.loads((tmp_path / "orders.json").read_text())
     del kept["issued"], kept["checksum"]
     (tmp_path / "orders.json").write_text(json.dumps(kept))
@@ -114,7 +114,7 @@ def test_orders_of_a_version_that_kept_no_time_are_believed(made, tmp_path):
 
 def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
     """Proves: one bit that makes 9.5 MW of a cap of 1.5 MW reaches no node under HOLD."""
-    made().act(WANTED, NOW)
+    made().apply(WANTED, NOW)
     path = tmp_path / "orders.json"
     cap = WANTED.hall_caps["hall_1"]
     path.write_text(path.read_text().replace(f'"hall_1": {cap}', f'"hall_1": {cap + 8.0}'))
@@ -125,13 +125,13 @@ def test_a_cap_that_a_disk_has_changed_is_not_ordered(made, wire, tmp_path):
 
 def test_nothing_is_stopped_by_who_never_ordered_anything(made, wire):
     """A first start without telemetry: jobs run there that we know nothing of."""
-    assert made().freeze(NOW) == -1
+    assert made().renew_last_caps(NOW) == -1
     assert wire.of(JobOrders) == wire.of(CapOrder) == []
     assert set(wire.requests().values()) == {None}
 
 
 def test_an_order_that_all_jobs_wait_is_an_order(made, wire):
-    made().act(PlantCommands(), NOW)
+    made().apply(PlantCommands(), NOW)
     assert made().freeze(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [{}, {}]
 
@@ -170,7 +170,7 @@ def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
 
     monkeypatch.setattr(commands, "write_atomic", refuse)
     full = made()
-    assert full.act(WANTED, NOW) > 0
+    assert full.apply(WANTED, NOW) > 0
     assert full.freeze(NOW) > 0
     assert [orders.caps for orders in wire.of(JobOrders)] == [WANTED.job_caps] * 2
 
@@ -178,13 +178,13 @@ def test_a_full_disk_keeps_no_order_from_the_plant(made, wire, monkeypatch):
 def test_sequences_rise_within_a_millisecond(made, monkeypatch):
     monkeypatch.setattr(commands.time, "time", lambda: 1.8e9)
     ordering = made()
-    numbers = [ordering.act(WANTED, NOW), ordering.freeze(NOW), ordering.act(WANTED, NOW)]
+    numbers = [ordering.apply(WANTED, NOW), ordering.freeze(NOW), ordering.act(WANTED, NOW)]
     assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize("ways", [("act", "act"), ("act", "freeze"), ("freeze", "act")])
 def test_sequences_rise_over_a_restart_though_the_clock_was_set_back(made, monkeypatch, ways):
-    made().act(WANTED, NOW)
+    made().apply(WANTED, NOW)
     numbers = []
     for way, clock in zip(ways, (1.9e9, 1.2e9), strict=True):
         monkeypatch.setattr(commands.time, "time", lambda at=clock: at)
@@ -196,4 +196,4 @@ def test_sequences_rise_over_a_restart_though_the_clock_was_set_back(made, monke
 def test_a_sequence_beyond_the_wire_is_not_believed(made, tmp_path):
     kept = {"jobs": {}, "halls": {}, "sequence": 2**60}
     (tmp_path / "orders.json").write_text(json.dumps(kept))
-    assert 0 < made().act(WANTED, NOW) < 2**53
+    assert 0 < made().apply(WANTED, NOW) < 2**53

@@ -228,10 +228,10 @@ def test_a_commit_that_fails_loses_nothing(heard, monkeypatch):
         patch.setattr(store, "write", fail)
         with pytest.raises(ArchiveError, match="no room"):
             heard.archive.commit()
-        assert "no room" in heard.archive.trouble
+        assert "no room" in heard.archive.error
     heard.hear(batch("r0002", 0))
     assert heard.archive.commit(include_open=True)
-    assert heard.archive.trouble == ""
+    assert heard.archive.error == ""
     assert heard.open("racks").sizes["rack"] == 2
     assert heard.open("points")["unit"].values.tolist() == ["%"]
 
@@ -241,7 +241,7 @@ def fail(*_, **__):
 
 
 def test_too_many_readings_in_memory_are_left_to_the_journal(tmp_path):
-    heard = Heard(tmp_path, most_bytes=10_000)
+    heard = Heard(tmp_path, max_bytes=10_000)
     racks = 0
     while not heard.archive.is_behind:
         racks += 1

@@ -46,9 +46,9 @@ def numbers(rows, columns, chips, seed=1):
 
 
 def put(store, level, second, values, *, columns):
-    draft = store.begin()
-    draft.put(made(level), second, values, columns=np.array(columns))
-    store.end(draft, "put", store.mark)
+    draft = store.begin_transaction()
+    draft.write_values(made(level), second, values, columns=np.array(columns))
+    store.commit(draft, "put", store.mark)
 
 
 @pytest.mark.parametrize("level", [OPEN_MINUTES, COMPACTED_HOURS])
@@ -108,9 +108,11 @@ def test_racks_of_more_chips_and_more_racks_than_a_shard_find_room(store):
     held, folder = store
     put(held, COMPACTED_HOURS, DAY, numbers(180, 5, 3), columns=range(5))
     more = numbers(180, 70, 7, seed=3)
-    draft = held.begin()
-    draft.put(made(COMPACTED_HOURS, columns=70, chips=7), DAY + 180, more, columns=np.arange(70))
-    held.end(draft, "put", held.mark)
+    draft = held.begin_transaction()
+    draft.write_values(
+        made(COMPACTED_HOURS, columns=70, chips=7), DAY + 180, more, columns=np.arange(70)
+    )
+    held.commit(draft, "put", held.mark)
     found = Snapshot.last(held.repository, folder).read(
         "racks",
         "power",

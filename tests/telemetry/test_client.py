@@ -80,8 +80,8 @@ def test_unreachable_is_told_and_tried_again(made):
     client.start()
     until(lambda: client.counters["failed_connections"] > 1, deadline=LONG)
     assert not client.is_connected
-    assert client.url in client.trouble
-    assert "nothing listens there; start the broker" in client.trouble
+    assert client.url in client.error
+    assert "nothing listens there; start the broker" in client.error
 
 
 def test_connect_gives_up(made):
@@ -104,9 +104,9 @@ def test_offline_qos_1_is_kept_within_bounds_and_qos_0_is_not(made):
 
 def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
     client = made("mqtt://127.0.0.1:1", depth=3)
-    old, other, kept = (client.publish(t, b"", qos=1, is_newest=t != "k") for t in ("a", "b", "k"))
-    last = client.publish("a", b"now", qos=1, is_newest=True)  # takes no more room
-    assert not client.publish("c", b"", qos=1, is_newest=True).wait(0.0)
+    old, other, kept = (client.publish(t, b"", qos=1, conflate=t != "k") for t in ("a", "b", "k"))
+    last = client.publish("a", b"now", qos=1, conflate=True)  # takes no more room
+    assert not client.publish("c", b"", qos=1, conflate=True).wait(0.0)
     assert old.is_complete
     assert not old.wait(0.0)
     assert not any(receipt.is_complete for receipt in (other, kept, last))
@@ -118,11 +118,11 @@ def test_of_the_newest_only_one_waits_and_the_older_is_told_no(made):
 def test_what_found_no_room_is_told_for_a_while(made, monkeypatch):
     client = made("mqtt://127.0.0.1:1", depth=1)
     client.publish("a", b"", qos=1)
-    assert client.trouble == ""
+    assert client.error == ""
     client.publish("b", b"", qos=1)
-    assert f"{client.url}: 1 messages found no room" in client.trouble
+    assert f"{client.url}: 1 messages found no room" in client.error
     monkeypatch.setattr("telemetry.mqtt.client.OVERFLOW_REPORT_S", 0.0)
-    assert client.trouble == ""
+    assert client.error == ""
 
 
 def letter(topic, payload=b"", *, is_newest=True):
@@ -208,8 +208,8 @@ def test_one_that_takes_connections_and_says_nothing(made, monkeypatch):
     with listening(b"") as url:
         client = made(url)
         client.start()
-        until(lambda: client.trouble, deadline=LONG)
-        assert "does not answer" in client.trouble
+        until(lambda: client.error, deadline=LONG)
+        assert "does not answer" in client.error
 
 
 def test_an_inbox_drops_qos_0_first_and_then_says_that_it_is_full():

@@ -73,7 +73,7 @@ def test_an_answer_of_one_partner_does_not_count_for_another(tmp_path):
 
 def stands(bench, minutes, name="tso-1"):
     """Return how it stands with a partner some minutes after the start."""
-    return bench.feed.standing(name, START + minutes * MINUTE)
+    return bench.feed.partner_status(name, START + minutes * MINUTE)
 
 
 def test_silence_raises_an_alarm(bench):
@@ -91,7 +91,7 @@ def test_a_new_document_does_not_silence_the_alarm_but_its_answer_does(bench):
     bench.feed.publish(plan(start=START + 15 * MINUTE))
     late = stands(bench, 16)
     assert late.state == "overdue"
-    assert late.words.endswith("nothing since 2026-06-16T12:00:00Z, also not 2")
+    assert late.message.endswith("nothing since 2026-06-16T12:00:00Z, also not 2")
     bench.answer(2)
     assert stands(bench, 60) == PartnerStatus("acknowledged")
 
@@ -113,7 +113,7 @@ def test_a_rejection_is_an_alarm_until_something_newer_is_accepted(bench):
     (newest,) = {document["revision"] for document in again.documents()}
     assert stands(again, 31) == PartnerStatus("rejected", words)
     assert stands(again, 36).state == "overdue"  # both are told
-    assert words in stands(again, 36).words
+    assert words in stands(again, 36).message
     again.answer(newest, mrid=again.documents()[0]["mrid"])
     assert stands(again, 37) == PartnerStatus("acknowledged")
 
@@ -121,7 +121,7 @@ def test_a_rejection_is_an_alarm_until_something_newer_is_accepted(bench):
 def test_it_is_told_where_nothing_was_ever_accepted(bench):
     bench.feed.publish(plan())
     bench.answer(1, code="A02")
-    assert stands(bench, 1).words == "tso-1 rejected 1 (A51 because), it accepted none"
+    assert stands(bench, 1).message == "tso-1 rejected 1 (A51 because), it accepted none"
 
 
 def test_that_nothing_is_in_force_any_more_is_an_alarm(bench):
@@ -135,7 +135,7 @@ def test_that_nothing_is_in_force_any_more_is_an_alarm(bench):
     assert stands(bench, 76) == PartnerStatus("waiting")
     bench.answer(2, code="A02")
     assert (
-        stands(bench, 81).words
+        stands(bench, 81).message
         == f"tso-1 rejected 2 (A51 because), 1 is the last that it accepted; {words}"
     )
 
@@ -145,7 +145,7 @@ def test_reasons_are_one_short_line_of_letters(bench):
     bench.feed.publish(plan())
     reasons = [{"code": "A94", "text": "\x1b[2J\r\n[/]\u202eroom" + "x" * 900}] * 9
     bench.answer(1, code="A02", reasons=reasons)
-    (sent,) = bench.feed.memory("tso-1").sent
+    (sent,) = bench.feed.partner_history("tso-1").sent
     assert sent.reasons.startswith("A94 [2J [/] roomxxx")
     assert len(sent.reasons) == MAX_REASON_LENGTH + len("...")
     assert sent.reasons.isprintable()

@@ -23,9 +23,9 @@ def sky(air=20.0, wet=15.0, count=4):
 
 def heat_of(site, shares=SHARES):
     """Return a known heat: all machines at the same shares of their rating."""
-    rated = {plant.name: plant.rated_cooling for plant in site.of(CoolingPlant)}
-    rated |= {cdu.name: cdu.rated for cdu in site.of(CduBank)}
-    rated |= {air.name: air.rated_heat for air in site.of(CrahBank)}
+    rated = {plant.name: plant.rated_cooling for plant in site.machines_of(CoolingPlant)}
+    rated |= {cdu.name: cdu.rated_heat_total for cdu in site.machines_of(CduBank)}
+    rated |= {air.name: air.rated_heat for air in site.machines_of(CrahBank)}
     return HeatLoadRange.certain({name: shares * most for name, most in rated.items()})
 
 

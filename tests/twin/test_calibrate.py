@@ -47,8 +47,8 @@ def test_every_parameter_has_an_estimate_within_its_bounds(calibration):
     assert tuple(e.parameter for e in calibration.estimates) == calibration_parameters(SITE)
     for estimate in calibration.estimates:
         parameter = estimate.parameter
-        assert parameter.low <= estimate.value <= parameter.high
-        assert 0.0 < estimate.error <= parameter.doubt
+        assert parameter.lower_bound <= estimate.value <= parameter.upper_bound
+        assert 0.0 < estimate.error <= parameter.prior_std
 
 
 def test_what_is_identified_is_right(noisy, calibration):
@@ -104,7 +104,7 @@ def test_what_no_meter_tells_stays_and_is_named(noisy):
     loss, fouling = found(told, "ups_1.loss_factor"), found(told, "cdu_1.fouling")
     assert {"ups_1.loss_factor", "cdu_1.fouling"} <= set(told.unidentified)
     assert (loss.value, fouling.value) == (1.0, 1.0)
-    assert loss.error == pytest.approx(loss.parameter.doubt)
+    assert loss.error == pytest.approx(loss.parameter.prior_std)
     assert told.site.equipment["ups_1"] == SITE.equipment["ups_1"]
 
 
@@ -164,7 +164,7 @@ def test_only_what_is_asked_for_moves(noisy):
 
 def test_what_stands_for_another_is_told(calibration):
     """How far the coolant is above the water: a worn exchanger, or a thermometer that is off."""
-    pairs = [{one, other} for one, other, _ in calibration.alike]
+    pairs = [{one, other} for one, other, _ in calibration.correlated_pairs]
     assert {"cdu_1.fouling", "cdu_1.technology_supply_temperature.offset"} in pairs
 
 
@@ -234,7 +234,7 @@ def test_a_sensor_that_stands_still_is_left_out_and_said(noisy, calibration):
     stuck = noisy.readings.copy(deep=True)
     stuck["cooling_plant_draw"][600:1300, 1] = float(stuck["cooling_plant_draw"][599, 1])
     told = calibrate(SITE, stuck)
-    assert calibration.said == ()
+    assert calibration.data_quality == ()
     (said,) = told.data_quality
     assert "cooling_plant_draw of chilled_plant stood still" in said
     name = "chilled_plant.chillers.eir_factor"

@@ -71,7 +71,7 @@ def test_a_report_leaves_the_share_to_whoever_meters_the_sun():
 
 def test_what_is_matched_and_not_told_is_not_known(matching):
     """Proves: a contract without a band, of whose hours no file tells, is no import unmatched."""
-    open_one = matching.replace("ppa_1", band_power="0 MW")
+    open_one = matching.with_parameters("ppa_1", band_power="0 MW")
     found = by_key(open_one, run())
     assert found["carbon-market"].value is found["carbon-free"].value is None
     assert found["carbon-free"].basis == "known by ppa_1: no file tells matched_power"

@@ -53,7 +53,7 @@ def balances(site, result):
     def sum_of(*names):
         return sum(total(result, name) for name in names)
 
-    share = site.of(ITHall)[0].liquid_share
+    share = site.machines_of(ITHall)[0].liquid_share
     asked = cooling(site, result, "cooling_load")
     net = sum_of("grid_import_power") - sum_of("grid_export_power")
     return {
@@ -102,14 +102,14 @@ def cooling(site, result, name):
     """Return a flow of the cooling plants by the circuit that they serve."""
     return {
         plant.serves: result[name].sel(circuit=plant.name).to_numpy()
-        for plant in site.of(CoolingPlant)
+        for plant in site.machines_of(CoolingPlant)
     }
 
 
 def loops(site, result):
     """Return heat in, and heat out or kept, of the water of each circuit."""
     found = {}
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         kept = kept_by(plant, result)
         asked, output, draw, fans = (
             result[name].sel(circuit=plant.name).to_numpy()
@@ -134,7 +134,7 @@ def left_behind(site, result):
     heat += total(result, "genset_fuel") - total(result, "genset_output")
     stores = total(result, "battery_charge") - total(result, "battery_discharge")
     stores -= total(result, "tank_charge") - total(result, "tank_discharge")
-    return heat + stores + sum(kept_by(plant, result) for plant in site.of(CoolingPlant))
+    return heat + stores + sum(kept_by(plant, result) for plant in site.machines_of(CoolingPlant))
 
 
 def kept_by(plant, result):

@@ -30,7 +30,7 @@ def run(count=8, minutes=15, charge=0.1):
     return runs.ordered(steady, "battery_charge", "battery", battery_1=charge)
 
 
-POWERS = {"peak_power": 3.0, "usual_power": 2.0, "grid_import_power": 2.0}
+POWERS = {"peak_power": 3.0, "mean_weekly_import": 2.0, "grid_import_power": 2.0}
 
 
 def begin():
@@ -84,9 +84,9 @@ def followed(operation, *, without=(), steps=None, noise=None):
 def test_the_first_estimate_is_what_the_sensors_say():
     believed = first()
     assert believed.state.equals(begin())
-    assert believed.said == ()
+    assert believed.messages == ()
     assert not believed.is_unusable
-    assert believed.spread[BATTERY] == pytest.approx(
+    assert believed.standard_error[BATTERY] == pytest.approx(
         NOISE_PRIORS["battery_level"].measurement_std * SIZE
     )
 
@@ -109,12 +109,12 @@ def test_noise_comes_closer_than_the_sensor_alone():
     believed, truth = followed(run(16, charge=0.02), noise=noise)
     errors = np.array([level(b) for b in believed]) - truth["battery_level"].to_numpy()[:, 0]
     assert np.sqrt(np.mean(errors[1:] ** 2)) < 0.8 * np.sqrt(np.mean(noise**2))
-    assert believed[-1].spread[BATTERY] < sensor
+    assert believed[-1].standard_error[BATTERY] < sensor
 
 
 def test_right_sensors_leave_nothing_to_say():
     believed, truth = followed(run())
-    assert [b.said for b in believed] == [()] * 9
+    assert [b.messages for b in believed] == [()] * 9
     assert level(believed[-1]) == pytest.approx(float(truth["battery_level"][-1, 0]))
 
 
@@ -123,9 +123,9 @@ def test_a_missing_sensor_is_carried_by_the_model_and_said():
     believed, truth = followed(run(), without=["battery_level"])
     assert level(believed[-1]) == pytest.approx(float(truth["battery_level"][-1, 0]), abs=1e-9)
     assert level(believed[-1]) - level(believed[0]) == pytest.approx(0.192, abs=2e-3)
-    spreads = [b.spread[BATTERY] for b in believed]
+    spreads = [b.standard_error[BATTERY] for b in believed]
     assert (np.diff(spreads) > 0.0).all()
-    said = [text for text in believed[-1].said if "battery_level of battery_1 is not" in text]
+    said = [text for text in believed[-1].messages if "battery_level of battery_1 is not" in text]
     assert said
     assert all(" MWh by the model, give or take " in text for text in said)
 
@@ -133,9 +133,11 @@ def test_a_missing_sensor_is_carried_by_the_model_and_said():
 def test_four_quarter_hours_are_as_uncertain_as_one_hour():
     quarters, _ = followed(run(4), without=["battery_level"])
     hour, _ = followed(run(1, minutes=60), without=["battery_level"])
-    assert quarters[-1].spread[BATTERY] == pytest.approx(hour[-1].spread[BATTERY], rel=1e-3)
+    assert quarters[-1].standard_error[BATTERY] == pytest.approx(
+        hour[-1].standard_error[BATTERY], rel=1e-3
+    )
     drift = NOISE_PRIORS["battery_level"].process_std * SIZE
-    assert 0.005 * SIZE < hour[-1].spread[BATTERY] < np.hypot(0.005 * SIZE, drift)
+    assert 0.005 * SIZE < hour[-1].standard_error[BATTERY] < np.hypot(0.005 * SIZE, drift)
 
 
 def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
@@ -143,7 +145,7 @@ def test_what_is_unknown_for_long_is_useless_until_it_is_seen_again():
     operation = run(11, minutes=60, charge=0.01)
     believed, truth = followed(operation, without=LABELS, steps=10)
     assert [b.is_unusable for b in believed].index(True) in {9, 10}
-    lost = [text for text in believed[-1].said if "unknown for too long" in text]
+    lost = [text for text in believed[-1].messages if "unknown for too long" in text]
     assert len(lost) == 6  # battery, tank, twice two circuits
     back = estimate_state(
         SITE,
@@ -211,7 +213,7 @@ def test_an_estimate_of_the_future_is_not_believed():
 def test_a_silent_meter_leaves_its_last_word_and_says_so():
     (_, believed), _ = followed(run(1), without=["grid_import_power", "grid_export_power"])
     assert float(believed.state["grid_import_power"]) == 2.0
-    assert "grid_import_power is not measured: the last one counts" in believed.said
+    assert "grid_import_power is not measured: the last one counts" in believed.messages
     assert not believed.is_unusable
 
 
@@ -219,7 +221,7 @@ def test_a_meter_that_stays_silent_is_useless_until_it_speaks():
     operation = run(8)
     believed, truth = followed(operation, without=["grid_import_power"])
     assert [b.is_unusable for b in believed] == [False] * 5 + [True] * 4
-    assert any("silent for 2 h" in text for text in believed[-1].said)
+    assert any("silent for 2 h" in text for text in believed[-1].messages)
     spoken = estimate_state(SITE, later(shown(truth, 7), 0.25), last=believed[-1])
     assert not spoken.is_unusable
     assert spoken.meter_silence == 0.0

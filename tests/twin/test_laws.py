@@ -40,13 +40,13 @@ def test_more_load_never_loses_less(seed):
     site, rng = random_site(seed), np.random.default_rng(seed)
     outside = weather(rng, 8)
     for convert in site.conversions:
-        output = LOADS * convert.limit(outside)
+        output = LOADS * convert.max_output(outside)
         flows = convert.physics(output, outside)
         # what goes in beside what comes out: of electricity, and of heat that must be carried on
-        for carrier, draw in flows.draws.items():
+        for carrier, draw in flows.inputs.items():
             if carrier in (convert.heat_source, "water"):  # with less air goes less vapour
                 continue
-            lost = draw - output if carrier == convert.lead and gives(convert) else draw
+            lost = draw - output if carrier == convert.primary_input and gives(convert) else draw
             dip = np.diff(lost, axis=0).min(initial=0.0)
             worst = DIPS.get(site.equipment[convert.owner].kind, 1e-9)
             assert dip >= -worst * np.abs(lost).max(), f"{convert.owner}, {carrier}"
@@ -55,14 +55,14 @@ def test_more_load_never_loses_less(seed):
 def gives(convert):
     """Return whether a machine passes its lead on: power in, power out."""
     return (
-        CARRIER_ENERGY_SIGN[convert.output] == CARRIER_ENERGY_SIGN[convert.lead]
+        CARRIER_ENERGY_SIGN[convert.output] == CARRIER_ENERGY_SIGN[convert.primary_input]
         and not convert.heat_source
     )
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_more_load_never_burns_less(seed):
-    for genset in random_site(seed).of(Genset):
+    for genset in random_site(seed).machines_of(Genset):
         burnt = genset.fuel(LOADS * genset.count * genset.rating)
         assert (np.diff(burnt, axis=0) >= -1e-9).all()
 
@@ -84,7 +84,7 @@ def test_a_warmer_wet_bulb_never_cools_cheaper(seed):
 def test_warmer_air_never_cools_cheaper(seed):
     site = random_site(seed)
     warm = {
-        p.name: p.changed(frost_flow=0.0)
+        p.name: p.with_values(frost_flow=0.0)
         for p in site.equipment.values()
         if p.kind == "cooling_plant"
     }

@@ -53,7 +53,7 @@ def run(site) -> xr.Dataset:
         kind = site.equipment[store.owner].kind
         run = run.assign_coords({kind: [store.owner]})
         for name in (f"{kind}_level", f"plan_{kind}_level"):
-            run[name] = ("instant", kind), np.full((COUNT + 1, 1), store.high / 2.0)
+            run[name] = ("instant", kind), np.full((COUNT + 1, 1), store.max_level / 2.0)
     return run.assign_coords(cohort=["training/0", "batch/0"], renewable=["wind_1"])
 
 

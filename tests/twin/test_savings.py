@@ -42,7 +42,7 @@ def june(days):
 @pytest.fixture(scope="module")
 def week(site):
     """Return a week at a load that swings through all of its range twice a day."""
-    (hall,) = site.of(ITHall)
+    (hall,) = site.machines_of(ITHall)
     swing = 0.5 - 0.5 * np.cos(np.arange(HOURS) * 2.0 * np.pi / 12.0)
     power = hall.idle_power + swing * (hall.full_power - hall.idle_power)
     return compare_control_strategies(site, {"hall_1": power}, june(7), durations=np.ones(HOURS))
@@ -69,7 +69,7 @@ def test_every_way_saves_beside_the_one_before(week):
 
 
 def test_chips_and_ramps_keep_their_limits(site, week):
-    (hall,) = site.of(ITHall)
+    (hall,) = site.machines_of(ITHall)
     for course in week.values():
         assert course.chip_temperature.max() < hall.chip_temperature_limit
     steps = np.abs(np.diff(week[RATE_LIMITED].supply_temperature)) / 60.0
@@ -89,7 +89,7 @@ def test_a_run_begins_at_its_first_set_points(site, week):
     assert week[CHOSEN_FLOW_AND_TEMPERATURE].supply_temperature.max() == pytest.approx(
         32.0, abs=0.01
     )
-    (warm,) = (plant for plant in site.of(CoolingPlant) if plant.serves == "warm")
+    (warm,) = (plant for plant in site.machines_of(CoolingPlant) if plant.serves == "warm")
     assert warm.supply_limit == 34.0
 
 
@@ -117,7 +117,7 @@ def test_the_figure_has_months_and_days(week, tmp_path):
 def test_a_site_that_air_alone_cools_is_told_of_its_only_circuit():
     """Proves: at 0.6 MW of its 0.84 the chilled plant's pumps at rating move the rated flow."""
     small = airy(sites.load_site("small"))
-    halls = {hall.name: np.full(24, 0.3) for hall in small.of(ITHall)}
+    halls = {hall.name: np.full(24, 0.3) for hall in small.machines_of(ITHall)}
     found = compare_control_strategies(small, halls, june(1), durations=np.ones(24))
     assert found[FIXED_FLOW].flow == pytest.approx(1.0)
     assert found[FIXED_FLOW].supply_temperature == pytest.approx(18.0)

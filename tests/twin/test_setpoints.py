@@ -26,14 +26,14 @@ def cost(site, heat, weather, points):
     """Return electricity of plants and CDU pumps, and water as electricity. [MW]"""
     price = site.weights.water / site.set_points.electricity_price
     total = np.zeros(len(weather))
-    for plant in site.of(CoolingPlant):
+    for plant in site.machines_of(CoolingPlant):
         load = heat.expected[plant.name]
         if plant.serves == "warm":
-            for cdu in site.of(CduBank):
+            for cdu in site.machines_of(CduBank):
                 liquid = heat.expected[cdu.name]
                 total = total + cdu.pump_power_at(liquid, points)
                 load = load + cdu.pump_power_at(liquid, points) - cdu.pump_power_at(liquid)
-        draws = plant.operate(np.maximum(load, 0.0), weather, points).draws
+        draws = plant.operate(np.maximum(load, 0.0), weather, points).inputs
         total = total + draws["medium_voltage"] + price * draws["water"]
     return total
 
@@ -102,24 +102,27 @@ def test_no_limit_is_broken_at_random_sites(seed):
     points = cheapest_set_points(site, heat, weather)
     kept = site.margins.temperature + site.set_points.reserve
     warm, chilled = (
-        next(p for p in site.of(CoolingPlant) if p.serves == serves)
+        next(p for p in site.machines_of(CoolingPlant) if p.serves == serves)
         for serves in ("warm", "chilled")
     )
     for plant in (warm, chilled):
         assert (points.supply_temperature[plant.name] <= plant.supply_limit - kept + 1e-9).all()
-    for cdu in site.of(CduBank):
-        flow = np.minimum(cdu.flow(heat.minimum[cdu.name], points), 1.0)
+    for cdu in site.machines_of(CduBank):
+        flow = np.minimum(cdu.coolant_flow(heat.minimum[cdu.name], points), 1.0)
         for load, is_hot in ((heat.maximum, True), (heat.minimum, False)):
-            water = warm.share(
-                load[cdu.name], rated_heat=cdu.rated, rated_range=cdu.facility_range, points=points
+            water = warm.consumer_flow(
+                load[cdu.name],
+                rated_heat=cdu.rated_heat_total,
+                rated_range=cdu.facility_range,
+                set_points=points,
             )
             coolant = cdu.technology_supply_temperature(
                 load[cdu.name],
                 points.supply_temperature[warm.name],
-                points=points,
+                set_points=points,
                 facility_flow=water,
             )
-            for hall in site.of(ITHall):
+            for hall in site.machines_of(ITHall):
                 if is_hot and not hall.is_air_cooled:
                     busy = np.asarray(hall.rack_power)
                     chip = hall.chip_temperature(busy, coolant, flow_share=flow)
@@ -127,19 +130,19 @@ def test_no_limit_is_broken_at_random_sites(seed):
                     assert (chip + spread <= hall.chip_temperature_limit - kept + 1e-6).all()
             if not is_hot:
                 assert coolant.min() >= 17.0 - 1e-6  # 15 degC of dew point and 2 K
-    for hall_air in site.of(CrahBank):
-        water = chilled.share(
+    for hall_air in site.machines_of(CrahBank):
+        water = chilled.consumer_flow(
             heat.maximum[hall_air.name],
             rated_heat=hall_air.rated_heat,
             rated_range=hall_air.water_range,
-            points=points,
+            set_points=points,
         )
         inlet = hall_air.rack_inlet_temperature(
             heat.maximum[hall_air.name],
             points.supply_temperature[chilled.name],
             chilled_flow=water,
         )
-        limit = min(hall.inlet_temperature_limit for hall in site.of(ITHall))
+        limit = min(hall.inlet_temperature_limit for hall in site.machines_of(ITHall))
         assert (inlet <= limit - kept + 1e-6).all()
 
 

@@ -28,7 +28,7 @@ def test_a_run_shorter_than_its_least_time_is_broken():
 
 def test_first_starts_break_nothing():
     """Proves: before the run all rested for long enough; what runs from its begin started then."""
-    rules = {"minimum_up": 9.0, "minimum_down": 9.0, "restart": 9.0}
+    rules = {"minimum_up": 9.0, "minimum_down": 9.0, "minimum_restart_time": 9.0}
     assert staging([1, 2], **rules) == StagingCounts(starts=2)
     assert staging([1, 0], **rules) == StagingCounts(starts=1, stops=1, min_up_violations=1)
 
@@ -52,9 +52,9 @@ def test_a_rest_shorter_than_its_least_time_is_broken():
 def test_a_start_too_soon_after_the_last_one_of_the_same_unit_is_broken():
     """Proves: one unit starts at 0.25 h and 0.75 h: half an hour apart, of an hour asked for."""
     course = [0, 1, 0, 1, 1]
-    assert staging(course, count=1, restart=1.0).early_starts == 1
-    assert staging(course, count=1, restart=0.5).early_starts == 0
-    assert staging(course, count=2, restart=1.0).early_starts == 0
+    assert staging(course, count=1, minimum_restart_time=1.0).early_starts == 1
+    assert staging(course, count=1, minimum_restart_time=0.5).early_starts == 0
+    assert staging(course, count=2, minimum_restart_time=1.0).early_starts == 0
 
 
 def test_a_bank_that_rests_does_nothing():
@@ -78,7 +78,7 @@ def test_orders_that_come_too_soon_are_found_where_they_do():
     assert too_soon([2, 1, 2, 2], minimum_down=0.5) == [2]
     assert too_soon([1, 2, 1, 2], minimum_down=0.5) == [3]
     assert too_soon([0, 1, 0, 1], minimum_down=0.5) == []  # the other takes its turn
-    assert too_soon([0, 1, 0, 1, 0, 1], restart=1.25) == [5]
+    assert too_soon([0, 1, 0, 1, 0, 1], minimum_restart_time=1.25) == [5]
 
 
 def test_plans_keep_whole_units_in_equal_intervals():

@@ -241,15 +241,25 @@ def _is_far(bank: KalmanFilterBank, seen: float) -> bool:
     )
 
 
-FILTER_ARRAYS: Final = ("weight", "means", "covariances", "sensor", "count", "squares")
-"""Parts of a bank."""
+FILTER_ARRAYS: Final = {
+    "weight": "weight",
+    "means": "means",
+    "covariances": "covariances",
+    "sensor": "sensor_variance",
+    "count": "noise_shape",
+    "squares": "noise_scale",
+}
+"""Key in a stored filter bank -> its field."""
 
 
 def serialise_filter(stock_filter: StockFilter) -> dict[str, object]:
     """Return a memory as what JSON can hold."""
     habit = stock_filter.stuck_detector
     return {
-        "bank": {name: getattr(stock_filter.filter_bank, name).tolist() for name in FILTER_ARRAYS},
+        "bank": {
+            key: getattr(stock_filter.filter_bank, field).tolist()
+            for key, field in FILTER_ARRAYS.items()
+        },
         "habit": {
             "reading": None if np.isnan(habit.reading) else habit.reading,
             "since": str(habit.since),
@@ -313,7 +323,7 @@ def _bank(arrays: Mapping[str, object], trust: NoisePrior) -> KalmanFilterBank:
         if array.shape != wanted or not np.isfinite(array).all():
             message = f"the filters' {name} are of another kind of stock"
             raise ValueError(message)
-    return KalmanFilterBank(**found)
+    return KalmanFilterBank(**{FILTER_ARRAYS[key]: array for key, array in found.items()})
 
 
 def _habit(shown: Mapping[str, object]) -> StuckDetector:

@@ -310,7 +310,7 @@ class Tariff(DatedRule):
         """
         prices = self.utilisation
         rule = getattr(self, prices.plan_for, None) if prices is not None else None
-        if prices is None or rule is None or rule.holds_on(day):
+        if prices is None or rule is None or rule.is_valid_on(day):
             return self
         plain = prices.model_copy(update={"plan_for": "published"})
         return self.model_copy(update={"utilisation": plain})

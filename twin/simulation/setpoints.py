@@ -45,7 +45,7 @@ UNITS_ON: Final = "cooling_plant_units_on"
 """Word for the chillers that run: an order on ``cooling_plant``, as plans give it, what ran on the
 axis ``circuit`` of a run."""
 
-COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units", "cooling_plant")}
+COMMAND_VARIABLES: Final = {**SET_POINT_VARIABLES, UNITS_ON: ("units_on", "cooling_plant")}
 """All that the water side of a plant may be told; as :data:`WORDS`, which are its water's."""
 
 

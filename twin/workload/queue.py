@@ -360,7 +360,7 @@ def caps_below_limit(
     """
     caps = caps.copy()
     tolerated = np.minimum(
-        queue.kind_values("least_power"), np.where(queue.is_running, queue.caps, 1.0)
+        queue.kind_values("min_power_share"), np.where(queue.is_running, queue.caps, 1.0)
     )
     least = np.where(fixed, caps, np.minimum(tolerated, caps))
     laxest = np.argsort(-queue.laxity, kind="stable")

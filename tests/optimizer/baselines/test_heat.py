@@ -29,7 +29,7 @@ def sold(data, pump="pump"):
 
 
 def demand(site, data):
-    return site.equipment["pump"].demand(data["air_temperature"].to_numpy())
+    return site.equipment["pump"].network_demand(data["air_temperature"].to_numpy())
 
 
 def test_cheap_power_sells_all_that_the_town_takes():

@@ -27,13 +27,13 @@ def view(setting):
 
 @pytest.fixture(scope="module")
 def grid(setting, view):
-    return build_horizon(setting.site, setting.inputs.record, view.now)
+    return build_horizon(setting.site, setting.inputs.series, view.now)
 
 
 @pytest.fixture(scope="module")
 def truth(setting, view, grid):
     return outlook(
-        setting.site, setting.inputs.record, view.now, axes=grid, has_perfect_foresight=True
+        setting.site, setting.inputs.series, view.now, axes=grid, has_perfect_foresight=True
     )
 
 

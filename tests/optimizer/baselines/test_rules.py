@@ -130,7 +130,7 @@ def test_threshold_begins_a_month_at_the_usual_import(site):
         order_cheapest_hours(
             known(price), state.initial_state(site, NOW, **peak), queue=jobs, site=site
         ).jobs
-        for peak in ({"peak_power": 1.5}, {"usual_power": 1.5}, {})
+        for peak in ({"peak_power": 1.5}, {"mean_weekly_import": 1.5}, {})
     ]
     assert told[1] == told[0]
     assert sum(told[2].values()) > sum(told[0].values())
@@ -171,7 +171,7 @@ def test_renewables_give_way_where_import_is_paid_for(site):
 def test_where_nothing_may_be_given_the_margin_is_taken(site):
     """Proves: sun leaves 2 % of the import's 4.7 MW to the grid. Sensitivity: it left nothing, and
     restless loads exported for hours."""
-    closed = site.replace("grid_1", export_limit=0.0)
+    closed = site.with_parameters("grid_1", export_limit=0.0)
     orders = decide(closed, order_cheapest_hours, [50] * 4, queue_of(closed), own=1.0)
     room = compute_headroom(
         closed, state.initial_state(closed, NOW, level=0.5), known([50], own=1.0)
@@ -187,7 +187,7 @@ def test_what_gives_way_leaves_the_connection_its_margin(site, hours):
     Sensitivity: what ended within the quarter-hour was not counted, and for its minutes a site
     without a battery imported 184 of 180 MW.
     """
-    narrow = site.replace("grid_1", import_limit=1.5)
+    narrow = site.with_parameters("grid_1", import_limit=1.5)
     narrow = narrow.with_equipment(
         {name: one for name, one in narrow.equipment.items() if name != "battery_1"}
     )

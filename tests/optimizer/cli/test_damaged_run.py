@@ -109,5 +109,5 @@ def test_a_course_cut_short_is_refused(folder, share):
 
 
 def test_a_course_of_something_else_is_refused(folder):
-    small_days.world().record[["air_temperature"]].to_netcdf(folder / COURSE, engine="h5netcdf")
+    small_days.world().series[["air_temperature"]].to_netcdf(folder / COURSE, engine="h5netcdf")
     refused(explained(folder), COURSE, "without instant, grid_import_power, facility_power")

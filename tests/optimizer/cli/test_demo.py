@@ -135,7 +135,7 @@ def test_without_the_others_the_day_is_shown_alone(process, tmp_path):
         broker="mqtt://here",
         other_policies=simulated_day._compared(process, tmp_path / "others.json"),
     )
-    assert process.last_words == "no memory"
+    assert process.log_tail == "no memory"
     summary = dict.fromkeys(("cost_eur", "carbon_kg", "peak_mw", "energy_mwh", "pue"), 1.0)
     found.plant_result = {"summary": summary | {"lateness_h": 0.0, "violations": 0}}
     told = _result(

@@ -15,7 +15,7 @@ NOTHING = [("batch", [0] * HOURS, [0] * HOURS, 0.0)]
 def lane(name="any", **others):
     """Return a lane of one hour whose work is done within two more, in jobs of an hour."""
     given = {
-        "kind": "batch", "may_send": True, "may_host": True,
+        "kind": "batch", "can_send": True, "can_host": True,
         "transfer_time": 1.0, "window": 2.0, "job_length": 1.0,
     }  # fmt: skip
     return MigrationRoute(name=name, **(given | others))
@@ -28,7 +28,7 @@ def member(name, price, *lanes, jobs=DUE_AT_4, block=1.0, where=None, **settings
     lanes = lanes or (lane(),)
     ahead = add_incoming_cohorts(outlook(prices, jobs=jobs), own, lanes)
     asked = problem(own, ahead, **settings)
-    return replace(asked, moves=open_migration(lanes, asked.hours, block=block))
+    return replace(asked, migration=open_migration(lanes, asked.hours, block=block))
 
 
 __all__ = ["DUE_AT_4", "HOURS", "NOTHING", "kind", "lane", "member", "site"]

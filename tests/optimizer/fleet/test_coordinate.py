@@ -21,7 +21,7 @@ def test_two_sites_settle_what_is_cheapest():
     found = settled(member("north", 50), member("south", 10), gap=1e-6)
     assert found.cost == pytest.approx(80.0)
     assert found.bound == pytest.approx(80.0, rel=1e-5)
-    assert sum(found.alone) == pytest.approx(240.0)
+    assert sum(found.isolated_costs) == pytest.approx(240.0)
     assert found.net_sent[0].sum() == pytest.approx(4.0)
     # a price between what sending saves, 50, and what hosting costs, 10
     assert 10.0 - 1e-6 <= found.prices[0, 0] <= 50.0 + 1e-6
@@ -42,9 +42,9 @@ def test_what_is_sent_is_taken_in():
 
 
 def test_where_nothing_may_move_sites_stay_alone():
-    closed = lane(may_send=False)
+    closed = lane(can_send=False)
     found = settled(member("north", 50, closed), member("south", 10, closed))
-    assert found.cost == pytest.approx(sum(found.alone)) == pytest.approx(240.0)
+    assert found.cost == pytest.approx(sum(found.isolated_costs)) == pytest.approx(240.0)
     assert all(np.abs(net).max() < 1e-9 for net in found.net_sent)
     assert found.rounds == 1
 
@@ -56,7 +56,7 @@ def many(seed, count=4):
     for number in range(count):
         work = rng.uniform(5.0, 30.0)
         jobs = [("batch", [work * s for s in (0.1, 0.2, 0.4, 1, 1, 1)], [work] * 6, 9.0)]
-        own = lane(send_cost=rng.uniform(0, 3), may_host=bool(rng.random() > 0.3))
+        own = lane(send_cost=rng.uniform(0, 3), can_host=bool(rng.random() > 0.3))
         prices = rng.uniform(-10.0, 90.0, 6).tolist()
         members.append(member(f"site_{number}", prices, own, jobs=jobs, block=2.0))
     return members
@@ -70,7 +70,7 @@ def test_prices_find_what_one_model_finds(seed):
     assert found.bound <= whole + 1e-6 * abs(whole)
     assert whole - 1e-6 * abs(whole) <= found.cost <= whole + 2e-4 * abs(whole)
     assert np.abs(sum(found.net_sent)).max() < 1e-9
-    assert found.cost <= sum(found.alone) + 1e-6
+    assert found.cost <= sum(found.isolated_costs) + 1e-6
     assert found.rounds <= 25
 
 
@@ -99,7 +99,7 @@ def test_dearer_data_never_costs_less(seed):
 
 def test_rounds_are_told_and_end():
     told = []
-    found = settled(*many(0), gap=-1.0, rounds=3, listen=lambda *one: told.append(one))
+    found = settled(*many(0), gap=-1.0, rounds=3, on_progress=lambda *one: told.append(one))
     assert [number for number, _ in told] == [1, 2, 3]
     assert found.rounds == 3
     assert np.abs(sum(found.net_sent)).max() < 1e-6

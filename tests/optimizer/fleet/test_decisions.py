@@ -39,7 +39,7 @@ def test_it_is_as_cheap_as_in_one_model(fleet):
     settled = fleet.coordination
     assert settled.bound <= whole + 1e-6 * abs(whole)
     assert settled.cost <= whole + 1.001e-3 * abs(whole)
-    assert settled.cost < sum(settled.alone)
+    assert settled.cost < sum(settled.isolated_costs)
     # decisions are without waste, so they may cost a little more than the linear answer
     assert sum(fleet.costs.values()) >= settled.bound
     assert fleet.gap < 5e-3
@@ -63,7 +63,7 @@ def work_of(problem, decision, label):
 def test_guests_are_worked_on_between_arrival_and_promise(fleet):
     problem, net = together()[2], -nets_of(fleet)[2][:, 0]
     edges = np.concatenate([[0.0], np.cumsum(problem.hours)])
-    blocks = edges[list(problem.moves.edges)]
+    blocks = edges[list(problem.migration.edges)]
     done = work_of(problem, fleet.decisions["south"], "union/guest")
 
     def come(delay):
@@ -107,9 +107,9 @@ def test_what_sites_cost_alone_is_what_they_decide(fleet):
     """Sensitivity: of the linear models, in which waste is allowed and units run in parts."""
     for problem in alone():
         own = sum(decide(problem).explanation.accounts.values())
-        assert fleet.alone[problem.site.name] == pytest.approx(own, rel=1e-4)
+        assert fleet.isolated_costs[problem.site.name] == pytest.approx(own, rel=1e-4)
     told = fleet.as_json()
-    assert told["objective_alone"] == pytest.approx(sum(fleet.alone.values()), abs=0.01)
+    assert told["objective_alone"] == pytest.approx(sum(fleet.isolated_costs.values()), abs=0.01)
     assert fleet.saved == pytest.approx(told["objective_alone"] - told["objective"], abs=0.02)
 
 

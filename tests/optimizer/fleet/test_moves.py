@@ -51,19 +51,19 @@ def test_data_has_its_price(cost, objective):
     assert found.objective == pytest.approx(objective)
 
 
-@pytest.mark.parametrize("closed", ["may_send", "may_host"])
+@pytest.mark.parametrize("closed", ["can_send", "can_host"])
 def test_a_border_is_kept(closed):
     """Proves: where work may not leave, or not come in, both stay alone: 200 + 40."""
-    north = lane(may_send=closed != "may_send")
-    south = lane(may_host=closed != "may_host")
+    north = lane(can_send=closed != "can_send")
+    south = lane(can_host=closed != "can_host")
     found = whole(member("north", 50, north), member("south", 10, south))
     assert found.objective == pytest.approx(240.0)
 
 
 def test_each_lane_has_its_own_border():
     """Proves: by the second lane the south takes nothing in, by the first nothing leaves."""
-    north = lane("home", may_send=False), lane("union")
-    south = lane("home"), lane("union", may_host=False)
+    north = lane("home", can_send=False), lane("union")
+    south = lane("home"), lane("union", can_host=False)
     found = whole(member("north", 50, *north), member("south", 10, *south))
     assert found.objective == pytest.approx(240.0)
 
@@ -125,8 +125,8 @@ def test_late_guests_are_paid_for():
     net = np.zeros((6, 1))
     net[0] = 4.0
     north, south = member("north", 50), member("south", 10, jobs=full)
-    north = replace(north, moves=north.moves.fixed(net))
-    south = replace(south, moves=south.moves.fixed(-net))
+    north = replace(north, migration=north.migration.with_fixed_net(net))
+    south = replace(south, migration=south.migration.with_fixed_net(-net))
     found = whole(north, south)
     late = found.values["south.moves.late"][:, 0] + found.values["south.work.late"][:, 0]
     assert late == pytest.approx([0, 0, 0, 0, 4.0, 0, 0])  # due over the fourth hour, then done
@@ -140,7 +140,7 @@ def test_a_site_without_work_may_still_host():
 
 def test_speed_tells_what_a_megawatt_hour_does():
     """Proves: south's racks do twice the work of a MWh, so 4 MWh of north are 2 there."""
-    fast = lane(speed=2.0)
+    fast = lane(work_ratio=2.0)
     found = whole(member("north", 50), member("south", 10, fast, jobs=NOTHING))
     assert found.values["south.moves.received"].sum() == pytest.approx(2.0)
     assert found.objective == pytest.approx(20.0)
@@ -155,7 +155,7 @@ def test_blocks_are_as_long_as_is_asked():
 
 def test_a_site_alone_has_the_model_it_had():
     shape = signature_of(build_model_data(problem(site(), outlook([10.0] * 6, jobs=DUE_AT_4))))
-    assert dict(shape.sites[0].components)["work"].moved == ()
+    assert dict(shape.sites[0].components)["work"].outgoing == ()
     assert "moves" not in dict(shape.sites[0].components)
 
 
@@ -164,8 +164,8 @@ def test_a_site_that_takes_in_sends_nothing_of_its_own_beside_it():
     net = np.zeros((6, 1))
     net[0] = 4.0
     north, south = member("north", 50), member("south", 10)
-    moves = north.moves.fixed(net), south.moves.fixed(-net)
-    found = whole(replace(north, moves=moves[0]), replace(south, moves=moves[1]))
+    moves = north.migration.with_fixed_net(net), south.migration.with_fixed_net(-net)
+    found = whole(replace(north, migration=moves[0]), replace(south, migration=moves[1]))
     assert found.values["north.moves.sent"].sum() == pytest.approx(4.0)
     assert not found.values["south.moves.sent"].any()
     assert not found.values["north.moves.received"].any()

@@ -50,7 +50,7 @@ def test_what_was_planned_before_is_compared_with(found):
 
 def test_a_site_that_can_keep_no_limit_is_no_plan_of_the_fleet():
     first, *others = alone()
-    tight = first.site.replace(first.site.grid.name, import_limit="0.5 MW")
+    tight = first.site.with_parameters(first.site.grid.name, import_limit="0.5 MW")
     problems = build_fleet_problems(
         (replace(first, site=tight), *others), {"union": route()}, block=2.0
     )

@@ -33,8 +33,8 @@ def asked():
     now = here.inputs.start
     return build_problem(
         here.site,
-        here.inputs.record,
-        here.begin,
+        here.inputs.series,
+        here.initial_state,
         queue=small_days.queue(),
         past=here.workload.past(now),
     )
@@ -44,10 +44,10 @@ def courses(asked, **settings):
     here = small_days.setting()
     return generate_scenarios(
         asked,
-        here.inputs.record,
+        here.inputs.series,
         queue=small_days.queue(),
         past=here.workload.past(here.inputs.start),
-        errors=ForecastErrors(here.site, here.inputs.record),
+        errors=ForecastErrors(here.site, here.inputs.series),
         **settings,
     )
 
@@ -142,12 +142,12 @@ def test_it_is_told_what_was_weighed_and_which_courses_are_the_tail(found):
 
 def test_it_is_told_in_words(found):
     weighed = found.decision.explanation.hedge
-    first, *tail = weighed.words()
+    first, *tail = weighed.describe()
     said = f"over {COUNT} scenarios: mean {weighed.mean:,.0f} EUR, mean of the worst 10%"
     assert said in first
     assert len(tail) == len(weighed.worst)
     assert tail[0].startswith(f"worst, {weighed.worst[0].scenario}")
-    apart = weighed.worst[0].apart
+    apart = weighed.worst[0].difference_from_mean
     for word, unit in (("electricity_price", "EUR/MWh"), ("air_temperature", "K")):
         assert f"{word.replace('_', ' ')} {apart[word]:+,.2f} {unit}" in tail[0]
     assert f"work that can be done {apart['work_most']:+,.2f} MWh" in tail[0]
@@ -194,7 +194,7 @@ def test_one_course_needs_no_hedge(asked):
 def test_a_record_without_a_past_gives_the_forecast_alone(asked):
     here = small_days.setting()
     now = here.inputs.start
-    record = here.inputs.record
+    record = here.inputs.series
     first = time_axes.to_utc("2026-06-14")
     young = record.where(record["time"] >= first)
     for name in record.data_vars:

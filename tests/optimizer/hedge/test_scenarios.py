@@ -76,8 +76,8 @@ def test_the_present_is_shared_and_the_future_is_not(cases, found):
     for other in others:
         np.testing.assert_allclose(one[:steps, has_come], other[:steps, has_come], atol=1e-6)
         assert np.abs(one[steps:] - other[steps:]).max() > 1e-3
-    np.testing.assert_allclose(found.first["work.racks"][:, has_come], one[:steps, has_come])
-    assert np.isnan(found.first["work.racks"][:, ~np.array(has_come)]).all()
+    np.testing.assert_allclose(found.first_stage["work.racks"][:, has_come], one[:steps, has_come])
+    assert np.isnan(found.first_stage["work.racks"][:, ~np.array(has_come)]).all()
 
 
 def test_knowing_helps_and_planning_for_one_course_hurts(cases):
@@ -96,7 +96,7 @@ def test_knowing_helps_and_planning_for_one_course_hurts(cases):
 def test_the_objective_is_what_its_parts_say(found):
     risk = found.risk
     violations = cvar(found.violations, found.probability, risk.level)
-    whole = (1.0 - risk.weight) * found.mean + risk.weight * found.tail
+    whole = (1.0 - risk.weight) * found.mean + risk.weight * found.cvar_cost
     assert found.objective == pytest.approx(whole + risk.violations * violations, rel=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_minding_the_tail_lowers_it_and_raises_the_mean(cases):
 
 
 def test_a_hedge_begins_from_the_last(cases, found):
-    again = solve_two_stage(cases, warm_start=found.warm)
+    again = solve_two_stage(cases, warm_start=found.warm_start)
     assert again.objective == pytest.approx(found.objective, rel=1e-9)
 
 

@@ -45,26 +45,26 @@ def test_both_cover_a_week_and_quarters_reach_as_far_as_ramps_and_meters_matter(
 
 
 def test_hourly_prices_need_no_quarters(here, now):
-    assert not is_fine(build_horizon(here.site, here.inputs.record, now), now)
+    assert not is_fine(build_horizon(here.site, here.inputs.series, now), now)
 
 
 @pytest.mark.parametrize("quarters", range(1, 5))
 def test_all_moments_of_an_hour_have_horizons_of_one_shape(here, now, quarters):
     later = now + quarters * QUARTER_HOUR
-    found = build_horizon(here.site, here.inputs.record, later)
+    found = build_horizon(here.site, here.inputs.series, later)
     assert not is_fine(found, later)
-    assert found.sizes == build_horizon(here.site, here.inputs.record, now).sizes
+    assert found.sizes == build_horizon(here.site, here.inputs.series, now).sizes
 
 
 def test_prices_that_move_within_a_published_hour_are_planned_by_the_quarter(here, now):
-    record = with_price(here.inputs.record, now + 7 * HOUR + QUARTER_HOUR)
+    record = with_price(here.inputs.series, now + 7 * HOUR + QUARTER_HOUR)
     assert is_fine(build_horizon(here.site, record, now), now)
 
 
 def test_what_is_not_published_is_not_looked_at(here, now):
     until = published_until(now, here.site.market_zone)
     for at, expected in ((until - QUARTER_HOUR, True), (until + QUARTER_HOUR, False)):
-        record = with_price(here.inputs.record, at)
+        record = with_price(here.inputs.series, at)
         assert is_fine(build_horizon(here.site, record, now), now) == expected, at
 
 
@@ -83,7 +83,7 @@ def test_what_partners_ask_by_the_quarter_is_planned_by_the_quarter(
         return xr.Dataset({"grid_import_limit": ("time", limit)}, coords=grid.coords)
 
     assert (
-        is_fine(build_horizon(here.site, here.inputs.record, now, requests=promised), now)
+        is_fine(build_horizon(here.site, here.inputs.series, now, requests=promised), now)
         == expected
     )
 
@@ -97,7 +97,9 @@ def test_a_question_may_be_given_its_horizon(here, now):
 
 def test_racks_set_apart_are_busy_up_to_all_there_are(here):
     past = here.workload.past(here.inputs.start)
-    asked = build_problem(here.site, here.inputs.record, here.begin, queue=here.queue(), past=past)
+    asked = build_problem(
+        here.site, here.inputs.series, here.initial_state, queue=here.queue(), past=past
+    )
     busy = asked.outlook["service_racks"].to_numpy()
     two = add_service_racks(asked, 2).outlook["service_racks"]
     np.testing.assert_allclose(two.to_numpy(), np.minimum(busy + 2, here.site.racks))

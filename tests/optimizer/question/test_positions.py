@@ -81,15 +81,15 @@ def test_afterwards_prices_are_known_and_else_the_spread_counts(record):
 
 def test_a_record_holds_a_position_only_if_a_series_does():
     world = small_days.world()
-    assert "day_ahead_position" not in world.record
+    assert "day_ahead_position" not in world.series
     hours = time_axes.regular_axes(world.start, 24, np.timedelta64(1, "h"))
     bought = variables.tag_dataset(hours.assign(day_ahead_position=("time", np.full(24, 3.0))))
-    plain = [world.record[name].to_dataset() for name in PLAIN]
+    plain = [world.series[name].to_dataset() for name in PLAIN]
     parts = [
         part.assign_coords(instant=("instant", time_axes.interval_edges(part))) for part in plain
     ]
-    weather = xr.merge([world.record[list(WEATHER)]]).assign_coords(
-        instant=("instant", time_axes.interval_edges(world.record))
+    weather = xr.merge([world.series[list(WEATHER)]]).assign_coords(
+        instant=("instant", time_axes.interval_edges(world.series))
     )
     whole = make_record(small_days.problem().site, *parts, weather, bought)
     held = whole["day_ahead_position"]

@@ -191,7 +191,9 @@ def test_where_no_peak_is_charged_none_is_kept():
     state = asked.state.assign(peak_power=asked.state["peak_power"] * 0.0 + 0.5)
     state["usual_power"] = state["peak_power"]
     found = [
-        compute_headroom(asked.site.replace("grid_1", peak_price=price), state, asked.outlook)
+        compute_headroom(
+            asked.site.with_parameters("grid_1", peak_price=price), state, asked.outlook
+        )
         for price in (1300.0, 0.0)
     ]
     assert [one.peak_power for one in found] == [0.5, np.inf]

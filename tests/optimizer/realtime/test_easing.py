@@ -60,7 +60,7 @@ def test_racks_are_capped_as_deep_as_they_can_be(easing):
     jobs, less = easing.shed(99.0)
     kinds = easing.queue.pool.kinds
     assert jobs == pytest.approx({7 + k: kinds[k].throughput.power_points[0] for k in (0, 1)})
-    assert jobs[8] < kinds[1].least_power
+    assert jobs[8] < kinds[1].min_power_share
     assert 0.0 < less < easing.power
 
 
@@ -73,20 +73,20 @@ def test_work_yields_what_the_battery_has_not_where_the_limit_is_in_the_way(site
 
     Sensitivity: a site without a battery imported 26 MW too much for 22 minutes as wind stopped.
     """
-    guard = guard_of(site, easing, spare={"battery_1": 0.0})
-    orders = guard.look(minutes=5, mean=4.06, latest=4.06)
+    guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
+    orders = guard.check_meter(minutes=5, mean=4.06, latest=4.06)
     assert guard.reduction == guard.work_shed == pytest.approx(0.06 * 10 / 3)
     assert orders.jobs == pytest.approx(easing.shed(guard.work_shed)[0])
-    assert guard.ordered.jobs == pytest.approx(orders.jobs)
+    assert guard.current_orders.jobs == pytest.approx(orders.jobs)
     with_battery = guard_of(site, easing)
-    assert with_battery.look(minutes=5, mean=4.06, latest=4.06).jobs == {7: 1.0, 8: 0.95}
+    assert with_battery.check_meter(minutes=5, mean=4.06, latest=4.06).jobs == {7: 1.0, 8: 0.95}
     assert with_battery.work_shed == 0.0
 
 
 def test_a_peak_caps_no_work(site, easing):
-    guard = guard_of(site, easing, spare={"battery_1": 0.0})
+    guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
     guard.peak, guard.limit = LIMIT, 9.0
-    assert guard.look(minutes=5, mean=4.5, latest=4.5) is None
+    assert guard.check_meter(minutes=5, mean=4.5, latest=4.5) is None
 
 
 def test_caps_stay_while_the_sun_falls_and_go_with_room(site, easing):
@@ -94,22 +94,24 @@ def test_caps_stay_while_the_sun_falls_and_go_with_room(site, easing):
 
     Sensitivity: caps were taken back and given again every other minute.
     """
-    guard = guard_of(site, easing, spare={"battery_1": 0.0})
-    guard.look(minutes=3, mean=3.94, latest=4.05)
+    guard = guard_of(site, easing, discharge_margin={"battery_1": 0.0})
+    guard.check_meter(minutes=3, mean=3.94, latest=4.05)
     before = guard.work_shed
-    guard.look(minutes=6, mean=3.98, latest=4.03)
+    guard.check_meter(minutes=6, mean=3.98, latest=4.03)
     assert guard.work_shed >= 0.9 * before
-    guard.look(minutes=9, mean=3.7, latest=3.0)
+    guard.check_meter(minutes=9, mean=3.7, latest=3.0)
     assert guard.work_shed == 0.0
-    assert guard.ordered.jobs == {7: 1.0, 8: 0.95}
+    assert guard.current_orders.jobs == {7: 1.0, 8: 0.95}
 
 
 def test_what_nobody_foresaw_is_told_for_the_next_quarter_hour(site, easing):
     """Proves: 4.06 MW where 3.9 were due are 0.16, once work has to yield."""
-    guard = guard_of(site, easing, spare={"battery_1": 0.0}, begin=3.9, settled=3.9)
-    assert guard.missed == 0.0
-    guard.look(minutes=5, mean=3.95, latest=4.06)
-    assert guard.missed == pytest.approx(0.16)
+    guard = guard_of(
+        site, easing, discharge_margin={"battery_1": 0.0}, initial_import=3.9, expected_import=3.9
+    )
+    assert guard.unforeseen_import == 0.0
+    guard.check_meter(minutes=5, mean=3.95, latest=4.06)
+    assert guard.unforeseen_import == pytest.approx(0.16)
 
 
 def _followed(guard, bare, delay):
@@ -118,7 +120,7 @@ def _followed(guard, bare, delay):
     for minute, free in enumerate(bare, start=1):
         done = begin + (guard.reduction - begin) * min((minute - at) / delay, 1.0)
         shown.append(free - done)
-        if guard.look(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
+        if guard.check_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = done, minute
         cuts.append(guard.reduction)
     return np.array(shown), np.array(cuts)
@@ -152,9 +154,9 @@ def test_however_fast_racks_follow_work_is_not_swung(delay, rise):
 
 
 def test_a_quarter_hour_decided_anew_keeps_the_cut(site, easing):
-    guard, anew = (guard_of(site, easing, spare={"battery_1": 0.0}) for _ in range(2))
-    guard.look(minutes=5, mean=4.06, latest=4.06)
+    guard, anew = (guard_of(site, easing, discharge_margin={"battery_1": 0.0}) for _ in range(2))
+    guard.check_meter(minutes=5, mean=4.06, latest=4.06)
     anew.continue_from(guard)
-    assert anew.ordered.jobs == pytest.approx(guard.ordered.jobs)
-    assert anew.saved == pytest.approx(guard.saved)
-    assert anew.look(minutes=8, mean=4.0, latest=LIMIT) is None
+    assert anew.current_orders.jobs == pytest.approx(guard.current_orders.jobs)
+    assert anew.mean_reduction == pytest.approx(guard.mean_reduction)
+    assert anew.check_meter(minutes=8, mean=4.0, latest=LIMIT) is None

@@ -30,7 +30,7 @@ def beside(ramp):
     outlook = problem.outlook.copy(deep=True)
     outlook["electricity_price"].values[:] = np.linspace(900.0, 300.0, len(problem.hours))
     outlook["terminal_price"].values[...] = 0.0
-    return replace(problem, site=problem.site.replace("grid_1", ramp=ramp), outlook=outlook)
+    return replace(problem, site=problem.site.with_parameters("grid_1", ramp=ramp), outlook=outlook)
 
 
 def battery(site):
@@ -40,7 +40,7 @@ def battery(site):
 def level_left(decision, site):
     """Return what is left above the low end as each interval ends, and what that bears. [MWh]"""
     plan, store = decision.schedule.sel(battery="battery_1"), battery(site)
-    left = plan["battery_level"].to_numpy()[1:] - store.low
+    left = plan["battery_level"].to_numpy()[1:] - store.min_level
     return left, plan[
         "battery_discharge"
     ].to_numpy() * STORAGE_TAPER_TIME_H / store.discharge_efficiency
@@ -61,8 +61,8 @@ def test_a_plan_leads_the_battery_gently_to_its_end_beside_a_slow_connection():
 def with_level(problem, share):
     """Return the state with the battery at a share of its window between the margins."""
     store, state = battery(problem.site), problem.state.copy(deep=True)
-    margin = store.margin(problem.margins.level)
-    low, high = store.low + margin, store.high - margin
+    margin = store.level_margin(problem.margins.level)
+    low, high = store.min_level + margin, store.max_level - margin
     state["battery_level"].loc[{"battery": "battery_1"}] = low + share * (high - low)
     return state, high - low
 
@@ -107,7 +107,7 @@ def test_a_battery_on_which_the_connection_leans_may_not_fade(net, charge, disch
     The other way it may do all it can: so peaks are shaved.
     """
     problem = beside(0.2)
-    site = problem.site.replace("grid_1", export_limit=0.0)
+    site = problem.site.with_parameters("grid_1", export_limit=0.0)
     state, _ = with_level(problem, 0.5)
     store, now = battery(site), resting(net=net, charge=charge, discharge=discharge)
     found = taper_limits(site, state, now).get("battery_1")
@@ -157,8 +157,8 @@ def may(plan, now, share=0.5, before=0.0):
     """Return what the battery may do, with a level at a share of its window."""
     site, state = reserve_days.site(), reserve_days.problem().state.copy(deep=True)
     store = battery(site)
-    state["battery_level"].loc[{"battery": "battery_1"}] = store.low + share * (
-        store.high - store.low
+    state["battery_level"].loc[{"battery": "battery_1"}] = store.min_level + share * (
+        store.max_level - store.min_level
     )
     return pre_reserve_limits(site, plan, state, now=now, before={"battery_1": before}).get(
         "battery_1"
@@ -183,7 +183,7 @@ def test_the_level_leaves_the_energy_behind_what_is_held(before):
     plan, begin = holding(mfrr=0.3)
     store = battery(reserve_days.site())
     behind = 0.3 * (1.0 + STORAGE_TAPER_TIME_H) / store.discharge_efficiency
-    share = (behind + 0.15) / (store.high - store.low)
+    share = (behind + 0.15) / (store.max_level - store.min_level)
     found = may(plan, begin, share, before)
     left = 0.15 * store.discharge_efficiency - before * 5.0 / 60.0
     assert found.discharge == pytest.approx(left / 0.25)

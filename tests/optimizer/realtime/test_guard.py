@@ -31,26 +31,26 @@ def battery_of(orders):
 
 def test_with_room_orders_stand(guard):
     """Proves: 15 x 4 less 5 x 3.8 leaves 4.1 MW for ten minutes."""
-    assert guard.look(minutes=5, mean=3.8, latest=3.8) is None
+    assert guard.check_meter(minutes=5, mean=3.8, latest=3.8) is None
     assert guard.reduction == 0.0
 
 
 def test_what_is_too_much_is_taken_from_charging_first(guard):
     """Proves: 15 x 4 less 5 x 4.1 leaves 3.95 MW; half of what is ordered counts in ten minutes."""
-    orders = guard.look(minutes=5, mean=4.1, latest=4.1)
+    orders = guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.3, 0.0))
     assert guard.reduction == pytest.approx(0.3)
-    assert guard.saved == pytest.approx(0.3 / 2 * 10 / 15)
+    assert guard.mean_reduction == pytest.approx(0.3 / 2 * 10 / 15)
 
 
 def test_a_rise_is_expected_to_go_on(guard):
     """Proves: 0.2 MW a minute for 3 minutes: 4.1 MW become 4.61 MW in the mean of the ten left."""
-    guard.look(minutes=5, mean=3.6, latest=4.1)
+    guard.check_meter(minutes=5, mean=3.6, latest=4.1)
     assert guard.reduction == pytest.approx((4.61 - 4.2) / 0.5)
 
 
 def test_then_the_battery_gives_as_much_as_it_can(guard):
-    orders = guard.look(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
+    orders = guard.check_meter(minutes=10, mean=4.5, latest=4.5)  # 3 MW are allowed
     assert battery_of(orders) == pytest.approx((0.0, 0.8))
     assert guard.reduction == pytest.approx(1.4)
 
@@ -61,7 +61,7 @@ def test_no_minute_imports_more_than_the_connection_bears(guard):
     The peak has room: 15 x 9 MW. Sensitivity: import broke the limit while the sun set.
     """
     guard.peak, guard.limit = 9.0, 4.0
-    guard.look(minutes=5, mean=3.0, latest=3.5)
+    guard.check_meter(minutes=5, mean=3.0, latest=3.5)
     assert guard.reduction == pytest.approx(0.1 * 10 / 3)
 
 
@@ -71,15 +71,15 @@ def test_no_more_is_shaved_than_may_be_exported(guard):
     4.5 MW now, and 3.8 at least: 0.7 may be shaved. Where import goes down to 4.2 by itself, 0.4.
     """
     guard.export_limit = -3.8
-    orders = guard.look(minutes=10, mean=4.5, latest=4.5)
+    orders = guard.check_meter(minutes=10, mean=4.5, latest=4.5)
     assert battery_of(orders) == pytest.approx((0.0, 0.1))
     assert guard.reduction == pytest.approx(0.7)
 
 
 def test_what_import_falls_by_itself_is_not_shaved_beside(guard):
     """Proves: of 5 to 4 MW half is still to come at minute 5, so of 4.5 MW only 0.2 are free."""
-    guard.begin, guard.settled, guard.export_limit = 5.0, 4.0, -3.8
-    guard.look(minutes=5, mean=4.75, latest=4.5)
+    guard.initial_import, guard.expected_import, guard.export_limit = 5.0, 4.0, -3.8
+    guard.check_meter(minutes=5, mean=4.75, latest=4.5)
     assert guard.reduction == pytest.approx(0.2)
 
 
@@ -88,8 +88,8 @@ def test_what_import_was_not_foreseen_may_be_shaved(guard):
 
     4.5 MW where 4 were expected, from begin on: 0.7 above 3.8.
     """
-    guard.begin, guard.settled, guard.export_limit = 4.0, 4.0, -3.8
-    guard.look(minutes=10, mean=4.5, latest=4.5)
+    guard.initial_import, guard.expected_import, guard.export_limit = 4.0, 4.0, -3.8
+    guard.check_meter(minutes=10, mean=4.5, latest=4.5)
     assert guard.reduction == pytest.approx(0.7)
 
 
@@ -98,31 +98,31 @@ def test_a_plant_on_its_way_below_the_limit_is_left_alone(guard):
 
     Sensitivity: at minute 1 all batteries were told to give.
     """
-    guard.peak, guard.limit, guard.begin, guard.settled = 9.0, 4.0, 5.0, 3.5
-    assert guard.look(minutes=1, mean=4.9, latest=4.85) is None
-    guard.look(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
+    guard.peak, guard.limit, guard.initial_import, guard.expected_import = 9.0, 4.0, 5.0, 3.5
+    assert guard.check_meter(minutes=1, mean=4.9, latest=4.85) is None
+    guard.check_meter(minutes=6, mean=4.7, latest=4.6)  # 4.1 were due
     assert guard.reduction > 0.1
 
 
 def test_with_room_again_the_plan_is_taken_up_again(guard):
     """Proves: 0.3 MW are half made true in 5 minutes, and what is there goes back by half."""
-    guard.look(minutes=5, mean=4.1, latest=4.1)
-    orders = guard.look(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
+    guard.check_meter(minutes=5, mean=4.1, latest=4.1)
+    orders = guard.check_meter(minutes=10, mean=4.0, latest=3.5)  # 4 MW are allowed
     assert battery_of(orders) == pytest.approx((0.6, 0.0))
-    assert guard.saved == pytest.approx((0.3 / 4 * 5 + 0.15 * 3 / 4 * 5) / 15)
+    assert guard.mean_reduction == pytest.approx((0.3 / 4 * 5 + 0.15 * 3 / 4 * 5) / 15)
 
 
 def test_what_is_held_for_others_is_not_spent(guard):
     (battery,) = guard.planned.battery_charge
-    guard.spare = {battery: 0.2}
-    orders = guard.look(minutes=5, mean=4.1, latest=4.1)
+    guard.discharge_margin = {battery: 0.2}
+    orders = guard.check_meter(minutes=5, mean=4.1, latest=4.1)
     assert battery_of(orders) == pytest.approx((0.4, 0.0))
 
 
 def test_small_changes_are_none(guard):
-    guard.look(minutes=5, mean=4.1, latest=4.1)
-    assert guard.look(minutes=6, mean=4.1, latest=4.07) is None
-    assert guard.look(minutes=15, mean=5.0, latest=5.0) is None
+    guard.check_meter(minutes=5, mean=4.1, latest=4.1)
+    assert guard.check_meter(minutes=6, mean=4.1, latest=4.07) is None
+    assert guard.check_meter(minutes=15, mean=5.0, latest=5.0) is None
 
 
 def test_what_was_shaved_at_the_start_counts_and_stays(guard):
@@ -175,10 +175,10 @@ def test_a_tank_yields_within_the_quarter_hour_and_does_not_go_back(filling):
 
 def test_water_and_meter_are_watched_together(filling):
     """Proves: what one has moved, the orders of the other keep."""
-    shaved = filling.look(minutes=5, mean=4.1, latest=4.1)
+    shaved = filling.check_meter(minutes=5, mean=4.1, latest=4.1)
     both = filling.check_water(warmth(filling.site, 0.5))
     assert both.battery_charge == shaved.battery_charge
-    again = filling.look(minutes=10, mean=4.0, latest=3.5)
+    again = filling.check_meter(minutes=10, mean=4.0, latest=3.5)
     assert again.tank_charge == both.tank_charge
 
 
@@ -193,7 +193,7 @@ def test_a_plant_that_turns_slowly_keeps_its_peak(guard, apart, first, last):
         if minute % apart or minute == 15:
             continue
         moved = _turned(begin, guard.reduction, minute - at)
-        if guard.look(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
+        if guard.check_meter(minutes=minute, mean=np.mean(shown), latest=shown[-1]):
             begin, at = moved, minute
     assert np.mean(shown) == pytest.approx(PEAK, abs=0.02 * PEAK)
     assert np.interp(minutes, [0, 10], [first, last]).mean() > PEAK

@@ -56,7 +56,7 @@ def test_work_rises_no_faster_than_valves_follow(room, lag):
     asked = small_days.problem()
     plant = asked.site.equipment["warm_plant"]
     loop = plant.loop.model_copy(update={"valve_lag": lag})
-    site = asked.site.replace("warm_plant", loop=loop)
+    site = asked.site.with_parameters("warm_plant", loop=loop)
     state, step = asked.state.copy(deep=True), asked.outlook.isel(time=[0], instant=[0, 1])
     at = {"circuit": "warm_plant"}
     state["facility_supply_temperature"].loc[at] = plant.supply_limit - room
@@ -112,7 +112,7 @@ def test_sun_that_sets_carries_no_work_to_the_end_of_the_interval(later, less):
     The peak, which is a mean, counts all of it. Sensitivity: import broke the limit each evening.
     """
     asked = small_days.problem()
-    site = asked.site.replace("grid_1", import_limit=0.9)
+    site = asked.site.with_parameters("grid_1", import_limit=0.9)
     soon = asked.outlook.isel(time=slice(2), instant=slice(3)).copy(deep=True)
     soon["renewable_available_power"].values[:] = [[2.0], [later]]
     room = compute_headroom(site, asked.state, soon)

@@ -44,7 +44,7 @@ def test_air_that_hardly_differs_is_tried_once():
 
 def test_another_site_is_tried_itself_even_if_it_is_named_alike():
     site = moments.site()
-    smaller = site.replace("hall_1", racks=site.equipment["hall_1"].racks // 2)
+    smaller = site.with_parameters("hall_1", racks=site.equipment["hall_1"].racks // 2)
     assert (
         site_load_curve(smaller, first()).power[-1] < 0.9 * site_load_curve(site, first()).power[-1]
     )
@@ -62,6 +62,6 @@ def test_what_is_sold_as_heat_and_what_a_plant_can_carry_count():
     assert (
         idle.loads.keys()
         == idle.max_loads.keys()
-        == {plant.name for plant in site.of(CoolingPlant)}
+        == {plant.name for plant in site.machines_of(CoolingPlant)}
     )
     assert all((np.diff(load) > 0.0).all() for load in idle.loads.values())

@@ -206,7 +206,7 @@ def test_service_is_no_mend_where_racks_that_wait_need_more():
     asked = small_days.problem()
     hot = unlabelled(asked.outlook, "air_temperature", np.full(len(asked.hours), 48.0))
     hot = unlabelled(hot, "relative_humidity", np.full(len(asked.hours), 0.4))
-    for racks in (asked.service, np.zeros_like(asked.hours)):
+    for racks in (asked.service_racks, np.zeros_like(asked.hours)):
         with pytest.raises(NoScheduleError) as caught:
             solve_problem(replace(asked, outlook=unlabelled(hot, "service_racks", racks)))
         told = str(caught.value)
@@ -247,7 +247,7 @@ def test_service_is_a_mend_where_it_draws_what_is_lacking():
     """Proves: all racks serve; with 2.1 MW fewer of them the UPS carries the rest."""
     asked = small_days.problem()
     full = unlabelled(asked.outlook, "service_racks", np.full(len(asked.hours), 28.0))
-    narrow = replace(asked, outlook=full, site=asked.site.replace("ups_1", rating=1.5))
+    narrow = replace(asked, outlook=full, site=asked.site.with_parameters("ups_1", rating=1.5))
     with pytest.raises(NoScheduleError, match=r"lower the service by what 2\.\d+ MW serve"):
         solve_problem(narrow)
     less = np.full(len(asked.hours), 28.0 - 2.35 / (3.696 - 0.672) * 28.0)

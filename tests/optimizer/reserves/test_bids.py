@@ -36,7 +36,7 @@ def full_to_the_end(monkeypatch):
 
 def fractions(plan):
     """Return what a plan offers beyond whole bids, at most. [MW]"""
-    products = plan.inputs.problem.site.reserves
+    products = plan.data.problem.site.reserves
     offers = [
         (offered(plan, name), one.sellable_capacity(offered(plan, name)))
         for name, one in products.items()

@@ -91,7 +91,7 @@ def test_energy_behind_what_is_sold_is_not_offered(site):
 
 def test_the_connection_is_kept_free_for_what_is_sold(site):
     """4 MW sold of the 5 MW that 55 MW of connection leave: 1 MW downwards."""
-    narrow = site.replace("grid_1", import_limit="55 MW")
+    narrow = site.with_parameters("grid_1", import_limit="55 MW")
     _, down = offers(narrow, holding(4.0))
     assert down == pytest.approx(1.0)
 
@@ -122,12 +122,12 @@ def test_a_peak_is_not_shaved_with_what_is_sold(site, capacity, level, charge, t
 def test_work_leaves_room_for_what_is_sold():
     """0.1 MW downwards take 0.1 MW from what all of the site may import."""
     here = small_days.setting()
-    where = here.site.replace("grid_1", import_limit="3 MW")
+    where = here.site.with_parameters("grid_1", import_limit="3 MW")
     where = where.model_copy(update={"reserves": {"fcr": product()}})
-    plan = here.truth.isel(time=slice(0, 1), instant=slice(0, 2)).assign_coords(product=["fcr"])
+    plan = here.actual.isel(time=slice(0, 1), instant=slice(0, 2)).assign_coords(product=["fcr"])
     plan["reserve_capacity"] = ("time", "product"), [[0.1]]
-    free = compute_headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
-    kept = compute_headroom(where, here.begin, plan)
+    free = compute_headroom(where, here.initial_state, plan.drop_vars("reserve_capacity"))
+    kept = compute_headroom(where, here.initial_state, plan)
     lost = free.slope * (free.work_power - kept.work_power)
     assert lost == pytest.approx(0.1, abs=0.01)
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
@@ -137,10 +137,10 @@ def test_the_quarter_hour_before_leaves_the_room_at_the_connection():
     """Proves: what is called in its first minute finds the plant as it was ordered before."""
     here = small_days.setting()
     where = here.site.model_copy(update={"reserves": {"fcr": product()}})
-    plan = here.truth.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
+    plan = here.actual.isel(time=slice(0, 3), instant=slice(0, 4)).assign_coords(product=["fcr"])
     plan["reserve_capacity"] = ("time", "product"), [[0.0], [0.1], [0.3]]
-    free = compute_headroom(where, here.begin, plan.drop_vars("reserve_capacity"))
-    kept = compute_headroom(where, here.begin, plan)
+    free = compute_headroom(where, here.initial_state, plan.drop_vars("reserve_capacity"))
+    kept = compute_headroom(where, here.initial_state, plan)
     assert free.export_limit - kept.export_limit == pytest.approx(0.1)
 
 

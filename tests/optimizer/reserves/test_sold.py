@@ -39,7 +39,7 @@ def series(folder, held, paid):
     told = read_market_series(
         reserve_days.site(), files(folder, "time_utc,fcr_mw,fcr_eur_mw_h\n" + lines)
     )
-    own = small_days.setting().inputs.record
+    own = small_days.setting().inputs.series
     day = own[["time", "duration", "instant"]]
     parts = own.drop_vars(["renewable_available_power", "local_time"]).assign_coords(day.coords)
     return series_history(reserve_days.site(), parts, *told)
@@ -93,7 +93,7 @@ def test_a_plan_holds_what_a_file_says_is_sold(tmp_path):
     problem = build_problem(
         reserve_days.site(),
         whole,
-        here.begin,
+        here.initial_state,
         queue=small_days.queue(),
         past=here.workload.past(here.inputs.start),
     )
@@ -123,5 +123,5 @@ def test_a_file_that_no_product_can_be_is_refused(tmp_path, text, told):
 
 def test_a_record_or_a_site_without_reserves_tells_nothing():
     here = small_days.setting()
-    assert not reserve_outlook(reserve_days.site(), here.inputs.record, NOW, axes=DAY).data_vars
-    assert not reserve_outlook(here.site, here.inputs.record, NOW, axes=DAY).data_vars
+    assert not reserve_outlook(reserve_days.site(), here.inputs.series, NOW, axes=DAY).data_vars
+    assert not reserve_outlook(here.site, here.inputs.series, NOW, axes=DAY).data_vars

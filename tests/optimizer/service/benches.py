@@ -30,18 +30,18 @@ def outcomes():
 class Pilot:
     """A pilot that decides as it was told before; what happens meanwhile is `meanwhile`."""
 
-    guard = None
-    believed = None
+    interval_control = None
+    last_estimate = None
 
     def __init__(self, *, error=None, meanwhile=None):
         self._error, self._meanwhile = error, meanwhile
 
-    def run(self, facts):
+    def decide(self, facts):
         if self._error is not None:
             raise self._error
         if self._meanwhile is not None:
             self._meanwhile()
-        return outcomes()[bool(facts.hold)]
+        return outcomes()[bool(facts.hold_reason)]
 
 
 class Bench:
@@ -57,14 +57,16 @@ class Bench:
         link.window, link.jobs = LiveState(site), MagicMock(spec=SchedulerJobs)
         facts = moments.facts()
         link.observed.return_value, link.jobs.queue.return_value = facts.observed, facts.queue
-        link.jobs.past.return_value, link.racks_apart.return_value = facts.past, ()
+        link.jobs.past_jobs.return_value, link.racks_apart.return_value = facts.past_jobs, ()
         link.water_refusal.return_value, link.net_import.return_value = "", np.nan
         link.show_broker.return_value = {"is_connected": True}
         link.trouble = link.archive_trouble = link.deafness = link.misdated.return_value = ""
         link.silent.return_value, link.apart = "", RackNameMismatch(site)
         link.jobs.trouble.return_value = link.jobs.rejected_orders.return_value = ""
         link.jobs.missing_queue = ""
-        link.wear = SimpleNamespace(look=lambda _: None, alarm=lambda: ("", Severity.LOW, ""))
+        link.drift_monitor = SimpleNamespace(
+            update=lambda _: None, alarm=lambda: ("", Severity.LOW, "")
+        )
         link.show_telemetry.return_value = {}
         clock = MagicMock()
         clock.now.return_value, clock.is_simulated, clock.trouble = self.now, False, ""

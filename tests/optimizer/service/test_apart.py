@@ -26,12 +26,12 @@ APART = ("hall_1-r0003",)
 
 @cache
 def usual():
-    return moments.pilot().run(moments.facts())
+    return moments.pilot().decide(moments.facts())
 
 
 @cache
 def without():
-    return moments.pilot().run(replace(moments.facts(), apart=APART))
+    return moments.pilot().decide(replace(moments.facts(), excluded_racks=APART))
 
 
 @pytest.fixture
@@ -118,11 +118,13 @@ def test_a_rack_that_differs_gets_no_cap_and_is_planned_without(outcomes, link, 
 
 
 def test_racks_of_which_none_is_known_raise_the_alarm():
-    apart = SimpleNamespace(are_strange=True, words=lambda: ["racks that nobody knows: A01"])
-    link = SimpleNamespace(apart=apart, racks_apart=lambda _: ())
+    apart = SimpleNamespace(
+        has_no_declared_racks=True, describe=lambda: ["racks that nobody knows: A01"]
+    )
+    link = SimpleNamespace(rack_names=apart, excluded_racks=lambda _: ())
     text = rack_name_alarm(link, moments.start())
     assert text == "no rack name matches the site file: racks that nobody knows: A01"
-    apart.are_strange = False
+    apart.has_no_declared_racks = False
     assert rack_name_alarm(link, moments.start()) == ""
 
 

@@ -26,7 +26,7 @@ def knows(bench, name, hours):
     begin = estimate_state(
         moments.site(), moments.observed(moments.calm().assign_coords(instant=before))
     )
-    return SimpleNamespace(believed=begin)
+    return SimpleNamespace(last_estimate=begin)
 
 
 def test_after_an_outage_the_first_decision_waits_for_fresh_readings(bench):
@@ -50,10 +50,10 @@ def test_the_jobs_are_waited_for_too_and_a_hold_for_nothing(bench):
     stop = MagicMock()
     stop.wait.return_value = True
     bench.link.jobs.missing_queue = UNHEARD
-    bench.service._wait_for_telemetry(SimpleNamespace(believed=object()), stop)
+    bench.service._wait_for_telemetry(SimpleNamespace(last_estimate=object()), stop)
     assert bench.service.is_ready() == [UNHEARD]
     bench.hold()
-    bench.service._wait_for_telemetry(SimpleNamespace(believed=object()), stop)
+    bench.service._wait_for_telemetry(SimpleNamespace(last_estimate=object()), stop)
     stop.wait.assert_called_once()
 
 
@@ -67,7 +67,7 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
     bench.link.jobs.missing_queue = UNHEARD
     bench.decide(error=error)
     if isinstance(error, NoScheduleError):
-        assert bench.service.is_ready() == [f"refused\na possible cause: {UNHEARD}"]
+        assert bench.service.readiness_problems() == [f"refused\na possible cause: {UNHEARD}"]
     again = bench.service._clock.again
     bench.keep_house()
     again.assert_not_called()
@@ -80,7 +80,7 @@ def test_what_was_decided_blindly_is_decided_anew_once_all_is_heard(bench, error
 @pytest.mark.parametrize("error", [StateError("state of small", []), NoScheduleError("refused")])
 def test_what_hearing_would_not_mend_is_not_decided_anew(bench, error):
     bench.decide(error=error)
-    assert "a possible cause" not in "".join(bench.service.is_ready())
+    assert "a possible cause" not in "".join(bench.service.readiness_problems())
     bench.keep_house()
     bench.service._clock.again.assert_not_called()
 
@@ -95,7 +95,7 @@ def test_a_quarter_hour_that_is_over_by_then_is_not_decided(bench, monkeypatch, 
     service, seen = bench.service, []
     service._clock.intervals.return_value = [bench.now]
     monkeypatch.setattr("optimizer.service.daemon.SolverProcess", MagicMock())
-    monkeypatch.setattr(service, "_live", lambda *_: None)
+    monkeypatch.setattr(service, "_run_background", lambda *_: None)
     monkeypatch.setattr(service, "_cycle", lambda _, now: seen.append(now))
 
     def wait(*_):

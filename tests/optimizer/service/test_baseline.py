@@ -22,7 +22,7 @@ def made(revision, minutes, power, **others):
 
 
 def known(baseline, minutes, *starts):
-    found = baseline.known(at(minutes))
+    found = baseline.fixed_at(at(minutes))
     return [found.get(at(start)) for start in starts]
 
 

@@ -38,7 +38,7 @@ def test_a_plan_by_rule_gives_way_until_every_limit_is_kept():
     """Full halls want 4.6 MW and more; with 3.2 at the connection something has to go."""
     problem = question()
     grid = problem.site.grid.name
-    tight = replace(problem, site=problem.site.replace(grid, import_limit=3.2, ramp=9.0))
+    tight = replace(problem, site=problem.site.with_parameters(grid, import_limit=3.2, ramp=9.0))
     choice = plan_by_rule(tight, 2.6, source=ScheduleSource.HOLD, reason="held")
     assert choice.source is ScheduleSource.HOLD
     assert is_safe(tight, choice)
@@ -78,8 +78,10 @@ def first_hour(choice):
 
 def test_a_plan_by_rule_leaves_sun_that_nobody_takes():
     problem = question()
-    grid, pv = problem.site.grid.name, problem.site.of(Photovoltaic)[0].name
-    site = problem.site.replace(grid, export_limit=0.5, ramp=9.0).replace(pv, power=6.0)
+    grid, pv = problem.site.grid.name, problem.site.machines_of(Photovoltaic)[0].name
+    site = problem.site.with_parameters(grid, export_limit=0.5, ramp=9.0).with_parameters(
+        pv, power=6.0
+    )
     ahead = problem.outlook.copy(deep=True)
     ahead["renewable_available_power"].loc[{"renewable": pv}] = 5.0
     sunny = replace(problem, site=site, outlook=ahead)

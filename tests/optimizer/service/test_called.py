@@ -23,7 +23,7 @@ LASTS = 3
 @cache
 def site():
     """Return the small site whose work alone may hold mFRR: its battery is none to speak of."""
-    plain = moments.site().replace("battery_1", power="0.01 MW")
+    plain = moments.site().with_parameters("battery_1", power="0.01 MW")
     free = {"pause_time": 5.0, "minimum_run": 0.0, "pause_loss": 0.0}
     work = {name: kind.model_copy(update=free) for name, kind in plain.work.items()}
     told = {"name": "tso_1", "up_price": 300.0, "effect": "hard", "activates": ("mfrr",)}
@@ -36,7 +36,7 @@ def site():
 @cache
 def record():
     """Return the series, with what is sold all day."""
-    plain = small_days.setting().inputs.record.assign_coords(product=["mfrr"])
+    plain = small_days.setting().inputs.series.assign_coords(product=["mfrr"])
     plain["reserve_held"] = ("time", "product"), np.full((plain.sizes["time"], 1), SOLD)
     return variables.tag_dataset(plain)
 
@@ -63,7 +63,7 @@ def target(power, *, is_call=True):
 
 def run(pilot, promised):
     """Return what comes of a moment, its planned net import, and the power of jobs ordered."""
-    found = pilot.run(replace(moments.facts(moments.calm()), record=record(), promised=promised))
+    found = pilot.decide(replace(moments.facts(moments.calm()), series=record(), requests=promised))
     numbers = found.queue.jobs.number.tolist()
     caps = np.array([found.orders.jobs.get(number, 0.0) for number in numbers])
     return found, net_import(found.choice.schedule).to_numpy(), running_power(found.queue, caps)

@@ -67,7 +67,7 @@ def test_a_quarter_hour_without_a_plan_is_recorded_and_logged_by_its_time(bench)
 def test_a_start_is_no_alarm_until_a_decision_was_due(bench):
     """Proves: the first look finds nothing wrong; after a quarter-hour without a plan it does."""
     assert bench.keep_house() == []
-    assert bench.service.is_ready() == ["no quarter-hour has been decided yet"]
+    assert bench.service.readiness_problems() == ["no quarter-hour has been decided yet"]
     bench.decide(error=NoScheduleError("0.4 MW too much"))
     assert bench.keep_house() == ["decision"]
     bench.decide()
@@ -97,7 +97,7 @@ def test_a_sensor_whose_clock_is_wrong_keeps_no_service_from_being_ready(bench):
     """Proves: ready says whether it can plan, as its alert does; the alarm stands beside it."""
     bench.decide()
     bench.service._link.archive_trouble = "stamps of a meter are 60 s ahead of the clock here"
-    assert bench.service.is_ready() == []
+    assert bench.service.readiness_problems() == []
     assert bench.keep_house() == ["archive"]
     bench.service._link.deafness = "no space left; make room on the disk"
     assert bench.service.is_ready() == ["no space left; make room on the disk"]
@@ -188,7 +188,7 @@ def test_a_decision_that_comes_after_the_end_is_neither_ordered_nor_told(tmp_pat
     bench = Bench(tmp_path, is_shadow=False)
     told = MagicMock()
     monkeypatch.setattr(bench.service._partners, "publish", told)
-    monkeypatch.setattr(bench.service._partners, "status", told)
+    monkeypatch.setattr(bench.service._partners, "publish_status", told)
     bench.decide(meanwhile=bench.service._withdraw_requests)
     bench.decide(error=NoScheduleError("the service ends"))
     bench.link.withdraw.assert_called_once_with(bench.now)

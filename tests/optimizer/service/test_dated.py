@@ -26,48 +26,50 @@ class Partners:
     def __init__(self):
         self.times = {}
 
-    def draw_up(self, outcome, *, now):
+    def build_document(self, outcome, *, now):
         self.times["drawn up"] = now
 
     def publish(self, plan, outcome, *, now):
         self.times["published"] = now
 
-    def status(self, state, *, reason, now):
+    def publish_status(self, state, *, reason, now):
         self.times[state] = now
 
-    def settle(self, start, power):
+    def compare_metered(self, start, power):
         self.times["settled"] = start
 
-    def note(self, outcome):
+    def record_decision(self, outcome):
         pass
 
-    def note_none(self, now, reason):
+    def record_no_plan(self, now, reason):
         pass
 
 
 class Pilot:
-    guard = None
+    interval_control = None
 
     def __init__(self, error=None):
         self.error = error
 
-    def run(self, facts):
+    def decide(self, facts):
         if self.error:
             raise self.error
         choice = SimpleNamespace(source=ScheduleSource.OPTIMUM)
-        estimate = SimpleNamespace(is_useless=False, state=state.initial_state(site(), START))
+        estimate = SimpleNamespace(is_unusable=False, state=state.initial_state(site(), START))
         return SimpleNamespace(choice=choice, estimate=estimate, time=START)
 
 
 @pytest.fixture
 def service(monkeypatch, tmp_path):
     made = object.__new__(SiteService)
-    made._watchdog, made._lock = SimpleNamespace(busy=0.0), threading.RLock()
+    made._watchdog, made._lock = SimpleNamespace(decision_started=0.0), threading.RLock()
     made._clock = SimpleNamespace(is_simulated=False, now=lambda: MADE)
     made._partners = Partners()
-    made._link = SimpleNamespace(net_import=lambda *_: 1.0, freeze=lambda *_: -1, act=lambda *_: -1)
+    made._link = SimpleNamespace(
+        net_import=lambda *_: 1.0, freeze=lambda *_: -1, order=lambda *_: -1
+    )
     made.site, made.settings = SimpleNamespace(name="rhine"), SimpleNamespace(is_shadow=False)
-    made._intra_interval = SimpleNamespace(begin=lambda *_: None, stop=lambda: None)
+    made._intra_interval = SimpleNamespace(start_interval=lambda *_: None, stop=lambda: None)
     made._hold_controller = HoldController(
         HoldRegister(tmp_path / "hold.json"),
         clock=made._clock,
@@ -77,11 +79,15 @@ def service(monkeypatch, tmp_path):
         lock=made._lock,
         is_shadow=False,
     )
-    made._status_view = SimpleNamespace(add=lambda *_: None)
+    made._status_view = SimpleNamespace(update=lambda *_: None)
     made._estimate_path, made._is_stopping = None, False
-    made._readiness = SimpleNamespace(told=lambda error: error, judge=lambda **_: None)
-    monkeypatch.setattr(SiteService, "_facts", lambda *_: SimpleNamespace(observed=None, hold=""))
-    monkeypatch.setattr(SiteService, "_tell", lambda *_: None)
+    made._readiness = SimpleNamespace(
+        explain_error=lambda error: error, note_decision=lambda **_: None
+    )
+    monkeypatch.setattr(
+        SiteService, "_gather_inputs", lambda *_: SimpleNamespace(observed=None, hold_reason="")
+    )
+    monkeypatch.setattr(SiteService, "_log_decision", lambda *_: None)
     monkeypatch.setattr(daemon, "store_estimate", lambda *_: None)
     return made
 
@@ -114,14 +120,17 @@ def test_what_is_heard_within_the_quarter_hour_counts_in_it():
     made = object.__new__(SiteService)
     made._clock, made._hold_controller = (
         SimpleNamespace(now=lambda: MADE),
-        SimpleNamespace(words=""),
+        SimpleNamespace(description=""),
     )
-    made._partners, made._series = SimpleNamespace(promised=None), SimpleNamespace(record=id)
+    made._partners, made._series = (
+        SimpleNamespace(requested_outlook=None),
+        SimpleNamespace(current=id),
+    )
     made._link = SimpleNamespace(
         observed=window.present,
-        water_refusal=lambda moment: asked.append(moment) or "",
-        jobs=SimpleNamespace(queue=id, past=id),
-        racks_apart=lambda _: (),
+        setpoint_refusal=lambda moment: asked.append(moment) or "",
+        jobs=SimpleNamespace(queue=id, past_arrivals=id),
+        excluded_racks=lambda _: (),
     )
     observed = made._gather_inputs(START).observed
     assert float(observed[f"{told}_age"].min()) == 60.0

@@ -42,7 +42,7 @@ def looks(watch, nets, step=10.0, age=5.0):
     for i, net in enumerate(nets, start=1):
         now = BEGIN + np.timedelta64(round(i * step), "s")
         if watch.is_due(now):
-            orders = watch.look(now, meter(net, age))
+            orders = watch.update(now, meter(net, age))
             if orders is not None:
                 found[float((now - BEGIN) / MINUTE)] = orders
     return found
@@ -82,9 +82,9 @@ def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
     looks(guarding, [2.4] * 60)
     guard = MeteringIntervalControl(site=moments.site(), planned=DispatchOrders(jobs={}), peak=PEAK)
     guard.check_meter = lambda **told: seen.append(told)
-    guarding.begin(BEGIN, guard)
+    guarding.start_interval(BEGIN, guard)
     now = BEGIN + np.timedelta64(660, "s")
-    guarding.look(now, meter(1.0))
+    guarding.update(now, meter(1.0))
     assert seen[0]["minutes"] == 11.0
     assert seen[0]["mean"] == pytest.approx(2.4)
 
@@ -92,8 +92,8 @@ def test_a_quarter_hour_decided_anew_keeps_what_the_meter_counted(guarding):
 def test_of_silent_minutes_what_was_heard_before_is_believed(guarding):
     seen = []
     looks(guarding, [3.0] * 6)
-    guarding._guard.look = lambda **told: seen.append(told)
-    guarding.look(BEGIN + np.timedelta64(600, "s"), meter(1.0))
+    guarding._interval_control.check_meter = lambda **told: seen.append(told)
+    guarding.update(BEGIN + np.timedelta64(600, "s"), meter(1.0))
     assert seen[0]["mean"] == pytest.approx(3.0)
 
 
@@ -101,7 +101,7 @@ def test_nothing_is_watched_under_hold_or_beyond_the_quarter_hour(guarding):
     assert not guarding.is_due(BEGIN + np.timedelta64(15, "m"))
     guarding.stop()
     assert not guarding.is_due(BEGIN + MINUTE)
-    assert guarding.look(BEGIN + MINUTE, meter(9.0)) is None
+    assert guarding.update(BEGIN + MINUTE, meter(9.0)) is None
 
 
 def filling(believed):
@@ -124,8 +124,8 @@ def filling(believed):
 def test_a_tank_yields_where_its_water_warms_whether_the_meter_is_heard(net, age, is_moved):
     """Proves: a sensor 1 K off that shows 4 K more within ten minutes is believed for the 4 K."""
     watch, limit = filling(18.0)
-    assert watch.look(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
-    told = watch.look(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
+    assert watch.update(BEGIN + MINUTE, meter(net, water=19.0, water_age=5.0)) is None
+    told = watch.update(BEGIN + 10 * MINUTE, meter(net, water=23.0, water_age=age))
     assert (told is not None) == is_moved
     if told is not None:
         assert limit < 18.0 + 4.0
@@ -136,7 +136,7 @@ def test_a_sensor_that_is_wrong_moves_no_tank():
     """Proves: 10 K too warm throughout, and nothing is asked. Sensitivity: the tank was emptied."""
     watch, _ = filling(18.0)
     for minute in range(1, 15):
-        assert watch.look(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
+        assert watch.update(BEGIN + minute * MINUTE, meter(1.0, water=28.0)) is None
 
 
 def test_each_quarter_hour_begins_from_its_own_estimate():
@@ -145,20 +145,20 @@ def test_each_quarter_hour_begins_from_its_own_estimate():
     Sensitivity: the change since the service began was added to each new estimate.
     """
     watch, _ = filling(15.0)
-    assert watch.look(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
-    assert watch.look(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
+    assert watch.update(BEGIN + MINUTE, meter(1.0, water=15.0)) is None
+    assert watch.update(BEGIN + 14 * MINUTE, meter(1.0, water=18.0)) is None
     orders = DispatchOrders(jobs={}, tank_charge={"tank_1": 0.2})
     guard = MeteringIntervalControl(site=moments.site(), planned=orders, peak=PEAK)
-    watch.begin(BEGIN + QUARTER_HOUR, guard, {"chilled_plant": 18.0})
-    assert watch.look(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
+    watch.start_interval(BEGIN + QUARTER_HOUR, guard, {"chilled_plant": 18.0})
+    assert watch.update(BEGIN + QUARTER_HOUR + MINUTE, meter(1.0, water=18.0)) is None
 
 
 def test_what_was_not_planned_is_said_in_words(guarding):
     soon = BEGIN + 2 * MINUTE
-    assert guarding.words(soon) == ""
+    assert guarding.describe(soon) == ""
     looks(guarding, [2.4] * 7)
     said = "the meter shows 2.4 MW from the grid: batteries reduce it by 0."
-    assert guarding.words(soon).startswith(said)
-    assert guarding.words(BEGIN + QUARTER_HOUR) == ""
+    assert guarding.describe(soon).startswith(said)
+    assert guarding.describe(BEGIN + QUARTER_HOUR) == ""
     guarding.stop()
-    assert guarding.words(soon) == ""
+    assert guarding.describe(soon) == ""

@@ -57,12 +57,12 @@ def without_future(record, now, *, how):
 def other_jobs(jobs, now, *, how):
     """Return jobs of which those that come later are other ones, or none at all."""
     if how == "nothing":
-        return jobs.take(jobs.arrival <= now)
+        return jobs.select(jobs.arrival <= now)
     later = jobs.arrival > now
     changed = {f.name: getattr(jobs, f.name).copy() for f in fields(Jobs)}
     changed["length"][later] = spoilt(jobs.length[later], how)
     changed["racks"][later] = spoilt(jobs.racks[later], how)
-    changed["kind"][later] = 1 - jobs.kind[later]
+    changed["kind"][later] = 1 - jobs.kind_index[later]
     changed["deadline"][later] += np.timedelta64(99, "h")
     return Jobs(**changed)
 
@@ -76,12 +76,12 @@ def other_future(now, how):
         jobs=other_jobs(work.jobs, now, how=how),
         arrivals=other_jobs(work.arrivals, now, how=how),
     )
-    return without_future(here.inputs.record, now, how=how), other
+    return without_future(here.inputs.series, now, how=how), other
 
 
 def known_future():
     here = small_days.setting()
-    return here.inputs.record, here.workload
+    return here.inputs.series, here.workload
 
 
 def decided(policy, now, future):
@@ -135,9 +135,9 @@ def test_rules_do_not_look_ahead_either(policy, how):
 def test_the_state_of_the_start_tells_nothing_of_what_comes(how):
     """Its peak is that of the mean work, in the weather that was expected."""
     here = small_days.setting()
-    other = replace(here.inputs, record=without_future(here.inputs.record, START, how=how))
+    other = replace(here.inputs, series=without_future(here.inputs.series, START, how=how))
     other_begin = BacktestCase.of(here.site, other, load_scale=0.6).initial_state
-    assert other_begin.identical(here.begin)
+    assert other_begin.identical(here.initial_state)
     assert float(other_begin["peak_power"]) > 1.0
 
 

@@ -29,21 +29,21 @@ def test_nobody_holds_at_first(path):
 
 
 def test_a_hold_has_author_reason_and_end(path):
-    hold = held(path, hours=2.0).hold(NOW)
+    hold = held(path, hours=2.0).in_force(NOW)
     assert (hold.author, hold.reason) == ("Erika", "test of pumps")
     assert (hold.since, hold.until) == (NOW, NOW + 7200.0)
 
 
 def test_a_hold_survives_a_restart(path):
-    before = held(path, hours=2.0).hold(NOW)
+    before = held(path, hours=2.0).in_force(NOW)
     assert HoldRegister(path).in_force(NOW + 7199.0) == before
 
 
 def test_a_hold_without_an_end_lasts_until_it_is_released(path):
     overrides = held(path)
-    assert overrides.hold(NOW + 1e8) is not None
+    assert overrides.in_force(NOW + 1e8) is not None
     assert overrides.release().author == "Erika"
-    assert overrides.hold(NOW) is None
+    assert overrides.in_force(NOW) is None
     assert overrides.release() is None
     assert HoldRegister(path).in_force(NOW) is None
 
@@ -161,7 +161,7 @@ def test_a_person_is_obeyed_though_the_disk_is_full(path, full_disk):
 
 def test_a_full_disk_stops_neither_the_end_nor_the_release(path, full_disk):
     passed = [0.0, 3600.0, 3600.0]
-    overrides = HoldRegister(path, monotonic=lambda: passed.pop(0))
+    overrides = HoldRegister(path, passed=lambda: passed.pop(0))
     overrides.set_hold(**WHO, now=NOW, hours=1.0)
     full_disk.fill()
     assert overrides.in_force(NOW + 3600.0) is None
@@ -208,7 +208,7 @@ def test_a_length_that_is_none_is_refused_and_the_old_hold_stays(path, hours):
     overrides = held(path)
     with pytest.raises(ServiceError, match="hours"):
         overrides.set_hold(author="Max", reason="r", hours=hours, now=NOW)
-    assert overrides.hold(NOW).author == "Erika"
+    assert overrides.in_force(NOW).author == "Erika"
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(tmp_path):

@@ -16,7 +16,7 @@ class Times:
         self.start()
 
     def start(self):
-        self.overrides = HoldRegister(self.path, monotonic=lambda: self.moment)
+        self.overrides = HoldRegister(self.path, passed=lambda: self.moment)
 
     def pass_by(self, seconds):
         self.now, self.moment = self.now + seconds, self.moment + seconds
@@ -98,14 +98,14 @@ def test_after_a_restart_a_clock_that_is_ahead_ends_a_hold_only_after_a_while(
     times.start()
     times.now += 86_400.0
     assert times.hold is None
-    assert [one.author for one in times.overrides.ended()] == ["Erika"]
+    assert [one.author for one in times.overrides.take_expired()] == ["Erika"]
     times.pass_by(60.0 * minutes)
     assert times.hold is None
     assert (path.read_text().strip() != "{}") is is_back
     times.now -= 86_400.0
     assert (times.hold is not None) is is_back
-    assert times.overrides.is_back() is is_back
-    assert not times.overrides.is_back()
+    assert times.overrides.take_reinstated() is is_back
+    assert not times.overrides.take_reinstated()
     times.now = NOW + 7199.0
     assert (times.hold is not None) is is_back
 
@@ -122,7 +122,7 @@ def test_that_a_hold_ran_out_is_told_once_whatever_restarts(times):
         times.start()
         for _ in range(3):
             assert times.hold is None
-            told += times.overrides.ended()
+            told += times.overrides.take_expired()
             times.pass_by(1.0)
     assert [one.author for one in told] == ["Erika"]
 
@@ -136,12 +136,12 @@ def test_one_that_came_back_and_ran_out_again_is_told_again(times):
         times.now = now
         for _ in range(2):
             is_held = times.hold is not None
-            told += times.overrides.ended()
+            told += times.overrides.take_expired()
             times.pass_by(1.0)
     times.pass_by(7200.0)
     assert is_held  # its hours had not passed
     assert times.hold is None
-    assert len(told + times.overrides.ended()) == 2
+    assert len(told + times.overrides.take_expired()) == 2
 
 
 def test_who_holds_beside_one_that_is_over_by_the_clock_does_not_throw_it_away(times):

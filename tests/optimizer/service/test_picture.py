@@ -36,12 +36,12 @@ def fails(*_):
 
 @cache
 def outcome():
-    return moments.pilot().run(moments.facts())
+    return moments.pilot().decide(moments.facts())
 
 
 @cache
 def fallen_back():
-    return moments.pilot(fails).run(moments.facts(moments.calm()))
+    return moments.pilot(fails).decide(moments.facts(moments.calm()))
 
 
 @cache
@@ -49,7 +49,7 @@ def cut_short():
     """Return an outcome that is planned for two days only."""
     pilot = moments.pilot()
     pilot.decide = lambda problem, _: of_part(problem)
-    return pilot.run(moments.facts(moments.calm()))
+    return pilot.decide(moments.facts(moments.calm()))
 
 
 def of_part(problem):
@@ -109,14 +109,14 @@ def test_a_decision_is_shown_whole(made):
 
 
 def test_levels_of_the_plan_are_those_at_the_ends_of_its_intervals():
-    plan, replay = drawn().show()["plan"], outcome().choice.replay
+    plan, replay = drawn().as_snapshot()["plan"], outcome().choice.replay
     for name in STORES.values():
         wanted = replay[name].to_numpy()[1 : DISPLAYED_INTERVALS + 1, 0]
         assert plan[name] == pytest.approx(wanted.tolist(), abs=1e-4)
 
 
 def test_temperatures_have_the_same_names_everywhere():
-    shown = drawn().show()
+    shown = drawn().as_snapshot()
     names = [row["name"] for row in shown["limits"]["temperatures"]]
     assert "facility supply, warm_plant" in names
     assert len(names) == len(set(names))
@@ -126,23 +126,23 @@ def test_temperatures_have_the_same_names_everywhere():
 
 def test_a_temperature_is_as_measured_or_else_as_the_twin_has_it():
     name = "facility supply, warm_plant"
-    measured = drawn(facility_supply_temperature=41.5).show()
+    measured = drawn(facility_supply_temperature=41.5).as_snapshot()
     assert measured["past"]["temperatures"][name] == [41.5]
     assert {row["name"]: row["value"] for row in measured["limits"]["temperatures"]}[name] == 41.5
-    silent = drawn(without=["facility_supply_temperature"]).show()
+    silent = drawn(without=["facility_supply_temperature"]).as_snapshot()
     expected = float(outcome().choice.replay["facility_supply_temperature"][1, 0])
     assert silent["past"]["temperatures"][name] == pytest.approx([expected], abs=1e-4)
 
 
 def test_power_of_a_silent_meter_is_what_was_known_last_and_no_measurement():
     """Proves: half an hour after the meter was heard, nothing is shown as measured now."""
-    heard = drawn().show()
+    heard = drawn().as_snapshot()
     assert heard["last_known"] is None
     assert heard["past"]["grid_power"] == [
         pytest.approx(float(net_import(outcome().estimate.state)), abs=1e-4)
     ]
-    made = replace(outcome(), estimate=replace(outcome().estimate, silence=0.5))
-    shown = drawn(made, without=["grid_import_power"]).show()
+    made = replace(outcome(), estimate=replace(outcome().estimate, meter_silence=0.5))
+    shown = drawn(made, without=["grid_import_power"]).as_snapshot()
     assert shown["past"]["grid_power"] == [None]
     assert shown["last_known"] == {
         "grid_power": heard["past"]["grid_power"][0],
@@ -184,10 +184,10 @@ def test_a_site_without_a_store_has_none_in_its_picture(without):
 
 def test_without_renewables_nobody_says_how_much_they_give():
     made = outcome()
-    assert drawn().show()["past"]["renewable_power"] == [None]
+    assert drawn().as_snapshot()["past"]["renewable_power"] == [None]
     schedule = made.choice.schedule.drop_vars("renewable_used_power")
     bare = replace(made, choice=replace(made.choice, schedule=schedule))
-    assert "renewable_power" not in drawn(bare).show()["plan"]
+    assert "renewable_power" not in drawn(bare).as_snapshot()["plan"]
 
 
 def test_a_promise_is_that_of_the_quarter_hour_just_over():
@@ -196,8 +196,8 @@ def test_a_promise_is_that_of_the_quarter_hour_just_over():
     promised = float(first["grid_import_power"] - first["grid_export_power"])
     for quarters, planned in ((1, promised), (3, None), (3, None)):
         later = replace(made, time=made.time + quarters * QUARTER_HOUR)
-        picture.add(later, moments.observed(made.estimate.state))
-        shown = picture.show()["past"]["planned_power"][-1]
+        picture.update(later, moments.observed(made.estimate.state))
+        shown = picture.as_snapshot()["past"]["planned_power"][-1]
         assert shown == (planned if planned is None else pytest.approx(planned, abs=1e-4))
 
 
@@ -228,13 +228,13 @@ def test_the_past_is_a_day_long():
 
 
 def test_jobs_are_counted_by_what_they_do():
-    shown, made = drawn().show()["jobs"], outcome()
+    shown, made = drawn().as_snapshot()["jobs"], outcome()
     assert shown["running"] == len(made.orders.jobs)
     assert shown["running"] + shown["waiting"] == len(small_days.queue().jobs)
     assert sum(kind["running"] for kind in shown["kinds"]) == shown["running"]
     assert shown["late"] == 0
     late = replace(made.queue, instant=made.queue.instant + np.timedelta64(9, "D"))
-    assert drawn(replace(made, queue=late)).show()["jobs"]["late"] == len(late.jobs)
+    assert drawn(replace(made, queue=late)).as_snapshot()["jobs"]["late"] == len(late.jobs)
 
 
 def test_a_decision_is_shown_with_its_source_and_reason():
@@ -256,7 +256,7 @@ def test_a_decision_tells_of_scenarios_and_of_what_is_degraded():
         hedge=hedge,
         degraded="not hedged",
         reserves=(),
-        doubtful=("racks for training",),
+        uncertain=("racks for training",),
         units=("one more runs",),
     )
     decision = replace(made.choice.decision, explanation=why)
@@ -283,7 +283,7 @@ def test_a_hold_is_shown_in_utc():
 
 
 def test_failures_are_shown_with_their_minutes():
-    shown = drawn().show()["failures"]
+    shown = drawn().as_snapshot()["failures"]
     assert is_plain(shown)
     assert shown["exposed"] == []
     assert {"warm_plant", "chilled_plant/chiller_1"} <= {row["failure"] for row in shown["rows"]}

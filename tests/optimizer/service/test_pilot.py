@@ -37,7 +37,7 @@ def planned(*_):
 def begun(solver=planned):
     """Return a pilot after the first quarter-hour, and what it made of it."""
     pilot = moments.pilot(solver)
-    return pilot, pilot.run(moments.facts())
+    return pilot, pilot.decide(moments.facts())
 
 
 def next_facts(outcome, quarters=1, **others):
@@ -67,7 +67,7 @@ def test_a_first_quarter_hour_is_planned_and_ordered():
     assert outcome.time == moments.start()
     assert outcome.orders.jobs
     assert outcome.seconds > 0.0
-    assert outcome.estimate.said == ()
+    assert outcome.estimate.messages == ()
 
 
 @pytest.mark.slow
@@ -84,22 +84,22 @@ def test_quarter_hours_follow_one_another():
 def test_a_battery_without_a_sensor_is_where_it_was_ordered():
     pilot, outcome = begun()
     facts = next_facts(outcome, without=["battery_level"])
-    believed = pilot.run(facts).estimate
+    believed = pilot.decide(facts).estimate
     level = float(outcome.choice.replay["battery_level"][1, 0])
     assert float(believed.state["battery_level"][0]) == pytest.approx(level, abs=0.01)
-    assert any("battery_level of battery_1 is not measured" in text for text in believed.said)
+    assert any("battery_level of battery_1 is not measured" in text for text in believed.messages)
 
 
 @pytest.mark.parametrize("hall_power", [np.nan, -0.002])
 def test_a_hall_meter_that_says_nothing_sensible_stops_nobody(hall_power):
     pilot, outcome = begun()
-    outcome = pilot.run(next_facts(outcome, hall_power=hall_power))
+    outcome = pilot.decide(next_facts(outcome, hall_power=hall_power))
     assert outcome.choice.source is not ScheduleSource.HOLD
 
 
 def test_what_has_never_been_measured_is_named():
     with pytest.raises(StateError, match="tank_level of tank_1"):
-        moments.pilot().run(moments.facts(without=["tank_level"]))
+        moments.pilot().decide(moments.facts(without=["tank_level"]))
 
 
 # --- HOLD
@@ -109,7 +109,7 @@ def test_a_hold_keeps_what_runs_and_starts_nothing():
     queue = moments.pressed(moments.running(small_days.queue(), 4), 20, 21)
     pilot = moments.pilot(fails)
     pilot.caps = dict.fromkeys(queue.jobs.number[:3].tolist(), 0.9)
-    outcome = pilot.run(moments.facts(queue=queue, hold="HOLD by Erika: pumps"))
+    outcome = pilot.decide(moments.facts(queue=queue, hold="HOLD by Erika: pumps"))
     assert outcome.choice.source is ScheduleSource.HOLD
     assert outcome.choice.reason == "HOLD by Erika: pumps"
     kept = dict(zip(queue.jobs.number[:4].tolist(), (0.9, 0.9, 0.9, 1.0), strict=True))
@@ -121,43 +121,43 @@ def test_a_hold_keeps_what_runs_and_starts_nothing():
 def test_a_hold_is_no_time_to_spare_the_peak():
     """The period has just begun, its peak is low: what runs goes on all the same."""
     queue = moments.running(small_days.queue(), 8)
-    state = small_days.setting().begin.copy(deep=True)
+    state = small_days.setting().initial_state.copy(deep=True)
     state["peak_power"] = state["peak_power"] * 0.0 + 0.5
-    outcome = moments.pilot(fails).run(moments.facts(state, queue, hold="pumps"))
+    outcome = moments.pilot(fails).decide(moments.facts(state, queue, hold="pumps"))
     assert outcome.orders.jobs == pytest.approx(dict.fromkeys(queue.jobs.number[:8].tolist(), 1.0))
 
 
 def test_a_hold_asks_no_solver():
     asked = []
     pilot = moments.pilot(lambda *question: asked.append(question))
-    pilot.run(moments.facts(moments.calm(), hold="pumps"))
+    pilot.decide(moments.facts(moments.calm(), hold="pumps"))
     assert asked == []
 
 
 def test_a_hold_within_the_quarter_hour_believes_nothing_twice():
     pilot = moments.pilot(planned)
-    outcome = pilot.run(moments.facts(moments.calm()))
-    again = pilot.run(moments.facts(moments.calm(), hold="pumps"))
+    outcome = pilot.decide(moments.facts(moments.calm()))
+    again = pilot.decide(moments.facts(moments.calm(), hold="pumps"))
     assert again.choice.source is ScheduleSource.HOLD
     assert again.estimate is outcome.estimate
 
 
 def test_after_a_hold_planning_goes_on():
     pilot, outcome = begun()
-    held = pilot.run(next_facts(outcome, hold="pumps"))
+    held = pilot.decide(next_facts(outcome, hold="pumps"))
     pilot.decide = moments.pilot().decide
-    outcome = pilot.run(next_facts(held))
+    outcome = pilot.decide(next_facts(held))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
 
 
 def test_useless_telemetry_is_a_hold_with_words():
     """A quarter-hour was missed and the sensors are silent: nobody knows where the stores are."""
     pilot, outcome = begun()
-    outcome = pilot.run(next_facts(outcome, 2, without=SILENT))
+    outcome = pilot.decide(next_facts(outcome, 2, without=SILENT))
     assert outcome.choice.source is ScheduleSource.HOLD
     assert outcome.choice.reason.startswith("telemetry: ")
     assert "battery_level of battery_1 has been unknown for too long" in outcome.choice.reason
-    back = pilot.run(next_facts(outcome))
+    back = pilot.decide(next_facts(outcome))
     assert back.choice.source is not ScheduleSource.HOLD
 
 
@@ -172,8 +172,8 @@ def test_useless_telemetry_is_believed_anew_in_the_same_quarter_hour():
     pilot, outcome = begun()
     later = next_facts(outcome, quarters=2)
     blind = next_facts(outcome, quarters=2, without=SILENT)
-    assert pilot.run(blind).choice.source is ScheduleSource.HOLD
-    seen = pilot.run(later)
+    assert pilot.decide(blind).choice.source is ScheduleSource.HOLD
+    seen = pilot.decide(later)
     assert not seen.estimate.is_unusable
     assert seen.choice.source is not ScheduleSource.HOLD
 
@@ -182,7 +182,7 @@ def test_a_solver_that_fails_later_leaves_the_plan_before():
     pilot, outcome = begun()
     pilot.decide = fails
     for _ in range(2):
-        outcome = pilot.run(next_facts(outcome))
+        outcome = pilot.decide(next_facts(outcome))
         assert outcome.choice.source is ScheduleSource.SHIFTED
         assert outcome.orders.jobs
 
@@ -190,26 +190,26 @@ def test_a_solver_that_fails_later_leaves_the_plan_before():
 def test_after_a_missed_quarter_hour_the_plan_before_is_kept_on():
     pilot, outcome = begun()
     pilot.decide = fails
-    outcome = pilot.run(next_facts(outcome, 3))
+    outcome = pilot.decide(next_facts(outcome, 3))
     assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.time == moments.start() + 3 * QUARTER_HOUR
 
 
 def test_a_clock_that_was_set_back_is_a_new_beginning():
     pilot, outcome = begun()
-    pilot.run(next_facts(outcome))
+    pilot.decide(next_facts(outcome))
     pilot.decide = fails
-    outcome = pilot.run(moments.facts())
+    outcome = pilot.decide(moments.facts())
     assert outcome.choice.source is ScheduleSource.SHIFTED
     assert outcome.estimate.state.equals(small_days.setting().begin)
 
 
 def test_a_rule_starts_what_cannot_wait_and_nothing_else():
     queue = moments.pressed(moments.running(small_days.queue(), 3), 10, 12)
-    outcome = moments.pilot(fails).run(moments.facts(queue=queue))
+    outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
     assert outcome.choice.source is ScheduleSource.RULE
     assert outcome.choice.reason == "the solver's process died"
-    wanted = np.flatnonzero(queue.running | must_run(queue, 0.25))
+    wanted = np.flatnonzero(queue.is_running | must_run(queue, 0.25))
     assert outcome.orders.jobs == pytest.approx(
         dict.fromkeys(queue.jobs.number[wanted].tolist(), 1.0)
     )
@@ -218,7 +218,7 @@ def test_a_rule_starts_what_cannot_wait_and_nothing_else():
 
 def test_a_rule_plans_with_the_power_of_what_it_starts():
     queue = moments.pressed(small_days.queue(), *range(6))
-    outcome = moments.pilot(fails).run(moments.facts(queue=queue))
+    outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
     assert power(queue, outcome.orders) == pytest.approx(room(outcome), abs=1e-5)
     assert room(outcome) > 0.1
 
@@ -228,16 +228,16 @@ def test_a_rule_starts_no_more_than_there_are_racks():
     queue = small_days.queue()
     queue = replace(queue, jobs=replace(queue.jobs, racks=4.0 * queue.jobs.racks))
     queue = moments.pressed(queue, *range(len(queue.jobs)))
-    outcome = moments.pilot(fails).run(moments.facts(queue=queue))
+    outcome = moments.pilot(fails).decide(moments.facts(queue=queue))
     racks = sum(queue.jobs.racks[queue.jobs.number == n].item() for n in outcome.orders.jobs)
-    assert 0.0 < racks <= moments.site().racks - float(outcome.problem.service[0])
+    assert 0.0 < racks <= moments.site().racks - float(outcome.problem.service_racks[0])
     assert power(queue, outcome.orders) <= room(outcome) + 1e-5
 
 
 def test_a_rule_starts_no_more_than_there_is_power():
     """All racks at work want 4 MW and more of a connection of 3."""
     site = moments.site()
-    tight = site.replace(site.grid.name, import_limit=3.0, ramp=9.0)
+    tight = site.with_parameters(site.grid.name, import_limit=3.0, ramp=9.0)
     queue = moments.pressed(small_days.queue(), *range(len(small_days.queue().jobs)))
     pilot = DecisionEngine(site=tight, solve_problem=fails)
     outcome = pilot.decide(moments.facts(queue=queue))
@@ -249,7 +249,7 @@ def test_a_rule_starts_no_more_than_there_is_power():
 
 def test_where_nothing_is_possible_nothing_is_remembered():
     site = moments.site()
-    none = site.replace(site.grid.name, import_limit=0.4)
+    none = site.with_parameters(site.grid.name, import_limit=0.4)
     pilot = DecisionEngine(site=none, solve_problem=fails)
     with pytest.raises(NoScheduleError):
         pilot.decide(moments.facts(battery_level=0.32))
@@ -280,7 +280,7 @@ HALF = tuple(f"hall_1-r{rack:04}" for rack in range(14))
 def on_a_weak_grid(solver=None):
     """Return a pilot of the site where ten minutes allow 0.5 MW."""
     site = moments.site()
-    return moments.pilot(solver, site.replace(site.grid.name, ramp=0.05))
+    return moments.pilot(solver, site.with_parameters(site.grid.name, ramp=0.05))
 
 
 @pytest.mark.parametrize("solver", [None, fails])
@@ -292,10 +292,12 @@ def test_a_ramp_that_nothing_can_keep_costs_no_plan(solver):
     """
     state = moments.calm()
     dark = state.assign(grid_import_power=0.0 * state["grid_import_power"])
-    known = replace(moments.facts(dark), apart=HALF)
-    outcome = on_a_weak_grid(solver).run(known)
+    known = replace(moments.facts(dark), excluded_racks=HALF)
+    outcome = on_a_weak_grid(solver).decide(known)
     assert outcome.choice.source is (ScheduleSource.RULE if solver else ScheduleSource.OPTIMUM)
-    assert [one.limit for one in outcome.choice.verdict.forced] == ["ramp of grid_import_power"]
+    assert [one.limit for one in outcome.choice.verdict.unavoidable_violations] == [
+        "ramp of grid_import_power"
+    ]
     assert outcome.orders.jobs == {}
     assert outcome.orders.battery_discharge["battery_1"] == pytest.approx(0.8, abs=0.01)
 
@@ -319,17 +321,17 @@ def test_what_partners_leave_to_a_site_that_needs_more_costs_no_plan(solver, hou
 
     Sensitivity: no plan at all, and work that goes on as it was last ordered.
     """
-    known = replace(moments.facts(moments.calm()), promised=told(0.2, hours))
-    outcome = moments.pilot(solver).run(known)
+    known = replace(moments.facts(moments.calm()), requests=told(0.2, hours))
+    outcome = moments.pilot(solver).decide(known)
     assert outcome.choice.source is (ScheduleSource.RULE if solver else ScheduleSource.OPTIMUM)
     assert outcome.orders.jobs == {}
     taken = outcome.choice.schedule["grid_import_power"].to_numpy()
     assert taken[:3] == pytest.approx(0.2, abs=0.01)
     assert taken[4] > 0.8
-    (breach,) = outcome.choice.verdict.forced
+    (breach,) = outcome.choice.verdict.unavoidable_violations
     assert breach.limit == "grid_import_power beyond what is left of the connection"
     if solver is None:
-        (beyond,) = outcome.choice.decision.explanation.softened
+        (beyond,) = outcome.choice.decision.explanation.soft_constraints
         assert beyond.target == "what others leave of the connection (grid_1)"
 
 
@@ -338,9 +340,9 @@ def test_a_ramp_that_can_be_kept_is_kept_however_late_jobs_are():
 
     Sensitivity: a plan that pays for its breach, since all jobs are late by days, and is refused.
     """
-    outcome = on_a_weak_grid().run(replace(moments.facts(moments.calm()), apart=HALF))
+    outcome = on_a_weak_grid().decide(replace(moments.facts(moments.calm()), excluded_racks=HALF))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
-    assert outcome.choice.verdict.forced == ()
+    assert outcome.choice.verdict.unavoidable_violations == ()
     assert sum(outcome.orders.jobs.values()) < 0.1
 
 
@@ -350,12 +352,12 @@ def test_a_drained_battery_costs_a_site_at_the_brim_no_plan():
     Sensitivity: 0.2 MW at the least, which there are not beside idle racks and the service.
     """
     site = moments.site()
-    brim = moments.pilot(where=site.replace(site.grid.name, import_limit=1.05))
-    outcome = brim.run(moments.facts(moments.calm(), battery_level=0.0))
+    brim = moments.pilot(where=site.with_parameters(site.grid.name, import_limit=1.05))
+    outcome = brim.decide(moments.facts(moments.calm(), battery_level=0.0))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert 0.05 < outcome.orders.battery_charge["battery_1"] < 0.2
-    assert "battery_1 holds 0 MWh" in outcome.absent[0]
-    (told,) = outcome.choice.decision.explanation.softened
+    assert "battery_1 holds 0 MWh" in outcome.unavailable[0]
+    (told,) = outcome.choice.decision.explanation.soft_constraints
     assert told.target == "way of the store back to its window (battery_1)"
 
 
@@ -363,13 +365,13 @@ def test_without_jobs_there_is_nothing_to_order():
     queue = small_days.queue()
     empty = replace(
         queue,
-        jobs=queue.jobs.take(slice(0)),
-        done=queue.done[:0],
-        ran=queue.ran[:0],
+        jobs=queue.jobs.select(slice(0)),
+        completed_hours=queue.completed_hours[:0],
+        run_hours=queue.run_hours[:0],
         caps=queue.caps[:0],
     )
     for hold in ("", "pumps"):
-        outcome = moments.pilot(fails).run(moments.facts(moments.calm(), empty, hold=hold))
+        outcome = moments.pilot(fails).decide(moments.facts(moments.calm(), empty, hold=hold))
         assert outcome.orders.jobs == {}
 
 
@@ -382,16 +384,16 @@ def test_what_courses_are_drawn_from_goes_to_the_solver_where_the_site_weighs_th
 
     facts = moments.facts()
     for where in (moments.site(), moments.weighing(1), moments.weighing(3)):
-        outcome = moments.pilot(solver, where).run(facts)
+        outcome = moments.pilot(solver, where).decide(facts)
         assert outcome.choice.source is ScheduleSource.OPTIMUM
     assert given[:2] == [None, None]
     assert (given[2].record, given[2].queue, given[2].past) == (
-        facts.record,
+        facts.series,
         facts.queue,
-        facts.past,
+        facts.past_jobs,
     )
 
 
 def test_under_hold_nothing_is_weighed():
-    outcome = moments.pilot(fails, moments.weighing(3)).run(moments.facts(hold="me: because"))
+    outcome = moments.pilot(fails, moments.weighing(3)).decide(moments.facts(hold="me: because"))
     assert outcome.choice.source is ScheduleSource.HOLD

@@ -78,10 +78,10 @@ def link(tmp_path):
 
 def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
     """Proves: nobody is sent to the broker for want of room on the disk."""
-    link._ingester._trouble = FULL
-    fine = SimpleNamespace(trouble="", alarm="", record_trouble="")
-    partners = SimpleNamespace(trouble=lambda _: "", record_trouble="")
-    series = SimpleNamespace(alarm=lambda _: "")
+    link._ingester._error = FULL
+    fine = SimpleNamespace(error="", alarm_text="", audit_error="")
+    partners = SimpleNamespace(error=lambda _: "", audit_error="")
+    series = SimpleNamespace(alarm_text=lambda _: "")
     watch = AlarmMonitor(link, partners, series=series, hold_register=fine)
     watch.update(np.datetime64("2026-06-16T00:00", "us"), None, "")
     (alarm,) = watch.alarms.as_snapshot()
@@ -92,14 +92,16 @@ def test_a_full_disk_is_the_archives_alarm_and_not_the_brokers(link):
 def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
     """Proves: somebody hears of it, though nothing of the site could make it gentler."""
     steep = Violation(limit="ramp of grid_import_power", time=NOON, count=1, excess=1.5)
-    fine = SimpleNamespace(trouble=lambda _: "", record_trouble="", alarm="")
-    verdict = SimpleNamespace(forced=(steep,))
+    fine = SimpleNamespace(error=lambda _: "", audit_error="", alarm_text="")
+    verdict = SimpleNamespace(unavoidable_violations=(steep,))
     last = SimpleNamespace(
         choice=SimpleNamespace(source=ScheduleSource.OPTIMUM, verdict=verdict, reason=""),
-        estimate=SimpleNamespace(said=()),
-        absent=(),
+        estimate=SimpleNamespace(messages=()),
+        unavailable=(),
     )
-    watch = AlarmMonitor(link, fine, series=SimpleNamespace(alarm=lambda _: ""), hold_register=fine)
+    watch = AlarmMonitor(
+        link, fine, series=SimpleNamespace(alarm_text=lambda _: ""), hold_register=fine
+    )
     watch.update(NOON, last, "")
     told = {alarm["cause"]: alarm["text"] for alarm in watch.alarms.as_snapshot()}
     assert told["connection"] == str(steep)
@@ -108,15 +110,15 @@ def test_a_ramp_that_a_plan_breaks_is_an_alarm(link):
 def test_a_damaged_journal_is_told_until_the_next_start(tmp_path):
     """Proves: the alarm `archive` says what was cut off; the next start has forgotten it."""
     link = link_to(tmp_path, is_simulated=True)
-    assert link.archive_trouble == ""
+    assert link.archive_error == ""
     end = link._journal.append([("topic", b"payload")])
     link._journal.close()
     path = format.segment_path(tmp_path / "journal", end.segment)
     path.write_bytes(path.read_bytes()[:-1])
     for words in ("is damaged: of segment", ""):
         link = link_to(tmp_path, is_simulated=True)
-        assert words in link.archive_trouble
-        assert ("reported until the next start" in link.archive_trouble) == bool(words)
+        assert words in link.archive_error
+        assert ("reported until the next start" in link.archive_error) == bool(words)
         link._journal.close()
 
 
@@ -138,14 +140,14 @@ def test_what_is_no_business_of_the_plan_is_not_told_as_refused(link):
     link.window.add(strange)
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER))
     link.window.add(replace(value_of("grid_import_power", 5.0), point=FEEDER.replace("small", "b")))
-    told = link.show_telemetry(NOON)
+    told = link.telemetry_status(NOON)
     why = "unknown point: nothing in the site file is called 'feeder_7'"
     assert told["unknown"] == [f"{FEEDER}: {why}"]
     assert told["passed"] == {"unknown point": 2, "other site": 1}
     assert told["quarantined"] == {"poison": 0}
     bad = replace(metadata_of("grid_import_power"), unit="furlong")
     link.window.add(bad)
-    assert link.show_telemetry(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
+    assert link.telemetry_status(NOON)["quarantined"] == {"poison": 0, "unknown unit": 1}
 
 
 def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatch):
@@ -159,13 +161,13 @@ def test_what_falls_silent_is_told_before_the_next_decision(tmp_path, monkeypatc
         link.window.add(metadata_of(name))
     link.window.add(value_of("grid_import_power", 2000.0))
     link.window.add(value_of("battery_level", 50.0, time=NOON + 350 * SECOND))
-    assert link.silent(NOT_STARTED) == link.silent(NOON + 60 * SECOND) == ""
-    told = link.silent(NOON + 360 * SECOND)  # one meter shows import and export
+    assert link.silent_points(NOT_STARTED) == link.silent_points(NOON + 60 * SECOND) == ""
+    told = link.silent_points(NOON + 360 * SECOND)  # one meter shows import and export
     assert told == "silent for over 5 min: grid_import_power, and 1 more"
     link.window.add(value_of("grid_import_power", 2000.0, time=NOON + 355 * SECOND))
-    assert link.silent(NOON + 360 * SECOND) == ""
+    assert link.silent_points(NOON + 360 * SECOND) == ""
     later = NOON + 655 * SECOND  # the meter's three periods are just not over
-    assert link.silent(later) == "silent for over 5 min: battery_level of battery_1"
+    assert link.silent_points(later) == "silent for over 5 min: battery_level of battery_1"
 
 
 def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeypatch):
@@ -173,14 +175,14 @@ def test_no_silence_is_told_between_the_leaps_of_a_simulated_clock(link, monkeyp
     monkeypatch.setattr(plant_link, "SILENCE_CHECK_INTERVAL_S", 0.0)
     link.window.add(metadata_of("grid_import_power"))
     link.window.add(value_of("grid_import_power", 2000.0))
-    assert link.silent(NOON + 3600 * SECOND) == ""
+    assert link.silent_points(NOON + 3600 * SECOND) == ""
 
 
 def test_work_that_is_capped_within_the_quarter_hour_caps_its_halls(tmp_path):
     """Proves: jobs and halls have lower caps at once; where a store moves, nothing else does."""
     link = link_to(tmp_path, is_simulated=False)
-    outcome = moments.pilot().run(moments.facts())
-    sequence, before = link.act(outcome), link._actuator.last
+    outcome = moments.pilot().decide(moments.facts())
+    sequence, before = link.order(outcome), link._actuator.last
     assert before.jobs
     now = outcome.time + 5 * np.timedelta64(1, "m")
     link.follow(outcome, replace(outcome.orders, battery_charge={"battery_1": 0.1}), now)

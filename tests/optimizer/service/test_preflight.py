@@ -68,36 +68,36 @@ def test_each_fault_stands_where_it_is_and_ends_no_look(tmp_path):
     (keys / "gridco.json").write_text("{}")
     missing = replace(small_days.files(), prices=tmp_path / "gone.csv")
     unnamed = SMALL.model_copy(update={"name": "small#1"})
-    found = told(folder, unnamed, files=missing, is_simulated=False)
-    assert "rename its file" in found["site"].fault
-    assert "gone.csv: no such file" in found["series"].fault
-    assert "name another folder with --state" in found["state"].fault
-    assert "gridco.json" in found["partners"].fault
+    found = told(folder, unnamed, series_files=missing, is_simulated=False)
+    assert "rename its file" in found["site"].error
+    assert "gone.csv: no such file" in found["series"].error
+    assert "name another folder with --state" in found["state"].error
+    assert "gridco.json" in found["partners"].error
     late = told(tmp_path, now=NOW + np.timedelta64(400, "D"), is_simulated=False)
-    assert "fetch it again" in late["series"].fault
+    assert "fetch it again" in late["series"].error
 
 
 def test_partners_are_named(tmp_path):
     keys = tmp_path / "keys" / "partners"
     keys.mkdir(parents=True)
     (keys / "gridco.json").write_text(json.dumps(public_jwk_set(key("gridco"))))
-    assert told(tmp_path)["partners"].found.startswith("gridco; codes of a demonstration")
+    assert told(tmp_path)["partners"].result.startswith("gridco; codes of a demonstration")
 
 
 def test_a_port_that_is_taken_is_a_fault_unless_our_service_has_it(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert "another port with --page" in told(tmp_path, page_port=port)["page"].fault
+        assert "another port with --page" in told(tmp_path, page_port=port)["page"].error
         monkeypatch.setattr(startup, "is_service_running", lambda _: True)
-        assert "by the service that runs" in told(tmp_path, page_port=port)["page"].found
+        assert "by the service that runs" in told(tmp_path, page_port=port)["page"].result
 
 
 def test_what_can_be_no_state_or_port_ends_no_look(tmp_path):
     """Proves: a file in the folder's way, and a number that is no port, are faults of their own."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "state"):
-        assert "must be a folder" in told(path)["state"].fault
-    assert "port 70000" in told(tmp_path, page_port=70_000)["page"].fault
+        assert "not writable" in told(path)["state"].error
+    assert "port 70000" in told(tmp_path, page_port=70_000)["page"].error
 
 
 def test_a_look_is_shown_as_it_is_worded(capsys):

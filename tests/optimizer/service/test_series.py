@@ -58,14 +58,14 @@ def price(record):
 
 
 def test_files_that_stay_are_read_once(series):
-    assert series.record(NOW) is series.record(NOW + time_axes.QUARTER_HOUR)
+    assert series.current(NOW) is series.current(NOW + time_axes.QUARTER_HOUR)
     assert series.trouble == ""
 
 
 def test_a_file_that_changed_is_read_again(series, copies):
-    before = price(series.record(NOW))
+    before = price(series.current(NOW))
     doubled(copies["prices"])
-    assert price(series.record(NOW)) == pytest.approx(2.0 * before)
+    assert price(series.current(NOW)) == pytest.approx(2.0 * before)
 
 
 @pytest.mark.parametrize(
@@ -73,44 +73,46 @@ def test_a_file_that_changed_is_read_again(series, copies):
 )
 @pytest.mark.parametrize("name", ["prices", "weather"])
 def test_a_file_that_breaks_leaves_what_was_read_and_is_told(series, copies, name, content):
-    before, whole = series.record(NOW), copies[name].read_bytes()
+    before, whole = series.current(NOW), copies[name].read_bytes()
     copies[name].write_bytes(content)
     touched(copies[name])
     for _ in range(2):
-        assert series.record(NOW) is before
+        assert series.current(NOW) is before
         assert series.trouble.startswith("series as last read: ")
         assert copies[name].name in series.trouble
     copies[name].write_bytes(whole)
     touched(copies[name])
-    assert series.record(NOW).equals(before)
+    assert series.current(NOW).equals(before)
     assert series.trouble == ""
 
 
 def test_a_file_that_is_gone_is_told_until_it_is_back(series, copies):
-    before, whole = series.record(NOW), copies["prices"].read_bytes()
+    before, whole = series.current(NOW), copies["prices"].read_bytes()
     copies["prices"].unlink()
-    assert series.record(NOW) is before
+    assert series.current(NOW) is before
     assert "no such file" in series.trouble
     copies["prices"].write_bytes(whole)
-    series.record(NOW)
+    series.current(NOW)
     assert series.trouble == ""
 
 
 def test_files_that_were_never_whole_are_refused_until_they_are(series, copies):
     whole = copies["prices"].read_bytes()
     copies["prices"].unlink()
-    assert f"no such file: {copies['prices']}" in series.alarm(NOW)  # before any plan asks for it
+    assert f"no such file: {copies['prices']}" in series.alarm_text(
+        NOW
+    )  # before any plan asks for it
     for _ in range(2):
         with pytest.raises(SeriesError, match="no such file"):
-            series.record(NOW)
-    assert "no such file" in series.alarm(NOW)
+            series.current(NOW)
+    assert "no such file" in series.alarm_text(NOW)
     copies["prices"].write_bytes(b"junk")
     with pytest.raises(SeriesError):
-        series.record(NOW)
-    assert "prices" in series.alarm(NOW)
+        series.current(NOW)
+    assert "prices" in series.alarm_text(NOW)
     copies["prices"].write_bytes(whole)
-    assert np.isfinite(price(series.record(NOW)))
-    assert "never read" not in series.alarm(NOW)
+    assert np.isfinite(price(series.current(NOW)))
+    assert "never read" not in series.alarm_text(NOW)
 
 
 def test_a_typical_year_goes_on_when_the_service_runs_into_the_next(copies, tmp_path):
@@ -131,15 +133,15 @@ def test_plans_go_on_by_forecasts_however_long_nobody_fetches(series, copies, da
     Sensitivity: from the eighth day on there was no plan at all (`the series cover ...; ask within,
     or give longer ones`), beside an alarm that said `plans go on by forecasts`.
     """
-    series.record(time_axes.to_utc("2026-06-30"))
+    series.current(time_axes.to_utc("2026-06-30"))
     if is_gone:
         copies["prices"].unlink()
     now = time_axes.to_utc("2026-07-01") + days * np.timedelta64(1, "D")
     ahead = outlook(
-        SITE, series.record(now), now, axes=time_axes.horizon_axes(now, [(24, 15), (144, 60)])
+        SITE, series.current(now), now, axes=time_axes.horizon_axes(now, [(24, 15), (144, 60)])
     )
     prices = ahead["electricity_price"].to_numpy()
-    known = series.record(NOW)["electricity_price"].to_numpy()
+    known = series.current(NOW)["electricity_price"].to_numpy()
     assert np.nanmin(known) <= prices.min() < prices.max() <= np.nanmax(known)
     assert np.isfinite(ahead["air_temperature"].to_numpy()).all()
 

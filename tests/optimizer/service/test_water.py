@@ -82,13 +82,13 @@ def test_temperatures_alone_need_no_points_for_flows():
 
 @pytest.mark.parametrize("enabled", [0.0, np.nan])
 def test_a_circuit_that_is_not_said_to_follow_is_not_counted_on(enabled):
-    assert "warm_plant does not say" in setpoint_refusal(site(), points(), observed(enabled))
+    assert "warm_plant does not report" in setpoint_refusal(site(), points(), observed(enabled))
 
 
 def test_plans_keep_to_the_declared_water_where_the_plant_takes_no_other():
     pilot = moments.pilot()
     pilot.site = site()
-    first = pilot.run(replace(moments.facts(), is_steerable=False))
+    first = pilot.decide(replace(moments.facts(), accepts_setpoints=False))
     assert SUPPLY_SET_POINT not in first.choice.schedule
     assert first.problem.site.set_points.choice == "declared"
     assert with_declared_setpoints(site()) == site("declared")

@@ -52,7 +52,7 @@ def electricity_maps(tmp_path, start="2026-06-01", days=30):
 
 
 def at(world, name, moment):
-    return float(world.record[name].sel(time=time_axes.to_utc(moment)))
+    return float(world.series[name].sel(time=time_axes.to_utc(moment)))
 
 
 def test_a_joined_file_gives_prices_and_carbon(prices):

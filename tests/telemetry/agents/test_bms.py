@@ -51,7 +51,7 @@ def plant(small):
 
 
 def told(bms, plant_now, **options):
-    messages = bms.values(*plant_now, time=NOW, **options)
+    messages = bms.changed_messages(*plant_now, time=NOW, **options)
     return {decode(*message).point: decode(*message).value for message in messages}
 
 
@@ -108,7 +108,7 @@ def test_a_change_beyond_the_dead_band_is_told_at_once(make, plant):
 
 def test_sensors_scatter_as_they_are_said_to(make, plant):
     bms = make(FacilityNoise())
-    seen = [bms.values(*plant(), time=NOW, is_whole=True) for _ in range(300)]
+    seen = [bms.changed_messages(*plant(), time=NOW, is_whole=True) for _ in range(300)]
     grid = [message for messages in seen for message in messages if "grid_import" in message[0]]
     values = np.array([decode(*message).value for message in grid])
     assert values.mean() == pytest.approx(2000.0, rel=0.001)
@@ -126,8 +126,8 @@ def test_a_request_of_ours_reaches_the_guardrails_in_megawatt(make, requests):
     points = {decode(*message).point for message in bms.metadata()}
     point = point_of(points, "battery_request")
     value = PointValue(point=point, time=NOW, value=300.0, sender="GIGATWIN")
-    assert bms.hear(value, now=NOW) == ""
-    assert requests.applied(NOW)["battery_request", "battery_1"] == pytest.approx(0.3)
+    assert bms.write_point(value, now=NOW) == ""
+    assert requests.active_values(NOW)["battery_request", "battery_1"] == pytest.approx(0.3)
 
 
 def test_nobody_else_writes_and_nobody_writes_readings(make, requests):
@@ -136,8 +136,8 @@ def test_nobody_else_writes_and_nobody_writes_readings(make, requests):
     ours, theirs = point_of(points, "battery_request"), point_of(points, "grid_import_power")
     foreign = PointValue(point=ours, time=NOW, value=300.0, sender="OTHER")
     wrong = PointValue(point=theirs, time=NOW, value=300.0, sender="GIGATWIN")
-    assert "may not write" in bms.hear(foreign, now=NOW)
-    assert "may not write" in bms.hear(wrong, now=NOW)
+    assert "may not write" in bms.write_point(foreign, now=NOW)
+    assert "may not write" in bms.write_point(wrong, now=NOW)
     assert requests.refused == 2
 
 
@@ -146,7 +146,7 @@ def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
     assert len(bms.heartbeat(NOW)) == 1
     points = {decode(*message).point for message in bms.metadata()}
     point = point_of(points, "HeartbeatTimestampIntegration")
-    bms.hear(PointValue(point=point, time=NOW, value=123.0, sender="GIGATWIN"), now=NOW)
+    bms.write_point(PointValue(point=point, time=NOW, value=123.0, sender="GIGATWIN"), now=NOW)
     clock, echo = (decode(*message) for message in bms.heartbeat(NOW))
     if "Echo" in clock.point:
         clock, echo = echo, clock
@@ -156,6 +156,6 @@ def test_heartbeats_carry_our_clock_and_echo_theirs(make, requests):
 
 
 def test_topics_are_those_of_the_bus(make, plant):
-    for topic, _ in make().values(*plant(), time=NOW):
+    for topic, _ in make().changed_messages(*plant(), time=NOW):
         assert topics.parse_topic(topic).kind == topics.TopicKind.POINT_VALUE
         assert topic.split("/")[6] == "small"

@@ -85,7 +85,7 @@ def test_no_more_jobs_run_than_there_are_racks_and_it_is_said(cluster):
 def test_no_hall_is_led_beyond_its_cap_and_it_is_said(small, cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
     uncapped = hall_powers(small, work_power=18 * (0.132 - 0.024), service_racks=2.0)["hall_1"]
-    assert cluster.cap(cap(0.95 * uncapped), START).is_applied
+    assert cluster.apply_hall_cap(cap(0.95 * uncapped), START).is_applied
     progress, said = cluster.advance(0.25, 2.0)
     led = hall_powers(small, work_power=float(progress.work_power.sum()), service_racks=2.0)
     assert led["hall_1"] == pytest.approx(0.95 * uncapped)
@@ -95,15 +95,15 @@ def test_no_hall_is_led_beyond_its_cap_and_it_is_said(small, cluster):
 
 def test_a_cap_that_caps_cannot_keep_drops_the_laxest_jobs(cluster):
     cluster.apply_job_orders(orders(dict.fromkeys(range(3), 1.0)), START)
-    cluster.cap(cap(0.336 + 0.3), START)  # 14 idle racks draw 0.336 MW
+    cluster.apply_hall_cap(cap(0.336 + 0.3), START)  # 14 idle racks draw 0.336 MW
     cluster.advance(0.25, 0.0)
     assert 0 < len(running(cluster)) < 3
 
 
 def test_a_cap_ends_with_its_expiry(cluster):
-    cluster.cap(cap(0.9), START)
-    assert cluster.caps(START + QUARTER) == {"hall_1": 0.9}
-    assert cluster.caps(START + 2 * QUARTER) == {}
+    cluster.apply_hall_cap(cap(0.9), START)
+    assert cluster.active_caps(START + QUARTER) == {"hall_1": 0.9}
+    assert cluster.active_caps(START + 2 * QUARTER) == {}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_cap_ends_with_its_expiry(cluster):
     ],
 )
 def test_senseless_caps_are_refused(cluster, order, reason):
-    status = cluster.cap(order, START)
+    status = cluster.apply_hall_cap(order, START)
     assert not status.is_applied
     assert reason in status.reason
 
@@ -133,15 +133,15 @@ def test_what_is_done_is_told(small, cluster):
     cluster.apply_job_orders(orders({0: 1.0}), START)
     cluster.advance(0.25, 2.0)
     queue = cluster.snapshot().queue(small)
-    assert queue.done.tolist() == [0.25, 0.0, 0.0, 0.0, 0.0]
-    assert queue.running.tolist() == [True, False, False, False, False]
+    assert queue.completed_hours.tolist() == [0.25, 0.0, 0.0, 0.0, 0.0]
+    assert queue.is_running.tolist() == [True, False, False, False, False]
 
 
 def test_racks_that_a_cap_leaves_out_may_draw_all_they_can(cluster, small):
     """Of 14 racks two are left out: the hall may draw the cap and two full racks."""
     hall = small.equipment["hall_1"]
     twelve = hall.idle_power * 12 / 14
-    assert not cluster.cap(cap(twelve), START).is_applied
-    order = replace(cap(twelve, sequence=2), without=("r0003", "r0004"))
-    assert cluster.cap(order, START).is_applied
-    assert cluster.caps(START) == {"hall_1": pytest.approx(twelve + 2 * hall.rack_power)}
+    assert not cluster.apply_hall_cap(cap(twelve), START).is_applied
+    order = replace(cap(twelve, sequence=2), excluded_racks=("r0003", "r0004"))
+    assert cluster.apply_hall_cap(order, START).is_applied
+    assert cluster.active_caps(START) == {"hall_1": pytest.approx(twelve + 2 * hall.rack_power)}

@@ -47,7 +47,7 @@ def test_no_job_is_too_narrow_for_a_rack_and_none_gets_more_than_there_are(place
 @pytest.mark.parametrize("hall", [0.336, 0.6, 1.2, 1.7, 0.3])
 def test_racks_draw_together_what_their_hall_draws(placement, hall):
     placement.place([RunningJob(number=1, racks=10.0, cap=0.8)], 2.0)
-    load = placement.load({"hall_1": hall, "hall_2": 1.0})
+    load = placement.rack_load({"hall_1": hall, "hall_2": 1.0})
     assert load.power[:14].sum() == pytest.approx(hall)
     assert load.power[14:].sum() == pytest.approx(1.0)
     assert load.power.max() <= 0.132 + 1e-12
@@ -56,7 +56,7 @@ def test_racks_draw_together_what_their_hall_draws(placement, hall):
 
 def test_working_racks_draw_more_than_waiting_ones(placement):
     placement.place([RunningJob(number=1, racks=10.0, cap=0.8)], 2.0)
-    load = placement.load({"hall_1": 0.9, "hall_2": 0.9})
+    load = placement.rack_load({"hall_1": 0.9, "hall_2": 0.9})
     works, waits = racks_of(placement, 1), racks_of(placement, IDLE_TENANT)
     assert load.power[sorted(waits)].max() < load.power[sorted(works)].min()
     assert (

@@ -22,50 +22,50 @@ def requests(small):
 
 
 def test_a_request_in_range_is_followed(requests):
-    assert requests.ask(BATTERY, -0.3, now=NOW) == ""
+    assert requests.accept(BATTERY, -0.3, now=NOW) == ""
     points = requests.set_points(NOW)
     assert points["battery_discharge", "battery_1"] == 0.3
     assert points["battery_charge", "battery_1"] == 0.0
 
 
 def test_a_request_out_of_range_is_refused_and_the_last_one_stays(requests):
-    requests.ask(BATTERY, 0.5, now=NOW)
-    assert requests.ask(BATTERY, 500.0, now=NOW) == (
+    requests.accept(BATTERY, 0.5, now=NOW)
+    assert requests.accept(BATTERY, 500.0, now=NOW) == (
         "battery_request of battery_1 lies between -0.8 and 0.8"
     )
-    assert requests.applied(NOW)[BATTERY] == 0.5
+    assert requests.active_values(NOW)[BATTERY] == 0.5
     assert requests.refused == 1
 
 
 def test_rounding_at_the_end_of_the_range_is_cut(requests):
-    assert requests.ask(BATTERY, 0.801, now=NOW) == ""
-    assert requests.applied(NOW)[BATTERY] == 0.8
+    assert requests.accept(BATTERY, 0.801, now=NOW) == ""
+    assert requests.active_values(NOW)[BATTERY] == 0.8
 
 
 def test_nobody_asks_what_the_plant_does_not_take(requests):
-    assert "takes no" in requests.ask(("battery_request", "tank_1"), 0.1, now=NOW)
-    assert requests.ask(("battery_request", "battery_1"), float("nan"), now=NOW)
+    assert "takes no" in requests.accept(("battery_request", "tank_1"), 0.1, now=NOW)
+    assert requests.accept(("battery_request", "battery_1"), float("nan"), now=NOW)
 
 
 def test_no_value_withdraws(requests):
-    requests.ask(BATTERY, 0.5, now=NOW)
-    requests.ask(BATTERY, None, now=NOW)
-    assert requests.applied(NOW)[BATTERY] == 0.0
+    requests.accept(BATTERY, 0.5, now=NOW)
+    requests.accept(BATTERY, None, now=NOW)
+    assert requests.active_values(NOW)[BATTERY] == 0.0
 
 
 def test_silence_of_three_periods_voids_every_request(requests):
-    requests.ask(BATTERY, 0.5, now=NOW)
-    requests.ask(("renewable_request", "wind_1"), 0.1, now=NOW)
-    assert requests.applied(NOW + 3 * QUARTER)[BATTERY] == 0.5
+    requests.accept(BATTERY, 0.5, now=NOW)
+    requests.accept(("renewable_request", "wind_1"), 0.1, now=NOW)
+    assert requests.active_values(NOW + 3 * QUARTER)[BATTERY] == 0.5
     late = requests.set_points(NOW + 3 * QUARTER + time_axes.MINUTE)
     assert late["battery_charge", "battery_1"] == 0.0
     assert late["renewable_used_power", "wind_1"] == np.inf
 
 
 def test_a_heartbeat_keeps_requests_alive(requests):
-    requests.ask(BATTERY, 0.5, now=NOW)
-    requests.beat(NOW + 2 * QUARTER)
-    assert requests.applied(NOW + 5 * QUARTER)[BATTERY] == 0.5
+    requests.accept(BATTERY, 0.5, now=NOW)
+    requests.record_heartbeat(NOW + 2 * QUARTER)
+    assert requests.active_values(NOW + 5 * QUARTER)[BATTERY] == 0.5
 
 
 def test_before_anything_was_heard_the_plant_looks_after_itself(requests):
@@ -75,7 +75,7 @@ def test_before_anything_was_heard_the_plant_looks_after_itself(requests):
 
 def test_water_follows_the_coolant_at_a_limited_rate(requests):
     for key in COOLANT:
-        requests.ask(key, 43.0, now=NOW)
+        requests.accept(key, 43.0, now=NOW)
     # 43 degC less an approach of 3 K is 40 degC: 2 K above 38, at 0.1 K/min
     assert requests.move_supply(3.0, now=NOW, minutes=15) == ["warm_plant"]
     assert requests.supply["warm_plant"] == pytest.approx(39.5)
@@ -85,7 +85,7 @@ def test_water_follows_the_coolant_at_a_limited_rate(requests):
 
 
 def test_water_goes_back_when_nobody_asks_any_more(requests):
-    requests.ask(COOLANT[0], 43.0, now=NOW)
+    requests.accept(COOLANT[0], 43.0, now=NOW)
     requests.move_supply(3.0, now=NOW, minutes=60)
     requests.move_supply(3.0, now=NOW + 4 * QUARTER, minutes=60)
     assert requests.supply["warm_plant"] == pytest.approx(38.0)
@@ -93,7 +93,7 @@ def test_water_goes_back_when_nobody_asks_any_more(requests):
 
 @pytest.mark.parametrize(("asked", "held"), [(35.5, 35.0), (48.5, 44.5)])
 def test_water_stays_within_what_the_plant_allows(requests, asked, held):
-    requests.ask(COOLANT[0], asked, now=NOW)
+    requests.accept(COOLANT[0], asked, now=NOW)
     requests.move_supply(3.0, now=NOW, minutes=600)
     assert requests.supply["warm_plant"] == pytest.approx(held)
 
@@ -108,9 +108,9 @@ LATER = NOW + QUARTER
 
 
 def test_a_circuit_follows_its_own_request_before_that_of_the_coolant(requests):
-    requests.ask(SUPPLY, 39.0, now=NOW)
+    requests.accept(SUPPLY, 39.0, now=NOW)
     for key in COOLANT:
-        requests.ask(key, 45.0, now=NOW)
+        requests.accept(key, 45.0, now=NOW)
     assert requests.move_supply(3.0, now=NOW, minutes=15) == ["warm_plant"]
     assert requests.supply == {"warm_plant": 39.0, "chilled_plant": 18.0}
 
@@ -118,38 +118,38 @@ def test_a_circuit_follows_its_own_request_before_that_of_the_coolant(requests):
 def test_chilled_water_is_asked_for_too_within_its_range(requests):
     # 30 degC is beyond the limit of the site file; 2 K take more than 15 min at 0.1 K/min
     chilled = ("facility_supply_request", "chilled_plant")
-    assert "lies between" in requests.ask(chilled, 30.0, now=NOW)
-    requests.ask(chilled, 20.0, now=NOW)
+    assert "lies between" in requests.accept(chilled, 30.0, now=NOW)
+    requests.accept(chilled, 20.0, now=NOW)
     requests.move_supply(3.0, now=NOW, minutes=15)
     assert requests.supply["chilled_plant"] == pytest.approx(19.5)
 
 
 def test_less_flow_comes_slowly_and_more_at_once(requests):
-    requests.ask(RANGE, 14.0, now=NOW)
+    requests.accept(RANGE, 14.0, now=NOW)
     requests.move_ranges(LOADS, now=NOW)
     assert requests.ranges[WARM] == pytest.approx(10.2)  # a minute at 0.2 K/min
     requests.move_ranges(LOADS, now=LATER)
     assert requests.ranges[WARM] == pytest.approx(13.2)  # 3 K in a quarter-hour
-    requests.ask(RANGE, 6.0, now=LATER)
+    requests.accept(RANGE, 6.0, now=LATER)
     requests.move_ranges(LOADS, now=LATER)
     assert requests.ranges[WARM] == pytest.approx(6.0)
 
 
 def test_no_range_is_narrower_than_full_pumps_need(requests):
     # 1.9 MW of 3.8 MW at 10 K: full flow carries them at 5 K
-    requests.ask(RANGE, 2.0, now=NOW)
+    requests.accept(RANGE, 2.0, now=NOW)
     requests.move_ranges({"warm_plant": 1.9}, now=NOW)
     assert requests.ranges[WARM] == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize("share", [0.01, 1.6])
 def test_ranges_far_from_the_declared_are_refused(requests, share):
-    assert "lies between" in requests.ask(RANGE, 10.0 * share, now=NOW)
+    assert "lies between" in requests.accept(RANGE, 10.0 * share, now=NOW)
 
 
 def test_a_bank_follows_the_mean_of_its_units(requests):
     for unit, value in enumerate((10.0, 11.0, 12.0), 1):
-        requests.ask(("technology_range_request", f"cdu_1/00{unit}"), value, now=NOW)
+        requests.accept(("technology_range_request", f"cdu_1/00{unit}"), value, now=NOW)
     for step in range(3):
         requests.move_ranges(LOADS, now=NOW + step * QUARTER)
     assert requests.ranges["technology_range_set_point", "cdu_1"] == pytest.approx(11.0)
@@ -159,7 +159,7 @@ def test_silence_or_the_plants_own_people_bring_back_the_declared_water(requests
     for quiet in (False, True):
         requests.is_local = False
         for key, value in ((SUPPLY, 39.0), (RANGE, 12.0)):
-            requests.ask(key, value, now=NOW)
+            requests.accept(key, value, now=NOW)
         for step in range(2):
             requests.move_ranges(LOADS, now=NOW + step * QUARTER)
             requests.move_supply(3.0, now=NOW, minutes=15)
@@ -170,7 +170,7 @@ def test_silence_or_the_plants_own_people_bring_back_the_declared_water(requests
         requests.move_supply(3.0, now=late, minutes=15)
         assert requests.ranges == {}
         assert requests.supply["warm_plant"] == pytest.approx(38.0)
-        assert requests.water.is_local is not quiet
+        assert requests.water.is_local_control is not quiet
 
 
 # --- chillers, where plans commit them: two in the chilled plant
@@ -198,4 +198,4 @@ def test_as_many_chillers_run_as_are_asked_for(small):
 
 
 def test_chillers_that_nobody_commits_are_not_asked_for(requests):
-    assert "takes no" in requests.ask(CHILLERS, 1.0, now=NOW)
+    assert "takes no" in requests.accept(CHILLERS, 1.0, now=NOW)

@@ -63,7 +63,7 @@ def test_a_site_that_air_alone_cools_runs(scene):
     """Sensitivity: the plant looked for coolant that is not there, and ended."""
     site = airy(scene.site)
     begin = state.initial_state(site, START, peak_power=2.0, grid_import_power=1.0)
-    script, outcome, _ = run(replace(scene, site=site, begin=begin), all_run)
+    script, outcome, _ = run(replace(scene, site=site, initial_state=begin), all_run)
     assert outcome.record.sizes["time"] == 15 * STEPS
     words = {one.meaning.variable: one.metadata.point for one in list_points(site)}
     told = {value.point for value in script.heard(TopicKind.POINT_VALUE)}

@@ -31,7 +31,7 @@ def partner(embedded):
 
 
 def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
-    agent.tell(load(120.0), NOON)
+    agent.publish_state(load(120.0), NOON)
     _, before = partner.hear()
     assert (before["targets"], before["compliant"], before["event"]) == ([], True, "periodic")
     told = partner.set(target(100.0))
@@ -48,7 +48,8 @@ def test_a_target_is_taken_and_confirmed_by_its_correlation(agent, partner):
     (shown,) = feed["targets"]
     assert (shown["active"], shown["correlation_id"]) == (True, told["correlationid"])
     assert (
-        agent.targets.limit("tso-1", NOON + 15 * MINUTE * np.arange(3))[0].tolist() == [100.0] * 2
+        agent.targets.limit_by_interval("tso-1", NOON + 15 * MINUTE * np.arange(3))[0].tolist()
+        == [100.0] * 2
     )
 
 
@@ -58,7 +59,7 @@ def test_ramps_are_told_as_they_begin_and_end(agent, partner, meter):
 
     def step(measured, after, planned=None):
         meter.shown, now = measured, NOON + after * MINUTE
-        agent.poll(now) if planned is None else agent.tell(load(planned), now)
+        agent.poll(now) if planned is None else agent.publish_state(load(planned), now)
         _, feed = partner.hear()
         told.append((feed["event"], feed["in_flight"], feed["compliant"]))
         return feed
@@ -99,7 +100,7 @@ def test_a_plan_is_none_any_more_when_others_should_have_come(agent, partner, me
     Sensitivity: 80 MW and compliant a day later, of a target that no plan has heard of.
     """
     meter.shown = 85.0
-    agent.tell(load(80.0), NOON)
+    agent.publish_state(load(80.0), NOON)
     partner.hear()
     told = partner.set(target(90.0))
     until(lambda: agent.poll(NOON))
@@ -122,7 +123,7 @@ def test_at_its_start_a_target_is_judged_by_what_is_planned_for_it(agent, partne
     Sensitivity: told of the first interval, the site would not comply for a moment.
     """
     meter.shown = 119.0
-    agent.tell(load(120.0, 90.0), NOON)
+    agent.publish_state(load(120.0, 90.0), NOON)
     partner.hear()
     partner.set(target(100.0, start="2026-07-01T12:15:00Z"))
     until(lambda: agent.poll(NOON))
@@ -140,7 +141,7 @@ def test_without_a_plan_a_target_is_taken_and_confirmed_with_the_next(agent, par
     told = partner.set(target(100.0))
     until(lambda: agent.poll(NOON))
     agent.poll(NOON + MINUTE)
-    agent.tell(load(99.0), NOON + MINUTE)
+    agent.publish_state(load(99.0), NOON + MINUTE)
     envelope, feed = partner.hear()
     assert envelope["correlationid"] == told["correlationid"]
     assert (feed["event"], feed["calculated_load"]["value"]) == ("target_set", 99.0)
@@ -160,7 +161,7 @@ def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
     for events in (2, 1):
         agent = agent_of(embedded, tmp_path)
         agent.start()
-        agent.tell(load(99.0), NOON + MINUTE)
+        agent.publish_state(load(99.0), NOON + MINUTE)
         heard += [partner.hear() for _ in range(events)]
         agent.stop()
     assert [(e.get("correlationid"), f["event"]) for e, f in heard] == [
@@ -170,7 +171,7 @@ def test_what_was_taken_before_a_crash_is_confirmed_with_the_first_plan(
 
 
 def test_it_is_told_again_each_minute(agent, partner):
-    agent.tell(load(80.0), NOON)
+    agent.publish_state(load(80.0), NOON)
     partner.hear()
     agent.poll(NOON + MINUTE - np.timedelta64(1, "s"))
     agent.poll(NOON + MINUTE)
@@ -189,7 +190,7 @@ def test_what_is_refused_is_recorded_and_has_no_effect(agent, partner, others):
     partner.set(target(1.0), **others)
     (record,) = until(lambda: agent.poll(NOON))
     assert record["event"] == "load_target_refused"
-    assert agent.targets.active(NOON) is None
+    assert agent.targets.tightest(NOON) is None
     assert agent.counters["refused"] == 1
 
 
@@ -204,7 +205,7 @@ def test_what_is_for_another_feed_is_recorded_and_not_confirmed(agent, partner):
         "feeds": ["iberia"],
     }
     assert agent.counters == {"passed": 1}
-    agent.tell(load(80.0), NOON + MINUTE)
+    agent.publish_state(load(80.0), NOON + MINUTE)
     envelope, feed = partner.hear()
     assert "correlationid" not in envelope
     assert (feed["event"], feed["targets"]) == ("periodic", [])
@@ -223,21 +224,21 @@ def test_a_full_disk_takes_no_target_until_there_is_room(agent, partner, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     partner.set(target(100.0))
-    until(lambda: agent.poll(NOON) or agent.trouble)
-    assert "make room" in agent.trouble
-    assert agent.targets.active(NOON) is None
+    until(lambda: agent.poll(NOON) or agent.error)
+    assert "make room" in agent.error
+    assert agent.targets.tightest(NOON) is None
     monkeypatch.undo()
     assert agent.poll(NOON)[0]["event"] == "load_target"
-    assert agent.trouble == ""
-    assert agent.targets.active(NOON).target.power == 100.0
+    assert agent.error == ""
+    assert agent.targets.tightest(NOON).target.power == 100.0
 
 
 def test_a_broker_that_does_not_let_us_hear_targets_is_told(agent, monkeypatch):
     """Proves: a SUBACK of 0x80, as of NATS, is no silence of the partners."""
-    assert agent.trouble == ""
+    assert agent.error == ""
     monkeypatch.setattr(agent._client._session._subscriptions, "_denied", {TOPIC: 1})
-    assert "load targets are not heard" in agent.trouble
-    assert f"does not let us hear {TOPIC}" in agent.trouble
+    assert "load targets are not heard" in agent.error
+    assert f"does not let us hear {TOPIC}" in agent.error
 
 
 def test_what_found_no_room_to_wait_is_no_deafness(agent, monkeypatch):
@@ -246,8 +247,8 @@ def test_what_found_no_room_to_wait_is_no_deafness(agent, monkeypatch):
     Sensitivity: for ten minutes it said that load targets are not heard.
     """
     monkeypatch.setattr(agent._client, "_overflowed", time.monotonic())
-    assert "messages found no room to wait" in agent.trouble
-    assert "not heard" not in agent.trouble
+    assert "messages found no room to wait" in agent.error
+    assert "not heard" not in agent.error
 
 
 def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
@@ -263,7 +264,7 @@ def test_what_was_set_while_we_were_away_is_taken_later(nats, tmp_path):
 
     def is_taken():  # before it may come what was taken already, which the broker sends again
         later.poll(NOON + 2 * MINUTE)
-        return later.targets.active(NOON + 2 * MINUTE).target.power == 90.0
+        return later.targets.tightest(NOON + 2 * MINUTE).target.power == 90.0
 
     until(is_taken)
     later.stop()

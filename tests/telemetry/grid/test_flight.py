@@ -15,7 +15,7 @@ def told(*looks, flight=None):
     flight = flight or RampTracker(100.0)  # so that 1 MW is near
     found = []
     for step, (measured, planned, limit) in enumerate(looks):
-        event = flight.look(measured, planned, limit=limit, now=NOW + step * QUARTER)
+        event = flight.update(measured, planned, limit=limit, now=NOW + step * QUARTER)
         found.append((event, flight.is_ramping))
     return found
 

@@ -27,7 +27,7 @@ def answer_of(judgement):
 
 
 def judged(reader, document, now=NOW, **others):
-    return reader.judge(signed(document, **others), now)
+    return reader.evaluate(signed(document, **others), now)
 
 
 def test_a_good_document_is_taken_and_acknowledged_with_a_reason(reader):
@@ -90,6 +90,6 @@ def test_what_breaks_the_schema_is_refused_if_it_says_what_it_is(reader):
 
 @pytest.mark.parametrize("junk", [b"", b"\xff" * 99, b"a.b.c", b"[" * 100_000])
 def test_junk_raises_nothing(reader, junk):
-    judgement = reader.judge(junk, NOW)
+    judgement = reader.evaluate(junk, NOW)
     assert judgement.schedule is None
     assert judgement.answer is None

@@ -48,7 +48,7 @@ def desk(tmp_path):
 
 def test_nothing_asked_is_no_limit(desk):
     assert desk.limit() == [np.inf] * 4
-    assert desk.book.active(NOW) is None
+    assert desk.book.tightest(NOW) is None
 
 
 def test_without_an_end_it_stands_until_it_is_replaced_or_lifted(desk):
@@ -75,7 +75,7 @@ def test_an_interval_is_held_to_the_least_that_is_asked_within_it(desk):
 def spans(desk, now=0):
     """Return what stands: power, minutes from NOW from when to when, and who set it."""
     told = []
-    for one in desk.book.held(NOW + now * MINUTE):
+    for one in desk.book.current_and_future(NOW + now * MINUTE):
         start, end = (
             None if at is None else int((at - NOW) / MINUTE)
             for at in (one.target.start, one.target.end)
@@ -93,7 +93,7 @@ def test_what_is_lifted_for_a_while_stands_before_and_after(desk):
     desk.take(asked(None, start=60, end=120))
     assert spans(desk) == [(100.0, 0, 60, "c1"), (100.0, 120, None, "c1")]
     assert spans(desk, now=60) == [(100.0, 120, None, "c1")]
-    assert desk.book.active(NOW + 90 * MINUTE) is None
+    assert desk.book.tightest(NOW + 90 * MINUTE) is None
     assert spans(Desk(desk.folder)) == spans(desk)
 
 
@@ -101,7 +101,7 @@ def test_of_targets_that_overlap_one_is_in_force(desk):
     desk.take(asked(100.0, end=60), asked(60.0, start=30, end=90))
     desk.take(asked(80.0, start=40, end=50), by="dso")
     assert spans(desk) == [(100.0, 0, 30, "c1"), (60.0, 30, 90, "c1"), (80.0, 40, 50, "c2")]
-    assert desk.book.active(NOW + 45 * MINUTE).target.power == 60.0
+    assert desk.book.tightest(NOW + 45 * MINUTE).target.power == 60.0
 
 
 def test_a_file_of_targets_that_overlap_is_read_as_it_was_meant(desk):
@@ -119,12 +119,12 @@ def test_issuers_stand_side_by_side_and_the_tightest_is_active(desk):
     desk.take(asked(90.0), by="dso")
     desk.take(asked(None), by="other")
     assert (desk.limit("tso"), desk.limit("dso")) == ([100.0] * 4, [90.0] * 4)
-    assert desk.book.active(NOW).issuer == "dso"
+    assert desk.book.tightest(NOW).issuer == "dso"
 
 
 def test_of_equal_powers_the_one_that_is_no_best_effort_counts(desk):
     desk.take(asked(100.0, best=True), asked(100.0, start=5, end=10))
-    assert desk.book.limit("tso", EDGES)[1].tolist() == [False, True, True, True]
+    assert desk.book.limit_by_interval("tso", EDGES)[1].tolist() == [False, True, True, True]
 
 
 def test_a_best_effort_eases_nothing_that_is_firm(desk):
@@ -134,7 +134,7 @@ def test_a_best_effort_eases_nothing_that_is_firm(desk):
     """
     desk.take(asked(100.0))
     desk.take(asked(90.0, start=10, end=15, best=True))
-    power, is_best = desk.book.limit("tso", EDGES)
+    power, is_best = desk.book.limit_by_interval("tso", EDGES)
     assert power.tolist() == [90.0, 100.0, 100.0, 100.0]
     assert not is_best.any()
 
@@ -142,7 +142,7 @@ def test_a_best_effort_eases_nothing_that_is_firm(desk):
 def test_what_is_lifted_makes_no_best_effort_firm(desk):
     desk.take(asked(90.0, best=True))
     desk.take(asked(None, end=5))
-    assert desk.book.limit("tso", EDGES)[1].tolist() == [True] * 4
+    assert desk.book.limit_by_interval("tso", EDGES)[1].tolist() == [True] * 4
 
 
 def test_a_message_for_others_is_not_judged_and_changes_nothing(desk):
@@ -161,7 +161,7 @@ def test_they_are_there_after_a_restart(desk):
     desk.take(asked(100.0, end=45, best=True))
     again = Desk(desk.folder)
     assert again.limit() == [100.0, 100.0, 100.0, np.inf]
-    assert again.book.current_and_future(NOW) == desk.book.held(NOW)
+    assert again.book.current_and_future(NOW) == desk.book.current_and_future(NOW)
     with pytest.raises(MessageError, match="taken before"):
         again.take(asked(120.0), signed="h.s1.y")
 
@@ -231,10 +231,10 @@ def test_not_more_than_some_stand(desk):
     with pytest.raises(MessageError, match="would stand"):
         desk.take(asked(90.0, start=9000, end=9001))
     desk.take(asked(90.0))  # hides all of them
-    assert len(desk.book.held(NOW)) == 1
+    assert len(desk.book.current_and_future(NOW)) == 1
 
 
 def test_what_is_over_is_forgotten(desk):
     desk.take(asked(100.0, end=30))
     desk.take(asked(90.0, start=60, end=90), now=31, at=31)
-    assert [one.target.power for one in desk.book.held(NOW + 31 * MINUTE)] == [90.0]
+    assert [one.target.power for one in desk.book.current_and_future(NOW + 31 * MINUTE)] == [90.0]

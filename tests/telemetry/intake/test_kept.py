@@ -21,14 +21,14 @@ def kept(folder):
 def write(folder):
     held = kept(folder)
     for item in ITEMS:
-        held.put(*item)
-    held.write()
+        held.update(*item)
+    held.save()
 
 
 def test_what_is_said_once_comes_back(tmp_path):
-    assert list(kept(tmp_path).read()) == []
+    assert list(kept(tmp_path).load()) == []
     write(tmp_path)
-    assert list(kept(tmp_path).read()) == ITEMS
+    assert list(kept(tmp_path).load()) == ITEMS
     assert corrupt_lines(tmp_path / "kept.jsonl") == []
     assert loss_log.read_losses(tmp_path) == []
 
@@ -36,7 +36,7 @@ def test_what_is_said_once_comes_back(tmp_path):
 def test_lines_without_a_checksum_are_read_as_before(tmp_path):
     lines = [json.dumps([topic, payload.decode()]) for topic, payload in ITEMS]
     (tmp_path / "kept.jsonl").write_text("\n".join([*lines, "[1", "5"]))
-    assert list(kept(tmp_path).read()) == ITEMS
+    assert list(kept(tmp_path).load()) == ITEMS
     assert [one["reason"] for one in loss_log.read_losses(tmp_path)] == [
         "line 3 of kept.jsonl is not what was written",
         "line 4 of kept.jsonl is not what was written",

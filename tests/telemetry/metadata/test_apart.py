@@ -68,21 +68,21 @@ def heard(*samples):
 def asked_until(apart, end):
     """Return what is told at a moment by who is asked again and again until then."""
     for moment in np.arange(NOW, end, PERIOD / 4):
-        apart.racks(moment, PERIOD)
-    return apart.racks(end, PERIOD)
+        apart.mismatched_racks(moment, PERIOD)
+    return apart.mismatched_racks(end, PERIOD)
 
 
 def test_racks_that_both_name_alike_are_acted_on():
     apart = heard(*points(), *batches())
     assert asked_until(apart, LATER) == ()
-    assert apart.words() == []
+    assert apart.describe() == []
 
 
 def test_a_rack_that_the_plant_calls_differently_is_not_acted_on_once_both_have_spoken():
     apart = heard(*points(renamed=[("hall_1-r0003", "hall_1-r0O03")]), *batches())
     assert asked_until(apart, LATER - np.timedelta64(1, "s")) == ()  # the plant may yet name it
-    assert apart.racks(LATER, PERIOD) == ("hall_1-r0003",)
-    words = "; ".join(apart.words())
+    assert apart.mismatched_racks(LATER, PERIOD) == ("hall_1-r0003",)
+    words = "; ".join(apart.describe())
     assert "the plant names and the site file does not know: hall_1-r0O03" in words
     assert "send batches and that the plant does not name: hall_1-r0003" in words
 
@@ -93,27 +93,27 @@ def test_names_of_which_the_site_file_has_none_are_strange_once_both_have_spoken
     strange = [(hall.name, f"A{n:02d}") for hall, n in numbered()]
     usual = [(hall.name, f"r{n:04d}") for hall, n in numbered()]
     apart = heard(*points(renamed=renamed.items()), *batches(without=usual, more=strange))
-    assert not apart.are_strange
+    assert not apart.has_no_declared_racks
     assert asked_until(apart, LATER) == ()
-    assert apart.are_strange
-    assert "send batches and the site file does not know: hall_1-A01" in "; ".join(apart.words())
-    apart.hear(batches()[0])
-    assert not apart.are_strange
+    assert apart.has_no_declared_racks
+    assert "send batches and the site file does not know: hall_1-A01" in "; ".join(apart.describe())
+    apart.observe(batches()[0])
+    assert not apart.has_no_declared_racks
 
 
 def test_a_rack_that_is_named_later_is_acted_on_again():
     apart = heard(*points(), *batches(without=[("hall_2", "r0014")]))
     assert asked_until(apart, LATER) == ("hall_2-r0014",)
-    apart.hear(batches()[-1])
-    assert apart.racks(LATER, PERIOD) == ()
+    apart.observe(batches()[-1])
+    assert apart.mismatched_racks(LATER, PERIOD) == ()
 
 
 def test_a_clock_that_leaps_tells_nothing_of_racks_whose_names_are_yet_to_come():
     """As a simulated one at its first tick, or that of a machine which starts in another year."""
     apart = heard(*points(), *batches()[:2])
-    assert apart.racks(LONG_AGO, PERIOD) == ()
-    assert apart.racks(NOW, PERIOD) == ()
-    assert apart.racks(LONG_AGO, PERIOD) == ()
+    assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
+    assert apart.mismatched_racks(NOW, PERIOD) == ()
+    assert apart.mismatched_racks(LONG_AGO, PERIOD) == ()
     assert len(asked_until(apart, LATER)) == SITE.racks - 2
 
 
@@ -126,7 +126,7 @@ def test_where_one_side_names_nothing_nothing_differs(samples):
 def test_racks_of_other_sites_and_of_nobody_are_no_racks_of_ours():
     apart = heard(*points(), *batches(more=[("hall_9", "r0001")]))
     assert asked_until(apart, LATER) == ()
-    assert apart.words() == [
+    assert apart.describe() == [
         "racks that send batches and the site file does not know: hall_9-r0001"
     ]
 

@@ -36,7 +36,7 @@ SMALL = sites.load_site("small")
 def batches_of(site):
     return [
         (hall.name, f"r{number + 1:04d}")
-        for hall in site.of(ITHall)
+        for hall in site.machines_of(ITHall)
         for number in range(hall.racks)
     ]
 

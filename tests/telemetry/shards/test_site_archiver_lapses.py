@@ -86,7 +86,7 @@ def test_one_rack_of_absurdly_many_chips_is_refused_in_words(tmp_path):
     journal.close()
     archiver = recorded(tmp_path, [], is_simulated=False)
     assert archiver.counters["refused"] == 1
-    assert "hall_1/r9999 (4096)" in archiver.trouble
+    assert "hall_1/r9999 (4096)" in archiver.error
     (line,) = (tmp_path / "q" / "late.jsonl").read_text().splitlines()
     assert base64.b64decode(json.loads(line)["payload"]) == encode(absurd)[1]
     (lost,) = loss_log.read_losses(tmp_path / "archive")

@@ -249,6 +249,6 @@ def test_a_battery_that_trades_its_reserve_away_is_refused(decided):
 
 def test_a_battery_without_a_controller_is_refused(decided):
     problem = reserve_days.problem()
-    plain = problem.site.replace("battery_1", local_controller=False)
+    plain = problem.site.with_parameters("battery_1", local_controller=False)
     told = verify(plain, problem.state, decided.schedule).violations
     assert any("has no local controller" in breach.limit for breach in told)

@@ -29,7 +29,7 @@ def restless(site, count=96):
     """Return a day with halls that swing between a fifth and all of their power."""
     operation = steady(site, count=count)
     share = 0.6 + 0.4 * np.sin(np.arange(count) / 3.0)
-    full = np.array([hall.full_power for hall in site.of(ITHall)])
+    full = np.array([hall.full_power for hall in site.machines_of(ITHall)])
     operation["hall_power"].values[:] = share[:, None] * full
     return operation
 
@@ -60,7 +60,7 @@ def test_racks_sum_to_their_halls(site, day):
 
 def test_units_take_the_heat_of_their_racks(site, day):
     racks = view.view(site, day, level="rack")
-    liquid = racks["rack_power"] * site.of(ITHall)[0].liquid_share
+    liquid = racks["rack_power"] * site.machines_of(ITHall)[0].liquid_share
     summed = liquid.groupby("serving").sum("rack").rename(serving="unit")
     np.testing.assert_allclose(racks["cdu_output"], summed.transpose("time", "unit"), rtol=1e-5)
 
@@ -95,7 +95,7 @@ def test_a_rack_is_as_warm_as_its_flow_says(site):
     # at rest the coolant warms by heat over capacity rate: technology_range where the flow follows
     run = simulate(site, state.initial_state(site), steady(site, count=8, share=1.0))
     racks = view.view(site, run, level="rack").isel(time=-1)
-    bank = site.of(CduBank)[0]
+    bank = site.machines_of(CduBank)[0]
     mean = racks["rack_return_temperature"].groupby("serving").mean().rename(serving="unit")
     warming = mean - racks["technology_supply_temperature"]
     carried = racks["cdu_output"] + racks["cdu_pump_power"]
@@ -152,8 +152,8 @@ def test_chips_share_the_power_of_their_rack(site, day):
     racks = view.view(site, day, level="rack", time=half, step=step)
     every = view.view(site, day, level="chip", time=half, step=step)
     assert every["chip_power"].shape == (180, 28, 72)
-    hall = site.of(ITHall)[0]
-    alone = hall.chip_draw(racks["rack_power"].to_numpy().astype(float))
+    hall = site.machines_of(ITHall)[0]
+    alone = hall.accelerator_power(racks["rack_power"].to_numpy().astype(float))
     np.testing.assert_allclose(every["chip_power"].mean("chip"), alone, rtol=1e-5)
     # far from the quarter's edge they stand where the rack's own do
     late = dict(time=slice(60, 89))
@@ -220,19 +220,19 @@ def test_a_run_without_numbers_is_refused(site, day):
 
 def test_a_site_whose_chips_stand_in_air_is_refused(site, day):
     airy = {"chip_flow": 0.0, "air_resistance": 0.02, "liquid_share": 0.0}
-    halls = {hall.name: hall.model_copy(update=airy) for hall in site.of(ITHall)}
+    halls = {hall.name: hall.model_copy(update=airy) for hall in site.machines_of(ITHall)}
     with pytest.raises(StateError, match="coolant cools"):
         view.view(site.with_equipment(dict(site.equipment) | halls), day, level="rack")
 
 
 def test_a_site_with_less_racks_than_units_is_refused(site, day):
-    bank = site.of(CduBank)[0].model_copy(update={"count": 99})
+    bank = site.machines_of(CduBank)[0].model_copy(update={"count": 99})
     with pytest.raises(StateError, match="with a rack or more"):
         view.view(site.with_equipment(dict(site.equipment) | {"cdu_1": bank}), day, level="rack")
 
 
 def test_chips_of_unlike_racks_are_refused(site, day):
-    other = site.of(ITHall)[1].model_copy(update={"chips_per_rack": 8})
+    other = site.machines_of(ITHall)[1].model_copy(update={"chips_per_rack": 8})
     unlike = site.with_equipment(dict(site.equipment) | {other.name: other})
     with pytest.raises(StateError, match="equally many"):
         view.view(unlike, day, level="chip", time=HOUR)

@@ -57,7 +57,7 @@ class Stand:
             Partners(folder / AUDIT_FILE),
             IntraIntervalController(),
         )
-        self.overrides = HoldRegister(folder / "hold.json", monotonic=lambda: time.monotonic())
+        self.overrides = HoldRegister(folder / "hold.json", passed=lambda: time.monotonic())
         planned = DispatchOrders(jobs={}, battery_charge={"battery_1": 0.6})
         guard = MeteringIntervalControl(site=moments.site(), planned=planned, peak=2.0)
         self.guarding.start_interval(np.datetime64("2026-06-16T00:00", "us"), guard)
@@ -109,7 +109,9 @@ def test_whoever_holds_is_told_that_a_broker_which_hangs_has_taken_nothing(tmp_p
     stand = Stand(tmp_path)
     stand.link.is_taken = lambda _: False
     said = stand.halt.hold(author="ana", reason="a smell", hours=None)
-    assert "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s" in said
+    assert (
+        "commands do not reach the plant now: the broker has acknowledged nothing for 0.5 s" in said
+    )
     assert "hears nothing" not in Stand(tmp_path / "shadow", is_shadow=True).halt.hold(
         author="ana", reason="a smell", hours=None
     )

@@ -96,6 +96,6 @@ def test_what_is_left_of_a_connection_that_is_not_firm_is_told():
 
 
 def test_the_picture_of_a_site_that_nobody_asks_has_none():
-    made, picture = moments.pilot().run(moments.facts()), StatusView(moments.site())
+    made, picture = moments.pilot().decide(moments.facts()), StatusView(moments.site())
     picture.update(made, moments.observed(made.estimate.state))
     assert picture.as_snapshot()["asked"] == []

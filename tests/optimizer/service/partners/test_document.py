@@ -148,17 +148,17 @@ def test_offers_are_rounded_down_and_withdrawn_on_hold(site):
     made = document(site, plan, flexible=offers)
     assert column(made, "flexibility_up_mw")[0] == 0.123
     assert column(made, "recovery_mwh")[0] == 0.124
-    held = document(site, plan, flexible=offers, source="hold", degraded="maintenance")
+    held = document(site, plan, flexible=offers, source="hold", degraded_reason="maintenance")
     assert set(column(held, "flexibility_up_mw")) == {0.0}
     assert set(column(held, "ramp_down_mw_min")) == {0.0}
 
 
 def test_a_fallback_never_hides(site):
     assert document(site, schedule())["meta"]["degraded"] is None
-    made = document(site, schedule(), source="rule", degraded="the solver is late")
+    made = document(site, schedule(), source="rule", degraded_reason="the solver is late")
     assert made["meta"]["degraded"] == "the solver is late"
     assert document(site, schedule(), source="shifted")["meta"]["degraded"]
-    made = document(site, schedule(), degraded="x" * 5000)
+    made = document(site, schedule(), degraded_reason="x" * 5000)
     assert len(made["meta"]["degraded"]) == 1000
 
 

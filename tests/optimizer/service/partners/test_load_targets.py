@@ -52,20 +52,20 @@ def take(service, *targets, by="tso-1", **others):
     topic = TOPIC.replace("tso-1", by)
     message = payload(*targets, by=by, source=f"//grid/v1/isv/{by}", **others)
     found = read_load_targets(topic, message, issuer=by, keys=public_jwk_set(key(by)))
-    service._targets.take(by, found, NOW)
+    service._targets.accept(by, found, NOW)
 
 
 def test_without_a_contract_nobody_is_listened_to(tmp_path):
     plain = service(tmp_path)
-    assert not plain.promised(GRID).data_vars
-    assert plain.trouble == ""
+    assert not plain.requested_outlook(GRID).data_vars
+    assert plain.error == ""
     assert plain.is_firm
     with plain.open():
         assert plain.poll(NOW) == []
 
 
 def test_where_nothing_is_asked_the_connection_is_the_target(tmp_path):
-    words = service(tmp_path, contract()).promised(GRID)
+    words = service(tmp_path, contract()).requested_outlook(GRID)
     assert words["grid_import_target"].dims == ("time", "contract")
     assert set(words["grid_import_target"].to_numpy().ravel()) == {4.7}
     assert set(words["grid_import_target_price"].to_numpy().ravel()) == {300.0}
@@ -79,7 +79,7 @@ def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
         asked,
         target(2.5, start="2026-07-02T14:30:00Z", end="2026-07-02T15:00:00Z", best_effort=True),
     )
-    words = asked.promised(GRID).sel(contract="tso_1")
+    words = asked.requested_outlook(GRID).sel(contract="tso_1")
     power, price = words["grid_import_target"], words["grid_import_target_price"]
     assert power.sel(time=slice("2026-07-01T13:45", "2026-07-01T15:00")).values.tolist() == [
         4.7, 3.0, 3.0, 3.0, 3.0, 4.7,
@@ -94,7 +94,7 @@ def test_targets_stand_on_the_intervals_of_the_horizon(tmp_path):
 def test_no_partner_asks_for_less_than_its_contract_allows(tmp_path):
     asked = service(tmp_path, contract(least=2.0))
     take(asked, target(500.0, "kilowatt"))
-    assert float(asked.promised(GRID)["grid_import_target"][0, 0]) == 2.0
+    assert float(asked.requested_outlook(GRID)["grid_import_target"][0, 0]) == 2.0
 
 
 def test_each_effect_has_its_words(tmp_path):
@@ -106,7 +106,7 @@ def test_each_effect_has_its_words(tmp_path):
     assert not asked.is_firm
     take(asked, target(4.0))
     take(asked, target(3.0), by="dso-1")
-    words = asked.promised(GRID)
+    words = asked.requested_outlook(GRID)
     assert words["contract"].values.tolist() == ["tso_1"]
     assert float(words["grid_import_target"][0, 0]) == 4.0
     assert np.isinf(words["grid_import_target_price"].values).all()
@@ -115,7 +115,7 @@ def test_each_effect_has_its_words(tmp_path):
 
 
 def test_a_partner_without_keys_is_told(tmp_path):
-    assert "no keys of dso-9" in service(tmp_path, contract("dso", "dso-9")).trouble
+    assert "no keys of dso-9" in service(tmp_path, contract("dso", "dso-9")).error
 
 
 class Wire:
@@ -136,7 +136,7 @@ class Wire:
     def publish(self, topic, payload, *, qos):
         self.sent.append((topic, json.loads(payload)))
 
-    def take(self, timeout):
+    def poll(self, timeout):
         taken, self.incoming = self.incoming, []
         return taken
 
@@ -155,7 +155,7 @@ def test_a_decision_is_told_to_those_who_asked(tmp_path, monkeypatch, planned, i
     )
     outcome = SimpleNamespace(choice=SimpleNamespace(schedule=plan))
     with asked.open():
-        asked.tell(outcome, NOW)
+        asked.report_compliance(outcome, NOW)
     assert wire.filters == (TOPIC,)
     (_, confirmed), (topic, event) = wire.sent
     assert content(confirmed["data"])["feeds"]["small"]["event"] == "target_set"
@@ -190,7 +190,7 @@ def test_the_minimum_told_is_kept_to_whoever_asks(tmp_path, monkeypatch):
     monkeypatch.setattr(asked._agent, "_connect", lambda: wire)
     with asked.open():
         load = PlannedLoad(starts=np.array([NOW]), planned=np.array([3.0]))
-        asked._agent.tell(load, NOW)
+        asked._agent.publish_state(load, NOW)
     ((_, event),) = wire.sent
     metadata = content(event["data"])["feeds"]["small"]["metadata"]
     assert metadata["power_minimum"]["value"] == 2.0
@@ -205,7 +205,7 @@ def calling(folder, **changes):
 
 def called(asked, name="mfrr", *, grid=GRID):
     """Return in which intervals a product is called or recovers."""
-    words = asked.promised(grid)
+    words = asked.requested_outlook(grid)
     variables.check_variables(words, "reserve_called")
     return words["reserve_called"].sel(product=name).to_numpy()
 
@@ -237,4 +237,4 @@ def test_what_is_asked_as_best_effort_calls_nothing(tmp_path):
 
 
 def test_a_contract_that_calls_nothing_says_nothing_of_it(tmp_path):
-    assert "reserve_called" not in service(tmp_path, contract()).promised(GRID)
+    assert "reserve_called" not in service(tmp_path, contract()).requested_outlook(GRID)

@@ -38,7 +38,7 @@ CODES = {
 
 @cache
 def outcome():
-    return moments.pilot().run(moments.facts())
+    return moments.pilot().decide(moments.facts())
 
 
 def linked(folder, **settings):
@@ -47,14 +47,14 @@ def linked(folder, **settings):
 
 
 def drawn(link):
-    return link.draw_up(outcome(), now=outcome().time)
+    return link.build_document(outcome(), now=outcome().time)
 
 
 def test_what_is_drawn_up_and_not_sent_leaves_no_trace(tmp_path):
     """Proves: a week of shadow fixes no baseline and counts no error of a plan."""
     link = linked(tmp_path, is_shadow=True)
     first = drawn(link)
-    link.settle(outcome().time - QUARTER_HOUR, 2.0)
+    link.compare_metered(outcome().time - QUARTER_HOUR, 2.0)
     assert drawn(link) == first
     assert not (tmp_path / "record.json").exists()
 
@@ -65,7 +65,7 @@ def test_what_was_sent_is_held_against_the_meter(tmp_path):
     assert link.publish(plan, outcome(), now=outcome().time) == 1
     kept = json.loads((tmp_path / "record.json").read_text())
     assert len(kept["promised"]) == len(plan["intervals"])
-    link.settle(outcome().time, plan["intervals"][0]["scheduled_mw"] + 0.5)
+    link.compare_metered(outcome().time, plan["intervals"][0]["scheduled_mw"] + 0.5)
     assert link._record.errors.errors[0] == pytest.approx([0.5])
 
 
@@ -75,20 +75,20 @@ def test_what_came_of_answers_and_targets_is_counted(tmp_path):
     Sensitivity: both were a line of the log, and no alert could be made of them.
     """
     link = linked(tmp_path)
-    found = link.show(outcome().time)
+    found = link.partner_status(outcome().time)
     assert set(found["answers"].values()) == set(found["load_targets"].values()) == {0}
     assert link._feed.handle_ack(ReceivedMessage("feed/v1/tso-1/small/ack", b"nonsense", 1)) is None
     link._targets._agent.handle(
         ReceivedMessage("grid/v1/isv/tso-1/loadtarget/set", b"nonsense", 1), outcome().time
     )
-    found = link.show(outcome().time)
+    found = link.partner_status(outcome().time)
     assert found["answers"]["refused"] == found["load_targets"]["refused"] == 1
 
 
 def test_a_quarter_hour_that_was_not_heard_is_no_error(tmp_path):
     link = linked(tmp_path)
     link.publish(drawn(link), outcome(), now=outcome().time)
-    link.settle(outcome().time, np.nan)
+    link.compare_metered(outcome().time, np.nan)
     assert not any(link._record.errors.errors)
 
 
@@ -96,7 +96,7 @@ def test_a_document_that_was_sent_stays_sent_where_memory_cannot_be_written(tmp_
     link = linked(tmp_path)
     (tmp_path / "record.json").mkdir()
     assert link.publish(drawn(link), outcome(), now=outcome().time) == 1
-    assert link._record.errors.promised
+    assert link._record.errors.planned
 
 
 def test_a_site_sends_under_its_own_codes(tmp_path):

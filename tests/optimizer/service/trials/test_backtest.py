@@ -170,11 +170,11 @@ def test_set_points_by_hand():
 def test_a_folder_holds_courses_pictures_reasons_and_results(folder):
     names = sorted(path.name for path in folder.iterdir())
     assert names == [
-        "immediate_0.nc",
-        "immediate_0.png",
         "deterministic_0.decisions.json",
         "deterministic_0.nc",
         "deterministic_0.png",
+        "immediate_0.nc",
+        "immediate_0.png",
         "results.json",
     ]
     assert (folder / "deterministic_0.png").read_bytes().startswith(b"\x89PNG")
@@ -193,7 +193,7 @@ def test_the_course_is_read_as_it_was(folder, optimal):
 
 @pytest.mark.parametrize("at", ["2026-06-15T23:59", "2026-06-16T03:00"])
 def test_a_moment_outside_the_run_is_refused(folder, at):
-    with pytest.raises(StateError, match=r"--at = 2026.*goes from 2026-06-16T00:00"):
+    with pytest.raises(StateError, match=r"--at = 2026.*: from 2026-06-16T00:00"):
         read_backtest_decision(folder, at)
 
 

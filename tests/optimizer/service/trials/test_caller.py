@@ -49,7 +49,7 @@ def caller(**due):
     for name in ("mfrr", "rr"):
         quarters = np.isin(np.arange(96), due.get(name, ()))
         signals[name] = np.repeat(quarters.astype(float), 15)
-    plant().listen(signals, by_order=tuple(signals))
+    plant().set_calls(signals, by_order=tuple(signals))
     return ReserveCaller(site(), plant()), plant().orders
 
 
@@ -66,19 +66,21 @@ def plan(imports, **capacity):
 def test_a_call_asks_for_so_much_less_than_the_plan_until_then():
     """2 MW of 10, 11, 12 for three quarter-hours, then four to recover; the hour has the least."""
     who, orders = caller(mfrr=(1, 2, 3))
-    assert not who.look(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
-    assert who.look(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
-    assert not who.look(START + 2 * QUARTER_HOUR, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
+    assert not who.call_due(START, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
+    assert who.call_due(START + QUARTER_HOUR, plan([9.0, 10.0, 11.0, 12.0, 13.0], mfrr=2.0))
+    assert not who.call_due(START + 2 * QUARTER_HOUR, plan([9.0, 8.0, 9.0, 10.0, 13.0], mfrr=2.0))
     assert [(one.product, one.first, one.power) for one in orders] == [("mfrr", 1, 2.0)]
-    words = who.promised(time_axes.horizon_axes(START + QUARTER_HOUR, [(2.0, 15.0), (4.0, 60.0)]))
+    words = who.requested_outlook(
+        time_axes.horizon_axes(START + QUARTER_HOUR, [(2.0, 15.0), (4.0, 60.0)])
+    )
     assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 9.0, 10.0] + [50.0] * 9
     assert np.isinf(words["grid_import_target_price"].to_numpy()).all()
     called = words["reserve_called"].sel(product="mfrr").to_numpy()
     assert called.tolist() == [1.0] * 7 + [0.0] * 5
     assert not words["reserve_called"].sel(product=["rr", "fcr"]).any()
-    later = who.promised(time_axes.horizon_axes(START + 6 * QUARTER_HOUR, [(2.0, 15.0)]))
+    later = who.requested_outlook(time_axes.horizon_axes(START + 6 * QUARTER_HOUR, [(2.0, 15.0)]))
     assert later["reserve_called"].sel(product="mfrr").to_numpy().tolist() == [1.0] * 2 + [0.0] * 6
-    hourly = who.promised(time_axes.horizon_axes(START, [(2.0, 60.0)]))
+    hourly = who.requested_outlook(time_axes.horizon_axes(START, [(2.0, 60.0)]))
     assert hourly["grid_import_target"].to_numpy()[:, 0].tolist() == [8.0, 50.0]
 
 
@@ -86,24 +88,24 @@ def test_two_products_that_are_called_at_once_add_up():
     """2 and 3 MW of 10: 5. On the way there, 20 / 3 in the mean of the first quarter-hour: all of
     the first is given, and 2 MW of the other."""
     who, orders = caller(mfrr=(0,), rr=(0,))
-    assert who.look(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
-    words = who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)]))
+    assert who.call_due(START, plan([10.0] * 4, mfrr=2.0, rr=3.0))
+    words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
     assert words["grid_import_target"].to_numpy()[:, 0].tolist() == [5.0, 50.0, 50.0, 50.0]
-    given = [float(one.given(np.array([20.0 / 3.0]))[0]) for one in orders]
+    given = [float(one.delivered(np.array([20.0 / 3.0]))[0]) for one in orders]
     assert given == pytest.approx([2.0, 2.0])
 
 
 def test_no_call_asks_for_more_export_than_the_connection_has():
     who, _ = caller(mfrr=(0,))
-    who.look(START, plan([1.0] * 4, mfrr=9.0))
-    words = who.promised(time_axes.horizon_axes(START, [(1.0, 15.0)]))
+    who.call_due(START, plan([1.0] * 4, mfrr=9.0))
+    words = who.requested_outlook(time_axes.horizon_axes(START, [(1.0, 15.0)]))
     assert float(words["grid_import_target"][0, 0]) == -5.0
 
 
 def test_what_is_not_held_is_not_called():
     who, orders = caller(mfrr=(0,))
-    assert not who.look(START, None)
-    assert not who.look(START, plan([10.0] * 4, rr=3.0))
+    assert not who.call_due(START, None)
+    assert not who.call_due(START, plan([10.0] * 4, rr=3.0))
     assert orders == []
 
 

@@ -78,13 +78,13 @@ def test_a_site_without_reserves_has_no_such_accounts():
 def test_a_rule_owes_what_a_file_sold():
     """1 MW sold and held by nobody, half an hour at the penalty; nothing where nothing was sold."""
     small, site = small_days.setting(), reserve_days.site()
-    record = small.inputs.record.assign_coords(product=["fcr"])
+    record = small.inputs.series.assign_coords(product=["fcr"])
     record["reserve_held"] = (
         ("time", "product"),
         np.ones((record.sizes["time"], 1)),
         {"units": "MW"},
     )
-    sold = replace(small, site=site, world=replace(small.inputs, record=record))
+    sold = replace(small, site=site, inputs=replace(small.inputs, series=record))
     plant = reserve_calls.build_plant(sold, seed=1)
     plant.run_with(at_rest(), 30)
     owed = reserve_accounts(site, reserve_calls.reserve_record(plant, [], sold), np.zeros(2))
@@ -137,7 +137,7 @@ def called_plant(minutes, *, way=1.0, **terms):
     plant = reserve_calls.build_plant(replace(small, site=site), seed=1)
     signal = np.zeros(24 * 60)
     signal[minutes] = way
-    plant.listen({"fcr": signal})
+    plant.set_calls({"fcr": signal})
     return plant
 
 
@@ -162,11 +162,11 @@ def test_more_than_the_rated_power_is_given_at_once_where_the_plan_leaves_it(bef
     Sensitivity: 0.1 MW are missing for the minutes in which a battery of 0.8 MW turns.
     """
     plant = called_plant(slice(15, 30), direction="up" if way > 0 else "down", way=way)
-    plant.follow(at_rest(before), 15)
-    plant.hold({("fcr", "battery_1"): 0.9})
-    plant.follow(at_rest(after), 15)
-    assert float(plant.called()[f"reserve_used_{'up' if way > 0 else 'down'}"].max()) > 0.0
-    assert plant.missed().max() < NOTHING
+    plant.run_with(at_rest(before), 15)
+    plant.set_reserved_capacity({("fcr", "battery_1"): 0.9})
+    plant.run_with(at_rest(after), 15)
+    assert float(plant.activation()[f"reserve_used_{'up' if way > 0 else 'down'}"].max()) > 0.0
+    assert plant.missed_power().max() < NOTHING
 
 
 def test_what_is_called_through_new_orders_is_given_once():
@@ -176,14 +176,14 @@ def test_what_is_called_through_new_orders_is_given_once():
     not fit, if minutes foreseen twice were noted twice.
     """
     plant = called_plant(slice(10, 50))
-    plant.follow(at_rest(), 15)
-    plant.hold({("fcr", "battery_1"): 0.3})
-    plant.follow(at_rest(), 3)
-    plant.follow(at_rest(0.01), 12)
-    plant.follow(at_rest(), 30)
+    plant.run_with(at_rest(), 15)
+    plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
+    plant.run_with(at_rest(), 3)
+    plant.run_with(at_rest(0.01), 12)
+    plant.run_with(at_rest(), 30)
     assert given(plant)[15:50] == pytest.approx(0.3, abs=0.02)
-    assert len(plant.spared()) == 60
-    used = plant.called()["reserve_used_up"].to_numpy()[:, 0]
+    assert len(plant.called_power()) == 60
+    used = plant.activation()["reserve_used_up"].to_numpy()[:, 0]
     assert used == pytest.approx([0.0, 0.3, 0.3, 0.1])
 
 
@@ -191,9 +191,9 @@ def test_what_is_called_through_new_orders_is_given_once():
 def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_once):
     """Of 0.8 MW discharging 0.3 are held from now on: within a minute, or as set points turn."""
     plant = called_plant(slice(0, 0), full_activation=full_activation)
-    plant.follow(at_rest(-0.8), 15)
-    plant.hold({("fcr", "battery_1"): 0.3})
-    plant.follow(at_rest(-0.5), 15)
+    plant.run_with(at_rest(-0.8), 15)
+    plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
+    plant.run_with(at_rest(-0.5), 15)
     assert (given(plant)[15] < 0.51) == at_once
     assert given(plant)[29] == pytest.approx(0.5)
 
@@ -202,12 +202,12 @@ def test_only_what_must_be_fast_is_made_room_for_at_once(full_activation, at_onc
 def test_an_empty_battery_is_missed_and_a_full_one_is_not(told, is_missed):
     """Proves: 0.3 MW less import are asked; what a full battery does not take is more than that."""
     plant = called_plant(slice(480, 510))
-    plant.follow(at_rest(told), 480)
-    plant.hold({("fcr", "battery_1"): 0.3})
-    plant.follow(at_rest(told), 30)
+    plant.run_with(at_rest(told), 480)
+    plant.set_reserved_capacity({("fcr", "battery_1"): 0.3})
+    plant.run_with(at_rest(told), 30)
     assert abs(given(plant)[-1]) < 0.1
-    assert plant.missed().max() == pytest.approx(0.8 if is_missed else 0.0, abs=0.1)
-    assert not plant.missed()[:480].any()
+    assert plant.missed_power().max() == pytest.approx(0.8 if is_missed else 0.0, abs=0.1)
+    assert not plant.missed_power()[:480].any()
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def test_carbon_counts_what_is_bought_and_values_what_is_left(bill):
 def test_what_is_left_counts_by_the_contracts_where_nobody_tells_of_the_grid(site, record, series):
     """Taken 2, 4, 0 and 2 MW of which 1 is matched: 1.25 of 2 MWh at 400 kg, in the mean 250."""
     ppa = HourlyMatching.model_construct(name="ppa", band_power=1.0, residual_intensity=400.0)
-    matched = site.with_equipment({**site.equipment, "ppa": ppa}).replace(
+    matched = site.with_equipment({**site.equipment, "ppa": ppa}).with_parameters(
         "grid_1", carbon="matched"
     )
     work = WorkBalance(done=5.0, left={"training": 2.0}, lateness=0.0, late_energy=0.0)

@@ -18,18 +18,18 @@ def alarms():
 
 
 def note(alarms, cause, text, time="T1", **others):
-    alarms.note(cause, text, **{**WORDS, **others}, time=time)
+    alarms.update(cause, text, **{**WORDS, **others}, time=time)
 
 
 def test_nothing_is_wrong_at_first(alarms):
-    assert alarms.show() == []
+    assert alarms.as_snapshot() == []
     note(alarms, "broker", "")
-    assert alarms.show() == []
+    assert alarms.as_snapshot() == []
 
 
 def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
     note(alarms, "broker", "no answer")
-    assert alarms.show() == [
+    assert alarms.as_snapshot() == [
         {
             "cause": "broker",
             "time": "T1",
@@ -38,19 +38,21 @@ def test_an_alarm_says_what_since_when_and_what_to_do(alarms):
             "remedy": "see to it",
         }
     ]
-    json.dumps(alarms.show())
+    json.dumps(alarms.as_snapshot())
 
 
 def test_an_alarm_keeps_its_beginning_while_its_words_change(alarms):
     for time, text in (("T1", "2 s late"), ("T2", "4 s late"), ("T3", "6 s late")):
         note(alarms, "feed", text, time)
-    assert [(alarm["time"], alarm["text"]) for alarm in alarms.show()] == [("T1", "6 s late")]
+    assert [(alarm["time"], alarm["text"]) for alarm in alarms.as_snapshot()] == [
+        ("T1", "6 s late")
+    ]
 
 
 def test_an_alarm_that_comes_again_begins_again(alarms):
     for time, text in (("T1", "down"), ("T2", ""), ("T3", "down")):
         note(alarms, "broker", text, time)
-    assert [alarm["time"] for alarm in alarms.show()] == ["T3"]
+    assert [alarm["time"] for alarm in alarms.as_snapshot()] == ["T3"]
 
 
 def test_the_gravest_comes_first_and_equals_stay_in_order(alarms):
@@ -60,7 +62,7 @@ def test_the_gravest_comes_first_and_equals_stay_in_order(alarms):
         note(alarms, "c", "high", severity=Severity.HIGH)
         note(alarms, "d", "two")
     note(alarms, "b", "one")
-    assert [alarm["text"] for alarm in alarms.show()] == ["high", "one", "two", "low"]
+    assert [alarm["text"] for alarm in alarms.as_snapshot()] == ["high", "one", "two", "low"]
 
 
 def test_only_what_is_new_is_logged(alarms):

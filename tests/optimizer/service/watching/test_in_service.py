@@ -93,7 +93,7 @@ def outcome(**shares):
     """Return a pilot, and what it makes of a quarter-hour."""
     facts, pilot = moments.facts(), moments.pilot()
     seen = facts.observed.merge(says(moments.site(), **shares))
-    return pilot, pilot.run(replace(facts, observed=seen))
+    return pilot, pilot.decide(replace(facts, observed=seen))
 
 
 def most(found, *names):
@@ -113,19 +113,19 @@ def test_a_plan_does_without_stores_and_sun():
     """With all of them the plan uses them; without, it is still an optimum, and orders none."""
     flows = ("battery_charge", "battery_discharge", "tank_charge", "tank_discharge")
     usual = outcome()[1]
-    assert usual.absent == ()
+    assert usual.unavailable == ()
     assert most(usual, *flows) > 0.1
     gone = dict.fromkeys(("battery_1", "tank_1", "solar_1", "wind_1"), 0.0)
     pilot, found = outcome(**gone)
     assert found.choice.source is ScheduleSource.OPTIMUM
     assert most(found, *flows) <= LITTLE
     assert most(found, "renewable_used_power") <= LITTLE
-    assert len(found.absent) == len(gone)
+    assert len(found.unavailable) == len(gone)
     requests = plant_commands(moments.site(), found).requests
     assert abs(requests["battery_request", "battery_1"]) <= LITTLE
     spare = [float(flexible(one)["reserve_down_power"].max()) for one in (found, usual)]
     assert spare[0] == 0.0 < spare[1]
-    assert pilot.guard.site.equipment["battery_1"].power <= LITTLE
+    assert pilot.interval_control.site.equipment["battery_1"].power <= LITTLE
 
 
 def test_a_machine_comes_back():
@@ -133,8 +133,8 @@ def test_a_machine_comes_back():
     pilot, before = outcome(battery_1=0.0)
     state = moments.later(before.estimate.state, before.choice.replay, 1)
     queue = moments.waited(before.queue, 1, before.orders.jobs)
-    after = pilot.run(moments.facts(state, queue))
-    assert after.absent == ()
+    after = pilot.decide(moments.facts(state, queue))
+    assert after.unavailable == ()
     assert after.problem.site == moments.site()
     assert most(after, "battery_charge", "battery_discharge") > 0.1
 
@@ -142,7 +142,7 @@ def test_a_machine_comes_back():
 def test_the_chillers_of_a_plan_are_asked_for():
     """Proves: what the plan in force runs now is asked of a plant that commits its chillers."""
     pilot = moments.pilot(where=strict(moments.site()))
-    found = pilot.run(moments.facts(moments.calm(), small_days.queue()))
+    found = pilot.decide(moments.facts(moments.calm(), small_days.queue()))
     told = float(found.choice.schedule["cooling_plant_units_on"].sel(cooling_plant=PLANT)[0])
     requests = plant_commands(strict(moments.site()), found).requests
     assert requests["cooling_plant_units_request", PLANT] == told
@@ -177,9 +177,9 @@ def test_stores_out_of_service_at_their_low_end_are_planned_without(level):
     """
     facts = moments.facts(battery_level=level, tank_level=0.02)
     gone = says(moments.site(), battery_1=0.0, tank_1=0.0)
-    outcome = moments.pilot().run(replace(facts, observed=facts.observed.merge(gone)))
+    outcome = moments.pilot().decide(replace(facts, observed=facts.observed.merge(gone)))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
-    assert len(outcome.absent) == len(gone)
+    assert len(outcome.unavailable) == len(gone)
 
 
 @pytest.mark.parametrize("level", [0.2, 0.32])
@@ -189,10 +189,10 @@ def test_a_site_that_sells_reserves_does_without_an_empty_battery(level):
     facts = moments.facts(battery_level=level)
     seen = facts.observed.merge(says(moments.site(), battery_1=0.0))
     pilot = moments.pilot(where=moments.site().model_copy(update={"reserves": mfrr}))
-    assert pilot.run(replace(facts, observed=seen)).choice.source is ScheduleSource.OPTIMUM
+    assert pilot.decide(replace(facts, observed=seen)).choice.source is ScheduleSource.OPTIMUM
 
 
 def test_what_a_sensor_errs_by_is_no_drained_battery():
-    outcome = moments.pilot().run(moments.facts(battery_level=0.31))
+    outcome = moments.pilot().decide(moments.facts(battery_level=0.31))
     assert outcome.choice.source is ScheduleSource.OPTIMUM
-    assert outcome.absent == ()
+    assert outcome.unavailable == ()

@@ -42,9 +42,9 @@ def told(queue, wide=()):
         site="small",
         time=queue.instant,
         jobs=JobColumns.of(replace(queue.jobs, racks=racks), KINDS),
-        done=queue.done,
-        ran=queue.ran,
-        running=queue.running,
+        done=queue.completed_hours,
+        ran=queue.run_hours,
+        running=queue.is_running,
     )
 
 
@@ -55,7 +55,7 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
     """
     with pytest.raises(StateError, match="dc/v1/small/jobs/queue"):
         jobs.queue(moments.start())
-    window.scheduler.refused = "one was refused, stamped 20 s ahead of the clock"
+    window.scheduler.reject_reason = "one was refused, stamped 20 s ahead of the clock"
     with pytest.raises(StateError, match="jobs/queue; one was refused, stamped 20 s ahead"):
         jobs.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
@@ -68,8 +68,8 @@ def test_jobs_have_no_age_before_a_simulated_clock_begins(window, jobs):
     """Proves: a service that waits for its simulated plant calls no queue years ahead."""
     known = small_days.queue()
     window.add(told(known))
-    assert jobs.trouble(NOT_STARTED) == ""
-    assert "ahead of the clock" in jobs.trouble(known.instant - 4 * QUARTER_HOUR)
+    assert jobs.error(NOT_STARTED) == ""
+    assert "ahead of the clock" in jobs.error(known.instant - 4 * QUARTER_HOUR)
 
 
 def test_a_site_without_movable_work_needs_no_scheduler(window):
@@ -90,8 +90,8 @@ def test_a_job_that_is_wider_than_the_site_makes_no_plan_wrong(window, jobs):
     window.add(told(replace(known, instant=now + QUARTER_HOUR), wide=[0]))
     queue = jobs.queue(now + QUARTER_HOUR)
     assert queue.jobs.number.tolist() == numbers[1:]
-    assert queue.running.tolist() == known.running[1:].tolist()
-    np.testing.assert_array_equal(queue.done, known.done[1:])
+    assert queue.is_running.tolist() == known.is_running[1:].tolist()
+    np.testing.assert_array_equal(queue.completed_hours, known.completed_hours[1:])
     wide = f"wider than the 28 racks of the site: job {numbers[0]} of 28.5"
     assert wide in jobs.rejected_orders()
     fresh = SchedulerJobs(SITE, window)
@@ -108,9 +108,7 @@ def test_of_many_wide_jobs_three_are_named(window, jobs):
 
 def test_orders_that_were_not_taken_are_told_until_others_are(window, jobs):
     window.add(JobStatus(site="small", sequence=7, is_applied=False, reason="node 3 is down"))
-    assert (
-        jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
-    )
+    assert jobs.rejected_orders() == "the scheduler rejected the orders for jobs: node 3 is down"
     window.add(JobStatus(site="small", sequence=8, is_applied=True))
     assert jobs.rejected_orders() == ""
     now = moments.start()

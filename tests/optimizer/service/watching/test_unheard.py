@@ -24,7 +24,7 @@ def window():
 def told(window):
     """Return place -> remedy of what was never measured."""
     with pytest.raises(StateError) as caught:
-        estimate_state(site(), window.observed(NOON))
+        estimate_state(site(), window.present(NOON))
     error = MissingPointLocator(site(), window).locate(caught.value)
     return {fault.location: fault.remedy for fault in error.issues}
 
@@ -54,7 +54,9 @@ def test_each_missing_quantity_is_told_with_its_topic_and_process_area(window):
 def test_a_wrong_clock_is_not_told_as_a_silent_sensor(window, off, flag, words):
     """Proves: the stamp and how far off it is are named, until one is taken."""
     assert window.add(value_of("battery_level", 50.0, time=NOON + off), NOON) is flag
-    assert told(window)[LEVEL] == f"set the clocks: its timestamps are refused, {words} the clock here"
+    assert (
+        told(window)[LEVEL] == f"set the clocks: its timestamps are refused, {words} the clock here"
+    )
     assert window.add(value_of("battery_level", 50.0), NOON) is QualityFlag.GOOD
     assert LEVEL not in told(window)
 
