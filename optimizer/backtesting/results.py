@@ -5,7 +5,7 @@ Capture is (J_rule - J_planner) / (J_rule - J_perfect) with the objectives J of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -92,13 +92,11 @@ class PolicySummary:
     @classmethod
     def averaged(cls, summaries: Sequence["PolicySummary"]) -> "PolicySummary":
         """Return the summary over seeds: violations summed, the rest averaged."""
-        columns = {field.name: [getattr(s, field.name) for s in summaries] for field in fields(cls)}
-        violations = sum(columns.pop("violations"))
-        means = {
-            name: None if None in values else float(np.mean(values))
-            for name, values in columns.items()
-        }
-        return cls(**means, violations=violations)
+        means: dict[str, Any] = {}
+        for name in (field.name for field in fields(cls)):
+            values = [getattr(summary, name) for summary in summaries]
+            means[name] = None if None in values else float(np.mean(values))
+        return cls(**means | {"violations": sum(summary.violations for summary in summaries)})
 
 
 @dataclass(frozen=True, kw_only=True)
