@@ -12,7 +12,7 @@ identity of version 4 is written when all are there, and only then do they move 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from optimizer.backtesting.results import BacktestResults
 from optimizer.backtesting.run_folder import (
@@ -117,12 +117,12 @@ def _stage(folder: Path, staging: Path, site: Site, *, version: int) -> None:
             trajectory = read_trajectory_file(path)
         except StateError:  # the command that reads this file reports it
             continue
-        write_trajectory(staging, site, trajectory, policy, int(seed))
+        write_trajectory(staging, site, trajectory, policy=policy, seed=int(seed))
     if results is not None:
         write_json_atomic(staging / RESULTS_FILE, results.as_json())
     path = folder / IDENTITY_FILE
     if path.exists():
-        earlier = cast("Mapping[str, Any]", read_json_file(path))
+        earlier = cast("Mapping[str, object]", read_json_file(path))
         seeds = earlier.get("seeds", results.seeds if results else 1)
         changes = {"version": IDENTITY_VERSION, "converted_from": version, "seeds": seeds}
         write_json_atomic(path, {**earlier, **changes, "digests": {}})
@@ -142,12 +142,12 @@ def convert_results(content: object, path: Path) -> BacktestResults:
     StateError
         If the object is no result of a back-test.
     """
-    present = validated(content, dict[str, Any], path)
+    present = validated(content, dict[str, object], path)
     for key in _BY_POLICY:
-        by_policy = validated(present.get(key), dict[str, Any], path)
+        by_policy = validated(present.get(key), dict[str, object], path)
         present[key] = {present_name(name): value for name, value in by_policy.items()}
-    summaries = validated(present["policies"], dict[str, dict[str, Any]], path)
-    by_seed = validated(present["by_seed"], dict[str, list[dict[str, Any]]], path)
+    summaries = validated(present["policies"], dict[str, dict[str, object]], path)
+    by_seed = validated(present["by_seed"], dict[str, list[dict[str, object]]], path)
     unknown = {"energy_equal_work_mwh": None}
     present["policies"] = {name: unknown | one for name, one in summaries.items()}
     present["by_seed"] = {name: [unknown | one for one in many] for name, many in by_seed.items()}

@@ -5,7 +5,7 @@ Capture is (J_rule - J_planner) / (J_rule - J_perfect) with the objectives J of 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -92,11 +92,18 @@ class PolicySummary:
     @classmethod
     def averaged(cls, summaries: Sequence["PolicySummary"]) -> "PolicySummary":
         """Return the summary over seeds: violations summed, the rest averaged."""
-        means: dict[str, Any] = {}
-        for name in (field.name for field in fields(cls)):
-            values = [getattr(summary, name) for summary in summaries]
-            means[name] = None if None in values else float(np.mean(values))
-        return cls(**means | {"violations": sum(summary.violations for summary in summaries)})
+        means = {
+            field.name: float(np.mean([getattr(summary, field.name) for summary in summaries]))
+            for field in fields(cls)
+            if field.name not in {"violations", "energy_equal_work_mwh"}
+        }
+        energies = [summary.energy_equal_work_mwh for summary in summaries]
+        known = [energy for energy in energies if energy is not None]
+        return cls(
+            **means,
+            violations=sum(summary.violations for summary in summaries),
+            energy_equal_work_mwh=float(np.mean(known)) if len(known) == len(energies) else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ import pandas as pd
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
-from optimizer.backtesting.policy_run import PolicyRun
 from optimizer.backtesting.results import PLANNER_ALIAS, BacktestResults, resolve_policy
+from optimizer.backtesting.runner import PolicyRun
 from optimizer.inputs.series_files import RunInputs
 from optimizer.reporting.decision_record import DecisionRecord, backtest_decision_record
 from optimizer.reporting.run_files import write_netcdf
@@ -171,14 +171,16 @@ def check_run_site(folder: Path, site: Site) -> None:
 def write_policy_run(folder: Path, site: Site, policy_run: PolicyRun) -> None:
     """Write the trajectory, the picture and the decisions of a run; the folder is made."""
     stem = f"{policy_run.policy}_{policy_run.seed}"
-    write_trajectory(folder, site, policy_run.trajectory, policy_run.policy, policy_run.seed)
+    write_trajectory(
+        folder, site, policy_run.trajectory, policy=policy_run.policy, seed=policy_run.seed
+    )
     if policy_run.decisions:
         records = [backtest_decision_record(decision) for decision in policy_run.decisions]
         write_json_atomic(folder / f"{stem}.decisions.json", records)
 
 
 def write_trajectory(
-    folder: Path, site: Site, trajectory: xr.Dataset, policy: str, seed: int
+    folder: Path, site: Site, trajectory: xr.Dataset, *, policy: str, seed: int
 ) -> None:
     """Write the trajectory of a policy on the plant of a seed, and its picture."""
     stem = f"{policy}_{seed}"

@@ -15,7 +15,6 @@ from rich.table import Table
 
 import sites
 from optimizer.backtesting.case import MAX_LOAD_SCALE, MIN_LOAD_SCALE, BacktestCase
-from optimizer.backtesting.policy_run import PolicyRun
 from optimizer.backtesting.results import (
     DEFAULT_PLANNER,
     MIN_CAPTURE_DAYS,
@@ -29,7 +28,13 @@ from optimizer.backtesting.run_folder import (
     write_policy_run,
     write_results,
 )
-from optimizer.backtesting.runner import DEFAULT_POLICIES, MIN_SEEDS, backtest, validate_policies
+from optimizer.backtesting.runner import (
+    DEFAULT_POLICIES,
+    MIN_SEEDS,
+    PolicyRun,
+    backtest,
+    validate_policies,
+)
 from optimizer.cli.conditions import ZoneOption
 from optimizer.cli.options import JsonFile, output_option
 from optimizer.cli.output import (

@@ -14,9 +14,8 @@ import xarray as xr
 
 import sites
 from optimizer.backtesting.case import BacktestCase, synthetic_case
-from optimizer.backtesting.policy_run import build_trajectory, work_balance
 from optimizer.backtesting.results import REFERENCE_RULE, PolicySummary
-from optimizer.backtesting.runner import run_backtest_policy
+from optimizer.backtesting.runner import build_trajectory, run_backtest_policy, work_balance
 from optimizer.backtesting.settlement import Settlement, WorkBalance, settle
 from optimizer.reporting.run_files import write_netcdf
 from optimizer.service.availability import DERATABLE

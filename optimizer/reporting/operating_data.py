@@ -280,7 +280,7 @@ def metered_import(trajectory: xr.Dataset) -> tuple[InstantArray, FloatArray]:
     Parameters
     ----------
     trajectory
-        Means of quarter-hours, as :func:`optimizer.backtesting.policy_run.build_trajectory` gives.
+        Means of quarter-hours, as :func:`optimizer.backtesting.runner.build_trajectory` gives.
 
     Returns
     -------

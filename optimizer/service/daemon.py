@@ -32,7 +32,6 @@ from optimizer.service.hold_controller import HoldController
 from optimizer.service.intra_interval import IntraIntervalController
 from optimizer.service.partner_link import PartnerLink
 from optimizer.service.plant_link import PlantLink
-from optimizer.service.readiness import ReadinessGate
 from optimizer.service.solver_process import SolverProcess
 from optimizer.service.status_view import (
     StatusView,
@@ -40,7 +39,7 @@ from optimizer.service.status_view import (
     decision_status,
     hold_status,
 )
-from optimizer.service.watchdog import Watchdog, notify_systemd, run_periodic
+from optimizer.service.watchdog import ReadinessGate, Watchdog, notify_systemd, run_periodic
 from twin.errors import GigatwinError
 from twin.site import Site
 from twin.time_axes import QUARTER_HOUR

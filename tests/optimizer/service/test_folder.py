@@ -88,7 +88,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(ServiceError, match="Permission denied.*name another with --state"):
+    with pytest.raises(ServiceError, match=r"Permission denied.*name another with --state"):
         StateFolder(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_a_full_disk_is_told_and_gives_the_lock_free(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("optimizer.service.state_folder.write_json_atomic", refuse)
-        with pytest.raises(ServiceError, match="no room: .*name another"):
+        with pytest.raises(ServiceError, match=r"no room: .*name another"):
             StateFolder(tmp_path)
     with StateFolder(tmp_path):
         pass

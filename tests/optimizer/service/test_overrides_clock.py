@@ -58,7 +58,7 @@ def test_a_clock_that_is_ahead_for_a_moment_ends_no_hold(times):
     times.pass_by(3600.0)
     times.now += 86_400.0
     assert times.hold.author == "Erika"
-    told = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it have not"
+    told = "the HOLD of Erika stays in force: by the clock it ended 23 h ago, but 60 min of it"
     assert told in times.overrides.doubt
     times.now -= 86_400.0
     assert times.hold.author == "Erika"

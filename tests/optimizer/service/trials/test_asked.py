@@ -59,7 +59,7 @@ def test_what_is_known_is_made_and_nothing_else():
 
 @pytest.mark.parametrize("share", [3.0, 0.0, -0.1, float("nan"), float("inf")])
 def test_work_beyond_the_racks_is_refused(share):
-    told = f"load_scale = {share:g}: mean share .* 0.01 to 0.95 of 1"
+    told = f"load_scale = {share:g}: a mean share .* 0.01 to 0.95"
     here = small_days.setting(2)
     with pytest.raises(ProblemError, match=told):
         BacktestCase.of(here.site, here.inputs, load_scale=share)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optimizer.service.readiness import MissingPointLocator
+from optimizer.service.watchdog import MissingPointLocator
 from telemetry.live.state import LiveState
 from telemetry.quality.checks import QualityFlag
 from tests.telemetry.small_points import NOON, SECOND, metadata_of, site, value_of
