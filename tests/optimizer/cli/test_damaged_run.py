@@ -58,8 +58,8 @@ def test_a_folder_of_old_times_is_explained(folder):
     ("text", "words"),
     [
         ("", "cut short, or no JSON"),
-        ("{}", "not what a back-test writes (the whole: Input should be a valid list)"),
-        ("[{}]", "not what a back-test writes (0.start: Field required)"),
+        ("{}", "not a file of a back-test (the whole: Input should be a valid list)"),
+        ("[{}]", "not a file of a back-test (0.start: Field required)"),
         ("[]", "no decision"),
         ("[" * 100_000, "cut short, or no JSON"),
     ],
@@ -87,7 +87,7 @@ def test_a_decision_that_makes_no_sense_is_refused(folder, key, value):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"[]", "not what a back-test writes"),
+        (b"[]", "not a file of a back-test"),
         (b"{}", "site: Field required"),
         (b'{"site": 3}', "site: Input should be a valid string"),
         (b'{"site": "sm', "cut short, or no JSON"),

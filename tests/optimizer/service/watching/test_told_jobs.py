@@ -60,7 +60,7 @@ def test_jobs_that_nobody_told_are_not_taken_for_none(window, jobs):
         jobs.queue(moments.start())
     known = moments.running(small_days.queue(), 3)
     window.add(told(known))
-    assert jobs.queue(known.instant).running.sum() == 3
+    assert jobs.queue(known.instant).is_running.sum() == 3
     assert jobs.missing_queue == ""
 
 

@@ -84,4 +84,4 @@ def test_clocks_that_stay_wrong_are_counted_and_what_waited_for_us_is_not():
 
 def test_a_simulated_plant_has_no_wrong_clock(window):
     window.add(value_of("battery_level", 50.0, time=NOON - HOUR), None)
-    assert window.misdated.words(np.datetime64(NOON), window.period) == ""
+    assert window.clock_skew.describe(np.datetime64(NOON), window.period) == ""
