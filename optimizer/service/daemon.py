@@ -25,8 +25,9 @@ from optimizer.service.decision_engine import (
     DecisionInputs,
     DecisionResult,
     LoadShedError,
+    read_estimate,
+    store_estimate,
 )
-from optimizer.service.estimate_store import read_estimate, store_estimate
 from optimizer.service.hold import HoldRegister
 from optimizer.service.hold_controller import HoldController
 from optimizer.service.intra_interval import IntraIntervalController
