@@ -145,9 +145,9 @@ class BacktestCase:
 def _mean_import(site: Site, expected: xr.Dataset, load_scale: float) -> float:
     """Return the expected mean import when the mean work is done evenly. [MW]"""
     pool = RackPool.from_site(site)
-    busy = load_scale * pool.racks + expected["service_racks"]
+    busy_racks = load_scale * pool.racks + expected["service_racks"]
     operation = sell_heat(expected, site).assign(
-        hall_power=split_over_halls(site, pool.total_power(busy))
+        hall_power=split_over_halls(site, pool.total_power(busy_racks))
     )
     initial = state.initial_state(site, expected["time"].to_numpy()[0])
     return float(simulate(site, initial, operation)["grid_import_power"].mean())
@@ -169,9 +169,9 @@ def synthetic_case(
     ``load_scale`` the mean share of the racks that jobs use. [1]
     """
     days = int(np.ceil(steps * QUARTER_HOUR / DAY))
-    world = read_run_inputs(site, synthetic_files(site), start=start, days=days)
-    world = replace(world, end=world.start + steps * QUARTER_HOUR)
-    return BacktestCase.of(site, world, load_scale=load_scale)
+    inputs = read_run_inputs(site, synthetic_files(site), start=start, days=days)
+    inputs = replace(inputs, end=inputs.start + steps * QUARTER_HOUR)
+    return BacktestCase.of(site, inputs, load_scale=load_scale)
 
 
 class PlannedSchedule(Protocol):

@@ -122,17 +122,17 @@ def plant_setpoints(
     }
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        for way in ("charge", "discharge"):
-            power = getattr(orders, f"{kind}_{way}").get(store.owner, 0.0)
-            points[f"{kind}_{way}", store.owner] = power
+        for direction in ("charge", "discharge"):
+            power = getattr(orders, f"{kind}_{direction}").get(store.owner, 0.0)
+            points[f"{kind}_{direction}", store.owner] = power
     for exchange in site.exchanges:
         if exchange.availability_variable:
             cap = orders.renewable_cap.get(exchange.owner, np.inf)
             points["renewable_used_power", exchange.owner] = cap
     for pump in site.machines_of(HeatReuse):
         points["heat_reuse_power", pump.name] = orders.heat_reuse_power.get(pump.name, 0.0)
-    for word in setpoints.COMMAND_VARIABLES:
-        points |= {(word, owner): value for owner, value in getattr(orders, word).items()}
+    for variable in setpoints.COMMAND_VARIABLES:
+        points |= {(variable, owner): value for owner, value in getattr(orders, variable).items()}
     return points
 
 

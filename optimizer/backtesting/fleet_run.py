@@ -45,7 +45,7 @@ class FleetSiteRun:
 
     def __init__(self, case: BacktestCase, *, seed: int) -> None:
         self.name, self.queue = case.site.name, case.queue()
-        self._setting, self._seed = case, seed
+        self._case, self._seed = case, seed
         self._plant = build_plant(case, seed=seed)
         self._caller = ReserveCaller(case.site, self._plant)
         self._decisions: list[Decision] = []
@@ -86,7 +86,7 @@ class FleetSiteRun:
         """Run a quarter-hour with the observation of its start, and the jobs that are here now."""
         self._receive()
         self.queue, progress = run_interval(
-            self._setting,
+            self._case,
             self.policy,
             self._plant,
             observation=replace(observation, queue=self.queue),
@@ -97,7 +97,7 @@ class FleetSiteRun:
     def result(self, name: str) -> PolicyRun:
         """Return the settled run under the name of what decided."""
         return settle_policy_run(
-            self._setting,
+            self._case,
             self._plant,
             self._all_jobs,
             name=name,
@@ -153,7 +153,7 @@ class FleetRunResult:
     @property
     def saved(self) -> float:
         """Objective of all sites alone minus that with transfers and their cost. [EUR]"""
-        alone, shared = (_objective(trials) for trials in (self.independent, self.shared))
+        alone, shared = (_objective(runs) for runs in (self.independent, self.shared))
         return alone - shared - self.move_cost
 
     def sent(self, site: str) -> float:
@@ -209,12 +209,10 @@ def run_fleet(
     in that hour leave at once, and each site follows its part. Jobs keep their deadlines wherever
     they go, so a transfer that is too late costs money.
     """
-    check_fleet([setting.site for setting in cases], routes)
+    check_fleet([case.site for case in cases], routes)
     _check_days(cases)
-    alone = {
-        setting.site.name: _alone(setting, seed=seed, on_progress=on_progress) for setting in cases
-    }
-    site_runs = [FleetSiteRun(setting, seed=seed) for setting in cases]
+    alone = {case.site.name: _alone(case, seed=seed, on_progress=on_progress) for case in cases}
+    site_runs = [FleetSiteRun(case, seed=seed) for case in cases]
     count, names = cases[0].actual.sizes["time"], ", ".join(alone)
     transfers: list[JobTransfer] = []
     undecided: dict[str, str] = {}
@@ -253,13 +251,13 @@ def _check_days(cases: Sequence[BacktestCase]) -> None:
     days = f"{format_minute(first.inputs.start)} to {format_minute(first.inputs.end)}"
     faults = [
         ValidationIssue(
-            location=f"{one.site.name}, days",
-            found=f"{format_minute(one.inputs.start)} to {format_minute(one.inputs.end)}",
+            location=f"{other.site.name}, days",
+            found=f"{format_minute(other.inputs.start)} to {format_minute(other.inputs.end)}",
             expected=f"the days of {first.site.name}, {days}",
             remedy="run all sites over the same days",
         )
-        for one in others
-        if (one.inputs.start, one.inputs.end) != (first.inputs.start, first.inputs.end)
+        for other in others
+        if (other.inputs.start, other.inputs.end) != (first.inputs.start, first.inputs.end)
     ]
     if faults:
         raise ProblemError("fleet", faults)
@@ -296,8 +294,8 @@ def _plan_transfers(
     return transfers
 
 
-def _objective(trials: Mapping[str, PolicyRun]) -> float:
-    return sum(trial.settlement.objective for trial in trials.values())
+def _objective(runs: Mapping[str, PolicyRun]) -> float:
+    return sum(run.settlement.objective for run in runs.values())
 
 
 def _transfer_row(transfer: JobTransfer) -> dict[str, object]:

@@ -71,14 +71,17 @@ class ReserveCaller:
         if not self._by:
             return xr.Dataset()
         edges, grid = interval_edges(axes), self._site.grid
-        most, never = np.full(len(edges) - 1, grid.import_limit), np.zeros(len(edges) - 1, bool)
-        targets = {one.name: (most.copy(), one.price(never)) for one in self._by.values()}
+        max_import, never = (
+            np.full(len(edges) - 1, grid.import_limit),
+            np.zeros(len(edges) - 1, bool),
+        )
+        targets = {one.name: (max_import.copy(), one.price(never)) for one in self._by.values()}
         called = {name: never.copy() for name in self._site.reserves}
         for order in self._orders:
-            asked = np.maximum(self._requested_import(order, edges), -grid.export_limit)
-            called[order.product] |= np.isfinite(asked)
+            requested = np.maximum(self._requested_import(order, edges), -grid.export_limit)
+            called[order.product] |= np.isfinite(requested)
             power, _ = targets[self._by[order.product].name]
-            np.minimum(power, asked, out=power)
+            np.minimum(power, requested, out=power)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
         return request_outlook(axes, targets=targets, activated=calls)
 
@@ -105,8 +108,8 @@ class ReserveCaller:
 def _call(product: str, first: int, plan: xr.Dataset, *, times: np.ndarray) -> ReserveOrder:
     """Return a call of a product's whole capacity; ``times`` begin a quarter-hour before."""
     steps = plan.sel(time=np.maximum(times, plan["time"].to_numpy()[0]), method="pad")
-    held, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
-    power = float(held[1:].min())
+    capacity, net = steps["reserve_capacity"].sel(product=product), net_import(steps).to_numpy()
+    power = float(capacity[1:].min())
     return ReserveOrder(product=product, first=first, baseline=net[1:], before=net[0], power=power)
 
 
@@ -173,24 +176,22 @@ def reserve_record(
         for moment, which in zip(time, current, strict=True)
     ]
     grid = time_axes.regular_axes(case.inputs.start, len(time))
-    held = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
-    bare = held[[*RESERVE_VARIABLES]].drop_vars(
-        [n for n in held.coords if n not in {"time", "product"}]
+    planned = xr.concat(steps, "time", coords="minimal", compat="override", join="exact")
+    variables_only = planned[[*RESERVE_VARIABLES]].drop_vars(
+        [n for n in planned.coords if n not in {"time", "product"}]
     )
-    found = grid.merge(bare.assign_coords(time=time)).merge(called, compat="override")
+    found = grid.merge(variables_only.assign_coords(time=time)).merge(called, compat="override")
     paid = found["reserve_capacity"] + found["reserve_excused"]
     return found.assign(reserve_capacity=paid).drop_vars("reserve_excused")
 
 
 def _undelivered(case: BacktestCase, count: int) -> xr.Dataset | None:
     """Return what was sold in the first quarter-hours, none of it held; None if nothing was."""
-    world, grid = case.inputs, time_axes.regular_axes(case.inputs.start, count)
-    known = reserve_outlook(case.site, world.series, world.start, axes=grid, foresight=True)
+    inputs, grid = case.inputs, time_axes.regular_axes(case.inputs.start, count)
+    known = reserve_outlook(case.site, inputs.series, inputs.start, axes=grid, foresight=True)
     if "reserve_held" not in known:
         return None
-    short = known["reserve_held"]
-    none = xr.zeros_like(short)
-    words = {"reserve_capacity": none, "reserve_shortfall": short, "reserve_price": none}
-    return variables.tag_dataset(
-        grid.merge({name: one.drop_attrs() for name, one in words.items()})
-    )
+    shortfall = known["reserve_held"]
+    nothing = xr.zeros_like(shortfall)
+    sold = {"reserve_capacity": nothing, "reserve_shortfall": shortfall, "reserve_price": nothing}
+    return variables.tag_dataset(grid.merge({name: one.drop_attrs() for name, one in sold.items()}))

@@ -126,24 +126,26 @@ def settle(
     meter = _Meter.of(record, series)
     sums = (record[name].sum() for name in ("facility_power", "it_power", "water_use"))
     energy, it_energy, water = (float(total) / MINUTES_PER_HOUR for total in sums)
-    owed, kept = (
+    left, stored = (
         energy_of_work_left(site, work, overhead=energy / it_energy),
         _stored_energy_change(site, record),
     )
     carbon = float(meter.imported @ meter.intensity)
-    promised = contract_accounts(site, record, series, net=meter.net)
-    counted = promised.pop("carbon", carbon)  # by the market, where contracts match hours
-    counted += (owed - kept) * meter.mean_carbon(counted)
-    weighted = _objective_terms(site, work, carbon=counted, budgets=promised.pop("budgets", 0.0))
+    contract_costs = contract_accounts(site, record, series, net=meter.net)
+    counted = contract_costs.pop("carbon", carbon)  # by the market, where contracts match hours
+    counted += (left - stored) * meter.mean_carbon(counted)
+    weighted = _objective_terms(
+        site, work, carbon=counted, budgets=contract_costs.pop("budgets", 0.0)
+    )
     return Settlement(
         accounts={
             "electricity": float((meter.imported - meter.exported) @ meter.price),
             **network_accounts(site, meter.starts, meter.net, peak_power=peak_power),
             "water": water * site.weights.water,
             **_machines(site, record),
-            **promised,
-            "stocks": -kept * meter.mean_cost(site),
-            "backlog": owed * meter.mean_cost(site),
+            **contract_costs,
+            "stocks": -stored * meter.mean_cost(site),
+            "backlog": left * meter.mean_cost(site),
             **reserve_accounts(site, reserves, meter.price),
         },
         carbon_kg=carbon,
@@ -153,7 +155,7 @@ def settle(
         peak_mw=max(float(meter.net.max()), 0.0),
         pue=energy / it_energy,
         weighted=weighted,
-        work_left_energy_mwh=owed,
+        work_left_energy_mwh=left,
         staging=StagingCounts.total(ran for _, ran in staging_by_bank(site, record)),
     )
 
@@ -257,8 +259,8 @@ def _wear(site: Site, record: xr.Dataset) -> float:
     total = 0.0
     for store in site.stores:
         kind = site.equipment[store.owner].kind
-        given = record[f"{kind}_discharge"].sel({kind: store.owner})
-        total += store.wear_cost * float(given.sum()) / MINUTES_PER_HOUR
+        discharged = record[f"{kind}_discharge"].sel({kind: store.owner})
+        total += store.wear_cost * float(discharged.sum()) / MINUTES_PER_HOUR
     return total
 
 
@@ -329,8 +331,11 @@ def network_accounts(
     part pays its whole peak, because the run caused it. The prices are those of the tariff for
     planning, without rounding.
     """
-    taken, fed = np.maximum(net, 0.0) * INTERVAL_HOURS, np.maximum(-net, 0.0) * INTERVAL_HOURS
-    fees = taken @ site.import_fees(starts) + fed.sum() * site.grid.export_fee
+    imported, exported = (
+        np.maximum(net, 0.0) * INTERVAL_HOURS,
+        np.maximum(-net, 0.0) * INTERVAL_HOURS,
+    )
+    fees = imported @ site.import_fees(starts) + exported.sum() * site.grid.export_fee
     found = {"network": float(fees), "peak": _peaks(site, starts, net, before=peak_power)}
     if site.billing_rules.classes:
         found["excess"] = _excess(site.billing_rules, starts, net)
@@ -352,10 +357,12 @@ def _peaks(site: Site, starts: InstantArray, net: FloatArray, *, before: float) 
 def _excess(billing: BillingRules, starts: InstantArray, net: FloatArray) -> float:
     """Return the cost of power beyond the contracted one, by month and class. [EUR]"""
     total = 0.0
-    for tariff, here in valid_tariffs(
+    for tariff, is_valid in valid_tariffs(
         billing.tariffs, starts, billing.time_zone, extends_last=True
     ):
-        metered = MeteredImport(tariff, starts[here], net[here], time_zone=billing.time_zone)
+        metered = MeteredImport(
+            tariff, starts[is_valid], net[is_valid], time_zone=billing.time_zone
+        )
         total += sum(price * power for _, power, price in excess_charges(metered))
     return total
 
@@ -388,10 +395,10 @@ def contract_accounts(
     """
     truth = series.sel(time=record["time"].to_numpy()[::METERING_PERIOD_MIN])
     if "position_held" not in truth:  # absent from a record
-        held = position_outlook(
+        position = position_outlook(
             site, series, truth["time"].to_numpy()[0], axes=truth, foresight=True
         )
-        truth = truth.assign(held.data_vars)
+        truth = truth.assign(position.data_vars)
     water = (
         record["water_use"].to_numpy().reshape(-1, METERING_PERIOD_MIN).sum(axis=1)
         / MINUTES_PER_HOUR
@@ -403,9 +410,9 @@ def contract_accounts(
 
 
 def _deviation_cost(
-    promise: Obligation, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
+    obligation: Obligation, truth: xr.Dataset, net: FloatArray, *, water: FloatArray
 ) -> float:
-    terms = promise.terms(truth)
+    terms = obligation.terms(truth)
     hours = truth["duration"].to_numpy()
     flows: Mapping[str, FloatArray] = {
         "net_import": hours * net,
@@ -413,12 +420,14 @@ def _deviation_cost(
         "carbon": hours * np.maximum(net, 0.0) * truth["carbon_intensity"].to_numpy(),
         "water": water,
     }
-    flow, count = flows[promise.quantity], len(terms.target)
+    flow, count = flows[obligation.quantity], len(terms.target)
     window = np.minimum(terms.window_index, count - 1).astype(int)
     sums = np.bincount(window, weights=flow, minlength=count)
-    off = np.where(terms.is_binding, sums - np.where(terms.is_binding, terms.target, 0.0), 0.0)
-    up_price = np.minimum(terms.price_above, HARD_OBLIGATION_PENALTY[promise.quantity])
-    above, below = np.maximum(off, 0.0), np.maximum(-off, 0.0)
+    deviation = np.where(
+        terms.is_binding, sums - np.where(terms.is_binding, terms.target, 0.0), 0.0
+    )
+    up_price = np.minimum(terms.price_above, HARD_OBLIGATION_PENALTY[obligation.quantity])
+    above, below = np.maximum(deviation, 0.0), np.maximum(-deviation, 0.0)
     return float(up_price @ above + terms.price_below @ below)
 
 
@@ -459,9 +468,10 @@ def reserve_accounts(
     for name in map(str, reserves["product"].to_numpy()):
         part, product = reserves.sel(product=name), site.reserves[name]
         capacity, short, price = (
-            part[f"reserve_{word}"].to_numpy() for word in ("capacity", "shortfall", "price")
+            part[f"reserve_{quantity}"].to_numpy()
+            for quantity in ("capacity", "shortfall", "price")
         )
-        up, down = (_reserve_variable(part, word) for word in ("used_up", "used_down"))
+        up, down = (_reserve_variable(part, quantity) for quantity in ("used_up", "used_down"))
         found["reserves"] -= float(hours @ (price * capacity))
         late = ~is_recovering(
             product,

@@ -123,9 +123,9 @@ class AuditLog:
             if last == _line(chained, _body(last)):
                 self._last = chained
             else:
-                aside = self._path.with_suffix(f".{time.time_ns()}.broken")
-                self._path.replace(aside)
-                logger.error("broken record set aside", file=self._path.name, aside=aside.name)
+                damaged = self._path.with_suffix(f".{time.time_ns()}.broken")
+                self._path.replace(damaged)
+                logger.error("broken record set aside", file=self._path.name, aside=damaged.name)
 
 
 def _read_tail(path: Path) -> bytes:

@@ -82,21 +82,23 @@ def derate_unavailable(site: Site, observed: xr.Dataset) -> tuple[Site, tuple[st
         share = _share(observed, machine, name)
         if share >= FULL_AVAILABILITY:
             continue
-        left = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
+        status = f"{share:.0%} of {name} is in service" if share else f"{name} is out of service"
         ratings = DERATABLE.get(type(machine))
         if ratings is None:
-            messages.append(f"{left}, and plans still count on all of it{_hold_advice(machine)}")
+            messages.append(f"{status}, and plans still count on all of it{_hold_advice(machine)}")
             continue
-        messages.append(f"{left}: plans count on no more")
-        left_of = {word: max(share * getattr(machine, word), ZERO_RATING_MW) for word in ratings}
-        site = site.with_parameters(name, **left_of)
+        messages.append(f"{status}: plans count on no more")
+        ratings_left = {
+            rating: max(share * getattr(machine, rating), ZERO_RATING_MW) for rating in ratings
+        }
+        site = site.with_parameters(name, **ratings_left)
     return site, tuple(messages)
 
 
 def _share(observed: xr.Dataset, machine: Equipment, name: str) -> float:
     """Return the share of a machine that is in service. [1]"""
-    word = "renewable" if isinstance(machine, Renewable) else machine.kind
-    reading = observed.get(f"{word}_available")
+    kind = "renewable" if isinstance(machine, Renewable) else machine.kind
+    reading = observed.get(f"{kind}_available")
     if reading is None:
         return 1.0
     if reading.dims:  # without dimensions if the site has only one

@@ -274,21 +274,26 @@ class DecisionEngine:
         """Return orders by the plan, or, without an optimised plan, by the rule's schedule."""
         if choice.source in {ScheduleSource.OPTIMUM, ScheduleSource.SHIFTED}:
             return self._controller.orders(choice.schedule, problem.state, queue)
-        soon = choice.schedule.isel(time=slice(2), instant=slice(3))
-        room, first = compute_headroom(problem.site, problem.state, soon), soon.isel(time=[0])
-        room = self._controller.within_rise(room, queue)
+        near = choice.schedule.isel(time=slice(2), instant=slice(3))
+        headroom, first = compute_headroom(problem.site, problem.state, near), near.isel(time=[0])
+        headroom = self._controller.within_rise(headroom, queue)
         must = caps > 0 if choice.source is ScheduleSource.HOLD else must_run(queue, INTERVAL_HOURS)
-        caps = limit_caps(queue, caps, headroom=room, must=must)
+        caps = limit_caps(queue, caps, headroom=headroom, must=must)
         caps = caps_below_limit(
             queue, caps, _planned_power(first, queue.pool), fixed=np.zeros_like(must)
         )
         jobs, step = caps_by_job(queue, caps), first.isel(time=0)
         if choice.source is ScheduleSource.HOLD:
             return DispatchOrders(jobs=jobs)
-        left = room.import_power(sustained_power(queue, caps, INTERVAL_HOURS)) + room.export_limit
+        export_room = (
+            headroom.import_power(sustained_power(queue, caps, INTERVAL_HOURS))
+            + headroom.export_limit
+        )
         batteries = {name: values_by_machine(step, name) for name in BATTERY_FLOWS if name in step}
-        most = curtail_export(step, batteries.get("battery_discharge", {}), left)
-        return DispatchOrders(jobs=jobs, renewable_cap=most, **batteries)
+        caps_by_renewable = curtail_export(
+            step, batteries.get("battery_discharge", {}), export_room
+        )
+        return DispatchOrders(jobs=jobs, renewable_cap=caps_by_renewable, **batteries)
 
     def _last_operation(self, last: DecisionResult, observed: xr.Dataset) -> xr.Dataset | None:
         """Return the flows of the last quarter-hour, as measured, else as ordered."""
@@ -380,8 +385,8 @@ def read_estimate(path: Path, site: Site) -> StateEstimate | None:
     try:
         state = states.initial_state(site, np.datetime64(instant, "us"))
         for name in states.STATE_VARIABLES:
-            kept = values.get(name, 0.0) if name in OPTIONAL_VARIABLES else values[name]
-            state[name].values = np.array(kept, dtype=float).reshape(state[name].shape)
+            stored = values.get(name, 0.0) if name in OPTIONAL_VARIABLES else values[name]
+            state[name].values = np.array(stored, dtype=float).reshape(state[name].shape)
         spread = {(str(name), str(owner)): float(value) for name, owner, value in rows}
         states.check_state(site, state)
     except (GigatwinError, KeyError, TypeError, ValueError):

@@ -61,8 +61,8 @@ class HoldController:
     @property
     def description(self) -> str:
         """Description of the HOLD in force; empty if there is none."""
-        held = self.in_force
-        return _describe(held) if held else ""
+        hold = self.in_force
+        return _describe(hold) if hold else ""
 
     @property
     def last_ended(self) -> Mapping[str, object] | None:
@@ -75,9 +75,9 @@ class HoldController:
 
     def publish_no_plan(self, reason: str) -> None:
         """Publish to partners why there is no plan, and the HOLD, if any; paths are removed."""
-        held, reason = self.description, redact_paths(reason)
-        text = f"{held}; {reason}" if held else reason
-        state: FeedStateName = "hold" if held else "degraded"
+        hold, reason = self.description, redact_paths(reason)
+        text = f"{hold}; {reason}" if hold else reason
+        state: FeedStateName = "hold" if hold else "degraded"
         self._partners.publish_status(state, reason=text[:MAX_STATUS_LENGTH], now=self._clock.now())
 
     def publish_ended(self) -> None:
@@ -100,10 +100,10 @@ class HoldController:
             author=author, reason=reason, hours=hours, now=time.time()
         )
         combined = self._place(placed, hours)
-        beside = f"in force now: {_describe(combined)}" if combined != placed else ""
+        others = f"in force now: {_describe(combined)}" if combined != placed else ""
         error = self._hold_register.trouble
         lost = f"{error}; a restart before that is fixed loses it" if error else ""
-        return "; ".join(filter(None, [beside, lost, self._undelivered()]))
+        return "; ".join(filter(None, [others, lost, self._undelivered()]))
 
     def release(self, *, author: str) -> bool:
         """Resume optimisation from the next quarter-hour; return whether there was a HOLD.
@@ -119,40 +119,40 @@ class HoldController:
 
     def update(self) -> None:
         """Resume if the HOLD has expired; hold again if it expired by a wrong clock."""
-        held, now = self._previous_hold, self.in_force
+        previous, now = self._previous_hold, self.in_force
         for one in self._hold_register.take_expired():
             logger.warning("HOLD expired", author=one.author, reason=one.reason)
-            if now or not held:  # another is in force, or it expired while no service ran
+            if now or not previous:  # another is in force, or it expired while no service ran
                 self._note_end("", f"the HOLD of {one.author} has expired")
-        if held and not now:
+        if previous and not now:
             self._end(author="", how="the HOLD has expired")
         elif self._hold_register.take_reinstated() and now:
             self._place(now, (now.until - now.since) / 3600.0 if now.until else None)
         else:
             self._previous_hold = now
 
-    def _place(self, held: Hold, hours: float | None) -> Hold:
+    def _place(self, hold: Hold, hours: float | None) -> Hold:
         """Execute a HOLD; return the combined HOLD in force."""
-        logger.warning("HOLD", author=held.author, reason=held.reason, hours=hours)
+        logger.warning("HOLD", author=hold.author, reason=hold.reason, hours=hours)
         with self._lock:
-            whole = self._previous_hold = self.in_force or held
+            combined = self._previous_hold = self.in_force or hold
             self._last_ended = None
             now = self._clock.now()
             self._intra_interval.stop()
             if not self._is_shadow:
                 self._freeze(now)
-                self._partners.publish_status("hold", reason=_describe(whole), now=now)
-            event = {"event": "hold", "author": held.author, "reason": held.reason, "hours": hours}
+                self._partners.publish_status("hold", reason=_describe(combined), now=now)
+            event = {"event": "hold", "author": hold.author, "reason": hold.reason, "hours": hours}
             self._partners.record_event(event | {"time": format_second(now)})
-        return whole
+        return combined
 
     def _end(self, *, author: str, how: str) -> None:
         """Publish the end of a HOLD; only record it if another one is in force."""
         with self._lock:
             now = self._clock.now()
             if not self.in_force:
-                held, self._previous_hold = self._previous_hold, None
-                of = {"author": held.author, "reason": held.reason} if held else {}
+                ended, self._previous_hold = self._previous_hold, None
+                of = {"author": ended.author, "reason": ended.reason} if ended else {}
                 self._last_ended = {**of, "how": how, "time": format_second(now)}
                 self.publish_ended()
             self._note_end(author, how)
@@ -184,5 +184,5 @@ class HoldController:
             logger.exception("HOLD in force, commands not sent")
 
 
-def _describe(held: Hold) -> str:
-    return f"HOLD by {held.author}: {held.reason}"[:MAX_STATUS_LENGTH]
+def _describe(hold: Hold) -> str:
+    return f"HOLD by {hold.author}: {hold.reason}"[:MAX_STATUS_LENGTH]

@@ -69,8 +69,8 @@ class LoadTargetReceiver:
     def error(self) -> str:
         """Why targets cannot be received; empty if they can."""
         unknown = ", ".join(self._issuers_without_keys)
-        words = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
-        return "; ".join(text for text in (words, self._agent.error) if text)
+        missing = f"no keys of {unknown}, so no load targets of theirs" if unknown else ""
+        return "; ".join(text for text in (missing, self._agent.error) if text)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -112,7 +112,7 @@ class LoadTargetReceiver:
         ``reserve_called`` is on (time, product) where targets may activate a product. Without a
         contract nothing is returned.
         """
-        edges, most = axes["instant"].to_numpy(), self._site.grid.import_limit
+        edges, max_import = axes["instant"].to_numpy(), self._site.grid.import_limit
         limits: list[FloatArray] = []
         targets: dict[str, tuple[FloatArray, FloatArray]] = {}
         called = {name: np.zeros(len(edges) - 1, dtype=bool) for name in self._site.reserves}
@@ -121,10 +121,13 @@ class LoadTargetReceiver:
             for name in contract.activates:
                 called[name] |= np.isfinite(power) & ~is_best
             if contract.effect == "curtailment":
-                limits.append(np.clip(power, contract.least, most))
+                limits.append(np.clip(power, contract.least, max_import))
             else:
-                least = contract.least or -self._site.grid.export_limit  # below 0: export
-                targets[contract.name] = np.clip(power, least, most), contract.price(is_best)
+                min_import = contract.least or -self._site.grid.export_limit  # below 0: export
+                targets[contract.name] = (
+                    np.clip(power, min_import, max_import),
+                    contract.price(is_best),
+                )
         may_call = any(contract.activates for contract in self._contracts)
         calls = {name: self._recovers(name, is_called, edges) for name, is_called in called.items()}
         found = request_outlook(axes, targets=targets, activated=calls if may_call else {})

@@ -86,8 +86,8 @@ def _decision(snapshot: StatusSnapshot) -> Iterator[Metric]:
         ((name, name == source) for name in ScheduleSource),
         label="source",
     )
-    taken = timestamp_at(decision, "time")
-    yield gauge("decision_timestamp_seconds", "Service time of the last decision.", taken)
+    decided = timestamp_at(decision, "time")
+    yield gauge("decision_timestamp_seconds", "Service time of the last decision.", decided)
     yield gauge("decision_seconds", "Time the last decision took.", number_at(decision, "seconds"))
     yield gauge("schedule_revision", "Revision published last.", number_at(decision, "revision"))
     yield gauge("decision_cost_euros", "Cost of the last plan.", number_at(decision, "cost_eur"))
@@ -125,21 +125,21 @@ def _feed(snapshot: StatusSnapshot) -> Iterator[Metric]:
 
 
 def _telemetry(snapshot: StatusSnapshot) -> Iterator[Metric]:
-    heard = snapshot.get("telemetry")
+    received = snapshot.get("telemetry")
     connected = value_at(snapshot, "broker", "is_connected") is True
     yield gauge("broker_connected", "Whether the broker is connected.", connected)
-    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(heard, "age_s"))
+    yield gauge("telemetry_age_seconds", "Age of the newest sample.", number_at(received, "age_s"))
     for name, key, text in (
         ("telemetry_stale", "stale", "Quantities not heard for three periods."),
         ("points_unknown", "unknown", "Points heard that the site file does not explain."),
     ):
-        listed = value_at(heard, key)
+        listed = value_at(received, key)
         yield gauge(name, text, len(listed) if isinstance(listed, Sequence) else 0)
     for name in ("messages", "points", "batches"):
         yield counter(
-            name, f"{name.capitalize()} taken in since the start.", number_at(heard, name)
+            name, f"{name.capitalize()} taken in since the start.", number_at(received, name)
         )
-    quarantined = value_at(heard, "quarantined")
+    quarantined = value_at(received, "quarantined")
     reasons = quarantined if isinstance(quarantined, Mapping) else {"any": quarantined}
     yield counter_family("quarantined", "Inputs refused since the start.", reasons, label="reason")
 

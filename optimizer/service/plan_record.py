@@ -103,8 +103,8 @@ class PlanErrors:
     def add_plan(self, plan: ScheduleDraft) -> None:
         """Store the planned values of a document until its intervals are metered."""
         for row in plan["intervals"]:
-            place = _class_of((row["start"] - plan["created"]) / _HOUR_MS)
-            self.planned.setdefault(row["start"], {})[place] = row["scheduled_mw"]
+            lead_class = _class_of((row["start"] - plan["created"]) / _HOUR_MS)
+            self.planned.setdefault(row["start"], {})[lead_class] = row["scheduled_mw"]
 
     def add_metered(self, start: int, actual: float) -> None:
         """Compare the metered mean of an interval with all plans for it. [ms, UTC; MW]"""
@@ -114,8 +114,8 @@ class PlanErrors:
     def add_errors(self, actual: float, planned: Mapping[int, float]) -> None:
         """Add metered mean minus planned value of one interval by lead-time class. [MW]"""
         if np.isfinite(actual):
-            for place, power in planned.items():
-                self.errors[place] = [*self.errors[place], actual - power][-MAX_ERRORS:]
+            for lead_class, power in planned.items():
+                self.errors[lead_class] = [*self.errors[lead_class], actual - power][-MAX_ERRORS:]
 
     def band(self, lead: FloatArray, *, margin: float) -> tuple[FloatArray, FloatArray]:
         """Return the 10 % error quantiles below and above a plan by ``lead`` [h]. [MW]
@@ -132,8 +132,8 @@ class PlanErrors:
             )
             low.append(min(float(below), 0.0))
             high.append(max(float(above), 0.0))
-        places = [_class_of(hours) for hours in lead.tolist()]
-        return np.array(low)[places], np.array(high)[places]
+        classes = [_class_of(hours) for hours in lead.tolist()]
+        return np.array(low)[classes], np.array(high)[classes]
 
 
 def _class_of(lead: float) -> int:
@@ -173,7 +173,7 @@ def _errors(stored: Mapping[str, object]) -> PlanErrors:
     try:
         errors = [[float(e) for e in row] for row in cast("list[list[float]]", stored["errors"])]
         planned = {
-            int(start): {int(place): float(power) for place, power in row.items()}
+            int(start): {int(lead_class): float(power) for lead_class, power in row.items()}
             for start, row in cast("dict[str, dict[str, float]]", stored["promised"]).items()
         }
     except (KeyError, TypeError, ValueError, AttributeError):

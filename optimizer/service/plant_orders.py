@@ -25,8 +25,8 @@ def setpoint_requests(site: Site, orders: DispatchOrders) -> dict[VariableKey, f
     temperature differences [K].
     """
     found: dict[VariableKey, float] = {}
-    for word, request in REQUEST_VARIABLES.items():
-        for owner, value in getattr(orders, word).items():
+    for variable, request in REQUEST_VARIABLES.items():
+        for owner, value in getattr(orders, variable).items():
             found |= {(request, label): value for label in _objects(site, owner)}
     return found
 
@@ -40,16 +40,16 @@ def setpoint_refusal(site: Site, points: Collection[VariableKey], observed: xr.D
     choice = site.set_points.choice
     if choice == "declared":
         return ""
-    words = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
-    owners = [(w, m.name) for w in words for m in site.machines_of(_kind(w))]
-    for word, owner in owners:
-        lacking = [
+    names = setpoints.SET_POINT_VARIABLES if choice == "cheapest" else (setpoints.SUPPLY_SET_POINT,)
+    owners = [(name, m.name) for name in names for m in site.machines_of(_kind(name))]
+    for variable, owner in owners:
+        unwritable = [
             label
             for label in _objects(site, owner)
-            if (REQUEST_VARIABLES[word], label) not in points
+            if (REQUEST_VARIABLES[variable], label) not in points
         ]
-        if lacking:
-            return f"no point takes a {REQUEST_VARIABLES[word]} of {lacking[0]}"
+        if unwritable:
+            return f"no point takes a {REQUEST_VARIABLES[variable]} of {unwritable[0]}"
     for plant in site.machines_of(CoolingPlant):
         if _value(observed, "facility_enabled", plant.name) != 1.0:
             return f"{plant.name} does not report that it follows requests"
@@ -65,17 +65,17 @@ def setpoint_status(
     unknown.
     """
     found: list[dict[str, object]] = []
-    for word in setpoints.SET_POINT_VARIABLES:
-        is_supply = word == setpoints.SUPPLY_SET_POINT
-        for machine in site.machines_of(_kind(word)):
-            wanted = requested.get((REQUEST_VARIABLES[word], _objects(site, machine.name)[0]))
-            applied = _value(observed, APPLIED_VARIABLES[word], machine.name)
+    for variable in setpoints.SET_POINT_VARIABLES:
+        is_supply = variable == setpoints.SUPPLY_SET_POINT
+        for machine in site.machines_of(_kind(variable)):
+            target = requested.get((REQUEST_VARIABLES[variable], _objects(site, machine.name)[0]))
+            applied = _value(observed, APPLIED_VARIABLES[variable], machine.name)
             found.append(
                 {
                     "machine": machine.name,
                     "what": "supply temperature" if is_supply else "differential temperature",
                     "unit": "degC" if is_supply else "K",
-                    "asked": wanted,
+                    "asked": target,
                     "applied": applied if np.isfinite(applied) else None,
                 }
             )

@@ -130,10 +130,10 @@ class DocumentSender:
     def of(cls, site: Site, *, party: tuple[str, str], connection_point: tuple[str, str]) -> Self:
         """Return a sender from (code, name) of its party and its metering point."""
         code, name = party
-        point, place = connection_point
+        point, point_name = connection_point
         return cls(
             party=MarketParty(eic=code, name=name, role=RESOURCE_PROVIDER_ROLE),
-            connection_point=EicArea(eic=point, name=place),
+            connection_point=EicArea(eic=point, name=point_name),
             bidding_zone=EicArea(eic=market_zones.eic_of_zone(site.zone), name=site.zone),
         )
 
@@ -204,8 +204,8 @@ def intervals_until_same_time_tomorrow(first: np.datetime64, time_zone: str) -> 
 def _quarterly(values: xr.DataArray, schedule: xr.Dataset, grid: xr.Dataset) -> FloatArray:
     """Return means over quarter-hours; beyond the end of the schedule its last value continues."""
     edges = time_axes.interval_edges(schedule)
-    place = np.searchsorted(edges, grid["time"].to_numpy(), side="right") - 1
-    return values.to_numpy().astype(float)[np.clip(place, 0, len(edges) - 2)]
+    interval = np.searchsorted(edges, grid["time"].to_numpy(), side="right") - 1
+    return values.to_numpy().astype(float)[np.clip(interval, 0, len(edges) - 2)]
 
 
 def _expected(
@@ -218,13 +218,13 @@ def _expected(
     net = metered_means(setpoints, before=turn.net_import, since=since)
     margin = site.margins.power * site.grid.import_limit
     low, high = errors.band((starts - turn.time) / HOUR, margin=margin)
-    least = np.minimum(-site.grid.export_limit, net)
-    most = np.maximum(site.grid.import_limit, net)
+    lowest = np.minimum(-site.grid.export_limit, net)
+    highest = np.maximum(site.grid.import_limit, net)
     return {
         "setpoint": setpoints,
         "net": net,
-        "p10": np.maximum(net + low, least),
-        "p90": np.minimum(net + high, most),
+        "p10": np.maximum(net + low, lowest),
+        "p90": np.minimum(net + high, highest),
     }
 
 

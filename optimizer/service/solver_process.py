@@ -135,9 +135,12 @@ class SolverProcess:
         self._process.join()
 
     def _start(self) -> None:
-        self._pipe, theirs = self._context.Pipe()
+        self._pipe, child_end = self._context.Pipe()
         self._process = self._context.Process(
-            target=run_with_logging, args=(_serve, theirs, self._solve), name="solver", daemon=True
+            target=run_with_logging,
+            args=(_serve, child_end, self._solve),
+            name="solver",
+            daemon=True,
         )
         mask = signal.pthread_sigmask(
             signal.SIG_BLOCK, {signal.SIGINT}
@@ -146,7 +149,7 @@ class SolverProcess:
             self._process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        theirs.close()
+        child_end.close()
 
     def _check_running(self) -> None:
         if self._is_aborted:

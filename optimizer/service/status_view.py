@@ -58,8 +58,10 @@ class StatusView:
         state, queue = result.estimate.state, result.queue
         outlook = result.problem.outlook.isel(time=0)
         pool = RackPool.from_site(self._site)
-        busy = float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
-        seen = observed.get("renewable_used_power")
+        work_power = (
+            float(observed["hall_power"].sum(skipna=False)) - pool.racks * pool.rack_idle_power
+        )
+        renewable = observed.get("renewable_used_power")
         row = {
             "grid_power": float(net_import(observed)),
             "planned_power": self._planned_import(result.time),
@@ -70,8 +72,8 @@ class StatusView:
                 for kind, capacity in self._capacity.items()
                 if capacity
             },
-            "work_power": busy,
-            "renewable_power": None if seen is None else float(seen.sum(skipna=False)),
+            "work_power": work_power,
+            "renewable_power": None if renewable is None else float(renewable.sum(skipna=False)),
             "backlog": queue.backlog,
         }
         reached = result.choice.replay
@@ -100,7 +102,11 @@ class StatusView:
             "last_known": self._last_metered,
             "limits": {
                 "grid_import_power": site.grid.import_limit,
-                **{f"{kind}_capacity": most for kind, most in self._capacity.items() if most},
+                **{
+                    f"{kind}_capacity": capacity
+                    for kind, capacity in self._capacity.items()
+                    if capacity
+                },
                 "temperatures": self._temperatures(),
             },
         }
@@ -136,12 +142,12 @@ class StatusView:
     def _plan(self, result: DecisionResult) -> dict[str, object]:
         schedule, replay = result.choice.schedule, result.choice.replay
         pool = RackPool.from_site(self._site)
-        busy = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
+        work_power = replay["hall_power"].sum("hall") - pool.racks * pool.rack_idle_power
         columns: dict[str, xr.DataArray] = {
             "grid_power": net_import(schedule),
             "electricity_price": schedule["electricity_price"],
             "carbon_intensity": schedule["carbon_intensity"],
-            "work_power": busy,
+            "work_power": work_power,
         }
         if "renewable_used_power" in schedule:
             columns["renewable_power"] = schedule["renewable_used_power"].sum("renewable")
@@ -170,14 +176,14 @@ class StatusView:
         runs = np.array([n in result.orders.jobs for n in queue.jobs.number.tolist()], dtype=bool)
         late = queue.jobs.deadline < queue.instant
         kinds = []
-        for place, kind in enumerate(queue.pool.kinds):
-            mine = queue.jobs.kind_index == place
+        for index, kind in enumerate(queue.pool.kinds):
+            is_kind = queue.jobs.kind_index == index
             kinds.append(
                 {
                     "kind": kind.name,
-                    "running": int((mine & runs).sum()),
-                    "waiting": int((mine & ~runs).sum()),
-                    "racks": float(queue.jobs.racks[mine & runs].sum()),
+                    "running": int((is_kind & runs).sum()),
+                    "waiting": int((is_kind & ~runs).sum()),
+                    "racks": float(queue.jobs.racks[is_kind & runs].sum()),
                 }
             )
         return {
@@ -198,8 +204,8 @@ def _last_known(result: DecisionResult) -> Row:
 
 def _temperature_label(limit: limits.OperatingLimit) -> str:
     """Return the label of a limited temperature, such as "facility supply, warm_plant"."""
-    words = limit.variable.removesuffix("_temperature").replace("_", " ")
-    return f"{words}, {limit.owner}" if limit.owner else words
+    label = limit.variable.removesuffix("_temperature").replace("_", " ")
+    return f"{label}, {limit.owner}" if limit.owner else label
 
 
 def _temperature(limit: limits.OperatingLimit, observed: xr.Dataset, replay: xr.Dataset) -> float:

@@ -47,12 +47,12 @@ class Watchdog:
     @property
     def error(self) -> str:
         """Why the current quarter-hour has no decision: it is stuck; empty if it is not."""
-        taken = time.monotonic() - self.decision_started
-        if taken <= DECISION_OVERDUE_S:
+        duration = time.monotonic() - self.decision_started
+        if duration <= DECISION_OVERDUE_S:
             return ""
         return (
-            f"the decision is stuck for {taken / 60.0:.1f} min; the plant gets no heartbeat, and "
-            f"systemd restarts the service after {WATCHDOG_LIMIT_S / 60.0:.0f} min"
+            f"the decision is stuck for {duration / 60.0:.1f} min; the plant gets no heartbeat, "
+            f"and systemd restarts the service after {WATCHDOG_LIMIT_S / 60.0:.0f} min"
         )
 
     def update(self) -> None:
@@ -180,9 +180,11 @@ class MissingPointLocator:
         point = self._points.get(fault.location)
         if point is None or not fault.remedy.startswith(NEVER_MEASURED):
             return fault
-        off = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
-        if off:
-            return replace(fault, remedy=f"set the clocks: its timestamps are refused, {off}")
+        clock_error = self._window.clock_skew.describe_point((point.meaning.variable, point.label))
+        if clock_error:
+            return replace(
+                fault, remedy=f"set the clocks: its timestamps are refused, {clock_error}"
+            )
         metadata = point.metadata
         kind = f"{metadata.object_type}/{metadata.point_type}/{self._site.name}"
         area = f"process area {', '.join(metadata.process_area)}, " if metadata.process_area else ""
